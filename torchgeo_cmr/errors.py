@@ -1,0 +1,66 @@
+"""What can go wrong that a user can mend.
+
+::
+
+    CMRError
+    ├── RasterError        a raster cannot be used: no CRS, wrong bands, unreadable
+    ├── PairingError       two modalities have no ground or no time in common
+    ├── ArchiveError       vectors and footprints do not form a table, or not this one
+    ├── QueryError         a search cannot be answered as asked: k, area, time, words
+    └── OutputExistsError  the output is there already and nobody said to replace it
+
+Each leaf is a :class:`ValueError` or :class:`FileExistsError` as well, so callers who do
+not know this module can still catch what they expect. The command line turns any of them
+into one line on stderr and exit code 2.
+"""
+
+__all__ = (
+    'ArchiveError',
+    'CMRError',
+    'OutputExistsError',
+    'PairingError',
+    'QueryError',
+    'RasterError',
+)
+
+
+class CMRError(Exception):
+    """Root of every error that torchgeo_cmr raises on purpose.
+
+    .. versionadded:: 0.1
+    """
+
+
+class RasterError(CMRError, ValueError):
+    """A raster cannot be used as it is: no CRS, other bands than asked, unreadable.
+
+    .. versionadded:: 0.1
+    """
+
+
+class PairingError(CMRError, ValueError):
+    """Modalities share no ground, or no date within the tolerance.
+
+    .. versionadded:: 0.1
+    """
+
+
+class ArchiveError(CMRError, ValueError):
+    """An embedding table or archive is broken, incomplete or made by another model.
+
+    .. versionadded:: 0.1
+    """
+
+
+class QueryError(CMRError, ValueError):
+    """A search cannot be answered as it was asked.
+
+    .. versionadded:: 0.1
+    """
+
+
+class OutputExistsError(CMRError, FileExistsError):
+    """An output exists already; nothing was written.
+
+    .. versionadded:: 0.1
+    """
