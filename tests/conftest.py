@@ -1,0 +1,67 @@
+"""Shared fixtures: small real GeoTIFFs whose every pixel is known."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+
+#: Where the real samples lie beside a checkout.
+SHARED = Path(__file__).parents[2] / 'shared' / 'data'
+
+type Writer = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _quiet() -> None:
+    """No windows, and no more threads than the tests need."""
+    mpl.use('Agg')
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def write_raster(tmp_path: Path) -> Writer:
+    """Write a GeoTIFF; by default pixels count upwards, band by band."""
+
+    def write(
+        name: str,
+        *,
+        shape: tuple[int, int] = (64, 64),
+        bands: Sequence[str] = ('B1',),
+        crs: str | None = 'EPSG:32632',
+        origin: tuple[float, float] = (500_000.0, 5_000_000.0),
+        res: float = 10.0,
+        dtype: str = 'float32',
+        nodata: float | None = None,
+        data: np.ndarray | None = None,
+        transform: Affine | None = None,
+        **profile: object,
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if data is None:
+            data = np.arange(len(bands) * shape[0] * shape[1]).reshape(
+                len(bands), *shape
+            )
+        with rasterio.open(
+            path,
+            'w',
+            driver='GTiff',
+            height=data.shape[1],
+            width=data.shape[2],
+            count=len(data),
+            dtype=dtype,
+            crs=crs,
+            transform=transform or Affine(res, 0, origin[0], 0, -res, origin[1]),
+            nodata=nodata,
+            **profile,
+        ) as file:
+            file.write(data.astype(dtype))
+            file.descriptions = tuple(bands)
+        return path
+
+    return write

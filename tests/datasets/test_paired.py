@@ -1,0 +1,311 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rioxarray  # noqa: F401  (gives xarray its CRS accessor)
+import shapely
+import torch
+import xarray as xr
+from matplotlib import pyplot as plt
+from pyproj import Transformer
+from torchgeo.datasets import RasterDataset, XarrayDataset
+from torchgeo.samplers import GriddedPatchSampler
+
+from torchgeo_cmr.datasets.paired import PairedDataset, quicklook, split_by_crs
+from torchgeo_cmr.errors import PairingError
+
+Writer = Callable[..., Path]
+
+
+class Dated(RasterDataset):
+    filename_glob = '*_*.tif'
+    filename_regex = r'.*_(?P<date>\d{8})\.tif'
+
+
+def place(
+    paired: PairedDataset, xmin: float, ymin: float, width: float
+) -> tuple[slice, slice]:
+    return slice(xmin, xmin + width), slice(ymin, ymin + width)
+
+
+class TestPairs:
+    def test_each_modality_keeps_its_resolution(self, write_raster: Writer) -> None:
+        pan = RasterDataset(write_raster('pan.tif', shape=(80, 80), res=5))
+        ms = RasterDataset(
+            write_raster('ms.tif', shape=(20, 20), res=20, bands=('r', 'g'))
+        )
+        paired = PairedDataset({'pan': pan, 'ms': ms})
+        sample = paired[place(paired, 500_080, 4_999_800, 160)]
+        assert sample['image_pan'].shape == (1, 32, 32)
+        assert sample['image_ms'].shape == (2, 8, 8)
+        # pixel (row 8, column 16) of 80 x 80 counts 8 * 80 + 16
+        assert sample['image_pan'][0, 0, 0] == (400 - 360) / 5 * 80 + 16
+        assert sample['image_ms'][0, 0, 0] == 2 * 20 + 4
+        assert paired.sizes(32) == {'pan': 32, 'ms': 8}
+        assert sample['transform_ms'][:6].tolist() == [
+            20,
+            0,
+            500_080,
+            0,
+            -20,
+            4_999_960,
+        ]
+
+    def test_members_are_never_changed(self, write_raster: Writer) -> None:
+        a = RasterDataset(write_raster('a.tif'))
+        x, y = Transformer.from_crs(32632, 32633).transform(500_000, 5_000_000)
+        b = RasterDataset(
+            write_raster(
+                'b.tif',
+                crs='EPSG:32633',
+                origin=(x - 3e3, y + 3e3),
+                res=30,
+                shape=(200, 200),
+            )
+        )
+        before = (b.crs, b.res, b.index.copy())
+        paired = PairedDataset({'a': a, 'b': b})
+        paired[place(paired, 500_000, 4_999_500, 100)]
+        assert (b.crs, b.res) == before[:2]
+        pd.testing.assert_frame_equal(pd.DataFrame(b.index), pd.DataFrame(before[2]))
+
+    def test_other_crs_shows_the_same_ground(self, write_raster: Writer) -> None:
+        # Both hold their own northing in kilometres: the values must agree on the ground.
+        y = 5_000_000 - 10 * (np.arange(200) + 0.5)
+        a = write_raster('a.tif', data=np.tile(y[:, None] / 1e3, (1, 200))[None])
+        lat = 45.16 - 1e-4 * (np.arange(400) + 0.5)
+        lon = 9 + 1e-4 * (np.arange(400) + 0.5)
+        northing = Transformer.from_crs(4326, 32632, always_xy=True).transform(
+            *np.meshgrid(lon, lat)
+        )[1]
+        b = write_raster(
+            'b.tif',
+            crs='EPSG:4326',
+            origin=(9, 45.16),
+            res=1e-4,
+            data=northing[None] / 1e3,
+        )
+        paired = PairedDataset({'a': RasterDataset(a), 'b': RasterDataset(b)})
+        sample = paired[place(paired, 500_600, 4_998_800, 300)]
+        ours, other = sample['image_a'][0], sample['image_b'][0]
+        assert ours.shape == (30, 30)
+        # 1e-4 degrees are about 11 m: still its own resolution, not that of the first.
+        assert other.shape[0] in (31, 32, 33, 34, 35, 36)
+        assert abs(float(ours.mean() - other.mean())) < 0.006
+        assert float(ours[0].mean() - ours[-1].mean()) == pytest.approx(0.29, abs=1e-3)
+        assert float(other[0].mean() - other[-1].mean()) == pytest.approx(
+            0.29, abs=0.02
+        )
+
+    def test_nodata_is_nan(self, write_raster: Writer) -> None:
+        data = np.ones((1, 64, 64))
+        data[0, :32] = 0
+        a = RasterDataset(write_raster('a.tif', data=data, nodata=0, dtype='uint16'))
+        paired = PairedDataset({'a': a, 'b': RasterDataset(write_raster('b.tif'))})
+        image = paired[place(paired, 500_000, 5_000_000 - 640, 640)]['image_a'][0]
+        assert torch.isnan(image[:32]).all()
+        assert (image[32:] == 1).all()
+        bounds = (500_000, 4_999_360, 500_640, 5_000_000)
+        assert paired.valid_share(0, bounds, patch=64) == pytest.approx(0.5)
+        assert (
+            paired.valid_share(0, (500_000, 4_999_680, 500_320, 5_000_000), patch=64)
+            == 0
+        )
+        assert (
+            paired.valid_share(0, (500_000, 4_999_360, 500_320, 4_999_680), patch=64)
+            == 1
+        )
+
+    def test_member_transforms_are_applied(self, write_raster: Writer) -> None:
+        a = RasterDataset(
+            write_raster('a.tif'),
+            transforms=lambda s: {**s, 'image': s['image'] * 0 + 7},
+        )
+        paired = PairedDataset({'a': a, 'b': RasterDataset(write_raster('b.tif'))})
+        assert (paired[place(paired, 500_000, 4_999_500, 100)]['image_a'] == 7).all()
+
+    def test_three_modalities(self, write_raster: Writer) -> None:
+        members = {n: RasterDataset(write_raster(f'{n}.tif')) for n in ('a', 'b', 'c')}
+        paired = PairedDataset(members)
+        sample = paired[place(paired, 500_000, 4_999_500, 100)]
+        assert {'image_a', 'image_b', 'image_c'} <= set(sample)
+
+    def test_works_with_torchgeo_samplers(self, write_raster: Writer) -> None:
+        paired = PairedDataset(
+            {n: RasterDataset(write_raster(f'{n}.tif')) for n in ('a', 'b')}
+        )
+        slices = list(GriddedPatchSampler(paired, size=32))
+        assert len(slices) == 4
+        assert paired[slices[0]]['image_b'].shape == (1, 32, 32)
+
+    def test_xarray_member(self, tmp_path: Path, write_raster: Writer) -> None:
+        y = 5_000_000 - 10 * (np.arange(64) + 0.5)
+        x = 500_000 + 10 * (np.arange(64) + 0.5)
+        cube = xr.Dataset(
+            {'v': (('time', 'y', 'x'), np.ones((1, 64, 64), np.float32))},
+            {'time': pd.to_datetime(['2024-01-01']), 'y': y, 'x': x},
+        ).rio.write_crs('EPSG:32632')
+        cube.to_netcdf(tmp_path / 'v.nc')
+        paired = PairedDataset(
+            {
+                'a': RasterDataset(write_raster('a.tif')),
+                'v': XarrayDataset(tmp_path / 'v.nc'),
+            }
+        )
+        assert paired[place(paired, 500_000, 4_999_500, 100)]['image_v'].shape[-2:] == (
+            10,
+            10,
+        )
+
+    def test_plot(self, write_raster: Writer) -> None:
+        paired = PairedDataset(
+            {n: RasterDataset(write_raster(f'{n}.tif')) for n in ('a', 'b')}
+        )
+        sample = paired[place(paired, 500_000, 4_999_500, 100)]
+        figure = paired.plot(sample, suptitle='both')
+        assert [axis.get_title() for axis in figure.axes] == ['a', 'b']
+        assert figure.get_suptitle() == 'both'
+        plt.close(figure)
+
+
+class TestTime:
+    @pytest.fixture
+    def dated(self, write_raster: Writer) -> Callable[..., Dated]:
+        def make(name: str, *dates: str, **options: object) -> Dated:
+            value = iter(range(1, 99))
+            for date in dates:
+                data = np.full((1, 64, 64), float(next(value)))
+                file = write_raster(f'{name}/{name}_{date}.tif', data=data, **options)
+            return Dated(file.parent)
+
+        return make
+
+    def test_nearest_date_is_paired(self, dated: Callable[..., Dated]) -> None:
+        a = dated('a', '20240101', '20240601')
+        b = dated('b', '20231001', '20240103', '20240525', '20241231')
+        paired = PairedDataset({'a': a, 'b': b})
+        assert len(paired.index) == 2
+        values = [
+            paired[
+                slice(5e5, 5e5 + 100),
+                slice(4_999_500, 4_999_600),
+                slice(t.left, t.right),
+            ]['image_b'].mean()
+            for t in paired.index.index
+        ]
+        assert values == [2, 3]
+
+    def test_tolerance_refuses_what_is_too_far(
+        self, dated: Callable[..., Dated]
+    ) -> None:
+        a, b = dated('a', '20240101'), dated('b', '20240110')
+        assert len(PairedDataset({'a': a, 'b': b}, tolerance='9D')) == 1
+        with pytest.raises(
+            PairingError, match=r'no date: the nearest .* are 8 days apart .*1 day'
+        ):
+            PairedDataset({'a': a, 'b': b}, tolerance='1D')
+
+    def test_gaps_of_the_nearest_are_filled_by_the_next(
+        self, dated: Callable[..., Dated], write_raster: Writer
+    ) -> None:
+        a = dated('a', '20240101')
+        write_raster('b/b_20240102.tif', shape=(64, 32), data=np.full((1, 64, 32), 1.0))
+        b = Dated(
+            write_raster('b/b_20240301.tif', data=np.full((1, 64, 64), 2.0)).parent
+        )
+        paired = PairedDataset({'a': a, 'b': b})
+        assert len(paired) == 2
+        areas = paired.index.geometry.area.tolist()
+        assert areas == pytest.approx([320 * 640] * 2)
+        assert shapely.intersection(*paired.index.geometry).area == 0
+
+    def test_undated_pairs_with_any_date(
+        self, dated: Callable[..., Dated], write_raster: Writer
+    ) -> None:
+        a = RasterDataset(write_raster('plain.tif'))
+        assert (
+            len(PairedDataset({'a': a, 'b': dated('b', '20240110')}, tolerance='1D'))
+            == 1
+        )
+
+    @pytest.mark.parametrize('bad', ['soon', 'NaT'])
+    def test_tolerance_must_be_a_time_span(
+        self, dated: Callable[..., Dated], bad: str
+    ) -> None:
+        a = dated('a', '20240101')
+        with pytest.raises(PairingError, match=f'{bad!r} is no time span'):
+            PairedDataset({'a': a, 'b': a}, tolerance=bad)
+
+    def test_tolerance_is_not_negative(self, dated: Callable[..., Dated]) -> None:
+        a = dated('a', '20240101')
+        with pytest.raises(PairingError, match='never negative'):
+            PairedDataset({'a': a, 'b': a}, tolerance='-1D')
+
+
+class TestBadInput:
+    def test_one_modality(self, write_raster: Writer) -> None:
+        with pytest.raises(PairingError, match='at least two modalities, 1 given'):
+            PairedDataset({'a': RasterDataset(write_raster('a.tif'))})
+
+    def test_name(self, write_raster: Writer) -> None:
+        a = RasterDataset(write_raster('a.tif'))
+        with pytest.raises(PairingError, match="'S-1' cannot name a modality"):
+            PairedDataset({'S-1': a, 'b': a})
+
+    def test_no_common_ground_says_how_far(self, write_raster: Writer) -> None:
+        a = Dated(write_raster('a_20240101.tif'))
+        b = Dated(write_raster('b_20240111.tif', origin=(510_640, 5_000_000)))
+        with pytest.raises(PairingError, match=r'10,000 metres apart .* dates 9 days'):
+            PairedDataset({'a': a, 'b': b})
+
+    def test_touching_is_not_common_ground(self, write_raster: Writer) -> None:
+        a = RasterDataset(write_raster('a.tif'))
+        b = RasterDataset(write_raster('b.tif', origin=(500_640, 5_000_000)))
+        with pytest.raises(PairingError, match='no common ground'):
+            PairedDataset({'a': a, 'b': b})
+
+    def test_outside(self, write_raster: Writer) -> None:
+        paired = PairedDataset(
+            {n: RasterDataset(write_raster(f'{n}.tif')) for n in ('a', 'b')}
+        )
+        with pytest.raises(IndexError, match='no pair of scenes covers'):
+            paired[place(paired, 600_000, 4_999_500, 100)]
+
+
+class TestSplitByCRS:
+    def test_zones_keep_native_outlines(self, write_raster: Writer) -> None:
+        write_raster('a.tif')
+        write_raster('b.tif', crs='EPSG:32633', res=20)
+        dataset = RasterDataset(write_raster('c.tif').parent)
+        zones = split_by_crs(dataset)
+        assert [(crs.to_epsg(), len(zone), zone.res) for crs, zone in zones] == [
+            (32632, 2, (10, 10)),
+            (32633, 1, (20, 20)),
+        ]
+        assert zones[1][1].index.geometry.iloc[0].bounds == (
+            5e5,
+            4_998_720,
+            501_280,
+            5e6,
+        )
+        assert len(dataset) == 3
+        assert dataset.crs.to_epsg() == 32632
+
+
+class TestQuicklook:
+    def test_true_colour_by_name(self) -> None:
+        image = np.zeros((4, 8, 8))
+        image[2] = np.arange(64).reshape(8, 8)
+        shown = quicklook(image, ('B02', 'B03', 'B04', 'B08'))
+        assert shown.shape == (8, 8, 3)
+        assert shown[..., 0].max() == 1
+        assert shown[..., 1].max() == 0
+
+    def test_missing_pixels_do_not_spoil_it(self) -> None:
+        image = np.arange(64.0).reshape(1, 8, 8)
+        image[0, 0, 0] = np.nan
+        shown = quicklook(image)
+        assert shown.shape == (8, 8)
+        assert np.isfinite(shown).all()

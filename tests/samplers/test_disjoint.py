@@ -1,0 +1,211 @@
+import itertools
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from pyproj import CRS, Transformer
+from shapely import Polygon, box, transform
+from torch.utils.data import BatchSampler, DistributedSampler
+
+from torchgeo_cmr.errors import PairingError
+from torchgeo_cmr.samplers import Area, DisjointBatchSampler
+from torchgeo_cmr.samplers.area import PatchKey
+
+TIME = pd.Interval(
+    pd.Timestamp('2024-01-01'), pd.Timestamp('2024-01-02'), closed='both'
+)
+
+
+def area(polygon: Polygon, zone: int = 0, epsg: int = 32632) -> Area:
+    return Area(
+        zone=zone,
+        polygon=polygon,
+        crs=CRS.from_epsg(epsg),
+        time=TIME,
+        origin=polygon.bounds[:2],
+        res=(10, 10),
+        size=8,
+    )
+
+
+def outline(key: PatchKey) -> Polygon:
+    x, y = key[1][:2]  # ty: ignore[not-subscriptable]
+    return box(x.start, y.start, x.stop, y.stop)
+
+
+def overlaps(batch: list[PatchKey]) -> int:
+    pairs = itertools.combinations([outline(key) for key in batch], 2)
+    return sum(a.intersection(b).area > 0 for a, b in pairs)
+
+
+WIDE = box(500_000, 5_000_000, 504_000, 5_004_000)
+
+
+class TestDisjointBatchSampler:
+    def test_no_two_patches_of_a_batch_overlap(self) -> None:
+        sampler = DisjointBatchSampler([area(WIDE)], 128, length=1280)
+        batches = list(sampler)
+        assert [len(batch) for batch in batches] == [128] * 10
+        assert sum(overlaps(batch) for batch in batches) == 0
+        # the check itself can fail: batches of independent draws do overlap
+        assert (
+            overlaps(
+                [batch[0] for batch in batches] + [batch[1] for batch in batches] * 2
+            )
+            > 0
+        )
+
+    def test_two_dates_of_one_place_do_not_meet(self) -> None:
+        sampler = DisjointBatchSampler([area(WIDE), area(WIDE)], 64, length=640)
+        assert sum(overlaps(batch) for batch in sampler) == 0
+
+    def test_two_zones_over_one_ground_do_not_meet(self) -> None:
+        there = Transformer.from_crs(32632, 32633)
+        moved = transform(
+            WIDE.segmentize(100), lambda xy: np.stack(there.transform(*xy.T), axis=-1)
+        )
+        sampler = DisjointBatchSampler(
+            [area(WIDE), area(moved, zone=1, epsg=32633)], 64, length=640
+        )
+        back = Transformer.from_crs(32633, 32632)
+
+        def on_ground(key: PatchKey) -> Polygon:
+            shape = outline(key)
+            if key[0] == 0:
+                return shape
+            return transform(shape, lambda xy: np.stack(back.transform(*xy.T), axis=-1))
+
+        zones = set()
+        for batch in sampler:
+            zones |= {key[0] for key in batch}
+            shapes = [on_ground(key) for key in batch]
+            for a, b in itertools.combinations(shapes, 2):
+                assert a.intersection(b).area < 1
+        assert zones == {0, 1}
+
+    def test_is_a_batch_sampler(self) -> None:
+        assert isinstance(DisjointBatchSampler([area(WIDE)], 4), BatchSampler)
+
+    def test_epochs_differ_and_repeat_by_seed(self) -> None:
+        one, two, other = (
+            DisjointBatchSampler([area(WIDE)], 8, length=16, seed=seed)
+            for seed in (1, 1, 2)
+        )
+        first, second = list(one), list(one)
+        assert first != second
+        assert first == list(two)
+        assert first != list(other)
+        two.set_epoch(1)
+        assert list(two) == second
+
+    def test_epoch_of_an_injected_sampler_counts(self) -> None:
+        injected = DistributedSampler(range(4), num_replicas=1, rank=0)  # ty: ignore[invalid-argument-type]
+        sampler = DisjointBatchSampler([area(WIDE)], 8, length=16, sampler=injected)
+        first = list(sampler)
+        assert list(sampler) == first
+        injected.set_epoch(1)
+        assert list(sampler) != first
+
+    def test_default_length_covers_the_ground_once(self) -> None:
+        sampler = DisjointBatchSampler([area(WIDE)], 10)
+        assert sampler.length == 50 * 50
+        assert len(sampler) == 250
+        assert len(list(sampler)) == 250
+
+    def test_draws_are_uniform_over_areas(self) -> None:
+        small = box(600_000, 5_000_000, 601_000, 5_004_000)
+        keys = [
+            k
+            for b in DisjointBatchSampler([area(WIDE), area(small)], 10, length=2000)
+            for k in b
+        ]
+        share = np.mean([k[1][0].start >= 600_000 for k in keys])  # ty: ignore[not-subscriptable]
+        # 1 of 5 parts of the ground, less at the edges where no patch can start
+        assert 0.15 < share < 0.25
+
+    def test_full_ground_shortens_the_batch_with_one_warning(self) -> None:
+        tight = box(0, 0, 320, 320)
+        sampler = DisjointBatchSampler([area(tight)], 16, length=64)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            batches = list(sampler)
+        assert len(caught) == 1
+        assert 'fit side by side' in str(caught[0].message)
+        assert all(4 <= len(batch) <= 16 for batch in batches)
+        assert sum(overlaps(batch) for batch in batches) == 0
+
+    def test_each_chip_once_an_epoch(self) -> None:
+        chips = [area(box(80 * i, 0, 80 * i + 80, 80)) for i in range(23)]
+        sampler = DisjointBatchSampler(chips, 5, drop_last=False)
+        for _ in range(2):
+            batches = list(sampler)
+            assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3]
+            assert len({outline(key).wkt for batch in batches for key in batch}) == 23
+        assert len(DisjointBatchSampler(chips, 5)) == 4
+
+    def test_overlapping_chips_wait_for_the_next_batch(self) -> None:
+        chips = [
+            area(box(0, 0, 80, 80)),
+            area(box(40, 0, 120, 80)),
+            area(box(500, 0, 580, 80)),
+        ]
+        sampler = DisjointBatchSampler(chips, 2, drop_last=False)
+        for _ in range(5):
+            batches = list(sampler)
+            assert sorted(len(batch) for batch in batches) == [1, 2]
+            assert sum(overlaps(batch) for batch in batches) == 0
+
+    def test_chips_and_scenes_together(self) -> None:
+        chips = [area(box(80 * i, 0, 80 * i + 80, 80)) for i in range(10)]
+        sampler = DisjointBatchSampler([*chips, area(WIDE)], 6, length=20)
+        keys = [outline(key).bounds for batch in sampler for key in batch]
+        assert len(keys) == 30
+        assert sum(bounds[1] == 0 for bounds in keys) == 10
+
+    def test_nothing_fits(self) -> None:
+        with pytest.raises(PairingError, match='no patch fits .* smaller patch_size'):
+            DisjointBatchSampler([], 4)
+
+    def test_nothing_valid(self) -> None:
+        empty = Area(**{**vars(area(WIDE)), 'valid': lambda _: 0.0, 'min_valid': 0.5})
+        with (
+            pytest.warns(UserWarning, match='side by side'),
+            pytest.raises(PairingError, match='lower min_valid'),
+        ):
+            list(DisjointBatchSampler([empty], 4, length=8))
+
+    def test_batch_size(self) -> None:
+        with pytest.raises(ValueError, match='batch_size is 0'):
+            DisjointBatchSampler([area(WIDE)], 0)
+
+
+def _draw(rank: int, folder: str) -> None:
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    )
+    sampler = DisjointBatchSampler([area(WIDE)], 16, length=64)
+    lines = [[outline(key).wkt for key in batch] for batch in sampler]
+    Path(folder, f'{rank}.txt').write_text(
+        '\n'.join(' | '.join(line) for line in lines)
+    )
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_share_one_disjoint_batch(tmp_path: Path) -> None:
+    mp.spawn(_draw, args=(str(tmp_path),), nprocs=2)
+    shares = [
+        [
+            line.split(' | ')
+            for line in (tmp_path / f'{rank}.txt').read_text().splitlines()
+        ]
+        for rank in (0, 1)
+    ]
+    whole = DisjointBatchSampler([area(WIDE)], 32, length=64)
+    for expected, left, right in zip(whole, *shares, strict=True):
+        assert len(left) == len(right) == 16
+        assert {outline(key).wkt for key in expected} == {*left, *right}

@@ -1,0 +1,468 @@
+"""Paired rasters as loaders: random disjoint patches to train on, a grid to judge by."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import geopandas as gpd
+import kornia.augmentation as K
+import numpy as np
+import pandas as pd
+import shapely
+from geopandas import GeoDataFrame
+from matplotlib.figure import Figure
+from shapely import STRtree
+from shapely.geometry.base import BaseGeometry
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torchgeo.datamodules import BaseDataModule
+from torchgeo.datasets import GeoDataset
+from torchgeo.datasets.utils import Sample
+
+from torchgeo_cmr.datamodules.split import SPLITS, split_ground
+from torchgeo_cmr.datasets.paired import PairedDataset, split_by_crs
+from torchgeo_cmr.errors import PairingError, RasterError
+from torchgeo_cmr.samplers import Area, DisjointBatchSampler
+from torchgeo_cmr.samplers.area import Bounds, PatchKey
+
+#: Fewer cells than this make splits by place meaningless: cells are halved until there are
+#: as many, or until a cell is a single patch.
+_MIN_CELLS = 16
+
+
+class PairedDataModule(BaseDataModule):
+    """Patches of paired modalities, split by place.
+
+    The ground is divided into square cells; each belongs to training, validation or test,
+    with a margin between them, so no training patch touches a test patch. Training draws
+    random patches, none overlapping another of its batch; validation and test lay a grid
+    and see each place once (at the first of its dates). Pre-cut chips, files exactly one
+    patch wide, are used whole and once an epoch.
+
+    Members whose files lie in several zones give one
+    :class:`~torchgeo_cmr.datasets.PairedDataset` a zone: nothing is warped between zones.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self,
+        datasets: dict[str, GeoDataset] | None = None,
+        *,
+        train: dict[str, GeoDataset] | None = None,
+        val: dict[str, GeoDataset] | None = None,
+        test: dict[str, GeoDataset] | None = None,
+        patch_size: int = 64,
+        batch_size: int = 64,
+        length: int | None = None,
+        tolerance: str | None = None,
+        val_split: float = 0.1,
+        test_split: float = 0.2,
+        block: int = 8,
+        margin: float = 1.0,
+        min_valid: float = 0.5,
+        units: dict[str, str] | None = None,
+        augment: bool = True,
+        stat_patches: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        """Initialize a new PairedDataModule instance.
+
+        Args:
+            datasets: Modality name -> dataset, to be split by place. The first modality
+                gives the reference grid.
+            train: Instead of *datasets*: ready-made training members.
+            val: Ready-made validation members.
+            test: Ready-made test members.
+            patch_size: Patch width in pixels of the first modality; the others show the
+                same ground in their own pixels.
+            batch_size: Patches a batch.
+            length: Random patches an epoch (default: enough to cover the ground once).
+            tolerance: Largest time between paired acquisitions, such as '5D'; None pairs
+                by place and nearest date.
+            val_split: Share of the ground for validation.
+            test_split: Share of the ground for testing.
+            block: Width of a cell in patches.
+            margin: Distance between splits in patch widths; 0 lets them touch.
+            min_valid: Smallest share of valid pixels, in every modality, of a patch.
+            units: Modality -> 'db', 'power', 'amplitude', 'reflectance' or 'dn', where the
+                files do not say it.
+            augment: Whether training patches are flipped, all modalities alike.
+            stat_patches: Training patches from which mean and deviation are taken.
+            num_workers: Worker processes that read.
+            seed: Seed of splits, draws and statistics.
+
+        Raises:
+            PairingError: If neither *datasets* nor *train* is given, both are, or the
+                shares leave nothing to train on.
+        """
+        super().__init__(PairedDataset, batch_size, num_workers)
+        if (datasets is None) == (train is None):
+            raise PairingError(
+                'give either `datasets`, to be split by place, or ready-made `train` (with '
+                '`val` and `test` if you have them), not both or none'
+            )
+        if not (
+            0 <= val_split < 1 and 0 <= test_split < 1 and val_split + test_split < 1
+        ):
+            raise PairingError(
+                f'val_split {val_split} and test_split {test_split} leave nothing to train '
+                'on: they must be at least 0 and add up to less than 1'
+            )
+        self.datasets = datasets
+        self.ready = {'train': train, 'val': val, 'test': test}
+        self.patch_size = patch_size
+        self.length = length
+        self.tolerance = tolerance
+        self.shares = {'val': val_split, 'test': test_split}
+        self.shares['train'] = 1 - val_split - test_split
+        self.block = block
+        self.margin = margin
+        self.min_valid = min_valid
+        self.units = units or {}
+        self.stat_patches = stat_patches
+        self.seed = seed
+        self.zones: list[PairedDataset] = []
+        self.areas: dict[str, list[Area]] = {}
+        self._ground: dict[str, list[tuple[Any, BaseGeometry]]] = {}
+        self._described: dict[str, dict[str, Any]] | None = None
+        self.collate_fn = default_collate
+        # Pixels leave as they are: the task knows the statistics of each modality.
+        self.aug = nn.Identity()
+        if augment:
+            flips = (K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5))
+            self.train_aug = K.AugmentationSequential(
+                *flips, data_keys=None, keepdim=True
+            )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, the reference first."""
+        members = self.datasets or self.ready['train']
+        return tuple(cast(Mapping[str, GeoDataset], members))
+
+    def setup(self, stage: str | None = None) -> None:
+        """Pair and split the ground; does nothing the second time.
+
+        Args:
+            stage: Any stage of the trainer; all need the same ground.
+
+        Raises:
+            PairingError: If modalities share no ground or a split has no patch.
+        """
+        if self.zones:
+            return
+        if self.datasets is not None:
+            self.zones = self._pair(self.datasets)
+            regions = self._split(self.zones)
+            for split in reversed(SPLITS):
+                self._use(split, range(len(self.zones)), [r[split] for r in regions])
+        else:
+            for split, members in self.ready.items():
+                first = len(self.zones)
+                if members is not None:
+                    self.zones += self._pair(members)
+                zones = range(first, len(self.zones))
+                whole = [self.zones[i].index.geometry.union_all() for i in zones]
+                self._use(split, zones, whole)
+        patches = _Patches(self.zones)
+        self.train_dataset = self.val_dataset = self.test_dataset = patches
+        self.predict_dataset = patches
+
+    def _pair(self, members: Mapping[str, GeoDataset]) -> list[PairedDataset]:
+        """One paired dataset for each CRS in which the first modality has files."""
+        first, *others = members
+        zoned = {name: split_by_crs(dataset) for name, dataset in members.items()}
+        zones: list[PairedDataset] = []
+        error: PairingError | None = None
+        for crs, dataset in zoned[first]:
+            # A member without files in this zone is warped into it, whatever zone it has.
+            parts = {n: dict(zoned[n]).get(crs, members[n]) for n in others}
+            try:
+                zones.append(
+                    PairedDataset({first: dataset, **parts}, tolerance=self.tolerance)
+                )
+            except PairingError as reason:
+                error = reason
+        if not zones and error is not None:
+            raise error
+        return zones
+
+    def _split(self, zones: Sequence[PairedDataset]) -> list[dict[str, BaseGeometry]]:
+        extents = [np.array(zone.res) * self.patch_size for zone in zones]
+        grounds = [(zone.crs, zone.index.geometry.union_all()) for zone in zones]
+        block = self.block
+        while block > 1:
+            areas = [np.prod(extent * block) for extent in extents]
+            cells = sum(g.area / a for (_, g), a in zip(grounds, areas, strict=True))
+            if cells >= _MIN_CELLS:
+                break
+            block //= 2
+        return split_ground(
+            grounds,
+            [tuple(extent * block) for extent in extents],
+            # Touching is overlap for a sampler that rounds: never less than a pixel.
+            margins=[
+                max(float(max(e)) * self.margin, max(z.res))
+                for e, z in zip(extents, zones, strict=True)
+            ],
+            shares=self.shares,
+            seed=self.seed,
+        )
+
+    def _use(
+        self, split: str, zones: Sequence[int], regions: Sequence[BaseGeometry]
+    ) -> None:
+        """Give a split its ground, as areas of one pair of scenes each."""
+        areas: list[Area] = []
+        for number, region in zip(zones, regions, strict=True):
+            zone = self.zones[number]
+            others = STRtree(
+                [a.polygon for s in self.areas.values() for a in s if a.zone == number]
+            )
+            for row, time in enumerate(zone.index.index):
+                piece = zone.index.geometry.iloc[row]
+                if not _is_chip(piece, self._extent(zone)):
+                    parts = _polygons(piece & region)
+                # A chip is in or out as a whole, and out if it touches another split.
+                elif (piece & region).area > 0.5 * piece.area and not len(
+                    others.query(piece, predicate='dwithin', distance=max(zone.res))
+                ):
+                    parts = [piece]
+                else:
+                    parts = []
+                areas += [self._area(number, row, time, part) for part in parts]
+        self.areas[split] = areas
+        crs = [self.zones[number].crs for number in zones]
+        self._ground[split] = list(zip(crs, regions, strict=True))
+
+    def _extent(self, zone: PairedDataset) -> tuple[float, float]:
+        return zone.res[0] * self.patch_size, zone.res[1] * self.patch_size
+
+    def _area(self, number: int, row: int, time: pd.Interval, polygon: Any) -> Area:
+        zone = self.zones[number]
+        return Area(
+            zone=number,
+            polygon=polygon,
+            crs=zone.crs,
+            time=time,
+            origin=zone.origin(row),
+            res=zone.res,
+            size=self.patch_size,
+            valid=_Valid(zone, row, self.patch_size),
+            min_valid=self.min_valid,
+        )
+
+    def ground(self, split: str) -> GeoDataFrame:
+        """Return the ground of a split.
+
+        Args:
+            split: 'train', 'val' or 'test'.
+
+        Returns:
+            One row a zone, columns ``split`` and geometry, in EPSG:4326.
+        """
+        self.setup()
+        parts = [
+            gpd.GeoSeries([shapely.segmentize(region, 1000)], crs=crs).to_crs(
+                'EPSG:4326'
+            )
+            for crs, region in self._ground[split]
+            if not region.is_empty
+        ]
+        geometry = pd.concat(parts) if parts else gpd.GeoSeries([], crs='EPSG:4326')
+        outlines = geometry.reset_index(drop=True)
+        return GeoDataFrame(
+            {'split': [split] * len(outlines)}, geometry=outlines, crs='EPSG:4326'
+        )
+
+    def places(self, split: str) -> list[PatchKey]:
+        """Lay the grid of patches over the ground of a split.
+
+        Args:
+            split: 'train', 'val' or 'test'.
+
+        Returns:
+            Keys of patches that do not overlap, each place once.
+        """
+        self.setup()
+        keys: list[PatchKey] = []
+        used: dict[int, BaseGeometry] = {}
+        for area in self.areas[split]:
+            before = used.get(area.zone, shapely.GeometryCollection())
+            used[area.zone] = before | area.polygon
+            for part in _polygons(area.polygon - before):
+                rest = Area(**{**vars(area), 'polygon': part})
+                keys += [rest.key(bounds) for bounds in rest.grid()]
+        return keys
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Say what each modality is, from a seeded sample of training patches.
+
+        Returns:
+            Modality -> ``bands`` (names), ``mean`` and ``std`` (one float a band, over
+            valid pixels), ``gsd`` (metres), ``patch_size`` (pixels), ``units`` and
+            ``nodata``. Tasks take this over into the checkpoint.
+
+        Raises:
+            RasterError: If the scale of radar bands is unknown.
+        """
+        self.setup()
+        if self._described is None:
+            units = {name: self._units(name) for name in self.modalities}
+            sums = {name: _Moments() for name in self.modalities}
+            patches = cast(Dataset[Sample], self.train_dataset)
+            for key in self._sample(self.stat_patches):
+                sample = patches[key]
+                for name, moments in sums.items():
+                    image = sample.get(f'image_{name}')
+                    if image is not None:
+                        moments.add(image.numpy())
+            self._described = {
+                name: {
+                    'bands': self._bands(name, len(moments.count)),
+                    'mean': moments.mean(),
+                    'std': moments.std(),
+                    'gsd': self.zones[0].gsd(name),
+                    'patch_size': self.zones[0].sizes(self.patch_size)[name],
+                    'units': units[name],
+                    'nodata': self.zones[0].members[name].nodata,
+                }
+                for name, moments in sums.items()
+            }
+        return self._described
+
+    def _sample(self, count: int) -> Iterator[PatchKey]:
+        sampler = DisjointBatchSampler(
+            self.areas['train'], 1, length=count, seed=self.seed
+        )
+        for number, (key,) in enumerate(sampler):
+            if number == count:
+                return
+            yield key
+
+    def _bands(self, name: str, count: int) -> list[str]:
+        bands = list(self.zones[0].members[name].bands)
+        return bands if len(bands) == count else [f'band_{i + 1}' for i in range(count)]
+
+    def _units(self, name: str) -> str:
+        stated = self.units.get(name) or self.zones[0].members[name].units
+        if stated is None:
+            raise RasterError(
+                f"the scale of {name}'s radar bands is unknown: say which it is with "
+                f"units={{'{name}': 'db'}} (or 'power', or 'amplitude')"
+            )
+        return stated
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Return random patches, disjoint within each batch."""
+        self._check('train')
+        sampler = DisjointBatchSampler(
+            self.areas['train'], self.batch_size, length=self.length, seed=self.seed
+        )
+        return self._loader(batch_sampler=sampler)
+
+    def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
+        """Return the grid of validation patches; nothing if there are none."""
+        return self._grid_loader('val') if self.areas['val'] else []
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Return the grid of test patches."""
+        return self._grid_loader('test')
+
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        """Return the grids of all splits, one after the other."""
+        keys = [key for split in SPLITS for key in self.places(split)]
+        return self._loader(sampler=keys, batch_size=self.batch_size)
+
+    def _grid_loader(self, split: str) -> DataLoader[Sample]:
+        keys = self.places(split)
+        self._check(split, keys)
+        return self._loader(sampler=keys, batch_size=self.batch_size)
+
+    def _check(self, split: str, keys: list[PatchKey] | None = None) -> None:
+        if not self.areas[split] or keys == []:
+            raise PairingError(
+                f'no {split} patch of {self.patch_size} pixels has {self.min_valid:.0%} valid '
+                'pixels: choose a smaller patch_size or min_valid, or other splits'
+            )
+
+    def _loader(self, **kwargs: Any) -> DataLoader[Sample]:
+        return DataLoader(
+            cast(Dataset[Sample], self.train_dataset),
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            collate_fn=self.collate_fn,
+            **kwargs,
+        )
+
+    def plot(self, *args: Any, **kwargs: Any) -> Figure:
+        """Plot a sample; see :meth:`torchgeo_cmr.datasets.PairedDataset.plot`."""
+        self.setup()
+        return self.zones[0].plot(*args, **kwargs)
+
+
+class _Patches(Dataset[Sample]):
+    """All zones as one dataset, addressed by zone number and slice."""
+
+    def __init__(self, zones: Sequence[PairedDataset]) -> None:
+        self.zones = list(zones)
+
+    def __len__(self) -> int:
+        return sum(len(zone) for zone in self.zones)
+
+    def __getitem__(self, index: PatchKey) -> Sample:
+        zone, place = index
+        return self.zones[zone][place]
+
+
+class _Valid:
+    """Share of valid pixels of a pair, for an area (a lambda could not be pickled)."""
+
+    def __init__(self, zone: PairedDataset, row: int, patch: int) -> None:
+        self.zone, self.row, self.patch = zone, row, patch
+
+    def __call__(self, bounds: Bounds) -> float:
+        return self.zone.valid_share(self.row, bounds, patch=self.patch)
+
+
+class _Moments:
+    """Mean and deviation of each band over valid pixels, one patch at a time."""
+
+    def __init__(self) -> None:
+        self.count = self.total = self.squares = np.zeros(0)
+
+    def add(self, image: np.ndarray) -> None:
+        pixels = image.reshape(len(image), -1).astype(np.float64)
+        if len(self.count) == 0:
+            self.count, self.total, self.squares = np.zeros((3, len(pixels)))
+        valid = np.isfinite(pixels)
+        pixels = np.where(valid, pixels, 0)
+        self.count = self.count + valid.sum(1)
+        self.total = self.total + pixels.sum(1)
+        self.squares = self.squares + (pixels**2).sum(1)
+
+    def mean(self) -> list[float]:
+        return (self.total / np.maximum(self.count, 1)).tolist()
+
+    def std(self) -> list[float]:
+        mean = self.total / np.maximum(self.count, 1)
+        variance = self.squares / np.maximum(self.count, 1) - mean**2
+        # A constant band carries nothing: 1 keeps it at zero instead of at infinity.
+        return np.where(
+            variance > 1e-12, np.sqrt(np.maximum(variance, 0)), 1.0
+        ).tolist()
+
+
+def _polygons(geometry: BaseGeometry) -> list[Any]:
+    parts = shapely.get_parts(geometry)
+    return [p for p in parts if p.geom_type == 'Polygon' and p.area > 0]
+
+
+def _is_chip(piece: BaseGeometry, extent: tuple[float, float]) -> bool:
+    """Whether a piece of ground has room for one patch only."""
+    xmin, ymin, xmax, ymax = piece.bounds
+    return max((xmax - xmin) / extent[0], (ymax - ymin) / extent[1]) < 1.5
+
+
+__all__ = ('PairedDataModule',)

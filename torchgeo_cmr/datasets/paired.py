@@ -1,0 +1,493 @@
+"""Pairs: the same ground seen by two or more sensors, each on its own grid."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import shapely
+import torch
+from affine import Affine
+from geopandas import GeoDataFrame
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from pyproj import CRS
+from rasterio.warp import calculate_default_transform
+from rasterio.windows import transform
+from shapely import STRtree
+from shapely.geometry.base import BaseGeometry
+from torchgeo.datasets import GeoDataset, RasterDataset
+from torchgeo.datasets.utils import GeoSlice, Sample
+
+from torchgeo_cmr.datasets.scene import SAR_BANDS, Scene, SceneReader, scenes
+from torchgeo_cmr.datasets.validity import Validity
+from torchgeo_cmr.errors import PairingError, RasterError
+
+#: How TorchGeo writes "no date": the widest interval pandas can hold.
+_UNDATED = pd.Interval(pd.Timestamp.min, pd.Timestamp.max, closed='both')
+
+_SECOND_EVER = pd.Timestamp.min + pd.Timedelta(seconds=1)
+
+#: Mean radius of the Earth in metres: one radian of latitude.
+_EARTH_RADIUS = 6371008.8
+
+#: A patch is this many cells across when its valid pixels are counted.
+_CELLS = 8
+
+
+class PairedDataset(GeoDataset):
+    """Patches of the same ground from two or more datasets, never resampled together.
+
+    The index holds one row a pair: a scene of the first modality and, of every other, the
+    scene nearest in time among those that overlap it. Each place of a first scene belongs
+    to exactly one row, so nothing is paired twice. The CRS of index and slices is that of
+    the first modality. A modality in that CRS is read on its own pixels; one in another
+    CRS is warped in memory, at its own resolution.
+
+    Raster datasets are read by :class:`~torchgeo_cmr.datasets.scene.SceneReader` from
+    their files, so other subclasses of ``__getitem__`` are not called; any other
+    :class:`~torchgeo.datasets.GeoDataset` (xarray, for instance) is indexed with the slice
+    and date of the pair. Members are never changed.
+
+    Samples hold ``image_<modality>`` of shape ``(bands, height, width)``, float32 in the
+    units of the files with NaN where nodata; ``transform_<modality>``, the nine numbers of
+    its affine transform; and ``bounds``, as TorchGeo writes them (float32: never rebuild a
+    footprint from them).
+
+    Pairing compares footprints of files, not of valid pixels, and is planar in the CRS of
+    the first modality.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self,
+        datasets: Mapping[str, GeoDataset],
+        *,
+        tolerance: str | timedelta | None = None,
+    ) -> None:
+        """Initialize a new PairedDataset instance.
+
+        Args:
+            datasets: Modality name (lower-case identifier) -> dataset; the first gives the
+                CRS and the reference grid.
+            tolerance: Largest time between paired acquisitions, such as ``'5D'``; None
+                pairs the nearest dates whatever lies between them, and undated data too.
+
+        Raises:
+            PairingError: If fewer than two modalities are given, a name is no identifier,
+                or nothing overlaps in space, or in time within the tolerance.
+            RasterError: If a raster has no CRS or cannot be read.
+        """
+        if len(datasets) < 2:
+            raise PairingError(
+                f'pairs need at least two modalities, {len(datasets)} given: name them, '
+                "for example {'s1': ..., 's2': ...}"
+            )
+        for name in datasets:
+            if not name.isidentifier() or name != name.lower():
+                raise PairingError(
+                    f'{name!r} cannot name a modality: use a short lower-case word such as '
+                    "'s1'"
+                )
+        self.datasets = dict(datasets)
+        self.modalities = tuple(self.datasets)
+        self.tolerance = None if tolerance is None else _span(tolerance)
+        if self.tolerance is not None and self.tolerance < timedelta(0):
+            raise PairingError(
+                f'tolerance is {tolerance}: a time span is never negative'
+            )
+        self.members = {}
+        crs = None
+        for name, dataset in self.datasets.items():
+            self.members[name] = _Member(name, dataset, crs)
+            crs = self.members[name].crs
+        first = self.members[self.modalities[0]]
+        self._res = first.res
+        self.paths = first.dataset.paths
+        self.index = self._pair()
+        self._tree = STRtree(self.index.geometry.to_numpy())
+
+    def _pair(self) -> GeoDataFrame:
+        """Lay the nearest-in-time scenes of every other modality over the first's."""
+        first, *others = (self.members[name] for name in self.modalities)
+        rows: list[dict[str, Any]] = []
+        closest: list[timedelta] = []
+        for i, (outline, time) in enumerate(
+            zip(first.outlines, first.times, strict=True)
+        ):
+            pieces = [({first.name: i}, outline)]
+            for other in others:
+                pieces = [
+                    ({**chosen, other.name: j}, part)
+                    for chosen, piece in pieces
+                    for j, part in other.nearest(piece, time, self.tolerance, closest)
+                ]
+            rows += [
+                {**chosen, 'datetime': time, 'geometry': part}
+                for chosen, part in pieces
+            ]
+        if not rows:
+            raise PairingError(self._why_nothing(closest))
+        frame = pd.DataFrame(rows)
+        times = pd.IntervalIndex(frame.pop('datetime'), closed='both', name='datetime')
+        return GeoDataFrame(frame.set_index(times), geometry='geometry', crs=first.crs)
+
+    def _why_nothing(self, gaps: list[timedelta]) -> str:
+        first, *others = (self.members[name] for name in self.modalities)
+        if gaps:
+            return (
+                f'{" and ".join(self.modalities)} share ground but no date: the nearest '
+                f'acquisitions are {min(gaps).days} days apart and the tolerance is '
+                f'{self.tolerance}; widen it, or give tolerance=None to pair by place alone'
+            )
+        ground = shapely.union_all(first.outlines)
+        gaps_m = {
+            m.name: ground.distance(shapely.union_all(m.outlines)) for m in others
+        }
+        name, distance = max(gaps_m.items(), key=lambda item: item[1])
+        unit = first.crs.axis_info[0].unit_name
+        return (
+            f'{first.name} and {name} have no common ground: their footprints are '
+            f'{distance:,.0f} {unit}s apart in {first.crs.name}'
+            f'{_days_apart(first, self.members[name])}; check that both cover one place'
+        )
+
+    def __getitem__(self, index: GeoSlice) -> Sample:
+        """Read one patch of every modality.
+
+        Args:
+            index: [xmin:xmax, ymin:ymax, tmin:tmax] in the CRS of the first modality.
+
+        Returns:
+            The sample described above.
+
+        Raises:
+            IndexError: If no pair of scenes covers the slice.
+            RasterError: If a file cannot be read.
+        """
+        x, y, t = self._disambiguate_slice(index)
+        bounds = (x.start, y.start, x.stop, y.stop)
+        row = self.index.iloc[self._covering(bounds, t)]
+        sample: Sample = {'bounds': self._slice_to_tensor((x, y, t))}
+        for name, member in self.members.items():
+            key, image, place = member.read(row[name], bounds)
+            sample[f'{key}_{name}'] = image
+            sample[f'transform_{name}'] = torch.tensor(place)
+        return sample
+
+    def _covering(self, bounds: tuple[float, float, float, float], t: slice) -> int:
+        """Row number of the pair that covers most of the bounds at that time."""
+        box = shapely.box(*bounds)
+        hits = np.sort(self._tree.query(box, predicate='intersects'))
+        hits = hits[
+            self.index.index[hits].overlaps(pd.Interval(t.start, t.stop, 'both'))
+        ]
+        if len(hits) == 0:
+            raise IndexError(
+                f'no pair of scenes covers {bounds} in dataset {self.bounds}'
+            )
+        shares = shapely.area(shapely.intersection(self.index.geometry.iloc[hits], box))
+        return int(hits[np.argmax(shares)])
+
+    def sizes(self, size: int) -> dict[str, int]:
+        """Return how many pixels each modality has across one patch.
+
+        Args:
+            size: Patch width in pixels of the first modality.
+
+        Returns:
+            Modality -> pixels, on the same ground extent.
+        """
+        ground = size * self.res[0]
+        return {n: max(1, round(ground / m.res[0])) for n, m in self.members.items()}
+
+    def origin(self, row: int) -> tuple[float, float]:
+        """Return a corner of the first modality's pixel lattice in a pair of scenes."""
+        first = self.members[self.modalities[0]]
+        xmin, _, _, ymax = first.outlines[self.index[first.name].iloc[row]].bounds
+        return xmin, ymax
+
+    def gsd(self, modality: str) -> float:
+        """Return the ground sample distance of a modality in metres.
+
+        In a geographic CRS it is the north-south spacing, which does not shrink with
+        latitude; elsewhere the pixel size as the CRS counts it.
+        """
+        unit = self.crs.axis_info[0].unit_conversion_factor
+        res = self.members[modality].res[1]
+        return float(
+            res * unit * _EARTH_RADIUS if self.crs.is_geographic else res * unit
+        )
+
+    def valid_share(
+        self, row: int, bounds: tuple[float, float, float, float], *, patch: int
+    ) -> float:
+        """Return the smallest share of valid pixels that a modality has in some bounds.
+
+        Args:
+            row: Number of the pair of scenes.
+            bounds: ``(xmin, ymin, xmax, ymax)`` in the CRS of the dataset.
+            patch: Patch width in pixels of the first modality; it sets how closely the
+                share is known.
+
+        Returns:
+            Share from 0 to 1, from the first band of each modality; datasets that are not
+            raster files count as wholly valid.
+        """
+        sizes = self.sizes(patch)
+        return min(
+            member.valid_share(self.index[name].iloc[row], bounds, sizes[name])
+            for name, member in self.members.items()
+        )
+
+    def plot(
+        self, sample: Sample, show_titles: bool = True, suptitle: str | None = None
+    ) -> Figure:
+        """Plot the modalities of a sample side by side.
+
+        Args:
+            sample: A sample of this dataset.
+            show_titles: Whether to write each modality's name above its panel.
+            suptitle: Title of the figure.
+
+        Returns:
+            A figure with one panel a modality, stretched to its 2nd and 98th percentile.
+        """
+        fig, axes = plt.subplots(
+            1,
+            len(self.modalities),
+            figsize=(4 * len(self.modalities), 4),
+            squeeze=False,
+        )
+        for axis, name in zip(axes[0], self.modalities, strict=True):
+            image = sample.get(f'image_{name}', sample.get(f'mask_{name}'))
+            assert image is not None
+            axis.imshow(quicklook(image.numpy(), self.members[name].bands), cmap='gray')
+            axis.axis('off')
+            if show_titles:
+                axis.set_title(name)
+        if suptitle is not None:
+            fig.suptitle(suptitle)
+        return fig
+
+
+def quicklook(image: np.ndarray, bands: Sequence[str] = ()) -> np.ndarray:
+    """Turn pixels into something a screen can show.
+
+    Args:
+        image: Pixels of shape ``(bands, height, width)``, NaN where missing.
+        bands: Band names; B04, B03 and B02 are shown as red, green and blue.
+
+    Returns:
+        Float array in 0..1 of shape ``(height, width)`` or ``(height, width, 3)``.
+    """
+    image = np.atleast_3d(np.asarray(image, np.float32))
+    names = list(bands)
+    if {'B04', 'B03', 'B02'} <= set(names):
+        image = image[[names.index(band) for band in ('B04', 'B03', 'B02')]]
+    elif len(image) == 2:
+        image = np.stack([image[0], image[1], image[0] - image[1]])
+    elif len(image) > 3:
+        image = image[:3]
+    shown = np.zeros_like(image)
+    for channel, out in zip(image, shown, strict=True):
+        valid = channel[np.isfinite(channel)]
+        if valid.size:
+            low, high = np.percentile(valid, (2, 98))
+            out[:] = np.nan_to_num((channel - low) / max(high - low, 1e-12))
+    shown = np.clip(shown, 0, 1)
+    return shown[0] if len(shown) == 1 else np.moveaxis(shown, 0, -1)
+
+
+def split_by_crs(dataset: GeoDataset) -> list[tuple[CRS, GeoDataset]]:
+    """Split a dataset whose files lie in several zones into one dataset a CRS.
+
+    TorchGeo lists every file in the CRS of the first. This gives each zone its own view,
+    in its own CRS and with its own resolution; the dataset itself is left as it is.
+
+    Args:
+        dataset: Any GeoDataset; only raster datasets can hold more than one CRS.
+
+    Returns:
+        CRS and dataset, in order of first appearance.
+    """
+    if not isinstance(dataset, RasterDataset):
+        return [(dataset.crs, dataset)]
+    catalogue = scenes(dataset)
+    zones: list[CRS] = []
+    for scene in catalogue:
+        if scene.crs not in zones:
+            zones.append(scene.crs)
+    return [(crs, _zone(dataset, catalogue, crs)) for crs in zones]
+
+
+def _zone(dataset: RasterDataset, catalogue: list[Scene], crs: CRS) -> RasterDataset:
+    rows = [i for i, scene in enumerate(catalogue) if scene.crs == crs]
+    zone = copy.copy(dataset)
+    index = cast(GeoDataFrame, dataset.index.iloc[rows].copy())
+    outlines = [catalogue[i].footprint for i in rows]
+    zone.index = GeoDataFrame(
+        index.drop(columns=index.geometry.name), geometry=outlines, crs=crs
+    )
+    zone._res = catalogue[rows[0]].res
+    return zone
+
+
+class _Member:
+    """One modality as the pairs see it: outlines and times in the common CRS."""
+
+    def __init__(self, name: str, dataset: GeoDataset, crs: CRS | None) -> None:
+        self.name = name
+        self.dataset = dataset
+        self.readers: list[SceneReader] = []
+        self.outlines: list[BaseGeometry]
+        if isinstance(dataset, RasterDataset):
+            catalogue = scenes(dataset)
+            self.crs = crs or catalogue[0].crs
+            catalogue = [scene.to_crs(self.crs) for scene in catalogue]
+            self.readers = [SceneReader(scene) for scene in catalogue]
+            self.outlines = [scene.footprint for scene in catalogue]
+            self.bands = catalogue[0].bands
+            self.res = catalogue[0].res
+            self.units = catalogue[0].units
+            self.nodata = catalogue[0].nodata
+        else:
+            if dataset.crs is None:
+                raise RasterError(
+                    f'{name} has no CRS: declare it when opening the dataset'
+                )
+            self.crs = crs or dataset.crs
+            # The member itself must not change: TorchGeo's setters work in place.
+            view = copy.copy(dataset)
+            view.index = dataset.index.to_crs(self.crs)
+            if dataset.crs != self.crs:
+                view._res = _res_in(dataset, self.crs)
+            self.view = view
+            self.outlines = list(view.index.geometry)
+            self.bands = tuple(getattr(dataset, 'data_vars', ()) or ())
+            # TorchGeo keeps the sign of rioxarray's row spacing.
+            self.res = abs(view.res[0]), abs(view.res[1])
+            self.units = None if set(self.bands) & SAR_BANDS else 'reflectance'
+            self.nodata = getattr(dataset, 'nodata', None)
+        self.valid: dict[int, Validity] = {}
+        self.times = list(dataset.index.index)
+
+    def nearest(
+        self,
+        piece: BaseGeometry,
+        time: pd.Interval,
+        tolerance: timedelta | None,
+        gaps: list[timedelta],
+    ) -> list[tuple[int, BaseGeometry]]:
+        """Cover a piece of ground with this member's scenes, nearest in time first."""
+        tree = STRtree(self.outlines)
+        hits = [int(i) for i in tree.query(piece, predicate='intersects')]
+        hits.sort(key=lambda i: (_gap(time, self.times[i]), i))
+        covers = []
+        for i in hits:
+            part = _polygons(piece & self.outlines[i])
+            if part.is_empty:
+                continue
+            gap = _gap(time, self.times[i])
+            gaps.append(gap)
+            if tolerance is not None and gap > tolerance:
+                break
+            covers.append((i, part))
+            piece = piece - self.outlines[i]
+            if piece.is_empty:
+                break
+        return covers
+
+    def valid_share(
+        self, row: int, bounds: tuple[float, float, float, float], patch: int
+    ) -> float:
+        """Share of valid pixels of one scene in some bounds."""
+        if not self.readers:
+            return 1.0
+        if row not in self.valid:
+            self.valid[row] = Validity(self.readers[row], patch // _CELLS)
+        return self.valid[row].share(bounds)
+
+    def read(
+        self, row: int, bounds: tuple[float, float, float, float]
+    ) -> tuple[str, torch.Tensor, Affine]:
+        """Read a patch: its sample key without the modality, its pixels, its transform."""
+        if self.readers:
+            dataset = cast(RasterDataset, self.dataset)
+            reader = self.readers[row]
+            window = reader.window(bounds)
+            image = torch.from_numpy(reader.read(window))
+            place = transform(window, reader.scene.transform)
+            sample: Sample = {'image' if dataset.is_image else 'mask': image}
+            if dataset.transforms is not None:
+                sample = dataset.transforms(sample)
+        else:
+            xmin, ymin, xmax, ymax = bounds
+            time = self.times[row]
+            xres, yres = self.res
+            # TorchGeo compares with half-open intervals: one moment alone would be empty.
+            start = max(time.left, _SECOND_EVER) - pd.Timedelta(seconds=1)
+            sample = self.view[
+                slice(xmin, xmax, xres),
+                slice(ymin, ymax, yres),
+                slice(start, time.right, 1),
+            ]
+            place = Affine(xres, 0, xmin, 0, -yres, ymax)
+        key = 'image' if 'image' in sample else 'mask'
+        return key, sample[key], place
+
+
+def _span(text: str | timedelta) -> timedelta:
+    try:
+        span = pd.Timedelta(text)
+    except ValueError:
+        span = pd.NaT
+    if not isinstance(span, pd.Timedelta):
+        raise PairingError(
+            f"tolerance {text!r} is no time span: write for example '5D'"
+        )
+    return span.to_pytimedelta()
+
+
+def _gap(a: pd.Interval, b: pd.Interval) -> timedelta:
+    """Time between two acquisitions; none if they overlap or one has no date."""
+    if _UNDATED in (a, b) or a.overlaps(b):
+        return timedelta(0)
+    return b.left - a.right if b.left > a.right else a.left - b.right
+
+
+def _polygons(geometry: BaseGeometry) -> BaseGeometry:
+    """Drop the lines and points that an intersection of touching polygons leaves."""
+    parts = shapely.get_parts(geometry)
+    return shapely.union_all(parts[shapely.area(parts) > 0])
+
+
+def _days_apart(a: _Member, b: _Member) -> str:
+    known_a = [time for time in a.times if time != _UNDATED]
+    known_b = [time for time in b.times if time != _UNDATED]
+    if not known_a or not known_b:
+        return ''
+    gap = min(_gap(p, q) for p in known_a for q in known_b)
+    return f' and their dates {gap.days} days'
+
+
+def _res_in(dataset: GeoDataset, crs: CRS) -> tuple[float, float]:
+    """Resolution of a dataset in another CRS, at its own number of pixels."""
+    x, y, _ = dataset.bounds
+    xres, yres = dataset.res
+    columns = max(1, round((x.stop - x.start) / xres))
+    rows = max(1, round((y.stop - y.start) / yres))
+    grid, _, _ = calculate_default_transform(
+        dataset.crs.to_wkt(),
+        crs.to_wkt(),
+        columns,
+        rows,
+        x.start,
+        y.start,
+        x.stop,
+        y.stop,
+    )
+    return grid.a, -grid.e

@@ -1,0 +1,429 @@
+"""Scenes: what a raster dataset catalogues, read on the grid the files have.
+
+TorchGeo warps every file of a dataset into the CRS of the first and mosaics all dates.
+Retrieval needs the opposite: one date, one grid, exact footprints. A :class:`Scene` is one
+row of a raster dataset's index, that is one file or one set of single-band files; a
+:class:`SceneReader` reads windows of it, on the native grid or warped into a stated CRS.
+"""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.enums import MaskFlags, Resampling
+from rasterio.errors import RasterioIOError
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import calculate_default_transform
+from rasterio.windows import Window
+from shapely import Polygon
+from torchgeo.datasets import RasterDataset
+
+from torchgeo_cmr.errors import RasterError
+
+#: Band names that only a radar has: their scale (dB, power, amplitude) must be known.
+SAR_BANDS = frozenset({'VV', 'VH', 'HH', 'HV'})
+
+#: The letter in the name of a terrain-corrected Sentinel-1 product -> unit of the pixels.
+SAR_SCALES = {'d': 'db', 'p': 'power', 'a': 'amplitude'}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One acquisition on one grid: a file, or one file a band.
+
+    .. versionadded:: 0.1
+    """
+
+    #: Path of the index row's file (for a band set, the file of one of its bands).
+    path: str
+    #: One (file, 1-based band index) per band, in the order of ``bands``.
+    sources: tuple[tuple[str, int], ...]
+    #: Band names, in channel order.
+    bands: tuple[str, ...]
+    #: CRS of ``transform``.
+    crs: CRS
+    #: Pixel to CRS coordinates of the grid that is read.
+    transform: Affine
+    #: Rows and columns of that grid.
+    shape: tuple[int, int]
+    #: Value that marks missing pixels besides NaN and what each file says; None if none.
+    nodata: float | None = None
+    #: First and last moment of the acquisition, UTC; None if unknown.
+    time_start: pd.Timestamp | None = None
+    time_end: pd.Timestamp | None = None
+    #: 'db', 'power', 'amplitude', 'reflectance' or 'dn'; None if nothing says it.
+    units: str | None = None
+    #: True if the files are in another CRS and pixels are warped while reading.
+    warped: bool = field(default=False)
+
+    @property
+    def res(self) -> tuple[float, float]:
+        """Pixel size ``(x, y)`` in units of the CRS."""
+        t = self.transform
+        return float(np.hypot(t.a, t.d)), float(np.hypot(t.b, t.e))
+
+    @property
+    def footprint(self) -> Polygon:
+        """Outline of the grid, in :attr:`crs`."""
+        height, width = self.shape
+        corners = [(0, 0), (width, 0), (width, height), (0, height)]
+        return Polygon([_apply(self.transform, *corner) for corner in corners])
+
+    def to_crs(self, crs: CRS) -> 'Scene':
+        """Return this scene on a north-up grid in another CRS, at its own resolution.
+
+        Args:
+            crs: CRS to warp into when pixels are read.
+
+        Returns:
+            A scene whose pixels will be warped (bilinear); this one if nothing changes.
+        """
+        if crs == self.crs and self.transform.b == self.transform.d == 0:
+            return self
+        height, width = self.shape
+        left, bottom, right, top = self.footprint.bounds
+        transform, columns, rows = calculate_default_transform(
+            self.crs.to_wkt(), crs.to_wkt(), width, height, left, bottom, right, top
+        )
+        assert rows is not None
+        assert columns is not None
+        return replace(
+            self, crs=crs, transform=transform, shape=(rows, columns), warped=True
+        )
+
+
+def scenes(dataset: RasterDataset) -> list[Scene]:
+    """Read the catalogue of a raster dataset: one scene an index row, in index order.
+
+    The dataset is never indexed, so nothing is warped and no dates are merged. Files are
+    opened once to learn their grid.
+
+    Args:
+        dataset: Any TorchGeo raster dataset.
+
+    Returns:
+        The scenes, each in the CRS of its own files.
+
+    Raises:
+        RasterError: If a file has no CRS, cannot be read or lacks a band.
+    """
+    times = dataset.index.index
+    return [
+        _scene(dataset, str(path), interval)
+        for path, interval in zip(dataset.index['filepath'], times, strict=True)
+    ]
+
+
+def from_paths(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> RasterDataset:
+    """Open plain raster files as a dataset, checking first what TorchGeo would skip.
+
+    Args:
+        paths: Files, folders or glob patterns.
+
+    Returns:
+        A raster dataset without dates, all bands, named by their descriptions.
+
+    Raises:
+        RasterError: If nothing matches, a file has no CRS or cannot be read.
+    """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    given = [str(path) for path in paths]
+    files: list[str] = []
+    for path in given:
+        if os.path.isdir(path):
+            path = os.path.join(glob.escape(path), '**', '*.tif*')
+        files += sorted(f for f in glob.glob(path, recursive=True) if os.path.isfile(f))
+    if not files:
+        raise RasterError(
+            f'no raster matches {", ".join(given)}: check the path, and put quotes round '
+            'a pattern so that it reaches us unchanged'
+        )
+    files = list(dict.fromkeys(files))
+    for file in files:
+        with _open(file) as source:
+            _check_crs(source)
+    return RasterDataset(files)
+
+
+def find_units(path: str, bands: Sequence[str], source: Any, regex: str) -> str | None:
+    """Say what the pixel values are, from what the file itself states.
+
+    Args:
+        path: File that is asked.
+        bands: Band names.
+        source: The open file.
+        regex: The dataset's pattern for file names.
+
+    Returns:
+        'db', 'power', 'amplitude', 'reflectance' or 'dn'; None for radar bands of unknown
+        scale, which must never be guessed.
+    """
+    stated = {str(unit).strip().lower() for unit in source.units if unit}
+    if len(stated) == 1:
+        unit = stated.pop()
+        if unit in {'db', 'decibel', 'power', 'amplitude', 'reflectance', 'dn'}:
+            return 'db' if unit == 'decibel' else unit
+    match = re.match(regex, os.path.basename(path), re.VERBOSE)
+    scale = match.groupdict().get('scale') if match else None
+    if scale in SAR_SCALES:
+        return SAR_SCALES[scale]
+    if np.issubdtype(np.dtype(source.dtypes[0]), np.integer):
+        return 'dn'
+    return None if set(bands) & SAR_BANDS else 'reflectance'
+
+
+def _open(path: str) -> Any:
+    try:
+        return rasterio.open(path)
+    except RasterioIOError as error:
+        raise RasterError(
+            f'{path} cannot be read as a raster ({error}): replace or remove the file'
+        ) from error
+
+
+def _check_crs(source: Any) -> CRS:
+    if source.crs is None:
+        raise RasterError(
+            f'{source.name} has no CRS: declare it, for example with `gdal_edit.py '
+            '-a_srs EPSG:CODE`, because no place is ever guessed'
+        )
+    with rasterio.Env(OSR_WKT_FORMAT='WKT2_2018'):
+        return CRS.from_user_input(source.crs)
+
+
+def _scene(dataset: RasterDataset, path: str, interval: Any) -> Scene:
+    known = interval.left != pd.Timestamp.min and interval.right != pd.Timestamp.max
+    wanted = tuple(dataset.bands or ())
+    with _open(path) as source:
+        crs = _check_crs(source)
+        if dataset.separate_files:
+            bands = wanted
+            sources = [(dataset._update_filepath(band, path), 1) for band in bands]
+            missing = [file for file, _ in sources if not os.path.isfile(file)]
+            if missing:
+                raise RasterError(
+                    f'{os.path.basename(path)} belongs to a set of {len(bands)} bands, but '
+                    f'{os.path.basename(missing[0])} is missing: add the file or ask for '
+                    'fewer bands'
+                )
+            first = sources[0][0]
+        else:
+            indexes = dataset.band_indexes or list(source.indexes)
+            if max(indexes) > source.count:
+                raise RasterError(
+                    f'{path} has {source.count} bands, band {max(indexes)} was asked: check '
+                    'the file or the `bands` of the dataset'
+                )
+            names = source.descriptions
+            bands = wanted or tuple(names[i - 1] or f'band_{i}' for i in indexes)
+            sources = [(path, i) for i in indexes]
+            first = path
+    with _open(first) as source:
+        return Scene(
+            path=path,
+            sources=tuple(sources),
+            bands=bands,
+            crs=crs,
+            transform=source.transform,
+            shape=source.shape,
+            nodata=_nodata(source, dataset.nodata),
+            time_start=_utc(interval.left) if known else None,
+            time_end=_utc(interval.right) if known else None,
+            units=find_units(first, bands, source, dataset.filename_regex),
+        )
+
+
+def _utc(time: pd.Timestamp) -> pd.Timestamp:
+    return time.tz_localize('UTC') if time.tzinfo is None else time.tz_convert('UTC')
+
+
+class SceneReader:
+    """Reads windows of one scene, keeping one open handle a file.
+
+    Handles are opened on first use and left behind when the reader is pickled, so each
+    loader worker opens its own. Not safe to share between threads.
+
+    Args:
+        scene: What to read.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        """Initialize a new SceneReader instance."""
+        self.scene = scene
+        self._handles: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files behind."""
+        return {'scene': self.scene, '_handles': {}}
+
+    def window(self, bounds: tuple[float, float, float, float]) -> Window:
+        """Return the whole-pixel window nearest to some bounds.
+
+        Args:
+            bounds: ``(xmin, ymin, xmax, ymax)`` in the CRS of the scene.
+
+        Returns:
+            Window whose size depends only on the size of the bounds, not on their place.
+        """
+        xmin, ymin, xmax, ymax = bounds
+        xres, yres = self.scene.res
+        column, row = _apply(~self.scene.transform, xmin, ymax)
+        width = max(1, round((xmax - xmin) / xres))
+        height = max(1, round((ymax - ymin) / yres))
+        return Window(round(column), round(row), width, height)  # ty: ignore[too-many-positional-arguments]
+
+    def read(
+        self,
+        window: Window,
+        bands: Sequence[int] | None = None,
+        out_shape: tuple[int, int] | None = None,
+    ) -> NDArray[np.float32]:
+        """Read pixels.
+
+        Bands whose file has a coarser or finer grid are resampled bilinearly to the
+        scene's grid. A window may hang over the edge; what lies outside is missing.
+
+        Args:
+            window: Columns and rows on the scene's grid.
+            bands: Positions in ``scene.bands`` to read (default: all).
+            out_shape: Rows and columns to return (default: those of the window), taking
+                the nearest pixel: for overviews, not for training.
+
+        Returns:
+            Pixels of shape ``(bands, height, width)``, NaN where missing.
+
+        Raises:
+            RasterError: If a file cannot be read to its end.
+        """
+        chosen = range(len(self.scene.bands)) if bands is None else bands
+        groups: dict[str, list[int]] = {}
+        for position in chosen:
+            groups.setdefault(self.scene.sources[position][0], []).append(position)
+        shape = out_shape or (int(window.height), int(window.width))
+        out = np.empty((len(chosen), *shape), np.float32)
+        place = {position: i for i, position in enumerate(chosen)}
+        for path, positions in groups.items():
+            pixels = self._read_file(path, positions, window, shape)
+            out[[place[p] for p in positions]] = pixels
+        return out
+
+    def _handle(self, path: str) -> Any:
+        if path not in self._handles:
+            source = _open(path)
+            if self.scene.warped:
+                rows, columns = self.scene.shape
+                source = WarpedVRT(
+                    source,
+                    crs=self.scene.crs.to_wkt(),
+                    transform=self.scene.transform,
+                    height=rows,
+                    width=columns,
+                    resampling=Resampling.bilinear,
+                    src_nodata=self.scene.nodata,
+                    # What lies outside the source, or is masked in it, comes out as NaN.
+                    nodata=np.nan,
+                    dtype='float32',
+                )
+            self._handles[path] = source
+        return self._handles[path]
+
+    def _read_file(
+        self, path: str, positions: list[int], window: Window, shape: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        source = self._handle(path)
+        indexes = [self.scene.sources[position][1] for position in positions]
+        own_grid = source.shape == self.scene.shape
+        resampling = Resampling.nearest
+        if not own_grid:
+            rows = source.height / self.scene.shape[0]
+            columns = source.width / self.scene.shape[1]
+            window = Window(
+                window.col_off * columns,  # ty: ignore[too-many-positional-arguments]
+                window.row_off * rows,
+                window.width * columns,
+                window.height * rows,
+            )
+            resampling = Resampling.bilinear
+        part, place = _clip(window, source.shape, shape)
+        full = (len(indexes), *shape)
+        if part is None:
+            return np.full(full, np.nan, np.float32)
+        rows, columns = place
+        options: dict[str, Any] = {
+            'window': part,
+            'out_shape': (
+                len(indexes),
+                rows.stop - rows.start,
+                columns.stop - columns.start,
+            ),
+            'resampling': resampling,
+        }
+        # Only a plain nodata value can be told from the pixels; masks must be read.
+        marks = {self.scene.nodata, source.nodata} - {None}
+        masked = MaskFlags.per_dataset in source.mask_flag_enums[0]
+        try:
+            if masked:
+                data = source.read(indexes, masked=True, **options)
+                pixels = np.ma.filled(data.astype(np.float32), np.nan)
+            else:
+                pixels = source.read(indexes, **options)
+        except RasterioIOError as error:
+            raise RasterError(
+                f'{path} is damaged or truncated at {window}: fetch the file again'
+            ) from error
+        # The value is compared before the cast: float32 cannot hold every nodata value.
+        missing = np.any([pixels == mark for mark in marks], axis=0) if marks else None
+        pixels = pixels.astype(np.float32, copy=False)
+        if missing is not None and missing.any():
+            pixels[missing] = np.nan
+        if pixels.shape == full:
+            return pixels
+        out = np.full(full, np.nan, np.float32)
+        out[:, rows, columns] = pixels
+        return out
+
+
+def _clip(
+    window: Window, grid: tuple[int, int], shape: tuple[int, int]
+) -> tuple[Window | None, tuple[slice, slice]]:
+    """Cut a window to the grid; say where its pixels go in the array of ``shape``."""
+    spans, places = [], []
+    for start, size, limit, pixels in (
+        (window.row_off, window.height, grid[0], shape[0]),
+        (window.col_off, window.width, grid[1], shape[1]),
+    ):
+        low, high = max(start, 0), min(start + size, limit)
+        if high <= low:
+            return None, (slice(0), slice(0))
+        first = round((low - start) / size * pixels)
+        last = max(first + 1, round((high - start) / size * pixels))
+        spans.append((low, high - low))
+        places.append(slice(first, last))
+    (top, height), (left, width) = spans
+    cut = Window(left, top, width, height)  # ty: ignore[too-many-positional-arguments]
+    return cut, (places[0], places[1])
+
+
+def _apply(transform: Affine, x: float, y: float) -> tuple[float, float]:
+    # Written out because the operator for points differs between versions of affine.
+    t = transform
+    return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
+
+
+def _nodata(source: Any, override: float | None) -> float | None:
+    value = source.nodata if override is None else override
+    return None if value is None or np.isnan(value) else float(value)
