@@ -1,0 +1,216 @@
+import math
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from torchgeo_cmr.losses import MIMLoss
+
+U = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+V = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
+
+
+def twin(a: Tensor, b: Tensor, tau: float, negatives: str) -> float:
+    """The formula, one number at a time, in double precision."""
+
+    def cosine(x: list[float], y: list[float]) -> float:
+        dot = sum(p * q for p, q in zip(x, y, strict=True))
+        return dot / math.sqrt(sum(p * p for p in x) * sum(q * q for q in y))
+
+    rows = [*a.double().tolist(), *b.double().tolist()]
+    size, total = len(a), 0.0
+    for i, row in enumerate(rows):
+        pair = (i + size) % (2 * size)
+        below = 0.0
+        for j, other in enumerate(rows):
+            same_modality = (i < size) == (j < size)
+            if j == i or (negatives == 'cross' and same_modality):
+                continue
+            below += math.exp(cosine(row, other) / tau)
+        total -= math.log(math.exp(cosine(row, rows[pair]) / tau) / below)
+    return total / (2 * size)
+
+
+@pytest.mark.parametrize(
+    ('negatives', 'value'), [('all', 0.758885), ('cross', 0.454060)]
+)
+def test_worked_value(negatives: Any, value: float) -> None:
+    loss = MIMLoss(0.5, negatives=negatives)(U, V)
+    assert loss.item() == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize('negatives', ['all', 'cross'])
+@pytest.mark.parametrize('tau', [0.07, 0.5, 2.0])
+@pytest.mark.parametrize('size', [1, 2, 7])
+def test_equals_loop_twin(negatives: Any, tau: float, size: int) -> None:
+    torch.manual_seed(size)
+    a, b = torch.randn(size, 5), 3 * torch.randn(size, 5)
+    loss = MIMLoss(tau, negatives=negatives)(a, b)
+    assert loss.item() == pytest.approx(twin(a, b, tau, negatives), abs=2e-5)
+
+
+def test_does_not_depend_on_order_of_pairs_of_modalities_or_on_length_of_rows() -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(6, 4), torch.randn(6, 4)
+    order = torch.randperm(6)
+    loss = MIMLoss()
+    value = loss(a, b)
+    torch.testing.assert_close(loss(a[order], b[order]), value)
+    torch.testing.assert_close(loss(b, a), value)
+    torch.testing.assert_close(loss(7 * a, b / 9), value)
+    assert loss(a, b[order]) != value
+
+
+@pytest.mark.parametrize('negatives', ['all', 'cross'])
+@pytest.mark.parametrize('sign', [1.0, -1.0])
+def test_gradient_is_finite_at_equal_and_opposite_vectors(
+    negatives: Any, sign: float
+) -> None:
+    a = torch.ones(4, 3, requires_grad=True)
+    b = torch.full((4, 3), sign, requires_grad=True)
+    MIMLoss(0.05, negatives=negatives)(a, b).backward()
+    for x in (a, b):
+        assert x.grad is not None
+        assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_small_temperature_survives_autocast(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    # the own pair is opposite, so exp(2 / 0.05) would overflow fp16 by far
+    a = torch.randn(8, 4)
+    b = -a
+    expected = twin(a.to(dtype), b.to(dtype), 0.05, 'all')
+    x, y = a.to(dtype).requires_grad_(), b.to(dtype).requires_grad_()
+    with torch.autocast('cpu', dtype=dtype):
+        loss = MIMLoss(0.05)(x, y)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+def test_training_on_it_finds_the_pairs() -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(32, 8)
+    a, b = hidden @ torch.randn(8, 8), hidden @ torch.randn(8, 8)
+    net_a, net_b = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+    optimizer = torch.optim.Adam([*net_a.parameters(), *net_b.parameters()], lr=0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        MIMLoss(0.1)(net_a(a), net_b(b)).backward()
+        optimizer.step()
+    x = torch.nn.functional.normalize(net_a(a), dim=1)
+    y = torch.nn.functional.normalize(net_b(b), dim=1)
+    assert (x @ y.T).argmax(dim=1).tolist() == list(range(32))
+
+
+def test_refuses_bad_settings() -> None:
+    for tau in (0, -1, math.nan):
+        with pytest.raises(ValueError, match='temperature must be above 0'):
+            MIMLoss(tau)
+    with pytest.raises(ValueError, match="'all' or 'cross', found 'none'"):
+        MIMLoss(negatives='none')  # ty: ignore[invalid-argument-type]
+    with pytest.raises(ValueError, match='one row per pair'):
+        MIMLoss()(torch.zeros(2, 3), torch.zeros(3, 3))
+
+
+def test_shows_its_settings() -> None:
+    assert repr(MIMLoss(0.1)) == "MIMLoss(temperature=0.1, negatives='all')"
+
+
+WORKER = textwrap.dedent(
+    """
+    import sys
+    import torch
+    import torch.distributed as dist
+    from torchgeo_cmr.losses import ISLoss, MIMLoss
+
+    rank, folder, cut = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2
+    )
+    given = torch.load(f'{folder}/given.pt', weights_only=True)
+    part = slice(0, cut) if rank == 0 else slice(cut, None)
+    answers = {}
+    for name, loss in (
+        ('all', MIMLoss(0.1)),
+        ('cross', MIMLoss(0.1, negatives='cross')),
+        ('is', ISLoss(num_neighbors=2)),
+    ):
+        a = given['a'][part].clone().requires_grad_()
+        b = given['b'][part].clone().requires_grad_()
+        value = loss(a, b)
+        value.backward()
+        alone = loss.eval()(a, b).detach()
+        answers[name] = [value.detach(), a.grad, b.grad, alone]
+    torch.save(answers, f'{folder}/answer{rank}.pt')
+    dist.barrier()
+    dist.destroy_process_group()
+    """
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('cut', [4, 5])
+def test_two_processes_equal_one_on_the_whole_batch(tmp_path: Path, cut: int) -> None:
+    from torchgeo_cmr.losses import ISLoss
+
+    torch.manual_seed(0)
+    given = {'a': torch.randn(8, 6), 'b': torch.randn(8, 6)}
+    torch.save(given, tmp_path / 'given.pt')
+    workers = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                '-W',
+                'ignore',
+                '-c',
+                WORKER,
+                str(rank),
+                str(tmp_path),
+                str(cut),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        for worker in workers:
+            _, complaint = worker.communicate(timeout=60)
+            assert worker.returncode == 0, complaint
+    finally:
+        for worker in workers:
+            worker.kill()
+
+    answers = [
+        torch.load(tmp_path / f'answer{r}.pt', weights_only=True) for r in range(2)
+    ]
+    for name, loss in (
+        ('all', MIMLoss(0.1)),
+        ('cross', MIMLoss(0.1, negatives='cross')),
+        ('is', ISLoss(num_neighbors=2)),
+    ):
+        a = given['a'].clone().requires_grad_()
+        b = given['b'].clone().requires_grad_()
+        value = loss(a, b)
+        value.backward()
+        assert a.grad is not None
+        assert b.grad is not None
+        first, second = (answer[name] for answer in answers)
+        # DDP takes the mean over ranks of the loss and of the gradients
+        torch.testing.assert_close((first[0] + second[0]) / 2, value, rtol=0, atol=1e-6)
+        for position, grad in ((1, a.grad), (2, b.grad)):
+            both = torch.cat([first[position], second[position]]) / 2
+            torch.testing.assert_close(both, grad, rtol=0, atol=1e-6)
+        # evaluation stays on its own rank
+        alone = loss(given['a'][:cut], given['b'][:cut])
+        torch.testing.assert_close(first[3], alone, rtol=0, atol=1e-6)

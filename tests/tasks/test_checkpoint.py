@@ -1,0 +1,201 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+import torchgeo_cmr
+from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.tasks import SSCMRSIR, CrossModalTask, load_task
+
+pytestmark = [
+    pytest.mark.filterwarnings('ignore:.*does not have many workers'),
+    pytest.mark.filterwarnings('ignore:.*have no `val_dataloader`'),
+]
+
+
+class Mine(SSCMRSIR):
+    """Somebody else's task, whose constructor passes everything on."""
+
+    def __init__(
+        self, in_channels: dict[str, int], extra: int = 0, **others: Any
+    ) -> None:
+        self.extra = extra
+        super().__init__(in_channels, **others)
+
+
+@pytest.fixture
+def saved(
+    tmp_path: Path,
+    make_task: Callable[..., SSCMRSIR],
+    make_trainer: Callable[..., Trainer],
+    data: Any,
+) -> tuple[SSCMRSIR, Path]:
+    task = make_task(mean=None, std=None, bands=None, keys={'s1': 'image_s1'})
+    trainer = make_trainer()
+    trainer.fit(task, data)
+    path = tmp_path / 'task.ckpt'
+    trainer.save_checkpoint(path)
+    return task.eval(), path
+
+
+def test_a_checkpoint_alone_is_enough_to_embed(
+    saved: tuple[SSCMRSIR, Path], make_loader: Callable
+) -> None:
+    task, path = saved
+    batch = next(iter(make_loader(6)))
+    loaded = load_task(path)
+    assert type(loaded) is SSCMRSIR
+    assert not loaded.training
+    assert loaded.space == task.space
+    assert loaded.specs == task.specs
+    assert loaded.specs['s1']['units'] == 'db'
+    assert loaded.hparams['output_dim'] == 32
+    for modality in ('s1', 's2'):
+        assert torch.equal(loaded.embed(batch, modality), task.embed(batch, modality))
+
+
+def test_lightning_loads_it_too(saved: tuple[SSCMRSIR, Path]) -> None:
+    task, path = saved
+    loaded = SSCMRSIR.load_from_checkpoint(path, weights_only=True)
+    assert loaded.space == task.space
+    assert loaded.specs == task.specs
+
+
+def test_says_what_it_is(saved: tuple[SSCMRSIR, Path]) -> None:
+    task, path = saved
+    checkpoint = torch.load(path, weights_only=True)
+    assert checkpoint['torchgeo_cmr'] == {
+        'task': 'SSCMRSIR',
+        'version': torchgeo_cmr.__version__,
+        'modalities': ['s1', 's2'],
+        'space': task.space,
+        'specs': task.specs,
+        'keys': {'s1': 'image_s1', 's2': 'image_s2'},
+    }
+    assert checkpoint['state_dict']['mean_s2'].tolist() == [1000.0] * 3
+
+
+def test_training_goes_on_from_it(
+    saved: tuple[SSCMRSIR, Path],
+    make_task: Callable[..., SSCMRSIR],
+    make_trainer: Callable[..., Trainer],
+    data: Any,
+) -> None:
+    task, path = saved
+    again = make_task(mean=None, std=None, bands=None)
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(again, data, ckpt_path=path, weights_only=True)
+    assert trainer.global_step == 4
+    assert again.space != task.space
+
+
+def test_fine_tuning_keeps_the_statistics(
+    saved: tuple[SSCMRSIR, Path],
+    make_trainer: Callable[..., Trainer],
+    make_data: Callable,
+    make_loader: Callable,
+) -> None:
+    _, path = saved
+    task = load_task(path)
+    make_trainer().fit(task, make_loader(8))
+    assert task.training
+    assert task.specs['s1']['mean'] == [-12.0, -12.0]
+    swapped = make_data({'s1': ['VH', 'VV'], 's2': ['B02', 'B03', 'B04']})
+    with pytest.raises(ValueError, match='VH, VV, are not those of the task'):
+        make_trainer().fit(task, swapped)
+
+
+class TestForeignClass:
+    @pytest.fixture
+    def path(self, tmp_path: Path, make_trainer: Callable[..., Trainer]) -> Path:
+        torch.manual_seed(0)
+        stats: dict[str, Any] = {
+            'mean': {'s1': [0.0, 0.0], 's2': [0.0]},
+            'std': {'s1': [1.0, 1.0], 's2': [1.0]},
+        }
+        task = Mine({'s1': 2, 's2': 1}, extra=3, model='resnet10t', **stats)
+        trainer = make_trainer()
+        trainer.strategy.connect(task)
+        trainer.save_checkpoint(tmp_path / 'mine.ckpt')
+        return tmp_path / 'mine.ckpt'
+
+    def test_has_to_be_named(self, path: Path) -> None:
+        with pytest.raises(
+            ArchiveError, match=r"Mine', which torchgeo_cmr does not have"
+        ):
+            load_task(path)
+
+    def test_loads_when_named(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loaded = load_task(path, Mine)
+        assert isinstance(loaded, Mine)
+        assert loaded.extra == 3
+        import torchgeo_cmr.tasks.sscmrsir as module
+
+        monkeypatch.setattr(module, 'Mine', Mine, raising=False)
+        assert type(load_task(path, 'torchgeo_cmr.tasks.sscmrsir.Mine')) is Mine
+
+    @pytest.mark.parametrize(
+        ('name', 'message'),
+        [
+            ('no.such.Class', 'there is no task class no.such.Class'),
+            ('torchgeo_cmr.tasks.Missing', 'there is no task class'),
+            ('Mine', "'Mine' is no task class: name a subclass"),
+            ('torch.nn.Linear', "'torch.nn.Linear' is no task class"),
+            ('torchgeo_cmr.tasks.CrossModalTask', 'is no task class'),
+        ],
+    )
+    def test_names_that_lead_nowhere(self, path: Path, name: str, message: str) -> None:
+        with pytest.raises(ArchiveError, match=message):
+            load_task(path, name)
+
+
+class TestRefuses:
+    def test_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(ArchiveError, match=r'there is no checkpoint .*gone\.ckpt'):
+            load_task(tmp_path / 'gone.ckpt')
+
+    def test_cut_short(self, saved: tuple[SSCMRSIR, Path]) -> None:
+        _, path = saved
+        path.write_bytes(path.read_bytes()[:-5000])
+        with pytest.raises(ArchiveError, match='damaged, cut short'):
+            load_task(path)
+
+    def test_text(self, tmp_path: Path) -> None:
+        (tmp_path / 'notes.ckpt').write_text('not a checkpoint')
+        with pytest.raises(ArchiveError, match='cannot be read as a checkpoint'):
+            load_task(tmp_path / 'notes.ckpt')
+
+    def test_code(self, tmp_path: Path) -> None:
+        torch.save({'state_dict': {}, 'evil': CrossModalTask}, tmp_path / 'evil.ckpt')
+        with pytest.raises(ArchiveError, match='more than weights and plain values'):
+            load_task(tmp_path / 'evil.ckpt')
+
+    @pytest.mark.parametrize('content', [[1], {'state_dict': {}}, {'torchgeo_cmr': {}}])
+    def test_of_somebody_else(self, tmp_path: Path, content: Any) -> None:
+        torch.save(content, tmp_path / 'other.ckpt')
+        with pytest.raises(ArchiveError, match="no 'torchgeo_cmr' section"):
+            load_task(tmp_path / 'other.ckpt')
+
+    @pytest.mark.parametrize('name', ['load_task', 'CrossModalTask', None, 'os.system'])
+    def test_names_that_are_no_tasks(
+        self, saved: tuple[SSCMRSIR, Path], name: str | None
+    ) -> None:
+        _, path = saved
+        checkpoint = torch.load(path, weights_only=True)
+        checkpoint['torchgeo_cmr']['task'] = name
+        torch.save(checkpoint, path)
+        with pytest.raises(ArchiveError, match='which torchgeo_cmr does not have'):
+            load_task(path)
+
+    def test_weights_that_do_not_fit(self, saved: tuple[SSCMRSIR, Path]) -> None:
+        _, path = saved
+        checkpoint = torch.load(path, weights_only=True)
+        checkpoint['hyper_parameters']['output_dim'] = 7
+        torch.save(checkpoint, path)
+        with pytest.raises(ArchiveError, match='does not fit SSCMRSIR: Error'):
+            load_task(path)

@@ -1,0 +1,272 @@
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningCLI
+from torch import Tensor
+
+from torchgeo_cmr.losses import ramp_weight
+from torchgeo_cmr.tasks import SSCMRSIR, CrossModalTask, load_task
+
+pytestmark = [
+    pytest.mark.filterwarnings('ignore:.*does not have many workers'),
+    pytest.mark.filterwarnings('ignore:.*have no `val_dataloader`'),
+]
+
+Make = Callable[..., SSCMRSIR]
+MakeTrainer = Callable[..., Trainer]
+
+
+def outputs(num: int = 6) -> dict[str, dict[str, Tensor]]:
+    torch.manual_seed(1)
+    return {
+        m: {'h': torch.randn(num, 8), 'z': torch.randn(num, 4)} for m in ('s1', 's2')
+    }
+
+
+def test_beats_chance_on_planted_pairs(
+    make_task: Make, make_trainer: MakeTrainer, make_loader: Callable
+) -> None:
+    task = make_task(temperature=0.1, lr=3e-3)
+    train, val = make_loader(256), make_loader(200, 2)
+    trainer = make_trainer(max_epochs=8)
+    before = trainer.validate(task, val, verbose=False)[0]
+    trainer.fit(task, train)
+    after = trainer.validate(task, val, verbose=False)[0]
+    for direction in ('s1_to_s2', 's2_to_s1'):
+        # chance is 10 of 200
+        assert before[f'val_recall@10_{direction}'] < 0.12
+        assert after[f'val_recall@10_{direction}'] > 0.4
+
+
+def test_finds_nothing_where_nothing_is_to_be_found(
+    make_task: Make, make_trainer: MakeTrainer, make_loader: Callable
+) -> None:
+    task = make_task(temperature=0.1, lr=3e-3)
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(task, make_loader(256))
+    pairs = make_loader(200, 2).dataset
+    decoys = [
+        {'image_s1': a['image_s1'], 'image_s2': b['image_s2']}
+        for a, b in zip(pairs, pairs[1:] + pairs[:1], strict=True)
+    ]
+    val: Any = torch.utils.data.DataLoader(decoys, 100)  # ty: ignore[invalid-argument-type]
+    assert trainer.validate(task, val, verbose=False)[0]['val_recall@10'] < 0.12
+
+
+class TestLosses:
+    def test_sum_of_the_terms(self, make_task: Make) -> None:
+        task = make_task(mim_weight=2.0, mde_weight=3.0, is_weight=0.5)
+        losses = task.compute_losses(outputs())
+        expected = 2 * losses['mim'] + 3 * losses['mde'] + 0.5 * losses['is']
+        torch.testing.assert_close(losses['loss'], expected)
+        assert losses['ramp'] == 1  # nothing is being fitted
+
+    def test_terms_see_the_features_they_are_defined_on(self, make_task: Make) -> None:
+        task, out = (
+            make_task(temperature=0.2, negatives='cross', mde='angular'),
+            outputs(),
+        )
+        losses = task.compute_losses(out)
+        for name, loss, feature in (
+            ('mim', task.mim, 'z'),
+            ('mde', task.mde, 'h'),
+            ('is', task.intra, 'h'),
+        ):
+            expected = loss(out['s1'][feature], out['s2'][feature])
+            torch.testing.assert_close(losses[name], expected)
+        assert (task.mim.temperature, task.mim.negatives) == (0.2, 'cross')
+        assert task.mde.kind == 'angular'
+
+    @pytest.mark.parametrize(
+        ('off', 'left'),
+        [
+            ({'mim_weight': 0.0, 'retrieval_features': 'h'}, {'mde', 'is'}),
+            ({'mde_weight': 0.0}, {'mim', 'is'}),
+            ({'is_weight': 0.0, 'mde_weight': 0.0}, {'mim'}),
+        ],
+    )
+    def test_ablation(
+        self, make_task: Make, off: dict[str, Any], left: set[str]
+    ) -> None:
+        losses = make_task(**off).compute_losses(outputs())
+        assert set(losses) == left | {'loss', 'ramp'}
+        torch.testing.assert_close(losses['loss'], sum(losses[n] for n in left))
+
+    def test_heads_rest_without_mim(self, make_task: Make) -> None:
+        task = make_task(mim_weight=0.0, retrieval_features='h')
+        assert not any(p.requires_grad for p in task.model.heads.parameters())
+        assert all(p.requires_grad for p in task.model.backbones.parameters())
+
+    @pytest.mark.parametrize('schedule', ['log_ramp', 'constant'])
+    def test_ramp_follows_the_epochs(
+        self,
+        make_task: Make,
+        make_trainer: MakeTrainer,
+        make_loader: Callable,
+        schedule: Any,
+    ) -> None:
+        task, seen = make_task(weight_schedule=schedule), []
+        trainer = make_trainer(max_epochs=3)
+        task.on_train_epoch_end = lambda: seen.append(
+            trainer.callback_metrics['train_ramp'].item()
+        )
+        trainer.fit(task, make_loader(8))
+        expected = [ramp_weight(e, 3, schedule) for e in range(3)]
+        assert seen == pytest.approx(expected)
+
+    def test_ramp_follows_the_steps_of_a_run_without_epochs(
+        self, make_task: Make, make_trainer: MakeTrainer, make_loader: Callable
+    ) -> None:
+        task = make_task()
+        trainer = make_trainer(max_epochs=-1, max_steps=3)
+        trainer.fit(task, make_loader(8, batch_size=4))
+        assert trainer.callback_metrics['train_ramp'].item() == pytest.approx(1)
+
+    def test_ramp_without_end_is_refused(
+        self, make_task: Make, make_trainer: MakeTrainer, make_loader: Callable
+    ) -> None:
+        with pytest.raises(
+            ValueError, match="set max_epochs, or weight_schedule='constant'"
+        ):
+            make_trainer(max_epochs=-1).fit(make_task(), make_loader(8))
+
+    def test_mixed_precision_at_a_small_temperature(
+        self, make_task: Make, make_trainer: MakeTrainer, make_loader: Callable
+    ) -> None:
+        trainer = make_trainer(precision='bf16-mixed')
+        task = make_task(temperature=0.05)
+        trainer.fit(task, make_loader(16, batch_size=8), make_loader(20))
+        assert trainer.callback_metrics['train_loss'].isfinite()
+        assert task.embed(next(iter(make_loader(4))), 's1').dtype == torch.float32
+
+
+class TestNetworks:
+    def test_one_model_and_weights_per_modality(self, tmp_path: Path) -> None:
+        from torchgeo_cmr.models import build_encoder
+
+        torch.manual_seed(5)
+        donor: Any = build_encoder('resnet10t', 2)
+        torch.save(donor.state_dict(), tmp_path / 's1.pt')
+        task = SSCMRSIR(
+            {'s1': 2, 's2': 3},
+            {'s1': 'resnet10t', 's2': 'resnet18'},
+            {'s1': str(tmp_path / 's1.pt'), 's2': None},
+            hidden_dim=20,
+        )
+        assert task.model.backbones['s1'].num_features == 512
+        assert torch.equal(
+            task.model.backbones['s1'].conv1[0].weight, donor.conv1[0].weight
+        )
+        assert task.model.heads['s2'][1].num_features == 20
+
+    def test_widths_may_differ_only_if_nobody_compares_them(self) -> None:
+        models = {'s1': 'resnet10t', 's2': 'convnext_atto'}
+        with pytest.raises(ValueError, match=r"found widths \{'s1': 512, 's2': 320\}"):
+            SSCMRSIR({'s1': 2, 's2': 3}, models)
+        stats: dict[str, Any] = {
+            'mean': {'s1': [0.0] * 2, 's2': [0.0] * 3},
+            'std': {'s1': [1.0] * 2, 's2': [1.0] * 3},
+        }
+        task = SSCMRSIR({'s1': 2, 's2': 3}, models, mde_weight=0.0, **stats)
+        batch = {
+            'image_s1': torch.rand(4, 2, 32, 32),
+            'image_s2': torch.rand(4, 3, 32, 32),
+        }
+        assert task.compute_losses(task(batch))['loss'].isfinite()
+
+    def test_a_checkpoint_initialises_a_new_task(
+        self, make_task: Make, make_trainer: MakeTrainer, tmp_path: Path
+    ) -> None:
+        donor, trainer = make_task(), make_trainer()
+        trainer.strategy.connect(donor)
+        trainer.save_checkpoint(tmp_path / 'donor.ckpt')
+        torch.manual_seed(9)
+        task = SSCMRSIR({'s1': 2, 's2': 3}, 'resnet10t', str(tmp_path / 'donor.ckpt'))
+        for m in ('s1', 's2'):
+            mine, theirs = task.model.backbones[m], donor.model.backbones[m]
+            assert torch.equal(mine.conv1[0].weight, theirs.conv1[0].weight)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'in_channels': {'s1': 2}}, 'exactly two modalities, found s1'),
+        (
+            {'in_channels': {'a': 1, 'b': 1, 'c': 1}},
+            'exactly two modalities, found a, b, c',
+        ),
+        ({'variant': 'joint'}, "variant must be 'separate', found 'joint'"),
+        (
+            {'model': {'s1': 'resnet10t'}},
+            'model needs one entry for each of s1, s2, found s1',
+        ),
+        (
+            {'weights': {'pan': None}},
+            'weights needs one entry for each of s1, s2, found pan',
+        ),
+        ({'mim_weight': 0.0}, "without MIM .* set retrieval_features='h'"),
+        ({'is_weight': -1.0}, 'loss weights are 0 or more'),
+        ({'mim_weight': 0.0, 'mde_weight': 0.0, 'is_weight': 0.0}, 'not all 0'),
+        ({'weight_schedule': 'linear'}, "'log_ramp' or 'constant', found 'linear'"),
+        ({'temperature': 0.0}, 'temperature must be above 0'),
+    ],
+)
+def test_refuses_bad_settings(options: dict[str, Any], message: str) -> None:
+    settings: dict[str, Any] = {'in_channels': {'s1': 2, 's2': 3}, 'model': 'resnet10t'}
+    with pytest.raises(ValueError, match=message):
+        SSCMRSIR(**(settings | options))
+
+
+CONFIG = """
+model:
+  class_path: torchgeo_cmr.tasks.SSCMRSIR
+  init_args:
+    in_channels: {s1: 2, s2: 3}
+    model: {s1: resnet10t, s2: resnet10t}
+    weights: null
+    output_dim: 16
+    temperature: 0.1
+    mean: {s1: [-12, -12], s2: [1000, 1000, 1000]}
+    std: {s1: [5, 5], s2: [500, 500, 500]}
+trainer:
+  accelerator: cpu
+  max_epochs: 1
+  logger: false
+  enable_progress_bar: false
+  enable_model_summary: false
+  log_every_n_steps: 1
+"""
+
+
+# Lightning's command line calls jsonargparse by a name that is going away
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_yaml_by_class_path(
+    tmp_path: Path, make_loader: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchgeo.tasks import BaseTask
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('sys.argv', ['fit'])
+    (tmp_path / 'config.yaml').write_text(CONFIG)
+    for base in (BaseTask, CrossModalTask):
+        cli = LightningCLI(
+            base,
+            subclass_mode_model=True,
+            seed_everything_default=0,
+            run=False,
+            save_config_callback=None,
+            args=['--config', str(tmp_path / 'config.yaml')],
+        )
+        assert type(cli.model) is SSCMRSIR
+        assert cli.model.in_channels == {'s1': 2, 's2': 3}
+    cli.trainer.fit(cli.model, make_loader(8, batch_size=4))
+    cli.trainer.save_checkpoint('cli.ckpt')
+    loaded = load_task('cli.ckpt')
+    assert loaded.space == cli.model.space
+    assert loaded.hparams['temperature'] == 0.1
+    assert math.isclose(loaded.specs['s1']['mean'][0], -12)

@@ -1,0 +1,117 @@
+"""MIM: tell the own pair from all other rows of the batch (NT-Xent, InfoNCE)."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from .pairs import check_pairs, gather_rows, unit_rows
+
+__all__ = ('MIMLoss',)
+
+Negatives = Literal['all', 'cross']
+
+
+class MIMLoss(nn.Module):
+    r"""Mutual information maximisation between two modalities.
+
+    With the 2B unit rows *w* of both modalities, *p(i)* the own pair of row *i* and *s* the
+    cosine, ``negatives='all'`` is
+
+    .. math::
+
+       -\frac{1}{2B} \sum_i \log \frac{\exp(s(w_i, w_{p(i)}) / \tau)}
+       {\sum_{j \ne i} \exp(s(w_i, w_j) / \tau)}
+
+    so rows of the own modality are negatives too. ``negatives='cross'`` leaves those out: the
+    symmetric form of CLIP. Batches should be large (the published runs used 128 to 256 pairs)
+    and must not hold two patches of one place, which would be false negatives.
+
+    If you use this loss in your research, please cite the following papers:
+
+    * SS-CM-RSIR: https://arxiv.org/abs/2202.11429
+    * NT-Xent: https://arxiv.org/abs/2002.05709
+    * symmetric form (CLIP): https://arxiv.org/abs/2103.00020
+
+    Relations: pulls pairs together and pushes everything else apart, so it does not collapse
+    by itself. :class:`MDELoss` and :class:`ISLoss` only pull and need this one beside them.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.5,
+        *,
+        negatives: Negatives = 'all',
+        gather_distributed: bool = True,
+    ) -> None:
+        """Initialize a new MIMLoss instance.
+
+        Args:
+            temperature: Divisor of the cosines, above 0; smaller means harder negatives.
+            negatives: ``'all'`` rows of both modalities, or ``'cross'`` for the other
+                modality alone.
+            gather_distributed: Use the rows of all ranks as negatives while training (with
+                gradient), if a process group is initialised. Off in evaluation mode.
+
+        Raises:
+            ValueError: If *temperature* is not above 0 or *negatives* is unknown.
+        """
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f'temperature must be above 0, found {temperature}')
+        if negatives not in get_args(Negatives):
+            raise ValueError(f"negatives must be 'all' or 'cross', found {negatives!r}")
+        self.temperature = temperature
+        self.negatives = negatives
+        self.gather_distributed = gather_distributed
+
+    def extra_repr(self) -> str:
+        """Show the settings in the model's print-out.
+
+        Returns:
+            The settings as ``name=value``.
+        """
+        return f'temperature={self.temperature}, negatives={self.negatives!r}'
+
+    def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
+        """Compute the loss of a batch of pairs.
+
+        Args:
+            z_a: Projections of one modality, shape (batch, dim), any floating dtype, any
+                length of row.
+            z_b: Projections of the other modality, same shape; row i belongs to row i.
+
+        Returns:
+            Scalar, float32, at least 0 (0 for a single pair). Over ranks it is this rank's
+            share, whose mean over ranks is the loss of the whole batch.
+
+        Raises:
+            ValueError: If the shapes do not pair.
+        """
+        check_pairs(z_a, z_b)
+        # exp(1 / 0.05) is beyond fp16: everything below runs in fp32, under autocast too
+        with torch.autocast(z_a.device.type, enabled=False):
+            both = torch.cat([unit_rows(z_a), unit_rows(z_b)], dim=1)
+            every, start, ranks = both, 0, 1
+            if self.gather_distributed and self.training:
+                every, start, ranks = gather_rows(both)
+            a, b = both.chunk(2, dim=1)
+            all_a, all_b = every.chunk(2, dim=1)
+            row = torch.arange(len(both), device=both.device)
+            own = row + start
+
+            logits_a = a @ all_b.T / self.temperature
+            logits_b = b @ all_a.T / self.temperature
+            positive_a, positive_b = logits_a[row, own], logits_b[row, own]
+            if self.negatives == 'all':
+                never = torch.tensor(-torch.inf, device=both.device)
+                same_a = (a @ all_a.T / self.temperature).index_put((row, own), never)
+                same_b = (b @ all_b.T / self.temperature).index_put((row, own), never)
+                logits_a = torch.cat([logits_a, same_a], dim=1)
+                logits_b = torch.cat([logits_b, same_b], dim=1)
+            loss_a = torch.logsumexp(logits_a, dim=1) - positive_a
+            loss_b = torch.logsumexp(logits_b, dim=1) - positive_b
+            share = len(both) * ranks / len(every)
+            return (loss_a + loss_b).mean() / 2 * share

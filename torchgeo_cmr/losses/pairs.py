@@ -1,0 +1,121 @@
+"""What every loss here starts from: paired rows, checked, in fp32, from all ranks.
+
+Legend for the letters in this package: ``batch`` pairs on this rank, ``total`` pairs on all
+ranks together, ``dim`` features of a row; ``a`` and ``b`` are the two modalities.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ('check_pairs', 'gather_rows', 'unit_rows')
+
+
+def check_pairs(a: Tensor, b: Tensor, *, same_dim: bool = True) -> None:
+    """Refuse tensors that cannot be paired row by row.
+
+    Args:
+        a: Features of one modality, shape (batch, dim).
+        b: Features of the other modality, shape (batch, dim).
+        same_dim: Whether *dim* must agree as well.
+
+    Raises:
+        ValueError: If the tensors are no matrices, have different numbers of rows, or (with
+            *same_dim*) different widths.
+    """
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(
+            f'paired features are matrices (batch, dim), found shapes {tuple(a.shape)} '
+            f'and {tuple(b.shape)}'
+        )
+    if len(a) != len(b):
+        raise ValueError(
+            f'paired features need one row per pair, found {len(a)} rows against {len(b)}'
+        )
+    if same_dim and a.shape[1] != b.shape[1]:
+        raise ValueError(
+            f'these features are compared with each other and need one width, found '
+            f'{a.shape[1]} against {b.shape[1]}'
+        )
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Scale each row to length one, in fp32; an all-zero row stays zero.
+
+    Args:
+        x: Features, shape (batch, dim), any floating dtype.
+
+    Returns:
+        Shape (batch, dim), float32.
+    """
+    return F.normalize(x.float(), dim=1, eps=1e-8)
+
+
+class _GatherRows(torch.autograd.Function):
+    """Concatenate the rows of all ranks; the gradient is summed over ranks on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, sizes: list[int]) -> Tensor:
+        """Pad to the largest rank, gather, cut the padding off again.
+
+        Args:
+            ctx: Autograd's notebook.
+            rows: Rows of this rank, shape (batch, dim).
+            sizes: Number of rows of every rank.
+
+        Returns:
+            Rows of all ranks in rank order, shape (total, dim).
+        """
+        rank = dist.get_rank()
+        ctx.start, ctx.size = sum(sizes[:rank]), sizes[rank]
+        padded = rows.new_zeros((max(sizes), rows.shape[1]))
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """Sum what every rank says about all rows and keep the part of this rank.
+
+        Args:
+            ctx: Autograd's notebook.
+            grads: One gradient, shape (total, dim).
+
+        Returns:
+            The gradient of this rank's rows and none for the sizes.
+        """
+        grad = grads[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(grad)
+        return grad[ctx.start : ctx.start + ctx.size], None
+
+
+def gather_rows(rows: Tensor) -> tuple[Tensor, int, int]:
+    """Collect the rows of all ranks, with gradient; ranks may hold different numbers.
+
+    A loss that averages over its own rows against everybody's must be scaled by
+    ``batch * ranks / total`` (1 for equal batches), so that the mean over ranks, which is
+    what DDP takes of the gradients, equals the loss of one process on the whole batch.
+
+    Args:
+        rows: Rows of this rank, shape (batch, dim).
+
+    Returns:
+        The rows of all ranks in rank order, shape (total, dim), the position of this rank's
+        first row among them, and the number of ranks. Without an initialised process group
+        these are *rows* itself, 0 and 1.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return rows, 0, 1
+    ranks = dist.get_world_size()
+    if ranks == 1:
+        return rows, 0, 1
+    size = torch.tensor([len(rows)], device=rows.device)
+    each = [torch.zeros_like(size) for _ in range(ranks)]
+    dist.all_gather(each, size)
+    sizes = [int(count) for count in each]
+    every: Tensor = _GatherRows.apply(rows, sizes)
+    return every, sum(sizes[: dist.get_rank()]), ranks

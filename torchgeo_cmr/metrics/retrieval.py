@@ -1,0 +1,151 @@
+"""Instance retrieval between modalities, over a whole loader, as a torchmetrics Metric."""
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from .health import embedding_health
+
+__all__ = ('CrossModalRetrieval',)
+
+
+class CrossModalRetrieval(Metric):
+    """Recall of the own pair in the other modality.
+
+    Each embedding of one modality asks for its pair among all embeddings of another modality
+    that were seen since the last reset, over all ranks: the gallery is the whole loader, not
+    the batch. Exactly one item is relevant to a query. Higher scores rank first, equal scores
+    in the order in which they came, and a score that is NaN ranks last, so neither a constant
+    nor a diverged encoder beats chance, which is k over the number of pairs.
+
+    Neighbouring patches are counted as wrong here, although they may look the same: use it to
+    watch training and to choose a checkpoint; judge an archive with an explicit relevance.
+    A distributed sampler that repeats samples to fill the last batch adds rivals to them.
+
+    .. versionadded:: 0.1
+    """
+
+    higher_is_better = True
+    is_differentiable = False
+    full_state_update = False
+
+    def __init__(
+        self,
+        modalities: Sequence[str],
+        ks: Sequence[int] = (1, 5, 10),
+        *,
+        health: bool = False,
+        chunk: int = 1024,
+        **kwargs: Any,
+    ) -> None:
+        """Initialize a new CrossModalRetrieval instance.
+
+        Args:
+            modalities: Names of two or more modalities.
+            ks: Cut-offs.
+            health: Whether to compute
+                :func:`~torchgeo_cmr.metrics.health.embedding_health` as well.
+            chunk: Queries scored at once (memory only).
+            **kwargs: Forwarded to :class:`torchmetrics.Metric`.
+
+        Raises:
+            ValueError: If there are fewer than two modalities, or a cut-off is below 1.
+        """
+        super().__init__(**kwargs)
+        self.modalities = tuple(modalities)
+        self.ks = tuple(ks)
+        if len(set(self.modalities)) < 2:
+            raise ValueError(
+                f'retrieval across modalities needs two or more, found {self.modalities}'
+            )
+        if not self.ks or min(self.ks) < 1:
+            raise ValueError(f'ks are cut-offs of at least 1, found {self.ks}')
+        self.health = health
+        self.chunk = chunk
+        for modality in self.modalities:
+            self.add_state(f'rows_{modality}', default=[], dist_reduce_fx='cat')
+
+    def update(self, embeddings: Mapping[str, Tensor]) -> None:
+        """Take a batch of pairs.
+
+        Args:
+            embeddings: Unit rows per modality, each of shape (batch, dim); row i of one
+                belongs to row i of every other.
+
+        Raises:
+            ValueError: If a modality is missing or the numbers of rows differ.
+        """
+        missing = [m for m in self.modalities if m not in embeddings]
+        if missing:
+            raise ValueError(
+                f'embeddings of {", ".join(missing)} are missing, found '
+                f'{", ".join(embeddings) or "none"}'
+            )
+        sizes = {m: len(embeddings[m]) for m in self.modalities}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f'paired embeddings need one row per pair, found {sizes}')
+        for modality in self.modalities:
+            rows = embeddings[modality].detach().float()
+            getattr(self, f'rows_{modality}').append(rows)
+
+    def embeddings(self) -> dict[str, Tensor]:
+        """Give back the rows seen on this rank since the last reset.
+
+        Returns:
+            Unit rows per modality, each of shape (rows, dim), float32.
+        """
+        return {m: dim_zero_cat(getattr(self, f'rows_{m}')) for m in self.modalities}
+
+    def compute(self) -> dict[str, Tensor]:
+        """Rank every embedding's pair in every other modality.
+
+        Returns:
+            Scalars ``recall@<k>_<query>_to_<gallery>`` and ``median_rank_<query>_to_<gallery>``
+            per direction, their means over directions ``recall@<k>`` and ``median_rank``, and
+            the health figures if asked for.
+        """
+        rows = self.embeddings()
+        figures: dict[str, Tensor] = {}
+        for query, gallery in permutations(self.modalities, 2):
+            ranks = self._ranks(rows[query], rows[gallery])
+            direction = f'{query}_to_{gallery}'
+            for k in self.ks:
+                figures[f'recall@{k}_{direction}'] = (ranks <= k).float().mean()
+            figures[f'median_rank_{direction}'] = ranks.float().median()
+        for name in [*(f'recall@{k}' for k in self.ks), 'median_rank']:
+            each = [
+                value for key, value in figures.items() if key.startswith(f'{name}_')
+            ]
+            figures[name] = torch.stack(each).mean()
+        if self.health:
+            figures.update(embedding_health(rows))
+        return figures
+
+    def _ranks(self, queries: Tensor, gallery: Tensor) -> Tensor:
+        """Rank of row i of the gallery among all, for query i.
+
+        Args:
+            queries: Unit rows, shape (rows, dim).
+            gallery: Unit rows, shape (rows, dim).
+
+        Returns:
+            Ranks from 1, shape (rows,), int64.
+        """
+        position = torch.arange(len(gallery), device=gallery.device)
+        ranks = []
+        for part, own in zip(
+            queries.split(self.chunk), position.split(self.chunk), strict=True
+        ):
+            scores = part @ gallery.T
+            score = scores.gather(1, own.unsqueeze(1))
+            behind = (scores < score) | (
+                (scores == score) & (position > own.unsqueeze(1))
+            )
+            # what is not certainly behind the own pair is before it: NaN earns nothing
+            ranks.append(len(gallery) - behind.sum(dim=1))
+        return torch.cat(ranks)

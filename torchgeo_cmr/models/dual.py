@@ -1,0 +1,50 @@
+"""An encoder and a head for every modality, and nothing shared between them."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+__all__ = ('CrossModalEncoder',)
+
+
+class CrossModalEncoder(nn.Module):
+    """Encode each modality with its own backbone and project it with its own head.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self, backbones: Mapping[str, nn.Module], heads: Mapping[str, nn.Module]
+    ) -> None:
+        """Initialize a new CrossModalEncoder instance.
+
+        Args:
+            backbones: Per modality a network from (batch, channels, height, width) to
+                (batch, features).
+            heads: Per modality a network from (batch, features) to (batch, dim).
+
+        Raises:
+            ValueError: If the two do not name the same modalities.
+        """
+        super().__init__()
+        if set(backbones) != set(heads):
+            raise ValueError(
+                'every modality needs a backbone and a head, found backbones for '
+                f'{sorted(backbones)} and heads for {sorted(heads)}'
+            )
+        self.backbones = nn.ModuleDict(dict(backbones))
+        self.heads = nn.ModuleDict(dict(heads))
+
+    def forward(self, x: Tensor, modality: str) -> tuple[Tensor, Tensor]:
+        """Encode a batch of one modality.
+
+        Args:
+            x: Normalised images, shape (batch, channels, height, width).
+            modality: Whose backbone and head to use.
+
+        Returns:
+            Encoder outputs *h*, shape (batch, features), and projections *z*, shape
+            (batch, dim).
+        """
+        h = self.backbones[modality](x)
+        return h, self.heads[modality](h)

@@ -1,0 +1,77 @@
+"""Projection heads: from what an encoder sees to the space in which pairs are compared."""
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+__all__ = ('Head', 'ProjectionHead')
+
+Head = Literal['mlp', 'linear_relu', 'hash']
+
+
+class ProjectionHead(nn.Sequential):
+    """Map encoder outputs *h* to projections *z*.
+
+    Kinds:
+
+    * ``'mlp'``: Linear, batch norm, ReLU, Linear (default);
+    * ``'linear_relu'``: Linear and ReLU, as in the precursor of SS-CM-RSIR; its outputs are
+      not negative, and an all-zero row is possible;
+    * ``'hash'``: like ``'mlp'``, ending in tanh, so that signs make a binary code.
+
+    Batch norm sees the rows it is called with: call the head once a modality (as
+    :class:`~torchgeo_cmr.models.CrossModalEncoder` does) or the modalities mix.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int = 128,
+        *,
+        hidden_dim: int | None = None,
+        kind: Head = 'mlp',
+    ) -> None:
+        """Initialize a new ProjectionHead instance.
+
+        Args:
+            input_dim: Width of *h*.
+            output_dim: Width of *z*.
+            hidden_dim: Width between the two linear layers, *input_dim* by default; without
+                effect for ``'linear_relu'``.
+            kind: ``'mlp'``, ``'linear_relu'`` or ``'hash'``.
+
+        Raises:
+            ValueError: If *kind* is unknown.
+        """
+        if kind not in get_args(Head):
+            raise ValueError(
+                f"a head is 'mlp', 'linear_relu' or 'hash', found {kind!r}"
+            )
+        layers: list[nn.Module]
+        if kind == 'linear_relu':
+            layers = [nn.Linear(input_dim, output_dim), nn.ReLU()]
+        else:
+            hidden_dim = hidden_dim or input_dim
+            layers = [
+                nn.Linear(input_dim, hidden_dim),
+                nn.BatchNorm1d(hidden_dim),
+                nn.ReLU(),
+                nn.Linear(hidden_dim, output_dim),
+            ]
+        if kind == 'hash':
+            layers.append(nn.Tanh())
+        super().__init__(*layers)
+        self.output_dim = output_dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Project a batch.
+
+        Args:
+            input: Encoder outputs *h*, shape (batch, input_dim).
+
+        Returns:
+            Projections *z*, shape (batch, output_dim).
+        """
+        return super().forward(input)

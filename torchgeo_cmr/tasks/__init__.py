@@ -1,0 +1,7 @@
+"""Tasks: how encoders of several modalities are trained, judged and used to embed."""
+
+from .base import CrossModalTask
+from .checkpoint import load_task
+from .sscmrsir import SSCMRSIR
+
+__all__ = ('SSCMRSIR', 'CrossModalTask', 'load_task')

@@ -1,0 +1,609 @@
+"""Base class of all cross-modal tasks: statistics, steps, metrics, checkpoint, embed.
+
+Longer than most modules: Lightning wants one class to hold the hooks of training, validation,
+checkpoint and optimiser, and each of them is documented.
+"""
+
+import hashlib
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import lightning.pytorch.utilities.types
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from torchgeo.tasks import BaseTask
+
+from torchgeo_cmr import __version__
+from torchgeo_cmr.errors import ArchiveError, QueryError, RasterError
+from torchgeo_cmr.metrics.health import CollapseWarning, verdict
+from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
+
+__all__ = ('CrossModalTask', 'RetrievalFeatures')
+
+RetrievalFeatures = Literal['h', 'z']
+
+#: Key of our section in a Lightning checkpoint.
+SECTION = 'torchgeo_cmr'
+
+# what a specification says of a modality besides mean and std, which are buffers
+_WORDS = ('bands', 'gsd', 'patch_size', 'units', 'nodata')
+
+
+class CrossModalTask(BaseTask):
+    """Train one encoder per modality so that pictures of one place meet in one space.
+
+    A subclass builds ``self.model`` in :meth:`configure_models`, a network with
+    ``forward(x, modality) -> (h, z)``, and turns the outputs of a batch into losses in
+    :meth:`compute_losses`. This class does the rest: it normalises raw pixels with the
+    statistics of the training data, logs retrieval and health over the whole validation
+    loader, warns when an encoder collapses, and makes a checkpoint that is enough to embed.
+
+    Relations: :class:`~torchgeo_cmr.tasks.SSCMRSIR` is the first published method on it.
+
+    .. versionadded:: 0.1
+    """
+
+    ignore: Sequence[str] | str | None = ('weights',)
+    monitor = 'val_recall@10'
+    mode = 'max'
+
+    def __init__(
+        self,
+        in_channels: dict[str, int],
+        *,
+        keys: dict[str, str] | None = None,
+        bands: dict[str, list[str]] | None = None,
+        mean: dict[str, list[float]] | None = None,
+        std: dict[str, list[float]] | None = None,
+        retrieval_features: RetrievalFeatures = 'z',
+        lr: float = 1e-4,
+        weight_decay: float = 0.05,
+        warmup_epochs: int = 10,
+    ) -> None:
+        """Initialize a new CrossModalTask instance.
+
+        Args:
+            in_channels: Number of channels of each modality; the order of the names is the
+                order of the modalities.
+            keys: Where a sample holds each modality; ``image_<modality>`` by default.
+            bands: Names of the channels of each modality, in order.
+            mean: Mean of each channel of each modality, in the units of the raw pixels.
+            std: Standard deviation likewise. A channel with 0 is ignored.
+            retrieval_features: Whether :meth:`embed` gives encoder outputs (``'h'``) or
+                projections (``'z'``).
+            lr: Learning rate after warm-up.
+            weight_decay: Weight decay of matrices and kernels; biases and norms have none.
+            warmup_epochs: Epochs of linear warm-up, at most a tenth of the run.
+
+        What *bands*, *mean* and *std* leave open is asked from the data module when fitting
+        starts, see :meth:`setup`.
+
+        Raises:
+            RasterError: If a list is not as long as the modality has channels, or a number
+                is not finite.
+            ValueError: If a modality has no usable name, or an option is unknown.
+        """
+        _check_modalities(in_channels)
+        self.in_channels = dict(in_channels)
+        self.modalities = tuple(in_channels)
+        for name, given in (
+            ('keys', keys),
+            ('bands', bands),
+            ('mean', mean),
+            ('std', std),
+        ):
+            unknown = sorted(set(given or {}) - set(in_channels))
+            if unknown:
+                raise ValueError(
+                    f'{name} names {", ".join(unknown)}, but the modalities are '
+                    f'{", ".join(in_channels)}'
+                )
+        if retrieval_features not in get_args(RetrievalFeatures):
+            raise ValueError(
+                f"retrieval_features must be 'h' or 'z', found {retrieval_features!r}"
+            )
+        self.keys = {m: f'image_{m}' for m in in_channels} | dict(keys or {})
+        super().__init__()
+
+        self._specs: dict[str, dict[str, Any]] = {m: {} for m in self.modalities}
+        self._ready: set[str] = set()
+        for modality, channels in in_channels.items():
+            for name in ('mean', 'std'):
+                unknown_yet = torch.full((channels,), torch.nan)
+                self.register_buffer(f'{name}_{modality}', unknown_yet)
+        self.set_specs(
+            {
+                m: {
+                    name: given[m]
+                    for name, given in (('bands', bands), ('mean', mean), ('std', std))
+                    if given and m in given
+                }
+                for m in self.modalities
+            }
+        )
+        self._given = all(
+            given and set(given) == set(in_channels) for given in (bands, mean, std)
+        )
+
+    # -- what a method has to say ---------------------------------------------------------
+
+    @abstractmethod
+    def compute_losses(
+        self, outputs: dict[str, dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Turn the outputs of a batch of pairs into losses.
+
+        Args:
+            outputs: Per modality ``h``, shape (batch, features), and ``z``, shape
+                (batch, dim); rows are paired.
+
+        Returns:
+            Scalars: ``loss``, which is minimised, and any others, which are logged.
+        """
+
+    def configure_metrics(self) -> None:
+        """Initialize the performance metrics."""
+        self.val_metrics = CrossModalRetrieval(self.modalities, health=True)
+        self.test_metrics = CrossModalRetrieval(self.modalities, health=True)
+
+    # -- statistics and names -------------------------------------------------------------
+
+    @property
+    def specs(self) -> dict[str, dict[str, Any]]:
+        """What each modality looks like, as plain numbers and strings.
+
+        Per modality ``bands`` (empty if nobody named them), ``mean`` and ``std`` (empty if
+        unknown), ``gsd`` (metres), ``patch_size`` (pixels), ``units`` and ``nodata`` (None if
+        unknown). Change it with :meth:`set_specs`.
+        """
+        specs = {}
+        for modality in self.modalities:
+            known = self._specs[modality]
+            spec: dict[str, Any] = {'bands': list(known.get('bands') or [])}
+            for name in ('mean', 'std'):
+                values = self._statistic(name, modality)
+                spec[name] = [] if values.isnan().any() else values.tolist()
+            for name in _WORDS[1:]:
+                spec[name] = known.get(name)
+            specs[modality] = spec
+        return specs
+
+    def set_specs(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over statistics and names, for instance from a data module's ``describe()``.
+
+        Args:
+            specs: Per modality any of ``bands``, ``mean``, ``std``, ``gsd``, ``patch_size``,
+                ``units`` and ``nodata``. What is absent or None is left as it is; modalities
+                that the task does not have are passed over.
+
+        Raises:
+            RasterError: If a list is not as long as the modality has channels, or a number
+                is not finite, or a standard deviation is negative.
+        """
+        for modality in self.modalities:
+            spec = specs.get(modality) or {}
+            channels = self.in_channels[modality]
+            for name in ('bands', 'mean', 'std'):
+                values = _plain(spec.get(name))
+                if values is None:
+                    continue
+                if not isinstance(values, list) or len(values) != channels:
+                    found = len(values) if isinstance(values, list) else repr(values)
+                    raise RasterError(
+                        f'{modality} has {channels} channels and needs as many {name}, '
+                        f'found {found}: check in_channels and the bands of the dataset'
+                    )
+                if name == 'bands':
+                    self._specs[modality]['bands'] = [str(band) for band in values]
+                    continue
+                numbers = torch.tensor(values, dtype=torch.float32)
+                if not numbers.isfinite().all() or (
+                    name == 'std' and (numbers < 0).any()
+                ):
+                    raise RasterError(
+                        f'{name} of {modality} must be finite'
+                        f'{" and at least 0" if name == "std" else ""}, found {values}'
+                    )
+                self._statistic(name, modality).copy_(numbers)
+            for name in _WORDS[1:]:
+                if spec.get(name) is not None:
+                    self._specs[modality][name] = _plain(spec[name])
+        self._ready.clear()
+
+    def setup(self, stage: str) -> None:
+        """Learn the statistics of the training data, unless they are known.
+
+        Fitting also puts the whole task into training mode, for a loaded task is in evaluation
+        mode and Lightning would leave it there. If the trainer's data module has a method ``describe()``, it is called and fills in
+        what the constructor, or the checkpoint that this task came from, left open.
+
+        Args:
+            stage: What Lightning is about to do; ``'fit'`` asks always, other stages only if
+                statistics are missing.
+
+        Raises:
+            RasterError: If the data module's bands are not those of the task, or nobody knows
+                the statistics.
+        """
+        if stage == 'fit':
+            self.train()
+        describe = getattr(getattr(self.trainer, 'datamodule', None), 'describe', None)
+        asked = stage == 'fit' and not self._given
+        if describe is not None and (asked or self._unknown()):
+            described = describe()
+            known = self.specs
+            for modality in self.modalities:
+                spec = described.get(modality)
+                if spec is None:
+                    raise RasterError(
+                        f'the data module describes {", ".join(described)}, but the task has '
+                        f'a modality {modality!r}: name them alike'
+                    )
+                names, ours = _plain(spec.get('bands')), known[modality]['bands']
+                if names and ours and names != ours:
+                    raise RasterError(
+                        f'the {modality} bands of the data, {", ".join(map(str, names))}, are '
+                        f'not those of the task, {", ".join(ours)}: select the same bands in '
+                        'the same order'
+                    )
+                news = {
+                    name: value
+                    for name, value in spec.items()
+                    if known[modality].get(name) in (None, [])
+                }
+                self.set_specs({modality: news})
+        for modality in self._unknown():
+            raise self._no_statistics(modality)
+
+    def _statistic(self, name: str, modality: str) -> Tensor:
+        """Look up the buffer ``mean_<modality>`` or ``std_<modality>``."""
+        return self.get_buffer(f'{name}_{modality}')
+
+    def _unknown(self) -> list[str]:
+        """Name the modalities whose statistics nobody has set."""
+        return [
+            m
+            for m in self.modalities
+            if any(self._statistic(name, m).isnan().any() for name in ('mean', 'std'))
+        ]
+
+    def _no_statistics(self, modality: str) -> RasterError:
+        """Say that raw pixels cannot be normalised."""
+        return RasterError(
+            f'the task does not know the mean and standard deviation of {modality}: pass '
+            'mean= and std=, call set_specs(), or fit with a data module that has describe()'
+        )
+
+    # -- from pixels to features ----------------------------------------------------------
+
+    def normalize(self, batch: Mapping[str, Any], modality: str) -> Tensor:
+        """Take the raw pixels of a modality out of a batch and normalise them.
+
+        Args:
+            batch: Samples as a data loader stacks them.
+            modality: Which modality to take.
+
+        Returns:
+            (x - mean) / std, shape (batch, channels, ...), with 0, the mean, wherever the
+            input was NaN or infinite.
+
+        Raises:
+            QueryError: If the task has no such modality.
+            RasterError: If the batch does not hold it, or with another number of channels, or
+                the statistics are unknown.
+        """
+        if modality not in self.in_channels:
+            raise QueryError(
+                f'the task has no modality {modality!r}: it knows {", ".join(self.modalities)}'
+            )
+        key, channels = self.keys[modality], self.in_channels[modality]
+        if key not in batch:
+            raise RasterError(
+                f'the batch has no {key!r} for {modality}, it holds '
+                f'{", ".join(sorted(batch)) or "nothing"}: name the sample key with keys='
+            )
+        x = batch[key]
+        if x.ndim < 3 or x.shape[1] != channels:
+            names = self._specs[modality].get('bands')
+            expected = f'{channels} ({", ".join(names)})' if names else f'{channels}'
+            found = f'{x.shape[1]}' if x.ndim >= 3 else f'shape {tuple(x.shape)}'
+            raise RasterError(
+                f'{modality} needs {expected} channels, found {found} in {key!r}: select the '
+                'bands that the task was made for'
+            )
+        mean, std = self._statistic('mean', modality), self._statistic('std', modality)
+        if modality not in self._ready:
+            if mean.isnan().any() or std.isnan().any():
+                raise self._no_statistics(modality)
+            self._ready.add(modality)
+        shape = (1, channels) + (1,) * (x.ndim - 2)
+        x = (x.float() - mean.float().view(shape)) / std.float().view(shape)
+        x = torch.where(x.isfinite(), x, torch.zeros_like(x))
+        return x.to(next(self.model.parameters()).dtype)
+
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+        """Encode every modality of a batch.
+
+        Args:
+            batch: Samples with all modalities, raw pixels, NaN where there is no data.
+
+        Returns:
+            Per modality ``h``, shape (batch, features), and ``z``, shape (batch, dim).
+        """
+        outputs = {}
+        for modality in self.modalities:
+            h, z = self.model(self.normalize(batch, modality), modality)
+            outputs[modality] = {'h': h, 'z': z}
+        return outputs
+
+    @torch.no_grad()
+    def embed(self, batch: Mapping[str, Any], modality: str) -> Tensor:
+        """Give each sample its place in the common space.
+
+        Call ``task.eval()`` first, or batch norm and dropout make a row depend on the others.
+
+        Args:
+            batch: Samples with at least this modality: raw pixels, shape
+                (batch, channels, height, width), NaN where there is no data.
+            modality: Which modality to embed.
+
+        Returns:
+            Unit rows, shape (batch, dim), float32, without gradient. A row of zeros, which a
+            ``'linear_relu'`` head can produce, stays zero.
+
+        Raises:
+            QueryError: If the task has no such modality.
+            RasterError: If the batch does not hold it, or with another number of channels, or
+                the statistics are unknown.
+        """
+        h, z = self.model(self.normalize(batch, modality), modality)
+        return self._unit({'h': h, 'z': z})
+
+    def _unit(self, output: Mapping[str, Tensor]) -> Tensor:
+        """Scale the features that retrieval uses to unit rows, float32."""
+        features = output[self.hparams['retrieval_features']]
+        return nn.functional.normalize(features.detach().float(), dim=1)
+
+    # -- Lightning's steps ----------------------------------------------------------------
+
+    def training_step(
+        self, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> Tensor | None:
+        """Compute the training loss.
+
+        Args:
+            batch: The output of your DataLoader.
+            batch_idx: Integer displaying index of this batch.
+            dataloader_idx: Index of the current dataloader.
+
+        Returns:
+            The loss tensor, or None for a single pair, which has nothing to contrast with.
+        """
+        size = self._batch_size(batch)
+        if size < 2 and self.trainer.world_size == 1:
+            rank_zero_warn(
+                'a training batch of one pair was skipped: set drop_last=True'
+            )
+            return None
+        losses = self.compute_losses(self(batch))
+        self.log_dict({f'train_{k}': v for k, v in losses.items()}, batch_size=size)
+        return losses['loss']
+
+    def validation_step(
+        self, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Collect embeddings and log the validation loss.
+
+        Args:
+            batch: The output of your DataLoader.
+            batch_idx: Integer displaying index of this batch.
+            dataloader_idx: Index of the current dataloader.
+        """
+        self._judge(batch, 'val', self.val_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log retrieval and health over the whole loader; warn if an encoder collapsed."""
+        self._report('val', self.val_metrics)
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Collect embeddings and log the test loss.
+
+        Args:
+            batch: The output of your DataLoader.
+            batch_idx: Integer displaying index of this batch.
+            dataloader_idx: Index of the current dataloader.
+        """
+        self._judge(batch, 'test', self.test_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Log retrieval and health over the whole loader; warn if an encoder collapsed."""
+        self._report('test', self.test_metrics)
+
+    def predict_step(
+        self, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """Embed every modality that the batch holds.
+
+        Args:
+            batch: The output of your DataLoader.
+            batch_idx: Integer displaying index of this batch.
+            dataloader_idx: Index of the current dataloader.
+
+        Returns:
+            Unit rows per modality, each of shape (batch, dim), float32.
+
+        Raises:
+            RasterError: If the batch holds none of the task's modalities.
+        """
+        present = [m for m in self.modalities if self.keys[m] in batch]
+        if not present:
+            raise RasterError(
+                f'the batch holds none of {", ".join(self.keys.values())}, found '
+                f'{", ".join(sorted(batch)) or "nothing"}'
+            )
+        return {m: self.embed(batch, m) for m in present}
+
+    def _batch_size(self, batch: Mapping[str, Any]) -> int:
+        """Count the pairs of a batch; 0 if its first modality is missing."""
+        first = batch.get(self.keys[self.modalities[0]])
+        return 0 if first is None else len(first)
+
+    def _judge(self, batch: Any, prefix: str, metrics: CrossModalRetrieval) -> None:
+        """Log the losses of a batch and remember its embeddings."""
+        outputs = self(batch)
+        losses = {f'{prefix}_{k}': v for k, v in self.compute_losses(outputs).items()}
+        self.log_dict(losses, batch_size=self._batch_size(batch), sync_dist=True)
+        metrics.update({m: self._unit(output) for m, output in outputs.items()})
+
+    def _report(self, prefix: str, metrics: CrossModalRetrieval) -> None:
+        """Log the metrics of a whole loader and forget its embeddings."""
+        figures = metrics.compute()
+        # equal on all ranks already, and Lightning asks for it
+        self.log_dict({f'{prefix}_{k}': v for k, v in figures.items()}, sync_dist=True)
+        if not self.trainer.sanity_checking:
+            judgement = verdict(metrics.embeddings())
+            if judgement.collapsed:
+                rank_zero_warn(judgement.sentence, category=CollapseWarning)
+        metrics.reset()
+
+    def configure_optimizers(
+        self,
+    ) -> 'lightning.pytorch.utilities.types.OptimizerLRScheduler':
+        """Initialize AdamW with linear warm-up and cosine decay, both per step.
+
+        Returns:
+            Optimizer and learning rate scheduler.
+        """
+        trained = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {
+                'params': [p for p in trained if p.ndim > 1],
+                'weight_decay': self.hparams['weight_decay'],
+            },
+            {'params': [p for p in trained if p.ndim <= 1], 'weight_decay': 0.0},
+        ]
+        optimizer = AdamW(groups, lr=self.hparams['lr'], betas=(0.9, 0.95))
+
+        steps = self.trainer.estimated_stepping_batches
+        epochs = self.trainer.max_epochs or 1
+        if math.isinf(steps):  # trained until somebody stops it: no end to decay to
+            warmup, total = 0, None
+        else:
+            total = int(steps)
+            share = self.hparams['warmup_epochs'] / epochs if epochs > 0 else 0.1
+            warmup = round(total * min(max(share, 0.0), 0.1))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / (warmup + 1)
+            if total is None:
+                return 1.0
+            done = min(1.0, (step - warmup) / max(1, total - warmup))
+            return (1 + math.cos(math.pi * done)) / 2
+
+        scheduler = LambdaLR(optimizer, factor)
+        return {
+            'optimizer': optimizer,
+            'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'},
+        }
+
+    # -- checkpoints ----------------------------------------------------------------------
+
+    @property
+    def space(self) -> str:
+        """Fingerprint of everything that decides where a picture lands in the space.
+
+        SHA-256 over the names, dtypes, shapes and bytes of all weights and statistics and over
+        the choice of retrieval features; the same on every device and after loading. It is
+        computed anew at each call, in about a second for a gigabyte of weights.
+
+        Returns:
+            16 hexadecimal digits.
+        """
+        digest = hashlib.sha256(self.hparams['retrieval_features'].encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f'{name}:{tensor.dtype}:{tuple(tensor.shape)};'.encode())
+            flat = tensor.detach().cpu().contiguous().flatten()
+            digest.update(flat.view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write down what this checkpoint is.
+
+        Args:
+            checkpoint: The checkpoint dictionary before it is written; gains a section
+                ``torchgeo_cmr`` of plain types.
+        """
+        from torchgeo_cmr import tasks  # a sibling; imported late, it imports this file
+
+        name = type(self).__name__
+        if getattr(tasks, name, None) is not type(self):
+            name = f'{type(self).__module__}.{type(self).__qualname__}'
+        checkpoint[SECTION] = {
+            'task': name,
+            'version': __version__,
+            'modalities': list(self.modalities),
+            'space': self.space,
+            'specs': self.specs,
+            'keys': dict(self.keys),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the names and units back; the numbers come with the weights.
+
+        Args:
+            checkpoint: The checkpoint dictionary as read.
+
+        Raises:
+            ArchiveError: If the checkpoint is of other modalities.
+        """
+        section = checkpoint.get(SECTION)
+        if not section:
+            return
+        if list(section['modalities']) != list(self.modalities):
+            raise ArchiveError(
+                f'the checkpoint is of the modalities {", ".join(section["modalities"])}, '
+                f'found {", ".join(self.modalities)}: set in_channels alike, in this order'
+            )
+        self.keys = dict(section['keys'])
+        self.set_specs(
+            {
+                m: {
+                    name: spec[name]
+                    for name in _WORDS
+                    if spec.get(name) not in (None, [])
+                }
+                for m, spec in section['specs'].items()
+            }
+        )
+
+
+def _check_modalities(in_channels: Mapping[str, int]) -> None:
+    """Refuse names and channel counts that cannot become parts of a module."""
+    if len(in_channels) < 2:
+        raise ValueError(
+            'a cross-modal task needs two or more modalities in in_channels, found '
+            f'{", ".join(in_channels) or "none"}'
+        )
+    for modality, channels in in_channels.items():
+        if not modality.isidentifier() or hasattr(nn.ModuleDict, modality):
+            raise ValueError(
+                f'{modality!r} cannot name a modality: use a short lower-case identifier '
+                'such as s1'
+            )
+        if channels < 1:
+            raise ValueError(f'{modality} needs at least 1 channel, found {channels}')
+
+
+def _plain(value: Any) -> Any:
+    """Turn arrays, tensors and tuples into lists, and NumPy scalars into Python's."""
+    if hasattr(value, 'tolist'):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,117 @@
+"""From a file to a task that can embed, without running anything the file says."""
+
+import inspect
+import os
+from importlib import import_module
+from typing import Any
+
+import torch
+
+from torchgeo_cmr.errors import ArchiveError
+
+from .base import SECTION, CrossModalTask
+
+__all__ = ('load_task',)
+
+
+def load_task(
+    path: str | os.PathLike[str],
+    task_class: type[CrossModalTask] | str | None = None,
+    *,
+    map_location: str | torch.device = 'cpu',
+) -> CrossModalTask:
+    """Load a task from a checkpoint, ready to embed.
+
+    The file is read with ``weights_only=True`` and can name only the tasks that
+    :mod:`torchgeo_cmr.tasks` exports. A checkpoint of your own class loads if you name the
+    class, because importing it runs its code.
+
+    Args:
+        path: Checkpoint file that a trainer wrote.
+        task_class: Your own task class, or its import path ``'package.module.Class'``;
+            needed only for classes outside torchgeo_cmr.
+        map_location: Device to load to.
+
+    Returns:
+        The task in evaluation mode.
+
+    Raises:
+        ArchiveError: If the file is missing, cut short, not one of ours, or of a class that
+            was not named or cannot be imported, or if weights and class do not fit.
+
+    .. versionadded:: 0.1
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise ArchiveError(f'there is no checkpoint {path}: check the path')
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        raise ArchiveError(
+            f'{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, '
+            'cut short or holds more than weights and plain values'
+        ) from error
+    section = checkpoint.get(SECTION) if isinstance(checkpoint, dict) else None
+    if not isinstance(section, dict) or 'state_dict' not in checkpoint:
+        raise ArchiveError(
+            f'{path} is not a checkpoint of torchgeo_cmr: it has no {SECTION!r} section; '
+            'train with a task of torchgeo_cmr.tasks'
+        )
+    cls = _find_class(section.get('task'), task_class, path)
+
+    parameters = inspect.signature(cls.__init__).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    # names with an underscore are what Lightning's command line adds for itself
+    given: dict[str, Any] = {
+        name: value
+        for name, value in (checkpoint.get('hyper_parameters') or {}).items()
+        if name in parameters or (takes_any and not name.startswith('_'))
+    }
+    try:
+        task = cls(**given)
+        task.on_load_checkpoint(checkpoint)
+        task.load_state_dict(checkpoint['state_dict'])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArchiveError(
+            f'{path}, written by torchgeo_cmr {section.get("version")}, does not fit '
+            f'{cls.__name__}: {reason}'
+        ) from error
+    return task.to(map_location).eval()
+
+
+def _find_class(
+    name: Any, task_class: type[CrossModalTask] | str | None, path: str
+) -> type[CrossModalTask]:
+    """Find the class that the user named, or the exported one that the file names."""
+    from torchgeo_cmr import tasks  # a sibling; imported late, it imports this file
+
+    cls: Any = task_class
+    if task_class is None:
+        cls = (
+            getattr(tasks, name)
+            if isinstance(name, str) and name in tasks.__all__
+            else None
+        )
+        hint = (
+            f'{path} is of the task {name!r}, which torchgeo_cmr does not have: name its class, '
+            "as in task_class='package.module.Class'"
+        )
+    else:
+        hint = (
+            f'{task_class!r} is no task class: name a subclass of CrossModalTask as '
+            "'package.module.Class'"
+        )
+    if isinstance(task_class, str):
+        module, _, attribute = task_class.rpartition('.')
+        try:
+            cls = getattr(import_module(module), attribute) if module else None
+        except (AttributeError, ImportError) as error:
+            raise ArchiveError(
+                f'there is no task class {task_class}: {error}'
+            ) from error
+    if not isinstance(cls, type) or not issubclass(cls, CrossModalTask):
+        raise ArchiveError(hint)
+    if inspect.isabstract(cls):
+        raise ArchiveError(hint)
+    return cls

@@ -1,0 +1,250 @@
+"""SS-CM-RSIR: self-supervised cross-modal retrieval with three losses."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torchvision.models._api import WeightsEnum
+
+from torchgeo_cmr.losses import ISLoss, MDELoss, MIMLoss, ramp_weight
+from torchgeo_cmr.models import CrossModalEncoder, ProjectionHead, build_encoder
+
+from .base import CrossModalTask, RetrievalFeatures
+
+__all__ = ('SSCMRSIR',)
+
+Variant = Literal['separate']
+
+
+class SSCMRSIR(CrossModalTask):
+    r"""Self-supervised cross-modal remote sensing image retrieval.
+
+    Two encoders without labels: the own pair is told from the batch (MIM, on projections
+    *z*), the two pictures of a place are drawn together (MDE, on encoder outputs *h*), and so
+    are similar pictures of one modality (IS, on *h*):
+
+    .. math::
+
+       L = L_{MIM} + w(e) L_{MDE} + w(e) L_{IS}
+
+    with a weight *w* that climbs from 1e-4 to 1 over the epochs *e*.
+
+    If you use this task in your research, please cite the following paper:
+
+    * https://arxiv.org/abs/2202.11429
+
+    The paper's own code was not available to us. MDE, IS and the ramp follow the formulas of
+    later code by the same group; the sign of IS, temperature and head are choices named in
+    the user guide.
+
+    Relations: the losses are :class:`~torchgeo_cmr.losses.MIMLoss`,
+    :class:`~torchgeo_cmr.losses.MDELoss` and :class:`~torchgeo_cmr.losses.ISLoss`.
+
+    .. versionadded:: 0.1
+    """
+
+    ignore: Sequence[str] | str | None = ('weights',)
+
+    def __init__(
+        self,
+        in_channels: dict[str, int],
+        model: str | dict[str, str] = 'resnet50',
+        weights: dict[str, WeightsEnum | str | bool | None]
+        | WeightsEnum
+        | str
+        | bool
+        | None = None,
+        *,
+        variant: Variant = 'separate',
+        head: Literal['mlp', 'linear_relu', 'hash'] = 'mlp',
+        hidden_dim: int | None = None,
+        output_dim: int = 128,
+        temperature: float = 0.5,
+        negatives: Literal['all', 'cross'] = 'all',
+        mde: Literal['softplus', 'angular'] = 'softplus',
+        mim_weight: float = 1.0,
+        mde_weight: float = 1.0,
+        is_weight: float = 1.0,
+        weight_schedule: Literal['log_ramp', 'constant'] = 'log_ramp',
+        retrieval_features: RetrievalFeatures = 'z',
+        gather_distributed: bool = True,
+        keys: dict[str, str] | None = None,
+        bands: dict[str, list[str]] | None = None,
+        mean: dict[str, list[float]] | None = None,
+        std: dict[str, list[float]] | None = None,
+        lr: float = 1e-4,
+        weight_decay: float = 0.05,
+        warmup_epochs: int = 10,
+    ) -> None:
+        """Initialize a new SSCMRSIR instance.
+
+        Args:
+            in_channels: Number of channels of each of the two modalities, by name.
+            model: Name of the `timm
+                <https://huggingface.co/docs/timm/reference/models>`__ model, one for both or
+                one per modality.
+            weights: Initial encoder weights, one for both or one per modality: a TorchGeo
+                weight enum or its name, the path of a state dict or checkpoint, True for
+                timm's own, None for random ones.
+            variant: ``'separate'``: nothing is shared between the modalities.
+            head: Kind of :class:`~torchgeo_cmr.models.ProjectionHead`.
+            hidden_dim: Width inside the head; that of the encoder by default.
+            output_dim: Width of the projections *z*.
+            temperature: Temperature of MIM, above 0.
+            negatives: Negatives of MIM: ``'all'`` rows or the ``'cross'`` modality alone.
+            mde: Kind of MDE.
+            mim_weight: Factor of MIM; 0 leaves the term out.
+            mde_weight: Factor of MDE on top of the ramp; 0 leaves the term out.
+            is_weight: Factor of IS on top of the ramp; 0 leaves the term out.
+            weight_schedule: ``'log_ramp'``, or ``'constant'`` for full weights from the start.
+            retrieval_features: Whether to retrieve with ``'z'`` or ``'h'``.
+            gather_distributed: Use the pairs of all ranks in MIM and IS.
+            keys: Where a sample holds each modality; ``image_<modality>`` by default.
+            bands: Names of the channels of each modality, in order.
+            mean: Mean of each channel of each modality.
+            std: Standard deviation of each channel of each modality.
+            lr: Learning rate after warm-up.
+            weight_decay: Weight decay of matrices and kernels.
+            warmup_epochs: Epochs of linear warm-up, at most a tenth of the run.
+
+        Raises:
+            RasterError: If statistics or weights do not fit the channels.
+            ValueError: If there are not exactly two modalities, or an option is unknown or
+                does not go with another.
+        """
+        if len(in_channels) != 2:
+            raise ValueError(
+                'SSCMRSIR pairs exactly two modalities, found '
+                f'{", ".join(in_channels) or "none"} in in_channels'
+            )
+        if variant not in get_args(Variant):
+            raise ValueError(f"variant must be 'separate', found {variant!r}")
+        for name, given in (('model', model), ('weights', weights)):
+            if isinstance(given, dict) and set(given) != set(in_channels):
+                raise ValueError(
+                    f'{name} needs one entry for each of {", ".join(in_channels)}, found '
+                    f'{", ".join(given) or "none"}'
+                )
+        terms = {'mim': mim_weight, 'mde': mde_weight, 'is': is_weight}
+        if min(terms.values()) < 0 or not any(terms.values()):
+            raise ValueError(f'loss weights are 0 or more and not all 0, found {terms}')
+        if not mim_weight and retrieval_features == 'z':
+            raise ValueError(
+                "without MIM nothing trains the projections z: set retrieval_features='h'"
+            )
+        self.weights = weights
+        super().__init__(
+            in_channels,
+            keys=keys,
+            bands=bands,
+            mean=mean,
+            std=std,
+            retrieval_features=retrieval_features,
+            lr=lr,
+            weight_decay=weight_decay,
+            warmup_epochs=warmup_epochs,
+        )
+
+    def configure_models(self) -> None:
+        """Initialize two encoders and two heads.
+
+        Raises:
+            ValueError: If MDE is asked to compare encoder outputs of different widths.
+        """
+        model, weights = self.hparams['model'], self.weights
+        backbones, heads, widths = {}, {}, {}
+        for modality, channels in self.in_channels.items():
+            backbones[modality] = build_encoder(
+                model[modality] if isinstance(model, dict) else model,
+                channels,
+                weights[modality] if isinstance(weights, dict) else weights,
+                modality=modality,
+            )
+            widths[modality] = int(backbones[modality].num_features)
+            heads[modality] = ProjectionHead(
+                widths[modality],
+                self.hparams['output_dim'],
+                hidden_dim=self.hparams['hidden_dim'],
+                kind=self.hparams['head'],
+            )
+        needs_one_width = (
+            self.hparams['mde_weight'] or self.hparams['retrieval_features'] == 'h'
+        )
+        if len(set(widths.values())) > 1 and needs_one_width:
+            raise ValueError(
+                f'MDE and retrieval by h compare encoder outputs, found widths {widths}: take '
+                "models of one width, or mde_weight=0 with retrieval_features='z'"
+            )
+        self.model = CrossModalEncoder(backbones, heads)
+        if not self.hparams['mim_weight']:
+            self.model.heads.requires_grad_(False)
+
+    def configure_losses(self) -> None:
+        """Initialize the three losses."""
+        self.mim = MIMLoss(
+            self.hparams['temperature'],
+            negatives=self.hparams['negatives'],
+            gather_distributed=self.hparams['gather_distributed'],
+        )
+        self.mde = MDELoss(self.hparams['mde'])
+        self.intra = ISLoss(gather_distributed=self.hparams['gather_distributed'])
+        # a schedule that nobody knows is refused now, not in the first epoch
+        ramp_weight(0, 1, self.hparams['weight_schedule'])
+
+    def compute_losses(
+        self, outputs: dict[str, dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Weigh and add the three losses.
+
+        Args:
+            outputs: Per modality ``h``, shape (batch, features), and ``z``, shape
+                (batch, dim); rows are paired.
+
+        Returns:
+            Scalars: ``loss``, the unweighted terms ``mim``, ``mde`` and ``is`` as far as they
+            take part, and the current ``ramp``.
+        """
+        a, b = (outputs[m] for m in self.modalities)
+        ramp = self._ramp()
+        losses: dict[str, Tensor] = {}
+        weights: dict[str, float] = {}
+        if self.hparams['mim_weight']:
+            losses['mim'] = self.mim(a['z'], b['z'])
+            weights['mim'] = self.hparams['mim_weight']
+        if self.hparams['mde_weight']:
+            losses['mde'] = self.mde(a['h'], b['h'])
+            weights['mde'] = self.hparams['mde_weight'] * ramp
+        if self.hparams['is_weight']:
+            losses['is'] = self.intra(a['h'], b['h'])
+            weights['is'] = self.hparams['is_weight'] * ramp
+        total = torch.stack(
+            [weights[name] * loss for name, loss in losses.items()]
+        ).sum()
+        return {
+            'loss': total,
+            **losses,
+            'ramp': torch.tensor(ramp, device=total.device),
+        }
+
+    def _ramp(self) -> float:
+        """Weight of MDE and IS now; 1 outside of fitting.
+
+        Returns:
+            A weight in (0, 1].
+
+        Raises:
+            ValueError: If a ramp is asked for and the run has no planned end.
+        """
+        trainer, schedule = self._trainer, self.hparams['weight_schedule']
+        if trainer is None or trainer.state.fn != 'fit':
+            return 1.0
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            return ramp_weight(trainer.current_epoch, trainer.max_epochs, schedule)
+        if trainer.max_steps > 0:
+            return ramp_weight(trainer.global_step, trainer.max_steps, schedule)
+        if schedule != 'constant':
+            raise ValueError(
+                "a log_ramp needs to know its end: set max_epochs, or weight_schedule='constant'"
+            )
+        return 1.0
