@@ -1,0 +1,138 @@
+"""PatchReader: the right pixels, found by the patch's id or by its place."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.export import PatchReader
+from torchgeo_cmr.export.thumbnails import _shown, stretch
+from torchgeo_cmr.table import EmbeddingTable
+
+Make = Callable[..., EmbeddingTable]
+
+
+@pytest.fixture
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """Collect the planes before they are stretched."""
+    seen: list[np.ndarray] = []
+
+    def keep(plane: np.ndarray) -> np.ndarray:
+        seen.append(plane)
+        return stretch(plane)
+
+    monkeypatch.setattr('torchgeo_cmr.export.thumbnails.stretch', keep)
+    return seen
+
+
+def test_own_window(make: Make, scenes: Path, spied: list[np.ndarray]) -> None:
+    table = make('s2')
+    picture = PatchReader({'s2': table.record}, scenes)(table.frame.iloc[2], 's2')
+    assert picture is not None
+    assert picture.shape == (32, 32, 3)
+    assert 0 <= picture.min() < picture.max() <= 1
+    columns = np.broadcast_to(np.arange(64, 96), (32, 32))
+    # B04, B03, B02: third band first.
+    for plane, offset in zip(spied, (2000, 1000, 0), strict=True):
+        assert (plane == columns + offset).all()
+
+
+def test_radar_shows_its_ratio(
+    make: Make, scenes: Path, spied: list[np.ndarray]
+) -> None:
+    table = make('s1')
+    picture = PatchReader({'s1': {**table.record, 'root': str(scenes)}})(
+        table.frame.iloc[0], 's1'
+    )
+    assert picture is not None
+    assert picture.shape == (32, 32, 3)
+    assert (spied[2] == spied[0] - spied[1]).all()
+
+
+@pytest.mark.parametrize('with_corners', [True, False])
+def test_other_modality_at_the_same_place(
+    make: Make, scenes: Path, spied: list[np.ndarray], with_corners: bool
+) -> None:
+    s1, s2 = make('s1'), make('s2')
+    row = s1.frame.iloc[3]
+    if not with_corners:
+        row = row.drop('native_corners')
+    picture = PatchReader({'s1': s1.record, 's2': s2.record}, scenes)(row, 's2')
+    assert picture is not None
+    assert picture.shape[:2] == pytest.approx((32, 32), abs=1)
+    assert spied[2].mean() == pytest.approx(96 + 15.5, abs=1)
+
+
+def test_nothing_there(make: Make, scenes: Path) -> None:
+    s1, s2 = make('s1'), make('s2')
+    far = s1.frame.iloc[0].copy()
+    far['native_corners'] = far['native_corners'] + 1e6
+    assert PatchReader({'s2': s2.record}, scenes)(far, 's2') is None
+    assert PatchReader({'s2': s2.record}, scenes)(far, 'pan') is None
+    stranger = s2.frame.iloc[0].copy()
+    stranger['source'] = 'other.tif'
+    assert PatchReader({'s2': s2.record}, scenes)(stranger, 's2') is None
+
+
+def test_refuses(make: Make, scenes: Path, tmp_path: Path) -> None:
+    table = make('s2')
+    with pytest.raises(
+        QueryError, match=r'cannot be opened; say where the scenes are with root='
+    ):
+        PatchReader({'s2': table.record}, tmp_path / 'nowhere')(
+            table.frame.iloc[0], 's2'
+        )
+    odd = table.frame.iloc[0].copy()
+    odd['patch_id'] = 'odd'
+    with pytest.raises(QueryError, match="'odd' does not end in row_col_HEIGHTxWIDTH"):
+        PatchReader({'s2': table.record}, scenes)(odd, 's2')
+
+
+def test_coarser_bands_cover_the_same_ground(
+    make: Make, scenes: Path, spied: list[np.ndarray]
+) -> None:
+    table = make('s2')
+    sources = {
+        's2.tif': [
+            ['s2.tif', 1, 'a', 5.0],
+            ['s2.tif', 2, 'b', 10.0],
+            ['s2.tif', 3, 'c', 10.0],
+        ]
+    }
+    picture = PatchReader({'s2': {'sources': sources}}, scenes)(
+        table.frame.iloc[2], 's2'
+    )
+    assert picture is not None
+    assert picture.shape == (32, 32, 3)
+    assert spied[0][0, [0, -1]].tolist() == [64, 95]
+    assert spied[1][0, [0, -1]].tolist() == [1032, 1047]
+
+
+@pytest.mark.parametrize(
+    ('names', 'shown'),
+    [
+        (['B02', 'B03', 'B04', 'B08'], ['B04', 'B03', 'B02']),
+        (['blue', 'green', 'red'], ['red', 'green', 'blue']),
+        (['VH', 'VV'], ['VV', 'VH']),
+        (['x', 'y'], ['x', 'y']),
+        (['a', 'b', 'c', 'd'], ['a', 'b', 'c']),
+        (['pan'], ['pan']),
+    ],
+)
+def test_bands_shown(names: list[str], shown: list[str]) -> None:
+    assert [
+        b[2] for b in _shown([['f', i, n, 10] for i, n in enumerate(names, 1)])
+    ] == shown
+
+
+def test_stretch() -> None:
+    plane = np.arange(101.0).reshape(1, -1)
+    assert stretch(plane)[0, [0, 2, 50, 98, 100]].tolist() == pytest.approx(
+        [0, 0, 0.5, 1, 1]
+    )
+    plane[0, 5] = np.nan
+    assert stretch(plane)[0, 5] == 0
+    assert (stretch(np.full((2, 2), 7.0)) == 0.5).all()
+    assert (stretch(np.full((2, 2), np.nan)) == 0).all()

@@ -1,0 +1,224 @@
+"""ParquetSink: whole parts or none, whatever happens to the writer."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
+
+
+def make(name: str, n: int = 3, *, space: str = 'abc', dim: int = 4) -> EmbeddingTable:
+    frame = gpd.GeoDataFrame(
+        {'patch_id': [f'{name}:{i}' for i in range(n)], 'source': name},
+        geometry=[shapely.box(i, 0, i + 1, 1) for i in range(n)],
+        crs=4326,
+    )
+    record = {'model': 'm', 'sources': {name: [[f'{name}.tif', 1, 'B02', 10.0]]}}
+    return EmbeddingTable.from_frame(
+        frame,
+        np.random.default_rng(len(name)).normal(size=(n, dim)),
+        space=space,
+        record=record,
+    )
+
+
+def test_parts_load_in_the_order_of_their_keys(tmp_path: Path) -> None:
+    sink = ParquetSink(tmp_path / 'a', {'space': 'abc', 'record': {'model': 'm'}})
+    assert not (tmp_path / 'a').exists()
+    assert sink.done() == set()
+    for key in ('T33/b', 'T32/ü x', 'T32/a'):
+        sink.commit(key, make(key))
+    assert sink.done() == {'T33/b', 'T32/ü x', 'T32/a'}
+    table = EmbeddingTable.load(tmp_path / 'a')
+    assert table.frame['source'].unique().tolist() == sorted(
+        ['T33/b', 'T32/ü x', 'T32/a']
+    )
+    assert set(table.record['sources']) == {'T33/b', 'T32/ü x', 'T32/a'}
+    assert table.record['model'] == 'm'
+    assert len(table) == 9
+
+
+def test_rows_keep_their_order_inside_a_part(tmp_path: Path) -> None:
+    table = make('x', 40)
+    ParquetSink(tmp_path / 'a', {}).commit('x', table)
+    loaded = EmbeddingTable.load(tmp_path / 'a')
+    assert loaded.frame['patch_id'].tolist() == table.frame['patch_id'].tolist()
+    assert loaded.vectors.tobytes() == table.vectors.tobytes()
+
+
+def test_commit_twice_leaves_one_part(tmp_path: Path) -> None:
+    sink = ParquetSink(tmp_path / 'a', {})
+    sink.commit('x', make('x'))
+    ParquetSink(tmp_path / 'a', {}).commit('x', make('x'))
+    assert len(EmbeddingTable.load(tmp_path / 'a')) == 3
+    assert len(list((tmp_path / 'a').glob('part-*'))) == 1
+
+
+@pytest.mark.parametrize(
+    'keys',
+    [('a/b', 'a-b'), ('x' * 300 + '1', 'x' * 300 + '2'), ('A', 'a'), ('..', '.')],
+)
+def test_keys_never_collide(tmp_path: Path, keys: tuple[str, str]) -> None:
+    sink = ParquetSink(tmp_path / 'a', {})
+    for i, key in enumerate(keys):
+        sink.commit(key, make(f'p{i}'))
+    assert sink.done() == set(keys)
+    assert len({p.name.lower() for p in (tmp_path / 'a').glob('part-*')}) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ['a']
+
+
+def test_empty_parts(tmp_path: Path) -> None:
+    sink = ParquetSink(tmp_path / 'a', {'space': 'abc'})
+    sink.commit('empty', make('e').select([]))
+    assert len(EmbeddingTable.load(tmp_path / 'a')) == 0
+    sink.commit('full', make('f'))
+    assert len(EmbeddingTable.load(tmp_path / 'a')) == 3
+    for part in (tmp_path / 'a').glob('part-*'):
+        part.unlink()
+    none = EmbeddingTable.load(tmp_path / 'a')
+    assert (len(none), none.dim) == (0, 4)
+
+
+def test_header_is_written_once_and_compared(tmp_path: Path) -> None:
+    header = {'space': 'abc', 'plan': {'size': 32, 'stride': 16}}
+    ParquetSink(tmp_path / 'a', header).commit('x', make('x'))
+    written = read_header(tmp_path / 'a')
+    assert written['plan'] == {'size': 32, 'stride': 16}
+    assert (written['dim'], written['metric'], written['version']) == (4, 'cosine', 1)
+    assert ParquetSink(tmp_path / 'a', header).done() == {'x'}
+    with pytest.raises(ArchiveError, match=r'begun with plan\.stride = 16 and not 32'):
+        ParquetSink(
+            tmp_path / 'a', {'space': 'abc', 'plan': {'size': 32, 'stride': 32}}
+        )
+    with pytest.raises(ArchiveError, match='begun with space = "abc" and not "xyz"'):
+        ParquetSink(tmp_path / 'a', header | {'space': 'xyz'})
+    with pytest.raises(ArchiveError, match='begun with dim = 4 and not 5'):
+        ParquetSink(tmp_path / 'a', header | {'dim': 5})
+    with pytest.raises(ArchiveError, match='begun with plan = '):
+        ParquetSink(tmp_path / 'a', {'space': 'abc'})
+
+
+def test_tables_that_do_not_fit(tmp_path: Path) -> None:
+    sink = ParquetSink(tmp_path / 'a', {'space': 'abc'})
+    sink.commit('x', make('x'))
+    with pytest.raises(ArchiveError, match='has dim 5 but the archive'):
+        sink.commit('y', make('y', dim=5))
+    with pytest.raises(ArchiveError, match='has space other but'):
+        sink.commit('y', make('y', space='other'))
+    assert sink.done() == {'x'}
+
+
+def test_other_folders_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / 'photo.jpg').write_bytes(b'1')
+    with pytest.raises(ArchiveError, match=r'holds files but no archive\.json'):
+        ParquetSink(tmp_path, {})
+    with pytest.raises(ArchiveError, match='is a file; name a folder'):
+        ParquetSink(tmp_path / 'photo.jpg', {})
+    with pytest.raises(ArchiveError, match='header cannot be written as JSON'):
+        ParquetSink(tmp_path / 'b', {'x': {1, 2}})
+
+
+def test_patch_in_two_parts(tmp_path: Path) -> None:
+    sink = ParquetSink(tmp_path / 'a', {})
+    sink.commit('x', make('same'))
+    sink.commit('y', make('same'))
+    with pytest.raises(ArchiveError, match="'same:0' is in two parts"):
+        EmbeddingTable.load(tmp_path / 'a')
+
+
+def test_broken_part_is_named(tmp_path: Path) -> None:
+    sink = ParquetSink(tmp_path / 'a', {})
+    sink.commit('x', make('x'))
+    (part,) = (tmp_path / 'a').glob('part-*')
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(ArchiveError, match=rf'{part.name} cannot be read'):
+        sink.done()
+    sink.commit('x', make('x'))
+    assert sink.done() == {'x'}
+
+
+def test_failed_write_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = ParquetSink(tmp_path / 'a', {})
+    sink.commit('x', make('x'))
+
+    def half(table: object, path: Path, **kwargs: object) -> None:
+        path.write_bytes(b'PAR1 and then')
+        raise OSError('disk full')
+
+    monkeypatch.setattr('torchgeo_cmr.table.sink.pq.write_table', half)
+    with pytest.raises(OSError, match='disk full'):
+        sink.commit('y', make('y'))
+    assert sorted(p.name[:4] for p in (tmp_path / 'a').iterdir()) == ['arch', 'part']
+    assert sink.done() == {'x'}
+
+
+def test_sweeps_dead_writers_only(tmp_path: Path) -> None:
+    first = ParquetSink(tmp_path / 'a', {})
+    first.commit('x', make('x'))
+    from torchgeo_cmr.table import sink as module
+
+    live = tmp_path / 'a' / f'.{module._stamp()}'
+    dead = live.with_name(live.name.replace(f'-{os.getpid()}-', '-99999999-'))
+    elsewhere = live.with_name('.tmp-otherhost-1-0')
+    old = live.with_name('.tmp-otherhost-2-0')
+    for file in (live, dead, elsewhere, old):
+        file.write_bytes(b'half')
+    os.utime(old, (time.time() - 1e6, time.time() - 1e6))
+    assert len(EmbeddingTable.load(tmp_path / 'a')) == 3
+    ParquetSink(tmp_path / 'a', {}).commit('y', make('y'))
+    assert live.exists()
+    assert elsewhere.exists()
+    assert not dead.exists()
+    assert not old.exists()
+
+
+WRITER = """
+import sys
+import geopandas as gpd, numpy as np, shapely
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink
+
+sink = ParquetSink(sys.argv[1], {'space': 'abc', 'dim': 256})
+n = 400
+shapes = [shapely.box(i % 20, i // 20, i % 20 + 1, i // 20 + 1) for i in range(n)]
+for key in range(100000):
+    frame = gpd.GeoDataFrame({'patch_id': [f'{key}:{i}' for i in range(n)]}, geometry=shapes, crs=4326)
+    vectors = np.random.default_rng(key).normal(size=(n, 256))
+    sink.commit(f'{key:06d}', EmbeddingTable.from_frame(frame, vectors, space='abc'))
+    sys.stdout.write('.')
+    sys.stdout.flush()
+"""
+
+
+def test_kill_minus_nine(tmp_path: Path) -> None:
+    folder = tmp_path / 'a'
+    committed = 0
+    for parts in (2, 3):
+        with subprocess.Popen(
+            [sys.executable, '-c', WRITER, str(folder)], stdout=subprocess.PIPE
+        ) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.read(parts) == b'.' * parts
+            time.sleep(0.013 * parts)
+            writer.send_signal(signal.SIGKILL)
+            written = parts + len(writer.stdout.read())
+        table = EmbeddingTable.load(folder)
+        done = ParquetSink(folder, {'space': 'abc', 'dim': 256}).done()
+        assert len(done) >= max(committed, written)
+        assert len(table) == 400 * len(done)
+        assert table.frame['patch_id'].is_unique
+        committed = len(done)
+    (folder / '.tmp-x-1-1').write_bytes(b'PAR1')
+    assert len(EmbeddingTable.load(folder)) == 400 * committed
+    assert json.loads((folder / 'archive.json').read_text())['dim'] == 256

@@ -1,0 +1,211 @@
+"""PatchReader: small pictures of patches, read from the scenes an archive remembers."""
+
+import re
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rasterio
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.errors import RasterioError
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window, from_bounds
+
+from torchgeo_cmr.errors import QueryError
+
+_WINDOW = re.compile(r':(\d+)_(\d+)_(\d+)x(\d+)$')
+_RED_GREEN_BLUE = (('b04', 'b03', 'b02'), ('red', 'green', 'blue'), ('r', 'g', 'b'))
+
+#: One band of a scene: relative path, band number from 1, band name, ground sample distance.
+type Band = Sequence[Any]
+
+
+class PatchReader:
+    """Reads the picture of a patch, in its own modality or in another at the same place.
+
+    The patch's own picture is the window that its ``patch_id`` names, in pixels of the
+    scene's finest band. In another modality it is the ground under the footprint, cut
+    along the axes of the scene found there: good enough to look at, nothing to measure on.
+
+    Args:
+        records: The ``record`` of an embedding table for each modality; ``sources`` and
+            ``root`` are used.
+        root: Folder that the paths are relative to, in place of the records' own.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self,
+        records: Mapping[str, Mapping[str, Any]],
+        root: str | PathLike[str] | None = None,
+    ) -> None:
+        """Remember where the scenes are; files are opened when a picture is asked."""
+        self._root = root
+        self._records = {modality: dict(record) for modality, record in records.items()}
+        self._places: dict[
+            str, dict[str, tuple[CRS, tuple[float, float, float, float]]]
+        ] = {}
+
+    def __call__(self, patch: pd.Series, modality: str) -> NDArray[np.float64] | None:
+        """Read one picture.
+
+        Args:
+            patch: Row of an embedding table's frame or of a result.
+            modality: Modality to show the place in.
+
+        Returns:
+            Floats in 0..1, shape (height, width, 3), black where there are no data; None if
+            no scene of that modality covers the place.
+
+        Raises:
+            QueryError: If the patch or its scene's files cannot be found.
+        """
+        record = self._records.get(modality)
+        if record is None or not record.get('sources'):
+            return None
+        if patch['modality'] == modality:
+            scene = patch['source']
+            if scene not in record['sources']:
+                return None
+            bands = _shown(record['sources'][scene])
+            found = _WINDOW.search(patch['patch_id'])
+            if found is None:
+                raise QueryError(
+                    f'patch_id {patch["patch_id"]!r} does not end in row_col_HEIGHTxWIDTH'
+                )
+            row, col, height, width = (int(g) for g in found.groups())
+            finest = min((b[3] for b in record['sources'][scene] if b[3]), default=None)
+            windows = [
+                _scaled(row, col, height, width, finest, band[3]) for band in bands
+            ]
+            return self._picture(record, bands, windows, (height, width))
+        place = self._scene_at(patch, modality, record)
+        if place is None:
+            return None
+        scene, bounds = place
+        bands = _shown(record['sources'][scene])
+        windows = []
+        for band in bands:
+            with self._open(record, band) as file:
+                windows.append(from_bounds(*bounds, transform=file.transform))
+        shape = (max(1, round(windows[0].height)), max(1, round(windows[0].width)))
+        return self._picture(record, bands, windows, shape)
+
+    def _scene_at(
+        self, patch: pd.Series, modality: str, record: Mapping[str, Any]
+    ) -> tuple[str, tuple[float, float, float, float]] | None:
+        """Give the scene that covers most of a footprint, and the footprint's box in its CRS."""
+        if modality not in self._places:
+            places = {}
+            for scene in sorted(record['sources']):
+                with self._open(record, record['sources'][scene][0]) as file:
+                    if file.crs is not None:
+                        places[scene] = (
+                            CRS.from_wkt(file.crs.to_wkt()),
+                            tuple(file.bounds),
+                        )
+            self._places[modality] = places
+        best, chosen = 0.0, None
+        for scene, (crs, bounds) in self._places[modality].items():
+            west, south, east, north = box = _box(patch, crs)
+            wide = min(east, bounds[2]) - max(west, bounds[0])
+            high = min(north, bounds[3]) - max(south, bounds[1])
+            share = max(wide, 0) * max(high, 0) / ((east - west) * (north - south))
+            if share > best + 1e-9:
+                best, chosen = share, (scene, box)
+        return chosen
+
+    def _open(self, record: Mapping[str, Any], band: Band) -> Any:
+        path = (
+            Path(self._root if self._root is not None else record.get('root') or '.')
+            / band[0]
+        )
+        try:
+            return rasterio.open(path)
+        except RasterioError as error:
+            raise QueryError(
+                f'{path} cannot be opened; say where the scenes are with root='
+            ) from error
+
+    def _picture(
+        self,
+        record: Mapping[str, Any],
+        bands: Sequence[Band],
+        windows: Sequence[Window],
+        shape: tuple[int, int],
+    ) -> NDArray[np.float64] | None:
+        planes = []
+        for band, window in zip(bands, windows, strict=True):
+            with self._open(record, band) as file:
+                plane = file.read(
+                    band[1], window=window, out_shape=shape, boundless=True, masked=True
+                )
+            planes.append(np.ma.filled(plane.astype(np.float64), np.nan))
+        pixels = np.stack(planes)
+        if not np.isfinite(pixels).any():
+            return None
+        if len(pixels) == 2:
+            pixels = np.stack([pixels[0], pixels[1], pixels[0] - pixels[1]])
+        return np.moveaxis(np.stack([stretch(p) for p in pixels]), 0, -1)[
+            ..., [0] * 3 if len(pixels) == 1 else [0, 1, 2]
+        ]
+
+
+def stretch(plane: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Stretch one band between its 2nd and 98th percentile.
+
+    Args:
+        plane: Array (height, width), NaN where there are no data.
+
+    Returns:
+        Array (height, width) in 0..1; 0 where there are no data, 0.5 where all is equal.
+
+    .. versionadded:: 0.1
+    """
+    valid = np.isfinite(plane)
+    if not valid.any():
+        return np.zeros(plane.shape)
+    low, high = np.percentile(plane[valid], [2, 98])
+    scaled = (plane - low) / (high - low) if high > low else np.full(plane.shape, 0.5)
+    return np.where(valid, np.clip(scaled, 0, 1), 0.0)
+
+
+def _shown(bands: Sequence[Band]) -> list[Band]:
+    """Choose the bands to show: red, green, blue by name; VV and VH; else the first ones."""
+    named = {str(band[2]).lower(): band for band in bands}
+    for wanted in _RED_GREEN_BLUE:
+        if all(name in named for name in wanted):
+            return [named[name] for name in wanted]
+    if len(bands) == 2:
+        for wanted in (('vv', 'vh'), ('hh', 'hv')):
+            if all(name in named for name in wanted):
+                return [named[name] for name in wanted]
+        return list(bands)
+    return list(bands[:3]) if len(bands) >= 3 else [bands[0]]
+
+
+def _scaled(
+    row: int, col: int, height: int, width: int, finest: Any, gsd: Any
+) -> Window:
+    """Give a window of the finest band in pixels of a coarser one."""
+    ratio = float(finest) / float(gsd) if finest and gsd else 1.0
+    return Window(col * ratio, row * ratio, width * ratio, height * ratio)  # ty: ignore[too-many-positional-arguments]
+
+
+def _box(patch: pd.Series, crs: CRS) -> tuple[float, float, float, float]:
+    """Give the box round a footprint in another CRS."""
+    corners = patch.get('native_corners')
+    if isinstance(corners, np.ndarray) and isinstance(patch.get('src_crs'), str):
+        own = CRS.from_user_input(patch['src_crs'])
+        points = corners.reshape(4, 2)
+        bounds = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+    else:
+        own, bounds = CRS.from_epsg(4326), patch['geometry'].bounds
+    return (
+        bounds if own == crs else transform_bounds(own.to_wkt(), crs.to_wkt(), *bounds)
+    )

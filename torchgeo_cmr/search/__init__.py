@@ -1,0 +1,14 @@
+"""Search: filter an archive by place, time and attributes, then rank what is left."""
+
+from .filters import Step, Where
+from .index import Explanation, RetrievalIndex
+from .results import RESULT_COLUMNS, check_result
+
+__all__ = (
+    'RESULT_COLUMNS',
+    'Explanation',
+    'RetrievalIndex',
+    'Step',
+    'Where',
+    'check_result',
+)

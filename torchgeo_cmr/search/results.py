@@ -1,0 +1,93 @@
+"""The columns of a result, and the check for them."""
+
+from collections.abc import Sequence
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.schema import TEXT
+
+#: First columns of every result, in order; the archive's own follow, ``geometry`` is last.
+RESULT_COLUMNS = (
+    'query_id',
+    'rank',
+    'score',
+    'patch_id',
+    'modality',
+    'source',
+    'time_start',
+    'time_end',
+    'src_crs',
+    'exact',
+    'relevant',
+)
+_MADE = ('query_id', 'rank', 'score', 'exact', 'relevant')
+
+
+def make_result(
+    table: EmbeddingTable,
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    query_ids: Sequence[str],
+    *,
+    exact: bool = True,
+) -> gpd.GeoDataFrame:
+    """Give ranked rows of a table as a layer.
+
+    Args:
+        table: The archive.
+        rows: Row numbers (num_queries, k), best first.
+        scores: Scores (num_queries, k).
+        query_ids: One id a query.
+        exact: Whether nothing closer can have been missed.
+
+    Returns:
+        GeoDataFrame in EPSG:4326 sorted by query, then rank: ``rank`` int32 from 1, ``score``
+        float64 (higher is closer), ``exact`` bool, ``relevant`` nullable boolean, all null.
+        Columns of the archive named like one of these come out as ``archive_<name>``.
+
+    .. versionadded:: 0.1
+    """
+    num_queries, k = rows.shape
+    taken = table.frame.iloc[rows.ravel()].reset_index(drop=True)
+    taken = taken.rename(
+        columns={name: f'archive_{name}' for name in _MADE if name in taken}
+    )
+    made = {
+        'query_id': pd.Series(
+            np.repeat(np.asarray(query_ids, dtype=object), k), dtype=TEXT
+        ),
+        'rank': np.tile(np.arange(1, k + 1, dtype=np.int32), num_queries),
+        'score': scores.ravel().astype(np.float64),
+        'exact': np.full(rows.size, exact),
+        'relevant': pd.array([None] * rows.size, dtype='boolean'),
+    }
+    rest = [c for c in taken.columns if c not in RESULT_COLUMNS and c != 'geometry']
+    columns = {c: made[c] if c in made else taken[c] for c in (*RESULT_COLUMNS, *rest)}
+    return gpd.GeoDataFrame(columns, geometry=taken.geometry, crs=taken.crs)
+
+
+def check_result(results: gpd.GeoDataFrame) -> None:
+    """Refuse a frame that is not a result.
+
+    Args:
+        results: What a search gave, perhaps with more columns.
+
+    Raises:
+        QueryError: If columns are missing, there is no CRS, or a score is not a number.
+
+    .. versionadded:: 0.1
+    """
+    missing = [name for name in (*RESULT_COLUMNS, 'geometry') if name not in results]
+    if missing:
+        raise QueryError(
+            f'the result lacks {", ".join(missing)}; use what RetrievalIndex.search gives'
+        )
+    if results.crs is None:
+        raise QueryError('the result has no CRS; declare it with results.set_crs(...)')
+    if not np.isfinite(results['score'].to_numpy(dtype=np.float64)).all():
+        raise QueryError('a score of the result is not a finite number; search again')

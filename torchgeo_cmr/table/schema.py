@@ -1,0 +1,230 @@
+"""The one schema of an embedding table, in memory and in a part file.
+
+A part is a GeoParquet 1.1 file: the columns of the frame, then ``vector``, ``part_row`` (the
+row's number inside its part, since rows are stored along a Hilbert curve), the footprint as
+WKB and its bounding box. The page ``docs/user/archive-format.md`` describes it for readers
+of other languages; change both together and raise :data:`FORMAT_VERSION`.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import ArchiveError
+
+from .footprints import WGS84
+
+#: Name of the format in ``archive.json`` and in the metadata of each part.
+FORMAT = 'torchgeo_cmr.archive'
+#: Version of the format; a reader refuses higher ones.
+FORMAT_VERSION = 1
+#: Key of our JSON in the metadata of a part's Arrow schema.
+METADATA_KEY = b'torchgeo_cmr'
+
+#: Text without a value is null (NaN inside pandas), never the word 'None'.
+TEXT = pd.StringDtype(na_value=np.nan)
+#: Times are UTC with microseconds.
+TIME = pd.DatetimeTZDtype('us', 'UTC')
+
+#: Standard columns of a frame in their order, with the Arrow type they are stored as.
+#: ``geometry`` follows them and the user's own columns.
+STANDARD: dict[str, pa.DataType] = {
+    'patch_id': pa.string(),
+    'modality': pa.string(),
+    'space': pa.string(),
+    'source': pa.string(),
+    'time_start': pa.timestamp('us', tz='UTC'),
+    'time_end': pa.timestamp('us', tz='UTC'),
+    'src_crs': pa.string(),
+    'native_corners': pa.list_(pa.float64()),
+    'valid_fraction': pa.float64(),
+}
+#: Names a part file needs for itself; no column of a frame may have them.
+RESERVED = ('vector', 'part_row', 'bbox')
+
+_BOX = ('xmin', 'ymin', 'xmax', 'ymax')
+
+
+def empty_frame() -> gpd.GeoDataFrame:
+    """Give a frame of zero rows with every standard column, its dtype and the CRS.
+
+    .. versionadded:: 0.1
+    """
+    columns: dict[str, Any] = {}
+    for name, kind in STANDARD.items():
+        if pa.types.is_string(kind):
+            columns[name] = pd.Series([], dtype=TEXT)
+        elif pa.types.is_timestamp(kind):
+            columns[name] = pd.Series([], dtype=TIME)
+        else:
+            columns[name] = pd.Series(
+                [], dtype=object if pa.types.is_list(kind) else 'float64'
+            )
+    return gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries([], crs=WGS84))
+
+
+def to_arrow(
+    frame: gpd.GeoDataFrame, vectors: NDArray[np.float32], metadata: Mapping[str, Any]
+) -> pa.Table:
+    """Write frame and vectors as one Arrow table, rows along a Hilbert curve.
+
+    Args:
+        frame: Frame of an embedding table: standard columns, EPSG:4326.
+        vectors: Array (n, dim) of float32.
+        metadata: JSON-able facts about the part, stored under :data:`METADATA_KEY`.
+
+    Returns:
+        Table with ``geo`` metadata of GeoParquet 1.1.
+
+    Raises:
+        ArchiveError: If a column of the user's own has no Arrow type.
+
+    .. versionadded:: 0.1
+    """
+    geometry = frame.geometry
+    plain = pd.DataFrame(frame.drop(columns='geometry'))
+    try:
+        table = pa.Table.from_pandas(plain, preserve_index=False)
+        for name, kind in STANDARD.items():
+            i = table.schema.get_field_index(name)
+            table = table.set_column(
+                i, pa.field(name, kind), table.column(i).cast(kind)
+            )
+    except (pa.ArrowException, TypeError) as error:
+        raise ArchiveError(
+            f'a column cannot be stored ({error}); give each column values of one kind'
+        ) from error
+
+    dim = vectors.shape[1]
+    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1), type=pa.float32())
+    boxes = shapely.bounds(geometry.to_numpy()).reshape(-1, 4)
+    box = pa.StructArray.from_arrays(
+        [pa.array(boxes[:, i]) for i in range(4)], names=list(_BOX)
+    )
+    table = (
+        table.append_column('vector', pa.FixedSizeListArray.from_arrays(flat, dim))
+        .append_column('part_row', pa.array(np.arange(len(frame), dtype=np.int64)))
+        .append_column(
+            'geometry', pa.array(shapely.to_wkb(geometry.to_numpy()), type=pa.binary())
+        )
+        .append_column('bbox', box)
+    )
+    column: dict[str, Any] = {
+        'encoding': 'WKB',
+        'geometry_types': sorted(set(geometry.geom_type)),
+        'crs': WGS84.to_json_dict(),
+        'covering': {'bbox': {name: ['bbox', name] for name in _BOX}},
+    }
+    if len(frame):
+        column['bbox'] = [
+            *boxes[:, :2].min(axis=0).tolist(),
+            *boxes[:, 2:].max(axis=0).tolist(),
+        ]
+    geo = {
+        'version': '1.1.0',
+        'primary_column': 'geometry',
+        'columns': {'geometry': column},
+    }
+    table = table.replace_schema_metadata(
+        {
+            **(table.schema.metadata or {}),
+            b'geo': json.dumps(geo).encode(),
+            METADATA_KEY: json.dumps(metadata, sort_keys=True).encode(),
+        }
+    )
+    if len(frame) > 1:
+        table = table.take(
+            pa.array(np.argsort(geometry.hilbert_distance(), kind='stable'))
+        )
+    return table
+
+
+def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[np.float32]]:
+    """Read what :func:`to_arrow` wrote, rows in the order of the table.
+
+    Args:
+        table: Arrow table of one or more parts.
+
+    Returns:
+        The frame, and the vectors (n, dim) as a read-only float32 array.
+
+    .. versionadded:: 0.1
+    """
+    column = table.column('vector')
+    dim = column.type.list_size
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    vectors = np.array(flat, dtype=np.float32).reshape(-1, dim)
+    vectors.flags.writeable = False
+    geometry = shapely.from_wkb(table.column('geometry').to_numpy())
+    plain = table.drop_columns(['vector', 'part_row', 'geometry', 'bbox']).to_pandas()
+    for name, kind in STANDARD.items():
+        if name == 'native_corners':
+            plain[name] = plain[name].astype(object).where(plain[name].notna(), None)
+        elif pa.types.is_string(kind):
+            plain[name] = plain[name].astype(TEXT)
+    return gpd.GeoDataFrame(plain, geometry=gpd.GeoSeries(geometry, crs=WGS84)), vectors
+
+
+def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
+    """Refuse a part that this version cannot read, and give its metadata.
+
+    Args:
+        schema: Arrow schema of the part.
+        dim: Vector dimension that the archive's header names.
+        name: File name, for the message.
+
+    Returns:
+        The JSON stored under :data:`METADATA_KEY`.
+
+    Raises:
+        ArchiveError: If metadata or columns are missing, the version is newer, or ``dim`` differs.
+
+    .. versionadded:: 0.1
+    """
+    try:
+        facts = json.loads((schema.metadata or {})[METADATA_KEY])
+        version = int(facts['version'])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArchiveError(
+            f'{name} has no torchgeo_cmr metadata; it was not written as a part of an archive'
+        ) from error
+    check_version(version, name)
+    missing = [
+        c for c in (*STANDARD, 'geometry', *RESERVED) if schema.get_field_index(c) < 0
+    ]
+    if missing:
+        raise ArchiveError(
+            f'{name} lacks the columns {", ".join(missing)}; write the archive again'
+        )
+    kind = schema.field('vector').type
+    if not pa.types.is_fixed_size_list(kind) or not pa.types.is_float32(
+        kind.value_type
+    ):
+        raise ArchiveError(
+            f'{name} stores its vectors as {kind}; this version reads float32 only'
+        )
+    if kind.list_size != dim:
+        raise ArchiveError(
+            f'{name} holds vectors of {kind.list_size} numbers but archive.json says {dim}; '
+            'parts of two archives were mixed'
+        )
+    return facts
+
+
+def check_version(version: int, name: str) -> None:
+    """Refuse a format version that is newer than this package.
+
+    .. versionadded:: 0.1
+    """
+    if version > FORMAT_VERSION:
+        raise ArchiveError(
+            f'{name} has format version {version} but this torchgeo_cmr reads up to '
+            f'{FORMAT_VERSION}; install a newer torchgeo_cmr'
+        )

@@ -1,0 +1,501 @@
+"""Archive folders: parts that appear whole or not at all.
+
+``archive.json`` says what the folder is; every ``part-*.parquet`` is complete, because it is
+written under a temporary name, flushed to disk and renamed. A process killed at any moment
+leaves the parts it had committed and perhaps one temporary file, which readers ignore and
+the next writer removes. Writing and reading share this one long module, because each rule
+of the format has both sides.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import ArchiveError, OutputExistsError
+
+from .schema import (
+    FORMAT,
+    FORMAT_VERSION,
+    METADATA_KEY,
+    check_part,
+    check_version,
+    empty_frame,
+    from_arrow,
+    to_arrow,
+)
+
+if TYPE_CHECKING:
+    from .table import EmbeddingTable
+
+_HEADER = 'archive.json'
+_PARTS = 'part-*.parquet'
+_OURS = re.compile(r'archive\.json|part-.*\.parquet|\.tmp-.*')
+_DAY = 86_400
+_count = itertools.count()
+
+
+class ParquetSink:
+    """Where work items put their rows: one part file a key.
+
+    Several processes may write to one folder, each its own keys. Committing a key again
+    replaces its part, so a repeated work item leaves one part.
+
+    Args:
+        path: Folder of the archive; made at the first commit.
+        header: JSON-able facts that all parts share: ``space``, ``plan``, ``record`` and so
+            on. ``metric`` and ``dim`` are taken from the first table if they are not given.
+
+    Raises:
+        ArchiveError: If the folder holds something else, or an archive begun with another
+            header; the message names the first field that differs.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(self, path: str | PathLike[str], header: Mapping[str, Any]) -> None:
+        """Check the folder; nothing is written yet."""
+        self.path = Path(path)
+        try:
+            given = json.loads(json.dumps(dict(header), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ArchiveError(
+                f'the header cannot be written as JSON ({error})'
+            ) from error
+        self.header: dict[str, Any] = {
+            'format': FORMAT,
+            'version': FORMAT_VERSION,
+            **given,
+        }
+        self._ready = False
+        self._check()
+
+    def done(self) -> set[str]:
+        """Give the keys of the parts that are committed.
+
+        Raises:
+            ArchiveError: If a part cannot be read.
+        """
+        keys = set()
+        for part in self.path.glob(_PARTS):
+            with _reading(part):
+                schema = pq.read_schema(part)
+            keys.add(_facts(schema, part)['key'])
+        return keys
+
+    def commit(self, key: str, table: 'EmbeddingTable') -> None:
+        """Write a table as the part of a key, all of it or nothing.
+
+        Args:
+            key: Name of the work item, any text; parts are loaded in the order of their keys.
+            table: Rows of the item; may be empty.
+
+        Raises:
+            ArchiveError: If dimension, metric or space differ from the header.
+        """
+        self._begin(table)
+        for name, found in (('dim', table.dim), ('metric', table.metric)):
+            if self.header[name] != found:
+                raise ArchiveError(
+                    f'part {key!r} has {name} {found!r} but the archive {self.path} has '
+                    f'{self.header[name]!r}; embed with the model the archive was begun with'
+                )
+        if (space := self.header.get('space')) is not None and table.spaces not in (
+            (),
+            (space,),
+        ):
+            raise ArchiveError(
+                f'part {key!r} has space {", ".join(table.spaces)} but the archive {self.path} '
+                f'has {space}; embed with the model the archive was begun with'
+            )
+        facts = {
+            'format': FORMAT,
+            'version': FORMAT_VERSION,
+            'key': key,
+            'rows': len(table),
+            'dim': table.dim,
+            'metric': table.metric,
+            'spaces': list(table.spaces),
+            'modalities': sorted(table.frame['modality'].dropna().unique()),
+            'record': _own_sources(table),
+        }
+        content = to_arrow(table.frame, table.vectors, facts)
+        with _appearing(self.path / _part_name(key)) as temporary:
+            pq.write_table(
+                content, temporary, compression='zstd', row_group_size=16_384
+            )
+
+    def _begin(self, table: 'EmbeddingTable') -> None:
+        """Make the folder and its header once, and sweep out what dead writers left."""
+        if self._ready:
+            return
+        self.header = {'dim': table.dim, 'metric': table.metric, **self.header}
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self._check():
+            with _appearing(self.path / _HEADER) as temporary:
+                text = json.dumps(self.header, indent=1, sort_keys=True) + '\n'
+                temporary.write_text(text, encoding='utf-8')
+        _sweep(self.path)
+        self._ready = True
+
+    def _check(self) -> bool:
+        """Compare with the header that is there; False if there is none."""
+        if not self.path.exists():
+            return False
+        if not self.path.is_dir():
+            raise ArchiveError(f'{self.path} is a file; name a folder for the archive')
+        if not (self.path / _HEADER).exists():
+            if any(not p.name.startswith('.tmp-') for p in self.path.iterdir()):
+                raise ArchiveError(
+                    f'{self.path} holds files but no {_HEADER}; name a new folder for the archive'
+                )
+            return False
+        there = read_header(self.path)
+        defaults = {'dim', 'metric'} - set(self.header)
+        for name in sorted({*there, *self.header} - defaults):
+            if there.get(name) != self.header.get(name):
+                path, old, new = _difference(
+                    name, there.get(name), self.header.get(name)
+                )
+                raise ArchiveError(
+                    f'the archive {self.path} was begun with {path} = {old} and not {new}; '
+                    'name another folder or replace the archive'
+                )
+        self.header = there
+        return True
+
+
+def write_archive(
+    path: str | PathLike[str], table: 'EmbeddingTable', *, overwrite: bool = False
+) -> Path:
+    """Write a whole table as an archive of one part, replacing an older archive if asked.
+
+    Args:
+        path: Folder to make.
+        table: What to write.
+        overwrite: Replace an archive, never anything else.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputExistsError: If the path is there and is not to be, or cannot safely be, replaced.
+
+    .. versionadded:: 0.1
+    """
+    target = Path(path)
+    if os.path.lexists(target):
+        if not overwrite:
+            raise OutputExistsError(
+                f'{target} is there already; choose another name or overwrite it'
+            )
+        target = target.resolve()
+        _refuse_foreign(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = target.with_name(f'.{target.name}.{_stamp()}')
+    header = {
+        'dim': table.dim,
+        'metric': table.metric,
+        'space': table.spaces[0] if len(table.spaces) == 1 else None,
+        'rows': len(table),
+        'record': table.record,
+    }
+    try:
+        ParquetSink(building, header).commit('all', table)
+        if target.exists():
+            retired = target.with_name(f'.{target.name}.{_stamp()}')
+            target.rename(retired)
+            try:
+                building.rename(target)
+            except OSError:
+                retired.rename(target)
+                raise
+            shutil.rmtree(retired)
+        else:
+            building.rename(target)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return Path(path)
+
+
+def read_archive(
+    path: str | PathLike[str],
+) -> tuple[gpd.GeoDataFrame, NDArray[np.float32], str, dict[str, Any]]:
+    """Read an archive folder.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        Frame, vectors, metric and record of the table.
+
+    Raises:
+        ArchiveError: If the folder is no archive, broken, mixed or of a newer format.
+
+    .. versionadded:: 0.1
+    """
+    folder = Path(path)
+    header = read_header(folder)
+    try:
+        dim, metric = int(header['dim']), str(header['metric'])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArchiveError(
+            f'{folder / _HEADER} names no dim or metric; write the archive again'
+        ) from error
+    parts: list[tuple[str, pa.Table, dict[str, Any]]] = []
+    for part in folder.glob(_PARTS):
+        with _reading(part):
+            schema = pq.read_schema(part)
+        facts = check_part(schema, dim, str(part))
+        with _reading(part):
+            content = pq.read_table(part, partitioning=None)
+            content = content.take(
+                pa.array(np.argsort(content.column('part_row').to_numpy()))
+            )
+        parts.append((facts['key'], content, facts))
+    parts.sort(key=lambda item: item[0])
+    rows = sum(len(content) for _, content, _ in parts)
+    if header.get('rows', rows) != rows:
+        raise ArchiveError(
+            f'{folder} holds {rows} of {header["rows"]} rows: a part file is missing; '
+            'write the archive again'
+        )
+    records = [
+        header.get('record') or {},
+        *(facts.get('record') or {} for *_, facts in parts),
+    ]
+    record = merge_records(records)
+    if not parts:
+        return empty_frame(), np.empty((0, dim), dtype=np.float32), metric, record
+    try:
+        filled = [c for _, c, _ in parts if len(c)] or [parts[0][1]]
+        together = pa.concat_tables(
+            filled, promote_options='permissive'
+        ).unify_dictionaries()
+    except pa.ArrowException as error:
+        raise ArchiveError(
+            f'the parts of {folder} have columns of different kinds ({error}); '
+            'write them into separate archives'
+        ) from error
+    frame, vectors = from_arrow(together)
+    if frame['patch_id'].duplicated().any():
+        twice = frame['patch_id'][frame['patch_id'].duplicated()].iloc[0]
+        raise ArchiveError(
+            f'patch_id {twice!r} is in two parts of {folder}; remove one of them'
+        )
+    return frame, vectors, metric, record
+
+
+def read_header(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read ``archive.json`` of an archive folder.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The header as it was written.
+
+    Raises:
+        ArchiveError: If it is missing, broken or of a newer format.
+
+    .. versionadded:: 0.1
+    """
+    file = Path(path) / _HEADER
+    try:
+        header = json.loads(file.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise ArchiveError(
+            f'{path} is not an archive: it has no readable {_HEADER}'
+        ) from error
+    except ValueError as error:
+        raise ArchiveError(
+            f'{file} is broken ({error}); write the archive again'
+        ) from error
+    if not isinstance(header, dict) or header.get('format') != FORMAT:
+        raise ArchiveError(
+            f'{file} does not describe a {FORMAT}; name an archive folder'
+        )
+    if not isinstance(header.get('version'), int):
+        raise ArchiveError(f'{file} has no format version; write the archive again')
+    check_version(header['version'], str(file))
+    return header
+
+
+def merge_records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge records of tables that are put together.
+
+    Args:
+        records: JSON-able mappings.
+
+    Returns:
+        One record: ``sources`` united, mappings merged. If two facts disagree, the records
+        are kept side by side, without their scenes, as a list under ``merged_from``.
+
+    Raises:
+        ArchiveError: If two records name different files for one scene.
+
+    .. versionadded:: 0.1
+    """
+    sources: dict[str, Any] = {}
+    facts: list[dict[str, Any]] = []
+    for record in records:
+        for scene, files in record.get('sources', {}).items():
+            if sources.setdefault(scene, files) != files:
+                raise ArchiveError(
+                    f'scene {scene!r} stands for different files in two records'
+                )
+        own = {
+            name: value
+            for name, value in record.items()
+            if name not in ('sources', 'merged_from')
+        }
+        for one in [*record.get('merged_from', []), *([own] if own else [])]:
+            if one not in facts:
+                facts.append(one)
+    merged: dict[str, Any] = {}
+    if not all(_unite(merged, one) for one in facts):
+        merged = {'merged_from': facts}
+    if any('sources' in record for record in records):
+        merged['sources'] = sources
+    return json.loads(json.dumps(merged))
+
+
+def _unite(into: dict[str, Any], other: Mapping[str, Any]) -> bool:
+    """Merge a mapping into another in place; False if two values disagree."""
+    for name, value in other.items():
+        if name not in into:
+            into[name] = json.loads(json.dumps(value))
+        elif isinstance(into[name], dict) and isinstance(value, dict):
+            if not _unite(into[name], value):
+                return False
+        elif into[name] != value:
+            return False
+    return True
+
+
+def _own_sources(table: 'EmbeddingTable') -> dict[str, Any]:
+    """Give the record of a part: of the scenes, only those its rows come from."""
+    record = dict(table.record)
+    if isinstance(record.get('sources'), dict):
+        used = set(table.frame['source'].dropna())
+        record['sources'] = {
+            s: files for s, files in record['sources'].items() if s in used
+        }
+    return record
+
+
+def _difference(name: str, old: Any, new: Any) -> tuple[str, str, str]:
+    """Name the first place where two JSON values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
+                return _difference(f'{name}.{key}', old.get(key), new.get(key))
+    return name, json.dumps(old)[:80], json.dumps(new)[:80]
+
+
+def _part_name(key: str) -> str:
+    """Give a file name that any file system takes, readable, and different for each key."""
+    readable = re.sub(r'[^A-Za-z0-9_.=]+', '-', key).strip('-.')[-80:]
+    return f'part-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet'
+
+
+def _facts(schema: pa.Schema, part: Path) -> dict[str, Any]:
+    try:
+        return {'key': str(json.loads((schema.metadata or {})[METADATA_KEY])['key'])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArchiveError(
+            f'{part} has no torchgeo_cmr metadata; remove it and run again'
+        ) from error
+
+
+def _stamp() -> str:
+    """Give a name that no other writer has: host, process, number."""
+    host = re.sub(r'[^A-Za-z0-9]+', '', socket.gethostname()) or 'host'
+    return f'tmp-{host}-{os.getpid()}-{next(_count)}'
+
+
+@contextmanager
+def _appearing(target: Path) -> Generator[Path]:
+    """Write under a temporary name, flush, rename."""
+    temporary = target.with_name(f'.{_stamp()}')
+    try:
+        yield temporary
+        with temporary.open('rb+') as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == 'posix':
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _reading(part: Path) -> Generator[None]:
+    """Turn whatever a broken part raises into one sentence."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ArchiveError(
+            f'{part} cannot be read, it is truncated or broken; remove it and run again'
+        ) from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files of writers that are gone; live ones keep theirs."""
+    host = _stamp().split('-')[1]
+    for file in folder.glob('.tmp-*'):
+        _, owner, process, *_ = [*file.name.split('-'), '', '']
+        if owner == host and os.name == 'posix' and process.isdigit():
+            gone = not _alive(int(process))
+        else:
+            gone = file.stat().st_mtime < time.time() - _DAY
+        if gone:
+            file.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to replace anything but a folder that holds an archive and nothing else."""
+    try:
+        read_header(folder)
+        strangers = sorted(
+            p.name for p in folder.iterdir() if not _OURS.fullmatch(p.name)
+        )
+    except ArchiveError as error:
+        if folder.is_dir() and not any(folder.iterdir()):
+            return
+        raise OutputExistsError(
+            f'{folder} is not an archive and stays as it is; choose another name'
+        ) from error
+    if strangers:
+        raise OutputExistsError(
+            f'{folder} holds {strangers[0]} beside the archive and stays as it is; move that file away'
+        )

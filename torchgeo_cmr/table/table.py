@@ -1,0 +1,493 @@
+"""EmbeddingTable: footprints and vectors, row by row, in memory and as a folder.
+
+The one object that both halves of the package know. Everything is checked once, in
+:meth:`EmbeddingTable.from_frame`; behind that door rows are trusted.
+The module is long because each check stands beside the class with its own sentence.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import shapely
+from numpy.typing import ArrayLike, NDArray
+from pyproj import CRS
+
+from torchgeo_cmr.errors import ArchiveError
+
+from .footprints import WGS84, to_wgs84
+from .schema import RESERVED, STANDARD, TEXT, TIME, empty_frame
+from .sink import merge_records, read_archive, write_archive
+
+_BLOCK = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingTable:
+    """Embedding vectors with the ground they stand for.
+
+    Make one with :meth:`from_frame` or :meth:`load`; the constructor itself checks nothing
+    but the lengths. Row i of ``frame`` belongs to row i of ``vectors``. Two tables may be
+    searched with one another if their ``space`` is the same.
+
+    Args:
+        frame: EPSG:4326, one footprint a row, columns ``patch_id`` (text, unique),
+            ``modality``, ``space``, ``source`` (text), ``time_start``, ``time_end`` (UTC),
+            ``src_crs`` (text), ``native_corners`` (eight float64 in ``src_crs``: upper left,
+            upper right, lower right, lower left, x before y), ``valid_fraction``, the user's
+            own columns, ``geometry``. Any standard column but the first and last may hold nulls.
+        vectors: Array (n, dim), float32, finite, unit norm, read-only.
+        metric: How vectors are compared; ``'cosine'``: higher is closer.
+        record: JSON-able facts about how the vectors were made.
+
+    .. versionadded:: 0.1
+    """
+
+    frame: gpd.GeoDataFrame
+    vectors: NDArray[np.float32]
+    metric: str = 'cosine'
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a frame and vectors of different lengths."""
+        if len(self.frame) != len(self.vectors):
+            raise ArchiveError(
+                f'{len(self.frame)} rows and {len(self.vectors)} vectors do not form a table; '
+                'give one vector a row'
+            )
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return len(self.frame)
+
+    def __repr__(self) -> str:
+        """Name size and content in one line."""
+        kinds = ', '.join(self.frame['modality'].dropna().unique()) or 'unknown'
+        return f'EmbeddingTable({len(self)} rows, dim={self.dim}, modality={kinds}, metric={self.metric})'
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self.vectors.shape[1])
+
+    @property
+    def space(self) -> str:
+        """Fingerprint of the weights that made the vectors, if all rows share one."""
+        return self._unique('space')
+
+    @property
+    def modality(self) -> str:
+        """Name of the modality, if all rows share one."""
+        return self._unique('modality')
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The distinct spaces of the rows, sorted, nulls left out."""
+        return tuple(sorted(self.frame['space'].dropna().unique()))
+
+    @cached_property
+    def boxes(self) -> NDArray[np.float64]:
+        """Bounds of each footprint (n, 4): xmin, ymin, xmax, ymax in degrees, computed once."""
+        return shapely.bounds(self.frame.geometry.to_numpy()).reshape(-1, 4)
+
+    def _unique(self, column: str) -> str:
+        values = self.frame[column].unique()
+        if len(values) != 1 or pd.isna(values[0]):
+            found = (
+                ', '.join('null' if pd.isna(v) else str(v) for v in values) or 'none'
+            )
+            raise ArchiveError(
+                f'the rows do not share one {column} (found: {found}); '
+                f"look at frame['{column}'] or select the rows of one"
+            )
+        return str(values[0])
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: gpd.GeoDataFrame,
+        vectors: ArrayLike,
+        *,
+        space: str | None = None,
+        modality: str | None = None,
+        metric: str = 'cosine',
+        record: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Check footprints and vectors and make a table of copies of them.
+
+        Footprints are brought to EPSG:4326 without densifying and cut at the antimeridian (a
+        footprint's edge longer than 180 degrees is read as the short way round). Vectors are
+        divided by their norm in float64 and kept as float32. Columns of Python objects take
+        the type they would have after saving and loading: words become text.
+
+        Args:
+            frame: One row a patch with at least ``patch_id`` and a geometry with CRS; any
+                index, any CRS. Times may be text; naive times are read as UTC.
+            vectors: Array (n, dim) of numbers, one row for each row of the frame.
+            space: Fills rows whose ``space`` is null; must agree with the others.
+            modality: Fills rows whose ``modality`` is null; must agree with the others.
+            metric: ``'cosine'``, the only one so far.
+            record: JSON-able facts, copied.
+
+        Returns:
+            The table. Neither the frame nor the vectors given are changed.
+
+        Raises:
+            ArchiveError: If anything of the above does not hold; the message names the first
+                patch at fault.
+        """
+        if metric != 'cosine':
+            raise ArchiveError(f"metric {metric!r} is not known; use 'cosine'")
+        if (
+            not isinstance(frame, gpd.GeoDataFrame)
+            or frame._geometry_column_name not in frame
+        ):
+            raise ArchiveError(
+                f'footprints come as a GeoDataFrame with a geometry column, not as '
+                f'{type(frame).__name__}; build geopandas.GeoDataFrame(..., geometry=..., crs=...)'
+            )
+        if frame.crs is None:
+            raise ArchiveError(
+                'the footprints have no CRS; declare it with frame.set_crs(...)'
+            )
+        ids = _patch_ids(frame)
+        unit = _unit_rows(vectors, ids)
+        columns = _columns(frame, ids, space=space, modality=modality)
+        geometry = gpd.GeoSeries(_footprints(frame.geometry, frame.crs, ids), crs=WGS84)
+        return cls(
+            gpd.GeoDataFrame(columns, geometry=geometry), unit, metric, _json(record)
+        )
+
+    def select(self, rows: ArrayLike) -> Self:
+        """Give the table of some rows, in the order asked.
+
+        Args:
+            rows: Row numbers, or a boolean mask with one value a row.
+
+        Raises:
+            ArchiveError: If a row is asked twice (``patch_id`` stays unique) or is not there.
+        """
+        numbers = np.asarray(rows)
+        if numbers.dtype == bool:
+            if numbers.shape != (len(self),):
+                raise ArchiveError(
+                    f'a mask of shape {numbers.shape} does not fit {len(self)} rows; '
+                    'give one value a row'
+                )
+            numbers = np.flatnonzero(numbers)
+        numbers = numbers.astype(np.int64).reshape(-1)
+        if len(np.unique(numbers)) != len(numbers):
+            raise ArchiveError('a row is selected twice; select each row once')
+        if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(self)):
+            raise ArchiveError(
+                f'row numbers go from 0 to {len(self) - 1}; select only those'
+            )
+        vectors = self.vectors[numbers]
+        vectors.flags.writeable = False
+        frame = self.frame.iloc[numbers].reset_index(drop=True)
+        return type(self)(frame, vectors, self.metric, self.record)
+
+    @classmethod
+    def concat(cls, tables: Iterable['EmbeddingTable']) -> Self:
+        """Put tables below one another.
+
+        Args:
+            tables: At least one table; same dimension and metric, no ``patch_id`` twice.
+                Spaces may differ: a search then refuses, until rows of one are selected.
+
+        Returns:
+            The table, its record merged: scenes of all, other facts side by side if they differ.
+
+        Raises:
+            ArchiveError: If the tables do not fit together.
+        """
+        parts = list(tables)
+        if not parts:
+            raise ArchiveError('there is no table to put together; give at least one')
+        for part in parts[1:]:
+            for name in ('dim', 'metric'):
+                if getattr(part, name) != getattr(parts[0], name):
+                    raise ArchiveError(
+                        f'tables of different {name} ({getattr(parts[0], name)} and '
+                        f'{getattr(part, name)}) cannot be put together; embed them with one model'
+                    )
+        filled = [p.frame for p in parts if len(p)] or [parts[0].frame]
+        frame = gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=WGS84)
+        frame = frame[[c for c in frame if c != 'geometry'] + ['geometry']]
+        if (twice := frame['patch_id'].duplicated()).any():
+            raise ArchiveError(
+                f'patch_id {frame["patch_id"][twice].iloc[0]!r} is in two of the tables; '
+                'leave one of them out'
+            )
+        vectors = np.concatenate([p.vectors for p in parts])
+        vectors.flags.writeable = False
+        return cls(
+            frame, vectors, parts[0].metric, merge_records([p.record for p in parts])
+        )
+
+    def save(self, path: str | PathLike[str], overwrite: bool = False) -> Path:
+        """Write the table as an archive folder of one part.
+
+        Args:
+            path: Folder to make; its parents are made too.
+            overwrite: Replace an archive that is there. The new one is complete before the
+                old one goes; a folder that holds anything but an archive is never touched.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OutputExistsError: If the path is there and may not be replaced.
+        """
+        return write_archive(path, self, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read an archive folder back, row for row and bit for bit.
+
+        Args:
+            path: Folder that :meth:`save`, ``embed`` or a :class:`ParquetSink` wrote. Parts
+                are put in the order of their keys, rows in the order they had in their part.
+
+        Raises:
+            ArchiveError: If the folder is no archive, broken, mixed or of a newer format.
+        """
+        return cls(*read_archive(path))
+
+
+def _patch_ids(frame: gpd.GeoDataFrame) -> Sequence[str]:
+    """Check the column patch_id: there, text, not null, unique."""
+    if 'patch_id' not in frame:
+        raise ArchiveError(
+            'the frame has no column patch_id; give every row a unique text'
+        )
+    ids = frame['patch_id'].tolist()
+    for row, value in enumerate(ids):
+        if not isinstance(value, str) or not value:
+            raise ArchiveError(
+                f'patch_id of row {row} is {value!r}; give text in every row, '
+                "for example with frame['patch_id'].astype(str)"
+            )
+    if (twice := frame['patch_id'].duplicated().to_numpy()).any():
+        first = ids[int(np.argmax(twice))]
+        raise ArchiveError(f'patch_id {first!r} occurs more than once; make it unique')
+    return ids
+
+
+def _unit_rows(vectors: ArrayLike, ids: Sequence[str]) -> NDArray[np.float32]:
+    """Check vectors and give a read-only float32 copy of unit norm."""
+    try:
+        given = np.asarray(vectors)
+    except ValueError as error:
+        raise ArchiveError(
+            'the vectors have different lengths; give an (n, dim) array'
+        ) from error
+    if given.ndim != 2 or given.shape[1] == 0 or given.dtype.kind not in 'fiu':
+        raise ArchiveError(
+            f'vectors have shape {given.shape} and type {given.dtype}; give real numbers (n, dim)'
+        )
+    if len(given) != len(ids):
+        raise ArchiveError(
+            f'{len(ids)} rows and {len(given)} vectors do not form a table; give one vector a row'
+        )
+    unit = np.empty(given.shape, dtype=np.float32)
+    for start in range(0, len(given), _BLOCK):
+        block = given[start : start + _BLOCK].astype(np.float64)
+        largest = np.abs(block).max(axis=1, keepdims=True)
+        for fault, bad in (
+            ('NaN or infinite numbers', ~np.isfinite(largest)),
+            ('only zeros', largest == 0),
+        ):
+            if bad.any():
+                first = ids[start + int(np.argmax(bad))]
+                raise ArchiveError(
+                    f'the vector of patch_id {first!r} holds {fault}; leave that patch out'
+                )
+        # By the largest number first, so that squares neither overflow nor vanish.
+        block /= largest
+        unit[start : start + _BLOCK] = block / np.linalg.norm(
+            block, axis=1, keepdims=True
+        )
+    unit.flags.writeable = False
+    return unit
+
+
+def _columns(
+    frame: gpd.GeoDataFrame,
+    ids: Sequence[str],
+    *,
+    space: str | None,
+    modality: str | None,
+) -> pd.DataFrame:
+    """Give standard and own columns with the types of the archive, without geometry."""
+    given = pd.DataFrame(frame.drop(columns=frame._geometry_column_name)).reset_index(
+        drop=True
+    )
+    if any(not isinstance(name, str) for name in given.columns):
+        raise ArchiveError('a column name is not text; rename the columns')
+    if given.columns.duplicated().any():
+        raise ArchiveError(
+            f'column {given.columns[given.columns.duplicated()][0]!r} is there twice'
+        )
+    for name in given.columns:
+        if name in RESERVED or name == 'geometry':
+            raise ArchiveError(
+                f'the archive needs the column name {name!r} itself; rename yours'
+            )
+        if isinstance(given[name].dtype, gpd.array.GeometryDtype):
+            raise ArchiveError(
+                f'{name!r} is a second geometry column; drop or convert it'
+            )
+    blank = empty_frame()
+    columns: dict[str, pd.Series] = {}
+    fill = {'space': space, 'modality': modality}
+    for name, kind in STANDARD.items():
+        values = (
+            given[name]
+            if name in given
+            else pd.Series([None] * len(given), dtype=object)
+        )
+        if name == 'patch_id':
+            values = pd.Series(list(ids), dtype=TEXT)
+        elif pa.types.is_string(kind):
+            values = _text(values, name, ids)
+        elif pa.types.is_timestamp(kind):
+            values = _times(values, name)
+        elif name == 'native_corners':
+            values = _corners(values, ids)
+        else:
+            try:
+                values = values.astype('float64')
+            except (TypeError, ValueError) as error:
+                raise ArchiveError(
+                    f'column {name} holds other things than numbers'
+                ) from error
+        if (word := fill.get(name)) is not None:
+            other = values[values.notna() & (values != word)]
+            if len(other):
+                raise ArchiveError(
+                    f'{name}={word!r} was given but row {other.index[0]} says {other.iloc[0]!r}; '
+                    'drop the argument or mend the column'
+                )
+            values = values.fillna(word)
+        columns[name] = values.astype(blank[name].dtype)
+    late = columns['time_start'] > columns['time_end']
+    if late.any():
+        raise ArchiveError(
+            f'patch_id {ids[int(np.argmax(late))]!r} ends before it starts; swap its times'
+        )
+    for name in given.columns.difference(list(STANDARD), sort=False):
+        columns[name] = _own(given[name])
+    return pd.DataFrame(columns)
+
+
+def _text(values: pd.Series, name: str, ids: Sequence[str]) -> pd.Series:
+    """Give a column of text, nulls where there is none."""
+    words = [
+        v if t else None for v, t in zip(values.tolist(), values.notna(), strict=True)
+    ]
+    for row, word in enumerate(words):
+        if not isinstance(word, str | None):
+            raise ArchiveError(
+                f'{name} of patch_id {ids[row]!r} is {word!r}; give text or null'
+            )
+    return pd.Series(words, dtype=TEXT)
+
+
+def _times(values: pd.Series, name: str) -> pd.Series:
+    try:
+        if values.dtype.kind in 'iufb':
+            if values.notna().any():
+                raise ValueError('these are plain numbers')
+            values = values.astype(object)
+        kind = 'ISO8601' if values.dtype.kind in 'OTUS' else None
+        return pd.to_datetime(values, utc=True, format=kind).astype(TIME)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArchiveError(
+            f'column {name} holds something that is no time ({error}); give datetimes or ISO 8601 text'
+        ) from error
+
+
+def _corners(values: pd.Series, ids: Sequence[str]) -> pd.Series:
+    corners: list[NDArray[np.float64] | None] = []
+    for row, value in enumerate(values):
+        if value is None or (np.isscalar(value) and pd.isna(value)):
+            corners.append(None)
+            continue
+        try:
+            array = np.array(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            array = np.empty(0)
+        if array.shape != (8,) or not np.isfinite(array).all():
+            raise ArchiveError(
+                f'native_corners of patch_id {ids[row]!r} are not eight finite numbers; give '
+                'ulx, uly, urx, ury, lrx, lry, llx, lly or null'
+            )
+        corners.append(array)
+    column = pd.Series([None] * len(corners), dtype=object)
+    for row, value in enumerate(corners):
+        column.iat[row] = value
+    return column
+
+
+def _own(values: pd.Series) -> pd.Series:
+    """Give a column of the user's own the type it has after a visit to Arrow."""
+    try:
+        column = pa.Table.from_pandas(
+            pd.DataFrame({'own': values}), preserve_index=False
+        )
+    except (pa.ArrowException, TypeError) as error:
+        raise ArchiveError(
+            f'column {values.name!r} cannot be stored ({error}); give it values of one kind or drop it'
+        ) from error
+    return column.to_pandas()['own'] if values.dtype == object else values.copy()
+
+
+def _footprints(
+    geometry: gpd.GeoSeries, crs: CRS, ids: Sequence[str]
+) -> NDArray[np.object_]:
+    """Bring footprints to EPSG:4326; refuse null, empty, invalid and unreachable ones."""
+    shapes = geometry.to_numpy()
+
+    def refuse(bad: NDArray[np.bool_], fault: str) -> None:
+        if bad.any():
+            raise ArchiveError(
+                f'the footprint of patch_id {ids[int(np.argmax(bad))]!r} {fault}'
+            )
+
+    refuse(
+        shapely.is_missing(shapes) | shapely.is_empty(shapes),
+        'is null or empty; leave it out',
+    )
+    refuse(
+        ~shapely.is_valid(shapes),
+        'is not a valid geometry; mend it with shapely.make_valid',
+    )
+    moved = to_wgs84(shapes, crs)
+    bounds = shapely.bounds(moved).reshape(-1, 4)
+    lost = ~np.isfinite(bounds).all(axis=1) | (
+        np.abs(bounds[:, [1, 3]]) > 90 + 1e-9
+    ).any(axis=1)
+    refuse(
+        lost,
+        f'cannot be expressed in EPSG:4326 from {crs.to_string()[:80]}; check its CRS',
+    )
+    return moved
+
+
+def _json(record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Copy a record through JSON, so that it is what an archive gives back."""
+    try:
+        return json.loads(json.dumps(dict(record or {}), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ArchiveError(
+            f'the record cannot be written as JSON ({error}); use plain values'
+        ) from error
