@@ -1,0 +1,98 @@
+"""The verb embed, from words to an archive."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torchgeo_cmr import tasks
+from torchgeo_cmr.embed import embed
+from torchgeo_cmr.main import main
+from torchgeo_cmr.table import EmbeddingTable
+
+BANDS = ('B02', 'B03', 'B04')
+
+
+@pytest.fixture
+def task(fake: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    task = fake(bands=BANDS)
+    monkeypatch.setattr(tasks, 'load_task', lambda ckpt, task_class: task)
+    return task
+
+
+def words(*more: str) -> list[str]:
+    return ['embed', *more, '--ckpt', 'best.ckpt', '--modality', 's2', '--quiet']
+
+
+def test_products_through_their_dataset(
+    task: Any, s2_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    options = ('--dataset', 'torchgeo.datasets.Sentinel2', '--out', str(out))
+    assert main(words(str(s2_folder), *options)) == 0
+    table = EmbeddingTable.load(out)
+    assert len(table) == 24  # the patch size is the one of the checkpoint
+    assert table.frame['time_start'].nunique() == 2
+    # The shell may have put every file of the product in place of the folder.
+    files = [str(path) for path in sorted(s2_folder.glob('*.tif'))]
+    task.batches.clear()
+    assert main(words(*files, *options)) == 0
+    assert task.batches == [1]
+
+
+def test_plain_rasters_need_only_paths(
+    task: Any, write_raster: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in 'ab':
+        write_raster(f'in/{name}.tif', bands=BANDS)
+    out = tmp_path / 'out'
+    options = ('--out', str(out), '--stride', '8', '--size', '16', '--device', 'cpu')
+    assert main(words(str(tmp_path / 'in' / '*.tif'), *options)) == 0
+    table = EmbeddingTable.load(out)
+    again = embed(task, str(tmp_path / 'in' / '*.tif'), 's2', 16, 8, progress=False)
+    assert table.frame['patch_id'].tolist() == again.frame['patch_id'].tolist()
+    assert (table.vectors == again.vectors).all()
+
+
+@pytest.mark.parametrize(
+    ('more', 'message'),
+    [
+        (['nowhere/*.tif'], 'no raster matches'),
+        (['{in}', '--modality', 's3'], "no modality 's3'"),
+        (['{in}', '--size', '0'], 'give a number of pixels'),
+        (['{in}', '--min-valid', '2'], 'between 0 and 1'),
+        (['{in}', '--size', '999'], 'choose a smaller size'),
+        (['{in}', '--dataset', 'nothing'], 'is no raster dataset'),
+        (['{in}', '--root', '/nowhere'], 'not inside the root'),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(
+    task: Any,
+    write_raster: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    message: str,
+) -> None:
+    path = write_raster('a.tif', bands=BANDS)
+    more = [word.replace('{in}', str(path)) for word in more]
+    given = ['embed', '--ckpt', 'x', '--out', str(tmp_path / 'out'), '--quiet']
+    given += [] if '--modality' in more else ['--modality', 's2']
+    assert main([*given, *more]) == 2
+    told = capsys.readouterr()
+    assert message in told.err
+    assert len(told.err.splitlines()) == 1
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_checkpoint_without_a_size_asks_for_one(
+    task: Any,
+    write_raster: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    task.specs['s2']['patch_size'] = None
+    path = write_raster('a.tif', bands=BANDS)
+    assert main(words(str(path), '--out', str(tmp_path / 'out'))) == 2
+    assert 'give --size' in capsys.readouterr().err

@@ -1,0 +1,265 @@
+"""The plan of an archive: which windows of which scene are embedded, in which order.
+
+A plan depends only on the files and the settings, never on the machine, the hour or what
+was done before. Every engine (the local runner today) works through the same items, and a
+second run can tell what is missing.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchgeo_cmr.datasets.scene import Scene
+from torchgeo_cmr.embed.footprints import crs_code, footprints, native_corners
+from torchgeo_cmr.embed.scene import RESAMPLING, match_bands, on_finest_grid
+from torchgeo_cmr.errors import RasterError
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """All windows of one scene: the unit that is embedded and committed once.
+
+    .. versionadded:: 0.1
+    """
+
+    #: What is read: one file, or one file a band, on the finest native grid among them.
+    scene: Scene
+    #: Modality name, such as ``'s2'``.
+    modality: str
+    #: Patch height and width in pixels of the scene's grid.
+    size: int
+    #: Step between patches in pixels of the scene's grid.
+    stride: int
+    #: Absolute folder, POSIX, to which paths are relative.
+    root: str
+    #: Nominal ground-sample distance of each band in metres, in channel order.
+    gsd: tuple[float, ...]
+
+    @property
+    def id(self) -> str:
+        """Scene id: path of the scene relative to the root, POSIX."""
+        return _relative(self.scene.path, self.root)
+
+    @property
+    def key(self) -> str:
+        """Part key: the same in every run, and in the order of the plan."""
+        return f'{self.modality}:{self.id}'
+
+    @property
+    def windows(self) -> NDArray[np.int64]:
+        """Windows ``(row, column, height, width)`` in pixels, int64 of shape ``(n, 4)``.
+
+        Row by row from the upper left corner, which is the order in which files store
+        their blocks. What is left at the lower and right edge is dropped.
+        """
+        height, width = self.scene.shape
+        rows = np.arange(0, height - self.size + 1, self.stride)
+        columns = np.arange(0, width - self.size + 1, self.stride)
+        grid = np.stack(np.meshgrid(rows, columns, indexing='ij'), axis=-1).reshape(
+            -1, 2
+        )
+        return np.c_[grid, np.full_like(grid, self.size)].astype(np.int64)
+
+    @property
+    def sources(self) -> list[list[Any]]:
+        """``[relative path, 1-based band index, band name, gsd in metres]`` per band."""
+        bands = zip(self.scene.sources, self.scene.bands, self.gsd, strict=True)
+        return [
+            [_relative(path, self.root), i, name, g] for (path, i), name, g in bands
+        ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Work items in the order in which they are done.
+
+    .. versionadded:: 0.1
+    """
+
+    #: One item a scene, sorted by scene id.
+    items: tuple[WorkItem, ...]
+    #: Ids of scenes smaller than one patch, left out.
+    too_small: tuple[str, ...]
+    #: Absolute folder, POSIX, to which scene ids are relative.
+    root: str
+
+    @property
+    def scenes(self) -> str:
+        """Fingerprint of the scenes: their paths, grids, dates and bands, not the root."""
+        told = [
+            [
+                item.id,
+                list(item.scene.shape),
+                list(tuple(item.scene.transform)[:6]),
+                crs_code(item.scene.crs),
+                [str(item.scene.time_start), str(item.scene.time_end)],
+                str(item.scene.nodata),
+                item.sources,
+            ]
+            for item in self.items
+        ]
+        digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        return f'{len(told)} scenes, {digest[:16]}'
+
+
+def plan_scenes(
+    catalogue: Sequence[Scene],
+    modality: str,
+    size: int,
+    stride: int | None = None,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    in_channels: int | None = None,
+    spec: Mapping[str, Any] | None = None,
+    transformed: bool = False,
+) -> Plan:
+    """Lay patches over every scene, each on its own grid and in its own CRS.
+
+    Bands that lie on different grids (10 m and 20 m, say) are planned on the finest; they
+    must cover the same ground. Windows are planned on whole scenes: pixels without data
+    are only known when they are read.
+
+    Args:
+        catalogue: Scenes, in any order.
+        modality: Modality name.
+        size: Patch height and width in pixels of the scene's grid.
+        stride: Step between patches in pixels (default: *size*, side by side).
+        root: Folder to which scene ids are relative (default: the deepest folder that
+            holds every file).
+        in_channels: Bands the encoder expects; None to accept any.
+        spec: What the encoder was trained on: ``bands`` (names, in channel order) and
+            ``units``, both optional.
+        transformed: True if pixels pass a transform before the encoder.
+
+    Returns:
+        The plan.
+
+    Raises:
+        RasterError: If bands or units are not the encoder's, the files of a scene do not
+            lie on one ground, a file lies outside *root*, no scene holds a patch, or
+            *size* or *stride* is below 1.
+
+    Warns:
+        UserWarning: If scenes smaller than a patch are left out.
+
+    .. versionadded:: 0.1
+    """
+    stride = size if stride is None else stride
+    for name, value in (('size', size), ('stride', stride)):
+        if value < 1:
+            raise RasterError(f'{name} is {value}: give a number of pixels, 1 or more')
+    if not catalogue:
+        raise RasterError(f'there is no scene of {modality} to embed: check the paths')
+    # The file of the first band names a band set, whichever file the catalogue lists.
+    named = [replace(scene, path=scene.sources[0][0]) for scene in catalogue]
+    chosen = [
+        match_bands(s, modality, in_channels, spec or {}, transformed) for s in named
+    ]
+    # A band set may be listed once a file: it is still one scene.
+    unique: dict[tuple[tuple[str, int], ...], Scene] = {}
+    for scene in chosen:
+        unique.setdefault(scene.sources, scene)
+    home = _root([p for scene in unique.values() for p in _files(scene)], root)
+    every = [
+        WorkItem(scene, modality, size, stride, home, gsd)
+        for scene, gsd in map(on_finest_grid, unique.values())
+    ]
+    every.sort(key=lambda item: item.id)
+    items = [item for item in every if min(item.scene.shape) >= size]
+    too_small = [item for item in every if min(item.scene.shape) < size]
+    if too_small:
+        first = too_small[0]
+        height, width = first.scene.shape
+        told = (
+            f'{len(too_small)} of {len(unique)} scenes are smaller than a patch of {size} x '
+            f'{size} pixels, for example {first.id} ({height} x {width})'
+        )
+        if not items:
+            raise RasterError(f'{told}: choose a smaller size')
+        warnings.warn(f'{told}: left out', UserWarning, stacklevel=2)
+    return Plan(tuple(items), tuple(item.id for item in too_small), home)
+
+
+def header_of(
+    plan: Plan, space: str, dim: int, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Say what must be equal for a run to be the continuation of another.
+
+    Args:
+        plan: The plan.
+        space: Fingerprint of the weights.
+        dim: Length of a vector.
+        options: ``batch_size``, ``min_valid`` and ``transforms``.
+
+    Returns:
+        JSON-able settings.
+    """
+    first = plan.items[0]
+    transforms = options['transforms']
+    return {
+        'modality': first.modality,
+        'space': space,
+        'metric': 'cosine',
+        'dim': dim,
+        'bands': list(first.scene.bands),
+        'size': first.size,
+        'stride': first.stride,
+        'min_valid': options['min_valid'],
+        'batch_size': options['batch_size'],
+        'resampling': RESAMPLING,
+        'transforms': None if transforms is None else _name(transforms),
+        'scenes': plan.scenes,
+        'root': plan.root,
+    }
+
+
+def patch_ids(item: WorkItem, windows: NDArray[np.int64]) -> list[str]:
+    """Name windows: ``<modality>:<scene id>:<row>_<column>_<height>x<width>``."""
+    start = f'{item.modality}:{item.id}'
+    return [f'{start}:{r}_{c}_{h}x{w}' for r, c, h, w in windows.tolist()]
+
+
+def places(
+    item: WorkItem, windows: NDArray[np.int64]
+) -> tuple[str, NDArray[np.float64], NDArray[np.object_]]:
+    """Return CRS code, native corners ``(n, 8)`` and EPSG:4326 polygons of windows."""
+    code = crs_code(item.scene.crs)
+    corners = native_corners(item.scene.transform, windows)
+    try:
+        return code, corners, footprints(corners, code)
+    except RasterError as error:
+        raise RasterError(f'{item.id}: {error}') from error
+
+
+def _files(scene: Scene) -> list[str]:
+    return [scene.path, *dict.fromkeys(path for path, _ in scene.sources)]
+
+
+def _root(files: Sequence[str], root: str | os.PathLike[str] | None) -> str:
+    parents = {os.path.dirname(os.path.abspath(file)) for file in files}
+    if root is None:
+        return Path(os.path.commonpath(parents)).as_posix()
+    home = os.path.abspath(root)
+    for parent in sorted(parents):
+        if os.path.commonpath([home, parent]) != home:
+            raise RasterError(
+                f'{parent} is not inside the root {home}: give a folder that holds every '
+                'scene, or none to let it be found'
+            )
+    return Path(home).as_posix()
+
+
+def _relative(path: str, root: str) -> str:
+    return Path(os.path.relpath(os.path.abspath(path), root)).as_posix()
+
+
+def _name(transforms: Callable[..., Any]) -> str:
+    return getattr(transforms, '__qualname__', type(transforms).__qualname__)
