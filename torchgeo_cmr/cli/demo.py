@@ -1,0 +1,88 @@
+"""The verb demo: arguments and what it tells the user."""
+
+import sys
+
+
+def demo(
+    *,
+    out: str = 'demo',
+    seed: int = 0,
+    raster: list[str] | None = None,
+    units: list[str] | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Show the whole journey: train, embed, search, score.
+
+    Without more words it writes a synthetic landscape, trains SS-CM-RSIR on it for about
+    two minutes, embeds the optical scenes, asks with radar patches inside a polygon and a
+    time window, and scores both directions on places that training never saw.
+
+    With two --raster options the same runs on your own files:
+    torchgeo-cmr demo --raster s1='S1/*.tif' --raster s2='S2/*.tif' --out trial
+
+    Args:
+        out: Folder for everything that is written.
+        seed: Seed of the world, the splits, the weights and the draws.
+        raster: NAME=FILES of one modality (say it twice); the first asks, the second is the
+            archive. FILES is a path, a folder or a quoted pattern.
+        units: NAME=UNIT where radar files do not state their scale; UNIT is db, power,
+            amplitude or dn.
+        overwrite: Replace what an earlier run left in the folder.
+        quiet: Show no progress bars.
+    """
+    import logging
+
+    from torchgeo_cmr.demo import run
+
+    # Lightning's notes on hardware and services are not about the demo.
+    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
+    rasters = None if raster is None else _pairs(raster, '--raster')
+    journey = run(
+        out,
+        seed=seed,
+        rasters=rasters,
+        units=_pairs(units or [], '--units'),
+        overwrite=overwrite,
+        progress=not quiet,
+    )
+    told = {
+        'hits': 'drag into QGIS: ranked footprints',
+        'queries': 'drag into QGIS: the places that asked',
+        'area': 'drag into QGIS: the polygon that was searched',
+        'contact_sheet': 'open as a picture: each query beside its hits',
+        'metrics': 'scores in all directions, for trained, untrained and chance',
+        'archive': 'GeoParquet: geopandas.read_parquet, or torchgeo-cmr search',
+        'checkpoint': 'torchgeo-cmr embed --ckpt, or torchgeo_cmr.tasks.load_task',
+    }
+    lines = [f'{"":<10} {"trained":>17} {"untrained":>17} {"chance":>17}']
+    lines.append(f'{"":<10}' + ' recall@10    map ' * 3)
+    for name, scores in journey.metrics['directions'].items():
+        numbers = [
+            f'{_number(scores[who]["recall@10"]):>10} {_number(scores[who]["map"]):>6}'
+            for who in ('trained', 'untrained', 'chance')
+        ]
+        lines.append(f'{name:<10} ' + ' '.join(numbers))
+    lines += ['', *(f'note: {note}' for note in journey.notes)]
+    lines += [f'{journey.files[name]}: {how}' for name, how in told.items()]
+    sys.stdout.write('\n'.join(lines) + '\n')
+
+
+def _number(value: float | None) -> str:
+    return 'null' if value is None else f'{value:.3f}'
+
+
+def _pairs(words: list[str], flag: str) -> dict[str, str]:
+    from torchgeo_cmr.errors import QueryError
+
+    pairs = {}
+    for word in words:
+        name, sign, value = word.partition('=')
+        if not (name and sign and value):
+            raise QueryError(
+                f'{flag} {word!r} is not NAME=VALUE: write for example s1=VALUE'
+            )
+        if name in pairs:
+            raise QueryError(f'{flag} names {name!r} twice: give each modality once')
+        pairs[name] = value
+    return pairs

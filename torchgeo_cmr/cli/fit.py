@@ -1,0 +1,59 @@
+"""The verbs fit, validate, test and predict: LightningCLI on TorchGeo's bases."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningCLI
+from torchgeo.datamodules import BaseDataModule
+from torchgeo.tasks import BaseTask
+
+# Classes that are imported can be named without their path in YAML and flags.
+import torchgeo_cmr.datamodules
+import torchgeo_cmr.datasets
+import torchgeo_cmr.tasks  # noqa: F401
+from torchgeo_cmr import __version__
+from torchgeo_cmr.tasks.base import CrossModalTask
+
+
+class _CLI(LightningCLI):
+    """LightningCLI that keeps the checkpoint with the best retrieval by default."""
+
+    def before_instantiate_classes(self) -> None:
+        """Add a checkpoint callback if the user named none."""
+        trainer = self.config[self.subcommand]['trainer']
+        given = trainer.get('callbacks') or []
+        given = given if isinstance(given, list) else [given]
+        wants = trainer.get('enable_checkpointing') is not False
+        if wants and not any('Checkpoint' in c['class_path'] for c in given):
+            best = Namespace(
+                class_path='lightning.pytorch.callbacks.ModelCheckpoint',
+                init_args=Namespace(
+                    monitor=CrossModalTask.monitor,
+                    mode=CrossModalTask.mode,
+                    filename='best',
+                    save_last=True,
+                ),
+            )
+            trainer['callbacks'] = [*given, best]
+
+
+def fit(args: Sequence[str]) -> Any:
+    """Run LightningCLI.
+
+    Args:
+        args: Subcommand (fit, validate, test or predict) and its flags.
+
+    Returns:
+        The command line object, with ``model``, ``datamodule`` and ``trainer``.
+    """
+    return _CLI(
+        model_class=BaseTask,
+        datamodule_class=BaseDataModule,
+        seed_everything_default=0,
+        parser_kwargs={'version': __version__, 'prog': 'torchgeo-cmr'},
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_kwargs={'overwrite': True},
+        args=list(args),
+    )

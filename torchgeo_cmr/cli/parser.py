@@ -1,0 +1,108 @@
+"""Turns the signature and docstring of a verb into its command line.
+
+Positional arguments of the function are positional words, keyword-only arguments are
+options: ``bool`` is a flag, ``list[str]`` may be repeated. A default is written once, in
+the signature, and shown in the help.
+"""
+
+import argparse
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from docstring_parser import DocstringStyle, parse
+
+
+def call(function: Callable[..., None], words: Sequence[str], *, prog: str) -> None:
+    """Parse words by a function's signature and call it.
+
+    Args:
+        function: A verb: annotated arguments, Google docstring.
+        words: What the user typed after the verb.
+        prog: Name shown in the help.
+    """
+    arguments = vars(build(function, prog).parse_args(list(words)))
+    signature = inspect.signature(function)
+    positional = [
+        arguments.pop(name)
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is not parameter.KEYWORD_ONLY
+    ]
+    function(*positional, **arguments)
+
+
+def build(function: Callable[..., None], prog: str) -> argparse.ArgumentParser:
+    """Build the parser of a verb.
+
+    Args:
+        function: A verb: annotated arguments, Google docstring.
+        prog: Name shown in the help.
+
+    Returns:
+        The parser; its namespace holds one value for each argument of the function.
+    """
+    told = parse(inspect.getdoc(function) or '', style=DocstringStyle.GOOGLE)
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=told.description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    # A word such as -98.5,29.5 is a place, never a flag: no flag of ours starts with a
+    # digit, and argparse only knows plain negative numbers by itself.
+    parser._negative_number_matcher = re.compile(r'^-\.?\d')
+    helps = {p.arg_name: p.description or '' for p in told.params}
+    hints = typing.get_type_hints(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        _add(parser, parameter, hints[name], helps.get(name, ''))
+    return parser
+
+
+def _add(
+    parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any, text: str
+) -> None:
+    kind, many = _kind(hint)
+    name = parameter.name
+    has_default = parameter.default is not parameter.empty
+    text = ' '.join(text.split()).replace('%', '%%')
+    options: dict[str, Any] = {'help': text}
+    if parameter.kind is not parameter.KEYWORD_ONLY:
+        options['type'] = kind
+        if many:
+            options['nargs'] = '*' if has_default else '+'
+        elif has_default:
+            options['nargs'] = '?'
+        if has_default:
+            options['default'] = parameter.default
+        parser.add_argument(name, metavar=name.upper(), **options)
+        return
+    flags = [f'-{name}'] if len(name) == 1 else []
+    flags.append('--' + name.rstrip('_').replace('_', '-'))
+    if kind is bool:
+        options['action'] = (
+            argparse.BooleanOptionalAction if parameter.default else 'store_true'
+        )
+    else:
+        options['type'] = kind
+        options['metavar'] = name.rstrip('_').upper()
+        if many:
+            options['action'] = 'append'
+    if has_default:
+        options['default'] = parameter.default
+        if parameter.default not in (None, False) and parameter.default != ():
+            options['help'] += f' (default: {parameter.default})'
+    else:
+        options['required'] = True
+    parser.add_argument(*flags, dest=name, **options)
+
+
+def _kind(hint: Any) -> tuple[Any, bool]:
+    """Type of one word, and whether there may be several."""
+    if isinstance(hint, types.UnionType):
+        (hint,) = (arm for arm in typing.get_args(hint) if arm is not types.NoneType)
+    if typing.get_origin(hint) in (list, Sequence):
+        return typing.get_args(hint)[0], True
+    return hint, False

@@ -1,0 +1,456 @@
+"""The whole journey on one world: train, embed, search, score, draw.
+
+On the synthetic landscape every right answer is known, so the scores mean something; on a
+user's own rasters the same steps run, and what cannot be known (dates, land cover) is left
+out and said.
+"""
+
+import copy
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import rasterio
+import shapely
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rasterio.windows import from_bounds
+from shapely import Polygon
+from torchgeo.datasets import RasterDataset, Sentinel1, Sentinel2
+from tqdm import tqdm
+
+from torchgeo_cmr import __version__
+from torchgeo_cmr.datamodules import PairedDataModule
+from torchgeo_cmr.datasets import SyntheticLandscape
+from torchgeo_cmr.datasets.scene import from_paths
+from torchgeo_cmr.embed import embed
+from torchgeo_cmr.errors import OutputExistsError, PairingError
+from torchgeo_cmr.evaluate import evaluate, near_place, same_label, same_place
+from torchgeo_cmr.export import PatchReader, to_geojson, to_sheet
+from torchgeo_cmr.search import RetrievalIndex, Where
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.tasks import SSCMRSIR, load_task
+
+_LOG = logging.getLogger(__name__)
+
+#: Column that holds the land cover of a patch while the demo scores.
+_LABEL = 'land_cover'
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the demo does; one set for every world.
+
+    Short runs need a colder temperature than the published 0.5: with the few thousand
+    pairs that a minute of two cores can show, the published one has hardly begun to learn.
+    """
+
+    model: str = 'resnet10t'
+    patch_size: int = 32
+    batch_size: int = 128
+    epochs: int = 12
+    steps: int = 15
+    lr: float = 2e-3
+    temperature: float = 0.1
+    val_split: float = 0.1
+    test_split: float = 0.25
+    queries: int = 6
+    hits: int = 10
+    #: Both synthetic sensors pass once in this window.
+    during: tuple[str, str] | None = ('2024-06-01', '2024-07-01')
+
+
+@dataclass(frozen=True)
+class Journey:
+    """What the demo wrote."""
+
+    #: Folder of everything below.
+    out: Path
+    #: Name -> path of each file or folder.
+    files: dict[str, Path]
+    #: The content of ``metrics.json``.
+    metrics: dict[str, Any]
+    #: Sentences about what was left out, and why.
+    notes: list[str] = field(default_factory=list)
+
+
+def run(
+    out: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    rasters: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Journey:
+    """Run the journey.
+
+    Args:
+        out: Folder to write into; made if missing.
+        seed: Seed of the world, the splits, the weights and the draws.
+        rasters: Modality name -> files (path, folder or pattern) of two modalities, instead
+            of the synthetic world. The first asks, the second is the archive.
+        units: Modality -> scale of its radar bands, where the files do not say it.
+        settings: What to do (default: three minutes on two cores).
+        overwrite: Replace what an earlier run left.
+        progress: Show bars on stderr.
+
+    Returns:
+        Paths, scores and notes.
+
+    Raises:
+        OutputExistsError: If the folder holds files and *overwrite* is off.
+        PairingError: If there are not two modalities with common ground.
+        RasterError: If a raster cannot be used.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
+        raise OutputExistsError(
+            f'{out} exists and is not empty: choose another folder, or say --overwrite'
+        )
+    settings = settings or Settings()
+    if rasters is not None and len(rasters) != 2:
+        raise PairingError(
+            f'the demo pairs two modalities, {len(rasters)} given: say for example '
+            "--raster s1='S1/*.tif' --raster s2='S2/*.tif'"
+        )
+    members, truth = _members(out, seed, rasters)
+    notes = [] if truth else ['no land cover is known: map is null']
+    _, answering = members
+    data = PairedDataModule(
+        dict(members),
+        patch_size=settings.patch_size,
+        batch_size=settings.batch_size,
+        length=settings.steps * settings.batch_size,
+        val_split=settings.val_split,
+        test_split=settings.test_split,
+        units=dict(units or {}),
+        seed=seed,
+    )
+    during = settings.during if rasters is None else None
+    if during is None:
+        notes.append(
+            'without known dates pairs are made by place and no time window is asked'
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / 'checkpoint.ckpt'
+    untrained = _train(data, settings, seed, checkpoint, progress)
+    trained = load_task(checkpoint)
+
+    tables: dict[str, dict[str, EmbeddingTable]] = {}
+    for name, task in (('untrained', untrained), ('trained', trained)):
+        tables[name] = {
+            modality: embed(
+                task,
+                dataset,
+                modality,
+                data.zones[0].sizes(settings.patch_size)[modality],
+                batch_size=settings.batch_size,
+                root=_root(dataset),
+                out=out / 'archive'
+                if (name, modality) == ('trained', answering)
+                else None,
+                overwrite=overwrite,
+                progress=progress,
+            )
+            for modality, dataset in members.items()
+        }
+    galleries = {
+        name: {
+            modality: _gallery(table, data.ground('test'), during, truth)
+            for modality, table in pair.items()
+        }
+        for name, pair in tables.items()
+    }
+    metrics = _metrics(galleries, data, settings, seed, during, notes)
+    files = _answer(
+        out, tables['trained'], galleries['trained'], settings, during, overwrite
+    )
+    files |= {'checkpoint': checkpoint, 'archive': out / 'archive'}
+    files['metrics'] = out / 'metrics.json'
+    _write_json(metrics, files['metrics'])
+    return Journey(out, files, metrics, notes)
+
+
+def _members(
+    out: Path, seed: int, rasters: Mapping[str, str] | None
+) -> tuple[dict[str, RasterDataset], list[Path]]:
+    """Datasets of the two modalities, and the land-cover truth if there is one."""
+    if rasters is not None:
+        return {name: from_paths(paths) for name, paths in rasters.items()}, []
+    world = SyntheticLandscape(out / 'world', seed, sensors=('s1', 's2'))
+    members: dict[str, RasterDataset] = {
+        's1': Sentinel1(str(world.s1)),
+        's2': Sentinel2(str(world.s2), bands=world.s2_bands),
+    }
+    return members, sorted(Path(world.truth).glob('landcover_*.tif'))
+
+
+def _train(
+    data: PairedDataModule,
+    settings: Settings,
+    seed: int,
+    checkpoint: Path,
+    progress: bool,
+) -> SSCMRSIR:
+    """Train, keep the best epoch by validation recall; return the untrained twin."""
+    seed_everything(seed, verbose=False)
+    told = data.describe()
+    task = SSCMRSIR(
+        {name: len(spec['bands']) for name, spec in told.items()},
+        settings.model,
+        temperature=settings.temperature,
+        lr=settings.lr,
+        warmup_epochs=1,
+    )
+    task.set_specs(told)
+    untrained = copy.deepcopy(task).eval()
+    best = ModelCheckpoint(
+        checkpoint.parent,
+        filename=checkpoint.stem,
+        monitor=task.monitor,
+        mode=task.mode,
+        save_weights_only=True,
+        enable_version_counter=False,
+    )
+    trainer = Trainer(
+        max_epochs=settings.epochs,
+        callbacks=[best, _Bar(settings.epochs * settings.steps, shown=progress)],
+        accelerator='auto',
+        devices=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    with warnings.catch_warnings():
+        # One process reads as fast as the two cores of a small machine can train.
+        warnings.filterwarnings('ignore', message='.*does not have many workers')
+        # The checkpoint of an earlier run is meant to be replaced.
+        warnings.filterwarnings('ignore', message='Checkpoint directory .* exists')
+        trainer.fit(task, data)
+    return untrained
+
+
+class _Bar(Callback):
+    """A bar of training steps on stderr, with the recall of the last validation."""
+
+    def __init__(self, total: int, *, shown: bool) -> None:
+        self.bar = tqdm(total=total, desc='train', unit='step', disable=not shown)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        self.bar.update()
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        recall = trainer.callback_metrics.get('val_recall@10')
+        if recall is not None:
+            self.bar.set_postfix({'val_recall@10': f'{recall:.3f}'})
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.bar.close()
+
+
+def _root(dataset: RasterDataset) -> Path:
+    files = [os.path.abspath(path) for path in dataset.index['filepath']]
+    return Path(os.path.commonpath([os.path.dirname(file) for file in files]))
+
+
+def _gallery(
+    table: EmbeddingTable,
+    ground: gpd.GeoDataFrame,
+    during: tuple[str, str] | None,
+    truth: list[Path],
+) -> EmbeddingTable:
+    """Rows on test places, at one date, with their land cover."""
+    # A millionth of a degree: the ground came here through another CRS.
+    area = ground.geometry.union_all().buffer(1e-6)
+    rows = Where(area, crs='EPSG:4326', predicate='within', during=during).rows(table)
+    table = table.select(rows)
+    frame = table.frame.assign(**{_LABEL: _land_cover(table.frame, truth)})
+    return EmbeddingTable.from_frame(
+        frame, table.vectors, metric=table.metric, record=table.record
+    )
+
+
+def _land_cover(frame: gpd.GeoDataFrame, truth: list[Path]) -> pd.Series:
+    """Class of more than half of a patch's pixels; null where no class has as many."""
+    labels = pd.Series(pd.NA, index=frame.index, dtype='Int64')
+    for path in truth:
+        with rasterio.open(path) as file:
+            classes = file.read(1)
+            code = f'EPSG:{file.crs.to_epsg()}'
+            for row in frame.index[frame['src_crs'] == code]:
+                corners = np.asarray(frame.at[row, 'native_corners']).reshape(4, 2)
+                window = from_bounds(
+                    *corners.min(0), *corners.max(0), transform=file.transform
+                ).round()
+                tops, lefts = window.toslices()
+                patch = (
+                    classes[tops, lefts] if min(tops.start, lefts.start) >= 0 else []
+                )
+                counts = np.bincount(np.ravel(patch).astype(int), minlength=1)
+                counts[0] = 0
+                if 2 * counts.max() > np.size(patch) > 0:
+                    labels[row] = int(counts.argmax())
+    return labels
+
+
+def _metrics(
+    galleries: Mapping[str, Mapping[str, EmbeddingTable]],
+    data: PairedDataModule,
+    settings: Settings,
+    seed: int,
+    during: tuple[str, str] | None,
+    notes: list[str],
+) -> dict[str, Any]:
+    """Score every direction for the trained and the untrained encoder, and by chance."""
+    modalities = list(galleries['trained'])
+    first = galleries['trained'][modalities[0]]
+    labelled = {
+        m: int(t.frame[_LABEL].notna().sum()) for m, t in galleries['trained'].items()
+    }
+    directions = {
+        f'{a}->{b}': _direction(galleries, a, b) for a in modalities for b in modalities
+    }
+    return {
+        'protocol': {
+            'gallery': 'patches on test places only, one date a sensor',
+            'recall@10': 'own place (footprint IoU >= 0.5); within one modality the own patch '
+            'is excluded and a neighbour (touching or within one patch width) counts; '
+            'hits among the first 10 divided by the number of relevant patches',
+            'map': 'same land cover (class of more than half of the pixels); average '
+            'precision over the full ranking divided by the number of relevant patches; '
+            'patches without such a class are left out',
+            'chance': 'expectation of a random ranking',
+            'ties': 'archive row',
+            'similarity': 'cosine',
+            'during': during,
+            'patch_size': settings.patch_size,
+            'split': 'square cells of ground with a margin of one patch',
+            'notes': notes,
+            'version': __version__,
+        },
+        'seed': seed,
+        'counts': {
+            'train_steps': settings.epochs * settings.steps,
+            'batch_size': settings.batch_size,
+            'zones': len(data.zones),
+            'gallery': {m: len(t) for m, t in galleries['trained'].items()},
+            'without_land_cover': {
+                m: len(t) - labelled[m] for m, t in galleries['trained'].items()
+            },
+            'land_cover_classes': int(first.frame[_LABEL].nunique()),
+        },
+        'directions': directions,
+    }
+
+
+def _direction(
+    galleries: Mapping[str, Mapping[str, EmbeddingTable]], a: str, b: str
+) -> dict[str, Any]:
+    rule: Callable[..., Any] = near_place if a == b else same_place
+    scores: dict[str, Any] = {}
+    for name, pair in galleries.items():
+        queries, archive = pair[a], pair[b]
+        by_place = evaluate(queries, archive, relevance=rule)
+        asked, found = (t.select(t.frame[_LABEL].notna()) for t in (queries, archive))
+        by_label: dict[str, Any] = {'map': None, 'chance': {'map': None}}
+        if len(asked) and len(found):
+            relevant = same_label(asked, found, _LABEL)
+            by_label = evaluate(asked, found, relevance=relevant)
+        scores[name] = {'recall@10': by_place['recall@10'], 'map': by_label['map']}
+        scores['chance'] = {
+            'recall@10': by_place['chance']['recall@10'],
+            'map': by_label['chance']['map'],
+        }
+    return scores
+
+
+def _answer(
+    out: Path,
+    tables: Mapping[str, EmbeddingTable],
+    galleries: Mapping[str, EmbeddingTable],
+    settings: Settings,
+    during: tuple[str, str] | None,
+    overwrite: bool,
+) -> dict[str, Path]:
+    """Ask the archive with held-out patches inside a polygon; write layers and a sheet."""
+    asking, answering = tables
+    area = _asked_area(galleries[asking], settings.queries)
+    inside = Where(area, crs='EPSG:4326', predicate='within').rows(galleries[asking])
+    step = max(1, len(inside) // settings.queries)
+    queries = galleries[asking].select(inside[::step][: settings.queries])
+    where = Where(area, crs='EPSG:4326', predicate='within', during=during)
+    index = RetrievalIndex(tables[answering])
+    results = index.search(queries, k=settings.hits, where=where)
+    outline = gpd.GeoDataFrame(
+        {'name': ['asked area']}, geometry=[area], crs='EPSG:4326'
+    )
+    files = {
+        'hits': to_geojson(results, out / 'hits.geojson', overwrite=overwrite),
+        'area': to_geojson(outline, out / 'area.geojson', overwrite=overwrite),
+        'queries': to_geojson(
+            queries.frame.drop(columns=_LABEL),
+            out / 'queries.geojson',
+            overwrite=overwrite,
+        ),
+    }
+    reader = PatchReader({name: table.record for name, table in tables.items()})
+    files['contact_sheet'] = to_sheet(
+        _judged(results, queries, galleries[answering]),
+        out / 'contact_sheet.png',
+        queries=queries,
+        read=reader,
+        overwrite=overwrite,
+    )
+    return files
+
+
+def _judged(
+    results: gpd.GeoDataFrame, queries: EmbeddingTable, gallery: EmbeddingTable
+) -> gpd.GeoDataFrame:
+    """Fill in ``relevant`` for the sheet: the own place, or the same known land cover."""
+    places = dict(zip(queries.frame['patch_id'], queries.frame.geometry, strict=True))
+    asked = dict(zip(queries.frame['patch_id'], queries.frame[_LABEL], strict=True))
+    known = dict(zip(gallery.frame['patch_id'], gallery.frame[_LABEL], strict=True))
+    relevant: list[Any] = []
+    for row in results.itertuples():
+        mine, theirs = asked[row.query_id], known.get(row.patch_id, pd.NA)
+        if places[row.query_id].centroid.within(row.geometry):
+            relevant.append(True)
+        else:
+            unknown = pd.isna(mine) or pd.isna(theirs)
+            relevant.append(pd.NA if unknown else bool(mine == theirs))
+    return results.assign(relevant=pd.array(relevant, dtype='boolean'))
+
+
+def _asked_area(queries: EmbeddingTable, wanted: int) -> Polygon:
+    """A round polygon, in EPSG:4326, that holds some of the held-out queries whole."""
+    local = queries.frame.geometry.to_crs(queries.frame.estimate_utm_crs())
+    centres = local.centroid
+    middle = shapely.Point(centres.x.median(), centres.y.median())
+    centre = centres.iloc[centres.distance(middle).argmin()]
+    # Four times the queries wanted: the answer should have something to choose from.
+    enough = min(len(local), 4 * wanted)
+    reach = np.sort(shapely.hausdorff_distance(local.to_numpy(), centre))[enough - 1]
+    circle = gpd.GeoSeries([centre.buffer(1.01 * float(reach))], crs=local.crs)
+    (area,) = circle.to_crs('EPSG:4326')
+    return area
+
+
+def _write_json(content: Mapping[str, Any], path: Path) -> None:
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n')
+    temporary.replace(path)
+
+
+__all__ = ('Journey', 'Settings', 'run')
