@@ -10,9 +10,6 @@ import rasterio
 import torch
 from affine import Affine
 
-#: Where the real samples lie beside a checkout.
-SHARED = Path(__file__).parents[2] / 'shared' / 'data'
-
 type Writer = Callable[..., Path]
 
 

@@ -53,6 +53,8 @@ class Settings:
     pairs that a minute of two cores can show, the published one has hardly begun to learn.
     """
 
+    #: Rows and columns of a scene of the synthetic world, in pixels of 10 m.
+    size: int = 1248
     model: str = 'resnet10t'
     patch_size: int = 32
     batch_size: int = 128
@@ -123,7 +125,7 @@ def run(
             f'the demo pairs two modalities, {len(rasters)} given: say for example '
             "--raster s1='S1/*.tif' --raster s2='S2/*.tif'"
         )
-    members, truth = _members(out, seed, rasters)
+    members, truth = _members(out, seed, rasters, settings.size)
     notes = [] if truth else ['no land cover is known: map is null']
     _, answering = members
     data = PairedDataModule(
@@ -173,7 +175,7 @@ def run(
     }
     metrics = _metrics(galleries, data, settings, seed, during, notes)
     files = _answer(
-        out, tables['trained'], galleries['trained'], settings, during, overwrite
+        out, tables['trained'], galleries['trained'], truth, settings, during, overwrite
     )
     files |= {'checkpoint': checkpoint, 'archive': out / 'archive'}
     files['metrics'] = out / 'metrics.json'
@@ -182,12 +184,12 @@ def run(
 
 
 def _members(
-    out: Path, seed: int, rasters: Mapping[str, str] | None
+    out: Path, seed: int, rasters: Mapping[str, str] | None, size: int
 ) -> tuple[dict[str, RasterDataset], list[Path]]:
     """Datasets of the two modalities, and the land-cover truth if there is one."""
     if rasters is not None:
         return {name: from_paths(paths) for name, paths in rasters.items()}, []
-    world = SyntheticLandscape(out / 'world', seed, sensors=('s1', 's2'))
+    world = SyntheticLandscape(out / 'world', seed, size=size, sensors=('s1', 's2'))
     members: dict[str, RasterDataset] = {
         's1': Sentinel1(str(world.s1)),
         's2': Sentinel2(str(world.s2), bands=world.s2_bands),
@@ -250,12 +252,12 @@ class _Bar(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         self.bar.update()
 
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         recall = trainer.callback_metrics.get('val_recall@10')
         if recall is not None:
             self.bar.set_postfix({'val_recall@10': f'{recall:.3f}'})
 
-    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.bar.close()
 
 
@@ -275,7 +277,8 @@ def _gallery(
     area = ground.geometry.union_all().buffer(1e-6)
     rows = Where(area, crs='EPSG:4326', predicate='within', during=during).rows(table)
     table = table.select(rows)
-    frame = table.frame.assign(**{_LABEL: _land_cover(table.frame, truth)})
+    frame = table.frame.copy()
+    frame[_LABEL] = _land_cover(frame, truth)
     return EmbeddingTable.from_frame(
         frame, table.vectors, metric=table.metric, record=table.record
     )
@@ -379,6 +382,7 @@ def _answer(
     out: Path,
     tables: Mapping[str, EmbeddingTable],
     galleries: Mapping[str, EmbeddingTable],
+    truth: list[Path],
     settings: Settings,
     during: tuple[str, str] | None,
     overwrite: bool,
@@ -399,14 +403,13 @@ def _answer(
         'hits': to_geojson(results, out / 'hits.geojson', overwrite=overwrite),
         'area': to_geojson(outline, out / 'area.geojson', overwrite=overwrite),
         'queries': to_geojson(
-            queries.frame.drop(columns=_LABEL),
-            out / 'queries.geojson',
-            overwrite=overwrite,
+            queries.frame, out / 'queries.geojson', overwrite=overwrite
         ),
     }
-    reader = PatchReader({name: table.record for name, table in tables.items()})
+    # Only the scenes of the window: a place should be shown at one time in all sensors.
+    reader = PatchReader({name: _seen(table) for name, table in galleries.items()})
     files['contact_sheet'] = to_sheet(
-        _judged(results, queries, galleries[answering]),
+        _judged(results, queries, truth),
         out / 'contact_sheet.png',
         queries=queries,
         read=reader,
@@ -415,22 +418,26 @@ def _answer(
     return files
 
 
+def _seen(table: EmbeddingTable) -> dict[str, Any]:
+    """Record of a table without the scenes of which it has no row."""
+    scenes = set(table.frame['source'])
+    sources = {s: files for s, files in table.record['sources'].items() if s in scenes}
+    return {**table.record, 'sources': sources}
+
+
 def _judged(
-    results: gpd.GeoDataFrame, queries: EmbeddingTable, gallery: EmbeddingTable
+    results: gpd.GeoDataFrame, queries: EmbeddingTable, truth: list[Path]
 ) -> gpd.GeoDataFrame:
     """Fill in ``relevant`` for the sheet: the own place, or the same known land cover."""
-    places = dict(zip(queries.frame['patch_id'], queries.frame.geometry, strict=True))
-    asked = dict(zip(queries.frame['patch_id'], queries.frame[_LABEL], strict=True))
-    known = dict(zip(gallery.frame['patch_id'], gallery.frame[_LABEL], strict=True))
-    relevant: list[Any] = []
-    for row in results.itertuples():
-        mine, theirs = asked[row.query_id], known.get(row.patch_id, pd.NA)
-        if places[row.query_id].centroid.within(row.geometry):
-            relevant.append(True)
-        else:
-            unknown = pd.isna(mine) or pd.isna(theirs)
-            relevant.append(pd.NA if unknown else bool(mine == theirs))
-    return results.assign(relevant=pd.array(relevant, dtype='boolean'))
+    asked = queries.frame.set_index('patch_id').loc[results['query_id']]
+    centres = shapely.centroid(asked.geometry.to_numpy())
+    own = pd.Series(shapely.intersects(results.geometry.to_numpy(), centres))
+    mine = asked[_LABEL].reset_index(drop=True)
+    theirs = _land_cover(results, truth).reset_index(drop=True)
+    # A comparison with an unknown class stays unknown.
+    judged = results.copy()
+    judged['relevant'] = (mine == theirs).astype('boolean').mask(own, True)
+    return judged
 
 
 def _asked_area(queries: EmbeddingTable, wanted: int) -> Polygon:

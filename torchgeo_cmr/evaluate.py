@@ -149,9 +149,9 @@ def evaluate(
             'queries and archive were embedded with different weights: embed both with one '
             'checkpoint'
         )
-    relevant = relevance(queries, archive) if callable(relevance) else relevance
+    rule = relevance(queries, archive) if callable(relevance) else relevance
     own = same_patch(queries, archive)
-    relevant = relevant & ~own
+    relevant = np.asarray(rule, bool) & ~own
     ranked = rank_relevance(queries.vectors @ archive.vectors.T, relevant, exclude=own)
     found, items = relevant.sum(1), len(archive) - own.sum(1)
     values = {f'recall@{k}': recall(ranked, k), 'map': average_precision(ranked)}

@@ -6,7 +6,9 @@ progress to stderr.
 
 import importlib
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from torchgeo_cmr import __version__
@@ -41,7 +43,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Words after the program's name (default: those of the process).
 
     Returns:
-        Exit code: 0 done, 2 for a mistake that the user can mend, 130 if interrupted.
+        Exit code: 0 done, 2 for a mistake that the user can mend, 130 if interrupted, 141 if
+        whoever reads the output closed it.
     """
     words = list(sys.argv[1:] if args is None else args)
     verb = words[0] if words else '--help'
@@ -54,15 +57,23 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     if verb not in VERBS:
         return _mistake(f'{verb!r} is no verb: choose one of {", ".join(VERBS)}')
-    logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
-    module = importlib.import_module(f'torchgeo_cmr.cli.{VERBS[verb][0]}')
+    _talk_on_stderr()
     try:
+        module = importlib.import_module(f'torchgeo_cmr.cli.{VERBS[verb][0]}')
         if module.__name__.endswith('.fit'):
             module.fit(words)
         else:
             from torchgeo_cmr.cli.parser import call
 
             call(getattr(module, verb), words[1:], prog=f'torchgeo-cmr {verb}')
+        sys.stdout.flush()
+    except SystemExit as stop:
+        # The way out of both parsers: 0 after --help, 2 after a mistake they told of.
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BrokenPipeError:
+        # Whoever read us, such as head, has seen enough; nothing is left to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (CMRError, OSError) as error:
         # OSError: a file is missing, the disk is full. Both are the user's to mend.
         return _mistake(str(error))
@@ -70,6 +81,24 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stderr.write('stopped; what was committed is kept\n')
         return 130
     return 0
+
+
+def _talk_on_stderr() -> None:
+    """Show our own notes, and warnings as plain lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter('%(message)s'))
+    logger = logging.getLogger('torchgeo_cmr')
+    logger.setLevel(logging.INFO)
+    logger.handlers = [handler]
+    warnings.showwarning = _show  # ty: ignore[invalid-assignment]
+    # Not ours to mend: Lightning asks torch for a class that torch means to rename.
+    warnings.filterwarnings('ignore', message=r'`isinstance\(treespec, LeafSpec\)`')
+    # The words are those of the process, handed on.
+    warnings.filterwarnings('ignore', message="LightningCLI's args parameter")
+
+
+def _show(message: Warning | str, *_: object, **__: object) -> None:
+    sys.stderr.write(f'warning: {" ".join(str(message).split())}\n')
 
 
 def _mistake(message: str) -> int:

@@ -8,7 +8,6 @@ import rioxarray  # noqa: F401  (gives xarray its CRS accessor)
 import shapely
 import torch
 import xarray as xr
-from matplotlib import pyplot as plt
 from pyproj import Transformer
 from torchgeo.datasets import RasterDataset, XarrayDataset
 from torchgeo.samplers import GriddedPatchSampler
@@ -167,7 +166,6 @@ class TestPairs:
         figure = paired.plot(sample, suptitle='both')
         assert [axis.get_title() for axis in figure.axes] == ['a', 'b']
         assert figure.get_suptitle() == 'both'
-        plt.close(figure)
 
 
 class TestTime:

@@ -172,10 +172,10 @@ def test_a_band_that_is_no_raster_is_named(
 ) -> None:
     write_raster('a_coarse.tif', shape=(32, 32), res=20)
     write_raster('a_fine.tif')
-    found = scenes(Bands(tmp_path))
+    catalogue = Bands(tmp_path)
     (tmp_path / 'a_fine.tif').write_bytes(b'no raster')
     with pytest.raises(RasterError, match=r'a_fine\.tif cannot be read as a raster'):
-        plan_scenes(found, 's2', 16)
+        scenes(catalogue)
 
 
 def test_a_band_set_listed_once_a_file_is_one_scene(s2_folder: Path) -> None:
@@ -191,7 +191,7 @@ def test_gsd_of_degrees_is_in_metres(write_raster: Writer) -> None:
     file = write_raster('a.tif', crs='EPSG:4326', res=1e-4, origin=(9.0, 60.0))
     (item,) = plan_scenes(catalogue(file), 's2', 16).items
     # 1e-4 degrees are 11.1 m of latitude, half as much of longitude at 60 degrees.
-    assert item.gsd[0] == pytest.approx(11.1 * 0.5**0.5, rel=0.01)
+    assert item.scene.gsd[0] == pytest.approx(11.1 * 0.5**0.5, rel=0.01)
 
 
 def test_a_raster_that_is_nowhere_is_named(write_raster: Writer) -> None:

@@ -6,9 +6,9 @@ from shapely import Polygon, box
 
 from torchgeo_cmr.samplers import Area
 
-TIME = pd.Interval(
-    pd.Timestamp('2024-01-01'), pd.Timestamp('2024-01-02'), closed='both'
-)
+TIME = pd.IntervalIndex.from_breaks(
+    pd.to_datetime(['2024-01-01', '2024-01-02']), closed='both'
+)[0]
 
 
 def area(polygon: Polygon, size: int = 4, **options: object) -> Area:

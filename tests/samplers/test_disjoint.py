@@ -1,5 +1,6 @@
 import itertools
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from torchgeo_cmr.errors import PairingError
 from torchgeo_cmr.samplers import Area, DisjointBatchSampler
 from torchgeo_cmr.samplers.area import PatchKey
 
-TIME = pd.Interval(
-    pd.Timestamp('2024-01-01'), pd.Timestamp('2024-01-02'), closed='both'
-)
+TIME = pd.IntervalIndex.from_breaks(
+    pd.to_datetime(['2024-01-01', '2024-01-02']), closed='both'
+)[0]
 
 
 def area(polygon: Polygon, zone: int = 0, epsg: int = 32632) -> Area:
@@ -33,7 +34,7 @@ def area(polygon: Polygon, zone: int = 0, epsg: int = 32632) -> Area:
 
 
 def outline(key: PatchKey) -> Polygon:
-    x, y = key[1][:2]  # ty: ignore[not-subscriptable]
+    x, y = key[1][:2]
     return box(x.start, y.start, x.stop, y.stop)
 
 
@@ -123,7 +124,7 @@ class TestDisjointBatchSampler:
             for b in DisjointBatchSampler([area(WIDE), area(small)], 10, length=2000)
             for k in b
         ]
-        share = np.mean([k[1][0].start >= 600_000 for k in keys])  # ty: ignore[not-subscriptable]
+        share = np.mean([k[1][0].start >= 600_000 for k in keys])
         # 1 of 5 parts of the ground, less at the edges where no patch can start
         assert 0.15 < share < 0.25
 
@@ -167,11 +168,11 @@ class TestDisjointBatchSampler:
         assert sum(bounds[1] == 0 for bounds in keys) == 10
 
     def test_nothing_fits(self) -> None:
-        with pytest.raises(PairingError, match='no patch fits .* smaller patch_size'):
+        with pytest.raises(PairingError, match=r'no patch fits .* smaller patch_size'):
             DisjointBatchSampler([], 4)
 
     def test_nothing_valid(self) -> None:
-        empty = Area(**{**vars(area(WIDE)), 'valid': lambda _: 0.0, 'min_valid': 0.5})
+        empty = replace(area(WIDE), valid=lambda _: 0.0, min_valid=0.5)
         with (
             pytest.warns(UserWarning, match='side by side'),
             pytest.raises(PairingError, match='lower min_valid'),

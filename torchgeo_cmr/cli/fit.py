@@ -1,5 +1,6 @@
 """The verbs fit, validate, test and predict: LightningCLI on TorchGeo's bases."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,9 +20,16 @@ from torchgeo_cmr.tasks.base import CrossModalTask
 class _CLI(LightningCLI):
     """LightningCLI that keeps the checkpoint with the best retrieval by default."""
 
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        """Parse the words that the console script hands over."""
+        with warnings.catch_warnings():
+            # It fears that these words and those of the process differ; they are the same.
+            warnings.filterwarnings('ignore', message="LightningCLI's args parameter")
+            super().parse_arguments(parser, args)
+
     def before_instantiate_classes(self) -> None:
         """Add a checkpoint callback if the user named none."""
-        trainer = self.config[self.subcommand]['trainer']
+        trainer = self.config[str(self.subcommand)]['trainer']
         given = trainer.get('callbacks') or []
         given = given if isinstance(given, list) else [given]
         wants = trainer.get('enable_checkpointing') is not False

@@ -11,7 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from docstring_parser import DocstringStyle, parse
 
@@ -45,7 +45,7 @@ def build(function: Callable[..., None], prog: str) -> argparse.ArgumentParser:
         The parser; its namespace holds one value for each argument of the function.
     """
     told = parse(inspect.getdoc(function) or '', style=DocstringStyle.GOOGLE)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=prog,
         description=told.description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,6 +59,14 @@ def build(function: Callable[..., None], prog: str) -> argparse.ArgumentParser:
     for name, parameter in inspect.signature(function).parameters.items():
         _add(parser, parameter, hints[name], helps.get(name, ''))
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what was wrong and where to read on, and leave with code 2."""
+        self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
 
 
 def _add(

@@ -1,7 +1,8 @@
 """Paired rasters as loaders: random disjoint patches to train on, a grid to judge by."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import geopandas as gpd
 import kornia.augmentation as K
@@ -9,7 +10,6 @@ import numpy as np
 import pandas as pd
 import shapely
 from geopandas import GeoDataFrame
-from matplotlib.figure import Figure
 from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 from torch import nn
@@ -23,6 +23,9 @@ from torchgeo_cmr.datasets.paired import PairedDataset, split_by_crs
 from torchgeo_cmr.errors import PairingError, RasterError
 from torchgeo_cmr.samplers import Area, DisjointBatchSampler
 from torchgeo_cmr.samplers.area import Bounds, PatchKey
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Fewer cells than this make splits by place meaningless: cells are halved until there are
 #: as many, or until a cell is a single patch.
@@ -292,7 +295,7 @@ class PairedDataModule(BaseDataModule):
             before = used.get(area.zone, shapely.GeometryCollection())
             used[area.zone] = before | area.polygon
             for part in _polygons(area.polygon - before):
-                rest = Area(**{**vars(area), 'polygon': part})
+                rest = replace(area, polygon=part)
                 keys += [rest.key(bounds) for bounds in rest.grid()]
         return keys
 
@@ -396,7 +399,7 @@ class PairedDataModule(BaseDataModule):
             **kwargs,
         )
 
-    def plot(self, *args: Any, **kwargs: Any) -> Figure:
+    def plot(self, *args: Any, **kwargs: Any) -> 'Figure':
         """Plot a sample; see :meth:`torchgeo_cmr.datasets.PairedDataset.plot`."""
         self.setup()
         return self.zones[0].plot(*args, **kwargs)

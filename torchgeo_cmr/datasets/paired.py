@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,6 @@ import shapely
 import torch
 from affine import Affine
 from geopandas import GeoDataFrame
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 from pyproj import CRS
 from rasterio.warp import calculate_default_transform
 from rasterio.windows import transform
@@ -24,6 +22,9 @@ from torchgeo.datasets.utils import GeoSlice, Sample
 from torchgeo_cmr.datasets.scene import SAR_BANDS, Scene, SceneReader, scenes
 from torchgeo_cmr.datasets.validity import Validity
 from torchgeo_cmr.errors import PairingError, RasterError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: How TorchGeo writes "no date": the widest interval pandas can hold.
 _UNDATED = pd.Interval(pd.Timestamp.min, pd.Timestamp.max, closed='both')
@@ -245,7 +246,7 @@ class PairedDataset(GeoDataset):
 
     def plot(
         self, sample: Sample, show_titles: bool = True, suptitle: str | None = None
-    ) -> Figure:
+    ) -> 'Figure':
         """Plot the modalities of a sample side by side.
 
         Args:
@@ -256,12 +257,10 @@ class PairedDataset(GeoDataset):
         Returns:
             A figure with one panel a modality, stretched to its 2nd and 98th percentile.
         """
-        fig, axes = plt.subplots(
-            1,
-            len(self.modalities),
-            figsize=(4 * len(self.modalities), 4),
-            squeeze=False,
-        )
+        from matplotlib.figure import Figure
+
+        fig = Figure(figsize=(4 * len(self.modalities), 4), layout='constrained')
+        axes = fig.subplots(1, len(self.modalities), squeeze=False)
         for axis, name in zip(axes[0], self.modalities, strict=True):
             image = sample.get(f'image_{name}', sample.get(f'mask_{name}'))
             assert image is not None

@@ -2,13 +2,14 @@
 
 TorchGeo warps every file of a dataset into the CRS of the first and mosaics all dates.
 Retrieval needs the opposite: one date, one grid, exact footprints. A :class:`Scene` is one
-row of a raster dataset's index, that is one file or one set of single-band files; a
-:class:`SceneReader` reads windows of it, on the native grid or warped into a stated CRS.
+row of a raster dataset's index, that is one file or one set of single-band files, on the
+finest grid among them; a :class:`SceneReader` reads windows of it, on the native grid or warped into a stated CRS.
 """
 
 import glob
 import os
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,9 +19,9 @@ import pandas as pd
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS
+from pyproj import CRS, Geod
 from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window
@@ -55,6 +56,8 @@ class Scene:
     transform: Affine
     #: Rows and columns of that grid.
     shape: tuple[int, int]
+    #: Nominal pixel size of each band's own file in metres, in channel order.
+    gsd: tuple[float, ...]
     #: Value that marks missing pixels besides NaN and what each file says; None if none.
     nodata: float | None = None
     #: First and last moment of the acquisition, UTC; None if unknown.
@@ -74,9 +77,7 @@ class Scene:
     @property
     def footprint(self) -> Polygon:
         """Outline of the grid, in :attr:`crs`."""
-        height, width = self.shape
-        corners = [(0, 0), (width, 0), (width, height), (0, height)]
-        return Polygon([_apply(self.transform, *corner) for corner in corners])
+        return Polygon(_corners(self.transform, self.shape))
 
     def to_crs(self, crs: CRS) -> 'Scene':
         """Return this scene on a north-up grid in another CRS, at its own resolution.
@@ -186,7 +187,10 @@ def find_units(path: str, bands: Sequence[str], source: Any, regex: str) -> str 
 
 def _open(path: str) -> Any:
     try:
-        return rasterio.open(path)
+        with warnings.catch_warnings():
+            # What has no CRS is refused with a sentence of our own.
+            warnings.simplefilter('ignore', NotGeoreferencedWarning)
+            return rasterio.open(path)
     except RasterioIOError as error:
         raise RasterError(
             f'{path} cannot be read as a raster ({error}): replace or remove the file'
@@ -218,7 +222,6 @@ def _scene(dataset: RasterDataset, path: str, interval: Any) -> Scene:
                     f'{os.path.basename(missing[0])} is missing: add the file or ask for '
                     'fewer bands'
                 )
-            first = sources[0][0]
         else:
             indexes = dataset.band_indexes or list(source.indexes)
             if max(indexes) > source.count:
@@ -229,20 +232,68 @@ def _scene(dataset: RasterDataset, path: str, interval: Any) -> Scene:
             names = source.descriptions
             bands = wanted or tuple(names[i - 1] or f'band_{i}' for i in indexes)
             sources = [(path, i) for i in indexes]
-            first = path
-    with _open(first) as source:
+    grids = _grids(list(dict.fromkeys(file for file, _ in sources)), crs)
+    # The smallest pixel wins; among equals, the file of the first band.
+    finest = min(grids, key=lambda file: abs(grids[file][0].determinant))
+    transform, shape = grids[finest]
+    gsd = {file: _gsd(*grid, crs) for file, grid in grids.items()}
+    with _open(finest) as source:
         return Scene(
             path=path,
             sources=tuple(sources),
             bands=bands,
             crs=crs,
-            transform=source.transform,
-            shape=source.shape,
+            transform=transform,
+            shape=shape,
+            gsd=tuple(gsd[file] for file, _ in sources),
             nodata=_nodata(source, dataset.nodata),
             time_start=_utc(interval.left) if known else None,
             time_end=_utc(interval.right) if known else None,
-            units=find_units(first, bands, source, dataset.filename_regex),
+            units=find_units(finest, bands, source, dataset.filename_regex),
         )
+
+
+def _grids(files: list[str], crs: CRS) -> dict[str, tuple[Affine, tuple[int, int]]]:
+    """Grid of each file of a scene, once it is sure that they show one ground."""
+    grids: dict[str, tuple[Affine, tuple[int, int]]] = {}
+    for file in files:
+        with _open(file) as source:
+            same = _check_crs(source).equals(crs, ignore_axis_order=True)
+            grids[file] = source.transform, source.shape
+        if not same:
+            raise RasterError(
+                f'{file} is not in the CRS of the other bands of its scene ({crs.name}): the '
+                'bands of one scene must share one'
+            )
+    first, *others = grids
+    outline = _corners(*grids[first])
+    finest = min(abs(transform.determinant) ** 0.5 for transform, _ in grids.values())
+    for file in others:
+        if np.abs(_corners(*grids[file]) - outline).max() > 0.01 * finest:
+            raise RasterError(
+                f'{file} does not cover the same ground as {first}, a band of the same '
+                'scene: crop them to one extent'
+            )
+    return grids
+
+
+def _corners(transform: Affine, shape: tuple[int, int]) -> NDArray[np.float64]:
+    height, width = shape
+    corners = [(0, 0), (width, 0), (width, height), (0, height)]
+    return np.array([_apply(transform, *corner) for corner in corners])
+
+
+def _gsd(transform: Affine, shape: tuple[int, int], crs: CRS) -> float:
+    """Nominal pixel size in metres: in the CRS, or on the ellipsoid if in degrees."""
+    if not crs.is_geographic:
+        metres = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+        return float(np.sqrt(abs(transform.determinant)) * metres)
+    row, column = shape[0] // 2, shape[1] // 2
+    geod = crs.get_geod() or Geod(ellps='WGS84')
+    here = _apply(transform, column, row)
+    across = geod.inv(*here, *_apply(transform, column + 1, row))[2]
+    down = geod.inv(*here, *_apply(transform, column, row + 1))[2]
+    return float(np.sqrt(across * down))
 
 
 def _utc(time: pd.Timestamp) -> pd.Timestamp:

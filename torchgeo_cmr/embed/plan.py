@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.datasets.scene import Scene
 from torchgeo_cmr.embed.footprints import crs_code, footprints, native_corners
-from torchgeo_cmr.embed.scene import RESAMPLING, match_bands, on_finest_grid
+from torchgeo_cmr.embed.scene import RESAMPLING, match_bands
 from torchgeo_cmr.errors import RasterError
 
 
@@ -40,8 +40,6 @@ class WorkItem:
     stride: int
     #: Absolute folder, POSIX, to which paths are relative.
     root: str
-    #: Nominal ground-sample distance of each band in metres, in channel order.
-    gsd: tuple[float, ...]
 
     @property
     def id(self) -> str:
@@ -71,7 +69,7 @@ class WorkItem:
     @property
     def sources(self) -> list[list[Any]]:
         """``[relative path, 1-based band index, band name, gsd in metres]`` per band."""
-        bands = zip(self.scene.sources, self.scene.bands, self.gsd, strict=True)
+        bands = zip(self.scene.sources, self.scene.bands, self.scene.gsd, strict=True)
         return [
             [_relative(path, self.root), i, name, g] for (path, i), name, g in bands
         ]
@@ -168,10 +166,7 @@ def plan_scenes(
     for scene in chosen:
         unique.setdefault(scene.sources, scene)
     home = _root([p for scene in unique.values() for p in _files(scene)], root)
-    every = [
-        WorkItem(scene, modality, size, stride, home, gsd)
-        for scene, gsd in map(on_finest_grid, unique.values())
-    ]
+    every = [WorkItem(scene, modality, size, stride, home) for scene in unique.values()]
     every.sort(key=lambda item: item.id)
     items = [item for item in every if min(item.scene.shape) >= size]
     too_small = [item for item in every if min(item.scene.shape) < size]

@@ -1,4 +1,4 @@
-"""From files to scenes that an encoder can read: its bands, on one grid."""
+"""From files to scenes that an encoder can read: its bands, in its order."""
 
 import glob
 import os
@@ -9,16 +9,9 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, cast
 
-import numpy as np
-import rasterio
-from affine import Affine
-from numpy.typing import NDArray
-from pyproj import CRS, Geod
-from rasterio.errors import RasterioIOError
 from torchgeo.datasets import DatasetNotFoundError, RasterDataset
 
 from torchgeo_cmr.datasets.scene import Scene, from_paths
-from torchgeo_cmr.embed.footprints import crs_code, native_corners
 from torchgeo_cmr.errors import RasterError
 
 #: A file, folder or glob pattern, or several.
@@ -162,8 +155,13 @@ def match_bands(
             and set(wanted) <= set(given)
             and len(set(given)) == len(given)
         ):
-            sources = tuple(scene.sources[given.index(name)] for name in wanted)
-            return replace(scene, sources=sources, bands=tuple(wanted))
+            order = [given.index(name) for name in wanted]
+            return replace(
+                scene,
+                sources=tuple(scene.sources[i] for i in order),
+                bands=tuple(wanted),
+                gsd=tuple(scene.gsd[i] for i in order),
+            )
     elif transformed or in_channels is None or len(given) == in_channels:
         return scene
     names = f' ({", ".join(wanted)})' if wanted else ''
@@ -176,71 +174,3 @@ def match_bands(
 
 def _nameless(names: Sequence[str]) -> bool:
     return all(_NAMELESS.fullmatch(name) for name in names)
-
-
-def on_finest_grid(scene: Scene) -> tuple[Scene, tuple[float, ...]]:
-    """Put a scene on the finest grid among its files.
-
-    Bands with larger pixels are resampled to it (:data:`RESAMPLING`) while they are read.
-
-    Args:
-        scene: A scene of one file or of several that cover the same ground.
-
-    Returns:
-        The scene, and the nominal ground-sample distance of each band in metres.
-
-    Raises:
-        RasterError: If a file cannot be read, is in another CRS or covers other ground.
-    """
-    files = list(dict.fromkeys(path for path, _ in scene.sources))
-    if len(files) == 1:
-        return scene, (_gsd(scene.transform, scene.shape, scene.crs),) * len(
-            scene.bands
-        )
-    grids: dict[str, tuple[Affine, tuple[int, int]]] = {}
-    for path in files:
-        try:
-            with rasterio.open(path) as source:
-                grids[path] = source.transform, source.shape
-                same = source.crs is not None and CRS.from_user_input(
-                    source.crs
-                ).equals(scene.crs, ignore_axis_order=True)
-        except RasterioIOError as error:
-            raise RasterError(
-                f'{path} cannot be read as a raster ({error}): replace or remove the file'
-            ) from error
-        if not same:
-            raise RasterError(
-                f'{path} is not in the CRS of {scene.path} ({crs_code(scene.crs)[:60]}): '
-                'the bands of one scene must share one'
-            )
-    # The smallest pixel wins; among equals, the file of the first band.
-    transform, shape = min(grids.values(), key=lambda grid: abs(grid[0].determinant))
-    pixel = abs(transform.determinant) ** 0.5
-    outline = _outline(transform, shape)
-    for path, grid in grids.items():
-        if np.abs(_outline(*grid) - outline).max() > 0.01 * pixel:
-            raise RasterError(
-                f'{path} does not cover the same ground as the other bands of {scene.path}: '
-                'crop them to one extent'
-            )
-    gsd = {path: _gsd(*grid, scene.crs) for path, grid in grids.items()}
-    scene = replace(scene, transform=transform, shape=shape)
-    return scene, tuple(gsd[path] for path, _ in scene.sources)
-
-
-def _outline(transform: Affine, shape: tuple[int, int]) -> NDArray[np.float64]:
-    return native_corners(transform, np.array([[0, 0, *shape]]))
-
-
-def _gsd(transform: Affine, shape: tuple[int, int], crs: CRS) -> float:
-    """Nominal pixel size in metres: in the CRS, or on the ellipsoid if in degrees."""
-    if not crs.is_geographic:
-        metres = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
-        return float(np.sqrt(abs(transform.determinant)) * metres)
-    height, width = shape
-    middle = np.array([[height // 2, width // 2, 1, 1]])
-    x0, y0, x1, y1, _, _, x3, y3 = native_corners(transform, middle)[0].tolist()
-    geod = crs.get_geod() or Geod(ellps='WGS84')
-    across, down = geod.inv(x0, y0, x1, y1)[2], geod.inv(x0, y0, x3, y3)[2]
-    return float(np.sqrt(across * down))

@@ -3,5 +3,6 @@
 from .geojson import to_geojson
 from .sheet import to_sheet
 from .thumbnails import PatchReader
+from .write import check_outputs, write
 
-__all__ = ('PatchReader', 'to_geojson', 'to_sheet')
+__all__ = ('PatchReader', 'check_outputs', 'to_geojson', 'to_sheet', 'write')

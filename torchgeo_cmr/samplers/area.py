@@ -9,13 +9,12 @@ import pandas as pd
 import shapely
 from pyproj import CRS
 from shapely import Polygon
-from torchgeo.datasets.utils import GeoSlice
 
 #: ``(xmin, ymin, xmax, ymax)`` in the CRS of an area.
 type Bounds = tuple[float, float, float, float]
 
 #: What a loader passes to the dataset: which zone, and the slice of it.
-type PatchKey = tuple[int, GeoSlice]
+type PatchKey = tuple[int, tuple[slice, slice, slice]]
 
 
 @dataclass(frozen=True)

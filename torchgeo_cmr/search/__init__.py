@@ -2,6 +2,7 @@
 
 from .filters import Step, Where
 from .index import Explanation, RetrievalIndex
+from .query import at, from_ids, similar_ids
 from .results import RESULT_COLUMNS, check_result
 
 __all__ = (
@@ -10,5 +11,8 @@ __all__ = (
     'RetrievalIndex',
     'Step',
     'Where',
+    'at',
     'check_result',
+    'from_ids',
+    'similar_ids',
 )

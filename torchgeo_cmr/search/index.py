@@ -103,7 +103,7 @@ class RetrievalIndex:
         return make_result(self.table, rows, scores, ids, exact=True)
 
     def rank(
-        self, vectors: ArrayLike, k: int = 10, *, where: Where | None = None
+        self, vectors: ArrayLike, k: int = 10, where: Where | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rank without making a layer: arrays only.
 

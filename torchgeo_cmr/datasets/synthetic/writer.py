@@ -235,6 +235,8 @@ class SceneWriter:
             else 1
             if image.dtype.itemsize == 1
             else 2,
+            # Said at creation: libtiff refuses a colour map on a band that began as grey.
+            'photometric': 'minisblack' if colours is None else 'palette',
         }
         with rasterio.open(part, 'w', **profile) as target:
             target.write(image)

@@ -1,0 +1,200 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from matplotlib import image
+
+from torchgeo_cmr.datasets import SyntheticLandscape
+from torchgeo_cmr.demo import Journey, Settings, run
+from torchgeo_cmr.errors import OutputExistsError, PairingError, RasterError
+from torchgeo_cmr.main import main
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.tasks import load_task
+
+type Writer = Callable[..., Path]
+
+#: Where the real samples lie beside a checkout.
+SHARED = Path(__file__).parents[2] / 'shared' / 'data'
+
+QUICK = Settings(size=512, model='test_resnet', epochs=2, steps=2, batch_size=16)
+DIRECTIONS = ['s1->s1', 's1->s2', 's2->s1', 's2->s2']
+
+
+@pytest.fixture(scope='module')
+def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
+    return run(tmp_path_factory.mktemp('demo') / 'out', settings=QUICK, progress=False)
+
+
+class TestSyntheticJourney:
+    def test_writes_what_it_promises(self, journey: Journey) -> None:
+        names = ['hits.geojson', 'area.geojson', 'queries.geojson', 'contact_sheet.png']
+        for name in [*names, 'archive', 'checkpoint.ckpt', 'metrics.json']:
+            assert (journey.out / name).exists()
+        assert all(path.exists() for path in journey.files.values())
+        assert image.imread(journey.out / 'contact_sheet.png').ndim == 3
+
+    def test_hits_lie_inside_the_polygon_and_the_window(self, journey: Journey) -> None:
+        hits = gpd.read_file(journey.out / 'hits.geojson')
+        (area,) = gpd.read_file(journey.out / 'area.geojson').geometry
+        assert len(hits) > 0
+        # seven decimals of a degree are about a centimetre
+        assert hits.geometry.within(area.buffer(2e-7)).all()
+        assert (hits['time_start'] >= pd.Timestamp('2024-06-01', tz='UTC')).all()
+        assert (hits['time_start'] < pd.Timestamp('2024-07-01', tz='UTC')).all()
+        assert set(hits['modality']) == {'s2'}
+        assert hits['relevant'].isna().all()
+        queries = gpd.read_file(journey.out / 'queries.geojson')
+        assert set(hits['query_id']) == set(queries['patch_id'])
+        assert queries.geometry.within(area.buffer(2e-7)).all()
+        counts = hits.groupby('query_id').size()
+        assert counts.nunique() == 1
+        assert (
+            hits.groupby('query_id')['score'].apply(lambda s: s.is_monotonic_decreasing)
+        ).all()
+
+    def test_metrics_have_their_stable_shape(self, journey: Journey) -> None:
+        metrics = json.loads((journey.out / 'metrics.json').read_text())
+        assert list(metrics) == ['protocol', 'seed', 'counts', 'directions']
+        assert list(metrics['directions']) == DIRECTIONS
+        for scores in metrics['directions'].values():
+            assert set(scores) == {'trained', 'untrained', 'chance'}
+            for numbers in scores.values():
+                assert set(numbers) == {'recall@10', 'map'}
+                assert all(0 <= value <= 1 for value in numbers.values())
+        gallery = metrics['counts']['gallery']
+        for a in ('s1', 's2'):
+            for b in ('s1', 's2'):
+                chance = metrics['directions'][f'{a}->{b}']['chance']['recall@10']
+                items = gallery[b] - (a == b)
+                assert chance == pytest.approx(10 / items)
+
+    def test_untrained_is_near_chance_across_sensors(self, journey: Journey) -> None:
+        for name in ('s1->s2', 's2->s1'):
+            scores = journey.metrics['directions'][name]
+            assert scores['untrained']['recall@10'] < 4 * scores['chance']['recall@10']
+
+    def test_archive_and_checkpoint_belong_together(self, journey: Journey) -> None:
+        archive = EmbeddingTable.load(journey.out / 'archive')
+        task = load_task(journey.out / 'checkpoint.ckpt')
+        assert archive.space == task.space
+        assert archive.modality == 's2'
+        assert set(archive.frame['src_crs']) == {'EPSG:32632', 'EPSG:32633'}
+        assert archive.frame['time_start'].nunique() == 4
+        assert task.specs['s2']['bands'][0] == 'B01'
+        assert task.specs['s1']['units'] == 'db'
+
+    def test_land_cover_is_the_truth_of_the_patch(self, journey: Journey) -> None:
+        from torchgeo_cmr.demo import _land_cover
+
+        truth = sorted((journey.out / 'world' / 'truth').glob('landcover_*.tif'))
+        frame = EmbeddingTable.load(journey.out / 'archive').frame
+        labels = _land_cover(frame, truth)
+        assert 0.3 < labels.notna().mean() < 0.95
+        for row in np.flatnonzero(labels.notna())[::97]:
+            patch = frame.iloc[row]
+            tile = patch['source'].split('/')[-1][:6]
+            window = patch['patch_id'].rsplit(':', 1)[-1]
+            top, left = (int(n) for n in window.split('_')[:2])
+            with rasterio.open(
+                journey.out / 'world' / 'truth' / f'landcover_{tile}.tif'
+            ) as file:
+                pixels = file.read(1)[top : top + 32, left : left + 32]
+            assert (pixels == labels.iloc[row]).mean() > 0.5
+
+    def test_refuses_a_folder_with_files(self, journey: Journey) -> None:
+        with pytest.raises(OutputExistsError, match='not empty: choose another folder'):
+            run(journey.out, settings=QUICK, progress=False)
+
+
+def test_same_seed_same_scores_and_overwrite(journey: Journey, tmp_path: Path) -> None:
+    out = tmp_path / 'again'
+    (out / 'world').mkdir(parents=True)
+    SyntheticLandscape(out / 'world', 0, size=512, sensors=('s1', 's2'))
+    again = run(out, settings=QUICK, overwrite=True, progress=False)
+    assert again.metrics['counts'] == journey.metrics['counts']
+    for name in DIRECTIONS:
+        for who in ('trained', 'untrained', 'chance'):
+            assert again.metrics['directions'][name][who] == pytest.approx(
+                journey.metrics['directions'][name][who], abs=0.02
+            )
+
+
+class TestOwnRasters:
+    def test_without_dates_pairs_by_place_and_says_so(
+        self, write_raster: Writer, tmp_path: Path
+    ) -> None:
+        generator = np.random.default_rng(0)
+        hidden = generator.normal(size=(256, 256)).cumsum(0).cumsum(1)
+        a = write_raster('a/a.tif', data=hidden[None], bands=('x',))
+        b = write_raster(
+            'b/b.tif', data=np.stack([-hidden, hidden**2]), bands=('y', 'z')
+        )
+        settings = Settings(
+            model='test_resnet', epochs=1, steps=2, batch_size=8, patch_size=16
+        )
+        journey = run(
+            tmp_path / 'out',
+            rasters={'pan': str(a), 'ms': str(b.parent / '*.tif')},
+            settings=settings,
+            progress=False,
+        )
+        assert list(journey.metrics['directions'])[1] == 'pan->ms'
+        assert journey.metrics['directions']['pan->ms']['trained']['map'] is None
+        assert any('no time window' in note for note in journey.notes)
+        hits = gpd.read_file(journey.files['hits'])
+        assert 'time_start' not in hits
+        (area,) = gpd.read_file(journey.files['area']).geometry
+        assert hits.geometry.within(area.buffer(2e-7)).all()
+
+    def test_one_modality(self, tmp_path: Path) -> None:
+        with pytest.raises(PairingError, match='two modalities, 1 given'):
+            run(tmp_path / 'out', rasters={'a': 'a.tif'})
+
+    def test_bad_rasters_leave_nothing(
+        self, write_raster: Writer, tmp_path: Path
+    ) -> None:
+        good, bad = str(write_raster('a.tif')), str(write_raster('b.tif', crs=None))
+        with pytest.raises(RasterError, match='has no CRS'):
+            run(tmp_path / 'out', rasters={'a': good, 'b': bad}, settings=QUICK)
+        assert not (tmp_path / 'out').exists()
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(
+        not (SHARED / 's1s2_san_antonio').is_dir(),
+        reason='the shared samples are not here',
+    )
+    def test_real_frames(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = SHARED / 's1s2_san_antonio'
+        # three of the eleven frames are enough to show that real files work
+        frames = {n: sorted((folder / n).glob('*.tif'))[:3] for n in ('S1', 'S2')}
+        links = tmp_path / 'frames'
+        for name, files in frames.items():
+            (links / name).mkdir(parents=True)
+            for file in files:
+                (links / name / file.name).symlink_to(file)
+        settings = Settings(model='test_resnet', epochs=1, steps=4, batch_size=32)
+        journey = run(
+            tmp_path / 'out',
+            rasters={'s1': f'{links}/S1/*.tif', 's2': f'{links}/S2/*.tif'},
+            settings=settings,
+            progress=False,
+        )
+        hits = gpd.read_file(journey.files['hits'])
+        (area,) = gpd.read_file(journey.files['area']).geometry
+        assert len(hits) > 0
+        assert hits.geometry.within(area.buffer(2e-7)).all()
+        assert set(hits['src_crs']) == {'EPSG:3395'}
+
+
+def test_command_line_refuses_a_full_folder(
+    journey: Journey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['demo', '--out', str(journey.out)]) == 2
+    assert 'choose another folder, or say --overwrite' in capsys.readouterr().err

@@ -1,0 +1,108 @@
+"""One door to all writers: the suffix of a file says which format is meant."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+
+from torchgeo_cmr.errors import OutputExistsError, QueryError
+from torchgeo_cmr.table import EmbeddingTable
+
+from .geojson import to_geojson
+
+#: Suffix -> writer. All take the arguments of :func:`write`.
+WRITERS: dict[str, Callable[..., Path]] = {'.geojson': to_geojson}
+
+
+def write(
+    results: gpd.GeoDataFrame,
+    path: str | PathLike[str],
+    *,
+    queries: gpd.GeoDataFrame | EmbeddingTable | None = None,
+    area: Any = None,
+    record: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a layer in the format that the suffix of its path names.
+
+    Args:
+        results: What a search gave, or any GeoDataFrame with a CRS.
+        path: File to write; ``.geojson`` is known so far, in upper or lower case.
+        queries: What was asked, for formats that hold several layers.
+        area: Where was asked, likewise.
+        record: How the search was made, for formats that keep it.
+        overwrite: Replace a file that is there.
+
+    Returns:
+        The path.
+
+    Raises:
+        QueryError: If no writer has that suffix, or the layer does not fit the format.
+        OutputExistsError: If the file is there and ``overwrite`` is False.
+
+    .. versionadded:: 0.1
+    """
+    writer = _writer(Path(path))
+    return writer(
+        results, path, queries=queries, area=area, record=record, overwrite=overwrite
+    )
+
+
+def check_outputs(
+    paths: Iterable[str | PathLike[str]], *, overwrite: bool = False
+) -> None:
+    """Refuse outputs that could not be written, before any work is done for them.
+
+    Nothing is created. What this does not know: a disk may still run full.
+
+    Args:
+        paths: Files that :func:`write` shall write.
+        overwrite: Whether files that are there may be replaced.
+
+    Raises:
+        QueryError: If a suffix is not known, a file is named twice, or its folder cannot be
+            written to.
+        OutputExistsError: If a file is there and is not to be replaced, or is a folder.
+
+    .. versionadded:: 0.1
+    """
+    seen: set[Path] = set()
+    for path in map(Path, paths):
+        _writer(path)
+        if path.absolute() in seen:
+            raise QueryError(f'{path} is named twice as output; name it once')
+        seen.add(path.absolute())
+        if path.is_dir():
+            raise OutputExistsError(f'{path} is a folder; name a file to write')
+        if os.path.lexists(path) and not overwrite:
+            raise OutputExistsError(
+                f'{path} is there already; choose another name or overwrite it'
+            )
+        folder = next(p for p in path.absolute().parents if os.path.lexists(p))
+        if not folder.is_dir():
+            raise QueryError(
+                f'{path} cannot be written: {folder} is a file; name another folder'
+            )
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise QueryError(
+                f'{path} cannot be written: {folder} is closed to you; name another folder'
+            )
+
+
+def _writer(path: Path) -> Callable[..., Path]:
+    suffix = path.suffix.lower()
+    if suffix in WRITERS:
+        return WRITERS[suffix]
+    known = ', '.join(WRITERS)
+    if suffix == '.json':
+        raise QueryError(
+            f'{path} may hold anything; name it {path.stem}.geojson if you want that format '
+            f'(known: {known})'
+        )
+    found = (
+        f'has the suffix {suffix}, which no writer knows' if suffix else 'has no suffix'
+    )
+    raise QueryError(f'{path} {found}; name a file that ends in {known}')
