@@ -44,7 +44,7 @@ def table(
     return EmbeddingTable.from_frame(frame, vectors, space=space, modality=modality)
 
 
-GRID = [(x, y) for y in range(5) for x in range(5)]
+GRID: list[tuple[float, float]] = [(x, y) for y in range(5) for x in range(5)]
 
 
 class TestRules:

@@ -34,7 +34,7 @@ def run(seeds: list[int], folder: Path) -> dict[str, Any]:
     Returns:
         Runs and medians, with command, seeds and versions.
     """
-    runs = []
+    runs: list[dict[str, Any]] = []
     for seed in seeds:
         out = folder / str(seed)
         begin = time.perf_counter()

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -109,7 +110,13 @@ class PairedDataset(GeoDataset):
         self._res = first.res
         self.paths = first.dataset.paths
         self.index = self._pair()
-        self._tree = STRtree(self.index.geometry.to_numpy())
+        # Plain arrays beside the index: a sample costs look-ups, not frames.
+        self._outlines = self.index.geometry.to_numpy()
+        self._tree = STRtree(self._outlines)
+        times = cast(pd.IntervalIndex, self.index.index)
+        self._starts = _moments(times.left)
+        self._ends = _moments(times.right)
+        self._rows = {name: self.index[name].to_numpy() for name in self.modalities}
 
     def _pair(self) -> GeoDataFrame:
         """Lay the nearest-in-time scenes of every other modality over the first's."""
@@ -171,26 +178,30 @@ class PairedDataset(GeoDataset):
         """
         x, y, t = self._disambiguate_slice(index)
         bounds = (x.start, y.start, x.stop, y.stop)
-        row = self.index.iloc[self._covering(bounds, t)]
+        row = self._covering(bounds, t)
         sample: Sample = {'bounds': self._slice_to_tensor((x, y, t))}
         for name, member in self.members.items():
-            key, image, place = member.read(row[name], bounds)
+            key, image, place = member.read(int(self._rows[name][row]), bounds)
             sample[f'{key}_{name}'] = image
             sample[f'transform_{name}'] = torch.tensor(place)
         return sample
+
+    @cached_property
+    def bounds(self) -> tuple[slice, slice, slice]:
+        """Bounds of the index; pairs do not change, so they are looked up once."""
+        return super().bounds
 
     def _covering(self, bounds: tuple[float, float, float, float], t: slice) -> int:
         """Row number of the pair that covers most of the bounds at that time."""
         box = shapely.box(*bounds)
         hits = np.sort(self._tree.query(box, predicate='intersects'))
-        hits = hits[
-            self.index.index[hits].overlaps(pd.Interval(t.start, t.stop, 'both'))
-        ]
+        start, end = _moments(pd.DatetimeIndex([t.start, t.stop]))
+        hits = hits[(self._starts[hits] <= end) & (self._ends[hits] >= start)]
         if len(hits) == 0:
             raise IndexError(
                 f'no pair of scenes covers {bounds} in dataset {self.bounds}'
             )
-        shares = shapely.area(shapely.intersection(self.index.geometry.iloc[hits], box))
+        shares = shapely.area(shapely.intersection(self._outlines[hits], box))
         return int(hits[np.argmax(shares)])
 
     def sizes(self, size: int) -> dict[str, int]:
@@ -240,7 +251,7 @@ class PairedDataset(GeoDataset):
         """
         sizes = self.sizes(patch)
         return min(
-            member.valid_share(self.index[name].iloc[row], bounds, sizes[name])
+            member.valid_share(int(self._rows[name][row]), bounds, sizes[name])
             for name, member in self.members.items()
         )
 
@@ -449,6 +460,11 @@ def _span(text: str | timedelta) -> timedelta:
             f"tolerance {text!r} is no time span: write for example '5D'"
         )
     return span.to_pytimedelta()
+
+
+def _moments(times: pd.Index) -> np.ndarray:
+    # Nanoseconds overflow where undated scenes begin and end; microseconds hold all times.
+    return pd.DatetimeIndex(times).as_unit('us').to_numpy()
 
 
 def _gap(a: pd.Interval, b: pd.Interval) -> timedelta:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -82,7 +83,7 @@ class Area:
         column = generator.integers(columns[0], columns[1] + 1)
         row = generator.integers(rows[0], rows[1] + 1)
         bounds = self._bounds(int(column), int(row))
-        inside = shapely.covers(self._tolerant(), shapely.box(*bounds))
+        inside = shapely.covers(self._tolerant, shapely.box(*bounds))
         return bounds if inside and self._is_valid(bounds) else None
 
     def grid(self) -> list[Bounds]:
@@ -100,7 +101,7 @@ class Area:
         ]
         if not places:
             return []
-        inside = shapely.covers(self._tolerant(), shapely.box(*np.array(places).T))
+        inside = shapely.covers(self._tolerant, shapely.box(*np.array(places).T))
         return [
             b for b, ok in zip(places, inside, strict=True) if ok and self._is_valid(b)
         ]
@@ -117,6 +118,7 @@ class Area:
         ymin = self.origin[1] + row * self.res[1]
         return xmin, ymin, xmin + self.extent[0], ymin + self.extent[1]
 
+    @cached_property
     def _tolerant(self) -> Polygon:
         # A hundredth of a pixel: coordinates of one lattice differ in their last bits.
         grown = self.polygon.buffer(0.02 * max(self.res), join_style='mitre')

@@ -1,0 +1,162 @@
+"""The console script: verbs, exit codes, what goes to which stream."""
+
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import torchgeo_cmr
+from torchgeo_cmr.cli import export as export_verb
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.main import VERBS
+
+type Run = Callable[..., Any]
+
+
+@pytest.mark.parametrize('words', [[], ['-h'], ['--help']])
+def test_usage_names_every_verb(run: Run, words: list[str]) -> None:
+    ran = run(*words)
+    assert (ran.code, ran.err) == (0, '')
+    told = ran.out.splitlines()
+    assert told[0] == 'usage: torchgeo-cmr VERB ...'
+    for name, (_, what) in VERBS.items():
+        assert any(line.split() == [name, *what.split()] for line in told)
+
+
+def test_version(run: Run) -> None:
+    assert run('--version') == (0, f'torchgeo-cmr {torchgeo_cmr.__version__}\n', '')
+
+
+@pytest.mark.parametrize('word', ['serch', '--nothing', 'Search', ''])
+def test_unknown_verb(refused: Callable[..., str], word: str) -> None:
+    line = refused(word)
+    assert f'{word!r} is no verb: choose one of demo, fit, ' in line
+
+
+@pytest.mark.parametrize('name', ['demo', 'embed', 'search', 'export'])
+def test_help_of_a_verb_returns_0(run: Run, name: str) -> None:
+    ran = run(name, '--help')
+    assert (ran.code, ran.err) == (0, '')
+    assert ran.out.startswith(f'usage: torchgeo-cmr {name} ')
+
+
+def test_a_mistake_in_the_words_returns_2(refused: Callable[..., str]) -> None:
+    assert 'arguments are required: ARCHIVES, --query' in refused('search')
+    assert 'unrecognized arguments: --nothing' in refused(
+        'export', 'a', '--out', 'b', '--nothing'
+    )
+
+
+class TestProcess:
+    """Exit codes and imports as a shell sees them."""
+
+    def test_python_m(self, program: Run) -> None:
+        done = program('-m', 'torchgeo_cmr', '--version')
+        assert (done.returncode, done.stderr) == (0, '')
+        assert done.stdout == f'torchgeo-cmr {torchgeo_cmr.__version__}\n'
+        done = program('-m', 'torchgeo_cmr', 'nothing')
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+
+    def test_console_script(self) -> None:
+        script = Path(sys.executable).with_name('torchgeo-cmr')
+        if not script.exists():
+            pytest.skip('the package is not installed as a distribution')
+        done = subprocess.run([script, 'nothing'], capture_output=True, check=False)
+        assert done.returncode == 2
+
+    def test_help_loads_next_to_nothing(self, program: Run) -> None:
+        code = (
+            'import sys\n'
+            'from torchgeo_cmr.main import main\n'
+            "for verb in ('demo', 'embed', 'search', 'export'):\n"
+            "    assert main([verb, '--help']) == 0\n"
+            "bad = {'torch', 'torchgeo', 'lightning', 'numpy', 'geopandas'} & set(sys.modules)\n"
+            'assert not bad, bad\n'
+        )
+        begin = time.perf_counter()
+        done = program('-c', code)
+        assert done.returncode == 0, done.stderr
+        assert time.perf_counter() - begin < 1.5
+
+    def test_help_of_fit_says_nothing_on_stderr(self, program: Run) -> None:
+        done = program('-m', 'torchgeo_cmr', 'fit', '--help')
+        assert (done.returncode, done.stderr) == (0, '')
+        assert '--model' in done.stdout
+
+    def test_a_reader_that_leaves_is_no_mistake(self, archive: Path) -> None:
+        read, write = os.pipe()
+        os.close(read)
+        words = ['search', archive, '--query', archive]
+        done = subprocess.run(
+            [sys.executable, '-m', 'torchgeo_cmr', *map(str, words)],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        os.close(write)
+        assert (done.returncode, done.stderr) == (141, b'')
+
+
+@pytest.mark.parametrize(
+    ('error', 'code', 'told'),
+    [
+        (KeyboardInterrupt(), 130, 'stopped; what was committed is kept\n'),
+        (
+            PermissionError(13, 'Permission denied', '/x'),
+            2,
+            "torchgeo-cmr: [Errno 13] Permission denied: '/x'\n",
+        ),
+        (QueryError('a\n b'), 2, 'torchgeo-cmr: a b\n'),
+        (SystemExit(3), 3, ''),
+        (SystemExit(), 0, ''),
+        (SystemExit('words'), 1, ''),
+    ],
+)
+def test_how_a_verb_may_end(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    told: str,
+) -> None:
+    def verb(source: str, *, out: list[str], overwrite: bool = False) -> None:
+        raise error
+
+    monkeypatch.setattr(export_verb, 'export', verb)
+    assert run('export', 'a', '--out', 'b') == (code, '', told)
+
+
+def test_our_own_bugs_are_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def verb(source: str, *, out: list[str]) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(export_verb, 'export', verb)
+    with pytest.raises(ZeroDivisionError):
+        run('export', 'a', '--out', 'b')
+
+
+def test_interrupted_while_a_verb_is_loaded(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('importlib.import_module', stop)
+    assert run('search', 'a', '--query', 'b').code == 130
+
+
+def test_warnings_are_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def verb(source: str, *, out: list[str]) -> None:
+        warnings.warn('two\nlines', UserWarning)
+
+    monkeypatch.setattr(export_verb, 'export', verb)
+    with warnings.catch_warnings():
+        warnings.simplefilter('always')
+        assert run('export', 'a', '--out', 'b') == (0, '', 'warning: two lines\n')

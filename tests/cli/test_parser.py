@@ -1,0 +1,141 @@
+"""From a signature to a command line."""
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from torchgeo_cmr.cli.parser import build, call
+from torchgeo_cmr.main import VERBS
+
+
+def verb(
+    places: list[str],
+    *,
+    name: str,
+    k: int = 10,
+    share: float = 0.5,
+    box: str | None = None,
+    more_than: list[str] | None = None,
+    loud: bool = False,
+    tidy: bool = True,
+) -> None:
+    """Do something.
+
+    Like this:
+    prog verb --name x
+
+    Args:
+        places: Where, up to 100 %.
+        name: Who.
+        k: How many.
+        share: How much.
+        box: W,S,E,N.
+        more_than: Again
+            and again.
+        loud: Shout.
+        tidy: Clean up.
+    """
+    seen.update(locals())
+
+
+seen: dict[str, Any] = {}
+
+
+def read(*words: str) -> dict[str, Any]:
+    seen.clear()
+    call(verb, words, prog='prog verb')
+    return dict(seen)
+
+
+def test_defaults_come_from_the_signature() -> None:
+    assert read('a', '--name', 'x') == {
+        'places': ['a'],
+        'name': 'x',
+        'k': 10,
+        'share': 0.5,
+        'box': None,
+        'more_than': None,
+        'loud': False,
+        'tidy': True,
+    }
+
+
+def test_every_kind_of_argument() -> None:
+    words = 'a b --name x -k 3 --share .25 --loud --no-tidy --more-than p --more-than q'
+    assert read(*words.split()) == {
+        'places': ['a', 'b'],
+        'name': 'x',
+        'k': 3,
+        'share': 0.25,
+        'box': None,
+        'more_than': ['p', 'q'],
+        'loud': True,
+        'tidy': False,
+    }
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        '-98.5,29.5',  # San Antonio
+        '-98.6,29.3,-98.4,29.5',
+        '-.5,3',
+        '-98.5, 29.5',
+        '-1',
+    ],
+)
+def test_a_place_is_a_value_and_no_flag(value: str) -> None:
+    assert read('a', '--name', 'x', '--box', value)['box'] == value
+    assert read('a', '--name', 'x', f'--box={value}')['box'] == value
+    assert read('a', '--name', value)['name'] == value
+    assert read('a', '--name', 'x', '--more-than', value)['more_than'] == [value]
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        ('--name x', 'the following arguments are required: PLACES'),
+        ('a', 'the following arguments are required: --name'),
+        ('a --name x -k ten', "invalid int value: 'ten'"),
+        ('a --name x -k 2.5', "invalid int value: '2.5'"),
+        ('a --name x --nothing', 'unrecognized arguments: --nothing'),
+        ('a --name x --lou', 'unrecognized arguments: --lou'),
+        ('a --name', 'expected one argument'),
+        ('a --name x --loud=1', "ignored explicit argument '1'"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        read(*words.split())
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert line.startswith('prog verb: ')
+    assert line.endswith('prog verb --help explains')
+    assert not seen
+
+
+def test_help_is_the_docstring() -> None:
+    told = ' '.join(build(verb, 'prog verb').format_help().split())
+    assert 'Like this: prog verb --name x' in told
+    assert 'Where, up to 100 %.' in told
+    assert '--more-than MORE_THAN Again and again.' in told
+    assert '-k K, --k K How many. (default: 10)' in told
+    assert '--tidy, --no-tidy' in told
+    assert 'None' not in told
+
+
+@pytest.mark.parametrize('name', [n for n in VERBS if VERBS[n][0] == n != 'fit'])
+def test_every_verb_explains_every_argument(name: str) -> None:
+    function = getattr(import_module(f'torchgeo_cmr.cli.{name}'), name)
+    parser = build(function, f'torchgeo-cmr {name}')
+    actions = {a.dest: a for a in parser._actions if a.dest != 'help'}
+    assert set(actions) == set(inspect.signature(function).parameters)
+    assert all(action.help for action in actions.values())
+    # An example to copy stands in every help.
+    assert f'torchgeo-cmr {name} ' in (parser.description or '')
+    assert max(map(len, parser.format_help().splitlines())) <= 100

@@ -1,0 +1,67 @@
+"""Every example runs, as its own text says."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+from shapely import box
+
+from torchgeo_cmr.datasets import SyntheticLandscape
+
+EXAMPLES = Path(__file__).parents[1] / 'examples'
+
+pytestmark = pytest.mark.slow
+
+
+def run(*words: str, cwd: Path) -> str:
+    """Run a Python program as a user would; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=cwd,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_every_example_is_listed_and_tested() -> None:
+    names = {p.name for p in EXAMPLES.iterdir()} - {'README.md', '__pycache__'}
+    assert names == {'01_journey.py', '02_train.yaml'}
+    told = (EXAMPLES / 'README.md').read_text()
+    assert all(f'({name})' in told for name in names)
+
+
+def test_journey(tmp_path: Path) -> None:
+    printed = run(str(EXAMPLES / '01_journey.py'), 'trial', cwd=tmp_path)
+    hits = gpd.read_file(tmp_path / 'trial' / 'hits.geojson')
+    assert str(tmp_path / 'trial' / 'hits.geojson') in printed
+    assert len(hits) > 0
+    assert hits.intersects(box(11.88, 42.03, 11.94, 42.07)).all()
+    assert (hits.time_start >= '2024-06-01').all()
+    assert (hits.time_start < '2024-09-01').all()
+    assert set(hits.modality) == {'s2'}
+    assert (hits.groupby('query_id')['rank'].max() == 20).all()
+    assert set(os.listdir(tmp_path)) == {'trial'}
+
+
+@pytest.fixture(scope='module')
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the rasters where the YAML looks for them."""
+    folder = tmp_path_factory.mktemp('yaml')
+    SyntheticLandscape(folder / 'demo' / 'world', size=384, sensors=('s1', 's2'))
+    return folder
+
+
+@pytest.mark.parametrize('program', ['torchgeo_cmr', 'torchgeo'])
+def test_yaml(demo_folder: Path, program: str) -> None:
+    config = str(EXAMPLES / '02_train.yaml')
+    quick = ('--trainer.fast_dev_run=1', '--data.init_args.batch_size=8')
+    quick += ('--trainer.accelerator=cpu',)
+    run('-m', program, 'fit', '--config', config, *quick, cwd=demo_folder)
