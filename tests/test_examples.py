@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(*words: str, cwd: Path) -> str:
-    """Run a Python program as a user would; return what it printed."""
+    """Run a Python program as a user would; return all that it printed."""
     done = subprocess.run(
         [sys.executable, *words],
         cwd=cwd,
@@ -28,7 +28,7 @@ def run(*words: str, cwd: Path) -> str:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def test_every_example_is_listed_and_tested() -> None:
@@ -59,9 +59,24 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize('program', ['torchgeo_cmr', 'torchgeo'])
-def test_yaml(demo_folder: Path, program: str) -> None:
-    config = str(EXAMPLES / '02_train.yaml')
-    quick = ('--trainer.fast_dev_run=1', '--data.init_args.batch_size=8')
-    quick += ('--trainer.accelerator=cpu',)
-    run('-m', program, 'fit', '--config', config, *quick, cwd=demo_folder)
+CONFIG = ('--config', str(EXAMPLES / '02_train.yaml'))
+QUICK = ('--data.init_args.batch_size=8', '--trainer.accelerator=cpu')
+
+
+def test_yaml_in_our_command(demo_folder: Path) -> None:
+    once = ('--trainer.max_epochs=1', '--data.init_args.length=16')
+    told = run('-m', 'torchgeo_cmr', 'fit', *CONFIG, *QUICK, *once, cwd=demo_folder)
+    assert "LightningCLI's args" not in told
+    kept = sorted((demo_folder / 'demo' / 'training').rglob('*.ckpt'))
+    assert [path.name for path in kept] == ['best.ckpt', 'last.ckpt']
+    scored = run(
+        *('-m', 'torchgeo_cmr', 'test', *CONFIG, *QUICK),
+        *('--ckpt_path', str(kept[0])),
+        cwd=demo_folder,
+    )
+    assert 'test_recall@10_s1_to_s2' in scored
+
+
+def test_yaml_in_torchgeo(demo_folder: Path) -> None:
+    once = '--trainer.fast_dev_run=1'
+    run('-m', 'torchgeo', 'fit', *CONFIG, *QUICK, once, cwd=demo_folder)

@@ -51,6 +51,8 @@ class Settings:
 
     Short runs need a colder temperature than the published 0.5: with the few thousand
     pairs that a minute of two cores can show, the published one has hardly begun to learn.
+
+    .. versionadded:: 0.1
     """
 
     #: Rows and columns of a scene of the synthetic world, in pixels of 10 m.
@@ -58,7 +60,7 @@ class Settings:
     model: str = 'resnet10t'
     patch_size: int = 32
     batch_size: int = 128
-    epochs: int = 12
+    epochs: int = 20
     steps: int = 15
     lr: float = 2e-3
     temperature: float = 0.1
@@ -72,7 +74,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Journey:
-    """What the demo wrote."""
+    """What the demo wrote.
+
+    .. versionadded:: 0.1
+    """
 
     #: Folder of everything below.
     out: Path
@@ -102,7 +107,7 @@ def run(
         rasters: Modality name -> files (path, folder or pattern) of two modalities, instead
             of the synthetic world. The first asks, the second is the archive.
         units: Modality -> scale of its radar bands, where the files do not say it.
-        settings: What to do (default: three minutes on two cores).
+        settings: What to do (default: about three minutes on two cores).
         overwrite: Replace what an earlier run left.
         progress: Show bars on stderr.
 
@@ -113,6 +118,8 @@ def run(
         OutputExistsError: If the folder holds files and *overwrite* is off.
         PairingError: If there are not two modalities with common ground.
         RasterError: If a raster cannot be used.
+
+    .. versionadded:: 0.1
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:

@@ -42,6 +42,8 @@ def same_place(
 
     Returns:
         bool array of shape ``(queries, items)``.
+
+    .. versionadded:: 0.1
     """
     relevant = np.zeros((len(queries), len(archive)), bool)
     for rows, here, there in _by_crs(queries, archive):
@@ -65,6 +67,8 @@ def near_place(
 
     Returns:
         bool array of shape ``(queries, items)``.
+
+    .. versionadded:: 0.1
     """
     relevant = np.zeros((len(queries), len(archive)), bool)
     for rows, here, there in _by_crs(queries, archive):
@@ -91,6 +95,8 @@ def same_label(
 
     Raises:
         ArchiveError: If a table has no such column.
+
+    .. versionadded:: 0.1
     """
     for name, table in (('queries', queries), ('archive', archive)):
         if column not in table.frame:
@@ -112,6 +118,8 @@ def same_patch(queries: EmbeddingTable, archive: EmbeddingTable) -> Relevance:
 
     Returns:
         bool array of shape ``(queries, items)``.
+
+    .. versionadded:: 0.1
     """
     asked = queries.frame['patch_id'].to_numpy()
     return asked[:, None] == archive.frame['patch_id'].to_numpy()
@@ -143,6 +151,8 @@ def evaluate(
 
     Raises:
         ArchiveError: If the tables are of different spaces.
+
+    .. versionadded:: 0.1
     """
     if {*queries.frame['space'].dropna()} != {*archive.frame['space'].dropna()}:
         raise ArchiveError(

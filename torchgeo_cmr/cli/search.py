@@ -197,7 +197,8 @@ def _queries(
         tables.append(from_ids(archive, ids))
     if rasters:
         assert ckpt is not None  # _check_raster saw to it
-        tables.append(_embed(rasters, ckpt, modality, size, dataset, progress))
+        made = _embed(rasters, ckpt, modality, size, dataset, archive.spaces, progress)
+        tables.append(made)
     return _together(tables)
 
 
@@ -227,6 +228,7 @@ def _embed(
     modality: str | None,
     size: int | None,
     dataset: str | None,
+    spaces: tuple[str, ...],
     progress: bool,
 ) -> 'EmbeddingTable':
     """Embed query rasters: the only way from this verb to torch."""
@@ -239,6 +241,11 @@ def _embed(
         raise QueryError(
             f'--query {rasters[0]} is a raster: say its sensor with --modality, one of '
             f'{", ".join(model.keys)}'
+        )
+    if spaces and model.space not in spaces:
+        raise QueryError(
+            f'{ckpt} embeds in space {model.space} and the archive is in '
+            f'{" and ".join(spaces)}: give the checkpoint that made the archive'
         )
     spec = model.specs.get(modality, {})
     size = spec.get('patch_size') if size is None else size

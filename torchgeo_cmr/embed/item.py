@@ -103,6 +103,8 @@ def read_item(
 
     Raises:
         RasterError: If a file is damaged.
+
+    .. versionadded:: 0.1
     """
     reader = SceneReader(item.scene)
     pending: list[tuple[NDArray[np.int64], float, Tensor]] = []
@@ -167,6 +169,8 @@ def embed_item(
 
     Raises:
         RasterError: If a file is damaged or the pixels are not what the encoder expects.
+
+    .. versionadded:: 0.1
     """
     if batches is None:
         batches = read_item(

@@ -1,0 +1,88 @@
+"""The verb demo, as far as its arguments go: the journey has its own tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from torchgeo_cmr import demo
+from torchgeo_cmr.demo import Journey
+
+type Refused = Callable[..., str]
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        ('--raster s1', "--raster 's1' is not NAME=VALUE: write for example s1=VALUE"),
+        ('--raster =x', "--raster '=x' is not NAME=VALUE"),
+        ('--raster s1=', "--raster 's1=' is not NAME=VALUE"),
+        ('--raster s1=a --raster s1=b', "--raster names 's1' twice"),
+        ('--units s1:db', "--units 's1:db' is not NAME=VALUE"),
+        ('--raster s1={t}/*.tif', 'the demo pairs two modalities, 1 given'),
+        (
+            '--raster s1={t}/none --raster s2={t}/none --raster s3={t}/none',
+            'the demo pairs two modalities, 3 given',
+        ),
+        ('--raster s1={t}/none*.tif --raster s2={t}/*.tif', 'no raster matches'),
+        ('--raster s1={t}/in/bare.tif --raster s2={t}/in/a.tif', 'bare.tif has no CRS'),
+        ('--raster s1={t}/in/text.tif --raster s2={t}/in/a.tif', 'cannot be read as a'),
+        ('--out {t}/in', 'in exists and is not empty'),
+        ('--out {t}/in/text.tif', 'exists and is not empty'),
+        ('--seed now', "invalid int value: 'now'"),
+        ('somewhere', 'unrecognized arguments: somewhere'),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    refused: Refused,
+    write_raster: Callable[..., Path],
+    tmp_path: Path,
+    words: str,
+    message: str,
+) -> None:
+    write_raster('in/a.tif')
+    write_raster('in/bare.tif', crs=None)
+    (tmp_path / 'in' / 'text.tif').write_text('no raster')
+    before = sorted(tmp_path.rglob('*'))
+    given = words.format(t=tmp_path).split()
+    if '--out' not in given:
+        given += ['--out', str(tmp_path / 'out')]
+    assert message in refused('demo', *given)
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_every_word_reaches_the_journey(
+    run: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    seen: dict[str, object] = {}
+    scores = {
+        who: {'recall@10': 0.5, 'map': None}
+        for who in ('trained', 'untrained', 'chance')
+    }
+    names = ('hits', 'queries', 'area', 'contact_sheet', 'metrics', 'archive')
+    files = {name: tmp_path / name for name in (*names, 'checkpoint')}
+
+    def journey(out: str, **others: object) -> Journey:
+        seen.update(others, out=out)
+        metrics = {'directions': {'s1->s2': scores}}
+        return Journey(tmp_path, files, metrics, ['something was left out'])
+
+    monkeypatch.setattr(demo, 'run', journey)
+    words = '--out x --seed 7 --raster s1=a*.tif --raster s2=b=c --units s1=db'
+    code, out, err = run('demo', *words.split(), '--overwrite', '--quiet')
+    assert (code, err) == (0, '')
+    assert seen == {
+        'out': 'x',
+        'seed': 7,
+        'rasters': {'s1': 'a*.tif', 's2': 'b=c'},
+        'units': {'s1': 'db'},
+        'overwrite': True,
+        'progress': False,
+    }
+    told = out.splitlines()
+    assert told[2].split() == ['s1->s2', *['0.500', 'null'] * 3]
+    assert 'note: something was left out' in told
+    for path in files.values():
+        assert any(line.startswith(f'{path}: ') for line in told)

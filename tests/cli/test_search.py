@@ -1,0 +1,643 @@
+"""The verb search, from words to a table or a layer, and every way to ask wrongly."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from geopandas.testing import assert_geodataframe_equal
+
+from torchgeo_cmr.embed import embed
+from torchgeo_cmr.search import RetrievalIndex, Where, at, from_ids
+from torchgeo_cmr.table import EmbeddingTable
+
+type Run = Callable[..., Any]
+type Refused = Callable[..., str]
+
+#: A row and what it holds: rank, score, date, lon, lat.
+_LINE = re.compile(
+    r'(\S+) +(\d+) +(-?\d\.\d{4}) +(\S+) +(-?\d+\.\d+) +(-?\d+\.\d+) +(\S+)'
+)
+
+
+def lines(text: str) -> list[tuple[str, ...]]:
+    """Read the table of the terminal back."""
+    head, *rest = text.splitlines()
+    assert head.split() == ['query', 'rank', 'score', 'date', 'lon', 'lat', 'patch']
+    found = [_LINE.fullmatch(line) for line in rest]
+    assert all(found)
+    return [match.groups() for match in found if match]
+
+
+def ids(text: str) -> list[str]:
+    return [line[6] for line in lines(text)]
+
+
+def name(i: int, prefix: str = 's2') -> str:
+    return f'{prefix}:scene.tif:0_{32 * i}_32x32'
+
+
+class TestAnswers:
+    def test_the_table_says_what_the_api_says(
+        self, run: Run, archive: Path, asking: Path
+    ) -> None:
+        ran = run('search', archive, '--query', asking, '-k', 4)
+        assert (ran.code, ran.err) == (0, '')
+        table = EmbeddingTable.load(archive)
+        hits = RetrievalIndex(table).search(EmbeddingTable.load(asking), 4)
+        told = lines(ran.out)
+        assert len(told) == len(hits) == 12
+        for line, (_, hit) in zip(told, hits.iterrows(), strict=True):
+            centre = hit['geometry'].centroid
+            assert line[0] == hit['query_id']
+            assert int(line[1]) == hit['rank']
+            assert float(line[2]) == pytest.approx(hit['score'], abs=5e-5)
+            day = hit['time_start']
+            assert line[3] == ('-' if pd.isna(day) else f'{day:%Y-%m-%d}')
+            assert float(line[4]) == pytest.approx(centre.x, abs=1e-5)
+            assert float(line[5]) == pytest.approx(centre.y, abs=1e-5)
+            assert line[6] == hit['patch_id']
+
+    def test_columns_stand_below_one_another(self, run: Run, archive: Path) -> None:
+        rows = run('search', archive, '--query', name(3)).out.splitlines()
+        assert len(rows) == 11
+        place = rows[0].index('patch')
+        assert all(row[place - 2 : place] == '  ' for row in rows)
+        assert all(row[place:].startswith('s2:') for row in rows[1:])
+        assert all(row == row.rstrip() for row in rows)
+
+    def test_ten_hits_without_a_word(self, run: Run, archive: Path) -> None:
+        assert len(ids(run('search', archive, '--query', name(3)).out)) == 10
+
+    def test_ask_with_a_patch(self, run: Run, archive: Path) -> None:
+        first = lines(run('search', archive, '--query', name(7), '-k', 3).out)[0]
+        assert (first[0], first[6]) == (name(7), name(7))
+        assert first[1:3] == ('1', '1.0000')
+
+    @pytest.mark.parametrize(
+        'form', [['--query', '-98.585,29.595'], ['--query=-98.585,29.595']]
+    )
+    def test_ask_with_a_position_west_of_greenwich(
+        self, run: Run, archive: Path, form: list[str]
+    ) -> None:
+        ran = run('search', archive, *form, '-k', 1)
+        assert ids(ran.out) == [name(1)]
+
+    def test_a_position_on_a_corner_asks_with_all_it_touches(
+        self, run: Run, archive: Path
+    ) -> None:
+        # The corner that four patches share, to the last bit.
+        table = EmbeddingTable.load(archive)
+        lon, lat = shapely.get_coordinates(table.frame.geometry.iloc[0])[0].tolist()
+        expected = at(table, lon, lat).frame['patch_id'].tolist()
+        ran = run('search', archive, '--query', f'{lon!r},{lat!r}', '-k', 1)
+        assert [line[0] for line in lines(ran.out)] == expected
+        assert len(expected) > 1
+
+    def test_several_queries_at_once(
+        self, run: Run, archive: Path, asking: Path
+    ) -> None:
+        words = ['--query', name(8), '--query', asking, '--query', '-98.595,29.595']
+        # Said twice, asked once.
+        words += ['--query', name(8)]
+        ran = run('search', archive, *words, '-k', 1)
+        asked = [name(i, 's1') for i in range(3)] + [name(8), name(0)]
+        assert [line[0] for line in lines(ran.out)] == asked
+
+    def test_two_archives_are_one(self, run: Run, archive: Path, asking: Path) -> None:
+        ran = run('search', archive, asking, '--query', name(1, 's1'), '-k', 33)
+        together = EmbeddingTable.concat(
+            replace(EmbeddingTable.load(p), record={}) for p in (archive, asking)
+        )
+        hits = RetrievalIndex(together).search(from_ids(together, name(1, 's1')), 33)
+        assert ids(ran.out) == hits['patch_id'].tolist()
+        assert {i[:2] for i in ids(ran.out)} == {'s1', 's2'}
+
+    def test_a_file_that_is_named_like_a_patch(
+        self,
+        run: Run,
+        tmp_path: Path,
+        make: Callable[..., EmbeddingTable],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        table = make(n=4)
+        frame = table.frame.copy()
+        frame['patch_id'] = ['a.tif', 'b.tif', '1,2', 'c']
+        EmbeddingTable.from_frame(frame, table.vectors).save(tmp_path / 'own')
+        monkeypatch.chdir(tmp_path)
+        Path('a.tif').touch()
+        for word in ('a.tif', '1,2'):
+            assert ids(run('search', 'own', '--query', word, '-k', 1).out) == [word]
+
+    def test_a_footprint_over_the_antimeridian(self, run: Run, tmp_path: Path) -> None:
+        frame = gpd.GeoDataFrame(
+            {'patch_id': ['p']}, geometry=[shapely.box(179.8, 1, 180.4, 2)], crs=4326
+        )
+        EmbeddingTable.from_frame(frame, [[1.0, 0.0]]).save(tmp_path / 'a')
+        words = ('--query', '-179.7,1.5', '--within', '179,0,-179,3', '-k', 1)
+        ran = run('search', tmp_path / 'a', *words)
+        assert lines(ran.out)[0][3:6] == ('-', '-179.90000', '1.50000')
+
+
+class TestFilters:
+    def test_box(self, run: Run, archive: Path) -> None:
+        # Columns 1 and 2, rows 0 and 1; edges of the neighbours are not touched.
+        words = ('--query', name(29), '--within', '-98.589,29.581,-98.571,29.599')
+        ran = run('search', archive, *words)
+        assert sorted(ids(ran.out)) == sorted(name(i) for i in (1, 2, 7, 8))
+        assert ran.err == ('4 of 10 hits a query: area, intersects left 4 of 30\n')
+
+    @pytest.mark.parametrize(
+        'predicate', ['intersects', 'within', 'contains', 'centroid']
+    )
+    def test_file_in_another_crs(
+        self, run: Run, archive: Path, tmp_path: Path, predicate: str
+    ) -> None:
+        shape = gpd.GeoSeries(
+            [shapely.box(-98.5835, 29.5755, -98.5615, 29.5965)], crs=4326
+        )
+        area = tmp_path / 'area.gpkg'
+        shape.to_crs(32614).to_file(area)
+        words = ('--within', area, '--predicate', predicate, '-k', 30)
+        ran = run('search', archive, '--query', name(0), *words)
+        table = EmbeddingTable.load(archive)
+        rows = Where(gpd.read_file(area), predicate=predicate).rows(table)
+        expected = table.frame['patch_id'].iloc[rows]
+        assert sorted(ids(ran.out)) == sorted(expected)
+        assert ran.code == 0
+        sizes = {'intersects': 9, 'within': 1, 'contains': 0, 'centroid': 4}
+        assert len(rows) == sizes[predicate]
+
+    @pytest.mark.parametrize(
+        ('window', 'start', 'end'),
+        [
+            ('2024-06-01/2024-07-01', '2024-06-01', '2024-07-01'),
+            ('2024-06-01T00:00Z/', '2024-06-01', None),
+            ('2024-06-01/..', '2024-06-01', None),
+            ('../2024-03-01', None, '2024-03-01'),
+            ('/2024-03-01', None, '2024-03-01'),
+            (' 2024-01-01 / 2024-01-11 ', '2024-01-01', '2024-01-11'),
+        ],
+    )
+    def test_window(
+        self, run: Run, archive: Path, window: str, start: str | None, end: str | None
+    ) -> None:
+        ran = run('search', archive, '--query', name(0), '--during', window, '-k', 30)
+        days = EmbeddingTable.load(archive).frame.set_index('patch_id')['time_start']
+        first, last = (
+            None if t is None else pd.Timestamp(t, tz='UTC') for t in (start, end)
+        )
+        expected = [
+            patch
+            for patch, day in days.items()
+            if not pd.isna(day)
+            and (first is None or day >= first)
+            and (last is None or day < last)
+        ]
+        assert sorted(ids(ran.out)) == sorted(expected)
+        assert 0 < len(expected) < 28
+
+    def test_undated(self, run: Run, archive: Path) -> None:
+        words = [
+            'search',
+            archive,
+            '--query',
+            name(0),
+            '--during',
+            '2030-01-01/',
+            '-k',
+            2,
+        ]
+        ran = run(*words)
+        assert (ran.code, ids(ran.out)) == (0, [])
+        assert ran.err == (
+            '0 of 2 hits a query: during left 0 of 30; 2 without a date were left out, '
+            '--undated lets them pass\n'
+        )
+        ran = run(*words, '--undated')
+        assert sorted(ids(ran.out)) == [name(28), name(29)]
+        assert ran.err == ''
+
+    def test_condition(self, run: Run, archive: Path) -> None:
+        words = ('--where', 'cloud < 3 and source == "scene.tif"', '-k', 3)
+        ran = run('search', archive, '--query', name(9), *words)
+        assert sorted(ids(ran.out)) == [name(0), name(1), name(2)]
+        assert ran.err == ''
+
+    def test_fewer_than_asked_says_why(self, run: Run, archive: Path) -> None:
+        ran = run('search', archive, '--query', name(0), '-k', 31)
+        assert ran.err == '30 of 31 hits a query: the archive has 30 rows\n'
+        words = ('--where', 'cloud < 20', '--within', '-98.6,29.59,-98.55,29.599')
+        ran = run('search', archive, '--query', name(0), *words, '-k', 13)
+        assert re.fullmatch(
+            r'(\d+) of 13 hits a query: where cloud < 20 left 20 of 30; area, intersects '
+            r'left \1 of 20\n',
+            ran.err,
+        )
+
+    def test_explain(self, run: Run, archive: Path) -> None:
+        words = ('--explain', '--during', '/2024-03-01', '-k', 2)
+        ran = run('search', archive, '--query', name(0), *words)
+        first, *rest = ran.err.splitlines()
+        assert first == 'plan: exact; 1 queries, k=2, 30 rows'
+        assert [line.split(':')[0].strip() for line in rest] == [
+            'during',
+            'rank',
+            'rows without time met by the window',
+        ]
+        assert len(ids(ran.out)) == 2
+
+
+class TestFiles:
+    def test_one_line_a_file(self, run: Run, archive: Path, tmp_path: Path) -> None:
+        one, two = tmp_path / 'one.geojson', tmp_path / 'new' / 'two.GEOJSON'
+        words = ('--query', name(5), '-k', 3, '--out', one, '--out', two)
+        ran = run('search', archive, *words)
+        assert ran == (0, f'{one}: 3 rows\n{two}: 3 rows\n', '')
+        assert one.read_bytes() == two.read_bytes()
+        table = EmbeddingTable.load(archive)
+        hits = RetrievalIndex(table).search(from_ids(table, name(5)), 3)
+        read = gpd.read_file(one)
+        for column in ('query_id', 'rank', 'score', 'patch_id', 'cloud'):
+            assert read[column].tolist() == hits[column].tolist()
+        assert read['time_start'].tolist() == hits['time_start'].tolist()
+        same = shapely.equals_exact(read.geometry, hits.geometry.normalize(), 1e-7)
+        again = shapely.equals_exact(
+            read.geometry.normalize(), hits.geometry.normalize(), 1e-7
+        )
+        assert (same | again).all()
+        assert not list(tmp_path.rglob('.*tmp*'))
+
+    def test_no_hit_is_an_empty_layer(
+        self, run: Run, archive: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / 'out.geojson'
+        words = ('--where', 'cloud > 100', '--out', out)
+        ran = run('search', archive, '--query', name(5), *words)
+        assert ran.code == 0
+        assert ran.out == f'{out}: 0 rows\n'
+        assert ran.err == '0 of 10 hits a query: where cloud > 100 left 0 of 30\n'
+        assert json.loads(out.read_text())['features'] == []
+
+    def test_overwrite(
+        self, run: Run, refused: Refused, archive: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / 'out.geojson'
+        out.write_text('precious')
+        words = ['search', archive, '--query', name(5), '--out', out]
+        assert 'out.geojson is there already; choose another name' in refused(*words)
+        assert out.read_text() == 'precious'
+        assert run(*words, '--overwrite').code == 0
+        assert len(gpd.read_file(out)) == 10
+
+    def test_outputs_are_checked_before_the_archive_is_read(
+        self, refused: Refused, tmp_path: Path
+    ) -> None:
+        (tmp_path / 'a.geojson').touch()
+        words = ('search', tmp_path / 'gone', '--query', 'x', '--out')
+        assert 'is there already' in refused(*words, tmp_path / 'a.geojson')
+        assert 'no writer knows' in refused(*words, tmp_path / 'a.shp')
+        assert 'is a file; name another' in refused(
+            *words, tmp_path / 'a.geojson' / 'b.geojson'
+        )
+
+    def test_the_writer_is_given_queries_and_area(
+        self, run: Run, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: dict[str, Any] = {}
+
+        def writer(results: gpd.GeoDataFrame, path: str, **others: Any) -> None:
+            seen.update(others, results=results)
+
+        from torchgeo_cmr.export import write
+
+        monkeypatch.setitem(write.__globals__['WRITERS'], '.geojson', writer)
+        words = ('--within', '-98.6,29.5,-98.5,29.6', '--out', tmp_path / 'a.geojson')
+        assert run('search', archive, '--query', name(5), *words).code == 0
+        assert seen['queries'].frame['patch_id'].tolist() == [name(5)]
+        assert seen['area'].equals(shapely.box(-98.6, 29.5, -98.5, 29.6))
+        assert len(seen['results']) == 10
+
+
+def test_searching_never_loads_torch(
+    program: Run, archive: Path, tmp_path: Path
+) -> None:
+    code = (
+        'import sys\n'
+        'from torchgeo_cmr.main import main\n'
+        'assert main(sys.argv[1:]) == 0\n'
+        "bad = {'torch', 'torchgeo', 'lightning', 'timm', 'kornia'} & set(sys.modules)\n"
+        'assert not bad, bad\n'
+    )
+    words = ['search', archive, '--query', '-98.595,29.595', '--query', name(3)]
+    # The checkpoint is not opened either, as long as nothing has to be embedded.
+    words += ['--ckpt', 'gone.ckpt', '--out', tmp_path / 'a.geojson']
+    done = program('-c', code, *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f'{tmp_path / "a.geojson"}: 20 rows\n'
+    assert len(gpd.read_file(tmp_path / 'a.geojson')) == 20
+
+
+@pytest.fixture
+def areas(tmp_path: Path) -> Path:
+    """Vector files that are wrong, each in its own way."""
+    box = shapely.box(-98.6, 29.5, -98.5, 29.6)
+    shape = gpd.GeoDataFrame({'name': ['area']}, geometry=[box], crs=4326)
+    shape.to_file(tmp_path / 'bare.shp')
+    (tmp_path / 'bare.prj').unlink()
+    collection = {'type': 'FeatureCollection', 'features': []}
+    (tmp_path / 'empty.geojson').write_text(json.dumps(collection))
+    (tmp_path / 'text.geojson').write_text('no vector file')
+    away = shapely.transform(box, lambda c: c + np.array([0.5, 0]))
+    moved = gpd.GeoSeries([away], crs=4326)
+    moved.to_file(tmp_path / 'away.geojson')
+    return tmp_path
+
+
+_OUT = 'out.geojson'
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        # the archive
+        ('{gone} --query {id}', 'gone is not an archive: it has no readable archive.json'),
+        ('{asking} {gone} --query {id}', 'gone is not an archive'),
+        ('{archive} {archive} --query {id}', 'is in two of the tables; leave one'),
+        # the query
+        ('{archive} --query nothing', 'is no file or folder, no patch_id and no LON,LAT; ids'),
+        ('{archive} --query scene.tif:0_64_', f'similar ones are {name(2)}'),
+        ('{archive} --query no*.tif', '--query no*.tif is no file or folder'),
+        ('{archive} --query {away}', 'away.geojson is a file: to ask with rasters, add --ckpt CHECKPOINT and --modality NAME'),
+        ('{archive} --query {folder}', 'is a folder without archive.json: to ask with rasters, add --ckpt'),
+        ('{archive} --query -99,29.5', 'no patch covers -99,29.5: the nearest is 39.2 km away'),
+        ('{archive} --query 29.5,-98.5', 'give longitude (-180 to 180), then latitude'),
+        ('{archive} --query 1,2,3', '--query 1,2,3 is no file or folder'),
+        ('{archive} --query nan,1', 'nan,1 is no position'),
+        ('{archive} --query {other}', 'queries were embedded in space xyz and the archive in abc; embed both with one checkpoint'),
+        ('{archive} {other} --query {id}', 'the archive in abc and xyz'),
+        ('{archive} --query {narrow}', 'the queries have 4 numbers and the archive has 8'),
+        ('{archive} {narrow} --query {id}', 'tables of different dim (8 and 4)'),
+        # the area
+        ('{archive} --query {id} --within {folder}/gone.gpkg', 'the area file {folder}/gone.gpkg is not there'),
+        ('{archive} --query {id} --within {folder}/bare.shp', 'bare.shp has no CRS'),
+        ('{archive} --query {id} --within {folder}/empty.geojson', 'empty.geojson has no features with a geometry'),
+        ('{archive} --query {id} --within {folder}/text.geojson', 'cannot be read as a vector file'),
+        ('{archive} --query {id} --within {away}', 'its nearest footprint is 42.6 km from the area; choose an area inside'),
+        ('{archive} --query {id} --within 1,2,3,4', 'the area touches no footprint: the archive lies within longitude -98.6000 to -98.5400'),
+        ('{archive} --query {id} --within 1,2', '--within 1,2 has 2 numbers: give W,S,E,N or a vector file'),
+        ('{archive} --query {id} --within -98,30,-99,29', 'south 30.0 above north 29.0'),
+        ('{archive} --query {id} --within nan,0,1,2', 'is no area'),
+        ('{archive} --query {id} --within -98,29,-97,91', 'are no longitudes and latitudes'),
+        ('{archive} --query {id} --within -99,29,-98,30 --predicate near', "predicate 'near' is not known; use one of intersects, within"),
+        ('{archive} --query {id} --predicate within', '--predicate within says nothing without --within'),
+        # the dates
+        ('{archive} --query {id} --during 2024-06-01', "--during '2024-06-01' is no window: write START/END"),
+        ('{archive} --query {id} --during 2024/06/01', 'is no window'),
+        ('{archive} --query {id} --during /', "--during '/' limits nothing"),
+        ('{archive} --query {id} --during ../..', 'limits nothing'),
+        ('{archive} --query {id} --during 2024-06-01/soon', "'soon' is no time; write it like '2024-06-01'"),
+        ('{archive} --query {id} --during 2024-07-01/2024-06-01', 'starts at 2024-07-01 00:00:00+00:00 after it ends'),
+        # the condition
+        ('{archive} --query {id} --where cloud<', "the condition 'cloud<' cannot be read; write conditions like"),
+        ('{archive} --query {id} --where clouds<3', "there is no column 'clouds' to compare; the archive has"),
+        ('{archive} --query {id} --where open("x")', 'is not allowed in a condition'),
+        ('{archive} --query {id} --where cloud=="x"', 'cloud'),
+        # the number of hits
+        ('{archive} --query {id} -k 0', '-k is 0: ask for at least 1 hit a query'),
+        ('{archive} --query {id} -k -1', '-k is -1: ask for at least 1 hit a query'),
+        ('{archive} --query {id} -k ten', "invalid int value: 'ten'"),
+        ('{archive}', 'the following arguments are required: --query'),
+        ('--query {id}', 'the following arguments are required: ARCHIVES'),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    refused: Refused,
+    archive: Path,
+    asking: Path,
+    areas: Path,
+    make: Callable[..., EmbeddingTable],
+    words: str,
+    message: str,
+) -> None:
+    make('s1', n=2, space='xyz').save(areas / 'other')
+    make('s1', n=2, dim=4).save(areas / 'narrow')
+    places = {
+        'archive': archive,
+        'asking': asking,
+        'gone': areas / 'gone',
+        'other': areas / 'other',
+        'narrow': areas / 'narrow',
+        'away': areas / 'away.geojson',
+        'folder': areas,
+        'id': name(3),
+    }
+    before = sorted(areas.rglob('*'))
+    given = [word.format(**places) for word in words.split(' ')]
+    line = refused('search', *given, '--out', areas / _OUT)
+    assert message.format(folder=areas) in line
+    assert sorted(areas.rglob('*')) == before
+
+
+class TestBrokenArchives:
+    def test_header(self, refused: Refused, archive: Path) -> None:
+        (archive / 'archive.json').write_text('{"format": ')
+        line = refused('search', archive, '--query', name(0))
+        assert 'archive.json is broken' in line
+        assert 'write the archive again' in line
+
+    def test_part_cut_short(self, refused: Refused, archive: Path) -> None:
+        (part,) = archive.glob('part-*.parquet')
+        part.write_bytes(part.read_bytes()[:-100])
+        line = refused('search', archive, '--query', name(0))
+        assert 'is truncated or broken; remove it and run again' in line
+
+    def test_part_missing(self, refused: Refused, archive: Path) -> None:
+        (part,) = archive.glob('part-*.parquet')
+        part.unlink()
+        assert 'a part file is missing' in refused('search', archive, '--query', 'x')
+
+    def test_query_archive(self, refused: Refused, archive: Path, asking: Path) -> None:
+        (asking / 'archive.json').write_text('[]')
+        line = refused('search', archive, '--query', asking)
+        assert 'name an archive folder' in line
+
+    def test_empty(
+        self, refused: Refused, tmp_path: Path, make: Callable[..., EmbeddingTable]
+    ) -> None:
+        make(n=4).select([]).save(tmp_path / 'empty')
+        for word in ('x', '-98.5,29.5'):
+            line = refused('search', tmp_path / 'empty', '--query', word)
+            assert 'the archive is empty' in line
+
+
+S1, S2 = ('VV', 'VH'), ('B02', 'B03', 'B04')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save a task as a trainer saves it; nothing has to be learned for these tests."""
+    import torch
+    from lightning.pytorch import Trainer
+
+    from torchgeo_cmr.tasks import SSCMRSIR
+
+    torch.manual_seed(0)
+    task = SSCMRSIR({'s1': 2, 's2': 3}, 'test_resnet', output_dim=16)
+    task.set_specs(
+        {
+            name: {
+                'bands': bands,
+                'mean': [0.0] * len(bands),
+                'std': [1.0] * len(bands),
+                'patch_size': 16,
+                'units': unit,
+            }
+            for name, bands, unit in (('s1', S1, 'db'), ('s2', S2, 'reflectance'))
+        }
+    )
+    trainer = Trainer(
+        accelerator='cpu', logger=False, enable_progress_bar=False, max_epochs=0
+    )
+    trainer.strategy.connect(task)
+    path = tmp_path_factory.mktemp('checkpoint') / 'task.ckpt'
+    trainer.save_checkpoint(path)
+    return path
+
+
+@pytest.fixture
+def scenes(write_raster: Callable[..., Path], tmp_path: Path) -> Path:
+    """One scene of each sensor over the same ground, and rasters that are wrong."""
+    rng = np.random.default_rng(0)
+    for file, bands in (('s1.tif', S1), ('s2.tif', S2), ('one.tif', ('VV',))):
+        data = rng.normal(size=(len(bands), 48, 48))
+        write_raster(f'scenes/{file}', bands=bands, data=data)
+    write_raster('scenes/nowhere.tif', bands=S1, crs=None)
+    write_raster('scenes/tiny.tif', bands=S1, shape=(8, 8))
+    (tmp_path / 'scenes' / 'text.tif').write_text('no raster')
+    return tmp_path / 'scenes'
+
+
+@pytest.fixture
+def embedded(checkpoint: Path, scenes: Path, tmp_path: Path) -> Path:
+    """The archive of the s2 scene: nine patches."""
+    from torchgeo_cmr.tasks import load_task
+
+    embed(
+        load_task(checkpoint),
+        str(scenes / 's2.tif'),
+        's2',
+        16,
+        out=tmp_path / 'embedded',
+        progress=False,
+    )
+    return tmp_path / 'embedded'
+
+
+class TestRasters:
+    def test_a_raster_asks_through_the_checkpoint(
+        self, run: Run, checkpoint: Path, scenes: Path, embedded: Path, tmp_path: Path
+    ) -> None:
+        from torchgeo_cmr.tasks import load_task
+
+        out = tmp_path / 'out.geojson'
+        words = ['search', embedded, '--query', scenes / 's1.tif', '--quiet']
+        words += ['--ckpt', checkpoint, '--modality', 's1', '--out', out]
+        ran = run(*words, '-k', 2)
+        assert (ran.code, ran.out) == (0, f'{out}: 18 rows\n')
+        queries = embed(
+            load_task(checkpoint), str(scenes / 's1.tif'), 's1', 16, progress=False
+        )
+        index = RetrievalIndex(EmbeddingTable.load(embedded))
+        hits = index.search(queries, 2)
+        read = gpd.read_file(out)
+        assert read['patch_id'].tolist() == hits['patch_id'].tolist()
+        assert read['score'].tolist() == pytest.approx(hits['score'].tolist())
+        assert read['query_id'].unique().tolist() == queries.frame['patch_id'].tolist()
+
+    def test_several_rasters_and_a_patch(
+        self, run: Run, checkpoint: Path, scenes: Path, embedded: Path
+    ) -> None:
+        first = EmbeddingTable.load(embedded).frame['patch_id'].iloc[0]
+        words = ['search', embedded, '--query', f'{scenes}/s1.*', '--query', first]
+        words += ['--ckpt', checkpoint, '--modality', 's1', '--quiet']
+        asked = [line[0] for line in lines(run(*words, '-k', 1).out)]
+        assert asked[0] == first
+        assert len(asked) == 10
+        # Pixels of the own sensor find themselves.
+        words = ['search', embedded, '--query', scenes / 's2.tif', '--size', '16']
+        words += ['--ckpt', checkpoint, '--modality', 's2', '--quiet']
+        assert all(line[0] == line[6] for line in lines(run(*words, '-k', 1).out))
+
+    @pytest.mark.parametrize(
+        ('words', 'message'),
+        [
+            ('--query {scenes}/none*.tif --ckpt {ckpt} --modality s1', 'none*.tif is no file or folder'),
+            ('--query {scenes}/nowhere.tif --ckpt {ckpt} --modality s1', 'nowhere.tif has no CRS: declare it'),
+            ('--query {scenes}/one.tif --ckpt {ckpt} --modality s1', 's1 expects 2 bands (VV, VH), the dataset gives 1 (VV)'),
+            ('--query {scenes}/s2.tif --ckpt {ckpt} --modality s1', 's1 expects 2 bands (VV, VH), the dataset gives 3'),
+            ('--query {scenes}/text.tif --ckpt {ckpt} --modality s1', 'text.tif cannot be read as a raster'),
+            ('--query {scenes}/tiny.tif --ckpt {ckpt} --modality s1', 'choose a smaller size'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s1 --size 0', 'give a number of pixels'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s3', "no modality 's3': use one of s1, s2"),
+            ('--query {scenes}/s1.tif --ckpt {ckpt}', 'say its sensor with --modality, one of s1, s2'),
+            ('--query {scenes}/s1.tif --ckpt {scenes}/gone.ckpt --modality s1', 'there is no checkpoint'),
+            ('--query {scenes}/s1.tif --ckpt {scenes}/text.tif --modality s1', 'cannot be read as a checkpoint'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s1 --dataset no.Class', 'no.Class is no raster dataset'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s1 --dataset torchgeo.datasets.Sentinel1', 'recognises no file'),
+            ('--query {scenes}/s1.tif', 's1.tif is a file: to ask with rasters, add --ckpt CHECKPOINT'),
+        ],
+    )  # fmt: skip
+    def test_a_mistake_is_one_line_and_leaves_nothing(
+        self,
+        refused: Refused,
+        checkpoint: Path,
+        scenes: Path,
+        embedded: Path,
+        tmp_path: Path,
+        words: str,
+        message: str,
+    ) -> None:
+        before = sorted(tmp_path.rglob('*'))
+        given = words.format(scenes=scenes, ckpt=checkpoint).split()
+        line = refused('search', embedded, *given, '--out', tmp_path / _OUT, '--quiet')
+        assert message in line
+        assert sorted(tmp_path.rglob('*')) == before
+
+    def test_another_checkpoint_is_refused(
+        self, refused: Refused, checkpoint: Path, scenes: Path, archive: Path
+    ) -> None:
+        # The archive of the other tests was made by nobody's checkpoint.
+        words = ['search', archive, '--query', scenes / 's1.tif', '--ckpt', checkpoint]
+        line = refused(*words, '--modality', 's1', '--quiet')
+        assert re.search(
+            r'task\.ckpt embeds in space [0-9a-f]{16} and the archive is in abc', line
+        )
+
+    def test_wrong_condition_before_anything_is_embedded(
+        self, refused: Refused, checkpoint: Path, scenes: Path, embedded: Path
+    ) -> None:
+        words = [
+            'search',
+            embedded,
+            '--query',
+            scenes / 's1.tif',
+            '--ckpt',
+            'gone.ckpt',
+        ]
+        assert "no column 'clouds'" in refused(*words, '--where', 'clouds < 3')
+
+
+def test_saved_results_are_read_back(run: Run, archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'out.geojson'
+    run('search', archive, '--query', name(0), '--out', out)
+    again = tmp_path / 'again.geojson'
+    assert run('export', out, '--out', again) == (0, f'{again}: 10 rows\n', '')
+    assert_geodataframe_equal(gpd.read_file(out), gpd.read_file(again))
