@@ -86,3 +86,26 @@ def test_every_word_reaches_the_journey(
     assert 'note: something was left out' in told
     for path in files.values():
         assert any(line.startswith(f'{path}: ') for line in told)
+
+
+@pytest.mark.parametrize(
+    ('second', 'message'),
+    [
+        ('far.tif', 'no common ground: their footprints are 97,440 metres apart'),
+        ('radar.tif', "the scale of s2's radar bands is unknown"),
+    ],
+)
+def test_rasters_that_cannot_be_paired(
+    refused: Refused,
+    write_raster: Callable[..., Path],
+    tmp_path: Path,
+    second: str,
+    message: str,
+) -> None:
+    one = write_raster('a.tif', shape=(256, 256))
+    write_raster('far.tif', shape=(256, 256), origin=(600_000.0, 5_000_000.0))
+    write_raster('radar.tif', shape=(256, 256), bands=('VV',))
+    words = ['--raster', f's1={one}', '--raster', f's2={tmp_path / second}']
+    out = tmp_path / 'out'
+    assert message in refused('demo', *words, '--out', out, '--quiet')
+    assert not [path for path in out.rglob('*') if path.is_file()]

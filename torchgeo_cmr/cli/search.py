@@ -79,6 +79,7 @@ def search(
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.export import check_outputs, write
     from torchgeo_cmr.search import RetrievalIndex, Where
+    from torchgeo_cmr.table import EmbeddingTable
 
     check_outputs(out or [], overwrite=overwrite)
     if k < 1:
@@ -92,7 +93,7 @@ def search(
         where=where,
         undated=undated,
     )
-    archive = _load(archives)
+    archive = _together([EmbeddingTable.load(folder) for folder in archives])
     chosen.check(archive)
     chosen.rows(
         archive
@@ -111,12 +112,6 @@ def search(
         sys.stdout.write(f'{path}: {len(results)} rows\n')
     if not out:
         sys.stdout.write(_table(results))
-
-
-def _load(folders: list[str]) -> 'EmbeddingTable':
-    from torchgeo_cmr.table import EmbeddingTable
-
-    return _together([EmbeddingTable.load(folder) for folder in folders])
 
 
 def _together(tables: list['EmbeddingTable']) -> 'EmbeddingTable':
