@@ -2,7 +2,8 @@
 
 On the synthetic landscape every right answer is known, so the scores mean something; on a
 user's own rasters the same steps run, and what cannot be known (dates, land cover) is left
-out and said.
+out and said. The module is long because it is a whole application: each step is a few calls
+of the library, and the scores follow one protocol that is written out here.
 """
 
 import copy
@@ -150,6 +151,8 @@ def run(
         notes.append(
             'without known dates pairs are made by place and no time window is asked'
         )
+    # What is wrong with the rasters shows here, before anything is written.
+    data.describe()
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / 'checkpoint.ckpt'
     untrained = _train(data, settings, seed, checkpoint, progress)
@@ -325,11 +328,21 @@ def _metrics(
     """Score every direction for the trained and the untrained encoder, and by chance."""
     modalities = list(galleries['trained'])
     first = galleries['trained'][modalities[0]]
-    labelled = {
-        m: int(t.frame[_LABEL].notna().sum()) for m, t in galleries['trained'].items()
-    }
     directions = {
         f'{a}->{b}': _direction(galleries, a, b) for a in modalities for b in modalities
+    }
+    alone = {
+        name: scores.pop('alone')
+        for name, scores in directions.items()
+        if scores['alone']
+    }
+    for name, count in alone.items():
+        notes.append(
+            f'{count} queries of {name} have no relevant place in the gallery: left out of '
+            'recall@10'
+        )
+    labelled = {
+        m: int(t.frame[_LABEL].notna().sum()) for m, t in galleries['trained'].items()
     }
     return {
         'protocol': {
@@ -358,6 +371,7 @@ def _metrics(
             'without_land_cover': {
                 m: len(t) - labelled[m] for m, t in galleries['trained'].items()
             },
+            'without_relevant_place': alone,
             'land_cover_classes': int(first.frame[_LABEL].nunique()),
         },
         'directions': directions,
@@ -378,6 +392,7 @@ def _direction(
             relevant = same_label(asked, found, _LABEL)
             by_label = evaluate(asked, found, relevance=relevant)
         scores[name] = {'recall@10': by_place['recall@10'], 'map': by_label['map']}
+        scores['alone'] = by_place['empty']
         scores['chance'] = {
             'recall@10': by_place['chance']['recall@10'],
             'map': by_label['chance']['map'],

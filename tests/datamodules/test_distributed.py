@@ -74,4 +74,5 @@ def test_ddp_shares_one_disjoint_batch(write_raster: Writer, tmp_path: Path) -> 
                 assert all(one.intersection(other).area == 0 for other in outlines[:i])
             corners.append(np.concatenate(shares))
         epochs.append(np.concatenate(corners))
-    assert not np.array_equal(*epochs)
+    first, second = epochs
+    assert not np.array_equal(first, second)

@@ -285,9 +285,7 @@ class TestDescribe:
     def test_unknown_radar_scale_is_an_error(self, write_raster: Writer) -> None:
         a = RasterDataset(write_raster('a.tif', shape=(128, 128), bands=('VV',)))
         members: dict[str, GeoDataset] = {'s1': a, 'b': a}
-        with pytest.raises(
-            RasterError, match=r"say which it is with units=\{'s1': 'db'\}"
-        ):
+        with pytest.raises(RasterError, match='state the units of s1, s1=db'):
             PairedDataModule(members, patch_size=8, block=4).describe()
         told = PairedDataModule(
             members, patch_size=8, block=4, units={'s1': 'db', 'b': 'db'}
@@ -309,6 +307,22 @@ class TestBadInput:
         for options in ({}, {'datasets': members, 'train': members}):
             with pytest.raises(PairingError, match='not both or none'):
                 PairedDataModule(**options)  # ty: ignore[invalid-argument-type]
+
+    @pytest.mark.parametrize(
+        ('units', 'message'),
+        [
+            (
+                {'a': 'decibels'},
+                "a cannot be in 'decibels': units are one of db, power",
+            ),
+            ({'s3': 'db'}, "units are given for 's3', but the modalities are a, b"),
+        ],
+    )
+    def test_units(
+        self, members: dict[str, GeoDataset], units: dict[str, str], message: str
+    ) -> None:
+        with pytest.raises(RasterError, match=message):
+            PairedDataModule(members, units=units)
 
     def test_shares(self, members: dict[str, GeoDataset]) -> None:
         with pytest.raises(PairingError, match='leave nothing to train on'):

@@ -20,6 +20,7 @@ from torchgeo.datasets.utils import Sample
 
 from torchgeo_cmr.datamodules.split import SPLITS, split_ground
 from torchgeo_cmr.datasets.paired import PairedDataset, split_by_crs
+from torchgeo_cmr.datasets.scene import UNITS
 from torchgeo_cmr.errors import PairingError, RasterError
 from torchgeo_cmr.samplers import Area, DisjointBatchSampler
 from torchgeo_cmr.samplers.area import Bounds, PatchKey
@@ -98,6 +99,7 @@ class PairedDataModule(BaseDataModule):
         Raises:
             PairingError: If neither *datasets* nor *train* is given, both are, or the
                 shares leave nothing to train on.
+            RasterError: If *units* holds a word or a modality that nobody knows.
         """
         super().__init__(PairedDataset, batch_size, num_workers)
         if (datasets is None) == (train is None):
@@ -112,6 +114,16 @@ class PairedDataModule(BaseDataModule):
                 f'val_split {val_split} and test_split {test_split} leave nothing to train '
                 'on: they must be at least 0 and add up to less than 1'
             )
+        for name, unit in (units or {}).items():
+            if unit not in UNITS:
+                raise RasterError(
+                    f'{name} cannot be in {unit!r}: units are one of {", ".join(UNITS)}'
+                )
+            if name not in (datasets or train or {}):
+                raise RasterError(
+                    f'units are given for {name!r}, but the modalities are '
+                    f'{", ".join(datasets or train or {})}'
+                )
         self.datasets = datasets
         self.ready = {'train': train, 'val': val, 'test': test}
         self.patch_size = patch_size
@@ -352,8 +364,8 @@ class PairedDataModule(BaseDataModule):
         stated = self.units.get(name) or self.zones[0].members[name].units
         if stated is None:
             raise RasterError(
-                f"the scale of {name}'s radar bands is unknown: say which it is with "
-                f"units={{'{name}': 'db'}} (or 'power', or 'amplitude')"
+                f"the scale of {name}'s radar bands is unknown: state the units of {name}, "
+                f'{name}=db (or power, or amplitude), since a guess would be wrong for most'
             )
         return stated
 

@@ -33,6 +33,9 @@ from torchgeo_cmr.errors import RasterError
 #: Band names that only a radar has: their scale (dB, power, amplitude) must be known.
 SAR_BANDS = frozenset({'VV', 'VH', 'HH', 'HV'})
 
+#: What pixel values can be.
+UNITS = ('db', 'power', 'amplitude', 'reflectance', 'dn')
+
 #: The letter in the name of a terrain-corrected Sentinel-1 product -> unit of the pixels.
 SAR_SCALES = {'d': 'db', 'p': 'power', 'a': 'amplitude'}
 
@@ -174,8 +177,9 @@ def find_units(path: str, bands: Sequence[str], source: Any, regex: str) -> str 
     stated = {str(unit).strip().lower() for unit in source.units if unit}
     if len(stated) == 1:
         unit = stated.pop()
-        if unit in {'db', 'decibel', 'power', 'amplitude', 'reflectance', 'dn'}:
-            return 'db' if unit == 'decibel' else unit
+        unit = 'db' if unit == 'decibel' else unit
+        if unit in UNITS:
+            return unit
     match = re.match(regex, os.path.basename(path), re.VERBOSE)
     scale = match.groupdict().get('scale') if match else None
     if scale in SAR_SCALES:

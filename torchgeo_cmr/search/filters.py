@@ -196,7 +196,7 @@ class Where:
         raise QueryError(
             f'the area touches no footprint: the archive lies within longitude {west:.4f} to '
             f'{east:.4f}, latitude {south:.4f} to {north:.4f}, and its nearest footprint is '
-            f'{_distance(shapes, self.area) / 1000:,.1f} km from the area; choose an area inside'
+            f'{distance(shapes, self.area) / 1000:,.1f} km from the area; choose an area inside'
         )
 
     def _by_attributes(
@@ -275,7 +275,7 @@ def _centroids(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     return centres
 
 
-def _distance(shapes: NDArray[np.object_], area: Geometry) -> float:
+def distance(shapes: NDArray[np.object_], area: Geometry) -> float:
     """Give metres along the ellipsoid between an area and the nearest of many footprints."""
     tree = shapely.STRtree(shapes)
     best = np.inf

@@ -9,7 +9,7 @@ import shapely
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from .filters import Where, _distance
+from .filters import Where, distance
 
 _SHOWN = 3
 _COMPARED = 20_000
@@ -101,7 +101,7 @@ def at(table: EmbeddingTable, lon: float, lat: float) -> EmbeddingTable:
         east, north = np.max(table.boxes[:, 2:], axis=0)
         raise QueryError(
             f'no patch covers {lon:.8g},{lat:.8g}: the nearest is '
-            f'{_distance(shapes, place) / 1000:,.1f} km away, and the archive lies within '
+            f'{distance(shapes, place) / 1000:,.1f} km away, and the archive lies within '
             f'longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}'
         )
     return table.select(rows)
