@@ -20,7 +20,7 @@ API = ROOT / 'docs' / 'api'
 #: Subpackages and the public modules beside them; the verbs of `cli` are no Python API.
 PUBLIC = sorted(
     [p.parent.name for p in PACKAGE.glob('*/__init__.py') if p.parent.name != 'cli']
-    + ['demo', 'errors', 'evaluate', 'metrics.functional']
+    + ['demo', 'errors', 'metrics.functional']
 )
 SHELVES = sorted(
     p.parent.relative_to(PACKAGE).as_posix().replace('/', '.')

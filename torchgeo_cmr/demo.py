@@ -19,11 +19,9 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import rasterio
 import shapely
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
-from rasterio.windows import from_bounds
 from shapely import Polygon
 from torchgeo.datasets import RasterDataset, Sentinel1, Sentinel2
 from tqdm import tqdm
@@ -34,7 +32,13 @@ from torchgeo_cmr.datasets import SyntheticLandscape
 from torchgeo_cmr.datasets.scene import from_paths
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.errors import OutputExistsError, PairingError
-from torchgeo_cmr.evaluate import evaluate, near_place, same_label, same_place
+from torchgeo_cmr.evaluate import (
+    evaluate,
+    labels_from_raster,
+    near_place,
+    same_label,
+    same_place,
+)
 from torchgeo_cmr.export import PatchReader, to_geojson, to_sheet
 from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.table import EmbeddingTable
@@ -296,25 +300,7 @@ def _gallery(
 
 def _land_cover(frame: gpd.GeoDataFrame, truth: list[Path]) -> pd.Series:
     """Class of more than half of a patch's pixels; null where no class has as many."""
-    labels = pd.Series(pd.NA, index=frame.index, dtype='Int64')
-    for path in truth:
-        with rasterio.open(path) as file:
-            classes = file.read(1)
-            code = f'EPSG:{file.crs.to_epsg()}'
-            for row in frame.index[frame['src_crs'] == code]:
-                corners = np.asarray(frame.at[row, 'native_corners']).reshape(4, 2)
-                window = from_bounds(
-                    *corners.min(0), *corners.max(0), transform=file.transform
-                ).round()
-                tops, lefts = window.toslices()
-                patch = (
-                    classes[tops, lefts] if min(tops.start, lefts.start) >= 0 else []
-                )
-                counts = np.bincount(np.ravel(patch).astype(int), minlength=1)
-                counts[0] = 0
-                if 2 * counts.max() > np.size(patch) > 0:
-                    labels[row] = int(counts.argmax())
-    return labels
+    return labels_from_raster(frame, truth, share=0.5)
 
 
 def _metrics(

@@ -23,6 +23,7 @@ VERBS = {
     'predict': ('fit', 'embed with the trainer'),
     'embed': ('embed', 'turn rasters into an archive of vectors and footprints'),
     'search': ('search', 'ask an archive, inside an area and a time window'),
+    'evaluate': ('evaluate', 'score how well one archive answers another'),
     'export': ('export', 'turn an archive or a result into a layer'),
 }
 

@@ -59,8 +59,14 @@ def test_worked_example_1(
 
 
 def test_cmir_mean_of_precisions() -> None:
-    mean = np.mean([F.precision(EXAMPLE, k) for k in (2, 4, 6, 8)])
+    mean = F.mean_of_precisions(EXAMPLE, (2, 4, 6, 8))
     assert mean == pytest.approx(0.5625)
+    ranked = np.random.default_rng(0).random((3, 200)) < 0.2
+    tens = np.mean([F.precision(ranked, k) for k in range(10, 101, 10)], axis=0)
+    np.testing.assert_allclose(F.mean_of_precisions(ranked), tens)
+    assert np.isnan(F.mean_of_precisions([[0, 0]])).all()
+    with pytest.raises(ValueError, match='at least one cut-off'):
+        F.mean_of_precisions(EXAMPLE, ())
 
 
 def test_graded_relevance_counts_from_above_zero() -> None:
@@ -232,6 +238,8 @@ class TestChance:
                 assert exact == pytest.approx(metric.mean())
         full = F.expected_average_precision(num_relevant, num_items)
         assert full == pytest.approx(F.average_precision(ranked).mean())
+        first = F.expected_reciprocal_rank(num_relevant, num_items)
+        assert first == pytest.approx(F.reciprocal_rank(ranked).mean())
         share = F.expected_precision(num_relevant, num_items)
         assert share == pytest.approx(F.precision(ranked, min(2, num_items)).mean())
 
@@ -242,6 +250,7 @@ class TestChance:
         for exact, drawn in (
             (F.expected_recall(r, n, k), F.recall(ranked, k)),
             (F.expected_hit_rate(r, n, k), F.hit_rate(ranked, k)),
+            (F.expected_reciprocal_rank(r, n), F.reciprocal_rank(ranked)),
             (F.expected_average_precision(r, n), F.average_precision(ranked)),
             (F.expected_average_precision(r, n, k), F.average_precision(ranked, k)),
         ):
@@ -257,6 +266,9 @@ class TestChance:
         )
         np.testing.assert_allclose(
             F.expected_hit_rate([1, 0, 4], 4, 1), [0.25, np.nan, 1]
+        )
+        np.testing.assert_allclose(
+            F.expected_reciprocal_rank([1, 0, 4], 4), [25 / 48, np.nan, 1]
         )
         np.testing.assert_allclose(
             F.expected_precision([1, 0, 4], 4), [0.25, np.nan, 1]

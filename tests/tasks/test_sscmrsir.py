@@ -82,6 +82,25 @@ class TestLosses:
         assert (task.mim.temperature, task.mim.negatives) == (0.2, 'cross')
         assert task.mde.kind == 'angular'
 
+    def test_options_of_the_neighbours_reach_the_loss(self, make_task: Make) -> None:
+        options = {
+            'num_neighbors': 2,
+            'distance': 'cosine',
+            'detach_neighbor': True,
+            'mine_with': 'other',
+        }
+        task, out = make_task(**options), outputs()
+        assert {name: getattr(task.intra, name) for name in options} == options
+        h = [out[m]['h'].requires_grad_() for m in ('s1', 's2')]
+        twin = 0.0
+        for mine, other in (h, h[::-1]):
+            unit = torch.nn.functional.normalize(mine, dim=1)
+            near = torch.nn.functional.normalize(other, dim=1)
+            for i, row in enumerate(near @ near.T):
+                ranked = [j for j in row.argsort(descending=True).tolist() if j != i]
+                twin -= sum((unit[i] @ unit[j]).item() for j in ranked[:2]) / 2
+        assert task.compute_losses(out)['is'].item() == pytest.approx(twin / 12)
+
     @pytest.mark.parametrize(
         ('off', 'left'),
         [
@@ -200,7 +219,19 @@ class TestNetworks:
             {'in_channels': {'a': 1, 'b': 1, 'c': 1}},
             'exactly two modalities, found a, b, c',
         ),
-        ({'variant': 'joint'}, "variant must be 'separate', found 'joint'"),
+        (
+            {'variant': 'shared'},
+            "variant must be 'separate' or 'joint', found 'shared'",
+        ),
+        (
+            {'variant': 'joint', 'model': {'s1': 'resnet10t', 's2': 'resnet18'}},
+            "variant='joint' has one network and takes one model",
+        ),
+        ({'optimizer': 'lion'}, "'adamw', 'adam' or 'sgd', found 'lion'"),
+        ({'schedule': 'linear'}, "'cosine', 'constant' or 'onecycle', found 'linear'"),
+        ({'num_neighbors': 0}, 'num_neighbors must be at least 1'),
+        ({'mine_with': 'none'}, "mine_with must be 'own', 'other' or 'both'"),
+        ({'distance': 'dot'}, "distance must be 'euclidean' or 'cosine'"),
         (
             {'model': {'s1': 'resnet10t'}},
             'model needs one entry for each of s1, s2, found s1',

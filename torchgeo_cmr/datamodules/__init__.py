@@ -1,5 +1,15 @@
 """Data modules: paired data, split by place, for Lightning trainers."""
 
+from torchgeo_cmr.datamodules.bigearthnet import (
+    BEN14KDataModule,
+    BigEarthNetPairsDataModule,
+)
+from torchgeo_cmr.datamodules.chips import ChipDataModule
 from torchgeo_cmr.datamodules.paired import PairedDataModule
 
-__all__ = ('PairedDataModule',)
+__all__ = (
+    'BEN14KDataModule',
+    'BigEarthNetPairsDataModule',
+    'ChipDataModule',
+    'PairedDataModule',
+)

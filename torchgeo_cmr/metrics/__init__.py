@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .health import CollapseWarning, embedding_health, verdict
+    from .hubs import hubness
+    from .label_retrieval import LabelRetrieval
     from .retrieval import CrossModalRetrieval
 
-__all__ = ('CollapseWarning', 'CrossModalRetrieval', 'embedding_health', 'verdict')
+__all__ = (
+    'CollapseWarning',
+    'CrossModalRetrieval',
+    'LabelRetrieval',
+    'embedding_health',
+    'hubness',
+    'verdict',
+)
 
 _HOMES = {
     'CollapseWarning': 'health',
     'CrossModalRetrieval': 'retrieval',
+    'LabelRetrieval': 'label_retrieval',
     'embedding_health': 'health',
+    'hubness': 'hubs',
     'verdict': 'health',
 }
 

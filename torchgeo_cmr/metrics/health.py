@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .hubs import hub_figures, hub_remark
+
 __all__ = (
     'CollapseWarning',
     'Verdict',
@@ -155,7 +157,9 @@ def embedding_health(embeddings: Mapping[str, Tensor]) -> dict[str, Tensor]:
         Scalars: ``modality_gap`` and ``alignment`` (mean over pairs of modalities, absent for
         a single one); ``uniformity``, ``embedding_std``, ``effective_rank`` and ``spread``
         (root of the summed variances) as the mean over modalities, and each of them per
-        modality as ``<name>_<modality>``.
+        modality as ``<name>_<modality>``; ``hubness`` (skewness of the 10-occurrences) and
+        ``anti_hubs`` as the mean over directions and per direction as
+        ``<name>_<query>_to_<gallery>``, absent for a single modality, on at most 4096 rows.
 
     .. versionadded:: 0.1
     """
@@ -166,6 +170,7 @@ def embedding_health(embeddings: Mapping[str, Tensor]) -> dict[str, Tensor]:
             [modality_gap(a, b) for a, b in pairs]
         ).mean()
         figures['alignment'] = torch.stack([alignment(a, b) for a, b in pairs]).mean()
+        figures.update(hub_figures(embeddings))
     for name, function in (
         ('uniformity', uniformity),
         ('embedding_std', embedding_std),
@@ -185,7 +190,8 @@ def verdict(embeddings: Mapping[str, Tensor]) -> Verdict:
     point, with a spread below 0.05, that is a mean cosine above 0.9975; or they lie on one
     line, with an effective rank below 1.5. Fewer than two rows cannot be judged and count as
     healthy. The verdict says nothing about whether the embeddings are *useful*: random
-    directions are healthy.
+    directions are healthy. Hubs are no collapse; they get a word if more than half of 100 or
+    more rows of a gallery are among the first 10 of no query.
 
     Args:
         embeddings: Unit rows per modality, each of shape (rows, dim).
@@ -223,7 +229,8 @@ def verdict(embeddings: Mapping[str, Tensor]) -> Verdict:
         said.append(f'{modality} uses {rank:.1f} of {z.shape[1]} dimensions')
     if not said:
         return Verdict(False, 'too few embeddings to judge')
-    return Verdict(False, 'the embeddings are spread out: ' + ', '.join(said))
+    sentence = 'the embeddings are spread out: ' + ', '.join(said)
+    return Verdict(False, sentence + hub_remark(embeddings))
 
 
 def _spread(z: Tensor) -> Tensor:

@@ -1,7 +1,16 @@
-"""Networks: one encoder a modality, projection heads, and the pair of them."""
+"""Networks: encoders apart, joint or on stacked bands, projection heads, and fusion."""
 
 from .dual import CrossModalEncoder
 from .encoder import build_encoder
+from .fusion import EarlyFusionEncoder, fuse
 from .heads import ProjectionHead
+from .joint import JointEncoder
 
-__all__ = ('CrossModalEncoder', 'ProjectionHead', 'build_encoder')
+__all__ = (
+    'CrossModalEncoder',
+    'EarlyFusionEncoder',
+    'JointEncoder',
+    'ProjectionHead',
+    'build_encoder',
+    'fuse',
+)

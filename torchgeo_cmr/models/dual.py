@@ -48,3 +48,14 @@ class CrossModalEncoder(nn.Module):
         """
         h = self.backbones[modality](x)
         return h, self.heads[modality](h)
+
+    def encoder(self, modality: str) -> nn.Module:
+        """Give the timm network of a modality.
+
+        Args:
+            modality: Name of a modality.
+
+        Returns:
+            Its backbone.
+        """
+        return self.backbones[modality]

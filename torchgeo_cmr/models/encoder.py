@@ -1,29 +1,37 @@
 """One modality's encoder: any timm network, any number of channels, weights from anywhere."""
 
 import difflib
-import os
+from collections.abc import Sequence
 from typing import Any
 
 import timm
-import torch
 from torch import Tensor, nn
-from torchgeo.models import get_weight
-from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import RasterError
 
-__all__ = ('EncoderWeights', 'build_encoder')
+from .weights import (
+    EncoderWeights,
+    NewBands,
+    find_weights,
+    match_bands,
+    read_weights,
+    select_bands,
+)
 
-#: What may initialise an encoder: a TorchGeo weight enum or its name, the path of a state dict
-#: or checkpoint, True for timm's own (ImageNet) weights, None or False for none.
-EncoderWeights = WeightsEnum | str | bool | None
+__all__ = ('build_encoder',)
 
 # final norms that one pooling has and the other lacks; they start as the identity
 _OPTIONAL = ('norm.', 'fc_norm.')
 
 
 def build_encoder(
-    model: str, in_channels: int, weights: EncoderWeights = None, *, modality: str = ''
+    model: str,
+    in_channels: int,
+    weights: EncoderWeights = None,
+    *,
+    modality: str = '',
+    bands: Sequence[str] | None = None,
+    new_bands: NewBands = 'error',
 ) -> nn.Module:
     """Build a network from images to one pooled feature vector each.
 
@@ -39,12 +47,21 @@ def build_encoder(
             offers, or None for random ones. Files are read with ``weights_only=True``.
         modality: Name for messages, and the part to take from a checkpoint of several
             encoders.
+        bands: Names of the channels. Where the names of the weights' bands are known too
+            (TorchGeo weights, their downloaded files, our checkpoints), the first convolution
+            is cut by name; ``B2`` and ``B02`` are one band. Otherwise the numbers of channels
+            have to agree and the order is taken on trust.
+        new_bands: For a band without weights: ``'error'``, or ``'mean'`` for the mean over the
+            bands that have some.
 
     Returns:
         The encoder, from (batch, *in_channels*, height, width) to (batch, ``num_features``).
+        Its attribute ``assumed_bands`` lists the bands of the weights if they were taken by
+        position because *bands* is None, and is None otherwise.
 
     Raises:
-        RasterError: If the weights were made for another number of channels.
+        RasterError: If a band has no weights, or the weights were made for another number of
+            channels and names are not known.
         ValueError: If the model is unknown, or the weights belong to another network, or a
             file is missing or holds no weights.
 
@@ -58,34 +75,32 @@ def build_encoder(
             f'timm has no model {model!r}{who}{hint}: see timm.list_models()'
         )
 
-    encoder = _create(model, in_channels, pretrained=weights is True)
+    if bands is not None and len(bands) != in_channels:
+        raise RasterError(
+            f'{modality or "the encoder"} has {in_channels} channels and needs as many bands, '
+            f'found {len(bands)}'
+        )
     if weights is None or isinstance(weights, bool):
+        encoder = _create(model, in_channels, pretrained=weights is True)
+        encoder.assumed_bands = None  # ty: ignore[invalid-assignment]
         return encoder
 
-    if isinstance(weights, str) and os.path.isfile(weights):
-        state, source = _read(weights), f'the file {weights}'
-    else:
-        try:
-            enum = weights if isinstance(weights, WeightsEnum) else get_weight(weights)
-        except ValueError as error:
-            raise ValueError(
-                f'weights {weights!r}{who} are neither a file nor the name of TorchGeo '
-                "weights such as 'ResNet50_Weights.SENTINEL1_ALL_MOCO'"
-            ) from error
-        source = str(enum)
-        made_for, channels = enum.meta.get('model'), enum.meta.get('in_chans')
-        if isinstance(made_for, str) and made_for != model:
-            raise ValueError(
-                f'{source} were made for {made_for}, found model={model!r}{who}: set '
-                f'model={made_for!r} or other weights'
-            )
-        # said before anything is downloaded
-        if channels is not None and channels != in_channels:
-            raise _channel_error(
-                source, channels, in_channels, who, enum.meta.get('bands')
-            )
-        state = enum.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    _load(encoder, state, source, modality)
+    found = find_weights(weights, who)
+    if found.model is not None and found.model != model:
+        raise ValueError(
+            f'{found.source} were made for {found.model}, found model={model!r}{who}: set '
+            f'model={found.model!r} or other weights'
+        )
+    wanted: dict[str, Any] = {'want': bands, 'channels': in_channels}
+    wanted |= {'new_bands': new_bands, 'source': found.source, 'who': who}
+    if found.channels is not None:  # said before anything is downloaded
+        match_bands(found.bands, found.channels, **wanted)
+    encoder = _create(model, in_channels, pretrained=False)
+    state, have = read_weights(found, modality)
+    _load(encoder, state, have, wanted, modality)
+    by_position = bands is None and have is not None and len(have) == in_channels
+    assumed = list(have) if by_position else None
+    encoder.assumed_bands = assumed  # ty: ignore[invalid-assignment]
     return encoder
 
 
@@ -101,32 +116,15 @@ def _create(model: str, in_channels: int, *, pretrained: bool) -> nn.Module:
     return timm.create_model(model, pretrained, **options)
 
 
-def _read(path: str) -> dict[str, Any]:
-    """Read a state dict, or the one inside a checkpoint."""
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f'{path} holds no weights that can be read safely (weights_only=True): '
-            f'{type(error).__name__}'
-        ) from error
-    for name in ('state_dict', 'model'):
-        if isinstance(state, dict) and isinstance(state.get(name), dict):
-            state = state[name]
-    tensors = state if isinstance(state, dict) else {}
-    if not any(isinstance(value, Tensor) for value in tensors.values()):
-        raise ValueError(
-            f'{path} holds no weights: expected a state dict or a checkpoint, found '
-            f'{type(state).__name__}'
-        )
-    return tensors
-
-
 def _load(
-    encoder: nn.Module, state: dict[str, Any], source: str, modality: str
+    encoder: nn.Module,
+    state: dict[str, Any],
+    have: Sequence[str] | None,
+    wanted_bands: dict[str, Any],
+    modality: str,
 ) -> None:
     """Load the part of a state dict that is this encoder, or say why there is none."""
-    who = f' for {modality}' if modality else ''
+    source, who = wanted_bands['source'], wanted_bands['who']
     wanted = encoder.state_dict()
     needed = [key for key in wanted if not key.startswith(_OPTIONAL)]
     first = needed[0]
@@ -154,26 +152,22 @@ def _load(
     part: dict[str, Tensor] = {
         key: state[prefix + key] for key in wanted if prefix + key in state
     }
+    first_conv = f'{_first_conv(encoder)}.weight'
+    if first_conv in part and part[first_conv].ndim == 4:
+        kernel = part[first_conv]
+        order = match_bands(have, kernel.shape[1], **wanted_bands)
+        part[first_conv] = select_bands(kernel, order)
     for key, value in part.items():
-        if value.shape == wanted[key].shape:
-            continue
-        if value.ndim == 4 and value.shape[1] != wanted[key].shape[1]:
-            raise _channel_error(
-                source, value.shape[1], wanted[key].shape[1], who, None
+        if value.shape != wanted[key].shape:
+            raise ValueError(
+                f'{source} does not fit this network{who}: {key!r} has shape '
+                f'{tuple(value.shape)}, expected {tuple(wanted[key].shape)}'
             )
-        raise ValueError(
-            f'{source} does not fit this network{who}: {key!r} has shape '
-            f'{tuple(value.shape)}, expected {tuple(wanted[key].shape)}'
-        )
     encoder.load_state_dict(part, strict=False)
 
 
-def _channel_error(
-    source: str, channels: int, in_channels: int, who: str, bands: list[str] | None
-) -> RasterError:
-    """Say that weights and images disagree about the channels."""
-    named = f' ({", ".join(bands)})' if bands else ''
-    return RasterError(
-        f'{source} were made for {channels} channels{named}, found {in_channels}{who}: '
-        'select those bands or take other weights'
-    )
+def _first_conv(encoder: nn.Module) -> str:
+    """Name of the layer that sees the bands, as timm knows it."""
+    config = getattr(encoder, 'pretrained_cfg', None) or {}
+    name = config.get('first_conv') or ''
+    return name if isinstance(name, str) else name[0]

@@ -3,5 +3,6 @@
 from .base import CrossModalTask
 from .checkpoint import load_task
 from .sscmrsir import SSCMRSIR
+from .supervised import SupervisedCMR
 
-__all__ = ('SSCMRSIR', 'CrossModalTask', 'load_task')
+__all__ = ('SSCMRSIR', 'CrossModalTask', 'SupervisedCMR', 'load_task')

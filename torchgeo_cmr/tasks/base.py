@@ -5,25 +5,35 @@ checkpoint and optimiser, and each of them is documented.
 """
 
 import hashlib
-import math
+import os
+import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import lightning.pytorch.utilities.types
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 from torchgeo.tasks import BaseTask
 
 from torchgeo_cmr import __version__
-from torchgeo_cmr.errors import ArchiveError, QueryError, RasterError
+from torchgeo_cmr.errors import ArchiveError, OutputExistsError, QueryError, RasterError
 from torchgeo_cmr.metrics.health import CollapseWarning, verdict
 from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
+from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
+from torchgeo_cmr.models.weights import checked_bands
 
-__all__ = ('CrossModalTask', 'RetrievalFeatures')
+from .optim import (
+    OptimizerName,
+    ScheduleName,
+    build_optimizer,
+    build_schedule,
+    check_options,
+)
+
+__all__ = ('CrossModalTask', 'RetrievalFeatures', 'unit_rows')
 
 RetrievalFeatures = Literal['h', 'z']
 
@@ -64,6 +74,8 @@ class CrossModalTask(BaseTask):
         lr: float = 1e-4,
         weight_decay: float = 0.05,
         warmup_epochs: int = 10,
+        optimizer: OptimizerName = 'adamw',
+        schedule: ScheduleName = 'cosine',
     ) -> None:
         """Initialize a new CrossModalTask instance.
 
@@ -78,7 +90,12 @@ class CrossModalTask(BaseTask):
                 projections (``'z'``).
             lr: Learning rate after warm-up.
             weight_decay: Weight decay of matrices and kernels; biases and norms have none.
-            warmup_epochs: Epochs of linear warm-up, at most a tenth of the run.
+            warmup_epochs: Epochs of linear warm-up of the cosine schedule, at most a tenth
+                of the run.
+            optimizer: ``'adamw'`` with betas (0.9, 0.95), ``'adam'``, or ``'sgd'`` without
+                momentum.
+            schedule: ``'cosine'`` with warm-up, ``'constant'``, or ``'onecycle'`` with *lr* at
+                its top; all per step.
 
         What *bands*, *mean* and *std* leave open is asked from the data module when fitting
         starts, see :meth:`setup`.
@@ -107,7 +124,10 @@ class CrossModalTask(BaseTask):
             raise ValueError(
                 f"retrieval_features must be 'h' or 'z', found {retrieval_features!r}"
             )
+        check_options(optimizer, schedule)
         self.keys = {m: f'image_{m}' for m in in_channels} | dict(keys or {})
+        #: Bands of initial weights that configure_models took by position, not by name.
+        self.assumed_bands: dict[str, list[str]] = {}
         super().__init__()
 
         self._specs: dict[str, dict[str, Any]] = {m: {} for m in self.modalities}
@@ -146,6 +166,20 @@ class CrossModalTask(BaseTask):
             Scalars: ``loss``, which is minimised, and any others, which are logged.
         """
 
+    def batch_losses(
+        self, batch: Mapping[str, Any], outputs: dict[str, dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Turn a batch and its outputs into losses; for methods that need labels.
+
+        Args:
+            batch: Samples as a data loader stacks them.
+            outputs: What :meth:`forward` made of them.
+
+        Returns:
+            What :meth:`compute_losses` makes of the outputs, here without a look at *batch*.
+        """
+        return self.compute_losses(outputs)
+
     def configure_metrics(self) -> None:
         """Initialize the performance metrics."""
         self.val_metrics = CrossModalRetrieval(self.modalities, health=True)
@@ -183,7 +217,8 @@ class CrossModalTask(BaseTask):
 
         Raises:
             RasterError: If a list is not as long as the modality has channels, or a number
-                is not finite, or a standard deviation is negative.
+                is not finite, or a standard deviation is negative, or bands are not those
+                for which initial weights were taken.
         """
         for modality in self.modalities:
             spec = specs.get(modality) or {}
@@ -199,6 +234,7 @@ class CrossModalTask(BaseTask):
                         f'found {found}: check in_channels and the bands of the dataset'
                     )
                 if name == 'bands':
+                    checked_bands(self.assumed_bands, modality, [*map(str, values)])
                     self._specs[modality]['bands'] = [str(band) for band in values]
                     continue
                 numbers = torch.tensor(values, dtype=torch.float32)
@@ -279,6 +315,12 @@ class CrossModalTask(BaseTask):
             'mean= and std=, call set_specs(), or fit with a data module that has describe()'
         )
 
+    def _no_modality(self, modality: str) -> QueryError:
+        """Say which modalities there are."""
+        return QueryError(
+            f'the task has no modality {modality!r}: it knows {", ".join(self.modalities)}'
+        )
+
     # -- from pixels to features ----------------------------------------------------------
 
     def normalize(self, batch: Mapping[str, Any], modality: str) -> Tensor:
@@ -298,9 +340,7 @@ class CrossModalTask(BaseTask):
                 the statistics are unknown.
         """
         if modality not in self.in_channels:
-            raise QueryError(
-                f'the task has no modality {modality!r}: it knows {", ".join(self.modalities)}'
-            )
+            raise self._no_modality(modality)
         key, channels = self.keys[modality], self.in_channels[modality]
         if key not in batch:
             raise RasterError(
@@ -335,14 +375,20 @@ class CrossModalTask(BaseTask):
         Returns:
             Per modality ``h``, shape (batch, features), and ``z``, shape (batch, dim).
         """
-        outputs = {}
-        for modality in self.modalities:
-            h, z = self.model(self.normalize(batch, modality), modality)
-            outputs[modality] = {'h': h, 'z': z}
-        return outputs
+        images = {m: self.normalize(batch, m) for m in self.modalities}
+        if hasattr(self.model, 'encode_together'):
+            encoded = self.model.encode_together(images)
+        else:
+            encoded = {m: self.model(x, m) for m, x in images.items()}
+        return {m: {'h': h, 'z': z} for m, (h, z) in encoded.items()}
 
     @torch.no_grad()
-    def embed(self, batch: Mapping[str, Any], modality: str) -> Tensor:
+    def embed(
+        self,
+        batch: Mapping[str, Any],
+        modality: str | Sequence[str],
+        fusion: Fusion = 'concat',
+    ) -> Tensor:
         """Give each sample its place in the common space.
 
         Call ``task.eval()`` first, or batch norm and dropout make a row depend on the others.
@@ -350,24 +396,45 @@ class CrossModalTask(BaseTask):
         Args:
             batch: Samples with at least this modality: raw pixels, shape
                 (batch, channels, height, width), NaN where there is no data.
-            modality: Which modality to embed.
+            modality: Which modality to embed; or several, for one row a place out of all of
+                them, in the order given.
+            fusion: How several are fused: ``'concat'`` (dim is their sum), ``'mean'``,
+                ``'sum'`` or ``'max'``. Each is scaled to unit rows first, so that none
+                outweighs another, and so is the result; ``'mean'`` and ``'sum'`` then agree.
+                Without effect for a single modality.
 
         Returns:
             Unit rows, shape (batch, dim), float32, without gradient. A row of zeros, which a
-            ``'linear_relu'`` head can produce, stays zero.
+            ``'linear_relu'`` head or the mean of opposite rows can produce, stays zero.
 
         Raises:
             QueryError: If the task has no such modality.
             RasterError: If the batch does not hold it, or with another number of channels, or
                 the statistics are unknown.
+            ValueError: If *fusion* is unknown.
         """
-        h, z = self.model(self.normalize(batch, modality), modality)
-        return self._unit({'h': h, 'z': z})
+        check_fusion(fusion)
+        names = [modality] if isinstance(modality, str) else list(modality)
+        if not names or len(set(names)) < len(names):
+            raise QueryError(
+                f'a fused embedding needs different modalities, found {names}: name some of '
+                f'{", ".join(self.modalities)}'
+            )
+        return self._embed(batch, names, fusion)
+
+    def _embed(
+        self, batch: Mapping[str, Any], names: Sequence[str], fusion: Fusion
+    ) -> Tensor:
+        """Encode the named modalities and fuse what came out."""
+        rows = []
+        for name in names:
+            h, z = self.model(self.normalize(batch, name), name)
+            rows.append(self._unit({'h': h, 'z': z}))
+        return rows[0] if len(rows) == 1 else unit_rows(fuse(rows, fusion))
 
     def _unit(self, output: Mapping[str, Tensor]) -> Tensor:
         """Scale the features that retrieval uses to unit rows, float32."""
-        features = output[self.hparams['retrieval_features']]
-        return nn.functional.normalize(features.detach().float(), dim=1)
+        return unit_rows(output[self.hparams['retrieval_features']])
 
     # -- Lightning's steps ----------------------------------------------------------------
 
@@ -390,7 +457,7 @@ class CrossModalTask(BaseTask):
                 'a training batch of one pair was skipped: set drop_last=True'
             )
             return None
-        losses = self.compute_losses(self(batch))
+        losses = self.batch_losses(batch, self(batch))
         self.log_dict({f'train_{k}': v for k, v in losses.items()}, batch_size=size)
         return losses['loss']
 
@@ -456,7 +523,8 @@ class CrossModalTask(BaseTask):
     def _judge(self, batch: Any, prefix: str, metrics: CrossModalRetrieval) -> None:
         """Log the losses of a batch and remember its embeddings."""
         outputs = self(batch)
-        losses = {f'{prefix}_{k}': v for k, v in self.compute_losses(outputs).items()}
+        found = self.batch_losses(batch, outputs)
+        losses = {f'{prefix}_{k}': v for k, v in found.items()}
         self.log_dict(losses, batch_size=self._batch_size(batch), sync_dist=True)
         metrics.update({m: self._unit(output) for m, output in outputs.items()})
 
@@ -474,39 +542,24 @@ class CrossModalTask(BaseTask):
     def configure_optimizers(
         self,
     ) -> 'lightning.pytorch.utilities.types.OptimizerLRScheduler':
-        """Initialize AdamW with linear warm-up and cosine decay, both per step.
+        """Initialize the optimiser and its schedule, which moves with every step.
 
         Returns:
             Optimizer and learning rate scheduler.
         """
-        trained = [p for p in self.parameters() if p.requires_grad]
-        groups = [
-            {
-                'params': [p for p in trained if p.ndim > 1],
-                'weight_decay': self.hparams['weight_decay'],
-            },
-            {'params': [p for p in trained if p.ndim <= 1], 'weight_decay': 0.0},
-        ]
-        optimizer = AdamW(groups, lr=self.hparams['lr'], betas=(0.9, 0.95))
-
-        steps = self.trainer.estimated_stepping_batches
-        epochs = self.trainer.max_epochs or 1
-        if math.isinf(steps):  # trained until somebody stops it: no end to decay to
-            warmup, total = 0, None
-        else:
-            total = int(steps)
-            share = self.hparams['warmup_epochs'] / epochs if epochs > 0 else 0.1
-            warmup = round(total * min(max(share, 0.0), 0.1))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / (warmup + 1)
-            if total is None:
-                return 1.0
-            done = min(1.0, (step - warmup) / max(1, total - warmup))
-            return (1 + math.cos(math.pi * done)) / 2
-
-        scheduler = LambdaLR(optimizer, factor)
+        optimizer = build_optimizer(
+            self.parameters(),
+            self.hparams['optimizer'],
+            self.hparams['lr'],
+            self.hparams['weight_decay'],
+        )
+        scheduler = build_schedule(
+            optimizer,
+            self.hparams['schedule'],
+            steps=self.trainer.estimated_stepping_batches,
+            epochs=self.trainer.max_epochs or 1,
+            warmup_epochs=self.hparams['warmup_epochs'],
+        )
         return {
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'},
@@ -531,6 +584,45 @@ class CrossModalTask(BaseTask):
             flat = tensor.detach().cpu().contiguous().flatten()
             digest.update(flat.view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def save_encoder(
+        self, path: str | os.PathLike[str], modality: str, *, overwrite: bool = False
+    ) -> Path:
+        """Write the encoder of one modality as a plain state dict in timm's own names.
+
+        ``timm.create_model(model, in_chans=..., num_classes=0).load_state_dict(...)`` takes it
+        as it is. Statistics and head stay behind. Of a joint model it is the shared trunk,
+        which expects the channels of the stem and not the bands: the stem's bias meets the
+        zero padding of the trunk, so the two cannot be made one convolution.
+
+        Args:
+            path: File to write; it appears when it is complete.
+            modality: Whose encoder.
+            overwrite: Replace a file that is there.
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputExistsError: If the file exists and *overwrite* is off.
+            QueryError: If the task has no such modality.
+
+        .. versionadded:: 0.1
+        """
+        path = Path(path)
+        if modality not in self.in_channels:
+            raise self._no_modality(modality)
+        if path.exists() and not overwrite:
+            raise OutputExistsError(
+                f'{path} exists: choose another name, or say overwrite=True'
+            )
+        state = self.model.encoder(modality).state_dict()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            torch.save({k: v.detach().cpu().clone() for k, v in state.items()}, draft)
+            draft.replace(path)
+        return path
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down what this checkpoint is.
@@ -581,6 +673,11 @@ class CrossModalTask(BaseTask):
                 for m, spec in section['specs'].items()
             }
         )
+
+
+def unit_rows(features: Tensor) -> Tensor:
+    """Scale rows to length one, float32, without gradient; an all-zero row stays zero."""
+    return nn.functional.normalize(features.detach().float(), dim=1)
 
 
 def _check_modalities(in_channels: Mapping[str, int]) -> None:

@@ -8,13 +8,14 @@ from torch import Tensor
 from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.losses import ISLoss, MDELoss, MIMLoss, ramp_weight
-from torchgeo_cmr.models import CrossModalEncoder, ProjectionHead, build_encoder
 
 from .base import CrossModalTask, RetrievalFeatures
+from .networks import build_networks, check_per_modality
+from .optim import OptimizerName, ScheduleName
 
 __all__ = ('SSCMRSIR',)
 
-Variant = Literal['separate']
+Variant = Literal['separate', 'joint']
 
 
 class SSCMRSIR(CrossModalTask):
@@ -68,6 +69,11 @@ class SSCMRSIR(CrossModalTask):
         is_weight: float = 1.0,
         weight_schedule: Literal['log_ramp', 'constant'] = 'log_ramp',
         retrieval_features: RetrievalFeatures = 'z',
+        num_neighbors: int = 1,
+        distance: Literal['euclidean', 'cosine'] = 'euclidean',
+        detach_neighbor: bool = False,
+        mine_with: Literal['own', 'other', 'both'] = 'own',
+        new_bands: Literal['error', 'mean'] = 'error',
         gather_distributed: bool = True,
         keys: dict[str, str] | None = None,
         bands: dict[str, list[str]] | None = None,
@@ -76,6 +82,8 @@ class SSCMRSIR(CrossModalTask):
         lr: float = 1e-4,
         weight_decay: float = 0.05,
         warmup_epochs: int = 10,
+        optimizer: OptimizerName = 'adamw',
+        schedule: ScheduleName = 'cosine',
     ) -> None:
         """Initialize a new SSCMRSIR instance.
 
@@ -86,8 +94,10 @@ class SSCMRSIR(CrossModalTask):
                 one per modality.
             weights: Initial encoder weights, one for both or one per modality: a TorchGeo
                 weight enum or its name, the path of a state dict or checkpoint, True for
-                timm's own, None for random ones.
-            variant: ``'separate'``: nothing is shared between the modalities.
+                timm's own, None for random ones. Their first convolution is cut by the names
+                of the bands, as far as *bands* and the weights name them.
+            variant: ``'separate'``: nothing is shared between the modalities; ``'joint'``: a
+                1x1 convolution to 32 channels for each, one trunk, and a head for each.
             head: Kind of :class:`~torchgeo_cmr.models.ProjectionHead`.
             hidden_dim: Width inside the head; that of the encoder by default.
             output_dim: Width of the projections *z*.
@@ -99,6 +109,14 @@ class SSCMRSIR(CrossModalTask):
             is_weight: Factor of IS on top of the ramp; 0 leaves the term out.
             weight_schedule: ``'log_ramp'``, or ``'constant'`` for full weights from the start.
             retrieval_features: Whether to retrieve with ``'z'`` or ``'h'``.
+            num_neighbors: Nearest neighbours that IS averages over.
+            distance: What IS chooses neighbours by.
+            detach_neighbor: Whether the gradient of IS stops at the neighbour.
+            mine_with: Whose distances choose the neighbours of a modality in IS: its ``'own'``,
+                the ``'other'`` modality's, or ``'both'``.
+            new_bands: What initial weights give a band they do not know: an ``'error'``, or
+                the ``'mean'`` over the bands they know. The trunk of ``'joint'`` sees no bands,
+                so weights for it need ``'mean'``.
             gather_distributed: Use the pairs of all ranks in MIM and IS.
             keys: Where a sample holds each modality; ``image_<modality>`` by default.
             bands: Names of the channels of each modality, in order.
@@ -106,7 +124,9 @@ class SSCMRSIR(CrossModalTask):
             std: Standard deviation of each channel of each modality.
             lr: Learning rate after warm-up.
             weight_decay: Weight decay of matrices and kernels.
-            warmup_epochs: Epochs of linear warm-up, at most a tenth of the run.
+            warmup_epochs: Epochs of linear warm-up of the cosine, at most a tenth of the run.
+            optimizer: ``'adamw'``, ``'adam'`` or ``'sgd'`` (no momentum).
+            schedule: ``'cosine'`` with warm-up, ``'constant'`` or ``'onecycle'``.
 
         Raises:
             RasterError: If statistics or weights do not fit the channels.
@@ -119,13 +139,10 @@ class SSCMRSIR(CrossModalTask):
                 f'{", ".join(in_channels) or "none"} in in_channels'
             )
         if variant not in get_args(Variant):
-            raise ValueError(f"variant must be 'separate', found {variant!r}")
-        for name, given in (('model', model), ('weights', weights)):
-            if isinstance(given, dict) and set(given) != set(in_channels):
-                raise ValueError(
-                    f'{name} needs one entry for each of {", ".join(in_channels)}, found '
-                    f'{", ".join(given) or "none"}'
-                )
+            raise ValueError(
+                f"variant must be 'separate' or 'joint', found {variant!r}"
+            )
+        check_per_modality(variant, in_channels, model=model, weights=weights)
         terms = {'mim': mim_weight, 'mde': mde_weight, 'is': is_weight}
         if min(terms.values()) < 0 or not any(terms.values()):
             raise ValueError(f'loss weights are 0 or more and not all 0, found {terms}')
@@ -144,30 +161,27 @@ class SSCMRSIR(CrossModalTask):
             lr=lr,
             weight_decay=weight_decay,
             warmup_epochs=warmup_epochs,
+            optimizer=optimizer,
+            schedule=schedule,
         )
 
     def configure_models(self) -> None:
-        """Initialize two encoders and two heads.
+        """Initialize the encoders and two heads.
 
         Raises:
             ValueError: If MDE is asked to compare encoder outputs of different widths.
         """
-        model, weights = self.hparams['model'], self.weights
-        backbones, heads, widths = {}, {}, {}
-        for modality, channels in self.in_channels.items():
-            backbones[modality] = build_encoder(
-                model[modality] if isinstance(model, dict) else model,
-                channels,
-                weights[modality] if isinstance(weights, dict) else weights,
-                modality=modality,
-            )
-            widths[modality] = int(backbones[modality].num_features)
-            heads[modality] = ProjectionHead(
-                widths[modality],
-                self.hparams['output_dim'],
-                hidden_dim=self.hparams['hidden_dim'],
-                kind=self.hparams['head'],
-            )
+        self.model, self.assumed_bands, widths = build_networks(
+            self.hparams['variant'],
+            self.in_channels,
+            self.hparams['model'],
+            self.weights,
+            head=self.hparams['head'],
+            hidden_dim=self.hparams['hidden_dim'],
+            output_dim=self.hparams['output_dim'],
+            bands=self.hparams['bands'],
+            new_bands=self.hparams['new_bands'],
+        )
         needs_one_width = (
             self.hparams['mde_weight'] or self.hparams['retrieval_features'] == 'h'
         )
@@ -176,7 +190,6 @@ class SSCMRSIR(CrossModalTask):
                 f'MDE and retrieval by h compare encoder outputs, found widths {widths}: take '
                 "models of one width, or mde_weight=0 with retrieval_features='z'"
             )
-        self.model = CrossModalEncoder(backbones, heads)
         if not self.hparams['mim_weight']:
             self.model.heads.requires_grad_(False)
 
@@ -188,7 +201,13 @@ class SSCMRSIR(CrossModalTask):
             gather_distributed=self.hparams['gather_distributed'],
         )
         self.mde = MDELoss(self.hparams['mde'])
-        self.intra = ISLoss(gather_distributed=self.hparams['gather_distributed'])
+        self.intra = ISLoss(
+            num_neighbors=self.hparams['num_neighbors'],
+            distance=self.hparams['distance'],
+            detach_neighbor=self.hparams['detach_neighbor'],
+            mine_with=self.hparams['mine_with'],
+            gather_distributed=self.hparams['gather_distributed'],
+        )
         # a schedule that nobody knows is refused now, not in the first epoch
         ramp_weight(0, 1, self.hparams['weight_schedule'])
 

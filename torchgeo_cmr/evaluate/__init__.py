@@ -1,0 +1,41 @@
+"""How well one table answers the queries of another, under a stated rule of relevance.
+
+There is no default rule: the same ranking scores very differently when "relevant" means the
+same place and when it means the same land cover. Every score comes with the level a random
+ranking would reach.
+"""
+
+from .blocks import cells
+from .directions import make_report
+from .distance import metres_between
+from .label import LabelSets, label_sets, same_label, shares_label
+from .leak import near_area
+from .place import near_place, same_patch, same_place, within_distance
+from .protocol import PROTOCOLS, Protocol, get_protocol
+from .raster import labels_from_raster
+from .report import Report, fingerprint
+from .rule import Rule
+from .score import evaluate
+
+__all__ = (
+    'PROTOCOLS',
+    'LabelSets',
+    'Protocol',
+    'Report',
+    'Rule',
+    'cells',
+    'evaluate',
+    'fingerprint',
+    'get_protocol',
+    'label_sets',
+    'labels_from_raster',
+    'make_report',
+    'metres_between',
+    'near_area',
+    'near_place',
+    'same_label',
+    'same_patch',
+    'same_place',
+    'shares_label',
+    'within_distance',
+)

@@ -1,0 +1,95 @@
+"""Places as blocks of ground, and confidence intervals that resample them.
+
+Patches side by side look alike, so resampling patches would promise too much: whole blocks
+are drawn, with all queries in them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.table import EmbeddingTable
+
+from .distance import centres
+from .measure import Floats, derive
+
+_EQUAL_AREA = 'EPSG:6933'
+_DRAWS = 1_000
+
+
+def cells(table: EmbeddingTable, metres: float) -> pd.Series:
+    """Name the block of ground in which the centre of each patch lies.
+
+    Blocks are squares of equal area on the EASE grid 2.0 (EPSG:6933): true to size
+    everywhere, true to shape at 30 degrees of latitude.
+
+    Args:
+        table: Patches.
+        metres: Width of a block.
+
+    Returns:
+        Text such as ``'E34 N560'``, one a row: blocks counted from 0 degrees, 0 degrees.
+
+    Raises:
+        QueryError: If the width is not above 0.
+
+    .. versionadded:: 0.1
+    """
+    if not metres > 0:
+        raise QueryError(f'a block of {metres} m is none; give more than 0 metres')
+    points = centres(table.frame.geometry.to_numpy())
+    change = Transformer.from_crs('EPSG:4326', _EQUAL_AREA, always_xy=True)
+    lon = (points[:, 0] + 180) % 360 - 180
+    x, y = change.transform(lon, np.clip(points[:, 1], -86, 86))
+    across, up = (np.floor(v / metres).astype(int) for v in (x, y))
+    return pd.Series([f'E{i} N{j}' for i, j in zip(across, up, strict=True)], dtype=str)
+
+
+def intervals(
+    values: Mapping[str, Floats],
+    blocks: NDArray[np.object_],
+    names: Sequence[str],
+    *,
+    draws: int,
+    seed: int,
+) -> dict[str, tuple[float, float]]:
+    """Give 95 % percentile intervals of means over queries by resampling their blocks.
+
+    Args:
+        values: Measure -> value of each query; NaN for those that do not count.
+        blocks: Block of each query.
+        names: Measures wanted, those of means too.
+        draws: Resamples.
+        seed: Seed of the draws.
+
+    Returns:
+        Measure -> (low, high); empty if fewer than two blocks have a query that counts.
+
+    .. versionadded:: 0.1
+    """
+    stack = np.stack(list(values.values()))
+    known = ~np.isnan(stack[0])
+    kinds, which = np.unique(blocks[known].astype(str), return_inverse=True)
+    if len(kinds) < 2 or draws < 1:
+        return {}
+    sums = np.stack([np.bincount(which, row[known], len(kinds)) for row in stack])
+    sizes = np.bincount(which, minlength=len(kinds))
+    generator = np.random.default_rng(seed)
+    made = []
+    for start in range(0, draws, _DRAWS):
+        some = min(_DRAWS, draws - start)
+        # How often each block is drawn, when as many are drawn as there are.
+        times = generator.multinomial(
+            len(kinds), np.full(len(kinds), 1 / len(kinds)), size=some
+        )
+        made.append(sums @ times.T / (times @ sizes))
+    means = dict(zip(values, np.concatenate(made, axis=1), strict=True))
+    found = {}
+    for name in names:
+        low, high = np.percentile(derive(means, name), [2.5, 97.5])
+        found[name] = float(low), float(high)
+    return found

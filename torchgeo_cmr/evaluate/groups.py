@@ -1,0 +1,128 @@
+"""Groups of queries: by class, region, season, and distance to what they should find."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.table import EmbeddingTable
+
+from .blocks import cells
+from .distance import centres
+from .label import LabelSets
+from .measure import Floats
+
+#: What a report can be broken down by.
+GROUPINGS = ('class', 'region', 'season', 'distance')
+
+_SEASONS = ('Dec-Feb', 'Mar-May', 'Jun-Aug', 'Sep-Nov')
+_EDGES = (0.0, 1e3, 1e4, 1e5)
+_REACHES = ('touching', 'up to 1 km', '1 to 10 km', '10 to 100 km', 'over 100 km')
+
+type Group = tuple[str, NDArray[np.bool_]]
+
+
+def by_class(sets: LabelSets) -> Iterator[Group]:
+    """Group queries by label; a query with several labels is in several groups.
+
+    Args:
+        sets: Memberships, those of the queries first.
+
+    Yields:
+        Class and mask (queries,), classes of the vocabulary in order, empty ones left out.
+
+    .. versionadded:: 0.1
+    """
+    held = sets.members[0] > 0
+    for number, name in enumerate(sets.classes):
+        if held[:, number].any():
+            yield name, held[:, number]
+
+
+def by_season(table: EmbeddingTable) -> Iterator[Group]:
+    """Group queries by the months in which they were taken, named by months.
+
+    Args:
+        table: Queries; ``time_start`` counts, else ``time_end``.
+
+    Yields:
+        ``'Dec-Feb'`` and so on, then ``'undated'``, and mask (queries,).
+
+    .. versionadded:: 0.1
+    """
+    times = table.frame['time_start'].fillna(table.frame['time_end'])
+    season = (times.dt.month % 12 // 3).fillna(len(_SEASONS)).to_numpy().astype(int)
+    for number, name in enumerate((*_SEASONS, 'undated')):
+        if (season == number).any():
+            yield name, season == number
+
+
+def by_distance(nearest: Floats) -> Iterator[Group]:
+    """Group queries by the metres to the nearest relevant item.
+
+    Args:
+        nearest: Metres (queries,), NaN without a relevant item.
+
+    Yields:
+        Reach in words and mask (queries,).
+
+    .. versionadded:: 0.1
+    """
+    reach = np.searchsorted(_EDGES, nearest, side='left')
+    for number, name in enumerate(_REACHES):
+        mask = (reach == number) & ~np.isnan(nearest)
+        if mask.any():
+            yield name, mask
+
+
+def by_region(
+    table: EmbeddingTable, regions: gpd.GeoDataFrame | float
+) -> Iterator[Group]:
+    """Group queries by where their centre lies.
+
+    Args:
+        table: Queries.
+        regions: Polygons, named by the column ``name`` if there is one, else by the first
+            other column, else numbered; or the width in metres of square cells.
+
+    Yields:
+        Region and mask (queries,); what lies in no region last, as ``'elsewhere'``. Regions may
+        overlap.
+
+    Raises:
+        QueryError: If the regions have no CRS.
+
+    .. versionadded:: 0.1
+    """
+    if not isinstance(regions, gpd.GeoDataFrame):
+        blocks = cells(table, regions).to_numpy()
+        for name in sorted({*blocks}):
+            yield str(name), blocks == name
+        return
+    if regions.crs is None:
+        raise QueryError('the regions have no CRS; declare it with set_crs')
+    points = centres(table.frame.geometry.to_numpy())
+    points[:, 0] = (points[:, 0] + 180) % 360 - 180
+    inside = shapely.points(points)
+    left = np.ones(len(table), bool)
+    outlines = regions.geometry.to_crs('EPSG:4326').to_numpy()
+    for name, outline in zip(_names(regions), outlines, strict=True):
+        mask = shapely.intersects(outline, inside)
+        left &= ~mask
+        if mask.any():
+            yield name, mask
+    if left.any():
+        yield 'elsewhere', left
+
+
+def _names(regions: gpd.GeoDataFrame) -> list[str]:
+    columns: list[Any] = [c for c in regions if c != regions.geometry.name]
+    chosen = 'name' if 'name' in columns else next(iter(columns), None)
+    if chosen is None:
+        return [str(i) for i in range(len(regions))]
+    return ['unnamed' if pd.isna(n) else str(n) for n in regions[chosen]]

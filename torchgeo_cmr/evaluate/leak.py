@@ -1,0 +1,60 @@
+"""How much of an answer lies on or beside the ground of training."""
+
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search import Where
+from torchgeo_cmr.table import EmbeddingTable
+
+from .distance import metres_between
+
+
+def near_area(table: EmbeddingTable, area: Any, metres: float = 0) -> NDArray[np.bool_]:
+    """Mark the patches within some metres of an area.
+
+    Args:
+        table: Patches.
+        area: GeoDataFrame, GeoSeries or vector file with a CRS, or a box in EPSG:4326: the
+            places seen in training.
+        metres: Largest geodesic distance between nearest points; 0 for touching.
+
+    Returns:
+        bool array (rows,).
+
+    Raises:
+        QueryError: If the area cannot be read or the distance is negative.
+
+    .. versionadded:: 0.1
+    """
+    if not metres >= 0:
+        raise QueryError(f'a distance of {metres} m is none; give 0 or more metres')
+    parts = shapely.get_parts(Where(area).area)
+    tree = shapely.STRtree(parts)
+    shapes = table.frame.geometry.to_numpy()
+    near = np.zeros(len(table), bool)
+    near[tree.query(shapes, predicate='intersects')[0]] = True
+    left = np.flatnonzero(~near)
+    if metres == 0 or not len(left):
+        return near
+    # A box that is wide enough in degrees proposes, metres decide; the nearest part may lie
+    # on the other side of 180.
+    up = metres / 110_000
+    box = table.boxes[left]
+    lat = np.minimum(np.abs(box[:, [1, 3]]).max(axis=1) + up, 89.9)
+    side = np.minimum(up / np.cos(np.radians(lat)), 180)
+    for turn in (-360, 0, 360):
+        wide = shapely.box(
+            box[:, 0] - side + turn,
+            box[:, 1] - up,
+            box[:, 2] + side + turn,
+            box[:, 3] + up,
+        )
+        row, part = tree.query(wide)
+        for some in np.array_split(np.arange(len(row)), 1 + len(row) // 50_000):
+            apart = metres_between(shapes[left[row[some]]], parts[part[some]])
+            near[left[row[some][apart <= metres]]] = True
+    return near

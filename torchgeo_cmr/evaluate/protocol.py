@@ -1,0 +1,110 @@
+"""Published ways to evaluate, by name, so that a number can be compared with theirs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torchgeo_cmr.errors import QueryError
+
+from .measure import DEFAULT
+
+#: What a query may not find: its own patch, its own patch and place, or nothing.
+ExcludeSelf = Literal['same_modality', 'all', 'none']
+Similarity = Literal['cosine', 'euclidean', 'chi_square']
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How rankings are made and scored.
+
+    Args:
+        name: Name in a report.
+        query_split: Split that asks; None if it is the user's.
+        archive_split: Split that answers.
+        similarity: ``'cosine'``, ``'euclidean'`` (distance) or ``'chi_square'`` (distance
+            of features that are nowhere negative).
+        k: Cut-offs.
+        metrics: Names of measures, with the letter k.
+        exclude_self: ``'same_modality'``: a query never finds its own patch, but may find its
+            pair in the other modality. ``'all'``: nor anything of its own place. ``'none'``.
+        directions: ``'all'``, ``'cross'`` (a->b, b->a) or ``'same'`` (a->a, b->b).
+        labels: Whether relevance must be by label.
+        source: Whose protocol it is, and what is ours in it.
+
+    .. versionadded:: 0.1
+    """
+
+    name: str = 'own'
+    query_split: str | None = None
+    archive_split: str | None = None
+    similarity: Similarity = 'cosine'
+    k: tuple[int, ...] = (5, 10)
+    metrics: tuple[str, ...] = DEFAULT
+    exclude_self: ExcludeSelf = 'same_modality'
+    directions: str | tuple[str, ...] = 'all'
+    labels: bool = False
+    source: str = ''
+
+
+PROTOCOLS = {
+    one.name: one
+    for one in (
+        Protocol(
+            'ben14k-csmae',
+            'val',
+            'test',
+            metrics=(
+                'f1@k',
+                'f1@k_of_means',
+                'item_precision@k',
+                'item_recall@k',
+                'map@k',
+                'map',
+            ),
+            labels=True,
+            source='BEN-14K as in the code of CSMAE: validation asks, test answers',
+        ),
+        Protocol(
+            'ben14k-precursor',
+            'train',
+            'test',
+            similarity='chi_square',
+            k=(8, 16, 32, 64, 128, 1000),
+            metrics=('map@k_hits', 'item_precision@k', 'item_recall@k'),
+            exclude_self='none',
+            directions='same',
+            labels=True,
+            source='BEN-14K as in the code before SS-CM-RSIR: train asks, test answers, on '
+            'fused features, average precision over the hits found',
+        ),
+        Protocol(
+            'dsrsid',
+            'test',
+            'test',
+            similarity='euclidean',
+            metrics=('map', 'precision@k', 'map_cmir'),
+            labels=True,
+            source='DSRSID: test asks test, same class; the published split is not known',
+        ),
+    )
+}
+
+
+def get_protocol(name: str) -> Protocol:
+    """Look a protocol up.
+
+    Args:
+        name: ``'ben14k-csmae'``, ``'ben14k-precursor'`` or ``'dsrsid'``.
+
+    Returns:
+        The protocol.
+
+    Raises:
+        QueryError: If there is none of this name.
+
+    .. versionadded:: 0.1
+    """
+    if name not in PROTOCOLS:
+        raise QueryError(
+            f'there is no protocol {name!r}: choose of {", ".join(PROTOCOLS)}'
+        )
+    return PROTOCOLS[name]

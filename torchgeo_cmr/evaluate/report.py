@@ -1,0 +1,171 @@
+"""A report: every score with its chance level, and everything needed to argue about it."""
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from torchgeo_cmr import __version__
+from torchgeo_cmr.table import EmbeddingTable
+
+_LIBRARIES = ('numpy', 'pandas', 'geopandas', 'shapely', 'pyproj', 'rasterio')
+
+
+@dataclass(frozen=True)
+class Report:
+    """What :func:`make_report` found, as plain data.
+
+    .. versionadded:: 0.1
+    """
+
+    #: The rule of relevance in words.
+    relevance: str
+    #: Name, splits, similarity, cut-offs, exclusion, and the rules for ties and queries
+    #: without answer.
+    protocol: dict[str, Any]
+    #: Rows by modality, and rows left out, of the queries and the archive.
+    counts: dict[str, Any]
+    #: ``'a->b'`` -> counts, ``scores`` (measure -> value, chance, low, high), ``by`` and
+    #: ``leak``.
+    directions: dict[str, Any]
+    #: Seed of the draws.
+    seed: int
+    #: Resamples, what was resampled, how many blocks; None without.
+    bootstrap: dict[str, Any] | None
+    #: SHA-256 over patch ids and vectors of the queries and the archive.
+    fingerprint: dict[str, str]
+    #: Versions of what computed it.
+    versions: dict[str, str]
+    #: What a reader should know.
+    notes: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> str:
+        """Give the report as JSON text; a score that does not exist is null."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False) + '\n'
+
+    def to_markdown(self) -> str:
+        """Give the report as Markdown tables: scores, breakdowns, leak check, conditions."""
+        lines = ['# Evaluation', '', f'Relevant: {self.relevance}.', '']
+        for name, found in self.directions.items():
+            lines += [f'## {name}', '', _size(found), '', *_scores(found['scores'])]
+            for kind, groups in found.get('by', {}).items():
+                lines += _groups(kind, groups)
+            if 'leak' in found:
+                lines += _leak(found['leak'])
+        lines += ['## Conditions', '', '| | |', '|---|---|']
+        told = {**self.protocol, 'seed': self.seed, 'bootstrap': self.bootstrap}
+        told['counts'] = self.counts
+        told.update({f'sha256 of {k}': v for k, v in self.fingerprint.items()})
+        told['versions'] = self.versions
+        lines += [f'| {key} | {_cell(value)} |' for key, value in told.items()]
+        lines += ['', *(f'- {note}' for note in self.notes)]
+        return '\n'.join(lines).rstrip() + '\n'
+
+
+def fingerprint(table: EmbeddingTable) -> str:
+    """Give the SHA-256 over the patch ids, in order, and the vectors of a table.
+
+    Args:
+        table: The table.
+
+    Returns:
+        64 hexadecimal digits; equal for equal ids and bit-equal vectors.
+
+    .. versionadded:: 0.1
+    """
+    made = hashlib.sha256(json.dumps(table.frame['patch_id'].tolist()).encode())
+    vectors = np.ascontiguousarray(table.vectors, dtype='<f4')
+    made.update(str(vectors.shape).encode())
+    made.update(vectors.tobytes())
+    return made.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of what computes a report.
+
+    Returns:
+        Name to version, the package first.
+
+    .. versionadded:: 0.1
+    """
+    found = {'torchgeo_cmr': __version__, 'python': platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = 'unknown'
+    return found
+
+
+def _size(found: dict[str, Any]) -> str:
+    return (
+        f'{found["queries"]} queries, {found["empty"]} more without a relevant item left '
+        f'out, {found["gallery"]} items.'
+    )
+
+
+def _scores(scores: dict[str, Any]) -> list[str]:
+    ranges = any('low' in score for score in scores.values())
+    head = '| measure | value | chance |' + (' 95 % |' if ranges else '')
+    lines = [head, '|---|---:|---:|' + ('---|' if ranges else '')]
+    for name, score in scores.items():
+        line = f'| {name} | {_number(score["value"])} | {_number(score["chance"])} |'
+        if ranges:
+            low, high = (_number(score.get(end)) for end in ('low', 'high'))
+            line += f' {low} to {high} |'
+        lines.append(line)
+    return [*lines, '']
+
+
+def _groups(kind: str, groups: dict[str, Any]) -> list[str]:
+    names = _deepest(next(iter(groups.values()), {'scores': {}})['scores'])
+    lines = [
+        f'By {kind}, value (chance):',
+        '',
+        f'| {kind} | queries | empty | {" | ".join(names)} |',
+        '|---|---:|---:|' + '---:|' * len(names),
+    ]
+    for name, group in groups.items():
+        cells = [
+            f'{_number(score["value"])} ({_number(score["chance"])})'
+            for score in (group['scores'][n] for n in names)
+        ]
+        told = ' | '.join([_cell(name), str(group['queries']), str(group['empty'])])
+        lines.append(f'| {told} | {" | ".join(cells)} |')
+    return [*lines, '']
+
+
+def _deepest(names: Iterable[str]) -> list[str]:
+    """Leave out measures that are there with a larger k as well: a table has a width."""
+    cuts = {
+        name: int(found[0]) for name in names if (found := re.findall(r'@(\d+)', name))
+    }
+    most = max(cuts.values(), default=0)
+    return [name for name in names if cuts.get(name, most) == most]
+
+
+def _leak(leak: dict[str, Any]) -> list[str]:
+    told = (
+        f'Within {leak["metres"]:g} m of training ground: {_number(leak["queries"])} of the '
+        f'queries, {_number(leak["gallery"])} of the items, {_number(leak["hits"])} of the '
+        f'first {leak["k"]} hits.'
+    )
+    return [told, '']
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None else f'{value:.4f}'
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        value = ', '.join(f'{k} {_cell(v)}' for k, v in value.items())
+    elif isinstance(value, list | tuple):
+        value = ', '.join(map(str, value))
+    return 'none' if value is None else str(value).replace('|', '\\|')

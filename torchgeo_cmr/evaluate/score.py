@@ -1,0 +1,79 @@
+"""Two tables and a rule of relevance, to the two numbers that are asked for most."""
+
+from typing import Any
+
+import numpy as np
+
+from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.table import EmbeddingTable
+
+from .judge import Judge, Setting, judge
+from .measure import Floats
+
+
+def evaluate(
+    queries: EmbeddingTable, archive: EmbeddingTable, *, relevance: Judge, k: int = 10
+) -> dict[str, Any]:
+    """Rank the whole archive for every query and score the rankings.
+
+    The query's own patch is never an answer. Ties are broken by archive row. Queries
+    without a relevant item are left out and counted. Queries are ranked some at a time, so
+    that large tables fit. For all directions, more measures and intervals, see
+    :func:`make_report`.
+
+    Args:
+        queries: Patches that ask.
+        archive: Patches that may answer, in the same space.
+        relevance: A rule of this module, or its result.
+        k: Cut-off of the recall.
+
+    Returns:
+        ``recall@k`` and ``map`` (average precision over the full ranking, divided by the
+        number of relevant items), each with the level of a random ranking under
+        ``chance``; ``queries`` that were counted, ``empty`` ones, and ``gallery``, the
+        number of items. Scores are None where no query has a relevant item.
+
+    Raises:
+        ArchiveError: If the tables are of different spaces.
+
+    .. versionadded:: 0.1
+    """
+    check_spaces(queries, archive)
+    judged = judge(queries, archive, relevance, Setting(('recall@k', 'map'), (k,)))
+    counted = int(judged.counted.sum())
+    return {
+        **{name: _mean(value) for name, (value, _) in judged.scores.items()},
+        'chance': {name: _mean(chance) for name, (_, chance) in judged.scores.items()},
+        'queries': counted,
+        'empty': len(queries) - counted,
+        'gallery': len(archive),
+    }
+
+
+def check_spaces(queries: EmbeddingTable, archive: EmbeddingTable) -> None:
+    """Refuse tables whose vectors cannot be compared.
+
+    Args:
+        queries: Patches that ask.
+        archive: Patches that may answer.
+
+    Raises:
+        ArchiveError: If the spaces or dimensions differ.
+
+    .. versionadded:: 0.1
+    """
+    if queries.spaces != archive.spaces:
+        raise ArchiveError(
+            'queries and archive were embedded with different weights: embed both with one '
+            'checkpoint'
+        )
+    if queries.dim != archive.dim:
+        raise ArchiveError(
+            f'queries have {queries.dim} numbers a vector and the archive {archive.dim}: '
+            'embed both with one checkpoint'
+        )
+
+
+def _mean(values: Floats) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None

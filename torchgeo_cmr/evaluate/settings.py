@@ -1,0 +1,189 @@
+"""What a report is asked for: checked, completed by its protocol, and turned into rows."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.table import EmbeddingTable
+
+from .groups import GROUPINGS
+from .measure import OF_LABELS, check_measures
+from .protocol import ExcludeSelf, Protocol, Similarity, get_protocol
+
+
+def settle(
+    given: Protocol | str | None,
+    k: Iterable[int] | None,
+    metrics: Iterable[str] | None,
+    directions: str | Iterable[str] | None,
+    exclude_self: ExcludeSelf | None,
+    column: str | None,
+) -> tuple[Protocol, list[str]]:
+    """Put what was asked for into a protocol.
+
+    Args:
+        given: A protocol, the name of one, or None.
+        k: Cut-offs, or None for those of the protocol.
+        metrics: Measures, or None; without a protocol, ``f1@k`` is added if labels are known.
+        directions: Directions, or None.
+        exclude_self: What a query may not find, or None.
+        column: Column of labels.
+
+    Returns:
+        The protocol, and a note if a published one was changed.
+
+    Raises:
+        QueryError: If there is none of this name.
+
+    .. versionadded:: 0.1
+    """
+    base = get_protocol(given) if isinstance(given, str) else given or Protocol()
+    if given is None and metrics is None and column is not None:
+        base = replace(base, metrics=(*base.metrics, 'f1@k', 'f1@k_of_means'))
+    made = replace(
+        base,
+        k=base.k if k is None else tuple(k),
+        metrics=base.metrics if metrics is None else tuple(metrics),
+        exclude_self=base.exclude_self if exclude_self is None else exclude_self,
+    )
+    if directions is not None:
+        words = directions if isinstance(directions, str) else tuple(directions)
+        made = replace(made, directions=words)
+    same = made == base or given is None
+    return made, [] if same else [f'the settings of {base.name} were changed']
+
+
+def check_settings(
+    protocol: Protocol, column: str | None, by: Sequence[str], bootstrap: int
+) -> None:
+    """Refuse settings that mean nothing, before anything is ranked.
+
+    Args:
+        protocol: The protocol.
+        column: Column of labels.
+        by: Breakdowns.
+        bootstrap: Resamples.
+
+    Raises:
+        QueryError: If a name is not known, a number out of range, or labels are missing.
+
+    .. versionadded:: 0.1
+    """
+    check_measures(protocol.metrics)
+    for kinds, value in (
+        (ExcludeSelf, protocol.exclude_self),
+        (Similarity, protocol.similarity),
+    ):
+        if value not in get_args(kinds):
+            raise QueryError(f'{value!r} is none of {", ".join(get_args(kinds))}')
+    if not protocol.k or min(protocol.k) < 1:
+        raise QueryError(f'k is {protocol.k}: give cut-offs of at least 1')
+    if bootstrap < 0:
+        raise QueryError(f'{bootstrap} resamples are none: give 0 or more')
+    for word in by:
+        if word not in GROUPINGS:
+            raise QueryError(
+                f'{word!r} is no breakdown: choose of {", ".join(GROUPINGS)}'
+            )
+    needs = [*({*protocol.metrics} & {*OF_LABELS}), *({*by} & {'class'})]
+    if column is None and needs:
+        raise QueryError(
+            f'{min(needs)} needs labels: name their column, or use a rule that has one'
+        )
+
+
+def split_rows(
+    queries: EmbeddingTable, archive: EmbeddingTable, protocol: Protocol
+) -> tuple[list[NDArray[np.int64]], list[str]]:
+    """Give the rows of the split that a protocol names, where a table says its splits.
+
+    Args:
+        queries: Patches that ask.
+        archive: Patches that may answer.
+        protocol: The protocol.
+
+    Returns:
+        Rows of the queries and of the archive, and what could not be checked.
+
+    Raises:
+        ArchiveError: If a table has splits, but no row of this one.
+
+    .. versionadded:: 0.1
+    """
+    kept, notes = [], []
+    for table, split, name in (
+        (queries, protocol.query_split, 'queries'),
+        (archive, protocol.archive_split, 'archive'),
+    ):
+        rows = np.arange(len(table))
+        if split is not None and 'split' in table.frame:
+            rows = np.flatnonzero((table.frame['split'] == split).fillna(False))
+            if not len(rows):
+                raise ArchiveError(
+                    f'no row of the {name} has split {split!r}, which {protocol.name} asks '
+                    f'for: found {", ".join(map(str, table.frame["split"].unique()))}'
+                )
+        elif split is not None:
+            notes.append(
+                f'the {name} have no column split: that all are {split!r} is not checked'
+            )
+        kept.append(rows)
+    return kept, notes
+
+
+def pairs(
+    queries: EmbeddingTable, archive: EmbeddingTable, wanted: str | Iterable[str]
+) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.int64]]]:
+    """Give the directions between the modalities of two tables.
+
+    Args:
+        queries: Patches that ask.
+        archive: Patches that may answer.
+        wanted: ``'all'``, ``'cross'``, ``'same'``, or words such as ``'s1->s2'``.
+
+    Yields:
+        Name, rows of the queries and rows of the archive.
+
+    Raises:
+        ArchiveError: If a table is empty or has rows without a modality.
+        QueryError: If there is no such direction.
+
+    .. versionadded:: 0.1
+    """
+    rows: list[dict[str, NDArray[np.int64]]] = []
+    for table, name in ((queries, 'queries'), (archive, 'archive')):
+        kinds = table.frame['modality']
+        if kinds.isna().any() or not len(table):
+            raise ArchiveError(
+                f'the {name} are empty or hold rows without a modality; fill that column'
+            )
+        rows.append(
+            {str(m): np.flatnonzero(kinds == m) for m in sorted(kinds.unique())}
+        )
+    known = [(a, b) for a in rows[0] for b in rows[1]]
+    if wanted == 'all':
+        chosen = known
+    elif wanted in ('cross', 'same'):
+        chosen = [(a, b) for a, b in known if (a == b) == (wanted == 'same')]
+    else:
+        words = [wanted] if isinstance(wanted, str) else list(wanted)
+        chosen = []
+        for word in words:
+            a, _, b = word.partition('->')
+            if (a, b) not in known:
+                raise QueryError(
+                    f'{word!r} is no direction here: choose all, cross, same or of '
+                    f'{", ".join(f"{a}->{b}" for a, b in known)}'
+                )
+            chosen.append((a, b))
+    if not chosen:
+        raise QueryError(
+            f'there is no {wanted} direction between {", ".join(rows[0])} and '
+            f'{", ".join(rows[1])}'
+        )
+    for a, b in chosen:
+        yield f'{a}->{b}', rows[0][a], rows[1][b]

@@ -1,0 +1,161 @@
+"""Metrics of relevant or not: precision, recall, F1, hit rate and the rank of the first hit.
+
+.. versionadded:: 0.1
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .ranked import blank, check_k, read_ranked
+
+__all__ = (
+    'f1',
+    'first_rank',
+    'hit_rate',
+    'median_rank',
+    'precision',
+    'recall',
+    'reciprocal_rank',
+)
+
+
+def precision(
+    ranked: ArrayLike, k: int | None = None, *, num_relevant: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Share of the first *k* ranks that is relevant, P@k.
+
+    Args:
+        ranked: Ranked relevance, shape (queries, ranks).
+        k: Cut-off; the whole ranking by default. Ranks that do not exist (an archive smaller
+            than *k*) count as not relevant.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+
+    Returns:
+        Shape (queries,), in [0, 1], NaN where R is 0.
+
+    .. versionadded:: 0.1
+    """
+    hits, total = read_ranked(ranked, num_relevant)
+    k = hits.shape[1] if k is None else check_k(k)
+    return blank(total > 0, hits[:, :k].sum(axis=1) / max(k, 1))
+
+
+def recall(
+    ranked: ArrayLike, k: int | None = None, *, num_relevant: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Share of the relevant items that is found in the first *k* ranks, R@k.
+
+    Args:
+        ranked: Ranked relevance, shape (queries, ranks).
+        k: Cut-off; the whole ranking by default.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+
+    Returns:
+        Shape (queries,), in [0, 1], NaN where R is 0.
+
+    .. versionadded:: 0.1
+    """
+    hits, total = read_ranked(ranked, num_relevant)
+    k = hits.shape[1] if k is None else check_k(k)
+    return blank(total > 0, hits[:, :k].sum(axis=1) / np.maximum(total, 1))
+
+
+def f1(
+    ranked: ArrayLike, k: int | None = None, *, num_relevant: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Harmonic mean of :func:`precision` and :func:`recall` of each query, F1@k.
+
+    Args:
+        ranked: Ranked relevance, shape (queries, ranks).
+        k: Cut-off; the whole ranking by default.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+
+    Returns:
+        Shape (queries,), in [0, 1], 0 without any hit, NaN where R is 0.
+
+    .. versionadded:: 0.1
+    """
+    p = precision(ranked, k, num_relevant=num_relevant)
+    r = recall(ranked, k, num_relevant=num_relevant)
+    both = p + r
+    return np.where(both == 0, both, 2 * p * r / np.where(both == 0, 1, both))
+
+
+def hit_rate(
+    ranked: ArrayLike, k: int | None = None, *, num_relevant: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Whether anything relevant is among the first *k* ranks.
+
+    With one relevant item a query (its own pair) this is the same as :func:`recall`.
+
+    Args:
+        ranked: Ranked relevance, shape (queries, ranks).
+        k: Cut-off; the whole ranking by default.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+
+    Returns:
+        Shape (queries,), 0 or 1, NaN where R is 0.
+
+    .. versionadded:: 0.1
+    """
+    hits, total = read_ranked(ranked, num_relevant)
+    k = hits.shape[1] if k is None else check_k(k)
+    return blank(total > 0, hits[:, :k].any(axis=1).astype(np.float64))
+
+
+def first_rank(
+    ranked: ArrayLike, *, num_relevant: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Rank of the first relevant item, counted from 1.
+
+    Args:
+        ranked: Ranked relevance, shape (queries, ranks).
+        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+
+    Returns:
+        Shape (queries,), at least 1; infinite if relevant items exist but none is in *ranked*;
+        NaN where R is 0.
+
+    .. versionadded:: 0.1
+    """
+    hits, total = read_ranked(ranked, num_relevant)
+    found = hits.any(axis=1)
+    first = hits.argmax(axis=1) + 1.0 if hits.shape[1] else np.zeros(len(hits))
+    return blank(total > 0, np.where(found, first, np.inf))
+
+
+def reciprocal_rank(
+    ranked: ArrayLike, *, num_relevant: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """One over the rank of the first relevant item; its mean over queries is MRR.
+
+    Args:
+        ranked: Ranked relevance, shape (queries, ranks).
+        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+
+    Returns:
+        Shape (queries,), in [0, 1], NaN where R is 0.
+
+    .. versionadded:: 0.1
+    """
+    return 1 / first_rank(ranked, num_relevant=num_relevant)
+
+
+def median_rank(ranked: ArrayLike, *, num_relevant: ArrayLike | None = None) -> float:
+    """Median over queries of the rank of the first relevant item.
+
+    Args:
+        ranked: Ranked relevance, shape (queries, ranks).
+        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+
+    Returns:
+        The median rank, at least 1; NaN if no query has a relevant item.
+
+    .. versionadded:: 0.1
+    """
+    ranks = first_rank(ranked, num_relevant=num_relevant)
+    ranks = np.sort(ranks[~np.isnan(ranks)])
+    if not len(ranks):
+        return float('nan')
+    low, high = ranks[(len(ranks) - 1) // 2], ranks[len(ranks) // 2]
+    return float(low if low == high else (low + high) / 2)

@@ -1,0 +1,200 @@
+"""Rank an archive block of queries by block of queries, within a stated amount of memory.
+
+A table of 120,000 x 120,000 scores does not fit anywhere; the few rows of it that belong to a
+block of queries do.
+
+.. versionadded:: 0.1
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .ranked import check_k
+
+__all__ = (
+    'MEMORY',
+    'RandomOrder',
+    'RankedBlock',
+    'blocks',
+    'dot_product',
+    'rank_blocks',
+)
+
+#: Bytes that a block may take, unless told otherwise.
+MEMORY = 256 * 2**20
+
+#: Bytes per query and item while a block is ranked and scored (measured: see the tests).
+_BYTES = 56
+
+#: Items whose products are held in float64 at once.
+_ITEMS = 4096
+
+type Similarity = Callable[[NDArray, NDArray], NDArray]
+type Exclude = Callable[[slice], NDArray[np.bool_] | None] | ArrayLike
+
+
+class RankedBlock(NamedTuple):
+    """The ranking of some queries.
+
+    .. versionadded:: 0.1
+    """
+
+    #: Which queries.
+    queries: slice
+    #: Rows of the archive, best first, shape (queries of the block, ranks), int64.
+    rows: NDArray[np.int64]
+    #: Their scores, same shape, float32; NaN where excluded.
+    scores: NDArray[np.float32]
+
+
+def dot_product(queries: NDArray, archive: NDArray) -> NDArray[np.float32]:
+    """Multiply every query with every item, the same way wherever they stand.
+
+    The last bit of a float32 product depends on where a row stands in its block, so that equal
+    items would come out unequal. Summed in float64 and rounded to float32 they are equal.
+
+    Args:
+        queries: Rows, shape (queries, dim).
+        archive: Rows, shape (items, dim).
+
+    Returns:
+        Shape (queries, items), float32; the cosine for rows of unit length.
+
+    .. versionadded:: 0.1
+    """
+    scores = np.empty((len(queries), len(archive)), dtype=np.float32)
+    asked = queries.astype(np.float64)
+    for start in range(0, len(archive), _ITEMS):
+        part = slice(start, start + _ITEMS)
+        scores[:, part] = asked @ archive[part].astype(np.float64).T
+    return scores
+
+
+class RandomOrder:
+    """A similarity that knows nothing: ranks at random, for the chance level of any metric.
+
+    The same seed gives the same order, whatever the size of the blocks, if a new instance is
+    used for every ranking.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        """Initialize a new RandomOrder instance.
+
+        Args:
+            seed: Seed of the order.
+        """
+        self._random = np.random.default_rng(seed)
+
+    def __call__(self, queries: NDArray, archive: NDArray) -> NDArray[np.float32]:
+        """Give each pair a random score in [0, 1)."""
+        return self._random.random((len(queries), len(archive)), dtype=np.float32)
+
+
+def blocks(num_queries: int, num_items: int, memory: int = MEMORY) -> Iterator[slice]:
+    """Divide queries so that a block stays within *memory* bytes; at least one a block."""
+    size = max(1, int(memory) // (_BYTES * max(num_items, 1)))
+    for start in range(0, num_queries, size):
+        yield slice(start, min(start + size, num_queries))
+
+
+def excluded(exclude: Exclude | None, queries: slice) -> NDArray[np.bool_] | None:
+    """Ask which items the queries of a block may not retrieve."""
+    if exclude is None:
+        return None
+    part = exclude(queries) if callable(exclude) else np.asarray(exclude)[queries]
+    return None if part is None else np.asarray(part, dtype=bool)
+
+
+def rank_blocks(
+    queries: ArrayLike,
+    archive: ArrayLike,
+    *,
+    k: int | None = None,
+    exclude: Exclude | None = None,
+    similarity: Similarity = dot_product,
+    memory: int = MEMORY,
+) -> Iterator[RankedBlock]:
+    """Rank the archive for every query, a block of queries at a time.
+
+    Higher scores come first, equal scores in the order of the archive, NaN last, as in
+    :func:`~torchgeo_cmr.metrics.functional.rank_relevance`.
+
+    Args:
+        queries: Rows that ask, shape (queries, dim).
+        archive: Rows that may answer, shape (items, dim).
+        k: Number of ranks to give; the full ranking by default.
+        exclude: True where an item may not be retrieved by a query (its own patch), shape
+            (queries, items), or a function that gives this, or None, for a slice of the
+            queries. Such items go behind all others.
+        similarity: Function of some queries and the archive that gives their scores, shape
+            (queries of the block, items), higher is closer.
+        memory: Bytes that a block may take, about; one query is the least.
+
+    Yields:
+        The ranking of each block, in order of the queries.
+
+    Raises:
+        ValueError: If *k* is below 1, or a shape does not fit.
+
+    Example:
+        >>> [block] = rank_blocks([[1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]])
+        >>> block.rows.tolist()
+        [[1, 0]]
+
+    .. versionadded:: 0.1
+    """
+    queries, archive = np.asarray(queries), np.asarray(archive)
+    if queries.ndim != 2 or archive.ndim != 2 or queries.shape[1] != archive.shape[1]:
+        raise ValueError(
+            'queries and archive are (rows, dim) with one dim, found shapes '
+            f'{queries.shape} and {archive.shape}'
+        )
+    if k is not None:
+        check_k(k)
+    for part in blocks(len(queries), len(archive), memory):
+        yield _rank(
+            queries[part], archive, part, k, excluded(exclude, part), similarity
+        )
+
+
+def _rank(
+    asked: NDArray,
+    archive: NDArray,
+    part: slice,
+    k: int | None,
+    leave: NDArray[np.bool_] | None,
+    similarity: Similarity,
+) -> RankedBlock:
+    """Rank the archive for one block."""
+    scores = np.asarray(similarity(asked, archive), dtype=np.float32)
+    shape = len(asked), len(archive)
+    for name, table in (('similarity', scores), ('exclude', leave)):
+        if table is not None and table.shape != shape:
+            raise ValueError(
+                f'{name} must give (queries, items), {shape}, found {table.shape}'
+            )
+    if leave is not None:
+        scores = np.where(leave, np.float32(np.nan), scores)
+    rows = _order(-scores, shape[1] if k is None else min(k, shape[1]))
+    return RankedBlock(part, rows, np.take_along_axis(scores, rows, axis=1))
+
+
+def _order(costs: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Give the columns of the *k* lowest costs of each row, ties by column, NaN last."""
+    if 4 * k >= costs.shape[1]:
+        return np.argsort(costs, axis=1, kind='stable')[:, :k]
+    order = np.empty((len(costs), k), dtype=np.int64)
+    limits = np.partition(costs, k - 1, axis=1)[:, k - 1]
+    for row, limit in enumerate(limits):
+        cost = costs[row]
+        # behind a limit that is NaN there is no order to cut in
+        near = (
+            np.arange(cost.size) if np.isnan(limit) else np.flatnonzero(cost <= limit)
+        )
+        order[row] = near[np.argsort(cost[near], kind='stable')[:k]]
+    return order

@@ -1,0 +1,204 @@
+"""Retrieval by labels, over a whole loader, as a torchmetrics Metric."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import permutations, product
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from .chunked import MEMORY, RandomOrder, Similarity, dot_product
+from .registry import METRICS
+from .scoring import score_ranking
+from .truth import LabelTruth
+
+__all__ = ('LabelRetrieval',)
+
+Exclude = Literal['same_modality', 'all', 'none']
+
+
+class LabelRetrieval(Metric):
+    """Any metric of :data:`~torchgeo_cmr.metrics.functional.METRICS`, relevance by labels.
+
+    Each embedding of one modality ranks all embeddings of another (or its own) that were seen
+    since the last reset, over all ranks. What is relevant is a matter of the labels of the
+    patches, which all modalities of a patch share. Rankings are computed on the CPU in
+    NumPy, block by block; higher scores come first, equal scores in the order in which they
+    came.
+
+    Relations: :class:`~torchgeo_cmr.metrics.CrossModalRetrieval` needs no labels and asks for
+    the own pair only. Query and archive are the same loader here; for protocols that take
+    them from two splits use :func:`~torchgeo_cmr.metrics.functional.score_ranking`.
+
+    .. versionadded:: 0.1
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    labels: list[Tensor]
+
+    def __init__(
+        self,
+        modalities: Sequence[str],
+        names: Sequence[str] = ('map', 'map@k', 'f1@k'),
+        ks: Sequence[int] = (5, 10),
+        *,
+        rule: str = 'any',
+        directions: Literal['cross', 'all'] = 'cross',
+        exclude_self: Exclude = 'same_modality',
+        chance: bool = False,
+        memory: int = MEMORY,
+        **kwargs: Any,
+    ) -> None:
+        """Initialize a new LabelRetrieval instance.
+
+        Args:
+            modalities: Names of the modalities.
+            names: Names of metrics.
+            ks: Cut-offs for the names that have one.
+            rule: Rule of :class:`~torchgeo_cmr.metrics.functional.LabelTruth`.
+            directions: Between different modalities only (``'cross'``), or within each as well
+                (``'all'``).
+            exclude_self: Where a query may not retrieve its own patch: within its modality,
+                everywhere (``'all'``), or nowhere (``'none'``).
+            chance: Whether to rank at random (seed 0) as well.
+            memory: Bytes that a block of queries may take, about.
+            **kwargs: Forwarded to :class:`torchmetrics.Metric`.
+
+        Raises:
+            ValueError: If a name or an option is unknown, a cut-off is below 1, or there are
+                too few modalities.
+        """
+        super().__init__(**kwargs)
+        self.modalities, self.names, self.ks = (
+            tuple(modalities),
+            tuple(names),
+            tuple(ks),
+        )
+        unknown = [name for name in self.names if name not in METRICS]
+        if unknown or not self.names:
+            raise ValueError(
+                f'no metric {", ".join(map(repr, unknown)) or "given"}: choose from '
+                f'{", ".join(METRICS)}'
+            )
+        if not self.ks or min(self.ks) < 1:
+            raise ValueError(f'ks are cut-offs of at least 1, found {self.ks}')
+        for option, value, known in (
+            ('directions', directions, ('cross', 'all')),
+            ('exclude_self', exclude_self, get_args(Exclude)),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f'{option} must be one of {", ".join(known)}, found {value!r}'
+                )
+        least = 2 if directions == 'cross' else 1
+        if len(set(self.modalities)) < least:
+            raise ValueError(
+                f'directions={directions!r} needs {least} or more modalities, found '
+                f'{self.modalities}'
+            )
+        LabelTruth([0], [0], rule)
+        self.rule, self.exclude_self = rule, exclude_self
+        self.chance, self.memory = chance, memory
+        self.directions = tuple(
+            permutations(self.modalities, 2)
+            if directions == 'cross'
+            else product(self.modalities, repeat=2)
+        )
+        for modality in self.modalities:
+            self.add_state(f'rows_{modality}', default=[], dist_reduce_fx='cat')
+        self.add_state('labels', default=[], dist_reduce_fx='cat')
+
+    def update(self, embeddings: Mapping[str, Tensor], labels: Tensor) -> None:
+        """Take a batch of labelled patches.
+
+        Args:
+            embeddings: Unit rows per modality, each of shape (batch, dim).
+            labels: Class ids, shape (batch,), negative if unknown; or multi-hot labels, shape
+                (batch, classes).
+
+        Raises:
+            ValueError: If a modality is missing or the numbers of rows differ.
+        """
+        missing = [m for m in self.modalities if m not in embeddings]
+        if missing:
+            raise ValueError(
+                f'embeddings of {", ".join(missing)} are missing, found '
+                f'{", ".join(embeddings) or "none"}'
+            )
+        sizes = {m: len(embeddings[m]) for m in self.modalities}
+        if {*sizes.values()} != {len(labels)}:
+            raise ValueError(
+                f'each patch needs one row of labels, found {len(labels)} for {sizes}'
+            )
+        for modality in self.modalities:
+            rows = embeddings[modality].detach().float()
+            getattr(self, f'rows_{modality}').append(rows)
+        self.labels.append(labels.detach().long())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Score every direction.
+
+        Returns:
+            Scalars ``<metric>_<query>_to_<gallery>`` per direction, such as
+            ``f1@10_s1_to_s2``, and their mean over directions ``<metric>``. With *chance*, the
+            level of a random ranking under the same names with ``chance_`` in front. NaN where
+            no query has a relevant item.
+        """
+        labels = dim_zero_cat(self.labels).cpu().numpy()
+        truth = LabelTruth(labels, labels, self.rule)
+        each = {
+            f'{query}_to_{gallery}': self._score(query, gallery, truth)
+            for query, gallery in self.directions
+        }
+        figures: dict[str, float] = {}
+        for name in next(iter(each.values())):
+            values = {f'{name}_{d}': scores[name] for d, scores in each.items()}
+            figures.update(values)
+            figures[name] = sum(values.values()) / len(values)
+        return {
+            name: torch.tensor(value, device=self.device)
+            for name, value in figures.items()
+        }
+
+    def _score(self, query: str, gallery: str, truth: LabelTruth) -> dict[str, float]:
+        """Score one direction, and chance if asked for."""
+        asked, found = (
+            dim_zero_cat(getattr(self, f'rows_{m}')).cpu().numpy()
+            for m in (query, gallery)
+        )
+        own = self.exclude_self == 'all' or (
+            self.exclude_self == 'same_modality' and query == gallery
+        )
+        similarities: dict[str, Similarity] = {'': dot_product}
+        if self.chance:
+            similarities['chance_'] = RandomOrder(0)
+        scores = {}
+        for prefix, similarity in similarities.items():
+            scored = score_ranking(
+                asked,
+                found,
+                truth,
+                names=self.names,
+                ks=self.ks,
+                exclude=partial(_same_row, len(found)) if own else None,
+                similarity=similarity,
+                memory=self.memory,
+            )
+            means = scored.means()
+            scores.update(
+                {f'{prefix}{name}': mean.mean for name, mean in means.items()}
+            )
+        return scores
+
+
+def _same_row(num_items: int, queries: slice) -> NDArray[np.bool_]:
+    """Mark the own patch of each query of a block."""
+    own = np.arange(queries.start, queries.stop)
+    return own[:, None] == np.arange(num_items)

@@ -1,0 +1,248 @@
+"""Weights from elsewhere: where they are, and which bands their first convolution knows."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+import torchgeo.models
+from torch import Tensor
+from torchgeo.models import get_weight
+from torchvision.models._api import WeightsEnum
+
+from torchgeo_cmr.errors import RasterError
+
+__all__ = (
+    'EncoderWeights',
+    'FoundWeights',
+    'NewBands',
+    'band_key',
+    'checked_bands',
+    'find_weights',
+    'match_bands',
+    'read_weights',
+    'select_bands',
+)
+
+#: What may initialise an encoder: a TorchGeo weight enum or its name, the path of a state dict
+#: or checkpoint, True for timm's own (ImageNet) weights, None or False for none.
+EncoderWeights = WeightsEnum | str | bool | None
+
+NewBands = Literal['error', 'mean']
+
+# section of our checkpoints that names the bands of each modality
+_SECTION = 'torchgeo_cmr'
+
+
+@dataclass(frozen=True)
+class FoundWeights:
+    """Where weights are and what is known of them before they are read."""
+
+    #: For messages.
+    source: str
+    #: Path of a file, or the enum that fetches one.
+    origin: str | WeightsEnum
+    #: timm model they were made for, if it is known.
+    model: str | None = None
+    #: Bands of the first convolution in order, if they are known.
+    bands: list[str] | None = None
+    #: Channels of the first convolution, if they are known.
+    channels: int | None = None
+
+
+def band_key(band: str) -> str:
+    """Spell a band alike however its number is padded: B2 and B02, B8a and B8A are one.
+
+    Args:
+        band: Name of a band.
+
+    Returns:
+        The name in capitals, without zeros between ``B`` and its number.
+    """
+    return re.sub(r'^B0+(?=\d)', 'B', band.strip().upper())
+
+
+def find_weights(weights: WeightsEnum | str, who: str = '') -> FoundWeights:
+    """Find out what is meant, and what TorchGeo says about it; nothing is read yet.
+
+    A file that TorchGeo has downloaded is recognised by its name.
+
+    Args:
+        weights: TorchGeo weight enum, its name, or the path of a file.
+        who: For messages, such as ``' for s1'``.
+
+    Returns:
+        What is known.
+
+    Raises:
+        ValueError: If it is neither a file nor the name of TorchGeo weights.
+    """
+    if isinstance(weights, str) and os.path.isfile(weights):
+        source, origin = f'the file {weights}', weights
+        enum = _published_as(os.path.basename(weights))
+    else:
+        try:
+            enum = weights if isinstance(weights, WeightsEnum) else get_weight(weights)
+        except ValueError as error:
+            raise ValueError(
+                f'weights {weights!r}{who} are neither a file nor the name of TorchGeo '
+                "weights such as 'ResNet50_Weights.SENTINEL1_ALL_MOCO'"
+            ) from error
+        source, origin = str(enum), enum
+    if enum is None:
+        return FoundWeights(source, origin)
+    bands = [str(band) for band in enum.meta.get('bands') or ()] or None
+    made_for = enum.meta.get('model')
+    return FoundWeights(
+        source,
+        origin,
+        made_for if isinstance(made_for, str) else None,
+        bands,
+        enum.meta.get('in_chans') or (len(bands) if bands else None),
+    )
+
+
+def read_weights(found: FoundWeights, modality: str) -> tuple[dict[str, Any], Any]:
+    """Read the tensors, with ``weights_only=True``.
+
+    Args:
+        found: What :func:`find_weights` gave.
+        modality: The part of one of our checkpoints whose bands are asked for.
+
+    Returns:
+        State dict, and the bands of its first convolution or None.
+
+    Raises:
+        ValueError: If a file holds no weights that can be read safely.
+    """
+    if isinstance(found.origin, WeightsEnum):
+        state = found.origin.get_state_dict(
+            progress=False, check_hash=True, weights_only=True
+        )
+        return dict(state), found.bands
+    path = found.origin
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f'{path} holds no weights that can be read safely (weights_only=True): '
+            f'{type(error).__name__}'
+        ) from error
+    state, bands = content, found.bands
+    if isinstance(content, dict) and isinstance(content.get(_SECTION), dict):
+        specs = content[_SECTION].get('specs') or {}
+        bands = (specs.get(modality) or {}).get('bands') or bands
+    for name in ('state_dict', 'model'):
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    tensors = state if isinstance(state, dict) else {}
+    if not any(isinstance(value, Tensor) for value in tensors.values()):
+        raise ValueError(
+            f'{path} holds no weights: expected a state dict or a checkpoint, found '
+            f'{type(state).__name__}'
+        )
+    return tensors, bands
+
+
+def match_bands(
+    have: Sequence[str] | None,
+    have_channels: int,
+    want: Sequence[str] | None,
+    channels: int,
+    *,
+    new_bands: NewBands = 'error',
+    source: str = 'the weights',
+    who: str = '',
+) -> list[int | None]:
+    """Say for each wanted channel which channel of the weights it takes.
+
+    With names on both sides names decide, never positions. Where a side has no names, equal
+    numbers of channels are taken in order.
+
+    Args:
+        have: Bands of the weights, in order, if they are known.
+        have_channels: Channels of the weights.
+        want: Bands of the images, in order, if they are known.
+        channels: Channels of the images.
+        new_bands: What to do with a band that the weights do not have: ``'error'``, or
+            ``'mean'`` for the mean over the bands they have.
+        source: For messages.
+        who: For messages, such as ``' for s1'``.
+
+    Returns:
+        A position in the weights for each wanted channel; None for their mean.
+
+    Raises:
+        RasterError: If a band has no weight, or numbers of unnamed channels differ.
+        ValueError: If *new_bands* is unknown.
+    """
+    if new_bands not in get_args(NewBands):
+        raise ValueError(f"new_bands must be 'error' or 'mean', found {new_bands!r}")
+    if have and want and len(have) == have_channels:
+        position = {band_key(band): i for i, band in enumerate(have)}
+        missing = [band for band in want if band_key(band) not in position]
+        if missing and new_bands == 'error':
+            raise RasterError(
+                f'{source} have no weights for the bands {", ".join(missing)}{who}, they know '
+                f"{', '.join(have)}: select bands that they know, or say new_bands='mean'"
+            )
+        return [position.get(band_key(band)) for band in want]
+    if have_channels == channels:
+        return list(range(channels))
+    if new_bands == 'mean':
+        return [None] * channels
+    named = f' ({", ".join(have)})' if have else ''
+    raise RasterError(
+        f'{source} were made for {have_channels} channels{named}, found {channels}{who}: '
+        "name your bands with bands=, take other weights, or say new_bands='mean'"
+    )
+
+
+def select_bands(kernel: Tensor, order: Sequence[int | None]) -> Tensor:
+    """Cut a first convolution to the wanted channels.
+
+    Args:
+        kernel: Weights, shape (out, channels, height, width).
+        order: What :func:`match_bands` gave.
+
+    Returns:
+        Weights, shape (out, ``len(order)``, height, width); None stands for the mean over
+        *channels*. Nothing is rescaled.
+    """
+    mean = kernel.mean(dim=1)
+    return torch.stack([mean if i is None else kernel[:, i] for i in order], dim=1)
+
+
+def checked_bands(
+    assumed: Mapping[str, Sequence[str]], modality: str, bands: Sequence[str]
+) -> None:
+    """Refuse bands that came to be known after weights were taken in another order.
+
+    Args:
+        assumed: Modality -> bands that its weights were taken for, by position.
+        modality: Whose bands became known.
+        bands: Those bands.
+
+    Raises:
+        RasterError: If the two differ.
+    """
+    taken = assumed.get(modality)
+    if taken and [*map(band_key, taken)] != [*map(band_key, bands)]:
+        raise RasterError(
+            f'the weights of {modality} were taken in the order {", ".join(taken)}, but the '
+            f'data holds {", ".join(bands)}: pass bands= to the task, and weights are chosen '
+            'by name'
+        )
+
+
+def _published_as(name: str) -> WeightsEnum | None:
+    """Find the TorchGeo weights whose download has this file name."""
+    for thing in vars(torchgeo.models).values():
+        if isinstance(thing, type) and issubclass(thing, WeightsEnum):
+            for enum in thing:
+                url = getattr(enum, 'url', None)
+                if isinstance(url, str) and url.rsplit('/', 1)[-1] == name:
+                    return enum
+    return None

@@ -1,0 +1,280 @@
+"""The supervised reference: what labels can teach the same encoders."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models._api import WeightsEnum
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
+from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
+
+from .base import CrossModalTask, RetrievalFeatures, unit_rows
+from .networks import build_networks, check_per_modality
+from .optim import OptimizerName, ScheduleName
+
+__all__ = ('SupervisedCMR',)
+
+Variant = Literal['separate', 'joint', 'bands_12']
+
+
+class SupervisedCMR(CrossModalTask):
+    r"""Multi-label classification of fused features, to compare with methods without labels.
+
+    The projections *z* of all modalities are fused, one linear layer gives a logit for each
+    class, and the loss is the mean binary cross-entropy. ``variant='bands_12'`` is early
+    fusion: one encoder of the stacked bands (2 of Sentinel-1 and 10 of Sentinel-2 in the
+    precursor), which cannot embed a sensor alone and therefore not retrieve across sensors.
+
+    The reference that the precursor of https://arxiv.org/abs/2202.11429 trained, whose code
+    compares fused features (chi-square distance,
+    :func:`torchgeo_cmr.metrics.distances.chi_square`).
+
+    Relations: :class:`SSCMRSIR` trains the same networks without labels.
+
+    .. versionadded:: 0.1
+    """
+
+    ignore: Sequence[str] | str | None = ('weights',)
+    monitor = 'val_loss'
+    mode = 'min'
+
+    def __init__(
+        self,
+        in_channels: dict[str, int],
+        num_classes: int = 19,
+        model: str | dict[str, str] = 'resnet50',
+        weights: dict[str, WeightsEnum | str | bool | None]
+        | WeightsEnum
+        | str
+        | bool
+        | None = None,
+        *,
+        variant: Variant = 'separate',
+        fusion: Fusion = 'concat',
+        head: Literal['mlp', 'linear_relu', 'hash'] = 'linear_relu',
+        hidden_dim: int | None = None,
+        output_dim: int = 128,
+        label_key: str = 'label',
+        new_bands: Literal['error', 'mean'] = 'error',
+        retrieval_features: RetrievalFeatures = 'z',
+        keys: dict[str, str] | None = None,
+        bands: dict[str, list[str]] | None = None,
+        mean: dict[str, list[float]] | None = None,
+        std: dict[str, list[float]] | None = None,
+        lr: float = 1e-4,
+        weight_decay: float = 0.05,
+        warmup_epochs: int = 10,
+        optimizer: OptimizerName = 'adamw',
+        schedule: ScheduleName = 'cosine',
+    ) -> None:
+        """Initialize a new SupervisedCMR instance.
+
+        Args:
+            in_channels: Number of channels of each modality, by name.
+            num_classes: Number of classes.
+            model: Name of the timm model, one for all or one per modality.
+            weights: Initial encoder weights, as of :class:`SSCMRSIR`.
+            variant: ``'separate'``, ``'joint'`` or ``'bands_12'``.
+            fusion: How projections are fused before the classifier; without effect for
+                ``'bands_12'``.
+            head: Kind of :class:`~torchgeo_cmr.models.ProjectionHead`.
+            hidden_dim: Width inside the head; that of the encoder by default.
+            output_dim: Width of the projections *z*.
+            label_key: Where a batch holds the labels: many-hot, shape (batch, classes), or
+                class numbers, shape (batch,).
+            new_bands: What initial weights give a band they do not know.
+            retrieval_features: Whether to retrieve with ``'z'`` or ``'h'``.
+            keys: Where a sample holds each modality; ``image_<modality>`` by default.
+            bands: Names of the channels of each modality, in order.
+            mean: Mean of each channel of each modality.
+            std: Standard deviation of each channel of each modality.
+            lr: Learning rate.
+            weight_decay: Weight decay of matrices and kernels.
+            warmup_epochs: Epochs of linear warm-up of the cosine, at most a tenth of the run.
+            optimizer: ``'adamw'``, ``'adam'`` or ``'sgd'`` (no momentum).
+            schedule: ``'cosine'`` with warm-up, ``'constant'`` or ``'onecycle'``.
+
+        Raises:
+            RasterError: If statistics or weights do not fit the channels.
+            ValueError: If an option is unknown or does not go with another.
+        """
+        if variant not in get_args(Variant):
+            raise ValueError(
+                f"variant must be 'separate', 'joint' or 'bands_12', found {variant!r}"
+            )
+        if num_classes < 1:
+            raise ValueError(f'num_classes must be at least 1, found {num_classes}')
+        check_fusion(fusion)
+        check_per_modality(variant, in_channels, model=model, weights=weights)
+        self.weights = weights
+        super().__init__(
+            in_channels,
+            keys=keys,
+            bands=bands,
+            mean=mean,
+            std=std,
+            retrieval_features=retrieval_features,
+            lr=lr,
+            weight_decay=weight_decay,
+            warmup_epochs=warmup_epochs,
+            optimizer=optimizer,
+            schedule=schedule,
+        )
+
+    @property
+    def _early(self) -> bool:
+        """Whether the bands are stacked before the encoder."""
+        return self.hparams['variant'] == 'bands_12'
+
+    def configure_models(self) -> None:
+        """Initialize encoders, heads and the classifier."""
+        self.model, self.assumed_bands, _ = build_networks(
+            self.hparams['variant'],
+            self.in_channels,
+            self.hparams['model'],
+            self.weights,
+            head=self.hparams['head'],
+            hidden_dim=self.hparams['hidden_dim'],
+            output_dim=self.hparams['output_dim'],
+            bands=self.hparams['bands'],
+            new_bands=self.hparams['new_bands'],
+        )
+        width = self.hparams['output_dim']
+        if self.hparams['fusion'] == 'concat' and not self._early:
+            width *= len(self.in_channels)
+        self.classifier = nn.Linear(width, self.hparams['num_classes'])
+
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+        """Encode a batch.
+
+        Args:
+            batch: Samples with all modalities, raw pixels, NaN where there is no data.
+
+        Returns:
+            Per modality ``h`` and ``z``, as of :class:`CrossModalTask`; for ``'bands_12'``
+            one entry whose name joins all modalities with ``+``.
+        """
+        if not self._early:
+            return super().forward(batch)
+        h, z = self.model([self.normalize(batch, m) for m in self.modalities])
+        return {'+'.join(self.modalities): {'h': h, 'z': z}}
+
+    def classify(self, outputs: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
+        """Fuse projections and give a logit for each class.
+
+        Args:
+            outputs: What :meth:`forward` gave.
+
+        Returns:
+            Logits, shape (batch, classes).
+        """
+        rows = [output['z'] for output in outputs.values()]
+        return self.classifier(
+            rows[0] if self._early else fuse(rows, self.hparams['fusion'])
+        )
+
+    def compute_losses(
+        self, outputs: dict[str, dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Refuse: this method needs labels, see :meth:`batch_losses`.
+
+        Args:
+            outputs: What :meth:`forward` gave.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError('a supervised loss needs labels: use batch_losses()')
+
+    def batch_losses(
+        self, batch: Mapping[str, Any], outputs: dict[str, dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Compare the logits of a batch with its labels.
+
+        Args:
+            batch: Samples with labels.
+            outputs: What :meth:`forward` made of them.
+
+        Returns:
+            Scalar ``loss``: binary cross-entropy, mean over pairs and classes.
+
+        Raises:
+            ValueError: If the labels are missing or do not fit the classes.
+        """
+        logits, key = self.classify(outputs), self.hparams['label_key']
+        if key not in batch:
+            raise ValueError(
+                f'the batch has no labels {key!r}, it holds {", ".join(sorted(batch))}: '
+                'name them with label_key='
+            )
+        label = batch[key]
+        if label.ndim == 1 and not label.is_floating_point():
+            if len(label) and not 0 <= label.min() <= label.max() < logits.shape[1]:
+                raise ValueError(
+                    f'class numbers are 0 to {logits.shape[1] - 1}, found '
+                    f'{int(label.min())} to {int(label.max())}: set num_classes'
+                )
+            label = F.one_hot(label.long(), logits.shape[1])
+        if label.shape != logits.shape:
+            raise ValueError(
+                f'labels have shape {tuple(label.shape)}, expected {tuple(logits.shape)} '
+                'or class numbers: set num_classes'
+            )
+        loss = F.binary_cross_entropy_with_logits(logits.float(), label.float())
+        return {'loss': loss}
+
+    def _embed(
+        self, batch: Mapping[str, Any], names: Sequence[str], fusion: Fusion
+    ) -> Tensor:
+        """Fuse as in training: features as they are, of unit length only at the end."""
+        kind = self.hparams['retrieval_features']
+        if self._early:
+            if sorted(names) != sorted(self.modalities):
+                raise QueryError(
+                    f"variant='bands_12' embeds {', '.join(self.modalities)} together, found "
+                    f'{", ".join(names)}: name all of them'
+                )
+            (output,) = self(batch).values()
+            return unit_rows(output[kind])
+        rows = []
+        for name in names:
+            h, z = self.model(self.normalize(batch, name), name)
+            rows.append({'h': h, 'z': z}[kind])
+        return unit_rows(rows[0] if len(rows) == 1 else fuse(rows, fusion))
+
+    def predict_step(
+        self, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """Embed every modality that the batch holds, or the stack of all.
+
+        Args:
+            batch: The output of your DataLoader.
+            batch_idx: Integer displaying index of this batch.
+            dataloader_idx: Index of the current dataloader.
+
+        Returns:
+            Unit rows per modality (or under their joined names), shape (batch, dim), float32.
+        """
+        if not self._early:
+            return super().predict_step(batch, batch_idx, dataloader_idx)
+        return {'+'.join(self.modalities): self.embed(batch, self.modalities)}
+
+    def _judge(self, batch: Any, prefix: str, metrics: CrossModalRetrieval) -> None:
+        """Log the loss, and remember embeddings where each modality has its own."""
+        if not self._early:
+            super()._judge(batch, prefix, metrics)
+            return
+        losses = self.batch_losses(batch, self(batch))
+        self.log_dict(
+            {f'{prefix}_{k}': v for k, v in losses.items()},
+            batch_size=self._batch_size(batch),
+            sync_dist=True,
+        )
+
+    def _report(self, prefix: str, metrics: CrossModalRetrieval) -> None:
+        """Log retrieval, where there are two sides to it."""
+        if not self._early:
+            super()._report(prefix, metrics)
