@@ -58,7 +58,7 @@ class Settings:
     model: str = 'resnet10t'
     patch_size: int = 32
     batch_size: int = 128
-    epochs: int = 20
+    epochs: int = 28
     steps: int = 15
     lr: float = 2e-3
     temperature: float = 0.1
