@@ -27,7 +27,8 @@ type Band = Sequence[Any]
 class PatchReader:
     """Reads the picture of a patch, in its own modality or in another at the same place.
 
-    The patch's own picture is the window that its ``patch_id`` names, in pixels of the
+    Two bands are taken for a radar pair, averaged over three by three pixels and shown with
+    their difference. The patch's own picture is the window that its ``patch_id`` names, in pixels of the
     scene's finest band. In another modality it is the ground under the footprint, cut
     along the axes of the scene found there: good enough to look at, nothing to measure on.
 
@@ -150,6 +151,8 @@ class PatchReader:
         if not np.isfinite(pixels).any():
             return None
         if len(pixels) == 2:
+            # Two bands are a radar pair: speckle hides what the eye should compare.
+            pixels = np.stack([_calmed(plane) for plane in pixels])
             pixels = np.stack([pixels[0], pixels[1], pixels[0] - pixels[1]])
         return np.moveaxis(np.stack([stretch(p) for p in pixels]), 0, -1)[
             ..., [0] * 3 if len(pixels) == 1 else [0, 1, 2]
@@ -173,6 +176,18 @@ def stretch(plane: NDArray[np.floating]) -> NDArray[np.float64]:
     low, high = np.percentile(plane[valid], [2, 98])
     scaled = (plane - low) / (high - low) if high > low else np.full(plane.shape, 0.5)
     return np.where(valid, np.clip(scaled, 0, 1), 0.0)
+
+
+def _calmed(plane: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Average each pixel with its neighbours that hold data."""
+    height, width = plane.shape
+    padded = np.pad(plane, 1, constant_values=np.nan)
+    shifted = [
+        padded[i : i + height, j : j + width] for i in range(3) for j in range(3)
+    ]
+    counts = np.isfinite(shifted).sum(axis=0)
+    mean = np.nansum(shifted, axis=0) / np.maximum(counts, 1)
+    return np.where(np.isfinite(plane), mean, np.nan)
 
 
 def _shown(bands: Sequence[Band]) -> list[Band]:
