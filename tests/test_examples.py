@@ -33,7 +33,7 @@ def run(*words: str, cwd: Path) -> str:
 
 def test_every_example_is_listed_and_tested() -> None:
     names = {p.name for p in EXAMPLES.iterdir()} - {'README.md', '__pycache__'}
-    assert names == {'01_journey.py', '02_train.yaml'}
+    assert names == {'01_journey.py', '02_train.yaml', '03_bigearthnet.yaml'}
     told = (EXAMPLES / 'README.md').read_text()
     assert all(f'({name})' in told for name in names)
 

@@ -63,7 +63,27 @@ ONLY_IN = {
 }
 
 #: File -> the only packages beside the standard library that it may import.
-ONLY_THESE = {'metrics/functional.py': {'numpy'}, 'errors.py': set()}
+ONLY_THESE = {
+    **{
+        f'metrics/{name}.py': {'numpy'}
+        for name in (
+            'anmrr',
+            'average',
+            'binary',
+            'chance',
+            'chunked',
+            'distances',
+            'functional',
+            'graded',
+            'multilabel',
+            'ranked',
+            'registry',
+            'scoring',
+            'truth',
+        )
+    },
+    'errors.py': set(),
+}
 
 #: Names that TorchGeo has given up.
 DEPRECATED = {

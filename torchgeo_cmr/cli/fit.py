@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from jsonargparse import Namespace
@@ -14,11 +15,10 @@ import torchgeo_cmr.datamodules
 import torchgeo_cmr.datasets
 import torchgeo_cmr.tasks  # noqa: F401
 from torchgeo_cmr import __version__
-from torchgeo_cmr.tasks.base import CrossModalTask
 
 
 class _CLI(LightningCLI):
-    """LightningCLI that keeps the checkpoint with the best retrieval by default."""
+    """LightningCLI that keeps the checkpoint with the best score of the task by default."""
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse the words that the console script hands over."""
@@ -29,16 +29,19 @@ class _CLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Add a checkpoint callback if the user named none."""
-        trainer = self.config[str(self.subcommand)]['trainer']
+        config = self.config[str(self.subcommand)]
+        trainer = config['trainer']
         given = trainer.get('callbacks') or []
         given = given if isinstance(given, list) else [given]
         wants = trainer.get('enable_checkpointing') is not False
         if wants and not any('Checkpoint' in c['class_path'] for c in given):
+            module, _, name = config['model']['class_path'].rpartition('.')
+            task: type[BaseTask] = getattr(import_module(module), name)
             best = Namespace(
                 class_path='lightning.pytorch.callbacks.ModelCheckpoint',
                 init_args=Namespace(
-                    monitor=CrossModalTask.monitor,
-                    mode=CrossModalTask.mode,
+                    monitor=task.monitor,
+                    mode=task.mode,
                     filename='best',
                     save_last=True,
                 ),

@@ -40,6 +40,7 @@ from .chance import (
     expected_reciprocal_rank,
 )
 from .chunked import RandomOrder, RankedBlock, dot_product, rank_blocks
+from .distances import chi_square
 from .graded import average_cumulative_gain, ndcg, weighted_average_precision
 from .multilabel import (
     ItemScores,
@@ -71,6 +72,7 @@ __all__ = (
     'anmrr',
     'average_cumulative_gain',
     'average_precision',
+    'chi_square',
     'dot_product',
     'expected_average_precision',
     'expected_hit_rate',
