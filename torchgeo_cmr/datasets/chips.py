@@ -18,7 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from torch import Tensor
 from torchgeo.datasets import NonGeoDataset
 
-from torchgeo_cmr.datasets.paired import quicklook
+from torchgeo_cmr.datasets.panels import panels
 from torchgeo_cmr.errors import RasterError
 
 if TYPE_CHECKING:
@@ -154,19 +154,8 @@ class ChipPairs(NonGeoDataset):
         Returns:
             A figure with one panel a modality, stretched to its 2nd and 98th percentile.
         """
-        from matplotlib.figure import Figure
-
-        fig = Figure(figsize=(4 * len(self.modalities), 4), layout='constrained')
-        axes = fig.subplots(1, len(self.modalities), squeeze=False)
-        for axis, name in zip(axes[0], self.modalities, strict=True):
-            image = sample[f'image_{name}'].numpy()
-            axis.imshow(quicklook(image, self.bands[name]), cmap='gray')
-            axis.axis('off')
-            if show_titles:
-                axis.set_title(name)
-        if suptitle is not None:
-            fig.suptitle(suptitle)
-        return fig
+        shown = {m: (sample[f'image_{m}'], self.bands[m]) for m in self.modalities}
+        return panels(shown, show_titles=show_titles, suptitle=suptitle)
 
 
 def open_chip(path: Path) -> rasterio.DatasetReader:

@@ -1,7 +1,7 @@
 """Pairs: the same ground seen by two or more sensors, each on its own grid."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset, RasterDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
+from torchgeo_cmr.datasets.panels import panels
 from torchgeo_cmr.datasets.scene import SAR_BANDS, Scene, SceneReader, scenes
 from torchgeo_cmr.datasets.validity import Validity
 from torchgeo_cmr.errors import PairingError, RasterError
@@ -268,48 +269,14 @@ class PairedDataset(GeoDataset):
         Returns:
             A figure with one panel a modality, stretched to its 2nd and 98th percentile.
         """
-        from matplotlib.figure import Figure
-
-        fig = Figure(figsize=(4 * len(self.modalities), 4), layout='constrained')
-        axes = fig.subplots(1, len(self.modalities), squeeze=False)
-        for axis, name in zip(axes[0], self.modalities, strict=True):
-            image = sample.get(f'image_{name}', sample.get(f'mask_{name}'))
-            assert image is not None
-            axis.imshow(quicklook(image.numpy(), self.members[name].bands), cmap='gray')
-            axis.axis('off')
-            if show_titles:
-                axis.set_title(name)
-        if suptitle is not None:
-            fig.suptitle(suptitle)
-        return fig
-
-
-def quicklook(image: np.ndarray, bands: Sequence[str] = ()) -> np.ndarray:
-    """Turn pixels into something a screen can show.
-
-    Args:
-        image: Pixels of shape ``(bands, height, width)``, NaN where missing.
-        bands: Band names; B04, B03 and B02 are shown as red, green and blue.
-
-    Returns:
-        Float array in 0..1 of shape ``(height, width)`` or ``(height, width, 3)``.
-    """
-    image = np.atleast_3d(np.asarray(image, np.float32))
-    names = list(bands)
-    if {'B04', 'B03', 'B02'} <= set(names):
-        image = image[[names.index(band) for band in ('B04', 'B03', 'B02')]]
-    elif len(image) == 2:
-        image = np.stack([image[0], image[1], image[0] - image[1]])
-    elif len(image) > 3:
-        image = image[:3]
-    shown = np.zeros_like(image)
-    for channel, out in zip(image, shown, strict=True):
-        valid = channel[np.isfinite(channel)]
-        if valid.size:
-            low, high = np.percentile(valid, (2, 98))
-            out[:] = np.nan_to_num((channel - low) / max(high - low, 1e-12))
-    shown = np.clip(shown, 0, 1)
-    return shown[0] if len(shown) == 1 else np.moveaxis(shown, 0, -1)
+        shown = {
+            name: (
+                sample.get(f'image_{name}', sample.get(f'mask_{name}')),
+                member.bands,
+            )
+            for name, member in self.members.items()
+        }
+        return panels(shown, show_titles=show_titles, suptitle=suptitle)
 
 
 def split_by_crs(dataset: GeoDataset) -> list[tuple[CRS, GeoDataset]]:

@@ -18,6 +18,7 @@ from torchgeo_cmr.metrics.functional import (
     expected_hit_rate,
     expected_precision,
     expected_recall,
+    expected_reciprocal_rank,
     f1,
     hit_rate,
     mean_at_k,
@@ -214,30 +215,6 @@ def derive(means: Mapping[str, Floats], name: str) -> Floats:
     p, r = means[f'item_precision@{k}'], means[f'item_recall@{k}']
     both = p + r
     return np.where(both == 0, 0.0, 2 * p * r / np.where(both == 0, 1, both))
-
-
-def expected_reciprocal_rank(
-    found: NDArray[np.int64], items: NDArray[np.int64]
-) -> Floats:
-    """One over the rank of the first relevant item, on average over all orders.
-
-    Args:
-        found: Relevant items R (queries,).
-        items: Items N (queries,).
-
-    Returns:
-        Values (queries,), NaN where R is 0.
-
-    .. versionadded:: 0.1
-    """
-
-    def one(r: int, n: int) -> float:
-        # First at rank i: not before (a product), and then with R of what is left.
-        left = n - np.arange(n - r + 1)
-        before = np.concatenate([[1.0], np.cumprod((left[:-1] - r) / left[:-1])])
-        return float((before * r / left / np.arange(1, n - r + 2)).sum())
-
-    return _for_each(one, found, items)
 
 
 def expected_hits_precision(

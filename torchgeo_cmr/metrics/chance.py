@@ -148,14 +148,21 @@ def expected_reciprocal_rank(
     .. versionadded:: 0.1
     """
     r, n = _counts(num_relevant, num_items)
-    miss, total = np.ones(r.shape), np.zeros(r.shape)
-    for drawn in range(int((n - r).max(initial=-1)) + 1):
-        hit = np.where(n > drawn, r / np.maximum(n - drawn, 1), 0)
-        # once the others are used up the next item is certain, and then nothing is left
-        hit = np.minimum(hit, 1)
-        total = total + miss * hit / (drawn + 1)
-        miss = miss * (1 - hit)
-    return blank(r > 0, total)
+    # Many queries share few pairs of R and N: each is computed once.
+    pairs, which = np.unique(
+        np.stack([r.ravel(), n.ravel()]), axis=1, return_inverse=True
+    )
+    values = [_mean_reciprocal_rank(found, items) for found, items in pairs.T.tolist()]
+    return np.array(values, dtype=np.float64)[which.reshape(-1)].reshape(r.shape)
+
+
+def _mean_reciprocal_rank(r: int, n: int) -> float:
+    if r == 0:
+        return float('nan')
+    # First at rank i: not before (a product), and then with R of what is left.
+    left = n - np.arange(n - r + 1)
+    before = np.concatenate([[1.0], np.cumprod((left[:-1] - r) / left[:-1])])
+    return float((before * r / left / np.arange(1, n - r + 2)).sum())
 
 
 def _counts(
