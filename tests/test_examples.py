@@ -1,6 +1,7 @@
 """Every example runs, as its own text says."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,13 @@ def run(*words: str, cwd: Path) -> str:
 
 def test_every_example_is_listed_and_tested() -> None:
     names = {p.name for p in EXAMPLES.iterdir()} - {'README.md', '__pycache__'}
-    assert names == {'01_journey.py', '02_train.yaml', '03_bigearthnet.yaml'}
+    assert names == {
+        '01_journey.py',
+        '02_train.yaml',
+        '03_bigearthnet.yaml',
+        '04_cmirnet.yaml',
+        '05_image_speech.yaml',
+    }
     told = (EXAMPLES / 'README.md').read_text()
     assert all(f'({name})' in told for name in names)
 
@@ -80,3 +87,27 @@ def test_yaml_in_our_command(demo_folder: Path) -> None:
 def test_yaml_in_torchgeo(demo_folder: Path) -> None:
     once = '--trainer.fast_dev_run=1'
     run('-m', 'torchgeo', 'fit', *CONFIG, *QUICK, once, cwd=demo_folder)
+
+
+def test_yaml_of_both_stages(tmp_path: Path) -> None:
+    world = tmp_path / 'demo' / 'panms'
+    SyntheticLandscape(world, size=384, sensors=('pan', 'ms'))
+    config = ('--config', str(EXAMPLES / '04_cmirnet.yaml'))
+    short = ('--trainer.max_epochs=2', '--model.init_args.pretrain_epochs=1')
+    few = ('--data.init_args.length=16', '--data.init_args.batch_size=8')
+    cpu = '--trainer.accelerator=cpu'
+    run('-m', 'torchgeo_cmr', 'fit', *config, *short, *few, cpu, cwd=tmp_path)
+    kept = sorted((tmp_path / 'demo' / 'cmirnet').rglob('*.ckpt'))
+    assert [path.name for path in kept] == ['best.ckpt', 'last.ckpt']
+
+
+def test_image_and_speech(tmp_path: Path) -> None:
+    fake = runpy.run_path(str(Path(__file__).parent / 'data' / 'speech' / 'data.py'))
+    classes = ('beach', 'forest', 'river')
+    fake['write_images'](tmp_path / 'data' / 'images', classes, 6)
+    fake['write_corpus'](tmp_path / 'data' / 'speech', classes, voices=5)
+    config = str(EXAMPLES / '05_image_speech.yaml')
+    quick = ('--data.init_args.num_workers=0', '--trainer.fast_dev_run=1')
+    few = '--model.init_args.num_classes=3'
+    words = ('--config', config, *QUICK, *quick, few)
+    run('-m', 'torchgeo_cmr', 'fit', *words, cwd=tmp_path)

@@ -4,6 +4,7 @@
 
     CMRError
     ├── RasterError        a raster cannot be used: no CRS, wrong bands, unreadable
+    ├── AudioError         sound cannot be used: empty, cut short, no WAV, a label unspoken
     ├── PairingError       two modalities have no ground or no time in common
     ├── ArchiveError       vectors and footprints do not form a table, or not this one
     ├── QueryError         a search cannot be answered as asked: k, area, time, words
@@ -16,6 +17,7 @@ into one line on stderr and exit code 2.
 
 __all__ = (
     'ArchiveError',
+    'AudioError',
     'CMRError',
     'OutputExistsError',
     'PairingError',
@@ -33,6 +35,13 @@ class CMRError(Exception):
 
 class RasterError(CMRError, ValueError):
     """A raster cannot be used as it is: no CRS, other bands than asked, unreadable.
+
+    .. versionadded:: 0.1
+    """
+
+
+class AudioError(CMRError, ValueError):
+    """Sound cannot be used: empty, cut short, no WAV; or a label that nobody speaks.
 
     .. versionadded:: 0.1
     """

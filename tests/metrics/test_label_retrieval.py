@@ -141,3 +141,36 @@ def test_refuses_bad_input(patches: dict[str, Tensor], multi: Tensor) -> None:
         metric.update({'s1': patches['s1']}, multi)
     with pytest.raises(ValueError, match='one row of labels, found 3'):
         metric.update(patches, multi[:3])
+
+
+def test_each_modality_may_have_labels_and_rows_of_its_own() -> None:
+    metric = LabelRetrieval('ab', ('map', 'precision@k'), (1,), directions='all')
+    a, b = torch.eye(3), torch.eye(3)[[0, 0, 1, 1, 2]]
+    sets = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 0]])  # of the three images
+    words = torch.eye(3, dtype=torch.long)[[0, 1, 1, 0, 2]]
+    metric.update({'a': a[:2], 'b': b[:4]}, {'a': sets[:2], 'b': words[:4]})
+    metric.update({'a': a[2:], 'b': b[4:]}, {'a': sets[2:], 'b': words[4:]})
+    found = metric.compute()
+    # the first answers are words 0, 2 and 4; images 0, 0, 1, 1 and 2
+    assert found['precision@1_a_to_b'].item() == pytest.approx(2 / 3)
+    assert found['precision@1_b_to_a'].item() == pytest.approx(2 / 5)
+    assert {m: len(z) for m, z in metric.embeddings().items()} == {'a': 3, 'b': 5}
+    with pytest.raises(ValueError, match='one row of labels, found 0 for 3 of b'):
+        metric.update({'a': a, 'b': a}, {'a': sets})
+    assert len(metric.embeddings()['a']) == 3
+
+
+def test_euclidean_distance_sees_lengths() -> None:
+    rows = {
+        'a': torch.tensor([[1.0, 0.0]]),
+        'b': torch.tensor([[9.0, 0.0], [1.0, 0.5]]),
+    }
+    labels = {'a': torch.tensor([1]), 'b': torch.tensor([0, 1])}
+    found = {}
+    for similarity in ('dot', 'euclidean'):
+        metric = LabelRetrieval('ab', ('map',), similarity=similarity)
+        metric.update(rows, labels)
+        found[similarity] = metric.compute()['map_a_to_b'].item()
+    assert found == {'dot': 0.5, 'euclidean': 1.0}
+    with pytest.raises(ValueError, match="dot, euclidean, found 'cosine'"):
+        LabelRetrieval('ab', similarity='cosine')  # ty: ignore[invalid-argument-type]

@@ -5,8 +5,8 @@ def embed(
     scenes: list[str],
     *,
     ckpt: str,
-    modality: str,
     out: str,
+    modality: str | None = None,
     size: int | None = None,
     stride: int | None = None,
     batch_size: int = 64,
@@ -31,11 +31,16 @@ def embed(
     torchgeo-cmr embed products --dataset torchgeo.datasets.Sentinel2 --ckpt best.ckpt
     --modality s2 --out archive
 
+    Sound, and images that nothing says the place of, give one row a file and no footprint:
+    torchgeo-cmr embed speech --ckpt best.ckpt --out spoken
+
     Args:
-        scenes: Raster files, folders or patterns (in quotes, if they match very many).
+        scenes: Raster files, folders or patterns (in quotes, if they match very many); or
+            WAV files, or plain images.
         ckpt: Checkpoint of a trained task; it knows its bands, statistics and patch size.
-        modality: Which sensor the scenes are from, by the name used in training, such as s2.
         out: Archive folder to write or to complete.
+        modality: Which sensor the scenes are from, by the name used in training, such as s2;
+            sound and plain images need none if one encoder alone can take them.
         size: Patch width in pixels of each scene's own grid; without it, the width that the
             checkpoint was trained with.
         stride: Step between patches in pixels; without it patches lie side by side.
@@ -52,11 +57,32 @@ def embed(
         quiet: Show no progress bar.
     """
     from torchgeo_cmr.embed import embed as embed_
-    from torchgeo_cmr.embed import open_dataset
+    from torchgeo_cmr.embed import embed_images, embed_sounds, kind_of, open_dataset
     from torchgeo_cmr.errors import RasterError
     from torchgeo_cmr.tasks import load_task
 
     model = load_task(ckpt, task)
+    kind = 'raster' if dataset is not None else kind_of(scenes)
+    if kind != 'raster':
+        options = {'size': size} if kind == 'image' else {}
+        (embed_images if kind == 'image' else embed_sounds)(
+            model,
+            scenes,
+            modality,
+            out=out,
+            root=root,
+            batch_size=batch_size,
+            device=device,
+            overwrite=overwrite,
+            progress=not quiet,
+            **options,
+        )
+        return
+    if modality is None:
+        raise RasterError(
+            f'say which sensor the scenes are from with --modality, one of '
+            f'{", ".join(model.keys)}'
+        )
     spec = model.specs.get(modality, {})
     if size is None:
         size = spec.get('patch_size')

@@ -51,11 +51,16 @@ def search(
     Ask with a new raster, which the checkpoint turns into vectors first:
     torchgeo-cmr search archive --query new.tif --ckpt best.ckpt --modality s1
 
+    Ask with a spoken word, or with a photograph for the words that name it:
+    torchgeo-cmr search images --query tanks.wav --ckpt best.ckpt
+    torchgeo-cmr search spoken --query port.jpg --ckpt best.ckpt
+
     Args:
         archives: Archive folders that embed wrote; several are searched as one.
         query: What to look for; may be repeated. An archive folder (all its patches ask), a
             patch_id of the archives, a position LON,LAT in EPSG:4326 (all patches that cover
-            it ask), or, with --ckpt and --modality, a raster file, folder or quoted pattern.
+            it ask), or, with --ckpt, a WAV file, an image, a raster (with --modality), a
+            folder of these or a quoted pattern.
         within: Area to search: a vector file with a CRS, or a box W,S,E,N in EPSG:4326,
             where W > E crosses the antimeridian.
         predicate: How a footprint must lie to the area, one of intersects, within, contains
@@ -65,8 +70,9 @@ def search(
         where: Condition on columns of the archive, such as 'cloud < 10 and source == "x"'.
         undated: Let patches without a date pass --during.
         k: Hits a query.
-        ckpt: Checkpoint that embeds query rasters; the one that made the archive.
-        modality: Sensor of the query rasters, by the name used in training, such as s1.
+        ckpt: Checkpoint that embeds query files; the one that made the archive.
+        modality: Sensor of the query rasters, by the name used in training, such as s1; WAV
+            files and plain images need none if one encoder alone can take them.
         size: Patch width in pixels of the query rasters; without it, that of the training.
         dataset: Python path of a TorchGeo raster dataset that opens the query rasters, such
             as torchgeo.datasets.Sentinel1.
@@ -209,6 +215,10 @@ def _check_raster(word: str, archive: 'EmbeddingTable', ckpt: str | None) -> Non
             f'--query {word} is no file or folder, no patch_id and no LON,LAT; '
             f'{similar_ids(archive, word)}'
         )
+    if ckpt is None and word.lower().endswith('.wav'):
+        raise QueryError(
+            f'--query {word} is sound: to ask with it, add --ckpt CHECKPOINT'
+        )
     if ckpt is None:
         kind = 'a folder without archive.json' if Path(word).is_dir() else 'a file'
         raise QueryError(
@@ -226,21 +236,43 @@ def _embed(
     spaces: tuple[str, ...],
     progress: bool,
 ) -> 'EmbeddingTable':
-    """Embed query rasters: the only way from this verb to torch."""
-    from torchgeo_cmr.embed import embed, open_dataset
+    """Embed query files: the only way from this verb to torch."""
+    from torchgeo_cmr.embed import (
+        embed,
+        embed_images,
+        embed_sounds,
+        kind_of,
+        open_dataset,
+    )
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.tasks import load_task
 
     model = load_task(ckpt)
-    if modality is None:
-        raise QueryError(
-            f'--query {rasters[0]} is a raster: say its sensor with --modality, one of '
-            f'{", ".join(model.keys)}'
-        )
     if spaces and model.space not in spaces:
         raise QueryError(
             f'{ckpt} embeds in space {model.space} and the archive is in '
             f'{" and ".join(spaces)}: give the checkpoint that made the archive'
+        )
+    kinds = {word: kind_of(word) if dataset is None else 'raster' for word in rasters}
+    if 'raster' not in kinds.values():
+        # Each word by itself: sound does not go where images go.
+        shown: dict[str, Any] = {'device': 'auto', 'progress': progress}
+        return _together(
+            [
+                embed_sounds(model, word, **shown)
+                if kind == 'sound'
+                else embed_images(model, word, modality, size=size, **shown)
+                for word, kind in kinds.items()
+            ]
+        )
+    if len(set(kinds.values())) > 1:
+        raise QueryError(
+            'ask with rasters in one search and with sound or plain images in another'
+        )
+    if modality is None:
+        raise QueryError(
+            f'--query {rasters[0]} is a raster: say its sensor with --modality, one of '
+            f'{", ".join(model.keys)}'
         )
     spec = model.specs.get(modality, {})
     size = spec.get('patch_size') if size is None else size
@@ -275,14 +307,15 @@ def _table(results: 'gpd.GeoDataFrame') -> str:
 
     lines = [('query', 'rank', 'score', 'date', 'lon', 'lat', 'patch')]
     dates = results['time_start'].fillna(results['time_end']).dt.strftime('%Y-%m-%d')
-    centres = [unwrap(shape).centroid for shape in results.geometry]
+    # Sound and plain images have no place.
+    centres = [shape and unwrap(shape).centroid for shape in results.geometry]
     columns = (
         results['query_id'],
         results['rank'].astype(str),
         [f'{score:.4f}' for score in results['score']],
         dates.fillna('-'),
-        [f'{(centre.x + 180) % 360 - 180:.5f}' for centre in centres],
-        [f'{centre.y:.5f}' for centre in centres],
+        [f'{(c.x + 180) % 360 - 180:.5f}' if c else '-' for c in centres],
+        [f'{c.y:.5f}' if c else '-' for c in centres],
         results['patch_id'],
     )
     lines += zip(*columns, strict=True)

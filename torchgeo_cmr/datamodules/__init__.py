@@ -5,11 +5,15 @@ from torchgeo_cmr.datamodules.bigearthnet import (
     BigEarthNetPairsDataModule,
 )
 from torchgeo_cmr.datamodules.chips import ChipDataModule
+from torchgeo_cmr.datamodules.dsrsid import DSRSIDDataModule
+from torchgeo_cmr.datamodules.image_speech import ImageSpeechDataModule
 from torchgeo_cmr.datamodules.paired import PairedDataModule
 
 __all__ = (
     'BEN14KDataModule',
     'BigEarthNetPairsDataModule',
     'ChipDataModule',
+    'DSRSIDDataModule',
+    'ImageSpeechDataModule',
     'PairedDataModule',
 )

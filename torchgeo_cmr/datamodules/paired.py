@@ -19,6 +19,7 @@ from torchgeo.datasets import GeoDataset
 from torchgeo.datasets.utils import Sample
 
 from torchgeo_cmr.datamodules.split import SPLITS, split_ground
+from torchgeo_cmr.datasets.labels import LabelFromMask
 from torchgeo_cmr.datasets.paired import PairedDataset, split_by_crs
 from torchgeo_cmr.datasets.scene import UNITS
 from torchgeo_cmr.errors import PairingError, RasterError
@@ -65,6 +66,7 @@ class PairedDataModule(BaseDataModule):
         margin: float = 1.0,
         min_valid: float = 0.5,
         units: dict[str, str] | None = None,
+        labels: LabelFromMask | None = None,
         augment: bool = True,
         stat_patches: int = 256,
         num_workers: int = 0,
@@ -91,6 +93,8 @@ class PairedDataModule(BaseDataModule):
             min_valid: Smallest share of valid pixels, in every modality, of a patch.
             units: Modality -> 'db', 'power', 'amplitude', 'reflectance' or 'dn', where the
                 files do not say it.
+            labels: Map of classes, from which each patch gets its ``label``; patches
+                without one are left out.
             augment: Whether training patches are flipped, all modalities alike.
             stat_patches: Training patches from which mean and deviation are taken.
             num_workers: Worker processes that read.
@@ -135,6 +139,7 @@ class PairedDataModule(BaseDataModule):
         self.margin = margin
         self.min_valid = min_valid
         self.units = units or {}
+        self.labels = labels
         self.stat_patches = stat_patches
         self.seed = seed
         self.zones: list[PairedDataset] = []
@@ -155,6 +160,11 @@ class PairedDataModule(BaseDataModule):
         """Names of the modalities, the reference first."""
         members = self.datasets or self.ready['train']
         return tuple(cast(Mapping[str, GeoDataset], members))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels; none without `labels`."""
+        return () if self.labels is None else self.labels.classes
 
     def setup(self, stage: str | None = None) -> None:
         """Pair and split the ground; does nothing the second time.
@@ -180,7 +190,7 @@ class PairedDataModule(BaseDataModule):
                 zones = range(first, len(self.zones))
                 whole = [self.zones[i].index.geometry.union_all() for i in zones]
                 self._use(split, zones, whole)
-        patches = _Patches(self.zones)
+        patches = _Patches(self.zones, self.labels)
         self.train_dataset = self.val_dataset = self.test_dataset = patches
         self.predict_dataset = patches
 
@@ -264,7 +274,7 @@ class PairedDataModule(BaseDataModule):
             origin=zone.origin(row),
             res=zone.res,
             size=self.patch_size,
-            valid=_Valid(zone, row, self.patch_size),
+            valid=_Valid(zone, row, self.patch_size, self.labels),
             min_valid=self.min_valid,
         )
 
@@ -420,25 +430,48 @@ class PairedDataModule(BaseDataModule):
 class _Patches(Dataset[Sample]):
     """All zones as one dataset, addressed by zone number and slice."""
 
-    def __init__(self, zones: Sequence[PairedDataset]) -> None:
+    def __init__(
+        self, zones: Sequence[PairedDataset], labels: LabelFromMask | None = None
+    ) -> None:
         self.zones = list(zones)
+        self.labels = labels
 
     def __len__(self) -> int:
         return sum(len(zone) for zone in self.zones)
 
     def __getitem__(self, index: PatchKey) -> Sample:
         zone, place = index
-        return self.zones[zone][place]
+        sample = self.zones[zone][place]
+        if self.labels is not None:
+            x, y = place[:2]
+            bounds = (x.start, y.start, x.stop, y.stop)
+            label = self.labels(bounds, self.zones[zone].crs)
+            if label is None:
+                raise IndexError(f'the map of classes knows nothing of {bounds}')
+            sample['label'] = label
+        return sample
 
 
 class _Valid:
-    """Share of valid pixels of a pair, for an area (a lambda could not be pickled)."""
+    """Share of valid pixels of a pair, for an area (a lambda could not be pickled).
 
-    def __init__(self, zone: PairedDataset, row: int, patch: int) -> None:
-        self.zone, self.row, self.patch = zone, row, patch
+    A patch without a label counts as one without pixels.
+    """
+
+    def __init__(
+        self,
+        zone: PairedDataset,
+        row: int,
+        patch: int,
+        labels: LabelFromMask | None = None,
+    ) -> None:
+        self.zone, self.row, self.patch, self.labels = zone, row, patch, labels
 
     def __call__(self, bounds: Bounds) -> float:
-        return self.zone.valid_share(self.row, bounds, patch=self.patch)
+        share = self.zone.valid_share(self.row, bounds, patch=self.patch)
+        if share > 0 and self.labels is not None:
+            return share if self.labels(bounds, self.zone.crs) is not None else -1.0
+        return share
 
 
 class _Moments:

@@ -40,7 +40,7 @@ from .chance import (
     expected_reciprocal_rank,
 )
 from .chunked import RandomOrder, RankedBlock, dot_product, rank_blocks
-from .distances import chi_square
+from .distances import chi_square, euclidean_similarity
 from .graded import average_cumulative_gain, ndcg, weighted_average_precision
 from .multilabel import (
     ItemScores,
@@ -74,6 +74,7 @@ __all__ = (
     'average_precision',
     'chi_square',
     'dot_product',
+    'euclidean_similarity',
     'expected_average_precision',
     'expected_hit_rate',
     'expected_precision',

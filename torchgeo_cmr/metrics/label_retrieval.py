@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from .chunked import MEMORY, RandomOrder, Similarity, dot_product
+from .distances import euclidean_similarity
 from .registry import METRICS
 from .scoring import score_ranking
 from .truth import LabelTruth
@@ -21,13 +22,19 @@ __all__ = ('LabelRetrieval',)
 
 Exclude = Literal['same_modality', 'all', 'none']
 
+SIMILARITIES: dict[str, Similarity] = {
+    'dot': dot_product,
+    'euclidean': euclidean_similarity,
+}
+
 
 class LabelRetrieval(Metric):
     """Any metric of :data:`~torchgeo_cmr.metrics.functional.METRICS`, relevance by labels.
 
     Each embedding of one modality ranks all embeddings of another (or its own) that were seen
-    since the last reset, over all ranks. What is relevant is a matter of the labels of the
-    patches, which all modalities of a patch share. Rankings are computed on the CPU in
+    since the last reset, over all ranks. What is relevant is a matter of the labels, which all
+    modalities of a patch share; or each modality has its own, where rows are no pairs, such as
+    those of images and spoken words. Rankings are computed on the CPU in
     NumPy, block by block; higher scores come first, equal scores in the order in which they
     came.
 
@@ -41,8 +48,6 @@ class LabelRetrieval(Metric):
     is_differentiable = False
     full_state_update = False
 
-    labels: list[Tensor]
-
     def __init__(
         self,
         modalities: Sequence[str],
@@ -53,6 +58,7 @@ class LabelRetrieval(Metric):
         directions: Literal['cross', 'all'] = 'cross',
         exclude_self: Exclude = 'same_modality',
         chance: bool = False,
+        similarity: Literal['dot', 'euclidean'] = 'dot',
         memory: int = MEMORY,
         **kwargs: Any,
     ) -> None:
@@ -68,6 +74,8 @@ class LabelRetrieval(Metric):
             exclude_self: Where a query may not retrieve its own patch: within its modality,
                 everywhere (``'all'``), or nowhere (``'none'``).
             chance: Whether to rank at random (seed 0) as well.
+            similarity: ``'dot'``, the cosine of unit rows, or ``'euclidean'`` distance, for
+                features as they are.
             memory: Bytes that a block of queries may take, about.
             **kwargs: Forwarded to :class:`torchmetrics.Metric`.
 
@@ -92,6 +100,7 @@ class LabelRetrieval(Metric):
         for option, value, known in (
             ('directions', directions, ('cross', 'all')),
             ('exclude_self', exclude_self, get_args(Exclude)),
+            ('similarity', similarity, tuple(SIMILARITIES)),
         ):
             if value not in known:
                 raise ValueError(
@@ -106,6 +115,7 @@ class LabelRetrieval(Metric):
         LabelTruth([0], [0], rule)
         self.rule, self.exclude_self = rule, exclude_self
         self.chance, self.memory = chance, memory
+        self.similarity = SIMILARITIES[similarity]
         self.directions = tuple(
             permutations(self.modalities, 2)
             if directions == 'cross'
@@ -113,15 +123,17 @@ class LabelRetrieval(Metric):
         )
         for modality in self.modalities:
             self.add_state(f'rows_{modality}', default=[], dist_reduce_fx='cat')
-        self.add_state('labels', default=[], dist_reduce_fx='cat')
+            self.add_state(f'labels_{modality}', default=[], dist_reduce_fx='cat')
 
-    def update(self, embeddings: Mapping[str, Tensor], labels: Tensor) -> None:
+    def update(
+        self, embeddings: Mapping[str, Tensor], labels: Tensor | Mapping[str, Tensor]
+    ) -> None:
         """Take a batch of labelled patches.
 
         Args:
             embeddings: Unit rows per modality, each of shape (batch, dim).
             labels: Class ids, shape (batch,), negative if unknown; or multi-hot labels, shape
-                (batch, classes).
+                (batch, classes); for all modalities, or for each its own in one form.
 
         Raises:
             ValueError: If a modality is missing or the numbers of rows differ.
@@ -132,15 +144,30 @@ class LabelRetrieval(Metric):
                 f'embeddings of {", ".join(missing)} are missing, found '
                 f'{", ".join(embeddings) or "none"}'
             )
-        sizes = {m: len(embeddings[m]) for m in self.modalities}
-        if {*sizes.values()} != {len(labels)}:
-            raise ValueError(
-                f'each patch needs one row of labels, found {len(labels)} for {sizes}'
-            )
+        told = (
+            dict.fromkeys(self.modalities, labels)
+            if isinstance(labels, Tensor)
+            else labels
+        )
+        for modality in self.modalities:
+            num, known = len(embeddings[modality]), told.get(modality)
+            if known is None or len(known) != num:
+                raise ValueError(
+                    'each patch needs one row of labels, found '
+                    f'{0 if known is None else len(known)} for {num} of {modality}'
+                )
         for modality in self.modalities:
             rows = embeddings[modality].detach().float()
             getattr(self, f'rows_{modality}').append(rows)
-        self.labels.append(labels.detach().long())
+            getattr(self, f'labels_{modality}').append(told[modality].detach().long())
+
+    def embeddings(self) -> dict[str, Tensor]:
+        """Give back the rows seen on this rank since the last reset.
+
+        Returns:
+            Rows per modality, each of shape (rows, dim), float32.
+        """
+        return {m: dim_zero_cat(getattr(self, f'rows_{m}')) for m in self.modalities}
 
     def compute(self) -> dict[str, Tensor]:
         """Score every direction.
@@ -151,10 +178,14 @@ class LabelRetrieval(Metric):
             level of a random ranking under the same names with ``chance_`` in front. NaN where
             no query has a relevant item.
         """
-        labels = dim_zero_cat(self.labels).cpu().numpy()
-        truth = LabelTruth(labels, labels, self.rule)
+        labels = {
+            m: dim_zero_cat(getattr(self, f'labels_{m}')).cpu().numpy()
+            for m in self.modalities
+        }
         each = {
-            f'{query}_to_{gallery}': self._score(query, gallery, truth)
+            f'{query}_to_{gallery}': self._score(
+                query, gallery, LabelTruth(labels[query], labels[gallery], self.rule)
+            )
             for query, gallery in self.directions
         }
         figures: dict[str, float] = {}
@@ -176,7 +207,7 @@ class LabelRetrieval(Metric):
         own = self.exclude_self == 'all' or (
             self.exclude_self == 'same_modality' and query == gallery
         )
-        similarities: dict[str, Similarity] = {'': dot_product}
+        similarities: dict[str, Similarity] = {'': self.similarity}
         if self.chance:
             similarities['chance_'] = RandomOrder(0)
         scores = {}

@@ -1,16 +1,28 @@
-"""Networks: encoders apart, joint or on stacked bands, projection heads, and fusion."""
+"""Networks: encoders apart, joint or on stacked bands, CMIR-NET's, heads, and fusion."""
 
+from .cmirnet import ClassifiedEncoders, CMIRNetwork
+from .convnet import CMIRConvNet
 from .dual import CrossModalEncoder
 from .encoder import build_encoder
+from .features import FeatureEncoder, build_feature_encoder
 from .fusion import EarlyFusionEncoder, fuse
 from .heads import ProjectionHead
 from .joint import JointEncoder
+from .speech import SpeechEncoder
+from .unified import UnifiedEncoderDecoder
 
 __all__ = (
+    'CMIRConvNet',
+    'CMIRNetwork',
+    'ClassifiedEncoders',
     'CrossModalEncoder',
     'EarlyFusionEncoder',
+    'FeatureEncoder',
     'JointEncoder',
     'ProjectionHead',
+    'SpeechEncoder',
+    'UnifiedEncoderDecoder',
     'build_encoder',
+    'build_feature_encoder',
     'fuse',
 )

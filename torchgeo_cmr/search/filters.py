@@ -180,19 +180,22 @@ class Where:
 
         Raises:
             QueryError: If nothing of the archive touches the area; the message says where
-                the archive lies and how far away the nearest footprint is.
+                the archive lies and how far away the nearest footprint is. If no row of the
+                archive has a place.
         """
         if self.area is None:
             return
         if not len(table):
             raise QueryError('the archive is empty; embed some scenes first')
+        if not table.placed.any():
+            raise no_place(table)
         shapes = table.frame.geometry.to_numpy()
         candidates = _near(table.boxes, np.arange(len(table)), self.area)
         shapely.prepare(self.area)
         if shapely.intersects(self.area, shapes[candidates]).any():
             return
-        west, south = table.boxes[:, :2].min(axis=0)
-        east, north = table.boxes[:, 2:].max(axis=0)
+        west, south = np.nanmin(table.boxes[:, :2], axis=0)
+        east, north = np.nanmax(table.boxes[:, 2:], axis=0)
         raise QueryError(
             f'the area touches no footprint: the archive lies within longitude {west:.4f} to '
             f'{east:.4f}, latitude {south:.4f} to {north:.4f}, and its nearest footprint is '
@@ -228,6 +231,8 @@ class Where:
     ) -> tuple[NDArray[np.bool_], None] | None:
         if self.area is None:
             return None
+        if len(table) and not table.placed.any():
+            raise no_place(table)
         mask = np.zeros(len(rows), dtype=bool)
         candidates = _near(table.boxes, rows, self.area)
         shapes = table.frame.geometry.to_numpy()[rows[candidates]]
@@ -243,6 +248,18 @@ class Where:
             hit = shapely.intersects(self.area, shapes)
         mask[candidates[hit]] = True
         return mask, None
+
+
+def no_place(table: EmbeddingTable) -> QueryError:
+    """Say that an archive cannot be searched by place.
+
+    Args:
+        table: An archive of sound, or of images that nobody georeferenced.
+    """
+    return QueryError(
+        f'none of the {len(table)} rows of the archive has a place, so it cannot be searched '
+        'by area or position: leave that out'
+    )
 
 
 def _near(

@@ -9,7 +9,7 @@ import shapely
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from .filters import Where, distance
+from .filters import Where, distance, no_place
 
 _SHOWN = 3
 _COMPARED = 20_000
@@ -93,12 +93,14 @@ def at(table: EmbeddingTable, lon: float, lat: float) -> EmbeddingTable:
         )
     if not len(table):
         raise QueryError('the archive is empty; embed some scenes first')
+    if not table.placed.any():
+        raise no_place(table)
     place = shapely.Point(lon, lat)
     rows = Where(place, 'EPSG:4326').rows(table)
     if not len(rows):
         shapes = table.frame.geometry.to_numpy()
-        west, south = np.min(table.boxes[:, :2], axis=0)
-        east, north = np.max(table.boxes[:, 2:], axis=0)
+        west, south = np.nanmin(table.boxes[:, :2], axis=0)
+        east, north = np.nanmax(table.boxes[:, 2:], axis=0)
         raise QueryError(
             f'no patch covers {lon:.8g},{lat:.8g}: the nearest is '
             f'{distance(shapes, place) / 1000:,.1f} km away, and the archive lies within '

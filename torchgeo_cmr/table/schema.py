@@ -105,8 +105,11 @@ def to_arrow(
     dim = vectors.shape[1]
     flat = pa.array(np.ascontiguousarray(vectors).reshape(-1), type=pa.float32())
     boxes = shapely.bounds(geometry.to_numpy()).reshape(-1, 4)
+    nowhere = shapely.is_missing(geometry.to_numpy())
     box = pa.StructArray.from_arrays(
-        [pa.array(boxes[:, i]) for i in range(4)], names=list(_BOX)
+        [pa.array(boxes[:, i], mask=nowhere) for i in range(4)],
+        names=list(_BOX),
+        mask=pa.array(nowhere),
     )
     table = (
         table.append_column('vector', pa.FixedSizeListArray.from_arrays(flat, dim))
@@ -118,14 +121,14 @@ def to_arrow(
     )
     column: dict[str, Any] = {
         'encoding': 'WKB',
-        'geometry_types': sorted(set(geometry.geom_type)),
+        'geometry_types': sorted(set(geometry.geom_type[~nowhere])),
         'crs': WGS84.to_json_dict(),
         'covering': {'bbox': {name: ['bbox', name] for name in _BOX}},
     }
-    if len(frame):
+    if not nowhere.all():
         column['bbox'] = [
-            *boxes[:, :2].min(axis=0).tolist(),
-            *boxes[:, 2:].max(axis=0).tolist(),
+            *np.nanmin(boxes[:, :2], axis=0).tolist(),
+            *np.nanmax(boxes[:, 2:], axis=0).tolist(),
         ]
     geo = {
         'version': '1.1.0',
@@ -139,10 +142,11 @@ def to_arrow(
             METADATA_KEY: json.dumps(metadata, sort_keys=True).encode(),
         }
     )
-    if len(frame) > 1:
-        table = table.take(
-            pa.array(np.argsort(geometry.hilbert_distance(), kind='stable'))
-        )
+    if (there := np.flatnonzero(~nowhere)).size > 1:
+        along = np.argsort(geometry.iloc[there].hilbert_distance(), kind='stable')
+        # Rows without a place come last, as they were.
+        order = [*there[along], *np.flatnonzero(nowhere)]
+        table = table.take(pa.array(np.array(order, dtype=np.int64)))
     return table
 
 

@@ -43,7 +43,8 @@ class EmbeddingTable:
             ``modality``, ``space``, ``source`` (text), ``time_start``, ``time_end`` (UTC),
             ``src_crs`` (text), ``native_corners`` (eight float64 in ``src_crs``: upper left,
             upper right, lower right, lower left, x before y), ``valid_fraction``, the user's
-            own columns, ``geometry``. Any standard column but the first and last may hold nulls.
+            own columns, ``geometry``. Any standard column but the first and last may hold nulls;
+            the geometry is null only where a row has no place.
         vectors: Array (n, dim), float32, finite, unit norm, read-only.
         metric: How vectors are compared; ``'cosine'``: higher is closer.
         record: JSON-able facts about how the vectors were made.
@@ -94,8 +95,16 @@ class EmbeddingTable:
         return tuple(sorted(self.frame['space'].dropna().unique()))
 
     @cached_property
+    def placed(self) -> NDArray[np.bool_]:
+        """Which rows have a place (n,); sound and plain images have none."""
+        return ~shapely.is_missing(self.frame.geometry.to_numpy())
+
+    @cached_property
     def boxes(self) -> NDArray[np.float64]:
-        """Bounds of each footprint (n, 4): xmin, ymin, xmax, ymax in degrees, computed once."""
+        """Bounds of each footprint (n, 4): xmin, ymin, xmax, ymax in degrees, computed once.
+
+        NaN where a row has no place, which no area touches.
+        """
         return shapely.bounds(self.frame.geometry.to_numpy()).reshape(-1, 4)
 
     def _unique(self, column: str) -> str:
@@ -120,6 +129,7 @@ class EmbeddingTable:
         modality: str | None = None,
         metric: str = 'cosine',
         record: Mapping[str, Any] | None = None,
+        placeless: bool = False,
     ) -> Self:
         """Check footprints and vectors and make a table of copies of them.
 
@@ -136,6 +146,9 @@ class EmbeddingTable:
             modality: Fills rows whose ``modality`` is null; must agree with the others.
             metric: ``'cosine'``, the only one so far.
             record: JSON-able facts, copied.
+            placeless: Whether a row may have no geometry, because it has no place: sound, or
+                an image that nobody georeferenced. No place is invented for it, and no area
+                finds it.
 
         Returns:
             The table. Neither the frame nor the vectors given are changed.
@@ -161,7 +174,8 @@ class EmbeddingTable:
         ids = _patch_ids(frame)
         unit = _unit_rows(vectors, ids)
         columns = _columns(frame, ids, space=space, modality=modality)
-        geometry = gpd.GeoSeries(_footprints(frame.geometry, frame.crs, ids), crs=WGS84)
+        shapes = _footprints(frame.geometry, frame.crs, ids, placeless)
+        geometry = gpd.GeoSeries(shapes, crs=WGS84)
         return cls(
             gpd.GeoDataFrame(columns, geometry=geometry), unit, metric, _json(record)
         )
@@ -452,10 +466,17 @@ def _own(values: pd.Series) -> pd.Series:
 
 
 def _footprints(
-    geometry: gpd.GeoSeries, crs: CRS, ids: Sequence[str]
+    geometry: gpd.GeoSeries, crs: CRS, ids: Sequence[str], placeless: bool
 ) -> NDArray[np.object_]:
     """Bring footprints to EPSG:4326; refuse null, empty, invalid and unreachable ones."""
     shapes = geometry.to_numpy()
+    if placeless and (nowhere := shapely.is_missing(shapes)).any():
+        out = np.full(len(shapes), None, dtype=object)
+        there = np.flatnonzero(~nowhere)
+        out[there] = _footprints(
+            geometry.iloc[there], crs, [ids[i] for i in there.tolist()], False
+        )
+        return out
 
     def refuse(bad: NDArray[np.bool_], fault: str) -> None:
         if bad.any():
@@ -465,7 +486,7 @@ def _footprints(
 
     refuse(
         shapely.is_missing(shapes) | shapely.is_empty(shapes),
-        'is null or empty; leave it out',
+        'is null or empty; leave it out, or say placeless=True for rows without a place',
     )
     refuse(
         ~shapely.is_valid(shapes),

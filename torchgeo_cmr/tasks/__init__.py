@@ -2,7 +2,16 @@
 
 from .base import CrossModalTask
 from .checkpoint import load_task
+from .cmirnet import CMIRNet
+from .cmirpretrain import CMIRPretrain
 from .sscmrsir import SSCMRSIR
 from .supervised import SupervisedCMR
 
-__all__ = ('SSCMRSIR', 'CrossModalTask', 'SupervisedCMR', 'load_task')
+__all__ = (
+    'SSCMRSIR',
+    'CMIRNet',
+    'CMIRPretrain',
+    'CrossModalTask',
+    'SupervisedCMR',
+    'load_task',
+)

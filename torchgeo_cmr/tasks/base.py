@@ -43,6 +43,9 @@ SECTION = 'torchgeo_cmr'
 # what a specification says of a modality besides mean and std, which are buffers
 _WORDS = ('bands', 'gsd', 'patch_size', 'units', 'nodata')
 
+# and of sound, which is left out of the specification of a raster
+_SOUND = ('sample_rate', 'seconds')
+
 
 class CrossModalTask(BaseTask):
     """Train one encoder per modality so that pictures of one place meet in one space.
@@ -193,7 +196,8 @@ class CrossModalTask(BaseTask):
 
         Per modality ``bands`` (empty if nobody named them), ``mean`` and ``std`` (empty if
         unknown), ``gsd`` (metres), ``patch_size`` (pixels), ``units`` and ``nodata`` (None if
-        unknown). Change it with :meth:`set_specs`.
+        unknown); of sound ``sample_rate`` and ``seconds`` as well. Change it with
+        :meth:`set_specs`.
         """
         specs = {}
         for modality in self.modalities:
@@ -204,6 +208,7 @@ class CrossModalTask(BaseTask):
                 spec[name] = [] if values.isnan().any() else values.tolist()
             for name in _WORDS[1:]:
                 spec[name] = known.get(name)
+            spec |= {name: known[name] for name in _SOUND if name in known}
             specs[modality] = spec
         return specs
 
@@ -212,8 +217,8 @@ class CrossModalTask(BaseTask):
 
         Args:
             specs: Per modality any of ``bands``, ``mean``, ``std``, ``gsd``, ``patch_size``,
-                ``units`` and ``nodata``. What is absent or None is left as it is; modalities
-                that the task does not have are passed over.
+                ``units``, ``nodata``, ``sample_rate`` and ``seconds``. What is absent or None
+                is left as it is; modalities that the task does not have are passed over.
 
         Raises:
             RasterError: If a list is not as long as the modality has channels, or a number
@@ -246,7 +251,7 @@ class CrossModalTask(BaseTask):
                         f'{" and at least 0" if name == "std" else ""}, found {values}'
                     )
                 self._statistic(name, modality).copy_(numbers)
-            for name in _WORDS[1:]:
+            for name in (*_WORDS[1:], *_SOUND):
                 if spec.get(name) is not None:
                     self._specs[modality][name] = _plain(spec[name])
         self._ready.clear()
@@ -559,11 +564,16 @@ class CrossModalTask(BaseTask):
             steps=self.trainer.estimated_stepping_batches,
             epochs=self.trainer.max_epochs or 1,
             warmup_epochs=self.hparams['warmup_epochs'],
+            restart_epoch=self._restart_epoch(),
         )
         return {
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'},
         }
+
+    def _restart_epoch(self) -> int:
+        """Epoch at which the schedule starts anew, for methods of two stages; 0 for none."""
+        return 0
 
     # -- checkpoints ----------------------------------------------------------------------
 
@@ -667,7 +677,7 @@ class CrossModalTask(BaseTask):
             {
                 m: {
                     name: spec[name]
-                    for name in _WORDS
+                    for name in (*_WORDS, *_SOUND)
                     if spec.get(name) not in (None, [])
                 }
                 for m, spec in section['specs'].items()

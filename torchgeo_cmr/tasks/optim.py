@@ -76,6 +76,7 @@ def build_schedule(
     steps: float,
     epochs: int,
     warmup_epochs: int,
+    restart_epoch: int = 0,
 ) -> LRScheduler:
     """Build a learning rate schedule that moves with every step.
 
@@ -87,6 +88,8 @@ def build_schedule(
         steps: Steps of the whole run; infinite if it has no end.
         epochs: Epochs of the run; not above 0 if it is measured in steps.
         warmup_epochs: Epochs of warm-up for ``'cosine'``, at most a tenth of the run.
+        restart_epoch: Epoch at which ``'cosine'`` starts anew with the second stage of a run,
+            if that is before its end; each stage then has a warm-up and an end of its own.
 
     Returns:
         The schedule.
@@ -108,18 +111,26 @@ def build_schedule(
         return OneCycleLR(
             optimizer, tops, total_steps=max(1, int(steps)), cycle_momentum=moves
         )
-    warmup, total = 0, None
-    if not endless:  # a run that somebody has to stop has no end to decay to
-        total = int(steps)
-        share = warmup_epochs / epochs if epochs > 0 else 0.1
-        warmup = round(total * min(max(share, 0.0), 0.1))
+    # a run that somebody has to stop has no end to decay to
+    total = None if endless else int(steps)
+    restart = 0
+    if total and 0 < restart_epoch < epochs:
+        restart = round(total * restart_epoch / epochs)
 
     def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
         if total is None:
             return 1.0
-        done = min(1.0, (step - warmup) / max(1, total - warmup))
+        first, end, length = 0, total, epochs
+        if restart:
+            late = step >= restart
+            first, end = (restart, total) if late else (0, restart)
+            length = epochs - restart_epoch if late else restart_epoch
+        share = warmup_epochs / length if length > 0 else 0.1
+        warmup = round((end - first) * min(max(share, 0.0), 0.1))
+        step -= first
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        done = min(1.0, (step - warmup) / max(1, end - first - warmup))
         return (1 + math.cos(math.pi * done)) / 2
 
     return LambdaLR(optimizer, factor)

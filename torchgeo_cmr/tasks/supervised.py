@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models._api import WeightsEnum
 
@@ -12,6 +11,7 @@ from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
 from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
 
 from .base import CrossModalTask, RetrievalFeatures, unit_rows
+from .labels import as_sets, class_loss, read_labels
 from .networks import build_networks, check_per_modality
 from .optim import OptimizerName, ScheduleName
 
@@ -205,26 +205,8 @@ class SupervisedCMR(CrossModalTask):
             ValueError: If the labels are missing or do not fit the classes.
         """
         logits, key = self.classify(outputs), self.hparams['label_key']
-        if key not in batch:
-            raise ValueError(
-                f'the batch has no labels {key!r}, it holds {", ".join(sorted(batch))}: '
-                'name them with label_key='
-            )
-        label = batch[key]
-        if label.ndim == 1 and not label.is_floating_point():
-            if len(label) and not 0 <= label.min() <= label.max() < logits.shape[1]:
-                raise ValueError(
-                    f'class numbers are 0 to {logits.shape[1] - 1}, found '
-                    f'{int(label.min())} to {int(label.max())}: set num_classes'
-                )
-            label = F.one_hot(label.long(), logits.shape[1])
-        if label.shape != logits.shape:
-            raise ValueError(
-                f'labels have shape {tuple(label.shape)}, expected {tuple(logits.shape)} '
-                'or class numbers: set num_classes'
-            )
-        loss = F.binary_cross_entropy_with_logits(logits.float(), label.float())
-        return {'loss': loss}
+        label = as_sets(read_labels(batch, key, logits.shape[1]), logits.shape[1])
+        return {'loss': class_loss(logits, label)}
 
     def _embed(
         self, batch: Mapping[str, Any], names: Sequence[str], fusion: Fusion

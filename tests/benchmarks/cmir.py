@@ -1,0 +1,501 @@
+"""What the methods reach across PAN and MS, and across images and speech.
+
+Three suites, each one command; figures depend on the seed, and are printed beside chance::
+
+    python tests/benchmarks/cmir.py --suite synthetic --json synthetic.json
+    python tests/benchmarks/cmir.py --suite pan_ms --pan 'pan/*.tif' --ms 'ms/*.tif'
+    python tests/benchmarks/cmir.py --suite speech --images chips --audio words
+
+``synthetic``: CMIR-NET on patches of eight kinds of land cover of the synthetic world, tested
+on the eastern part of each scene. ``pan_ms``: the place of a PAN patch among MS patches that do
+not overlap, learnt without labels (SS-CM-RSIR) on another part of the ground; the PAN patch lies
+up to four pixels off. ``speech``: CMIR-NET on images and spoken names of their classes, one
+folder a class, tested on images and voices that training did not meet.
+
+A direction's ``map`` is the mean average precision, ``recall@1`` the share of queries whose
+first answer is relevant, ``chance`` what a random ranking scores as ``map``.
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import logging
+import platform
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from glob import glob
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+from lightning.pytorch import LightningDataModule, Trainer, seed_everything
+from numpy.typing import NDArray
+from rasterio.windows import Window, from_bounds
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, default_collate
+
+from torchgeo_cmr.datamodules import ImageSpeechDataModule
+from torchgeo_cmr.datasets import SpokenLabels, SyntheticLandscape
+from torchgeo_cmr.metrics.functional import LabelTruth, RandomOrder, score_ranking
+from torchgeo_cmr.speech import speak
+from torchgeo_cmr.tasks import SSCMRSIR, CMIRNet, CrossModalTask
+
+SHARED = Path(__file__).parents[3] / 'shared' / 'data'
+
+#: Land-cover codes of the synthetic world -> the eight kinds of the suite.
+KINDS = (-1, 0, 1, 1, 2, 3, 3, 4, 5, 6, 6, 7)
+
+#: How folder names of UC-Merced are said, where a voice would stumble.
+WORDS = {
+    'baseballdiamond': 'baseball diamond',
+    'denseresidential': 'dense residential',
+    'golfcourse': 'golf course',
+    'mediumresidential': 'medium residential',
+    'mobilehomepark': 'mobile home park',
+    'parkinglot': 'parking lot',
+    'sparseresidential': 'sparse residential',
+    'storagetanks': 'storage tanks',
+    'tenniscourt': 'tennis court',
+}
+
+
+# -- scores ---------------------------------------------------------------------------------
+
+
+def score(
+    rows: Mapping[str, NDArray[Any]],
+    labels: Mapping[str, NDArray[Any]],
+    directions: Sequence[tuple[str, str]],
+    *,
+    interval: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Score each direction; a query does not find itself in its own modality."""
+    found: dict[str, dict[str, Any]] = {}
+    for a, b in directions:
+        truth = LabelTruth(labels[a], labels[b])
+        own = np.eye(len(rows[a]), dtype=bool) if a == b else None
+        names = ('map', 'precision@k')
+        options: dict[str, Any] = {'names': names, 'ks': (1,), 'exclude': own}
+        scored = score_ranking(rows[a], rows[b], truth, **options)
+        random = score_ranking(
+            rows[a], rows[b], truth, similarity=RandomOrder(0), **options
+        )
+        found[f'{a}->{b}'] = {
+            'map': scored.means()['map'].mean,
+            'recall@1': scored.means()['precision@1'].mean,
+            'chance': random.means()['map'].mean,
+            'chance_recall@1': random.means()['precision@1'].mean,
+        }
+        if interval:
+            values = scored.values['map']
+            draws = np.random.default_rng(0).choice(values, (2000, len(values)))
+            low, high = np.percentile(draws.mean(axis=1), (2.5, 97.5))
+            found[f'{a}->{b}']['map_95%'] = [float(low), float(high)]
+    return found
+
+
+def embedded(
+    task: CrossModalTask, samples: Sequence[Any], modality: str
+) -> NDArray[Any]:
+    """Embed samples in batches, in evaluation mode."""
+    task.eval()
+    parts = [
+        task.embed(default_collate(list(samples[i : i + 64])), modality).numpy()
+        for i in range(0, len(samples), 64)
+    ]
+    return np.concatenate(parts)
+
+
+def train(task: CrossModalTask, data: Any, epochs: int) -> None:
+    """Train for some epochs; the last one counts, nothing is chosen by test scores."""
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator='cpu',
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+    )
+    if isinstance(data, LightningDataModule):
+        trainer.fit(task, data)
+    else:
+        trainer.fit(task, train_dataloaders=data)
+
+
+def turned(pair: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Turn and flip both pictures of a place alike."""
+    quarter, flip = int(torch.randint(4, ())), bool(torch.randint(2, ()))
+    out = dict(pair)
+    for key in ('image_pan', 'image_ms'):
+        image = torch.rot90(out[key], quarter, (1, 2))
+        out[key] = image.flip(2) if flip else image
+    return out
+
+
+def statistics(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+    """Mean and deviation of both modalities, as a task wants them."""
+    told: dict[str, dict[str, Any]] = {'mean': {}, 'std': {}}
+    for m in ('pan', 'ms'):
+        pixels = (
+            torch.stack([s[f'image_{m}'] for s in samples]).movedim(1, 0).flatten(1)
+        )
+        told['mean'][m] = pixels.mean(1).tolist()
+        told['std'][m] = pixels.std(1).tolist()
+    return told
+
+
+# -- synthetic ------------------------------------------------------------------------------
+
+
+#: Synthetic worlds that are drawn, two scenes each.
+WORLDS = 3
+
+
+class Drawn(IterableDataset):
+    """Training patches, rare kinds more often than they occur, turned at random."""
+
+    def __init__(self, samples: Sequence[Mapping[str, Tensor]], length: int) -> None:
+        self.samples, self.length = samples, length
+        kinds = torch.stack([s['label'] for s in samples])
+        self.weights = torch.bincount(kinds).float().rsqrt()[kinds]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for i in torch.multinomial(self.weights, self.length, replacement=True):
+            yield turned(self.samples[int(i)])
+
+
+def cut(world: SyntheticLandscape, share: float = 0.9) -> Iterator[tuple[str, Any]]:
+    """Cut patches of 240 m of which one kind covers so much, and say on which side they lie.
+
+    Those in the west of a scene overlap by half, as training patches may; those in the east,
+    a patch's width away, do not.
+    """
+    side = 24  # pixels of the truth, 10 m
+    for files in zip(*map(world.files, ('truth', 'pan', 'ms')), strict=True):
+        truth, pan, ms = (rasterio.open(file).read() for file in files)
+        kinds, most = np.array(KINDS)[truth[0]], ms.shape[1] * 3
+        border, starts = 0.7 * most, range(0, most - side + 1, side // 2)
+        for row, col in itertools.product(starts, starts):
+            inside = kinds[row : row + side, col : col + side]
+            counts = np.bincount(inside[inside >= 0], minlength=8)
+            west, apart = col + side <= border, col >= border + side
+            whole = row % side == 0 and col % side == 0
+            if not (west or (apart and whole)) or counts.max() < share * side**2:
+                continue
+            corners = ((start // 3, (start + side) // 3) for start in (row, col))
+            low = [slice(*ends) for ends in corners]
+            high = [slice(2 * s.start, 2 * s.stop) for s in low]
+            yield (
+                'west' if west else 'east',
+                {
+                    'image_pan': torch.tensor(pan[:, *high].astype(np.float32)),
+                    'image_ms': torch.tensor(ms[:, *low].astype(np.float32)),
+                    'label': torch.tensor(int(counts.argmax())),
+                },
+            )
+
+
+def synthetic(seed: int, folder: Path, words: argparse.Namespace) -> dict[str, Any]:
+    """CMIR-NET on eight kinds of land cover, learnt in the west of several worlds."""
+    parts: dict[str, list[Any]] = {'west': [], 'east': []}
+    for number in range(WORLDS):
+        world = SyntheticLandscape(
+            folder / str(number), WORLDS * seed + number, sensors=('pan', 'ms')
+        )
+        for where, sample in cut(world):
+            parts[where].append(sample)
+    train_set, test_set = parts['west'], parts['east']
+    told = statistics(train_set)
+    seed_everything(seed, verbose=False)
+    task = CMIRNet(
+        {'pan': 1, 'ms': 4},
+        8,
+        {'pan': 'cmir_small', 'ms': 'cmir_small'},
+        class_weight=10.0,  # in a run this short the other terms would drown it
+        pretrain_epochs=24,
+        schedule='cosine',
+        warmup_epochs=1,
+        mean=told['mean'],
+        std=told['std'],
+    )
+    train(task, DataLoader(Drawn(train_set, 4096), 128), 36)
+    labels = np.array([int(s['label']) for s in test_set])
+    both = ('pan', 'ms')
+    return {
+        'counts': {
+            'train': len(train_set),
+            'test': len(test_set),
+            'test_by_class': np.bincount(labels, minlength=8).tolist(),
+        },
+        'directions': score(
+            {m: embedded(task, test_set, m) for m in both},
+            dict.fromkeys(both, labels),
+            [(a, b) for a in both for b in both],
+        ),
+    }
+
+
+# -- pan_ms ---------------------------------------------------------------------------------
+
+JITTER = 4
+
+
+class Ground:
+    """One PAN scene with the MS scene below it, held in memory."""
+
+    def __init__(self, pan: str, ms: str, size: int) -> None:
+        with rasterio.open(pan) as high, rasterio.open(ms) as low:
+            if high.crs != low.crs:
+                sys.exit(f'{pan} and {ms} have different CRS: reproject one of them')
+            self.ratio = low.res[0] / high.res[0]
+            common = [
+                *np.maximum(high.bounds[:2], low.bounds[:2]),
+                *np.minimum(high.bounds[2:], low.bounds[2:]),
+            ]
+            corners = [from_bounds(*common, f.transform) for f in (high, low)]
+            self.pan, self.ms = (
+                f.read(window=Window(*map(round, w.flatten()))).astype(np.float32)
+                for f, w in zip((high, low), corners, strict=True)
+            )
+        self.size = size
+        self.low = max(1, round(size / self.ratio))
+
+    def grid(self, top: float, left: float, bottom: float, right: float) -> list[Any]:
+        """Corners in MS pixels of patches that do not overlap, the jitter kept clear."""
+        edge = JITTER / self.ratio
+        rows = np.arange(max(top, edge), bottom - self.low - edge + 1e-6, self.low)
+        cols = np.arange(max(left, edge), right - self.low - edge + 1e-6, self.low)
+        return [(round(r), round(c)) for r in rows for c in cols]
+
+    def pair(self, row: int, col: int, jitter: Tensor) -> dict[str, Tensor] | None:
+        """Cut a pair, the PAN patch so many pixels off; None where data is missing."""
+        y, x = (
+            round(v * self.ratio) + int(j)
+            for v, j in zip((row, col), jitter, strict=True)
+        )
+        pan = self.pan[:, y : y + self.size, x : x + self.size]
+        ms = self.ms[:, row : row + self.low, col : col + self.low]
+        if pan.shape[1:] != (self.size,) * 2 or ms.shape[1:] != (self.low,) * 2:
+            return None
+        pair = {'image_pan': torch.tensor(pan), 'image_ms': torch.tensor(ms)}
+        empty = [
+            float((~t.isfinite() | (t == 0)).all(0).float().mean())
+            for t in pair.values()
+        ]
+        return None if max(empty) > 0.5 else pair
+
+
+class Places(IterableDataset):
+    """Batches of disjoint patches: a grid from a new origin each time."""
+
+    def __init__(self, areas: Sequence[Any], steps: int, most: int) -> None:
+        self.areas, self.steps, self.most = areas, steps, most
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def batch(self) -> list[dict[str, Tensor]]:
+        """Draw one batch."""
+        pairs = []
+        for ground, (top, left, bottom, right) in self.areas:
+            dy, dx = (torch.rand(2) * ground.low).tolist()
+            for row, col in ground.grid(top + dy, left + dx, bottom, right):
+                jitter = torch.randint(-JITTER, JITTER + 1, (2,))
+                pair = ground.pair(row, col, jitter)
+                if pair is not None:
+                    pairs.append(turned(pair))
+        return [pairs[int(i)] for i in torch.randperm(len(pairs))[: self.most]]
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for _ in range(self.steps):
+            yield default_collate(self.batch())
+
+
+def pan_ms(seed: int, folder: Path, words: argparse.Namespace) -> dict[str, Any]:
+    """The place of a PAN patch among MS patches."""
+    files = {}
+    for name, default in (('pan', 'pan_example.tif'), ('ms', 'ms_example.tif')):
+        asked = getattr(words, name) or str(SHARED / 'panms_landsat_navarra' / default)
+        files[name] = sorted(glob(asked))
+    if not files['pan'] or len(files['pan']) != len(files['ms']):
+        sys.exit(
+            f'every PAN file needs its MS file, found {files}: check --pan and --ms'
+        )
+    grounds = [
+        Ground(*pair, words.patch)
+        for pair in zip(files['pan'], files['ms'], strict=True)
+    ]
+    train_areas: list[Any] = []
+    test_areas: list[Any] = []
+    for number, ground in enumerate(grounds):
+        height, width = ground.ms.shape[1:]
+        if len(grounds) > 1:  # whole scenes
+            held_out = number % 5 >= 3
+            chosen = test_areas if held_out else train_areas
+            chosen.append((ground, (0, 0, height, width)))
+        else:  # west and east, a patch apart
+            border = 0.6 * width
+            train_areas.append((ground, (0, 0, height, border - ground.low)))
+            test_areas.append((ground, (0, border, height, width)))
+    seed_everything(seed, verbose=False)
+    test_set = []
+    for ground, area in test_areas:
+        for row, col in ground.grid(*area):
+            pair = ground.pair(row, col, torch.randint(-JITTER, JITTER + 1, (2,)))
+            if pair is not None:
+                test_set.append(pair)
+    data = Places(train_areas, words.steps, 64)
+    sample = [pair for _ in range(4) for pair in data.batch()]
+    told, bands = statistics(sample), grounds[0].ms.shape[0]
+    task = SSCMRSIR(
+        {'pan': 1, 'ms': bands},
+        'resnet10t',
+        temperature=0.1,
+        lr=1e-3,
+        warmup_epochs=1,
+        mean=told['mean'],
+        std=told['std'],
+    )
+    epochs = 10
+    data.steps = words.steps // epochs
+    train(task, DataLoader(data, batch_size=None), epochs)
+    places, both = np.arange(len(test_set)), ('pan', 'ms')
+    return {
+        'counts': {'train_batch': len(data.batch()), 'test': len(test_set)},
+        'directions': score(
+            {m: embedded(task, test_set, m) for m in both},
+            dict.fromkeys(both, places),
+            [('pan', 'ms'), ('ms', 'pan')],
+        ),
+    }
+
+
+# -- speech ---------------------------------------------------------------------------------
+
+
+def speech(seed: int, folder: Path, words: argparse.Namespace) -> dict[str, Any]:
+    """Images and the spoken names of their classes."""
+    images = Path(words.images or SHARED / 'ucmerced_rgb')
+    names = sorted(p.name for p in images.iterdir() if p.is_dir())
+    audio = words.audio
+    if audio is None:
+        audio = folder / 'speech'
+        said = {n: WORDS.get(n, n.replace('_', ' ').replace('-', ' ')) for n in names}
+        speak(said, audio, seed=seed, progress=False)
+    report = spoken(seed, images, Path(audio), None)
+    recordings = SHARED / 'speech_commands'
+    if words.images is None and words.audio is None and recordings.is_dir():
+        # each class is called by one of the recorded words, for the words name no land cover
+        heard = sorted(p.name for p in recordings.iterdir() if p.is_dir())
+        called = dict(zip(names, heard, strict=False))
+        speak(called, folder / 'words', seed=seed, progress=False)
+        manifest = folder / 'recordings.csv'
+        with manifest.open('w', newline='') as file:
+            rows = csv.writer(file)
+            rows.writerow(['file', 'label', 'voice'])
+            for name, word in called.items():
+                for path in sorted((recordings / word).glob('*.wav')):
+                    speaker = path.name.partition('_')[0]
+                    rows.writerow([path.relative_to(recordings), name, speaker])
+        real = SpokenLabels(recordings, names, manifest=manifest)
+        report['recordings'] = spoken(seed, images, folder / 'words', real)
+    return report
+
+
+def spoken(
+    seed: int, images: Path, audio: Path, recordings: SpokenLabels | None
+) -> dict[str, Any]:
+    """Train on images and voices, test on others of either."""
+    used = time.process_time()
+    data = ImageSpeechDataModule(
+        str(images), str(audio), size=64, batch_size=32, repeat=4, seed=seed
+    )
+    data.setup()
+    seed_everything(seed, verbose=False)
+    task = CMIRNet(
+        {'image': 3, 'speech': 1},
+        len(data.classes),
+        {'image': 'resnet10t', 'speech': 'speech'},
+        output_dim=128,
+        pretrain_epochs=14,
+        schedule='cosine',
+        warmup_epochs=1,
+        speech={'frames': 148},
+    )
+    train(task, data, 18)
+    part: Any = data.parts['test']
+    seen = [part._image(i) for i in range(len(part.labels))]
+    voices = part.speech if recordings is None else recordings
+    heard = [voices[i] for i in range(len(voices))]
+    return {
+        'cpu_seconds': time.process_time() - used,
+        'counts': {
+            'classes': len(data.classes),
+            'train_images': len(data.parts['train']),
+            'test_images': len(seen),
+            'test_utterances': len(heard),
+            'test_voices': len({one.voice for one in voices.utterances}),
+        },
+        'directions': score(
+            {
+                'image': embedded(task, seen, 'image'),
+                'speech': embedded(task, heard, 'speech'),
+            },
+            {'image': part.labels.numpy(), 'speech': voices.labels.numpy()},
+            [('image', 'speech'), ('speech', 'image')],
+            interval=True,
+        ),
+    }
+
+
+SUITES = {'synthetic': synthetic, 'pan_ms': pan_ms, 'speech': speech}
+
+
+def main() -> None:
+    """Parse the command line, run, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--suite', choices=list(SUITES), required=True)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--pan', help='PAN scenes, a glob; sorted as those of --ms')
+    parser.add_argument('--ms', help='MS scenes, a glob')
+    parser.add_argument('--patch', type=int, default=64, help='PAN pixels of a patch')
+    parser.add_argument('--steps', type=int, default=400, help='steps of pan_ms')
+    parser.add_argument('--images', help='images, one folder a class')
+    parser.add_argument('--audio', help='utterances, CLASS/VOICE_N.wav')
+    parser.add_argument('--json', type=Path, help='write the figures here as well')
+    words = parser.parse_args()
+    warnings.simplefilter('ignore')
+    logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
+    begin, used = time.perf_counter(), time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        found = SUITES[words.suite](words.seed, Path(folder), words)
+    report = {
+        'suite': words.suite,
+        **found,
+        'seed': words.seed,
+        'seconds': time.perf_counter() - begin,
+        'cpu_seconds_in_all': time.process_time() - used,
+        'versions': {'python': platform.python_version()}
+        | {p: version(p) for p in ('torchgeo-cmr', 'torchgeo', 'torch', 'timm')},
+    }
+    sys.stdout.write(json.dumps(report, indent=2) + '\n')
+    if words.json:
+        words.json.write_text(json.dumps(report, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,220 @@
+"""Labels from a map of classes: known shares, other CRS, polygons, and what is unknown."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+import torch
+from pyproj import CRS, Transformer
+
+from torchgeo_cmr.datasets import LabelFromMask
+from torchgeo_cmr.errors import RasterError
+
+UTM = CRS.from_epsg(32632)
+#: Upper left corner of the fixtures' rasters.
+X, Y = 500_000.0, 5_000_000.0
+NAMES = {1: 'water', 2: 'wood', 5: 'town'}
+
+type Writer = Callable[..., Path]
+
+
+@pytest.fixture
+def codes() -> np.ndarray:
+    """20 x 20 cells of 10 m: left half water, right half wood, a town, a hole."""
+    data = np.ones((1, 20, 20), np.uint8)
+    data[:, :, 10:] = 2
+    data[:, 12:16, 0:4] = 5
+    data[:, :, 18:] = 0
+    return data
+
+
+@pytest.fixture
+def path(write_raster: Writer, codes: np.ndarray) -> Path:
+    return write_raster('map.tif', data=codes, dtype='uint8', nodata=0)
+
+
+def patch(row: int, column: int, size: int) -> tuple[float, float, float, float]:
+    """Bounds of so many cells."""
+    west, north = X + 10 * column, Y - 10 * row
+    return west, north - 10 * size, west + 10 * size, north
+
+
+class TestRaster:
+    @pytest.mark.parametrize(
+        ('where', 'label'),
+        [((0, 0, 4), 0), ((0, 12, 4), 1), ((12, 0, 4), 2), ((0, 7, 4), 0)],
+    )
+    def test_majority(
+        self, path: Path, where: tuple[int, int, int], label: int
+    ) -> None:
+        labels = LabelFromMask(path, NAMES)
+        found = labels(patch(*where), UTM)
+        assert found is not None
+        assert (int(found), found.dtype, found.shape) == (label, torch.int64, ())
+        assert labels.classes == ('water', 'wood', 'town')
+
+    def test_equal_to_a_loop(self, path: Path, codes: np.ndarray) -> None:
+        labels = LabelFromMask(path, NAMES)
+        for row in range(0, 16, 3):
+            for column in range(0, 16, 3):
+                cells = codes[0, row : row + 5, column : column + 5].ravel().tolist()
+                known = [c for c in cells if c in NAMES]
+                wanted = [known.count(c) / len(known) for c in NAMES]
+                shares, share = labels.shares(patch(row, column, 5), UTM)
+                assert shares.tolist() == pytest.approx(wanted)
+                assert share == pytest.approx(len(known) / len(cells))
+
+    def test_every_class_with_its_share(self, path: Path) -> None:
+        labels = LabelFromMask(path, NAMES, rule='share', share=0.25)
+        # 40 of 64 cells water, 16 town, 8 wood; and half and half
+        found = labels(patch(10, 3, 8), UTM)
+        assert found is not None
+        assert found.dtype == torch.float32
+        corner = labels(patch(12, 0, 8), UTM)
+        assert corner is not None
+        assert corner.tolist() == [1, 0, 1]
+        half = labels(patch(0, 8, 4), UTM)
+        assert half is not None
+        assert half.tolist() == [1, 1, 0]
+
+    def test_a_share_met_exactly_counts(self, path: Path) -> None:
+        labels = LabelFromMask(path, NAMES, rule='share', share=0.25)
+        found = labels(patch(0, 7, 4), UTM)
+        assert found is not None
+        assert found.tolist() == [1, 1, 0]
+
+    def test_unknown_ground_has_no_label(self, path: Path) -> None:
+        labels = LabelFromMask(path, NAMES, min_known=0.6)
+        assert labels(patch(0, 16, 4), UTM) is None
+        assert labels((0, 0, 40, 40), UTM) is None
+        half = LabelFromMask(path, NAMES, min_known=0.5)(patch(0, 16, 4), UTM)
+        assert half is not None
+        assert int(half) == 1
+        # a patch that hangs over the edge knows what lies inside
+        shares, known = labels.shares(patch(-2, 0, 4), UTM)
+        assert (shares.tolist(), known) == ([1, 0, 0], 0.5)
+
+    def test_no_class_with_its_share(self, path: Path) -> None:
+        labels = LabelFromMask(path, NAMES, rule='share', share=0.9)
+        assert labels(patch(0, 8, 4), UTM) is None
+
+    def test_another_crs(self, path: Path) -> None:
+        labels = LabelFromMask(path, NAMES)
+        to = Transformer.from_crs(UTM, 'EPSG:4326', always_xy=True)
+        bounds = to.transform_bounds(*patch(0, 12, 4))
+        found = labels(bounds, CRS.from_epsg(4326))
+        assert found is not None
+        assert int(found) == 1
+
+    def test_names_from_tags_or_codes(self, path: Path, write_raster: Writer) -> None:
+        assert LabelFromMask(path).classes == ('1', '2', '5')
+        with rasterio.open(path, 'r+') as file:
+            file.update_tags(CLASS_2='wood', CLASS_1='water', OTHER='x')
+        assert LabelFromMask(path).codes == {1: 'water', 2: 'wood'}
+
+    def test_several_rasters(self, path: Path, write_raster: Writer) -> None:
+        east = write_raster(
+            'east.tif',
+            data=np.full((1, 20, 20), 5),
+            dtype='uint8',
+            nodata=0,
+            origin=(X + 200, Y),
+        )
+        labels = LabelFromMask([path, east], NAMES)
+        assert int(labels(patch(0, 22, 4), UTM)) == 2  # ty: ignore[invalid-argument-type]
+        assert labels.shares(patch(0, 14, 10), UTM)[1] == pytest.approx(0.8)
+
+    def test_workers(self, path: Path) -> None:
+        labels = LabelFromMask(path, NAMES)
+        before = labels(patch(0, 12, 4), UTM)
+        copy = pickle.loads(pickle.dumps(labels))
+        assert not copy._files
+        assert copy(patch(0, 12, 4), UTM) == before
+
+
+class TestPolygons:
+    @pytest.fixture
+    def layer(self, tmp_path: Path) -> Path:
+        frame = gpd.GeoDataFrame(
+            {'kind': ['wood', 'lake', 'lake', None]},
+            geometry=[
+                shapely.box(X, Y - 200, X + 100, Y),
+                shapely.box(X + 100, Y - 200, X + 180, Y),
+                # on top of the wood
+                shapely.box(X, Y - 50, X + 50, Y),
+                shapely.box(X, Y - 200, X + 200, Y),
+            ],
+            crs=UTM,
+        )
+        frame.to_crs(4326).to_file(tmp_path / 'layer.gpkg')
+        return tmp_path / 'layer.gpkg'
+
+    def test_burned_in(self, layer: Path) -> None:
+        labels = LabelFromMask(layer, column='kind')
+        assert labels.classes == ('lake', 'wood')
+        shares, known = labels.shares(patch(0, 0, 10), UTM)
+        assert shares.tolist() == pytest.approx([0.25, 0.75], abs=0.03)
+        assert known == 1
+        found = labels(patch(0, 0, 4), UTM)
+        assert found is not None
+        assert int(found) == 0
+        assert labels.shares(patch(0, 16, 4), UTM)[1] == pytest.approx(0.5, abs=0.05)
+        assert labels((0, 0, 40, 40), UTM) is None
+
+    def test_a_choice_in_an_order(self, layer: Path) -> None:
+        labels = LabelFromMask(layer, ['wood', 'lake'], column='kind', rule='share')
+        found = labels(patch(0, 8, 4), UTM)
+        assert found is not None
+        assert found.tolist() == [1, 1]
+        assert LabelFromMask(layer, ['wood'], column='kind').classes == ('wood',)
+
+    def test_refused(self, layer: Path, tmp_path: Path) -> None:
+        with pytest.raises(
+            RasterError, match="has no column 'type'; its columns are kind"
+        ):
+            LabelFromMask(layer, column='type')
+        with pytest.raises(
+            RasterError, match=r'has no polygon of sea .* it has lake, wood'
+        ):
+            LabelFromMask(layer, ['sea'], column='kind')
+        with pytest.raises(RasterError, match='polygons come from one file'):
+            LabelFromMask([layer, layer], column='kind')
+        (tmp_path / 'x.gpkg').write_text('no layer')
+        with pytest.raises(RasterError, match='cannot be read as a vector file'):
+            LabelFromMask(tmp_path / 'x.gpkg', column='kind')
+        with pytest.raises(RasterError, match='polygons need the `column`'):
+            LabelFromMask(layer)
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            ({'rule': 'any'}, "rule 'any', share 0.1 and min_known 0.5 do not fit"),
+            ({'share': 0}, 'share 0 and min_known'),
+            ({'min_known': 2}, 'min_known 2 do not fit'),
+            ({'classes': ['a']}, 'classes of a raster are code -> name'),
+        ],
+    )
+    def test_options(self, path: Path, options: Any, message: str) -> None:
+        with pytest.raises(RasterError, match=message):
+            LabelFromMask(path, **options)
+
+    def test_files(self, write_raster: Writer, tmp_path: Path) -> None:
+        with pytest.raises(RasterError, match=r'there is no map of classes .*none.tif'):
+            LabelFromMask(tmp_path / 'none.tif')
+        with pytest.raises(RasterError, match='holds float32 and no class codes'):
+            LabelFromMask(write_raster('f.tif'))
+        with pytest.raises(RasterError, match='has no CRS: declare it'):
+            LabelFromMask(write_raster('bare.tif', crs=None, dtype='uint8'))
+        nothing = write_raster(
+            'none.tif', data=np.zeros((1, 4, 4)), dtype='uint8', nodata=0
+        )
+        with pytest.raises(RasterError, match='holds no class: it is all nodata'):
+            LabelFromMask(nothing)

@@ -1,0 +1,300 @@
+"""Labels for patches, from a map of classes: a raster, or polygons."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+import shapely
+import torch
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.features import rasterize
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+from torch import Tensor
+
+from torchgeo_cmr.errors import RasterError
+
+Rule = Literal['majority', 'share']
+
+Bounds = tuple[float, float, float, float]
+
+#: Cells across a patch into which polygons are burned.
+_CELLS = 64
+
+#: Cells of a raster that are no class.
+_NOTHING = -1
+
+
+class LabelFromMask:
+    """The label of a patch, by what a map of classes shows on its ground.
+
+    The map is one or more rasters of class codes, or a file of polygons with a column of
+    classes. It may be in any CRS: it is brought to that of the patch, rasters by nearest
+    neighbour, polygons vertex by vertex. Ground that the map does not cover, its nodata and
+    codes that are no class count for nothing.
+
+    Relations: give it to :class:`~torchgeo_cmr.datamodules.PairedDataModule` as ``labels``;
+    patches without a label are then left out.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self,
+        path: str | Sequence[str | os.PathLike[str]] | os.PathLike[str],
+        classes: Mapping[int, str] | Sequence[str] | None = None,
+        *,
+        rule: Rule = 'majority',
+        share: float = 0.1,
+        column: str | None = None,
+        min_known: float = 0.5,
+    ) -> None:
+        """Initialize a new LabelFromMask instance.
+
+        Args:
+            path: A raster of class codes, several, or a vector file of polygons.
+            classes: Code -> name for rasters; names, for polygons (default: the tags
+                ``CLASS_<code>`` of the raster, or else its codes; the values of the column).
+                Their order numbers the labels.
+            rule: 'majority': the class that covers most of what is known, int64; 'share':
+                every class that covers at least *share* of it, multi-hot float32.
+            share: Share of the known ground that makes a label, for 'share'.
+            column: Column of the vector file that holds the class.
+            min_known: Share of a patch that must be known, above 0, or it has no label.
+
+        Raises:
+            RasterError: If the map cannot be read, has no CRS or no class, or a number or
+                word is out of range.
+        """
+        if rule not in get_args(Rule) or not 0 < share <= 1 or not 0 < min_known <= 1:
+            raise RasterError(
+                f'rule {rule!r}, share {share} and min_known {min_known} do not fit: the rule '
+                'is majority or share, and shares lie above 0 and up to 1'
+            )
+        single = isinstance(path, str | os.PathLike)
+        self.paths = [Path(path)] if single else [Path(p) for p in path]
+        missing = [str(p) for p in self.paths if not p.is_file()]
+        if missing or not self.paths:
+            raise RasterError(
+                f'there is no map of classes {", ".join(missing) or "given"}: check the path'
+            )
+        self.rule: Rule = rule
+        self.share = share
+        self.min_known = min_known
+        self.polygons: gpd.GeoDataFrame | None = None
+        self._moved: dict[str, tuple[shapely.STRtree, NDArray[Any], NDArray[Any]]] = {}
+        self._files: dict[tuple[str, str], Any] = {}
+        if column is None:
+            named = self._codes(classes)
+        else:
+            named = self._features(column, classes)
+        #: Code in the map -> name.
+        self.codes: dict[int, str] = named
+        #: Names of the classes, in the order of the labels.
+        self.classes = tuple(named.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files behind: each loader worker opens its own."""
+        return {**self.__dict__, '_files': {}}
+
+    def __call__(self, bounds: Bounds, crs: CRS) -> Tensor | None:
+        """Say what a patch shows.
+
+        Args:
+            bounds: ``(xmin, ymin, xmax, ymax)`` of the patch.
+            crs: CRS of these.
+
+        Returns:
+            Class number, int64 without dimensions; or multi-hot float32 of shape
+            (classes,). None where less than *min_known* is known, or no class has its share.
+
+        Raises:
+            RasterError: If the map is damaged.
+        """
+        shares, known = self.shares(bounds, crs)
+        if known < self.min_known:
+            return None
+        if self.rule == 'majority':
+            return torch.tensor(int(np.argmax(shares)))
+        # A share that was meant to be met exactly is not lost to rounding.
+        label = torch.from_numpy((shares >= self.share - 1e-9).astype(np.float32))
+        return label if label.any() else None
+
+    def shares(self, bounds: Bounds, crs: CRS) -> tuple[NDArray[np.float64], float]:
+        """Measure the classes of a patch.
+
+        Args:
+            bounds: ``(xmin, ymin, xmax, ymax)`` of the patch.
+            crs: CRS of these.
+
+        Returns:
+            Share of each class in the known ground (classes,), zeros if nothing is known; and
+            the share of the patch that is known.
+        """
+        cells = (
+            self._read(bounds, crs)
+            if self.polygons is None
+            else self._burn(bounds, crs)
+        )
+        counts = np.array([np.sum(cells == code) for code in self.codes], np.float64)
+        known = float(counts.sum())
+        return counts / max(known, 1.0), known / max(cells.size, 1)
+
+    def _codes(
+        self, classes: Mapping[int, str] | Sequence[str] | None
+    ) -> dict[int, str]:
+        """Classes of rasters: as told, as tagged, or as they occur."""
+        found: dict[int, str] = {}
+        for path in self.paths:
+            with _open(path) as file:
+                if np.dtype(file.dtypes[0]).kind not in 'iu':
+                    raise RasterError(
+                        f'{path} holds {file.dtypes[0]} and no class codes: give a raster of '
+                        'whole numbers, or a vector file and its `column`'
+                    )
+                if classes is not None:
+                    continue
+                tags = {
+                    int(key.removeprefix('CLASS_')): name
+                    for key, name in file.tags().items()
+                    if key.removeprefix('CLASS_').isdigit() and key.startswith('CLASS_')
+                }
+                if not tags:
+                    for _, window in file.block_windows(1):
+                        codes = np.unique(file.read(1, window=window)).tolist()
+                        tags |= {c: str(c) for c in codes if c != file.nodata}
+                found |= tags
+        if isinstance(classes, Mapping):
+            found = {int(code): str(name) for code, name in classes.items()}
+        elif classes is not None:
+            raise RasterError(
+                'classes of a raster are code -> name, such as {1: "water"}: found a list'
+            )
+        found = dict(sorted(found.items())) if classes is None else found
+        if not found:
+            raise RasterError(f'{self.paths[0]} holds no class: it is all nodata')
+        return found
+
+    def _features(
+        self, column: str, classes: Mapping[int, str] | Sequence[str] | None
+    ) -> dict[int, str]:
+        """Classes of polygons, and the polygons."""
+        path = self.paths[0]
+        try:
+            frame = gpd.read_file(path)
+        except Exception as error:  # pyogrio and GDAL raise kinds of their own
+            raise RasterError(
+                f'{path} cannot be read as a vector file ({error}): check it'
+            ) from error
+        if len(self.paths) > 1 or isinstance(classes, Mapping):
+            raise RasterError(
+                'polygons come from one file, and their classes are names'
+            )
+        if column not in frame or frame.crs is None:
+            fault = f'no column {column!r}' if column not in frame else 'no CRS'
+            raise RasterError(
+                f'{path} has {fault}; its columns are {", ".join(map(str, frame.columns))}: '
+                'name the column of the classes, and declare the CRS'
+            )
+        frame = frame[frame[column].notna() & frame.geometry.notna()]
+        values = frame[column].map(str)
+        names = list(classes) if classes is not None else sorted(values.unique())
+        frame = frame[values.isin(names)]
+        if frame.empty:
+            raise RasterError(
+                f'{path} has no polygon of {", ".join(names) or "any class"} in {column!r}: it '
+                f'has {", ".join(sorted(values.unique())) or "nothing"}'
+            )
+        self.polygons = frame.assign(code=[names.index(v) for v in values[frame.index]])
+        return dict(enumerate(names))
+
+    def _read(self, bounds: Bounds, crs: CRS) -> NDArray[np.int64]:
+        """Codes on the ground of a patch, at the resolution of the raster."""
+        cells: NDArray[np.int64] | None = None
+        for path in self.paths:
+            here = self._codes_in(path, bounds, crs)
+            if cells is None:
+                cells = here
+            elif cells.shape == here.shape:
+                # The first map that knows a cell decides.
+                cells = np.where(np.isin(cells, list(self.codes)), cells, here)
+        return cells if cells is not None else np.empty((0, 0), np.int64)
+
+    def _codes_in(self, path: Path, bounds: Bounds, crs: CRS) -> NDArray[np.int64]:
+        """Codes of one raster, nothing beyond its edge."""
+        file = self._file(path, crs)
+        wanted = file.window(*bounds)
+        top, left = round(wanted.row_off), round(wanted.col_off)
+        rows, columns = max(1, round(wanted.height)), max(1, round(wanted.width))
+        out = np.full((rows, columns), _NOTHING, np.int64)
+        first = max(top, 0), max(left, 0)
+        last = min(top + rows, file.height), min(left + columns, file.width)
+        if last[0] <= first[0] or last[1] <= first[1]:
+            return out
+        window = Window.from_slices((first[0], last[0]), (first[1], last[1]))
+        try:
+            codes = file.read(1, window=window, masked=True)
+        except RasterioIOError as error:
+            raise RasterError(f'{path} is damaged: fetch it again') from error
+        out[first[0] - top : last[0] - top, first[1] - left : last[1] - left] = (
+            np.ma.filled(codes.astype(np.int64), _NOTHING)
+        )
+        return out
+
+    def _file(self, path: Path, crs: CRS) -> Any:
+        key = str(path), crs.to_wkt()
+        if key not in self._files:
+            file = _open(path)
+            if not CRS.from_user_input(file.crs).equals(crs, ignore_axis_order=True):
+                file = WarpedVRT(file, crs=key[1], resampling=Resampling.nearest)
+            self._files[key] = file
+        return self._files[key]
+
+    def _burn(self, bounds: Bounds, crs: CRS) -> NDArray[np.int64]:
+        """Polygons as cells; where some overlap, the last of the file lies on top."""
+        key = crs.to_wkt()
+        if key not in self._moved:
+            assert self.polygons is not None
+            moved = self.polygons.to_crs(crs)
+            shapes = moved.geometry.to_numpy()
+            tree = shapely.STRtree(shapes)
+            self._moved[key] = tree, shapes, moved['code'].to_numpy()
+        tree, shapes, codes = self._moved[key]
+        xmin, ymin, xmax, ymax = bounds
+        hits = np.sort(tree.query(shapely.box(*bounds), predicate='intersects'))
+        cells = np.full((_CELLS, _CELLS), _NOTHING, np.int32)
+        if len(hits):
+            grid = Affine(
+                (xmax - xmin) / _CELLS, 0, xmin, 0, (ymin - ymax) / _CELLS, ymax
+            )
+            pieces = [(shapes[i], int(codes[i])) for i in hits]
+            rasterize(pieces, out=cells, transform=grid)
+        return cells.astype(np.int64)
+
+
+def _open(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # What has no CRS is refused with a sentence of our own.
+            warnings.simplefilter('ignore', NotGeoreferencedWarning)
+            file = rasterio.open(path)
+    except RasterioIOError as error:
+        raise RasterError(
+            f'{path} cannot be read as a raster ({error}): polygons need the `column` that '
+            'holds their class'
+        ) from error
+    if file.crs is None:
+        raise RasterError(f'{path} has no CRS: declare it, no place is ever guessed')
+    return file
+
+
+__all__ = ('LabelFromMask',)

@@ -1,0 +1,294 @@
+"""Files without a place, sound and plain images: one vector a file, and no footprint."""
+
+import glob
+import hashlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import rasterio
+import torch
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from torch import Tensor
+from tqdm import tqdm
+
+import torchgeo_cmr
+from torchgeo_cmr.datasets.class_folders import SUFFIXES
+from torchgeo_cmr.embed.item import Encoder, _versions
+from torchgeo_cmr.embed.run import _evaluating, _remove
+from torchgeo_cmr.errors import CMRError, RasterError
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink
+
+Kind = Literal['sound', 'image', 'raster']
+
+#: Files that are committed together.
+_PART = 1024
+
+_LOG = logging.getLogger(__name__)
+
+
+def kind_of(words: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Kind:
+    """Say what files are: sound, plain images, or rasters that have a place.
+
+    Args:
+        words: Files, folders or patterns.
+
+    Returns:
+        What the first file is. An image is plain if nothing says where it lies: neither a CRS
+        nor a geotransform, ground control points or RPCs. A raster that only lost its CRS is
+        still a raster, for which that has to be declared.
+
+    .. versionadded:: 0.1
+    """
+    files = find_files(words, ('.wav', *SUFFIXES))
+    if not files:
+        return 'raster'
+    if files[0].suffix.lower() == '.wav':
+        return 'sound'
+    return 'raster' if has_place(files[0]) else 'image'
+
+
+def find_files(
+    words: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    suffixes: Sequence[str],
+) -> list[Path]:
+    """List files: those named, those of folders and below, those that match a pattern.
+
+    Args:
+        words: Files, folders or patterns.
+        suffixes: What files of folders end in, lower case.
+
+    Returns:
+        Each once, in the order of their names.
+
+    .. versionadded:: 0.1
+    """
+    if isinstance(words, str | os.PathLike):
+        words = [words]
+    found: set[Path] = set()
+    for word in map(Path, words):
+        if word.is_dir():
+            found |= {
+                path
+                for path in word.rglob('*')
+                if path.suffix.lower() in suffixes and not path.name.startswith('.')
+            }
+        elif word.is_file():
+            found.add(word)
+        else:
+            matches = map(Path, glob.glob(str(word), recursive=True))
+            found |= {path for path in matches if path.is_file()}
+    return sorted(found)
+
+
+def has_place(path: str | os.PathLike[str]) -> bool:
+    """Say whether anything in a raster tells where it lies.
+
+    Args:
+        path: The file.
+
+    Returns:
+        True also for what cannot be opened: the raster reader says why.
+
+    .. versionadded:: 0.1
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        try:
+            with rasterio.open(path) as file:
+                points, _ = file.gcps
+                told = file.crs, points, file.rpcs
+                return any(told) or not file.transform.is_identity
+        except RasterioError:
+            return Path(path).suffix.lower() in ('.tif', '.tiff')
+
+
+def embed_files(
+    task: Encoder,
+    files: Sequence[Path],
+    modality: str,
+    read: Callable[[Path], Tensor],
+    settings: dict[str, Any],
+    *,
+    out: str | os.PathLike[str] | None,
+    root: str | os.PathLike[str] | None,
+    batch_size: int,
+    device: torch.device | str | None,
+    overwrite: bool,
+    progress: bool,
+) -> EmbeddingTable:
+    """Embed files one by one, resumable if there is an *out*.
+
+    Args:
+        task: The encoder.
+        files: What to embed, each once.
+        modality: Which encoder of the task.
+        read: Gives the sample of a file, all of one shape.
+        settings: What else decides the vectors, for the record.
+        out: Archive folder to write or to complete.
+        root: Folder to which ids are relative (default: the deepest that holds every file).
+        batch_size: Files given to the encoder at once.
+        device: Where to run (default: where the task is).
+        overwrite: Replace an archive at *out*.
+        progress: Show a bar on stderr.
+
+    Returns:
+        One row a file with null geometry, in the order of the files.
+    """
+    if batch_size < 1:
+        raise RasterError(f'batch_size is {batch_size}: give 1 or more')
+    home = _home(files, root)
+    names = [path.absolute().relative_to(home).as_posix() for path in files]
+    record = {
+        'model': type(task).__name__,
+        'normalisation': _statistics(task, modality),
+        **settings,
+        'batch_size': batch_size,
+        'versions': {'torchgeo_cmr': torchgeo_cmr.__version__, **_versions()},
+        'root': home.as_posix(),
+        'placeless': True,
+    }
+    with _evaluating(task, device) as where:
+        space = task.space
+        sink, done = None, set()
+        if out is not None:
+            if overwrite:
+                _remove(Path(out))
+            digest = hashlib.sha256('\n'.join(names).encode()).hexdigest()[:16]
+            header = {
+                'space': space,
+                'modality': modality,
+                'files': f'{len(names)} files, {digest}',
+                **settings,
+            }
+            sink = ParquetSink(out, header)
+            done = sink.done()
+        tables: list[EmbeddingTable] = []
+        with tqdm(
+            total=len(files), unit='file', disable=not progress, file=sys.stderr
+        ) as bar:
+            for start in range(0, len(files), _PART):
+                part = slice(start, start + _PART)
+                key = f'files-{start // _PART:06d}'
+                if key not in done:
+                    vectors = _encode(
+                        task, files[part], modality, read, batch_size, where, bar
+                    )
+                    table = EmbeddingTable.from_frame(
+                        _rows(names[part], modality),
+                        vectors,
+                        space=space,
+                        modality=modality,
+                        record=record,
+                        placeless=True,
+                    )
+                    if sink is None:
+                        tables.append(table)
+                    else:
+                        sink.commit(key, table)
+                else:
+                    bar.update(len(files[part]))
+    table = EmbeddingTable.concat(tables) if out is None else EmbeddingTable.load(out)
+    _LOG.info(
+        '%d files without a place%s: they are found by what they hold, not by area',
+        len(table),
+        '' if out is None else f' in {out}',
+    )
+    return table
+
+
+def pick_modality(task: Encoder, modality: str | None, *, sound: bool) -> str:
+    """Choose the modality of files that only one encoder of a task can take.
+
+    Args:
+        task: The encoder.
+        modality: What the user said; None to choose.
+        sound: Whether the files are sound.
+
+    Returns:
+        The modality.
+
+    Raises:
+        RasterError: If the task does not have it, or several or none would do.
+    """
+    heard = [m for m, key in task.keys.items() if key == 'audio']
+    able = heard if sound else [m for m in task.keys if m not in heard]
+    kind = 'sound' if sound else 'images'
+    if modality is None and len(able) == 1:
+        return able[0]
+    if modality is None or modality not in task.keys:
+        fault = (
+            'a modality has to be named' if modality is None else f'not {modality!r}'
+        )
+        raise RasterError(
+            f'for {kind} the task has {", ".join(able) or "no modality"}, {fault}: choose '
+            'with --modality, or another checkpoint'
+        )
+    if modality not in able:
+        raise RasterError(
+            f'{modality} of the task does not take {kind}: for these it has '
+            f'{", ".join(able) or "no modality"}'
+        )
+    return modality
+
+
+def _encode(
+    task: Encoder,
+    files: Sequence[Path],
+    modality: str,
+    read: Callable[[Path], Tensor],
+    batch_size: int,
+    device: torch.device,
+    bar: Any,
+) -> np.ndarray:
+    rows = []
+    for start in range(0, len(files), batch_size):
+        batch = torch.stack([read(path) for path in files[start : start + batch_size]])
+        with torch.inference_mode():
+            found = task.embed({task.keys[modality]: batch.to(device)}, modality)
+        rows.append(found.float().cpu().numpy())
+        bar.update(len(batch))
+    return np.concatenate(rows)
+
+
+def _rows(names: Sequence[str], modality: str) -> gpd.GeoDataFrame:
+    """What is known of files: their names, their class if that is their folder, no place."""
+    folders = [name.split('/')[:-1] for name in names]
+    columns = {
+        'patch_id': [f'{modality}:{name}' for name in names],
+        'source': list(names),
+    }
+    if all(len(folder) == 1 for folder in folders):
+        columns['label'] = [folder[0] for folder in folders]
+    nowhere = gpd.GeoSeries([None] * len(names), crs='EPSG:4326')
+    return gpd.GeoDataFrame(pd.DataFrame(columns), geometry=nowhere)
+
+
+def _home(files: Sequence[Path], root: str | os.PathLike[str] | None) -> Path:
+    home = Path(
+        os.path.commonpath([path.absolute().parent for path in files])
+        if root is None
+        else os.path.abspath(root)
+    )
+    outside = [path for path in files if not path.absolute().is_relative_to(home)]
+    if outside:
+        raise CMRError(
+            f'{outside[0]} is not inside the root {home}: give a folder that holds every file'
+        )
+    return home
+
+
+def _statistics(task: Encoder, modality: str) -> dict[str, Any] | None:
+    spec = task.specs.get(modality) or {}
+    known = {name: spec[name] for name in ('mean', 'std') if spec.get(name)}
+    return known or None
+
+
+__all__ = ('Kind', 'embed_files', 'find_files', 'has_place', 'kind_of', 'pick_modality')

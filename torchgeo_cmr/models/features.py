@@ -1,0 +1,166 @@
+"""From the name of an encoder to a network that gives the features Z of CMIR-NET."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+from torchgeo_cmr.errors import RasterError
+
+from .convnet import CMIRConvNet
+from .encoder import build_encoder
+from .speech import SpeechEncoder
+from .weights import EncoderWeights, NewBands
+
+__all__ = ('FeatureEncoder', 'build_feature_encoder', 'is_speech', 'takes_vectors')
+
+#: Encoders of CMIR-NET's own, by name, and the pooling of their blocks.
+CONVNETS: Mapping[str, tuple[int, int, int]] = {
+    'cmir_ms': (2, 2, 4),
+    'cmir_pan': (4, 4, 4),
+    'cmir_small': (1, 2, 2),
+}
+
+#: Width between the layers for vectors wider than this, as for the images of the paper.
+_WIDE = 512
+
+
+class FeatureEncoder(nn.Module):
+    """A backbone, one linear layer, ReLU and dropout: the features Z of any network.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        width: int,
+        feature_dim: int = 128,
+        dropout: float = 0.5,
+    ) -> None:
+        """Initialize a new FeatureEncoder instance.
+
+        Args:
+            backbone: Network from pictures to (batch, width).
+            width: Width of what it gives.
+            feature_dim: Number of features.
+            dropout: Share of features that are dropped in training.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.features = nn.Sequential(
+            nn.Linear(width, feature_dim), nn.ReLU(), nn.Dropout(dropout)
+        )
+        self.num_features = feature_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode a batch.
+
+        Args:
+            x: Normalised pictures, shape (batch, channels, height, width).
+
+        Returns:
+            Shape (batch, feature_dim), at least 0.
+        """
+        return self.features(self.backbone(x))
+
+
+def is_speech(model: str) -> bool:
+    """Tell whether an encoder of this name takes raw sound."""
+    return model == 'speech' or model.startswith('speech:')
+
+
+def takes_vectors(model: str) -> bool:
+    """Tell whether an encoder of this name takes vectors made elsewhere."""
+    return model in ('mlp', 'identity')
+
+
+def build_feature_encoder(
+    model: str,
+    in_channels: int,
+    weights: EncoderWeights = None,
+    *,
+    feature_dim: int = 128,
+    dropout: float = 0.5,
+    modality: str = '',
+    bands: Sequence[str] | None = None,
+    new_bands: NewBands = 'error',
+    speech: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Build an encoder that gives the features Z of one modality.
+
+    Args:
+        model: ``'cmir_ms'``, ``'cmir_pan'`` or ``'cmir_small'``: :class:`CMIRConvNet` with
+            the pooling of the paper for either, or for patches of 16 pixels and about; ``'speech'`` or ``'speech:<timm model>'``: :class:`SpeechEncoder`;
+            ``'mlp'``: the layers of CMIR-NET for vectors that another network made;
+            ``'identity'``: such vectors are the features; any other name: a timm model.
+        in_channels: Number of channels; 1 for speech; the width of vectors.
+        weights: Initial weights of a timm model, as of :func:`build_encoder`.
+        feature_dim: Number of features.
+        dropout: Share of features that are dropped in training.
+        modality: Name for messages.
+        bands: Names of the channels.
+        new_bands: What initial weights give a band they do not know.
+        speech: Further options of :class:`SpeechEncoder`, such as ``frames``.
+
+    Returns:
+        The encoder, with attributes ``num_features`` and ``assumed_bands`` (as of
+        :func:`build_encoder`).
+
+    Raises:
+        RasterError: If the number of channels is not one that the encoder takes.
+        ValueError: If the model is unknown, or weights are given to one that has none.
+
+    .. versionadded:: 0.1
+    """
+    own = model in CONVNETS or is_speech(model) or takes_vectors(model)
+    if own and weights not in (None, False):
+        raise ValueError(
+            f'there are no initial weights for {model!r}: leave weights out'
+        )
+    assumed = None
+    encoder: nn.Module
+    if model in CONVNETS:
+        encoder = CMIRConvNet(
+            in_channels, pool=CONVNETS[model], feature_dim=feature_dim, dropout=dropout
+        )
+    elif is_speech(model):
+        if in_channels != 1:
+            raise RasterError(
+                f'{modality or "speech"} is sound of 1 channel, found {in_channels} in '
+                'in_channels'
+            )
+        encoder = SpeechEncoder(
+            model.partition(':')[2] or None,
+            feature_dim=feature_dim,
+            dropout=dropout,
+            **(speech or {}),
+        )
+    elif model == 'identity':
+        if in_channels != feature_dim:
+            raise RasterError(
+                f'{modality or "the encoder"} has vectors of {in_channels}, found '
+                f"feature_dim={feature_dim}: make them equal, or take the model 'mlp'"
+            )
+        encoder = nn.Identity()
+    elif model == 'mlp':
+        widths = [in_channels, *([_WIDE] if in_channels > _WIDE else []), feature_dim]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        encoder = nn.Sequential(*layers)
+    else:
+        backbone = build_encoder(
+            model,
+            in_channels,
+            weights,
+            modality=modality,
+            bands=bands,
+            new_bands=new_bands,
+        )
+        assumed = vars(backbone)['assumed_bands']
+        width = int(backbone.num_features)  # ty: ignore[invalid-argument-type]
+        encoder = FeatureEncoder(backbone, width, feature_dim, dropout)
+    vars(encoder).update(num_features=feature_dim, assumed_bands=assumed)
+    return encoder

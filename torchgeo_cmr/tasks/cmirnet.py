@@ -1,0 +1,416 @@
+"""CMIR-NET: classes first, then one space for both modalities."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torchvision.models._api import WeightsEnum
+
+from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.losses import FrobeniusLoss, SoftOrthogonalityLoss, WeightNormLoss
+from torchgeo_cmr.models.cmirnet import CMIRNetwork
+from torchgeo_cmr.models.unified import UnifiedEncoderDecoder
+
+from .base import RetrievalFeatures
+from .checkpoint import load_task
+from .cmirpretrain import CMIRPretrain, stage_a_losses
+from .labelled import LabelledTask, Similarity
+from .labels import class_loss
+from .optim import OptimizerName, ScheduleName
+
+__all__ = ('CMIRNet',)
+
+
+@dataclass(frozen=True)
+class _Preset:
+    """One of the forms in which the loss was written down."""
+
+    reduction: Literal['mean', 'norm']
+    latent: float
+    classes: float
+    feature_norm: float
+    #: Of what the embeddings of the first and of the second modality are decoded to.
+    decoder: tuple[float, float]
+    weight_norm: float
+    weight_norm_kind: Literal['squared', 'absolute']
+    decode: Literal['cross', 'own']
+    share_classifier: bool
+    orth: float
+    unit_features: bool
+    #: Dropout of the embeddings of the second modality.
+    dropout: float = 0.0
+
+
+PRESETS = {
+    'paper': _Preset(
+        'mean', 1.0, 1.0, 1e-3, (1.0, 1.0), 1e-2, 'squared', 'cross', True, 1e-3, True
+    ),
+    'dsrsid_code': _Preset(
+        'norm',
+        1.0,
+        0.0,
+        0.0,
+        (1.0, 1.0),
+        0.0,
+        'squared',
+        'cross',
+        False,
+        0.0,
+        False,
+        0.5,
+    ),
+    'speech_code': _Preset(
+        'norm', 1e-3, 1.0, 0.0, (1e-3, 1e-2), 1.0, 'absolute', 'own', False, 0.0, False
+    ),
+}
+
+
+class CMIRNet(LabelledTask):
+    r"""Supervised cross-modal retrieval with a unified encoder and decoders.
+
+    Stage A trains an encoder of features Z for each modality, see :class:`CMIRPretrain`. Stage
+    B maps the features of both to embeddings V of one space:
+
+    .. math::
+
+       L = \lambda_1 \|V_a - V_b\|^2 + \lambda_2 CE(c(V_a), c(V_b); y)
+           + \lambda_3 (\|V_a\|^2 + \|V_b\|^2)
+           + \lambda_4 (\|D(V_a) - Z_b\|^2 + \|D(V_b) - Z_a\|^2)
+           + \lambda_5 \sum_m (\|W_m\| - \alpha)^2
+
+    One run trains both: ``pretrain_epochs`` of stage A, and stage B for the rest, on encoders
+    that then stand still, as the paper's features were dumped (``freeze_encoders=False``
+    trains them on). Without stage A everything is trained together.
+
+    If you use this task in your research, please cite the following paper:
+
+    * https://arxiv.org/abs/1904.04794
+
+    We have seen slides, abstract and code of it, and the weights of its loss are in none of
+    them: those of ``preset='paper'`` are ours. Two other presets are the loss as the published
+    code computes it, which differs from the slides and between its scripts.
+
+    Relations: the terms are :class:`~torchgeo_cmr.losses.FrobeniusLoss` and
+    :class:`~torchgeo_cmr.losses.WeightNormLoss`; :class:`SSCMRSIR` needs no labels.
+
+    .. versionadded:: 0.1
+    """
+
+    ignore: Sequence[str] | str | None = ('weights', 'pretrained')
+
+    def __init__(
+        self,
+        in_channels: dict[str, int],
+        num_classes: int,
+        model: str | dict[str, str] = 'resnet18',
+        weights: dict[str, WeightsEnum | str | bool | None]
+        | WeightsEnum
+        | str
+        | bool
+        | None = None,
+        *,
+        preset: Literal['paper', 'dsrsid_code', 'speech_code'] = 'paper',
+        pretrain_epochs: int = 0,
+        pretrained: str | None = None,
+        freeze_encoders: bool | None = None,
+        feature_dim: int = 128,
+        output_dim: int = 64,
+        dropout: float = 0.5,
+        share_classifier: bool | None = None,
+        latent_weight: float | None = None,
+        class_weight: float | None = None,
+        feature_norm_weight: float | None = None,
+        decoder_weight: float | None = None,
+        weight_norm_weight: float | None = None,
+        orth_weight: float | None = None,
+        alpha: float = 1.0,
+        unit_features: bool | None = None,
+        speech: dict[str, Any] | None = None,
+        label_keys: dict[str, str] | None = None,
+        similarity: Similarity = 'cosine',
+        new_bands: Literal['error', 'mean'] = 'error',
+        retrieval_features: RetrievalFeatures = 'z',
+        keys: dict[str, str] | None = None,
+        bands: dict[str, list[str]] | None = None,
+        mean: dict[str, list[float]] | None = None,
+        std: dict[str, list[float]] | None = None,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        warmup_epochs: int = 10,
+        optimizer: OptimizerName = 'adam',
+        schedule: ScheduleName = 'constant',
+    ) -> None:
+        """Initialize a new CMIRNet instance.
+
+        Args:
+            in_channels: Number of channels of each of the two modalities, by name; 1 for
+                speech, and the width of vectors that another network made.
+            num_classes: Number of classes.
+            model: Name of the encoder, one for both or one per modality, as of
+                :class:`CMIRPretrain`.
+            weights: Initial weights of timm models, as of :class:`SSCMRSIR`.
+            preset: How the loss is written: ``'paper'`` (squared norms, a mean over the
+                batch), ``'dsrsid_code'`` (norms that are not squared, no class term) or
+                ``'speech_code'`` (the first modality is the image).
+            pretrain_epochs: Epochs of stage A at the beginning of the run.
+            pretrained: Instead: path of a checkpoint of :class:`CMIRPretrain`.
+            freeze_encoders: Whether stage B leaves the encoders alone; True by default if
+                there is a stage A, False if there is none.
+            feature_dim: Width of the features Z.
+            output_dim: Width of the embeddings V; 16, 32, 64 or 128 in the paper.
+            dropout: Share of features that are dropped in training.
+            share_classifier: One class head for both modalities; as the preset has it by
+                default.
+            latent_weight: Weight of the distance of a pair's embeddings (this and the
+                following: that of the preset by default; 0 leaves the term out).
+            class_weight: Weight of the class term, a sum over both modalities.
+            feature_norm_weight: Weight of the length of the embeddings.
+            decoder_weight: Weight of the decoders' error, for both alike.
+            weight_norm_weight: Weight of the size of the matrices W.
+            orth_weight: Weight of the orthogonality term of stage A.
+            alpha: Size that the matrices W should have.
+            unit_features: Whether stage B takes features Z of length one; by default yes for
+                ``'paper'``, no for the presets of the code.
+            speech: Options of :class:`~torchgeo_cmr.models.SpeechEncoder`.
+            label_keys: Where a batch holds the labels of each modality: class numbers, shape
+                (batch,), below 0 if unknown, or many-hot labels, shape (batch, num_classes).
+                ``label`` by default, and ``audio_label`` for speech.
+            similarity: What validation and test rank by: ``'cosine'``, as archives do, or
+                ``'euclidean'`` distance of the features as they are, as the paper does.
+            new_bands: What initial weights give a band they do not know.
+            retrieval_features: Whether to retrieve with embeddings V (``'z'``) or features Z
+                (``'h'``).
+            keys: Where a sample holds each modality; ``image_<modality>`` by default, and
+                ``audio`` for speech.
+            bands: Names of the channels of each modality, in order.
+            mean: Mean of each channel of each modality.
+            std: Standard deviation of each channel of each modality.
+            lr: Learning rate.
+            weight_decay: Weight decay of matrices and kernels.
+            warmup_epochs: Epochs of linear warm-up of the cosine, at most a tenth of a stage.
+            optimizer: ``'adam'``, ``'adamw'`` or ``'sgd'`` (no momentum).
+            schedule: ``'constant'``, ``'cosine'`` with warm-up (anew for each stage), or
+                ``'onecycle'``.
+
+        Raises:
+            ArchiveError: If *pretrained* is no checkpoint of :class:`CMIRPretrain`, or of
+                other encoders.
+            RasterError: If statistics or weights do not fit the channels.
+            ValueError: If there are not exactly two modalities, or an option is unknown or
+                does not go with another.
+        """
+        if preset not in PRESETS:
+            raise ValueError(
+                f"preset must be 'paper', 'dsrsid_code' or 'speech_code', found {preset!r}"
+            )
+        if pretrain_epochs < 0 or (pretrain_epochs and pretrained):
+            raise ValueError(
+                f'pretrain_epochs={pretrain_epochs} with pretrained={pretrained!r}: give a '
+                'number of epochs of at least 0, or a checkpoint, not both'
+            )
+        known = PRESETS[preset]
+        self.preset = known
+        self.term_weights: dict[str, tuple[float, ...]] = {
+            name: usual if given is None else (given,) * len(usual)
+            for name, given, usual in (
+                ('latent', latent_weight, (known.latent,)),
+                ('class', class_weight, (known.classes,)),
+                ('feature_norm', feature_norm_weight, (known.feature_norm,)),
+                ('decoder', decoder_weight, known.decoder),
+                ('weight_norm', weight_norm_weight, (known.weight_norm,)),
+                ('orth', orth_weight, (known.orth,)),
+            )
+        }
+        flat = [w for weights_ in self.term_weights.values() for w in weights_]
+        if min(flat) < 0 or not any(
+            any(w) for name, w in self.term_weights.items() if name != 'orth'
+        ):
+            raise ValueError(
+                f'loss weights are 0 or more and not all 0, found {self.term_weights}'
+            )
+        self.pretrained = pretrained
+        super().__init__(
+            in_channels,
+            num_classes,
+            model,
+            weights,
+            feature_dim=feature_dim,
+            dropout=dropout,
+            speech=speech,
+            label_keys=label_keys,
+            similarity=similarity,
+            new_bands=new_bands,
+            keys=keys,
+            bands=bands,
+            mean=mean,
+            std=std,
+            retrieval_features=retrieval_features,
+            lr=lr,
+            weight_decay=weight_decay,
+            warmup_epochs=warmup_epochs,
+            optimizer=optimizer,
+            schedule=schedule,
+        )
+        if freeze_encoders is None:
+            freeze_encoders = bool(pretrain_epochs or pretrained)
+            self.hparams['freeze_encoders'] = freeze_encoders
+        if pretrained:
+            self._take_over(pretrained)
+
+    def configure_models(self) -> None:
+        """Initialize the networks of both stages."""
+        share = self.hparams['share_classifier']
+        unified = UnifiedEncoderDecoder(
+            self.modalities,
+            self.hparams['num_classes'],
+            feature_dim=self.hparams['feature_dim'],
+            output_dim=self.hparams['output_dim'],
+            decode=self.preset.decode,
+            share_classifier=self.preset.share_classifier if share is None else share,
+            dropout={self.modalities[-1]: self.preset.dropout},
+        )
+        unit = self.hparams['unit_features']
+        self.model = CMIRNetwork(
+            self.build_stage_a(),
+            unified,
+            unit_features=self.preset.unit_features if unit is None else unit,
+        )
+
+    def configure_losses(self) -> None:
+        """Initialize the terms."""
+        self.orthogonality = SoftOrthogonalityLoss()
+        self.distance = FrobeniusLoss(self.preset.reduction)
+        self.size = WeightNormLoss(self.hparams['alpha'], self.preset.weight_norm_kind)
+
+    def _take_over(self, path: str) -> None:
+        """Take encoders, classifiers and statistics from a checkpoint of stage A."""
+        source = load_task(path)
+        if not isinstance(source, CMIRPretrain):
+            raise ArchiveError(
+                f'{path} is a checkpoint of {type(source).__name__}: name one of '
+                'CMIRPretrain, or set pretrain_epochs'
+            )
+        try:
+            self.model.stage_a.load_state_dict(source.model.state_dict())
+        except RuntimeError as error:
+            raise ArchiveError(
+                f'{path} has other encoders than this task: set in_channels, num_classes, '
+                'model and feature_dim as they were'
+            ) from error
+        specs = source.specs
+        for spec in specs.values():  # what is not known stays open
+            for name in [n for n, value in spec.items() if value in (None, [])]:
+                del spec[name]
+        self.set_specs(specs)
+
+    # -- two stages -----------------------------------------------------------------------
+
+    @property
+    def stage(self) -> Literal['A', 'B']:
+        """The stage of training: A in the first epochs of a fit, B otherwise."""
+        trainer, epochs = self._trainer, self.hparams['pretrain_epochs']
+        fitting = trainer is not None and trainer.state.fn == 'fit'
+        return 'A' if fitting and trainer.current_epoch < epochs else 'B'
+
+    def setup(self, stage: str) -> None:
+        """Learn statistics and classes from the data, as of :class:`CMIRPretrain`.
+
+        Args:
+            stage: What Lightning is about to do.
+
+        Raises:
+            RasterError: If the data does not fit the task.
+            ValueError: If no epoch is left for stage B.
+        """
+        super().setup(stage)
+        epochs, most = self.hparams['pretrain_epochs'], self.trainer.max_epochs
+        if stage == 'fit' and epochs and most is not None and 0 <= most <= epochs:
+            raise ValueError(
+                f'pretrain_epochs={epochs} leaves no epoch of max_epochs={most} for stage B: '
+                'train longer, or take CMIRPretrain for stage A alone'
+            )
+
+    def on_train_epoch_start(self) -> None:
+        """Hold the encoders still as soon as stage B begins, their batch norm too."""
+        frozen = self.stage == 'B' and self.hparams['freeze_encoders']
+        self.model.stage_a.requires_grad_(not frozen)
+        self.model.stage_a.train(not frozen)
+
+    def on_fit_end(self) -> None:
+        """Let go of the encoders, so that the task can be trained again."""
+        self.model.stage_a.requires_grad_(True)
+
+    def _restart_epoch(self) -> int:
+        """The schedule starts anew with stage B."""
+        return self.hparams['pretrain_epochs']
+
+    # -- losses ---------------------------------------------------------------------------
+
+    def batch_losses(
+        self, batch: Mapping[str, Any], outputs: dict[str, dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Weigh and add the terms of the stage.
+
+        Args:
+            batch: Samples with labels. Rows with labels of their own for each modality are
+                compared with each other only where they share a class.
+            outputs: Per modality features Z as ``h`` and embeddings V as ``z``.
+
+        Returns:
+            Scalars: ``loss``, and the unweighted terms as far as they take part: ``class`` and
+            ``orth`` in stage A; ``latent``, ``class``, ``feature_norm``, ``decoder``
+            and ``weight_norm`` in stage B, sums over the modalities.
+
+        Raises:
+            ValueError: If labels are missing or do not fit the classes.
+        """
+        labels = self.labels(batch)
+        features = {m: output['h'] for m, output in outputs.items()}
+        if self.stage == 'A':
+            (orth,) = self.term_weights['orth']
+            return stage_a_losses(
+                self.model.stage_a, features, labels, self.orthogonality, orth
+            )
+        embeddings = {m: output['z'] for m, output in outputs.items()}
+        pairs, unified = self.pairs(labels), self.model.unified
+
+        def latent() -> Tensor:
+            a, b = embeddings.values()
+            return self.distance(a[pairs], b[pairs])
+
+        def decoder() -> list[Tensor]:
+            errors = []
+            for modality, v in embeddings.items():
+                target = unified.target[modality]
+                rows = pairs if target != modality else slice(None)
+                # a target that gives way could meet the decoder at zero
+                wanted = self.model.scaled(features[target]).detach()
+                errors.append(
+                    self.distance(unified.decode(v, modality)[rows], wanted[rows])
+                )
+            return errors
+
+        terms = {
+            'latent': lambda: [latent()],
+            'class': lambda: [
+                class_loss(unified.classify(v, m), labels[m])
+                for m, v in embeddings.items()
+            ],
+            'feature_norm': lambda: [self.distance(v) for v in embeddings.values()],
+            'decoder': decoder,
+            'weight_norm': lambda: [
+                self.size(unified.weight(m)) for m in self.modalities
+            ],
+        }
+        losses: dict[str, Tensor] = {}
+        total = torch.zeros((), device=pairs.device)
+        for name, term in terms.items():
+            weights = self.term_weights[name]
+            if not any(weights):
+                continue
+            each = torch.stack(term())
+            losses[name] = each.sum()
+            total = total + (each * each.new_tensor(weights)).sum()
+        return {'loss': total, **losses}
