@@ -6,7 +6,10 @@ def embed(
     *,
     ckpt: str,
     out: str,
-    modality: str | None = None,
+    modality: list[str] | None = None,
+    split: list[str] | None = None,
+    fusion: str = 'concat',
+    raw: bool = False,
     size: int | None = None,
     stride: int | None = None,
     batch_size: int = 64,
@@ -31,16 +34,30 @@ def embed(
     torchgeo-cmr embed products --dataset torchgeo.datasets.Sentinel2 --ckpt best.ckpt
     --modality s2 --out archive
 
+    The pairs of a benchmark, or of paired scenes, come from the YAML of the training run;
+    all splits and sensors go into one archive, with the columns split, pair and label:
+    torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --out archive
+
+    Likewise, but one row a place, fused from both sensors:
+    torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --modality s1+s2
+    --fusion mean --out fused
+
     Sound, and images that nothing says the place of, give one row a file and no footprint:
     torchgeo-cmr embed speech --ckpt best.ckpt --out spoken
 
     Args:
-        scenes: Raster files, folders or patterns (in quotes, if they match very many); or
-            WAV files, or plain images.
+        scenes: Raster files, folders or patterns (in quotes, if they match very many); WAV
+            files; plain images; or one YAML file of a training run, of which only the section
+            data is read.
         ckpt: Checkpoint of a trained task; it knows its bands, statistics and patch size.
         out: Archive folder to write or to complete.
-        modality: Which sensor the scenes are from, by the name used in training, such as s2;
-            sound and plain images need none if one encoder alone can take them.
+        modality: Which sensor the scenes are from, by the name used in training, such as s2.
+            Sound and plain images need none if one encoder alone can take them. Of a YAML it may be repeated, or be several joined with +, such as s1+s2, for one
+            row a place; without it, every sensor by itself.
+        split: Of a YAML: train, val or test; may be repeated. Without it, all there are.
+        fusion: How a row such as s1+s2 is made: concat, mean, sum or max.
+        raw: Of a YAML: fuse features before any scaling, and keep their length in the column
+            length, for evaluate --features length.
         size: Patch width in pixels of each scene's own grid; without it, the width that the
             checkpoint was trained with.
         stride: Step between patches in pixels; without it patches lie side by side.
@@ -57,18 +74,48 @@ def embed(
         quiet: Show no progress bar.
     """
     from torchgeo_cmr.embed import embed as embed_
-    from torchgeo_cmr.embed import embed_images, embed_sounds, kind_of, open_dataset
-    from torchgeo_cmr.errors import RasterError
+    from torchgeo_cmr.embed import (
+        embed_images,
+        embed_pairs,
+        embed_sounds,
+        kind_of,
+        open_data,
+        open_dataset,
+    )
+    from torchgeo_cmr.errors import QueryError, RasterError
     from torchgeo_cmr.tasks import load_task
 
+    if scenes[0].endswith(('.yaml', '.yml')):
+        _check(scenes, 'scenes', size=size, stride=stride, root=root, dataset=dataset)
+        embed_pairs(
+            load_task(ckpt, task),
+            open_data(scenes[0]),
+            modality,
+            splits=split,
+            fusion=fusion,  # ty: ignore[invalid-argument-type]
+            raw=raw,
+            out=out,
+            batch_size=batch_size,
+            min_valid=min_valid,
+            device=device,
+            overwrite=overwrite,
+            progress=not quiet,
+        )
+        return
+    _check([], 'pairs', split=split, raw=raw or None)
     model = load_task(ckpt, task)
+    modality = modality or []
+    if len(modality) > 1:
+        raise QueryError(
+            f'scenes are of one sensor: give one --modality of {", ".join(model.keys)}'
+        )
     kind = 'raster' if dataset is not None else kind_of(scenes)
     if kind != 'raster':
         options = {'size': size} if kind == 'image' else {}
         (embed_images if kind == 'image' else embed_sounds)(
             model,
             scenes,
-            modality,
+            modality[0] if modality else None,
             out=out,
             root=root,
             batch_size=batch_size,
@@ -78,20 +125,20 @@ def embed(
             **options,
         )
         return
-    if modality is None:
-        raise RasterError(
-            f'say which sensor the scenes are from with --modality, one of '
-            f'{", ".join(model.keys)}'
+    if not modality:
+        raise QueryError(
+            f'scenes are of one sensor: give one --modality of {", ".join(model.keys)}'
         )
-    spec = model.specs.get(modality, {})
+    (sensor,) = modality
+    spec = model.specs.get(sensor, {})
     if size is None:
         size = spec.get('patch_size')
-    if size is None and modality in model.keys:
+    if size is None and sensor in model.keys:
         raise RasterError(f'{ckpt} does not say how wide its patches were: give --size')
     embed_(
         model,
         scenes if dataset is None else open_dataset(dataset, scenes, spec.get('bands')),
-        modality,
+        sensor,
         1 if size is None else size,
         stride,
         out=out,
@@ -102,3 +149,19 @@ def embed(
         overwrite=overwrite,
         progress=not quiet,
     )
+
+
+def _check(configs: list[str], kind: str, **options: object) -> None:
+    """Refuse what has no meaning for what is embedded."""
+    from torchgeo_cmr.errors import QueryError
+
+    if len(configs) > 1:
+        raise QueryError(
+            f'a YAML is embedded alone, found {len(configs)} words: give one'
+        )
+    given = [f'--{name}' for name, value in options.items() if value is not None]
+    if given:
+        raise QueryError(
+            f'{", ".join(given)} is only for {kind}: leave it out, or give '
+            f'{"a YAML" if kind == "pairs" else "rasters"}'
+        )

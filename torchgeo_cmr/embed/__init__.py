@@ -1,8 +1,10 @@
 """From rasters and a trained encoder to a table of vectors with exact footprints."""
 
+from torchgeo_cmr.embed.config import open_data
 from torchgeo_cmr.embed.files import find_files, kind_of
 from torchgeo_cmr.embed.images import embed_images
 from torchgeo_cmr.embed.item import Batch, Encoder, embed_item, read_item
+from torchgeo_cmr.embed.pairs import embed_pairs
 from torchgeo_cmr.embed.plan import Plan, WorkItem, plan_scenes
 from torchgeo_cmr.embed.run import embed
 from torchgeo_cmr.embed.scene import open_dataset
@@ -16,9 +18,11 @@ __all__ = (
     'embed',
     'embed_images',
     'embed_item',
+    'embed_pairs',
     'embed_sounds',
     'find_files',
     'kind_of',
+    'open_data',
     'open_dataset',
     'plan_scenes',
     'read_item',
