@@ -25,6 +25,7 @@ VERBS = {
     'search': ('search', 'ask an archive, inside an area and a time window'),
     'evaluate': ('evaluate', 'score how well one archive answers another'),
     'export': ('export', 'turn an archive or a result into a layer'),
+    'replay': ('replay', 'make a search again and say what changed'),
     'speak': ('speak', 'make a corpus of spoken labels'),
 }
 

@@ -1,13 +1,19 @@
 """The verb export: archives and saved results become layers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pytest
+import rasterio
 import shapely
+from affine import Affine
+from geopandas.testing import assert_geodataframe_equal
 
+from torchgeo_cmr.export import read_search
 from torchgeo_cmr.table import EmbeddingTable
 
 type Run = Callable[..., Any]
@@ -61,6 +67,76 @@ def test_results_among_several_layers(
     layer.to_file(path, layer='results', mode='a')
     out = tmp_path / 'a.geojson'
     assert run('export', path, '--out', out) == (0, f'{out}: 2 rows\n', '')
+
+
+@pytest.fixture
+def saved(run: Run, archive: Path, asking: Path, tmp_path: Path) -> Path:
+    """A search with scenes that are there."""
+    for name, count in (('s2', 1), ('s1', 1)):
+        path = tmp_path / name / 'scene.tif'
+        path.parent.mkdir()
+        with rasterio.open(
+            path,
+            'w',
+            driver='GTiff',
+            width=32 * 30,
+            height=32,
+            count=count,
+            dtype='uint8',
+            crs='EPSG:4326',
+            transform=Affine(0.0001, 0, -98.6, 0, -0.0001, 29.6),
+        ) as file:
+            file.write(np.arange(32 * 960).reshape(1, 32, 960).astype('uint8'))
+    for folder in (archive, asking):
+        table = EmbeddingTable.load(folder)
+        replace(table, record={**table.record, 'root': str(tmp_path)}).save(
+            folder, overwrite=True
+        )
+    out = tmp_path / 'saved.gpkg'
+    words = ('--query', asking, '-k', 2, '--within', '-98.6,29.5,-98.5,29.6')
+    assert run('search', archive, *words, '--out', out).code == 0
+    return out
+
+
+def test_a_saved_search_in_every_format(run: Run, saved: Path, tmp_path: Path) -> None:
+    new = tmp_path / 'new'
+    outs = [new / f'a{suffix}' for suffix in ('.gpkg', '.geojson', '.parquet')]
+    words = [word for out in outs for word in ('--out', out)]
+    more = ('--project', '--heatmap', '--html', '--clips', new / 'clips')
+    ran = run('export', saved, *words, *more)
+    assert ran == (
+        0,
+        ''.join(f'{out}: 6 rows\n' for out in outs)
+        + f'{new / "a_similarity.tif"}: similarity raster\n{new / "a.qgz"}: QGIS project\n'
+        + f'{new / "a.html"}: 6 rows\n{new / "clips"}: clips\n',
+        '',
+    )
+    # The search's own words came along; a manifest belongs to the search alone.
+    assert not (new / 'a.json').exists()
+    first, again = read_search(saved), read_search(outs[0])
+    assert again.record == first.record
+    assert_geodataframe_equal(again.results, first.results)
+    assert again.queries is not None
+    assert 'How it was searched' in (new / 'a.html').read_text()
+    assert 'data:image/png' in (new / 'a.html').read_text()
+    assert (new / 'clips' / 'contact_sheet.png').exists()
+    assert len(list((new / 'clips').glob('*_s2.tif'))) == 6
+    # From GeoParquet, the results and the record.
+    assert run('export', outs[2], '--out', new / 'b.gpkg').code == 0
+    assert read_search(new / 'b.gpkg').record == first.record
+
+
+def test_nothing_to_write(refused: Refused, archive: Path) -> None:
+    assert 'nothing to write: name a file with --out' in refused('export', archive)
+
+
+def test_an_archive_is_no_result(
+    refused: Refused, archive: Path, tmp_path: Path
+) -> None:
+    line = refused('export', archive, '--out', tmp_path / 'a.html')
+    assert 'the result lacks query_id, rank, score' in line
+    line = refused('export', archive, '--out', tmp_path / 'a.tif')
+    assert 'the frame has no column score; draw what a search gave' in line
 
 
 def test_in_place_with_overwrite(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from torchgeo_cmr.cli.parser import build, call
+from torchgeo_cmr.cli.parser import build, call, words
 from torchgeo_cmr.main import VERBS
 
 
@@ -139,3 +139,24 @@ def test_every_verb_explains_every_argument(name: str) -> None:
     # An example to copy stands in every help.
     assert f'torchgeo-cmr {name} ' in (parser.description or '')
     assert max(map(len, parser.format_help().splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    'given',
+    [
+        ['a', '--name', 'x'],
+        ['a', 'b c', '--name', 'ä "quoted" \'word\'', '-k', '3', '--share', '0.25'],
+        ['a', '--name=-x', '--box', '-98.6,29.3,-98.4,29.5', '--loud', '--no-tidy'],
+        ['a', '--name', '', '--more-than', 'x', '--more-than=--y', '-k', '-1'],
+        ['--name', 'x', '--', '-a', '--b'],
+    ],
+)
+def test_words_are_the_way_back(given: list[str]) -> None:
+    arguments = read(*given)
+    again = words(verb, arguments)
+    assert read(*again) == arguments
+
+
+def test_words_leave_out_what_is_the_default() -> None:
+    arguments = read('a', '--name', 'x', '-k', '10', '--tidy')
+    assert words(verb, arguments) == ['a', '--name', 'x']

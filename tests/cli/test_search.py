@@ -15,6 +15,7 @@ import shapely
 from geopandas.testing import assert_geodataframe_equal
 
 from torchgeo_cmr.embed import embed
+from torchgeo_cmr.export import read_search
 from torchgeo_cmr.search import RetrievalIndex, Where, at, from_ids
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -274,6 +275,49 @@ class TestFiles:
         )
         assert (same | again).all()
         assert not list(tmp_path.rglob('.*tmp*'))
+
+    def test_every_output_is_told(
+        self, run: Run, archive: Path, asking: Path, tmp_path: Path
+    ) -> None:
+        words = ('--query', asking, '-k', 3, '--within', '-98.6,29.5,-98.5,29.6')
+        out = tmp_path / 'new' / 'hits.gpkg'
+        ran = run(
+            'search', archive, *words, '--out', out, '--project', '--heatmap', '--html'
+        )
+        folder = out.parent
+        assert ran == (
+            0,
+            (
+                f'{out}: 9 rows\n{folder / "hits_similarity.tif"}: similarity raster\n'
+                f'{folder / "hits.qgz"}: QGIS project\n{folder / "hits.html"}: 9 rows\n'
+            ),
+            '',
+        )
+        assert {p.name for p in folder.iterdir()} == {
+            'hits.gpkg',
+            'hits.html',
+            'hits.json',
+            'hits.qgz',
+            'hits_similarity.qml',
+            'hits_similarity.tif',
+        }
+        # The scenes are not there: the page does without pictures, and says so.
+        assert 'Pictures are missing' in (folder / 'hits.html').read_text()
+        results, queries, area, record = read_search(out)
+        assert len(results) == 9
+        assert queries is not None
+        assert len(queries) == 3
+        assert area is not None
+        assert area.equals(shapely.box(-98.6, 29.5, -98.5, 29.6))
+        assert record['k'] == 3
+
+    def test_clips_without_another_output(
+        self, run: Run, archive: Path, asking: Path, tmp_path: Path
+    ) -> None:
+        words = ('--query', asking, '-k', 1, '--clips', tmp_path / 'clips')
+        ran = run('search', archive, *words)
+        assert ran.code == 2
+        assert 'cannot be opened; say where the scenes are' in ran.err
 
     def test_no_hit_is_an_empty_layer(
         self, run: Run, archive: Path, tmp_path: Path

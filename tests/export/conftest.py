@@ -1,7 +1,11 @@
 """A small archive, a search in it, and scenes to take pictures from."""
 
-from collections.abc import Callable
+import json
+import os
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -10,9 +14,15 @@ import pytest
 import shapely
 
 from torchgeo_cmr.search import RetrievalIndex
+from torchgeo_cmr.search.results import make_result
 from torchgeo_cmr.table import EmbeddingTable
 
 type Make = Callable[..., EmbeddingTable]
+type Build = Callable[..., gpd.GeoDataFrame]
+type Qgis = Callable[..., dict[str, Any]]
+
+#: The Python that QGIS of Debian brings.
+PYTHON = '/usr/bin/python3'
 
 
 @pytest.fixture
@@ -100,3 +110,66 @@ def scenes(tmp_path: Path) -> Path:
         ) as file:
             file.write(pixels)
     return tmp_path
+
+
+@pytest.fixture
+def result() -> Build:
+    """Build the result of one query from boxes in any CRS, best first."""
+
+    def build(
+        boxes: Sequence[Sequence[float]],
+        crs: int = 32632,
+        scores: Sequence[float] | None = None,
+        **columns: object,
+    ) -> gpd.GeoDataFrame:
+        corners = [
+            np.array([w, n, e, n, e, s, w, s], dtype=np.float64) for w, s, e, n in boxes
+        ]
+        frame = gpd.GeoDataFrame(
+            {
+                'patch_id': [f's2:a.tif:{i}_0_32x32' for i in range(len(boxes))],
+                'source': 'a.tif',
+                'time_start': pd.Timestamp('2024-06-01T10:30Z'),
+                'time_end': pd.Timestamp('2024-06-01T10:31Z'),
+                'src_crs': f'EPSG:{crs}',
+                'native_corners': corners,
+                **columns,
+            },
+            geometry=[shapely.box(*b) for b in boxes],
+            crs=crs,
+        )
+        table = EmbeddingTable.from_frame(
+            frame, np.ones((len(boxes), 2)), space='abc', modality='s2'
+        )
+        falling = np.linspace(0.9, 0.1, len(boxes)) if scores is None else scores
+        rows = np.arange(len(boxes), dtype=np.int64)[None]
+        return make_result(table, rows, np.array([falling]), ['q'])
+
+    return build
+
+
+@pytest.fixture(scope='session')
+def qgis() -> Qgis:
+    """Run a job of ``qgis_render.py`` in the Python of QGIS; skip where there is none."""
+    probe = subprocess.run(
+        [PYTHON, '-c', 'import qgis.core'], capture_output=True, text=True, check=False
+    )
+    if probe.returncode:
+        told = f'{PYTHON} cannot import qgis.core: install python3-qgis'
+        if os.environ.get('TORCHGEO_CMR_REQUIRE_QGIS') == '1':
+            pytest.fail(told)
+        pytest.skip(told)
+
+    def run(path: Path, **job: object) -> dict[str, Any]:
+        script = Path(__file__).with_name('qgis_render.py')
+        done = subprocess.run(
+            [PYTHON, str(script), json.dumps({'path': str(path), **job}, default=str)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run

@@ -60,7 +60,7 @@ def test_result(hits: Any, tmp_path: Path) -> None:
     assert first['exact'] is True
     assert isinstance(first['rank'], int)
     assert first['score'] == pytest.approx(hits['score'][0])
-    assert [p.name for p in tmp_path.iterdir()] == ['hits.geojson']
+    assert {p.name for p in tmp_path.iterdir()} == {'hits.geojson', 'hits.qml'}
 
 
 def test_read_back_typed(hits: Any, tmp_path: Path) -> None:
@@ -253,4 +253,40 @@ def test_refuses(hits: Any, tmp_path: Path) -> None:
         QueryError, match='cannot be expressed in EPSG:4326 from EPSG:32632'
     ):
         to_geojson(far, tmp_path / 'b.geojson')
-    assert [p.name for p in tmp_path.iterdir()] == ['a.geojson']
+    assert {p.name for p in tmp_path.iterdir()} == {'a.geojson', 'a.qml'}
+
+
+def test_style_beside_results(hits: Any, tmp_path: Path) -> None:
+    to_geojson(hits, tmp_path / 'a.geojson')
+    style = (tmp_path / 'a.qml').read_text()
+    assert 'startField="time_start"' in style
+    hits['time_end'] = pd.NaT
+    to_geojson(hits, tmp_path / 'b.geojson')
+    assert '<temporal enabled="0"' in (tmp_path / 'b.qml').read_text()
+    # The layer is not written either where its style may not be.
+    (tmp_path / 'c.qml').touch()
+    with pytest.raises(OutputExistsError, match=r'c\.qml is there already'):
+        to_geojson(hits, tmp_path / 'c.geojson')
+    assert not (tmp_path / 'c.geojson').exists()
+    for frame in (hits.iloc[:0], hits[['rank', 'geometry']]):
+        to_geojson(frame, tmp_path / 'd.geojson', overwrite=True)
+    assert not (tmp_path / 'd.qml').exists()
+
+
+@pytest.mark.parametrize(('crs', 'pole'), [(3413, 90), (3031, -90)])
+def test_pole_in_degrees(result: Any, crs: int, pole: float, tmp_path: Path) -> None:
+    """A GeoJSON never stays in a polar CRS."""
+    hits = result([(-2e5, -1e5, 3e5, 4e5)], crs)
+    to_geojson(hits, tmp_path / 'a.geojson')
+    read = gpd.read_file(tmp_path / 'a.geojson')
+    assert read.crs.to_epsg() == 4326
+    (shape,) = read.geometry
+    assert shape.is_valid
+    assert (shape.bounds[0], shape.bounds[2]) == (-180, 180)
+    assert pole in shape.bounds
+
+
+def test_broken_results(hits: Any, tmp_path: Path) -> None:
+    hits.loc[0, 'score'] = np.nan
+    with pytest.raises(QueryError, match='not a finite number'):
+        to_geojson(hits, tmp_path / 'a.geojson')

@@ -8,7 +8,7 @@ import pytest
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export import PatchReader
-from torchgeo_cmr.export.thumbnails import _shown, stretch
+from torchgeo_cmr.export.thumbnails import shown_bands, stretch
 from torchgeo_cmr.table import EmbeddingTable
 
 Make = Callable[..., EmbeddingTable]
@@ -123,7 +123,7 @@ def test_coarser_bands_cover_the_same_ground(
 )
 def test_bands_shown(names: list[str], shown: list[str]) -> None:
     assert [
-        b[2] for b in _shown([['f', i, n, 10] for i, n in enumerate(names, 1)])
+        b[2] for b in shown_bands([['f', i, n, 10] for i, n in enumerate(names, 1)])
     ] == shown
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import geopandas as gpd
 import pyogrio
 import pytest
+import rasterio
 
 from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.export import check_outputs, to_geojson, write
@@ -21,6 +22,34 @@ def test_geojson_by_suffix(hits: gpd.GeoDataFrame, tmp_path: Path, name: str) ->
     plain = to_geojson(hits, tmp_path / 'plain.geojson')
     assert path.read_bytes() == plain.read_bytes()
     assert pyogrio.read_info(path)['driver'] == 'GeoJSON'
+
+
+@pytest.mark.parametrize(
+    ('name', 'driver'),
+    [
+        ('a.gpkg', 'GPKG'),
+        ('a.GEOJSON', 'GeoJSON'),
+        ('a.b.stac.json', 'GeoJSON'),
+        ('A.STAC.JSON', 'GeoJSON'),
+        ('a.tif', 'GTiff'),
+    ],
+)
+def test_another_reader_knows_the_format(
+    hits: gpd.GeoDataFrame, tmp_path: Path, name: str, driver: str
+) -> None:
+    path = write(hits, tmp_path / name)
+    if driver == 'GTiff':
+        with rasterio.open(path) as file:
+            assert file.driver == driver
+    else:
+        (layer, _), *_ = pyogrio.list_layers(path)
+        assert pyogrio.read_info(path, layer=layer)['driver'] == driver
+        assert len(pyogrio.read_dataframe(path, layer=layer)) == 6
+
+
+def test_parquet_and_html_by_suffix(hits: gpd.GeoDataFrame, tmp_path: Path) -> None:
+    assert len(gpd.read_parquet(write(hits, tmp_path / 'a.parquet'))) == 6
+    assert write(hits, tmp_path / 'a.html').read_text().startswith('<!DOCTYPE html>')
 
 
 def test_everything_reaches_the_writer(
@@ -48,10 +77,11 @@ def test_everything_reaches_the_writer(
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
-        ('hits.shp', r'hits\.shp has the suffix \.shp, .*ends in \.geojson'),
-        ('hits', r'hits has no suffix; name a file that ends in \.geojson'),
+        ('hits.shp', r'hits\.shp has the suffix \.shp, .*in one of \.gpkg, \.geojson'),
+        ('hits', r'hits has no suffix; name a file that ends in one of \.gpkg'),
         ('.geojson', r'\.geojson has no suffix'),
         ('hits.json', r'name it hits\.geojson if you want that format'),
+        ('stac.json', r'name it stac\.geojson if you want that format'),
         ('hits.geojson.gz', r'has the suffix \.gz'),
     ],
 )
@@ -88,6 +118,15 @@ class TestCheckOutputs:
             with pytest.raises(OutputExistsError, match='choose another name or'):
                 check_outputs([tmp_path / name])
             check_outputs([tmp_path / name], overwrite=True)
+
+    def test_a_style_beside_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / 'a.qml').touch()
+        check_outputs([tmp_path / 'a.gpkg', tmp_path / 'a.parquet'])
+        for name in ('a.geojson', 'a.tif'):
+            with pytest.raises(OutputExistsError, match=r'a\.qml is there already'):
+                check_outputs([tmp_path / name])
+        with pytest.raises(QueryError, match=r'b\.qml is named twice'):
+            check_outputs([tmp_path / 'b.geojson', tmp_path / 'b.tif'])
 
     @pytest.mark.parametrize('overwrite', [True, False])
     def test_a_folder(self, tmp_path: Path, overwrite: bool) -> None:

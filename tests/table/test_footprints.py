@@ -119,3 +119,22 @@ def test_arguments_stay() -> None:
     shapes = np.array([box], dtype=object)
     to_wgs84(shapes, CRS.from_epsg(4326))
     assert shapes[0] is box
+
+
+def test_seam_of_a_polar_ring_is_the_antimeridian() -> None:
+    """Wherever the ring begins, the cap is one part from -180 to 180."""
+    rng = np.random.default_rng(0)
+    for code, pole in ((3413, 90), (3031, -90)):
+        for _ in range(50):
+            west, south = rng.uniform(-9e5, -1e3, 2)
+            east, north = rng.uniform(1e3, 9e5, 2)
+            ring = np.roll(
+                [(west, south), (east, south), (east, north), (west, north)],
+                rng.integers(4),
+                axis=0,
+            )
+            (cap,) = to_wgs84([shapely.Polygon(ring)], CRS.from_epsg(code))
+            assert cap.geom_type == 'Polygon'
+            assert cap.is_valid
+            assert (cap.bounds[0], cap.bounds[2]) == (-180, 180)
+            assert pole in cap.bounds

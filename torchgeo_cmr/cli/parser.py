@@ -10,7 +10,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from docstring_parser import DocstringStyle, parse
@@ -59,6 +59,41 @@ def build(function: Callable[..., None], prog: str) -> argparse.ArgumentParser:
     for name, parameter in inspect.signature(function).parameters.items():
         _add(parser, parameter, hints[name], helps.get(name, ''))
     return parser
+
+
+def words(function: Callable[..., None], arguments: Mapping[str, Any]) -> list[str]:
+    """Write the words that make a verb's arguments: the way back from :func:`call`.
+
+    Args:
+        function: A verb.
+        arguments: Value of each of its arguments; defaults are left out.
+
+    Returns:
+        What :func:`call` reads the same values from.
+    """
+    options: list[str] = []
+    places: list[str] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        value = arguments[name]
+        if value is None or value == parameter.default:
+            continue
+        several = value if isinstance(value, list | tuple) else [value]
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            places += map(str, several)
+            continue
+        flag = (
+            f'-{name}' if len(name) == 1 else '--' + name.rstrip('_').replace('_', '-')
+        )
+        for one in several:
+            if isinstance(one, bool):
+                options.append(flag if one else f'--no-{flag.lstrip("-")}')
+            elif str(one).startswith('-'):
+                options.append(f'{flag}={one}' if len(name) > 1 else f'{flag}{one}')
+            else:
+                options += [flag, str(one)]
+    if any(place.startswith('-') for place in places):
+        return [*options, '--', *places]
+    return [*places, *options]
 
 
 class _Parser(argparse.ArgumentParser):

@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torchgeo_cmr.cli.parser import words
+
 if TYPE_CHECKING:
     import geopandas as gpd
 
@@ -26,6 +28,10 @@ def search(
     size: int | None = None,
     dataset: str | None = None,
     out: list[str] | None = None,
+    project: bool = False,
+    heatmap: bool = False,
+    html: bool = False,
+    clips: str | None = None,
     overwrite: bool = False,
     explain: bool = False,
     quiet: bool = False,
@@ -42,7 +48,7 @@ def search(
 
     Ask with what covers a place, in a box, for the 20 best, as a layer for QGIS:
     torchgeo-cmr search archive --query -98.49,29.43 --within -98.6,29.3,-98.4,29.5
-    -k 20 --out hits.geojson
+    -k 20 --out hits.gpkg --project
 
     Ask with one patch, on nearly whole patches only:
     torchgeo-cmr search archive --query s2:scene.tif:0_32_32x32
@@ -77,17 +83,34 @@ def search(
         dataset: Python path of a TorchGeo raster dataset that opens the query rasters, such
             as torchgeo.datasets.Sentinel1.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
-            names the format; .geojson is known.
+            names the format: .gpkg (for QGIS), .geojson, .parquet, .html, .tif (similarity
+            raster) or .stac.json. The manifest NAME.json beside the first one is what replay
+            reads.
+        project: Write a QGIS project NAME.qgz beside the GeoPackage.
+        heatmap: Write the best score of each place as NAME_similarity.tif; the project
+            shows it.
+        html: Write NAME.html, a page with map, table and thumbnails for any browser.
+        clips: Folder to cut the pixels of the hits into, in every sensor whose scenes the
+            archives name.
         overwrite: Replace files that are there.
         explain: Tell on stderr how many rows each filter left, and the time of each step.
         quiet: Show no progress bar while rasters are embedded.
     """
+    command = ['torchgeo-cmr', 'search', *words(search, locals())]
     from torchgeo_cmr.errors import QueryError
-    from torchgeo_cmr.export import check_outputs, write
+    from torchgeo_cmr.export import check_all, make_record, write_all
     from torchgeo_cmr.search import RetrievalIndex, Where
     from torchgeo_cmr.table import EmbeddingTable
 
-    check_outputs(out or [], overwrite=overwrite)
+    outputs: dict[str, Any] = {
+        'project': project,
+        'heatmap': heatmap,
+        'html': html,
+        'clips': clips,
+        'manifest': True,
+        'overwrite': overwrite,
+    }
+    check_all(out or [], **outputs)
     if k < 1:
         raise QueryError(f'-k is {k}: ask for at least 1 hit a query')
     if within is None and predicate != 'intersects':
@@ -99,7 +122,8 @@ def search(
         where=where,
         undated=undated,
     )
-    archive = _together([EmbeddingTable.load(folder) for folder in archives])
+    tables = [EmbeddingTable.load(folder) for folder in archives]
+    archive = _together(tables)
     chosen.check(archive)
     chosen.rows(
         archive
@@ -113,9 +137,26 @@ def search(
         sys.stderr.write(f'{index.explain(queries, k, where=chosen)}\n')
     if len(results) < k * len(queries):
         sys.stderr.write(_shortfall(archive, chosen, k))
-    for path in out or []:
-        write(results, path, queries=queries, area=chosen.area, overwrite=overwrite)
-        sys.stdout.write(f'{path}: {len(results)} rows\n')
+    if out or clips:
+        record = make_record(
+            results,
+            archives=dict(zip(archives, tables, strict=True)),
+            queries=queries,
+            where=chosen,
+            k=k,
+            asked=query,
+            command=command,
+        )
+        written = write_all(
+            results,
+            out or [],
+            queries=queries,
+            area=chosen.area,
+            record=record,
+            **outputs,
+        )
+        for path, told in written:
+            sys.stdout.write(f'{path}: {told}\n')
     if not out:
         sys.stdout.write(_table(results))
 

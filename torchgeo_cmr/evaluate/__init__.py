@@ -5,6 +5,8 @@ same place and when it means the same land cover. Every score comes with the lev
 ranking would reach.
 """
 
+from torchgeo_cmr.table.provenance import fingerprint
+
 from .blocks import cells
 from .directions import make_report
 from .distance import metres_between
@@ -14,7 +16,7 @@ from .leak import near_area
 from .place import near_place, same_patch, same_place, within_distance
 from .protocol import PROTOCOLS, Protocol, get_protocol, with_distance
 from .raster import labels_from_raster
-from .report import Report, fingerprint
+from .report import Report
 from .rule import Rule
 from .score import evaluate
 

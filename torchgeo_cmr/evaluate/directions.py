@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.provenance import fingerprint, versions
 
 from .blocks import cells, intervals
 from .groups import by_class, by_distance, by_region, by_season
@@ -19,7 +20,7 @@ from .leak import near_area
 from .measure import expand
 from .protocol import ExcludeSelf, Protocol
 from .raster import add_classes
-from .report import Report, fingerprint, versions
+from .report import Report
 from .rule import Rule
 from .score import check_spaces
 from .settings import check_settings, pairs, settle, split_rows

@@ -1,21 +1,11 @@
 """A report: every score with its chance level, and everything needed to argue about it."""
 
-import hashlib
 import json
 import math
-import platform
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-import numpy as np
-
-from torchgeo_cmr import __version__
-from torchgeo_cmr.table import EmbeddingTable
-
-_LIBRARIES = ('numpy', 'pandas', 'geopandas', 'shapely', 'pyproj', 'rasterio')
 
 
 @dataclass(frozen=True)
@@ -71,41 +61,6 @@ class Report:
         lines += [f'| {key} | {_cell(value)} |' for key, value in told.items()]
         lines += ['', *(f'- {note}' for note in self.notes)]
         return '\n'.join(lines).rstrip() + '\n'
-
-
-def fingerprint(table: EmbeddingTable) -> str:
-    """Give the SHA-256 over the patch ids, in order, and the vectors of a table.
-
-    Args:
-        table: The table.
-
-    Returns:
-        64 hexadecimal digits; equal for equal ids and bit-equal vectors.
-
-    .. versionadded:: 0.1
-    """
-    made = hashlib.sha256(json.dumps(table.frame['patch_id'].tolist()).encode())
-    vectors = np.ascontiguousarray(table.vectors, dtype='<f4')
-    made.update(str(vectors.shape).encode())
-    made.update(vectors.tobytes())
-    return made.hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Give the versions of what computes a report.
-
-    Returns:
-        Name to version, the package first.
-
-    .. versionadded:: 0.1
-    """
-    found = {'torchgeo_cmr': __version__, 'python': platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = 'unknown'
-    return found
 
 
 def _known(value: Any) -> Any:

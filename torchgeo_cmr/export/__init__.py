@@ -1,8 +1,47 @@
 """Export: results as layers and pictures that other programs open."""
 
+from .clips import clip_hits
 from .geojson import to_geojson
+from .geopackage import to_geopackage
+from .html import to_html
+from .manifest import (
+    compare_records,
+    make_record,
+    read_manifest,
+    scenes_of,
+    write_manifest,
+)
+from .outputs import check_all, write_all
+from .parquet import to_parquet
+from .project import to_project
+from .raster import similarity, to_geotiff
+from .saved import SavedSearch, read_search
 from .sheet import to_sheet
+from .stac import to_stac
 from .thumbnails import PatchReader
 from .write import check_outputs, write
 
-__all__ = ('PatchReader', 'check_outputs', 'to_geojson', 'to_sheet', 'write')
+__all__ = (
+    'PatchReader',
+    'SavedSearch',
+    'check_all',
+    'check_outputs',
+    'clip_hits',
+    'compare_records',
+    'make_record',
+    'read_manifest',
+    'read_search',
+    'scenes_of',
+    'similarity',
+    'to_geojson',
+    'to_geopackage',
+    'to_geotiff',
+    'to_html',
+    'to_parquet',
+    'to_project',
+    'to_sheet',
+    'to_stac',
+    'write',
+    'write_all',
+    'write_manifest',
+)

@@ -26,12 +26,7 @@ def new_file(path: str | PathLike[str], *, overwrite: bool = False) -> Generator
     .. versionadded:: 0.1
     """
     target = Path(path)
-    if os.path.lexists(target) and not overwrite:
-        raise OutputExistsError(
-            f'{target} is there already; choose another name or overwrite it'
-        )
-    if target.is_dir():
-        raise OutputExistsError(f'{target} is a folder; name a file to write')
+    check_new(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f'.{target.stem}.tmp-{os.getpid()}{target.suffix}')
     try:
@@ -39,3 +34,24 @@ def new_file(path: str | PathLike[str], *, overwrite: bool = False) -> Generator
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_new(path: str | PathLike[str], *, overwrite: bool = False) -> None:
+    """Refuse a path that is taken.
+
+    Args:
+        path: Where a file shall be.
+        overwrite: Whether a file that is there may be replaced.
+
+    Raises:
+        OutputExistsError: If the path is there and is not to be replaced, or is a folder.
+
+    .. versionadded:: 0.1
+    """
+    target = Path(path)
+    if os.path.lexists(target) and not overwrite:
+        raise OutputExistsError(
+            f'{target} is there already; choose another name or overwrite it'
+        )
+    if target.is_dir():
+        raise OutputExistsError(f'{target} is a folder; name a file to write')

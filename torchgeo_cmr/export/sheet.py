@@ -48,7 +48,8 @@ def to_sheet(
     Args:
         results: What a search gave; ``relevant`` may be filled in.
         path: PNG to write.
-        queries: The queries, whose ``patch_id`` is the result's ``query_id``.
+        queries: The queries, whose ``patch_id`` (or ``query_id``, as in a saved search) is the
+            result's ``query_id``.
         read: Called with a row of either frame and a modality; gives floats in 0..1 of shape
             (height, width, 3), or None where there is no picture.
         max_queries: Queries to draw, the first in the order of the result.
@@ -72,6 +73,9 @@ def to_sheet(
         raise QueryError(
             f'max_queries={max_queries} and max_hits={max_hits} must be at least 1'
         )
+    if 'patch_id' not in asked:
+        # A saved search calls them by the name they have in its results.
+        asked = asked.rename(columns={'query_id': 'patch_id'})
     known = asked.set_index('patch_id', drop=False)
     ids = [i for i in results['query_id'].unique() if i in known.index][:max_queries]
     if not ids:

@@ -73,38 +73,50 @@ class PatchReader:
             scene = patch['source']
             if scene not in record['sources']:
                 return None
-            bands = _shown(record['sources'][scene])
-            found = _WINDOW.search(patch['patch_id'])
+            bands = shown_bands(record['sources'][scene])
+            found = parse_window(patch['patch_id'])
             if found is None:
                 raise QueryError(
                     f'patch_id {patch["patch_id"]!r} does not end in row_col_HEIGHTxWIDTH'
                 )
-            row, col, height, width = (int(g) for g in found.groups())
+            row, col, height, width = found
             finest = min((b[3] for b in record['sources'][scene] if b[3]), default=None)
             windows = [
                 _scaled(row, col, height, width, finest, band[3]) for band in bands
             ]
             return self._picture(record, bands, windows, (height, width))
-        place = self._scene_at(patch, modality, record)
+        place = self.scene_at(patch, modality, record)
         if place is None:
             return None
         scene, bounds = place
-        bands = _shown(record['sources'][scene])
+        bands = shown_bands(record['sources'][scene])
         windows = []
         for band in bands:
-            with self._open(record, band) as file:
+            with self.open(record, band) as file:
                 windows.append(from_bounds(*bounds, transform=file.transform))
         shape = (max(1, round(windows[0].height)), max(1, round(windows[0].width)))
         return self._picture(record, bands, windows, shape)
 
-    def _scene_at(
+    def scene_at(
         self, patch: pd.Series, modality: str, record: Mapping[str, Any]
     ) -> tuple[str, tuple[float, float, float, float]] | None:
-        """Give the scene that covers most of a footprint, and the footprint's box in its CRS."""
+        """Find the scene that covers most of a footprint.
+
+        Args:
+            patch: Row of an embedding table's frame or of a result.
+            modality: A modality that has a record.
+            record: That record.
+
+        Returns:
+            Scene id, and the box round the footprint in its CRS; None if no scene does.
+
+        Raises:
+            QueryError: If a scene's file cannot be opened.
+        """
         if modality not in self._places:
             places = {}
             for scene in sorted(record['sources']):
-                with self._open(record, record['sources'][scene][0]) as file:
+                with self.open(record, record['sources'][scene][0]) as file:
                     if file.crs is not None:
                         places[scene] = (
                             CRS.from_wkt(file.crs.to_wkt()),
@@ -121,11 +133,27 @@ class PatchReader:
                 best, chosen = share, (scene, box)
         return chosen
 
-    def _open(self, record: Mapping[str, Any], band: Band) -> Any:
-        path = (
-            Path(self._root if self._root is not None else record.get('root') or '.')
-            / band[0]
-        )
+    def path_of(self, record: Mapping[str, Any], band: Band) -> Path:
+        """Give the file of a band.
+
+        Args:
+            record: Record of its modality.
+            band: One of the scene's bands.
+        """
+        root = self._root if self._root is not None else record.get('root') or '.'
+        return Path(root) / band[0]
+
+    def open(self, record: Mapping[str, Any], band: Band) -> Any:
+        """Open the file of a band with rasterio.
+
+        Args:
+            record: Record of its modality.
+            band: One of the scene's bands.
+
+        Raises:
+            QueryError: If it cannot be opened.
+        """
+        path = self.path_of(record, band)
         try:
             return rasterio.open(path)
         except RasterioError as error:
@@ -142,7 +170,7 @@ class PatchReader:
     ) -> NDArray[np.float64] | None:
         planes = []
         for band, window in zip(bands, windows, strict=True):
-            with self._open(record, band) as file:
+            with self.open(record, band) as file:
                 plane = file.read(
                     band[1], window=window, out_shape=shape, boundless=True, masked=True
                 )
@@ -157,6 +185,25 @@ class PatchReader:
         return np.moveaxis(np.stack([stretch(p) for p in pixels]), 0, -1)[
             ..., [0] * 3 if len(pixels) == 1 else [0, 1, 2]
         ]
+
+
+def parse_window(patch_id: str) -> tuple[int, int, int, int] | None:
+    """Read the window at the end of a ``patch_id``.
+
+    Args:
+        patch_id: Such as ``'s2:scene.tif:0_32_32x32'``.
+
+    Returns:
+        Row, column, height and width in pixels of the scene's finest band; None if the id
+        does not end so.
+
+    .. versionadded:: 0.1
+    """
+    found = _WINDOW.search(patch_id)
+    if found is None:
+        return None
+    row, col, height, width = (int(g) for g in found.groups())
+    return row, col, height, width
 
 
 def stretch(plane: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -190,8 +237,17 @@ def _calmed(plane: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.where(np.isfinite(plane), mean, np.nan)
 
 
-def _shown(bands: Sequence[Band]) -> list[Band]:
-    """Choose the bands to show: red, green, blue by name; VV and VH; else the first ones."""
+def shown_bands(bands: Sequence[Band]) -> list[Band]:
+    """Choose the bands to show: red, green, blue by name; VV and VH; else the first ones.
+
+    Args:
+        bands: Bands of a scene.
+
+    Returns:
+        One band, two (a radar pair) or three (red, green, blue).
+
+    .. versionadded:: 0.1
+    """
     named = {str(band[2]).lower(): band for band in bands}
     for wanted in _RED_GREEN_BLUE:
         if all(name in named for name in wanted):

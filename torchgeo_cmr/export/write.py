@@ -12,9 +12,23 @@ from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .geojson import to_geojson
+from .geopackage import to_geopackage
+from .html import to_html
+from .parquet import to_parquet
+from .raster import to_geotiff
+from .stac import to_stac
 
 #: Suffix -> writer. All take the arguments of :func:`write`.
-WRITERS: dict[str, Callable[..., Path]] = {'.geojson': to_geojson}
+WRITERS: dict[str, Callable[..., Path]] = {
+    '.gpkg': to_geopackage,
+    '.geojson': to_geojson,
+    '.parquet': to_parquet,
+    '.html': to_html,
+    '.tif': to_geotiff,
+    '.stac.json': to_stac,
+}
+#: Formats with a style in a file beside them.
+STYLED = ('.geojson', '.tif')
 
 
 def write(
@@ -29,8 +43,10 @@ def write(
     """Write a layer in the format that the suffix of its path names.
 
     Args:
-        results: What a search gave, or any GeoDataFrame with a CRS.
-        path: File to write; ``.geojson`` is known so far, in upper or lower case.
+        results: What a search gave, or any GeoDataFrame with a CRS; ``.tif``, ``.html`` and
+            ``.stac.json`` need a search's result.
+        path: File to write: ``.gpkg``, ``.geojson``, ``.parquet``, ``.html``, ``.tif`` (the
+            similarity raster) or ``.stac.json``, in upper or lower case.
         queries: What was asked, for formats that hold several layers.
         area: Where was asked, likewise.
         record: How the search was made, for formats that keep it.
@@ -45,7 +61,7 @@ def write(
 
     .. versionadded:: 0.1
     """
-    writer = _writer(Path(path))
+    writer = WRITERS[suffix_of(path)]
     return writer(
         results, path, queries=queries, area=area, record=record, overwrite=overwrite
     )
@@ -59,7 +75,7 @@ def check_outputs(
     Nothing is created. What this does not know: a disk may still run full.
 
     Args:
-        paths: Files that :func:`write` shall write.
+        paths: Files that :func:`write` shall write; the style beside one is checked too.
         overwrite: Whether files that are there may be replaced.
 
     Raises:
@@ -69,9 +85,27 @@ def check_outputs(
 
     .. versionadded:: 0.1
     """
+    check_places(
+        [one for path in paths for one in (Path(path), *sidecars(path))],
+        overwrite=overwrite,
+    )
+
+
+def check_places(paths: Iterable[Path], *, overwrite: bool = False) -> None:
+    """Refuse files that could not be written, whatever their format.
+
+    Args:
+        paths: Files to be written.
+        overwrite: Whether files that are there may be replaced.
+
+    Raises:
+        QueryError: If a file is named twice, or its folder cannot be written to.
+        OutputExistsError: If a file is there and is not to be replaced, or is a folder.
+
+    .. versionadded:: 0.1
+    """
     seen: set[Path] = set()
-    for path in map(Path, paths):
-        _writer(path)
+    for path in paths:
         if path.absolute() in seen:
             raise QueryError(f'{path} is named twice as output; name it once')
         seen.add(path.absolute())
@@ -92,17 +126,46 @@ def check_outputs(
             )
 
 
-def _writer(path: Path) -> Callable[..., Path]:
-    suffix = path.suffix.lower()
-    if suffix in WRITERS:
-        return WRITERS[suffix]
-    known = ', '.join(WRITERS)
+def suffix_of(path: str | PathLike[str]) -> str:
+    """Give the suffix of a path as :data:`WRITERS` knows it.
+
+    Args:
+        path: File to write.
+
+    Returns:
+        The suffix, such as ``'.gpkg'``.
+
+    Raises:
+        QueryError: If no writer has that suffix.
+
+    .. versionadded:: 0.1
+    """
+    path = Path(path)
+    suffixes = [s.lower() for s in path.suffixes]
+    for found in (''.join(suffixes[-2:]), ''.join(suffixes[-1:])):
+        if found in WRITERS:
+            return found
+    known, suffix = ', '.join(WRITERS), path.suffix.lower()
     if suffix == '.json':
         raise QueryError(
             f'{path} may hold anything; name it {path.stem}.geojson if you want that format '
             f'(known: {known})'
         )
-    found = (
+    told = (
         f'has the suffix {suffix}, which no writer knows' if suffix else 'has no suffix'
     )
-    raise QueryError(f'{path} {found}; name a file that ends in {known}')
+    raise QueryError(f'{path} {told}; name a file that ends in one of {known}')
+
+
+def sidecars(path: str | PathLike[str]) -> tuple[Path, ...]:
+    """Give the files that a writer puts beside its own.
+
+    Args:
+        path: File to write.
+
+    Raises:
+        QueryError: If no writer has its suffix.
+
+    .. versionadded:: 0.1
+    """
+    return (Path(path).with_suffix('.qml'),) if suffix_of(path) in STYLED else ()

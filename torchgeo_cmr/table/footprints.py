@@ -220,6 +220,30 @@ def _unwrap_ring(points: NDArray[np.float64]) -> NDArray[np.float64]:
     lon = points[:, 0] + 360 * np.round((lon - points[:, 0]) / 360)
     ring = np.column_stack([lon, points[:, 1]])
     if abs(lon[-1] - lon[0]) > 180:
-        pole = 90.0 if points[:, 1].mean() >= 0 else -90.0
-        ring = np.vstack([ring, [lon[-1], pole], [lon[0], pole], ring[:1]])
+        ring = _close_over_pole(ring)
     return ring
+
+
+def _close_over_pole(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Close an unwrapped ring that winds once round a pole, with its seam on the antimeridian.
+
+    Anywhere else the seam would be cut open again when the shape is cut at 180.
+    """
+    turn = np.array([360 * np.round((ring[-1, 0] - ring[0, 0]) / 360), 0])
+    world = np.floor((ring[:, 0] + 180) / 360)
+    i = int(np.argmax(world[1:] != world[:-1]))
+    edge = 360 * max(world[i], world[i + 1]) - 180
+    (ax, ay), (bx, by) = ring[i], ring[i + 1]
+    seam = np.array([edge, ay + (by - ay) * (edge - ax) / (bx - ax)])
+    pole = [0, (90.0 if ring[:, 1].mean() >= 0 else -90.0) - seam[1]]
+    return np.vstack(
+        [
+            seam,
+            ring[i + 1 :],
+            ring[1 : i + 1] + turn,
+            seam + turn,
+            seam + turn + pole,
+            seam + pole,
+            seam,
+        ]
+    )

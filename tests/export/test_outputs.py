@@ -1,0 +1,141 @@
+"""All outputs of a search at once: their names, and what is refused before the work."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pytest
+
+from torchgeo_cmr.errors import OutputExistsError, QueryError
+from torchgeo_cmr.export import check_all, scenes_of, write_all
+from torchgeo_cmr.table import EmbeddingTable
+
+Make = Callable[..., EmbeddingTable]
+
+
+def files(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file()}
+
+
+@pytest.fixture
+def everything(make: Make, scenes: Path) -> dict[str, Any]:
+    told = scenes_of([make('s1'), make('s2')])
+    for modality in told.values():
+        modality['root'] = str(scenes)
+    return {
+        'queries': make('s1', 2),
+        'area': None,
+        'record': {'k': 3, 'scenes': told},
+        'project': True,
+        'heatmap': True,
+        'html': True,
+        'manifest': True,
+    }
+
+
+def test_names(
+    hits: gpd.GeoDataFrame, everything: dict[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / 'new'
+    outs = [out / 'a.stac.json', out / 'b.c.gpkg', out / 'd.parquet']
+    written = write_all(hits, outs, clips=out / 'clips', **everything)
+    assert [(w.path.name, w.told) for w in written] == [
+        ('a.stac.json', '6 rows'),
+        ('b.c.gpkg', '6 rows'),
+        ('d.parquet', '6 rows'),
+        ('a_similarity.tif', 'similarity raster'),
+        ('b.c.qgz', 'QGIS project'),
+        ('a.html', '6 rows'),
+        ('clips', 'clips'),
+    ]
+    assert all(w.path.exists() for w in written)
+    assert json.loads((out / 'a.json').read_text()) == {'k': 3}
+    assert (out / 'a_similarity.qml').exists()
+    assert (out / 'clips' / '001_001_s2.tif').exists()
+    known = {'a.json', 'a_similarity.qml', *(w.path.name for w in written[:-1])}
+    assert {name for name in files(out) if '/' not in name} == known
+
+
+def test_a_heat_map_brings_a_project_where_there_is_a_geopackage(
+    hits: gpd.GeoDataFrame, tmp_path: Path
+) -> None:
+    write_all(hits, [tmp_path / 'a.gpkg'], heatmap=True)
+    assert files(tmp_path) == {
+        'a.gpkg',
+        'a.qgz',
+        'a_similarity.tif',
+        'a_similarity.qml',
+    }
+    write_all(hits, [tmp_path / 'b.parquet'], heatmap=True)
+    assert not (tmp_path / 'b.qgz').exists()
+    assert (tmp_path / 'b_similarity.tif').exists()
+
+
+def test_no_hit(
+    hits: gpd.GeoDataFrame, everything: dict[str, Any], tmp_path: Path
+) -> None:
+    outs = [tmp_path / 'a.gpkg', tmp_path / 'a.geojson', tmp_path / 'a.parquet']
+    written = write_all(hits.head(0), outs, **everything)
+    assert [w.path.name for w in written] == [
+        'a.gpkg',
+        'a.geojson',
+        'a.parquet',
+        'a.qgz',
+        'a.html',
+    ]
+    assert {w.told for w in written} == {'0 rows', 'QGIS project'}
+
+
+def test_nothing_asked(hits: gpd.GeoDataFrame, tmp_path: Path) -> None:
+    assert write_all(hits, [], manifest=True) == []
+    check_all([], manifest=True)
+
+
+@pytest.mark.parametrize(
+    'name', ['a.qgz', 'a.json', 'a.html', 'a_similarity.tif', 'a.qml']
+)
+def test_each_file_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    options: dict[str, Any] = {
+        'project': True,
+        'heatmap': True,
+        'html': True,
+        'manifest': True,
+    }
+    outs = [tmp_path / 'a.gpkg', tmp_path / 'a.geojson']
+    with pytest.raises(OutputExistsError, match=f'{name} is there already'):
+        check_all(outs, **options)
+    check_all(outs, overwrite=True, **options)
+    assert files(tmp_path) == {name}
+
+
+@pytest.mark.parametrize(
+    ('outs', 'options', 'message'),
+    [
+        (
+            [],
+            {'project': True},
+            'the project is named after an output, and there is none',
+        ),
+        ([], {'heatmap': True}, 'the heatmap is named after an output'),
+        ([], {'html': True}, 'the html is named after an output'),
+        (['a.parquet'], {'project': True}, r'a project shows .*add --out a\.gpkg'),
+        (['a.html'], {'html': True}, r'a\.html is named twice'),
+        (['a.shp'], {}, 'no writer knows'),
+    ],
+)
+def test_what_needs_another_output(
+    tmp_path: Path, outs: list[str], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(QueryError, match=message):
+        check_all([tmp_path / out for out in outs], **options)
+
+
+def test_clips_need_a_folder(tmp_path: Path) -> None:
+    check_all([], clips=tmp_path / 'new')
+    check_all([], clips=tmp_path)
+    (tmp_path / 'file').touch()
+    with pytest.raises(OutputExistsError, match='file is a file; name a folder'):
+        check_all([], clips=tmp_path / 'file')

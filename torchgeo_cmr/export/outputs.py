@@ -1,0 +1,202 @@
+"""All outputs of one search together: what goes where, checked first, then written."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import geopandas as gpd
+
+from torchgeo_cmr.errors import OutputExistsError, QueryError
+from torchgeo_cmr.table import EmbeddingTable
+
+from .clips import clip_hits
+from .html import to_html
+from .manifest import write_manifest
+from .project import to_project
+from .raster import to_geotiff
+from .write import check_places, sidecars, suffix_of, write
+
+
+class Written(NamedTuple):
+    """One output.
+
+    .. versionadded:: 0.1
+    """
+
+    path: Path
+    #: What it holds, such as ``'20 rows'``.
+    told: str
+
+
+class _Plan(NamedTuple):
+    outs: list[Path]
+    #: The GeoPackage that the project shows.
+    package: Path | None
+    project: Path | None
+    heatmap: Path | None
+    html: Path | None
+    clips: Path | None
+    manifest: Path | None
+
+
+def check_all(
+    outs: Iterable[str | PathLike[str]],
+    *,
+    project: bool = False,
+    heatmap: bool = False,
+    html: bool = False,
+    clips: str | PathLike[str] | None = None,
+    manifest: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Refuse outputs that could not be written, before any work is done for them.
+
+    Nothing is created.
+
+    Args:
+        outs: As for :func:`write_all`.
+        project: As for :func:`write_all`.
+        heatmap: As for :func:`write_all`.
+        html: As for :func:`write_all`.
+        clips: As for :func:`write_all`.
+        manifest: As for :func:`write_all`.
+        overwrite: Whether files that are there may be replaced.
+
+    Raises:
+        QueryError: If a suffix is not known, a file is named twice, its folder cannot be
+            written to, or something is asked for that needs another output.
+        OutputExistsError: If a file is there and is not to be replaced, or is a folder.
+
+    .. versionadded:: 0.1
+    """
+    plan = _plan(outs, project, heatmap, html, clips, manifest)
+    files = [one for path in plan.outs for one in (path, *sidecars(path))]
+    if plan.heatmap is not None:
+        files += [plan.heatmap, *sidecars(plan.heatmap)]
+    files += [p for p in (plan.project, plan.html, plan.manifest) if p is not None]
+    check_places(files, overwrite=overwrite)
+    if plan.clips is not None and plan.clips.exists() and not plan.clips.is_dir():
+        raise OutputExistsError(f'{plan.clips} is a file; name a folder for the clips')
+
+
+def write_all(
+    results: gpd.GeoDataFrame,
+    outs: Iterable[str | PathLike[str]],
+    *,
+    queries: gpd.GeoDataFrame | EmbeddingTable | None = None,
+    area: Any = None,
+    record: Mapping[str, Any] | None = None,
+    project: bool = False,
+    heatmap: bool = False,
+    html: bool = False,
+    clips: str | PathLike[str] | None = None,
+    manifest: bool = False,
+    overwrite: bool = False,
+) -> list[Written]:
+    """Write a search in every way that was asked for.
+
+    What has no name of its own is named after the first of the files: ``NAME_similarity.tif``,
+    ``NAME.html``, ``NAME.json``; the project has the name of the GeoPackage that it shows.
+
+    Args:
+        results: What a search gave.
+        outs: Files to write, format by suffix as for :func:`write`.
+        queries: What was asked.
+        area: Where was asked.
+        record: How the search was made.
+        project: Write a QGIS project beside the first GeoPackage.
+        heatmap: Write the similarity raster; where there is a GeoPackage, a project shows
+            it. Without a hit there is nothing to draw, and none is written.
+        html: Write a page for the browser.
+        clips: Folder to cut the pixels of the hits into.
+        manifest: Write the record as ``NAME.json``.
+        overwrite: Replace files that are there.
+
+    Returns:
+        What was written, in that order; without the manifest, which belongs to the first.
+
+    Raises:
+        QueryError: As :func:`check_all`, or if the result does not fit a format.
+        OutputExistsError: If a file is there and ``overwrite`` is False.
+
+    .. versionadded:: 0.1
+    """
+    plan = _plan(outs, project, heatmap, html, clips, manifest)
+    common: dict[str, Any] = {
+        'queries': queries,
+        'area': area,
+        'record': record,
+        'overwrite': overwrite,
+    }
+    rows = f'{len(results)} rows'
+    written = []
+    for path in plan.outs:
+        write(results, path, **common)
+        written.append(Written(path, rows))
+    raster = plan.heatmap if len(results) else None
+    if raster is not None:
+        to_geotiff(results, raster, **common)
+        written.append(Written(raster, 'similarity raster'))
+    if plan.project is not None:
+        to_project(
+            results, plan.project, geopackage=plan.package, similarity=raster, **common
+        )
+        written.append(Written(plan.project, 'QGIS project'))
+    if plan.html is not None:
+        to_html(results, plan.html, **common)
+        written.append(Written(plan.html, rows))
+    if plan.clips is not None:
+        clip_hits(results, plan.clips, **common)
+        written.append(Written(plan.clips, 'clips'))
+    if plan.manifest is not None and record is not None:
+        write_manifest(record, plan.manifest, overwrite=overwrite)
+    return written
+
+
+def _plan(
+    outs: Iterable[str | PathLike[str]],
+    project: bool,
+    heatmap: bool,
+    html: bool,
+    clips: str | PathLike[str] | None,
+    manifest: bool,
+) -> _Plan:
+    """Name every output, or refuse what cannot be named."""
+    paths = [Path(out) for out in outs]
+    suffixes = [suffix_of(path) for path in paths]
+    asked = {'project': project, 'heatmap': heatmap, 'html': html}
+    if not paths:
+        for name in (name for name, wanted in asked.items() if wanted):
+            raise QueryError(
+                f'the {name} is named after an output, and there is none; '
+                'name one, such as --out hits.gpkg'
+            )
+        return _Plan([], None, None, None, None, Path(clips) if clips else None, None)
+    packages = _of(paths, suffixes, '.gpkg')
+    if project and not packages:
+        raise QueryError(
+            'a project shows a GeoPackage, and none is written; add --out '
+            f'{_named(paths[0], suffixes[0], ".gpkg").name}'
+        )
+    first = paths[0], suffixes[0]
+    return _Plan(
+        paths,
+        packages[0] if packages else None,
+        _named(packages[0], '.gpkg', '.qgz')
+        if packages and (project or heatmap)
+        else None,
+        _named(*first, '_similarity.tif') if heatmap else None,
+        _named(*first, '.html') if html else None,
+        Path(clips) if clips else None,
+        _named(*first, '.json') if manifest else None,
+    )
+
+
+def _of(paths: Sequence[Path], suffixes: Sequence[str], wanted: str) -> list[Path]:
+    return [p for p, s in zip(paths, suffixes, strict=True) if s == wanted]
+
+
+def _named(path: Path, suffix: str, ending: str) -> Path:
+    """Replace the suffix of a file, which may have two parts."""
+    return path.with_name(path.name[: -len(suffix)] + ending)

@@ -1,0 +1,103 @@
+"""Where a set of footprints lies: its middle on the globe, and a CRS in which to draw it."""
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.table import densify, to_wgs84
+from torchgeo_cmr.table.footprints import WGS84, is_wgs84, unwrap
+
+
+def middle(frame: gpd.GeoDataFrame) -> tuple[float, float]:
+    """Give the middle of footprints on the globe, across antimeridian and poles alike.
+
+    Args:
+        frame: Footprints in any CRS; at least one.
+
+    Returns:
+        Longitude and latitude in degrees of the mean direction from the Earth's centre.
+
+    .. versionadded:: 0.1
+    """
+    shapes = moved(frame, WGS84).copy()
+    bounds = shapely.bounds(shapes).reshape(-1, 4)
+    for i in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180):
+        shapes[i] = unwrap(shapes[i])
+    centres = shapely.get_coordinates(shapely.centroid(shapes))
+    lon, lat = np.radians(centres).T
+    x, y, z = (
+        v.mean()
+        for v in (np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat))
+    )
+    return (
+        float(np.degrees(np.arctan2(y, x))),
+        float(np.degrees(np.arctan2(z, np.hypot(x, y)))),
+    )
+
+
+def metric_crs(lon: float, lat: float) -> CRS:
+    """Give a CRS in metres for the surroundings of a place.
+
+    Args:
+        lon: Longitude in degrees.
+        lat: Latitude in degrees.
+
+    Returns:
+        The UTM zone; EPSG:3413 beyond 84 degrees north, EPSG:3031 beyond 80 south.
+
+    .. versionadded:: 0.1
+    """
+    if lat > 84 or lat < -80:
+        return CRS.from_epsg(3413 if lat > 0 else 3031)
+    zone = int((lon + 180) % 360 // 6) + 1
+    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
+
+
+def moved(frame: gpd.GeoDataFrame, crs: CRS) -> NDArray[np.object_]:
+    """Give footprints in another CRS, edges densified before they bend.
+
+    Footprints that were cut at the antimeridian are put together again, save in EPSG:4326.
+    Edges shorter than a tenth of a degree, or 10 km, stay as they are: they bend by less
+    than a thousandth of their length.
+
+    Args:
+        frame: Footprints with a CRS.
+        crs: CRS to bring them to.
+
+    Returns:
+        Object array (n,) of shapely geometries.
+
+    Raises:
+        QueryError: If the frame has no CRS, or a footprint has no place in the other.
+
+    .. versionadded:: 0.1
+    """
+    if frame.crs is None:
+        raise QueryError('the layer has no CRS; declare it with set_crs(...)')
+    own, shapes = CRS.from_user_input(frame.crs), frame.geometry.to_numpy()
+    if own.equals(crs, ignore_axis_order=True):
+        return shapes
+    shapes = shapes.copy()
+    sides = shapely.bounds(shapes).reshape(-1, 4)
+    sides = (sides[:, 2:] - sides[:, :2]).max(axis=1)
+    if is_wgs84(own):
+        for i in np.flatnonzero(sides > 180):
+            shapes[i] = unwrap(shapes[i])
+    long = sides > (
+        0.1 if own.is_geographic else 10_000 / own.axis_info[0].unit_conversion_factor
+    )
+    shapes[long] = densify(shapes[long])
+    if is_wgs84(crs):
+        return to_wgs84(shapes, own)
+    change = Transformer.from_crs(own, crs, always_xy=True)
+    there = shapely.transform(
+        shapes, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1]))
+    )
+    if not np.isfinite(shapely.get_coordinates(there)).all():
+        raise QueryError(
+            f'a footprint has no place in {crs.to_string()[:60]}; give another CRS'
+        )
+    return there

@@ -1,0 +1,236 @@
+"""Saved searches read back: results, queries, area and record from one file.
+
+A GeoPackage that :func:`~torchgeo_cmr.export.to_geopackage` wrote holds all four, also after
+somebody has filled ``relevant`` in QGIS. Other vector files hold the results only.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import pyproj
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from shapely import Geometry
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search.results import RESULT_COLUMNS, check_result
+from torchgeo_cmr.table import to_wgs84
+from torchgeo_cmr.table.footprints import WGS84, is_wgs84
+from torchgeo_cmr.table.schema import TEXT, TIME
+
+#: What the record's row in ``gpkg_metadata`` names as its standard.
+RECORD_URI = 'torchgeo_cmr.search'
+
+_TYPES: dict[str, Any] = {
+    'rank': 'int32',
+    'score': 'float64',
+    'exact': 'bool',
+    'relevant': 'boolean',
+    'time_start': TIME,
+    'time_end': TIME,
+    'valid_fraction': 'float64',
+}
+_TRUTH = {'true': True, 'false': False, '1': True, '0': False, '': None}
+_OPTIONAL = ('time_start', 'time_end', 'relevant')
+
+
+class SavedSearch(NamedTuple):
+    """A search as it was saved; unpacks into its four parts.
+
+    Args:
+        results: As :meth:`~torchgeo_cmr.search.RetrievalIndex.search` gives them: the same
+            columns and types, EPSG:4326, ``relevant`` as the user left it.
+        queries: What was asked, one row a query, ``query_id`` first; None if not saved.
+        area: Where was asked, in EPSG:4326; None if not saved.
+        record: How the search was made; empty if not saved.
+
+    .. versionadded:: 0.1
+    """
+
+    results: gpd.GeoDataFrame
+    queries: gpd.GeoDataFrame | None
+    area: Geometry | None
+    record: dict[str, Any]
+
+
+def read_search(path: str | PathLike[str]) -> SavedSearch:
+    """Read a saved search.
+
+    What does not come back: native corners and other lists, and the exact numbers of
+    coordinates (footprints were densified when they were written).
+
+    Args:
+        path: A GeoPackage, GeoJSON or GeoParquet file that an export wrote. Of GeoJSON and
+            GeoParquet the results come back, and the record where the file holds one.
+
+    Returns:
+        Results, queries, area and record.
+
+    Raises:
+        QueryError: If the file is not there, cannot be read, or does not hold results.
+
+    .. versionadded:: 0.1
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise QueryError(f'{source} is no file; name a search that was saved')
+    if source.suffix.lower() == '.parquet':
+        frame, record = _parquet(source)
+        return SavedSearch(_results(frame, source), None, None, record)
+    try:
+        layers = [str(name) for name, _ in pyogrio.list_layers(source)]
+        if source.suffix.lower() != '.gpkg':
+            frame = pyogrio.read_dataframe(source)
+            return SavedSearch(_results(frame, source), None, None, {})
+        if 'results' not in layers:
+            raise QueryError(
+                f'{source} has no layer called results but {", ".join(layers) or "none"}; '
+                'name a search that was saved'
+            )
+        parts = {
+            name: pyogrio.read_dataframe(source, layer=name)
+            for name in ('query', 'results', 'area_of_interest')
+            if name in layers
+        }
+    except (DataLayerError, DataSourceError) as error:
+        raise QueryError(
+            f'{source} cannot be read as a saved search ({error}); name what an export wrote'
+        ) from error
+    queries, area = parts.get('query'), parts.get('area_of_interest')
+    return SavedSearch(
+        _results(parts['results'], source),
+        None if queries is None else _typed(_geographic(queries)),
+        None if area is None else shapely.union_all(_geographic(area).geometry),
+        _record(source),
+    )
+
+
+def _parquet(source: Path) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
+    """Read GeoParquet and the record among its metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        frame = gpd.read_parquet(source)
+        metadata = pq.read_schema(source).metadata or {}
+    except (ValueError, pa.ArrowException, pyproj.exceptions.CRSError) as error:
+        raise QueryError(
+            f'{source} cannot be read as GeoParquet ({error}); name what an export wrote'
+        ) from error
+    return frame, _json(metadata.get(b'torchgeo_cmr'), source)
+
+
+def _record(source: Path) -> dict[str, Any]:
+    """Read the record of a GeoPackage; empty if it has none."""
+    with closing(
+        sqlite3.connect(f'{source.absolute().as_uri()}?mode=ro', uri=True)
+    ) as db:
+        tables = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'gpkg_metadata'")
+        if tables.fetchone() is None:
+            return {}
+        row = db.execute(
+            'SELECT metadata FROM gpkg_metadata WHERE md_standard_uri = ? ORDER BY id DESC',
+            (RECORD_URI,),
+        ).fetchone()
+    return _json(row and row[0], source)
+
+
+def _json(text: str | bytes | None, source: Path) -> dict[str, Any]:
+    if not text:
+        return {}
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise QueryError(
+            f'the record in {source} is not JSON ({error}); save the search again'
+        ) from error
+    return record if isinstance(record, dict) else {}
+
+
+def _results(frame: pd.DataFrame, source: Path) -> gpd.GeoDataFrame:
+    """Give rows read from a file the columns and types of a result."""
+    given = gpd.GeoDataFrame(frame)
+    if not len(given) and 'rank' not in given:
+        # GeoJSON without rows has no fields.
+        given = gpd.GeoDataFrame(
+            {name: [] for name in RESULT_COLUMNS}, geometry=[], crs=WGS84
+        )
+    missing = [
+        n for n in (*RESULT_COLUMNS, 'geometry') if n not in (*given, *_OPTIONAL)
+    ]
+    if missing:
+        raise QueryError(
+            f'{source} lacks {", ".join(missing)} and is no saved result; name what an '
+            'export of a search wrote'
+        )
+    typed = _typed(_geographic(given), RESULT_COLUMNS)
+    check_result(typed)
+    order = np.lexsort((typed['rank'], pd.factorize(typed['query_id'])[0]))
+    return typed.iloc[order].reset_index(drop=True)
+
+
+def _geographic(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Bring a layer to EPSG:4326, cut at the antimeridian."""
+    if frame.crs is None:
+        raise QueryError('a saved layer has no CRS; save the search again')
+    shapes = np.array(frame.geometry.to_numpy(), dtype=object)
+    if not is_wgs84(frame.crs):
+        there = ~shapely.is_missing(shapes)
+        shapes[there] = to_wgs84(shapes[there], frame.crs)
+    # A GeoPackage knows multi-part geometries only; a footprint is mostly one part.
+    single = np.flatnonzero(shapely.get_num_geometries(shapes) == 1)
+    shapes[single] = shapely.get_geometry(shapes[single], 0)
+    plain = frame.drop(columns=frame.geometry.name)
+    return gpd.GeoDataFrame(
+        plain, geometry=gpd.GeoSeries(shapes, index=frame.index, crs=WGS84)
+    )
+
+
+def _cast(values: pd.Series, kind: str) -> pd.Series:
+    """Cast numbers and truth values; some programs keep the latter as words."""
+    truth = kind in ('bool', 'boolean')
+    try:
+        if truth and pd.api.types.is_string_dtype(values):
+            words = values.astype(object)
+            values = words.map(lambda w: _TRUTH[w.strip().lower()], na_action='ignore')
+        return values.astype(kind)
+    except (KeyError, TypeError, ValueError) as error:
+        raise QueryError(
+            f'column {values.name} holds what is no {"truth value" if truth else "number"} '
+            f'({error}); mend it or save the search again'
+        ) from error
+
+
+def _typed(
+    frame: gpd.GeoDataFrame, first: Iterable[str] = ('query_id',)
+) -> gpd.GeoDataFrame:
+    """Cast columns to their types, the ones named first in front."""
+    columns: dict[str, pd.Series] = {}
+    rest = [c for c in frame.columns if c != frame.geometry.name]
+    for name in dict.fromkeys((*first, *rest)):
+        values = (
+            frame[name]
+            if name in frame
+            else pd.Series([None] * len(frame), dtype=object)
+        )
+        kind = _TYPES.get(name)
+        if kind is TIME:
+            values = pd.to_datetime(values, utc=True).astype(TIME)
+        elif kind is not None:
+            values = _cast(values, kind)
+        elif pd.api.types.is_object_dtype(values) or pd.api.types.is_string_dtype(
+            values
+        ):
+            values = values.where(values.notna(), None).astype(TEXT)
+        columns[name] = values.reset_index(drop=True)
+    shapes = frame.geometry.reset_index(drop=True)
+    return gpd.GeoDataFrame(columns, geometry=shapes, crs=frame.crs)

@@ -1,0 +1,391 @@
+"""How QGIS shall draw a layer: QML documents, written with the standard library's XML.
+
+One document serves three places: the style embedded in a GeoPackage, the ``.qml`` file
+beside a layer, and the layer in a project. QGIS 3.22 and newer read them. The module is long
+because a style is long: each function writes one part of the document.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from .output import new_file
+
+#: Viridis in five steps, dark to light as scores rise; told apart by colour-blind eyes.
+VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+#: Magma in five steps, for rasters below the boxes.
+MAGMA = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))
+#: Outline of a layer by its name.
+OUTLINES = {
+    'query': (215, 25, 28),
+    'area_of_interest': (35, 35, 35),
+    'links': (215, 25, 28),
+    'footprints': (59, 82, 139),
+}
+
+_NULL = '{2839923C-8B7D-419E-B84B-CA2FE9B80EC7}'
+_SYMBOLS = {'Polygon': 'fill', 'LineString': 'line', 'Point': 'marker'}
+_DARK = (35, 35, 35)
+#: Names may hold < or &, and a map tip is HTML.
+_PLAIN = "replace(replace(coalesce(\"{0}\", '-'), '&', '&amp;'), '<', '&lt;')"
+_TIME = "coalesce(format_date(\"{0}\", 'yyyy-MM-dd HH:mm'), 'unknown')"
+
+
+def score_classes(
+    scores: Sequence[float], number: int = 5
+) -> list[tuple[float, float]]:
+    """Divide scores into classes of equal width such that each score is in one.
+
+    Args:
+        scores: Finite numbers; the lowest and highest are enough.
+        number: Classes.
+
+    Returns:
+        Lower and upper ends, rising, the outer ones widened. One class if all scores are
+        equal; -1..1 if there are none.
+
+    .. versionadded:: 0.1
+    """
+    if not len(scores):
+        return [(-1.0, 1.0)]
+    low, high = float(min(scores)), float(max(scores))
+    size = max(abs(low), abs(high), 1e-6)
+    if high - low <= 1e-9 * size:
+        return [(low - 1e-6 * size, high + 1e-6 * size)]
+    margin = 1e-3 * (high - low)
+    ends = [low + i * (high - low) / number for i in range(number + 1)]
+    ends[0], ends[-1] = low - margin, high + margin
+    return list(itertools.pairwise(ends))
+
+
+def results_style(
+    scores: Sequence[float], *, kind: str = 'Polygon', timed: bool = True
+) -> str:
+    """Style results: coloured by score, labelled by rank, shown when they were taken.
+
+    ``relevant`` gets a list of yes, no and unknown to choose from.
+
+    Args:
+        scores: Scores of the layer; the lowest and highest are enough.
+        kind: ``'Polygon'``, ``'LineString'`` or ``'Point'``.
+        timed: Whether the layer has the fields ``time_start`` and ``time_end``.
+
+    Returns:
+        A QML document.
+
+    .. versionadded:: 0.1
+    """
+    root = _root(labels=True)
+    _temporal(root, timed)
+    classes = score_classes(scores)
+    renderer = ET.SubElement(
+        root,
+        'renderer-v2',
+        type='graduatedSymbol',
+        attr='score',
+        graduatedMethod='GraduatedColor',
+        symbollevels='0',
+        enableorderby='0',
+    )
+    ranges = ET.SubElement(renderer, 'ranges')
+    symbols = ET.SubElement(renderer, 'symbols')
+    words = _labels(classes)
+    for i, (lower, upper) in enumerate(classes):
+        ET.SubElement(
+            ranges,
+            'range',
+            lower=repr(lower),
+            upper=repr(upper),
+            symbol=str(i),
+            label=words[i],
+            render='true',
+        )
+        # One class alone takes the ramp's middle.
+        colour = VIRIDIS[i if len(classes) > 1 else 2]
+        _symbol(symbols, kind, str(i), _DARK, 0.26, (*colour, 102))
+    _symbol(
+        ET.SubElement(renderer, 'source-symbol'),
+        kind,
+        '0',
+        _DARK,
+        0.26,
+        (*VIRIDIS[2], 102),
+    )
+    _ramp(renderer, VIRIDIS)
+    _label(root, 'rank')
+    times = f' to [% {_TIME.format("time_end")} %]'
+    ET.SubElement(root, 'mapTip').text = (
+        '<b>#[% "rank" %]</b> [% format_number("score", 3) %]<br>'
+        f'[% {_PLAIN.format("modality")} %] [% {_PLAIN.format("source")} %]'
+        + (f'<br>[% {_TIME.format("time_start")} %]{times}' if timed else '')
+    )
+    _choice(root, 'relevant', {'yes': 'true', 'no': 'false', 'unknown': _NULL})
+    return _text(root)
+
+
+def plain_style(name: str, *, kind: str = 'Polygon') -> str:
+    """Style a layer with one symbol: an outline without a fill.
+
+    Args:
+        name: Layer, one of :data:`OUTLINES`: a query is red, an area dark.
+        kind: ``'Polygon'``, ``'LineString'`` or ``'Point'``.
+
+    Returns:
+        A QML document.
+
+    .. versionadded:: 0.1
+    """
+    root = _root(labels=False)
+    _temporal(root, False)
+    renderer = ET.SubElement(
+        root, 'renderer-v2', type='singleSymbol', symbollevels='0', enableorderby='0'
+    )
+    width = {'links': 0.3, 'footprints': 0.3}.get(name, 0.7)
+    _symbol(ET.SubElement(renderer, 'symbols'), kind, '0', OUTLINES[name], width)
+    return _text(root)
+
+
+def raster_style(lowest: float = 0.0) -> str:
+    """Style a similarity raster: magma from 0 (or -1) to 1, with labels.
+
+    Args:
+        lowest: Lowest value of the raster; below 0 the ramp begins at -1.
+
+    Returns:
+        A QML document.
+
+    .. versionadded:: 0.1
+    """
+    begin = -1.0 if lowest < 0 else 0.0
+    root = _root()
+    pipe = ET.SubElement(root, 'pipe')
+    renderer = ET.SubElement(
+        pipe,
+        'rasterrenderer',
+        type='singlebandpseudocolor',
+        band='1',
+        opacity='1',
+        alphaBand='-1',
+        classificationMin=repr(begin),
+        classificationMax='1.0',
+    )
+    shader = ET.SubElement(
+        ET.SubElement(renderer, 'rastershader'),
+        'colorrampshader',
+        colorRampType='INTERPOLATED',
+        classificationMode='1',
+        clip='0',
+        minimumValue=repr(begin),
+        maximumValue='1.0',
+    )
+    _ramp(shader, MAGMA)
+    for i, colour in enumerate(MAGMA):
+        value = begin + i * (1 - begin) / (len(MAGMA) - 1)
+        ET.SubElement(
+            shader,
+            'item',
+            value=repr(value),
+            label=f'{value:.2f}',
+            color='#{:02x}{:02x}{:02x}'.format(*colour),
+            alpha='255',
+        )
+    return _text(root)
+
+
+def picture_style(bands: Sequence[int], ranges: Iterable[tuple[float, float]]) -> str:
+    """Style a source raster: three bands as colours or one in grey, stretched.
+
+    Args:
+        bands: One or three band numbers from 1.
+        ranges: Lowest and highest value shown, a pair a band.
+
+    Returns:
+        A QML document.
+
+    .. versionadded:: 0.1
+    """
+    root = _root()
+    pipe = ET.SubElement(root, 'pipe')
+    if len(bands) == 3:
+        names = ('red', 'green', 'blue')
+        kind, options = (
+            'multibandcolor',
+            {f'{n}Band': str(b) for n, b in zip(names, bands, strict=True)},
+        )
+        tags = [f'{n}ContrastEnhancement' for n in names]
+    else:
+        kind, options = (
+            'singlebandgray',
+            {'grayBand': str(bands[0]), 'gradient': 'BlackToWhite'},
+        )
+        tags = ['contrastEnhancement']
+    renderer = ET.SubElement(
+        pipe, 'rasterrenderer', type=kind, opacity='1', alphaBand='-1', attrib=options
+    )
+    for tag, (low, high) in zip(tags, ranges, strict=True):
+        stretch = ET.SubElement(renderer, tag)
+        ET.SubElement(stretch, 'minValue').text = repr(float(low))
+        ET.SubElement(stretch, 'maxValue').text = repr(float(high))
+        ET.SubElement(stretch, 'algorithm').text = 'StretchToMinimumMaximum'
+    return _text(root)
+
+
+def write_qml(
+    style: str, path: str | PathLike[str], *, overwrite: bool = False
+) -> Path:
+    """Write a style beside the layer it belongs to.
+
+    Args:
+        style: A QML document.
+        path: The layer, or the ``.qml`` file: the suffix is replaced.
+        overwrite: Replace a file that is there.
+
+    Returns:
+        The path of the ``.qml`` file.
+
+    Raises:
+        OutputExistsError: If the file is there and ``overwrite`` is False.
+
+    .. versionadded:: 0.1
+    """
+    target = Path(path).with_suffix('.qml')
+    with new_file(target, overwrite=overwrite) as temporary:
+        temporary.write_text(style, encoding='utf-8')
+    return target
+
+
+def _root(*, labels: bool | None = None) -> ET.Element:
+    root = ET.Element('qgis', version='3.22.0', styleCategories='AllStyleCategories')
+    if labels is not None:
+        root.set('labelsEnabled', str(int(labels)))
+    return root
+
+
+def _text(root: ET.Element) -> str:
+    return ET.tostring(root, encoding='unicode')
+
+
+def _temporal(root: ET.Element, timed: bool) -> None:
+    """Tie the layer to QGIS' time slider, or not."""
+    ET.SubElement(
+        root,
+        'temporal',
+        enabled=str(int(timed)),
+        mode='2',
+        limitMode='1',
+        startField='time_start' if timed else '',
+        endField='time_end' if timed else '',
+        durationUnit='min',
+        fixedDuration='0',
+        accumulate='0',
+    )
+
+
+def _symbol(
+    parent: ET.Element,
+    kind: str,
+    name: str,
+    outline: tuple[int, int, int],
+    width: float,
+    fill: tuple[int, int, int, int] | None = None,
+) -> None:
+    """Draw polygons, lines or points with an outline and perhaps a fill."""
+    symbol = ET.SubElement(parent, 'symbol', type=_SYMBOLS[kind], name=name, alpha='1')
+    line = ','.join(map(str, (*outline, 255)))
+    inside = ','.join(map(str, fill or (0, 0, 0, 0)))
+    if kind == 'LineString':
+        layer = 'SimpleLine'
+        options = {
+            'line_color': line if fill is None else inside,
+            'line_width': str(width),
+            'line_width_unit': 'MM',
+            'line_style': 'solid',
+        }
+    else:
+        options = {
+            'color': inside,
+            'outline_color': line,
+            'outline_width': str(width),
+            'outline_width_unit': 'MM',
+        }
+        if kind == 'Polygon':
+            layer, options['style'] = 'SimpleFill', 'no' if fill is None else 'solid'
+        else:
+            layer = 'SimpleMarker'
+            options |= {'name': 'circle', 'size': '3', 'size_unit': 'MM'}
+    element = ET.SubElement(
+        symbol, 'layer', {'class': layer, 'enabled': '1', 'pass': '0', 'locked': '0'}
+    )
+    _options(element, options)
+
+
+def _options(parent: ET.Element, values: dict[str, str]) -> None:
+    box = ET.SubElement(parent, 'Option', type='Map')
+    for name, value in values.items():
+        ET.SubElement(box, 'Option', type='QString', name=name, value=value)
+
+
+def _ramp(parent: ET.Element, colours: Sequence[tuple[int, int, int]]) -> None:
+    """Name the colours as a ramp, so that QGIS can classify anew with them."""
+    words = [','.join(map(str, (*c, 255))) for c in colours]
+    stops = [f'{i / (len(words) - 1)};{w}' for i, w in enumerate(words)][1:-1]
+    ramp = ET.SubElement(parent, 'colorramp', type='gradient', name='[source]')
+    _options(
+        ramp,
+        {
+            'color1': words[0],
+            'color2': words[-1],
+            'discrete': '0',
+            'rampType': 'gradient',
+            'stops': ':'.join(stops),
+        },
+    )
+
+
+def _label(root: ET.Element, field: str) -> None:
+    """Label each feature with a field, with a light buffer."""
+    settings = ET.SubElement(ET.SubElement(root, 'labeling', type='simple'), 'settings')
+    style = ET.SubElement(
+        settings,
+        'text-style',
+        fieldName=field,
+        isExpression='0',
+        fontSize='8',
+        fontSizeUnit='Point',
+        textColor='20,20,20,255',
+    )
+    ET.SubElement(
+        style,
+        'text-buffer',
+        bufferDraw='1',
+        bufferSize='0.8',
+        bufferSizeUnits='MM',
+        bufferColor='255,255,255,220',
+        bufferOpacity='1',
+    )
+
+
+def _choice(root: ET.Element, field: str, values: dict[str, str]) -> None:
+    """Let the user choose a field's value from a list."""
+    parent = ET.SubElement(
+        ET.SubElement(root, 'fieldConfiguration'), 'field', name=field
+    )
+    widget = ET.SubElement(parent, 'editWidget', type='ValueMap')
+    box = ET.SubElement(ET.SubElement(widget, 'config'), 'Option', type='Map')
+    entries = ET.SubElement(box, 'Option', type='List', name='map')
+    for name, value in values.items():
+        _options(entries, {name: value})
+
+
+def _labels(classes: Sequence[tuple[float, float]]) -> list[str]:
+    """Write class ends with as many digits as it takes to tell them apart."""
+    narrowest = min(upper - lower for lower, upper in classes)
+    digits = min(12, max(2, math.ceil(-math.log10(narrowest)) + 1))
+    if len(classes) == 1:
+        lower, upper = classes[0]
+        if upper - lower < 1:
+            return [f'{(lower + upper) / 2:.2f}']
+    return [f'{lower:.{digits}f} - {upper:.{digits}f}' for lower, upper in classes]
