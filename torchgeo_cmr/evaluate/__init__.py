@@ -5,9 +5,10 @@ same place and when it means the same land cover. Every score comes with the lev
 ranking would reach.
 """
 
+from torchgeo_cmr.table.distance import metres_between
+
 from .blocks import cells
 from .directions import make_report
-from .distance import metres_between
 from .label import LabelSets, label_sets, same_label, shares_label
 from .leak import near_area
 from .place import near_place, same_patch, same_place, within_distance

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.metrics.functional import item_scores
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.distance import metres_between
 
-from .distance import Spots, metres_between
+from .distance import Spots
 from .label import LabelSets, compare
 from .measure import Floats, Ranking, measure
 from .place import Relevance, same_patch, same_place
@@ -94,7 +95,7 @@ def judge(
         raise ArchiveError(
             f'relevance is (queries, items), {shape}, found {np.shape(relevance)}'
         )
-    asked, found = setting.features or (queries.vectors, archive.vectors)
+    asked, found = setting.features or (queries.unit_rows(), archive.unit_rows())
     if (len(asked), len(found)) != shape:
         raise ArchiveError(
             f'features of {len(asked)} and {len(found)} rows do not fit tables of {shape[0]} '
