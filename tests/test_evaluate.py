@@ -11,6 +11,7 @@ from torchgeo_cmr.evaluate import (
     same_patch,
     same_place,
 )
+from torchgeo_cmr.search import Hash
 from torchgeo_cmr.table import EmbeddingTable
 
 
@@ -153,3 +154,24 @@ class TestEvaluate:
     def test_spaces_must_agree(self) -> None:
         with pytest.raises(ArchiveError, match='different weights: embed both'):
             evaluate(table(GRID), table(GRID, space='two'), relevance=same_place)
+
+
+def test_codes_are_judged_by_their_bits() -> None:
+    rng = np.random.default_rng(0)
+    places = [(float(x), 0.0) for x in range(12)]
+    vectors = rng.normal(size=(12, 8))
+    noisy = vectors + 0.8 * rng.normal(size=(12, 8))
+    both = [table(places, v, modality=m) for v, m in ((noisy, 's1'), (vectors, 's2'))]
+    hashed = Hash.lsh(8, 64)
+    codes = [hashed.table(t) for t in both]
+    bits = [np.unpackbits(t.vectors, axis=1).astype(float) * 2 - 1 for t in codes]
+    signs = [
+        table(places, b, modality=m, space=t.space)
+        for b, m, t in zip(bits, ('s1', 's2'), codes, strict=True)
+    ]
+    found, expected = (evaluate(*t, relevance=same_place) for t in (codes, signs))
+    assert found == expected
+    with pytest.raises(
+        ArchiveError, match='queries are compared by cosine and the arch'
+    ):
+        evaluate(signs[0], codes[1], relevance=same_place)

@@ -16,7 +16,14 @@ from geopandas.testing import assert_geodataframe_equal
 
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.export import read_search
-from torchgeo_cmr.search import RetrievalIndex, Where, at, from_ids
+from torchgeo_cmr.search import (
+    RetrievalIndex,
+    Where,
+    at,
+    from_feedback,
+    from_ids,
+    rerank,
+)
 from torchgeo_cmr.table import EmbeddingTable
 
 type Run = Callable[..., Any]
@@ -246,7 +253,8 @@ class TestFilters:
     def test_explain(self, run: Run, archive: Path) -> None:
         words = ('--explain', '--during', '/2024-03-01', '-k', 2)
         ran = run('search', archive, '--query', name(0), *words)
-        first, *rest = ran.err.splitlines()
+        first, why, *rest = ran.err.splitlines()
+        assert why.startswith('  because ')
         assert first == 'plan: exact; 1 queries, k=2, 30 rows'
         assert [line.split(':')[0].strip() for line in rest] == [
             'during',
@@ -254,6 +262,115 @@ class TestFilters:
             'rows without time met by the window',
         ]
         assert len(ids(ran.out)) == 2
+
+
+class TestPlacesAndDates:
+    def test_near(self, run: Run, archive: Path) -> None:
+        words = ('--near', '-98.595,29.595,700', '-k', 30)
+        ran = run('search', archive, '--query', name(0), *words)
+        table = EmbeddingTable.load(archive)
+        rows = Where(near=((-98.595, 29.595), 700)).rows(table)
+        expected = table.frame['patch_id'].iloc[rows]
+        assert sorted(ids(ran.out)) == sorted(expected)
+        assert 2 < len(rows) < 8
+
+    def test_min_overlap(self, run: Run, archive: Path) -> None:
+        # The whole of columns 1 and 2, a third of column 3, of the first row.
+        box = '-98.5901,29.5901,-98.5668,29.61'
+        words = ('--query', name(0), '--within', box, '-k', 30)
+        ran = run('search', archive, *words, '--min-overlap', '0.5')
+        assert sorted(ids(ran.out)) == [name(1), name(2)]
+        ran = run('search', archive, *words, '--min-overlap', '0.3')
+        assert sorted(ids(ran.out)) == [name(1), name(2), name(3)]
+
+    @pytest.mark.parametrize(
+        ('word', 'months'),
+        [('6', [6]), ('6,8', [6, 8]), ('6-8', [6, 7, 8]), ('11-2', [1, 2, 11, 12])],
+    )
+    def test_months(
+        self, run: Run, archive: Path, word: str, months: list[int]
+    ) -> None:
+        ran = run('search', archive, '--query', name(0), '--months', word, '-k', 30)
+        days = EmbeddingTable.load(archive).frame.set_index('patch_id')['time_start']
+        expected = days.index[days.dt.month.isin(months)]
+        assert sorted(ids(ran.out)) == sorted(expected)
+
+    def test_days_and_the_own_place(self, run: Run, archive: Path) -> None:
+        words = ('--days', '25', '--exclude-own', '0')
+        ran = run('search', archive, '--query', name(3), '--query', name(8), *words)
+        told = lines(ran.out)
+        # Ten days from one to the next; neighbours touch, the row below is six on.
+        assert sorted(t[6] for t in told if t[0] == name(3)) == sorted(
+            name(i) for i in (1, 5)
+        )
+        assert sorted(t[6] for t in told if t[0] == name(8)) == sorted(
+            name(i) for i in (6, 10)
+        )
+        assert ran.err.startswith(
+            '4 hits for 2 queries of 10 each, for the first: within 25 days of the query '
+            'left 5 of 30; beyond 0 m of the query left 2 of 5; 2 without a date'
+        )
+
+
+class TestAfterTheRanking:
+    def test_spacing(self, run: Run, archive: Path) -> None:
+        words = ('--query', name(14), '-k', 4, '--spacing', 900)
+        ran = run('search', archive, *words)
+        table = EmbeddingTable.load(archive)
+        found = rerank(RetrievalIndex(table), from_ids(table, name(14)), 4, spacing=900)
+        assert ids(ran.out) == found['patch_id'].tolist()
+        assert (ran.code, ran.err) == (0, '')
+        ran = run('search', archive, '--query', name(14), '--spacing', 5000)
+        assert ran.err.endswith(
+            'hits for 1 queries of 10 each: the archive has 30 rows; '
+            '--spacing left out others\n'
+        )
+
+    def test_min_score_and_diversity(self, run: Run, archive: Path) -> None:
+        table = EmbeddingTable.load(archive)
+        query = from_ids(table, name(2))
+        ran = run('search', archive, '--query', name(2), '--min-score', '0.3')
+        assert all(float(line[2]) >= 0.3 for line in lines(ran.out))
+        assert 0 < len(ids(ran.out)) < 10
+        assert '--min-score left out others' in ran.err
+        ran = run('search', archive, '--query', name(2), '--diversity', 0.6, '-k', 5)
+        found = rerank(RetrievalIndex(table), query, 5, diversity=0.6)
+        assert ids(ran.out) == found['patch_id'].tolist()
+
+    @pytest.mark.parametrize('asked', [True, False])
+    def test_refine(self, run: Run, archive: Path, tmp_path: Path, asked: bool) -> None:
+        table = EmbeddingTable.load(archive)
+        hits = RetrievalIndex(table).search(from_ids(table, name(2)), 6)
+        hits['relevant'] = hits['rank'].isin([2, 4]).astype('boolean')
+        hits.to_file(tmp_path / 'hits.gpkg')
+        words: list[object] = ['--query', name(2)] if asked else []
+        words += ['--refine', tmp_path / 'hits.gpkg', '-k', 5]
+        ran = run('search', archive, *words)
+        query = from_feedback(
+            table, hits, queries=from_ids(table, name(2)) if asked else None
+        )
+        expected = RetrievalIndex(table).search(query, 5)
+        assert ids(ran.out) == expected['patch_id'].tolist()
+        assert {line[0] for line in lines(ran.out)} == {name(2)}
+
+
+def test_an_index_answers_as_its_archive(
+    run: Run, archive: Path, asking: Path, tmp_path: Path
+) -> None:
+    RetrievalIndex.build(archive, tmp_path / 'index')
+    for words in (
+        ['--query', asking, '-k', 4, '--where', 'cloud < 20'],
+        ['--query', '-98.585,29.595', '--within', '-98.6,29.5,-98.57,29.6'],
+        ['--query', name(3), '--spacing', 1500, '-k', 3],
+        ['--query', name(3), '--approximate', '-k', 3],
+    ):
+        assert run('search', archive, *words).out == (
+            run('search', tmp_path / 'index', *words).out
+        )
+    both = ['--query', name(3), '-k', 40]
+    assert run('search', tmp_path / 'index', asking, *both).out == (
+        run('search', archive, asking, *both).out
+    )
 
 
 class TestFiles:
@@ -458,7 +575,24 @@ _OUT = 'out.geojson'
         ('{archive} --query {id} -k 0', '-k is 0: ask for at least 1 hit a query'),
         ('{archive} --query {id} -k -1', '-k is -1: ask for at least 1 hit a query'),
         ('{archive} --query {id} -k ten', "invalid int value: 'ten'"),
-        ('{archive}', 'the following arguments are required: --query'),
+        ('{archive}', 'nothing is asked: say what to look for with --query'),
+        # the newer filters
+        ('{archive} --query {id} --near 1,2', '--near 1,2 is no LON,LAT,METRES'),
+        ('{archive} --query {id} --near 1,2,-3', 'near is -3.0; give a number of 0 or more'),
+        ('{archive} --query {id} --months June', '--months June is none: write them like 6,7,8'),
+        ('{archive} --query {id} --months 0', '--months 0: give numbers from 1 to 12'),
+        ('{archive} --query {id} --months 6-', '--months 6- is none'),
+        ('{archive} --query {id} --days -1', 'days is -1.0; give a number of 0 or more'),
+        ('{archive} --query scene.tif:0_928_32x32 --days 3', 'similar ones are'),
+        ('{archive} --query {undated} --days 3', 'has no date, so days=3 cannot be counted'),
+        ('{archive} --query {id} --exclude-own -1', 'beyond is -1.0'),
+        ('{archive} --query {id} --min-overlap 0.5', 'min_overlap was given without an area'),
+        # after the ranking
+        ('{archive} --query {id} --spacing -5', 'spacing is -5.0; give a number of 0 or more'),
+        ('{archive} --query {id} --diversity 2', 'diversity is 2.0; give a number from 0 to 1'),
+        ('{archive} --query {id} --spacing 5 --approximate', '--approximate does not go with --spacing'),
+        ('{archive} --refine {folder}/gone.gpkg', 'the labelled layer {folder}/gone.gpkg is not there'),
+        ('{archive} --refine {away}', 'the labelled layer has no column query_id'),
         ('--query {id}', 'the following arguments are required: ARCHIVES'),
     ],
 )  # fmt: skip
@@ -482,6 +616,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         'away': areas / 'away.geojson',
         'folder': areas,
         'id': name(3),
+        'undated': name(29),
     }
     before = sorted(areas.rglob('*'))
     given = [word.format(**places) for word in words.split(' ')]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from torchgeo_cmr.search import exact
-from torchgeo_cmr.search.exact import top_k
+from torchgeo_cmr.search import exact, scan
+from torchgeo_cmr.search.exact import above, top_k
+from torchgeo_cmr.search.vectors import Vectors, as_vectors, encode
 
 
 def unit(rng: np.random.Generator, n: int, dim: int) -> np.ndarray:
@@ -27,9 +28,14 @@ def slow(
 @pytest.mark.parametrize('k', [1, 7, 100])
 @pytest.mark.parametrize('block', [4, 33, 8192])
 def test_against_a_sort(monkeypatch: pytest.MonkeyPatch, k: int, block: int) -> None:
-    monkeypatch.setattr(exact, '_ROWS', block)
+    monkeypatch.setattr(scan, '_ROWS', block)
+    monkeypatch.setattr(scan, '_LONG', 2 * block)
+    monkeypatch.setattr(scan, '_MOST_ROWS', block)
+    monkeypatch.setattr(scan, '_FEW', 2)
+    monkeypatch.setattr(scan, '_ALONE', 30)
     monkeypatch.setattr(exact, '_QUERIES', 3)
     monkeypatch.setattr(exact, '_PAIRS', 50)
+    monkeypatch.setattr(exact, '_POOL', 40)
     rng = np.random.default_rng(k)
     vectors, queries = unit(rng, 100, 8), unit(rng, 7, 8)
     ties = rng.permutation(100)
@@ -43,7 +49,8 @@ def test_against_a_sort(monkeypatch: pytest.MonkeyPatch, k: int, block: int) -> 
 
 
 def test_ties_across_position_k_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact, '_ROWS', 16)
+    monkeypatch.setattr(scan, '_ROWS', 16)
+    monkeypatch.setattr(scan, '_MOST_ROWS', 16)
     rng = np.random.default_rng(1)
     base = unit(rng, 5, 64)
     vectors = base[rng.integers(0, 5, 200)]
@@ -70,3 +77,85 @@ def test_no_rows_and_no_queries() -> None:
         0,
         3,
     )
+
+
+@pytest.mark.parametrize('kind', ['float16', 'int8', 'binary'])
+@pytest.mark.parametrize('num_queries', [1, 9])
+def test_codes_change_no_answer(kind: str, num_queries: int) -> None:
+    """What the codes cannot rule out is looked at again."""
+    rng = np.random.default_rng(5)
+    base = unit(rng, 40, 24)
+    # Neighbours so close that rounding to int8 puts them in another order.
+    near = base[rng.integers(0, 40, 3000)] + rng.normal(0, 0.002, (3000, 24))
+    vectors = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
+    kept = Vectors(vectors, kind, *encode(vectors, kind))
+    ties = rng.permutation(3000)
+    queries = base[:num_queries]
+    for rows in (np.arange(3000), np.sort(rng.choice(3000, 700, replace=False))):
+        told = top_k(vectors, rows, queries, 20, ties=ties)
+        found = top_k(kept, rows, queries, 20, ties=ties)
+        assert (found[0] == told[0]).all()
+        assert (found[1] == told[1]).all()
+    few = top_k(kept, np.arange(3000), queries, 20, ties=ties, spare=1)[0]
+    told = top_k(vectors, np.arange(3000), queries, 20, ties=ties)[0]
+    if kind == 'int8':
+        assert (few != told).any()  # the second look was needed
+
+
+def test_above_is_a_cut_through_all_scores() -> None:
+    rng = np.random.default_rng(2)
+    vectors = unit(rng, 5, 12)[rng.integers(0, 5, 300)]
+    queries, ties = unit(rng, 6, 12), rng.permutation(300)
+    rows = np.sort(rng.choice(300, 200, replace=False))
+    all_rows, all_scores = top_k(vectors, rows, queries, 200, ties=ties)
+    for kind in ('float32', 'int8', 'binary'):
+        kept = Vectors(vectors, kind, *encode(vectors, kind))
+        least = float(all_scores[3, 60])
+        owner, row, score = above(kept, rows, queries, least, ties=ties)
+        for i in range(6):
+            good = all_scores[i] >= np.float32(least)
+            assert row[owner == i].tolist() == all_rows[i][good].tolist()
+            assert score[owner == i].tolist() == all_scores[i][good].tolist()
+    assert len(above(vectors, rows[:0], queries, -1, ties=ties)[0]) == 0
+    assert len(above(vectors, rows, queries, 1.1, ties=ties)[0]) == 0
+
+
+def test_packed_codes_are_compared_by_their_bits() -> None:
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 256, (200, 5), dtype=np.uint8)
+    ties = rng.permutation(200)
+    rows = np.sort(rng.choice(200, 150, replace=False))
+    found, scores = top_k(codes, rows, codes[:7], 30, ties=ties)
+    for i in range(7):
+        bits = np.unpackbits(codes[rows] ^ codes[i], axis=1).sum(axis=1)
+        order = np.lexsort((ties[rows], bits))[:30]
+        assert found[i].tolist() == rows[order].tolist()
+        assert scores[i] == pytest.approx(1 - 2 * bits[order] / 40)
+
+
+def test_a_scan_reads_between_dense_rows_and_gathers_scattered_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(4)
+    vectors, query = unit(rng, 5000, 8), unit(rng, 1, 8)
+    rows = np.unique(
+        np.concatenate(
+            [
+                np.arange(100, 900),
+                np.flatnonzero(rng.random(3000) < 0.6),
+                rng.integers(0, 5000, 90),
+            ]
+        )
+    )
+    read: list[object] = []
+    decode = Vectors.decode
+
+    def watched(self: Vectors, some: slice | np.ndarray) -> np.ndarray:
+        read.append(some)
+        return decode(self, some)
+
+    monkeypatch.setattr(Vectors, 'decode', watched)
+    ((numbers, scores),) = scan.scan(as_vectors(vectors), rows, query)
+    assert (numbers == rows).all()
+    assert scores[0] == pytest.approx(vectors[rows] @ query[0], abs=1e-6)
+    assert {type(some) for some in read} == {slice, np.ndarray}

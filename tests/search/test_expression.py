@@ -49,6 +49,16 @@ FRAME = pd.DataFrame(
         ('source in []', []),
         ('whole in {1, 5}', [0, 4]),
         ('cloud is None', [2]),
+        ('cloud is null', [2]),
+        ('cloud IS NOT NULL AND source = "x"', None),
+        ('cloud IS NOT NULL AND source == "x"', [0]),
+        ('source IN ("x", "z") Or NOT flag', [0, 1, 2, 3, 4]),
+        ('source like "x"', [0, 2]),
+        ('source LIKE "_"', [0, 1, 2, 4]),
+        ('source not like "x%"', [1, 4]),
+        ('not source like "%"', []),
+        ('kind like "a%" and cloud < 3', [3]),
+        ('nothing like "%"', []),
         ('cloud == None', [2]),
         ('None != cloud', [0, 1, 3, 4]),
         ('source is not None', [0, 1, 2, 4]),
@@ -139,6 +149,12 @@ def test_against_a_loop() -> None:
         ('"x" in source', 'is not a column name'),
         ('source is "x"', "'is' asks for None only"),
         ('flag and', 'cannot be read'),
+        ('source like', 'cannot be read'),
+        ('source like 5', "'like' needs a pattern such as 'S2%', not '5'"),
+        ('"x" like source', 'is not a column name'),
+        ('source @ "x"', "'@' is not allowed"),
+        ('cloud % 3 < 1', "'%' is not allowed"),
+        ('source == "unclosed', 'cannot be read'),
     ],
 )
 def test_refuses_text(text: str, message: str) -> None:
@@ -161,6 +177,7 @@ def test_refuses_text(text: str, message: str) -> None:
         ('source', "column 'source' holds words"),
         ('cloud < None', 'None has no order'),
         ('source == cloud', 'they cannot be compared'),
+        ('cloud like "5%"', "column 'cloud' holds numbers, and 'like' compares words"),
     ],
 )
 def test_refuses_columns(text: str, message: str) -> None:

@@ -1,4 +1,7 @@
-"""The verb search: what the words mean, and the answer as a table or as layers."""
+"""The verb search: what the words mean, and the answer as a table or as layers.
+
+The module is long because the verb has many options and each reads its own kind of word.
+"""
 
 import sys
 from pathlib import Path
@@ -9,20 +12,31 @@ from torchgeo_cmr.cli.parser import words
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from torchgeo_cmr.search import Where
+    from torchgeo_cmr.search import RetrievalIndex, Where
     from torchgeo_cmr.table import EmbeddingTable
 
 
 def search(
     archives: list[str],
     *,
-    query: list[str],
+    query: list[str] | None = None,
+    refine: str | None = None,
     within: str | None = None,
     predicate: str = 'intersects',
+    min_overlap: float | None = None,
+    near: str | None = None,
+    exclude_own: float | None = None,
     during: str | None = None,
+    days: float | None = None,
+    months: str | None = None,
     where: str | None = None,
     undated: bool = False,
     k: int = 10,
+    min_score: float | None = None,
+    spacing: float | None = None,
+    max_overlap: float | None = None,
+    diversity: float | None = None,
+    approximate: bool = False,
     ckpt: str | None = None,
     modality: str | None = None,
     size: int | None = None,
@@ -54,6 +68,10 @@ def search(
     torchgeo-cmr search archive --query s2:scene.tif:0_32_32x32
     --where 'valid_fraction > 0.9'
 
+    Ask for the like elsewhere: not within 2 km of the query, hits 500 m apart, summers only:
+    torchgeo-cmr search archive --query -98.49,29.43 --exclude-own 2000 --spacing 500
+    --months 6-8
+
     Ask with a new raster, which the checkpoint turns into vectors first:
     torchgeo-cmr search archive --query new.tif --ckpt best.ckpt --modality s1
 
@@ -61,21 +79,42 @@ def search(
     torchgeo-cmr search images --query tanks.wav --ckpt best.ckpt
     torchgeo-cmr search spoken --query port.jpg --ckpt best.ckpt
 
+    Ask again after marking hits as right or wrong (column relevant) in a GIS:
+    torchgeo-cmr search archive --query queries --refine hits.gpkg
+
     Args:
-        archives: Archive folders that embed wrote; several are searched as one.
+        archives: Archive folders that embed wrote, or an index folder built from one; several
+            are searched as one.
         query: What to look for; may be repeated. An archive folder (all its patches ask), a
             patch_id of the archives, a position LON,LAT in EPSG:4326 (all patches that cover
             it ask), or, with --ckpt, a WAV file, an image, a raster (with --modality), a
             folder of these or a quoted pattern.
+        refine: Result of an earlier search in which hits are marked in the column relevant
+            (true or false): each of its queries with a right hit asks anew, nearer to the
+            right ones and farther from the wrong ones, and --query only weighs in.
         within: Area to search: a vector file with a CRS, or a box W,S,E,N in EPSG:4326,
             where W > E crosses the antimeridian.
         predicate: How a footprint must lie to the area, one of intersects, within, contains
             (the footprint holds the area), centroid.
+        min_overlap: Least share of a footprint's ground that the area covers, such as 0.5.
+        near: Place LON,LAT,METRES: only footprints at most so many metres from it.
+        exclude_own: Metres: only footprints farther than this from the query's own; 0 leaves
+            out those that touch it.
         during: Time window START/END, such as 2024-06-01/2024-07-01 for June; END itself is
             outside, times are UTC, and either may be left empty or be two dots.
+        days: Only patches taken at most so many days before or after the query's own date.
+        months: Months of any year, such as 6,7,8 or 6-8, or 11-2 over the new year.
         where: Condition on columns of the archive, such as 'cloud < 10 and source == "x"'.
-        undated: Let patches without a date pass --during.
+        undated: Let patches without a date pass --during, --days and --months.
         k: Hits a query.
+        min_score: Least score of a hit.
+        spacing: Least metres between two hits of a query; the ranking goes on until K are
+            found or the archive ends, as with the next two.
+        max_overlap: Largest share of its ground that a hit may have in common with another.
+        diversity: From 0 to 1, how much hits shall differ from one another (maximal marginal
+            relevance); ranks then follow the choice and not the score.
+        approximate: Allow an index that was built with an approximate part to use it; the
+            column exact says whether it did.
         ckpt: Checkpoint that embeds query files; the one that made the archive.
         modality: Sensor of the query rasters, by the name used in training, such as s1; WAV
             files and plain images need none if one encoder alone can take them.
@@ -99,8 +138,7 @@ def search(
     command = ['torchgeo-cmr', 'search', *words(search, locals())]
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.export import check_all, make_record, write_all
-    from torchgeo_cmr.search import RetrievalIndex, Where
-    from torchgeo_cmr.table import EmbeddingTable
+    from torchgeo_cmr.search import Where, open_archives, rerank
 
     outputs: dict[str, Any] = {
         'project': project,
@@ -115,36 +153,58 @@ def search(
         raise QueryError(f'-k is {k}: ask for at least 1 hit a query')
     if within is None and predicate != 'intersects':
         raise QueryError(f'--predicate {predicate} says nothing without --within')
+    if not query and refine is None:
+        raise QueryError('nothing is asked: say what to look for with --query')
     chosen = Where(
         None if within is None else _area(within),
         predicate=predicate,
+        min_overlap=min_overlap,
+        near=None if near is None else _place(near),
+        beyond=exclude_own,
         during=None if during is None else _window(during),
+        days=days,
+        months=None if months is None else _months(months),
         where=where,
         undated=undated,
     )
-    tables = [EmbeddingTable.load(folder) for folder in archives]
-    archive = _together(tables)
-    chosen.check(archive)
-    chosen.rows(
-        archive
-    )  # a condition on a missing column should not wait for embedding
-    queries = _queries(
-        query, archive, ckpt, modality, size, dataset, progress=not quiet
+    after = {'spacing': spacing, 'max_overlap': max_overlap, 'diversity': diversity}
+    after = {name: value for name, value in after.items() if value is not None}
+    if after and approximate:
+        raise QueryError(
+            f'--approximate does not go with --{next(iter(after)).replace("_", "-")}: leave one out'
+        )
+    index = open_archives(archives)
+    chosen.check(index.columns)
+    # A condition on a missing column should not wait for embedding.
+    Where(where=where).rows(index.columns)
+    queries = _asked(
+        query, refine, index, ckpt, modality, size, dataset, progress=not quiet
     )
-    index = RetrievalIndex(archive)
-    results = index.search(queries, k, where=chosen)
+    if after:
+        results = rerank(index, queries, k, where=chosen, min_score=min_score, **after)
+    else:
+        results = index.search(
+            queries, k, where=chosen, exact=not approximate, min_score=min_score
+        )
     if explain:
-        sys.stderr.write(f'{index.explain(queries, k, where=chosen)}\n')
+        told = index.explain(queries, k, where=chosen, exact=not approximate)
+        sys.stderr.write(f'{told}\n')
     if len(results) < k * len(queries):
-        sys.stderr.write(_shortfall(archive, chosen, k))
+        left = [*(['min_score'] if min_score is not None else []), *after]
+        sys.stderr.write(_shortfall(index, chosen, queries, len(results), k, left))
     if out or clips:
+        tables = (
+            {archives[0]: index.table}
+            if len(archives) == 1
+            else {name: open_archives(name).table for name in archives}
+        )
         record = make_record(
             results,
-            archives=dict(zip(archives, tables, strict=True)),
+            archives=tables,
             queries=queries,
             where=chosen,
             k=k,
-            asked=query,
+            asked=query or [],
             command=command,
         )
         written = write_all(
@@ -159,17 +219,6 @@ def search(
             sys.stdout.write(f'{path}: {told}\n')
     if not out:
         sys.stdout.write(_table(results))
-
-
-def _together(tables: list['EmbeddingTable']) -> 'EmbeddingTable':
-    """Put tables below one another; what is said of their scenes need not agree."""
-    from dataclasses import replace
-
-    from torchgeo_cmr.table import EmbeddingTable
-
-    if len(tables) == 1:
-        return tables[0]
-    return EmbeddingTable.concat(replace(table, record={}) for table in tables)
 
 
 def _numbers(word: str) -> list[float]:
@@ -193,6 +242,33 @@ def _area(word: str) -> Any:
     return tuple(numbers)
 
 
+def _place(word: str) -> tuple[tuple[float, float], float]:
+    from torchgeo_cmr.errors import QueryError
+
+    numbers = _numbers(word)
+    if len(numbers) != 3:
+        raise QueryError(
+            f'--near {word} is no LON,LAT,METRES: write it like 9.19,45.46,5000'
+        )
+    return (numbers[0], numbers[1]), numbers[2]
+
+
+def _months(word: str) -> list[int]:
+    """Read months: 6,7,8 or 6-8, and 11-2 over the new year."""
+    from torchgeo_cmr.errors import QueryError
+
+    months: list[int] = []
+    for part in word.split(','):
+        first, dash, last = part.strip().partition('-')
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise QueryError(f'--months {word} is none: write them like 6,7,8 or 6-8')
+        a, b = int(first), int(last) if dash else int(first)
+        if not (1 <= a <= 12 and 1 <= b <= 12):
+            raise QueryError(f'--months {word}: give numbers from 1 to 12')
+        months += [(a + i - 1) % 12 + 1 for i in range((b - a) % 12 + 1)]
+    return months
+
+
 def _window(word: str) -> tuple[str | None, str | None]:
     from torchgeo_cmr.errors import QueryError
 
@@ -207,9 +283,34 @@ def _window(word: str) -> tuple[str | None, str | None]:
     return first, last
 
 
+def _asked(
+    words: list[str] | None,
+    refine: str | None,
+    index: 'RetrievalIndex',
+    ckpt: str | None,
+    modality: str | None,
+    size: int | None,
+    dataset: str | None,
+    *,
+    progress: bool,
+) -> 'EmbeddingTable':
+    """Give the queries, refined if hits were marked."""
+    from torchgeo_cmr.search import from_feedback
+
+    queries = None
+    if words:
+        queries = _queries(
+            words, index, ckpt, modality, size, dataset, progress=progress
+        )
+    if refine is not None:
+        return from_feedback(index, refine, queries=queries)
+    assert queries is not None  # search saw to it
+    return queries
+
+
 def _queries(
     words: list[str],
-    archive: 'EmbeddingTable',
+    archive: 'RetrievalIndex',
     ckpt: str | None,
     modality: str | None,
     size: int | None,
@@ -218,17 +319,21 @@ def _queries(
     progress: bool,
 ) -> 'EmbeddingTable':
     """Turn what was asked into one table: archives, then patches, then rasters."""
-    from torchgeo_cmr.search import at, from_ids
+    from torchgeo_cmr.search import at, from_ids, patch_ids
     from torchgeo_cmr.table import EmbeddingTable
 
-    known = set(archive.frame['patch_id'])
+    # Not read for archives alone: an index of a million rows opens without its ids.
+    known: set[str] | None = None
     tables: list[EmbeddingTable] = []
     ids: list[str] = []
     rasters: list[str] = []
     for word in words:
         if (Path(word) / 'archive.json').exists():
             tables.append(EmbeddingTable.load(word))
-        elif word in known:
+            continue
+        if known is None:
+            known = set(patch_ids(archive).tolist())
+        if word in known:
             ids.append(word)
         elif len(place := _numbers(word)) == 2 and not Path(word).exists():
             ids += at(archive, *place).frame['patch_id'].tolist()
@@ -241,10 +346,12 @@ def _queries(
         assert ckpt is not None  # _check_raster saw to it
         made = _embed(rasters, ckpt, modality, size, dataset, archive.spaces, progress)
         tables.append(made)
-    return _together(tables)
+    if len(tables) == 1:
+        return tables[0]
+    return EmbeddingTable.concat(tables, strict=False)
 
 
-def _check_raster(word: str, archive: 'EmbeddingTable', ckpt: str | None) -> None:
+def _check_raster(word: str, archive: 'RetrievalIndex', ckpt: str | None) -> None:
     """Refuse a word that is nothing, or a file that there is no encoder for."""
     import glob
 
@@ -286,6 +393,7 @@ def _embed(
         open_dataset,
     )
     from torchgeo_cmr.errors import QueryError
+    from torchgeo_cmr.table import EmbeddingTable
     from torchgeo_cmr.tasks import load_task
 
     model = load_task(ckpt)
@@ -298,14 +406,13 @@ def _embed(
     if 'raster' not in kinds.values():
         # Each word by itself: sound does not go where images go.
         shown: dict[str, Any] = {'device': 'auto', 'progress': progress}
-        return _together(
-            [
-                embed_sounds(model, word, **shown)
-                if kind == 'sound'
-                else embed_images(model, word, modality, size=size, **shown)
-                for word, kind in kinds.items()
-            ]
-        )
+        made = [
+            embed_sounds(model, word, **shown)
+            if kind == 'sound'
+            else embed_images(model, word, modality, size=size, **shown)
+            for word, kind in kinds.items()
+        ]
+        return EmbeddingTable.concat(made, strict=False)
     if len(set(kinds.values())) > 1:
         raise QueryError(
             'ask with rasters in one search and with sound or plain images in another'
@@ -331,15 +438,33 @@ def _embed(
     )
 
 
-def _shortfall(archive: 'EmbeddingTable', where: 'Where', k: int) -> str:
-    """Say why a query has fewer hits than were asked for."""
-    rows, steps = where.narrow(archive)
-    told = [f'{step.clause} left {step.after} of {step.before}' for step in steps]
-    why = '; '.join(told) or f'the archive has {len(archive)} rows'
-    undated = sum(step.undated or 0 for step in steps)
-    if undated and not where.undated:
-        why += f'; {undated} without a date were left out, --undated lets them pass'
-    return f'{len(rows)} of {k} hits a query: {why}\n'
+def _shortfall(
+    index: 'RetrievalIndex',
+    where: 'Where',
+    queries: 'EmbeddingTable',
+    found: int,
+    k: int,
+    after: list[str],
+) -> str:
+    """Say why queries have fewer hits than were asked for."""
+    first = queries.select([0])
+    told = index.explain(first, k, where=where)
+    why = [f'{s.clause} left {s.after} of {s.before}' for s in told.steps[:-1]]
+    why = why or [f'the archive has {len(index)} rows']
+    if told.undated and not where.undated:
+        why.append(
+            f'{told.undated} without a date were left out, --undated lets them pass'
+        )
+    if after:
+        why.append(
+            f'--{" and --".join(name.replace("_", "-") for name in after)} left out others'
+        )
+    if where.relative or after:
+        lead = f'{found} hits for {len(queries)} queries of {k} each'
+        if where.relative:
+            lead += ', for the first'
+        return f'{lead}: {"; ".join(why)}\n'
+    return f'{told.rows} of {k} hits a query: {"; ".join(why)}\n'
 
 
 def _table(results: 'gpd.GeoDataFrame') -> str:

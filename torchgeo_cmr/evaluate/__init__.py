@@ -5,11 +5,11 @@ same place and when it means the same land cover. Every score comes with the lev
 ranking would reach.
 """
 
+from torchgeo_cmr.table.distance import metres_between
 from torchgeo_cmr.table.provenance import fingerprint
 
 from .blocks import cells
 from .directions import make_report
-from .distance import metres_between
 from .features import feature_report, raw_features
 from .label import LabelSets, label_sets, same_label, shares_label
 from .leak import near_area

@@ -13,8 +13,8 @@ from pyproj import Transformer
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.distance import centres
 
-from .distance import centres
 from .measure import Column, Floats
 
 _EQUAL_AREA = 'EPSG:6933'

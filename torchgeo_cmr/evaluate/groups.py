@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.distance import centres
 
 from .blocks import cells
-from .distance import centres
 from .label import LabelSets
 from .measure import Floats
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.metrics.functional import METRICS, Pool, Ranking
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.distance import metres_between
 
-from .distance import Spots, metres_between
+from .distance import Spots
 from .label import LabelSets, compare
 from .measure import OF_GAINS, Column, Floats, Measured, columns, measure
 from .place import Relevance, same_patch, same_place
@@ -108,7 +109,7 @@ def judge(
         raise ArchiveError(
             f'relevance is (queries, items), {shape}, found {np.shape(relevance)}'
         )
-    asked, found = setting.features or (queries.vectors, archive.vectors)
+    asked, found = setting.features or (queries.unit_rows(), archive.unit_rows())
     check_features(asked, found, shape, setting.similarity)
     spots = [
         Spots(t.frame.geometry.to_numpy())

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search import Where
 from torchgeo_cmr.table import EmbeddingTable
-
-from .distance import metres_between
+from torchgeo_cmr.table.distance import metres_between
 
 
 def near_area(table: EmbeddingTable, area: Any, metres: float = 0) -> NDArray[np.bool_]:

@@ -61,7 +61,7 @@ def check_spaces(queries: EmbeddingTable, archive: EmbeddingTable) -> None:
         archive: Patches that may answer.
 
     Raises:
-        ArchiveError: If the spaces or dimensions differ.
+        ArchiveError: If the spaces, dimensions or metrics differ.
 
     .. versionadded:: 0.1
     """
@@ -69,6 +69,11 @@ def check_spaces(queries: EmbeddingTable, archive: EmbeddingTable) -> None:
         raise ArchiveError(
             'queries and archive were embedded with different weights: embed both with one '
             'checkpoint'
+        )
+    if queries.metric != archive.metric:
+        raise ArchiveError(
+            f'queries are compared by {queries.metric} and the archive by {archive.metric}: hash '
+            'both alike'
         )
     if queries.dim != archive.dim:
         raise ArchiveError(

@@ -1,110 +1,234 @@
-"""Exact ranking of selected rows: blocked products, then a second look at the best.
+"""Exact ranking of selected rows: a quick scan proposes, a second look decides.
 
-A matrix product over blocks of rows gives scores quickly, but the last bit of a score
-depends on where a row stands in its block, so two equal vectors may come out unequal and
-their order would change with the order of the archive. Therefore the product only proposes:
-every row whose score lies within the rounding error of the k-th best is kept, the kept rows
-are scored again in float64 in one fixed order of addition, rounded to float32, and sorted by
-score and then by tie. The result depends on vectors and ids alone.
+A scan gives scores quickly, but the last bit of a score depends on where a row stands in its
+block, so two equal vectors may come out unequal and their order would change with the order
+of the archive; and codes of less than float32 are off by what rounding took away. Therefore
+the scan only proposes: every row whose score lies within the possible error of the k-th best
+is kept, the kept rows are scored again with their whole vectors in float64 in one fixed order
+of addition, rounded to float32, and sorted by score and then by tie. The result depends on
+vectors and ids alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS = 8_192
+from .scan import scan
+from .vectors import Vectors, agreement, as_vectors
+
+#: Ranks of some rows among equal scores; lower wins.
+type Ties = NDArray[np.int64] | Callable[[NDArray[np.int64]], NDArray[np.int64]]
+
+type _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+
 _QUERIES = 512
 _PAIRS = 65_536
+_POOL = 1 << 20
 
 
 def top_k(
-    vectors: NDArray[np.float32],
+    vectors: NDArray[Any] | Vectors,
     rows: NDArray[np.int64],
-    queries: NDArray[np.float32],
+    queries: NDArray[Any],
     k: int,
     *,
-    ties: NDArray[np.int64],
+    ties: Ties,
+    spare: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Find the k best of some rows for each query by inner product.
 
     Args:
-        vectors: Archive (n, dim) of unit rows.
-        rows: Numbers of the rows that may be found, (m,), each once.
-        queries: Queries (num_queries, dim) of unit rows.
+        vectors: Archive (n, dim) of unit rows, or what an index keeps of it.
+        rows: Numbers of the rows that may be found, (m,), sorted, each once.
+        queries: Queries (num_queries, dim) of unit rows, or packed codes as the archive's.
         k: How many to find, at least 1.
-        ties: Rank of each archive row (n,) among equal scores; lower wins.
+        ties: Rank of each archive row (n,) among equal scores, lower wins; or a function
+            that gives such ranks for some rows.
+        spare: Look again only at the ``k * spare`` rows that the codes put first, which may
+            miss some; without it, at every row that the codes cannot rule out.
 
     Returns:
         Row numbers and scores in -1..1, both (num_queries, min(k, m)), best first.
 
     .. versionadded:: 0.1
     """
+    kept = vectors if isinstance(vectors, Vectors) else as_vectors(vectors)
     k = min(k, len(rows))
     found = np.empty((len(queries), k), dtype=np.int64)
     scores = np.empty((len(queries), k), dtype=np.float32)
     if k == 0:
         return found, scores
+    if spare is None and not np.isfinite(kept.error):
+        kept = as_vectors(kept.whole)
     for start in range(0, len(queries), _QUERIES):
         chunk = slice(start, start + _QUERIES)
-        asked = np.ascontiguousarray(queries[chunk], dtype=np.float32)
-        owner, row = _propose(vectors, rows, asked, k)
-        exact = _scores(asked, owner, vectors, row)
-        order = np.lexsort((ties[row], -exact, owner))
-        first = np.searchsorted(owner[order], np.arange(len(asked)))
-        best = order[(first[:, None] + np.arange(k)).ravel()]
-        found[chunk] = row[best].reshape(-1, k)
-        scores[chunk] = exact[best].reshape(-1, k)
+        asked = np.ascontiguousarray(queries[chunk], kept.whole.dtype)
+        if spare is None:
+            owner, row = _propose(kept, rows, asked, k, _slack(kept))
+        else:
+            owner, row = _propose(kept, rows, asked, min(k * spare, len(rows)), 0.0)
+        found[chunk], scores[chunk] = decide(kept, asked, owner, row, k, ties=ties)
     return found, scores
 
 
-def _propose(
-    vectors: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    queries: NDArray[np.float32],
+def decide(
+    vectors: Vectors,
+    queries: NDArray[Any],
+    owner: NDArray[np.int64],
+    row: NDArray[np.int64],
     k: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    *,
+    ties: Ties,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Score proposed pairs again and keep the k best of each query.
+
+    Args:
+        vectors: The archive.
+        queries: Queries (num_queries, dim) of unit rows.
+        owner: Query of each pair.
+        row: Row of each pair; each query has at least k, each once.
+        k: How many to keep.
+        ties: As for :func:`top_k`.
+
+    Returns:
+        Row numbers and scores, both (num_queries, k), best first.
+
+    .. versionadded:: 0.1
+    """
+    score = _scores(queries, owner, vectors, row)
+    order = _order(owner, row, score, ties)
+    first = np.searchsorted(owner[order], np.arange(len(queries)))
+    best = order[(first[:, None] + np.arange(k)).ravel()]
+    return row[best].reshape(-1, k), score[best].reshape(-1, k)
+
+
+def above(
+    vectors: NDArray[Any] | Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    min_score: float,
+    *,
+    ties: Ties,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Find all of some rows that score at least so much.
+
+    Args:
+        vectors: As for :func:`top_k`.
+        rows: As for :func:`top_k`.
+        queries: As for :func:`top_k`.
+        min_score: Least score, -1 to 1, compared as float32.
+        ties: As for :func:`top_k`.
+
+    Returns:
+        Query number, row number and score of each pair, sorted by query, then best first.
+
+    .. versionadded:: 0.1
+    """
+    kept = vectors if isinstance(vectors, Vectors) else as_vectors(vectors)
+    if not np.isfinite(kept.error):
+        kept = as_vectors(kept.whole)
+    least = np.float32(min_score) - _slack(kept)
+    owners, numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start in range(0, len(queries) if len(rows) else 0, _QUERIES):
+        asked = np.ascontiguousarray(
+            queries[start : start + _QUERIES], kept.whole.dtype
+        )
+        for some, product in scan(kept, rows, asked):
+            owner, column = _where(product >= least)
+            owners.append(owner + start)
+            numbers.append(some[column])
+    owner, row = np.concatenate(owners), np.concatenate(numbers)
+    score = _scores(np.asarray(queries, kept.whole.dtype), owner, kept, row)
+    enough = score >= np.float32(min_score)
+    owner, row, score = owner[enough], row[enough], score[enough]
+    order = _order(owner, row, score, ties)
+    return owner[order], row[order], score[order]
+
+
+def _slack(vectors: Vectors) -> np.float32:
+    """Give how far below the k-th best a scanned score may be and yet belong above it.
+
+    A product of unit rows is off by at most dim * 2**-24, on both sides of the comparison;
+    rounding the exact score to float32 adds 2**-24 to each, codes what they lost.
+    """
+    rounding = (1 + vectors.error) * (vectors.dim + 2) * 2.0**-24
+    return np.float32(2 * (rounding + 1.001 * vectors.error))
+
+
+def _propose(
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    k: int,
+    slack: np.float32 | float,
+) -> _Pairs:
     """Give (query, row) pairs that hold the k best of every query, ties included."""
-    # A product of unit rows is off by at most dim * 2**-24, on both sides of the comparison;
-    # rounding the exact score to float32 adds 2**-24 to each.
-    slack = np.float32(2 * (vectors.shape[1] + 2) * 2.0**-24)
     best = np.full((len(queries), k), -np.inf, dtype=np.float32)
     kept: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
-    for numbers, block in _blocks(vectors, rows):
-        product = queries @ block.T
-        pool = np.concatenate([best, product], axis=1)
-        best = np.partition(pool, pool.shape[1] - k, axis=1)[:, -k:]
-        owner, column = np.nonzero(product >= best.min(axis=1)[:, None] - slack)
+    pooled = 0
+    for numbers, product in scan(vectors, rows, queries):
+        least = best.min(axis=1)
+        better = np.flatnonzero(product.max(axis=1) >= least)
+        pool = np.concatenate([best[better], product[better]], axis=1)
+        best[better] = np.partition(pool, pool.shape[1] - k, axis=1)[:, -k:]
+        owner, column = _where(product >= (best.min(axis=1) - slack)[:, None])
         kept.append((owner, numbers[column], product[owner, column]))
+        pooled += len(owner)
+        if pooled > _POOL:
+            kept = [_still(kept, best, slack)]
+            pooled = len(kept[0][0])
+    owner, row, _ = _still(kept, best, slack)
+    return owner, row
+
+
+def _still(
+    kept: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]],
+    best: NDArray[np.float32],
+    slack: np.float32 | float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Drop pairs that were good enough once and are no longer."""
     owner, row, score = (np.concatenate(part) for part in zip(*kept, strict=True))
-    still = score >= best.min(axis=1)[owner] - slack
-    return owner[still], row[still]
+    still = score >= (best.min(axis=1) - slack)[owner]
+    return owner[still], row[still], score[still]
 
 
-def _blocks(
-    vectors: NDArray[np.float32], rows: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Give the selected rows block by block, as a view where they are all the rows."""
-    everything = len(rows) == len(vectors)
-    for start in range(0, len(rows), _ROWS):
-        numbers = rows[start : start + _ROWS]
-        yield (
-            numbers,
-            vectors[start : start + _ROWS] if everything else vectors[numbers],
-        )
+def _where(mask: NDArray[np.bool_]) -> _Pairs:
+    """Give rows and columns of the few True; several times faster than a 2-d nonzero."""
+    owner, column = np.divmod(np.flatnonzero(mask), mask.shape[1])
+    return owner, column
+
+
+def _order(
+    owner: NDArray[np.int64],
+    row: NDArray[np.int64],
+    score: NDArray[np.float32],
+    ties: Ties,
+) -> NDArray[np.int64]:
+    """Sort pairs by query, then score, then tie; ties are asked for only where they matter."""
+    order = np.lexsort((-score, owner))
+    same = (np.diff(score[order]) == 0) & (np.diff(owner[order]) == 0)
+    if not same.any():
+        return order
+    rank = ties[row] if isinstance(ties, np.ndarray) else ties(row)
+    return np.lexsort((rank, -score, owner))
 
 
 def _scores(
-    queries: NDArray[np.float32],
+    queries: NDArray[Any],
     owner: NDArray[np.int64],
-    vectors: NDArray[np.float32],
+    vectors: Vectors,
     row: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """Score pairs in float64, where products of float32 are exact and order is fixed."""
     scores = np.empty(len(row), dtype=np.float32)
-    pairs = max(1, _PAIRS // vectors.shape[1])
+    pairs = max(1, _PAIRS // vectors.dim)
     for start in range(0, len(row), pairs):
         part = slice(start, start + pairs)
-        product = queries[owner[part]].astype(np.float64) * vectors[row[part]]
-        scores[part] = product.sum(axis=1)
+        asked, whole = queries[owner[part]], vectors.whole[row[part]]
+        if vectors.kind == 'hamming':
+            scores[part] = agreement(whole, asked, vectors.dim)
+        else:
+            scores[part] = (asked.astype(np.float64) * whole).sum(axis=1)
     return np.clip(scores, -1, 1, out=scores)

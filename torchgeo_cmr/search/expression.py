@@ -1,18 +1,19 @@
 """Attribute conditions: ``'cloud < 10 and source == "x"'`` -> which rows match.
 
 The text is parsed with :mod:`ast` and walked by hand. Only comparisons, ``and``, ``or``,
-``not``, ``in`` a list, column names, numbers, words, ``True``, ``False`` and ``None`` are
-known; anything else is refused before a row is looked at, and nothing is ever evaluated. Parser and
-comparisons are kept in one module: what the first allows is what the second must answer.
+``not``, ``in`` a list, ``like`` a pattern, ``is null``, column names, numbers, words,
+``True``, ``False`` and ``None`` are known; anything else is refused before a row is looked
+at, and nothing is ever evaluated. Keywords may be written as SQL writes them, in capitals.
 
 Nulls behave as in SQL: a comparison with a null is unknown, ``not`` of unknown is unknown,
-and a row matches only where the whole condition is true. ``cloud is None`` asks for nulls.
+and a row matches only where the whole condition is true. ``cloud is null`` asks for nulls.
 """
 
 import ast
+import io
 import operator
+import tokenize
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
+
+from .comparison import Truth, compared, given, like, side
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
@@ -29,32 +32,11 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
+_KEYWORDS = ('and', 'or', 'not', 'in', 'is')
+#: What ``like`` and ``not like`` become for the parser: operators that conditions lack.
+_LIKE, _UNLIKE = '@', '%'
 _LONGEST = 10_000
 _HINT = 'write conditions like \'cloud < 10 and source == "x"\''
-
-
-@dataclass(frozen=True)
-class _Side:
-    """A column or a constant (``null`` is None), ready to be compared."""
-
-    name: str
-    values: Any
-    null: NDArray[np.bool_] | None
-    kind: str
-
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """Rows that have a value; only for columns."""
-        assert self.null is not None
-        return ~self.null
-
-
-@dataclass(frozen=True)
-class _Truth:
-    """Three-valued truth of each row: ``yes`` and ``no``; unknown where neither."""
-
-    yes: NDArray[np.bool_]
-    no: NDArray[np.bool_]
 
 
 class Expression:
@@ -78,15 +60,25 @@ class Expression:
                 f'the condition is longer than {_LONGEST} characters; shorten it'
             )
         try:
-            self._tree = ast.parse(text.strip(), mode='eval').body
+            self._tree = ast.parse(_python(text.strip()), mode='eval').body
             self._check(self._tree)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except (
+            SyntaxError,
+            ValueError,
+            RecursionError,
+            MemoryError,
+            tokenize.TokenError,
+        ) as error:
             if isinstance(error, QueryError):
                 raise
             raise QueryError(
                 f'the condition {text[:80]!r} cannot be read; {_HINT}'
             ) from error
         self.text = text
+        #: Names of the columns that are compared.
+        self.names = frozenset(
+            node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)
+        )
 
     def mask(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
         """Say which rows match.
@@ -127,6 +119,12 @@ class Expression:
                 for side in sides:
                     if not isinstance(side, ast.Name | ast.List | ast.Tuple | ast.Set):
                         _constant(side)
+            case ast.BinOp(left=left, op=ast.MatMult() | ast.Mod(), right=right):
+                self._name(left)
+                if not isinstance(_constant(right), str):
+                    raise QueryError(
+                        f"'like' needs a pattern such as 'S2%', not {_show(right)}"
+                    )
             case ast.Name():
                 pass
             case _:
@@ -139,67 +137,103 @@ class Expression:
         if not isinstance(node, ast.Name):
             raise QueryError(f'{_show(node)} is not a column name; {_HINT}')
 
-    def _truth(self, node: ast.expr, frame: pd.DataFrame) -> _Truth:
+    def _truth(self, node: ast.expr, frame: pd.DataFrame) -> Truth:
         match node:
             case ast.BoolOp(op=op, values=parts):
                 truths = [self._truth(part, frame) for part in parts]
                 every, some = np.logical_and.reduce, np.logical_or.reduce
                 yes, no = [t.yes for t in truths], [t.no for t in truths]
                 return (
-                    _Truth(every(yes), some(no))
+                    Truth(every(yes), some(no))
                     if isinstance(op, ast.And)
-                    else _Truth(some(yes), every(no))
+                    else Truth(some(yes), every(no))
                 )
             case ast.UnaryOp(operand=part):
                 truth = self._truth(part, frame)
-                return _Truth(truth.no, truth.yes)
+                return Truth(truth.no, truth.yes)
             case ast.Compare(left=left, ops=ops, comparators=others):
                 links = [
                     self._link(a, op, b, frame)
                     for a, op, b in zip([left, *others[:-1]], ops, others, strict=True)
                 ]
-                return _Truth(
+                return Truth(
                     np.logical_and.reduce([t.yes for t in links]),
                     np.logical_or.reduce([t.no for t in links]),
                 )
+            case ast.BinOp(left=left, op=op, right=right):
+                truth = like(side(_id(left), frame), _constant(right))
+                return (
+                    truth if isinstance(op, ast.MatMult) else Truth(truth.no, truth.yes)
+                )
             case _:
-                column = _side(node, frame)
+                column = side(_id(node), frame)
                 if column.kind != 'flag':
                     raise QueryError(
                         f'column {column.name!r} holds {column.kind}s, not true or false; compare it with a value'
                     )
                 yes = np.zeros(len(frame), dtype=bool)
                 yes[column.known] = column.values[column.known].astype(bool)
-                return _Truth(yes, ~yes & column.known)
+                return Truth(yes, ~yes & column.known)
 
     def _link(
         self, a: ast.expr, op: ast.cmpop, b: ast.expr, frame: pd.DataFrame
-    ) -> _Truth:
+    ) -> Truth:
         """Compare two neighbours of a chain."""
         if isinstance(op, ast.In | ast.NotIn):
-            column = _side(a, frame)
+            column = side(_id(a), frame)
             yes = np.zeros(len(frame), dtype=bool)
             for value in _constants(b):
-                yes |= _compared(column, operator.eq, _given(value, column)).yes
-            truth = _Truth(yes, ~yes & column.known)
-            return truth if isinstance(op, ast.In) else _Truth(truth.no, truth.yes)
+                yes |= compared(column, operator.eq, given(value, column)).yes
+            truth = Truth(yes, ~yes & column.known)
+            return truth if isinstance(op, ast.In) else Truth(truth.no, truth.yes)
         if _is_null(a) or _is_null(b):
-            column = _side(b if _is_null(a) else a, frame)
+            column = side(_id(b if _is_null(a) else a), frame)
             if isinstance(op, ast.Eq | ast.Is):
-                return _Truth(~column.known, column.known)
+                return Truth(~column.known, column.known)
             if isinstance(op, ast.NotEq | ast.IsNot):
-                return _Truth(column.known, ~column.known)
+                return Truth(column.known, ~column.known)
             raise QueryError(
                 f'None has no order; ask {column.name} == None or {column.name} != None'
             )
         compare = _COMPARE[type(op)]
         if isinstance(a, ast.Name) and isinstance(b, ast.Name):
-            return _compared(_side(a, frame), compare, _side(b, frame))
+            return compared(side(_id(a), frame), compare, side(_id(b), frame))
         if isinstance(a, ast.Name):
-            left = _side(a, frame)
-            return _compared(left, compare, _given(_constant(b), left))
-        right = _side(b, frame)
-        return _compared(_given(_constant(a), right), compare, right)
+            left = side(_id(a), frame)
+            return compared(left, compare, given(_constant(b), left))
+        right = side(_id(b), frame)
+        return compared(given(_constant(a), right), compare, right)
+
+
+def _python(text: str) -> str:
+    """Spell a condition so that Python's parser reads it; no meaning is given to it yet.
+
+    Keywords come in small letters, ``is null`` as ``is None``, ``like`` as an operator that
+    conditions have no other use for.
+    """
+    words: list[tuple[int, str]] = []
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        kind, word = token.type, token.string
+        small = word.lower()
+        before = [w for _, w in words[-2:]]
+        if kind == tokenize.OP and word in (_LIKE, _UNLIKE):
+            raise QueryError(f'{word!r} is not allowed in a condition; {_HINT}')
+        if kind == tokenize.NAME and small in _KEYWORDS:
+            word = small
+        elif small == 'null' and (before[-1:] == ['is'] or before == ['is', 'not']):
+            word = 'None'
+        elif kind == tokenize.NAME and small == 'like' and words:
+            kind, word = tokenize.OP, _LIKE
+            if before[-1] == 'not':
+                words.pop()
+                word = _UNLIKE
+        words.append((kind, word))
+    return tokenize.untokenize(words).strip()
+
+
+def _id(node: ast.expr) -> str:
+    assert isinstance(node, ast.Name)  # _check saw to it
+    return node.id
 
 
 def _show(node: ast.AST) -> str:
@@ -235,84 +269,3 @@ def _constants(node: ast.expr) -> Sequence[Any]:
             "None cannot stand in a list; ask 'column == None or column in [...]'"
         )
     return values
-
-
-def _side(node: ast.expr, frame: pd.DataFrame) -> _Side:
-    """Look a column up."""
-    assert isinstance(node, ast.Name)  # _check saw to it
-    name = node.id
-    kind = _kind(frame[name]) if name in frame else None
-    if kind is None:
-        known = ', '.join(str(c) for c in frame.columns if _kind(frame[c]) is not None)
-        raise QueryError(
-            f'there is no column {name!r} to compare; the archive has {known}'
-        )
-    column = frame[name]
-    null = column.isna().to_numpy()
-    if kind == 'time':
-        zone = getattr(column.dtype, 'tz', None)
-        plain = (
-            column if zone is None else column.dt.tz_convert('UTC').dt.tz_localize(None)
-        )
-        return _Side(name, plain.to_numpy(), null, kind)
-    native = isinstance(column.dtype, np.dtype)
-    return _Side(
-        name, column.to_numpy() if native else column.to_numpy(dtype=object), null, kind
-    )
-
-
-def _kind(column: pd.Series) -> str | None:
-    """Say what a column holds, None where conditions do not apply."""
-    dtype = column.dtype
-    if isinstance(dtype, pd.CategoricalDtype):
-        dtype = dtype.categories.dtype
-    if pd.api.types.is_bool_dtype(dtype):
-        return 'flag'
-    if pd.api.types.is_numeric_dtype(dtype):
-        return 'number'
-    if pd.api.types.is_datetime64_any_dtype(dtype):
-        return 'time'
-    if isinstance(dtype, pd.StringDtype):
-        return 'word'
-    # An object column without any value may be compared with anything: it never matches.
-    return 'null' if dtype == object and column.isna().all() else None
-
-
-def _given(value: Any, column: _Side) -> _Side:
-    """Make a constant comparable with a column, or say why it is not."""
-    kind = (
-        'flag'
-        if isinstance(value, bool)
-        else 'word'
-        if isinstance(value, str)
-        else 'number'
-    )
-    name = repr(value)
-    if column.kind == 'time' and kind == 'word':
-        try:
-            time = pd.Timestamp(value)
-        except ValueError as error:
-            raise QueryError(
-                f'{name} is no time to compare {column.name!r} with; use ISO 8601'
-            ) from error
-        time = time if time.tzinfo is None else time.tz_convert('UTC').tz_localize(None)
-        value, kind = time.to_datetime64(), 'time'
-    return _Side(name, value, None, kind)
-
-
-def _compared(a: _Side, compare: Callable[[Any, Any], Any], b: _Side) -> _Truth:
-    if (
-        a.kind != b.kind
-        and 'null' not in (a.kind, b.kind)
-        and {a.kind, b.kind} != {'flag', 'number'}
-    ):
-        raise QueryError(
-            f'{a.name} is a {a.kind} and {b.name} a {b.kind}: they cannot be compared'
-        )
-    known = ~np.logical_or.reduce(
-        [side.null for side in (a, b) if side.null is not None]
-    )
-    left, right = (s.values if s.null is None else s.values[known] for s in (a, b))
-    yes = np.zeros(len(known), dtype=bool)
-    yes[known] = np.asarray(compare(left, right)).astype(bool)
-    return _Truth(yes, ~yes & known)

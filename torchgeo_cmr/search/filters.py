@@ -1,46 +1,45 @@
 """Where: which rows of an archive a search may look at.
 
-Area, dates and attributes are applied before anything is ranked. The area is brought to
-the archive's CRS, never the archive to the area's. The module is long because each kind of
-area has its own way to be wrong, and a sentence for it. What this does not know: predicates are
-planar in longitude and latitude, so an edge between two far corners is not a geodesic.
+Area, dates, distances and attributes are applied before anything is ranked. A filter is a
+list of clauses (:mod:`~torchgeo_cmr.search.clauses`), all of which hold; filters are put
+together with ``&``, ``|`` and ``~``. The module is long because every clause is an argument
+with a sentence of its own, and its mistakes are told here.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from os import PathLike, fspath
-from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Geod
-from pyproj.exceptions import CRSError
 from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.table import EmbeddingTable, to_wgs84
-from torchgeo_cmr.table.footprints import WGS84, is_wgs84, unwrap
+from torchgeo_cmr.table import EmbeddingTable
 
-from .expression import Expression
-
-#: What an area may be given as.
-type AreaLike = (
-    Geometry | gpd.GeoDataFrame | gpd.GeoSeries | str | PathLike[str] | Sequence[float]
+from .area import AreaLike, read_area
+from .clauses import (
+    Clause,
+    beyond_query,
+    by_area,
+    by_attributes,
+    by_days,
+    by_distance,
+    by_months,
+    by_window,
 )
-#: What a time may be given as; naive times are UTC.
-type TimeLike = str | date | datetime | np.datetime64 | pd.Timestamp
+from .columns import Columns, as_columns, check_placed
+from .during import TimeLike, read_months, read_window
+from .predicates import PREDICATES, distance, near_boxes
 
-#: How a footprint may lie to the area.
-PREDICATES = ('intersects', 'within', 'contains', 'centroid')
+type _Rows = NDArray[np.int64]
 
-_GEOD = Geod(ellps='WGS84')
-_SEGMENTS = 512
+_BLOCK = 10_000
+#: Rows from which an area is asked before dates and conditions: a curve leaves most of them
+#: out without reading their columns.
+_MANY = 20_000
 
 
 @dataclass(frozen=True)
@@ -66,25 +65,37 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Where:
-    """A filter: an area, a time window, a condition on attributes; all that are given hold.
+    """A filter: area, dates, distance, a condition on attributes; all that are given hold.
+
+    ``a & b`` keeps rows that both keep, ``a | b`` those that either keeps, ``~a`` all rows
+    that ``a`` does not keep, those with nulls too: rows without a date match
+    ``~Where(during=...)``.
 
     Args:
         geometry: The area: a shapely geometry (``crs`` needed); a GeoDataFrame or GeoSeries
             (its features united, its CRS used); the path of a vector file; or a box
             ``(west, south, east, north)`` in EPSG:4326 unless ``crs`` says otherwise, where
             west > east runs across the antimeridian. Invalid polygons are mended.
-        crs: CRS of the geometry, anything pyproj reads; x before y.
+        crs: CRS of the geometries given, anything pyproj reads; x before y.
         predicate: ``'intersects'``: the footprint shares a point with the area. ``'within'``:
             it lies inside. ``'contains'``: the area lies inside it. ``'centroid'``: its
             centre lies in the area.
+        min_overlap: Least share of the footprint's ground that the area covers, above 0 and
+            at most 1; beside the predicate.
+        near: ``(place, metres)``: footprints at most so far from a place, which is
+            ``(lon, lat)`` in EPSG:4326 or anything an area may be.
+        beyond: Metres: only footprints farther than this from the query's own, which 0 takes
+            to mean those that do not touch it.
         during: ``(start, end)``, either may be None. A row matches if its ``time_start`` is
             before end and its ``time_end`` at or after start; a missing end stands for the
             start and the other way round.
+        months: Months, 1 to 12, of any year, in UTC: ``(12, 1, 2)`` for northern winters.
+        days: Only rows taken at most so many days before or after the query's own date.
         where: Condition on columns, such as ``'cloud < 10 and source == "x"'``.
-        undated: Let rows without time pass ``during``.
+        undated: Let rows without time pass ``during``, ``months`` and ``days``.
 
     Raises:
-        QueryError: If the area, the dates or the condition cannot be understood.
+        QueryError: If a clause cannot be understood.
 
     .. versionadded:: 0.1
     """
@@ -92,17 +103,22 @@ class Where:
     geometry: AreaLike | None = None
     crs: Any = None
     predicate: str = field(default='intersects', kw_only=True)
+    min_overlap: float | None = field(default=None, kw_only=True)
+    near: tuple[Any, float] | None = field(default=None, kw_only=True)
+    beyond: float | None = field(default=None, kw_only=True)
     during: tuple[TimeLike | None, TimeLike | None] | None = field(
         default=None, kw_only=True
     )
+    months: int | Iterable[int] | None = field(default=None, kw_only=True)
+    days: float | None = field(default=None, kw_only=True)
     where: str | None = field(default=None, kw_only=True)
     undated: bool = field(default=False, kw_only=True)
-    #: The area in EPSG:4326, cut at the antimeridian; None without one.
+    #: The area in EPSG:4326, cut at the antimeridian; None without one. Of filters put
+    #: together: all their areas united.
     area: Geometry | None = field(init=False, repr=False, default=None)
-    _window: tuple[pd.Timestamp | None, pd.Timestamp | None] | None = field(
-        init=False, repr=False, default=None
-    )
-    _expression: Expression | None = field(init=False, repr=False, default=None)
+    _clauses: tuple[Clause, ...] = field(init=False, repr=False, default=())
+    _join: str = field(init=False, repr=False, default='')
+    _parts: tuple['Where', ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
         """Understand every clause now, so that mistakes show before the archive is read."""
@@ -110,351 +126,279 @@ class Where:
             raise QueryError(
                 f'predicate {self.predicate!r} is not known; use one of {", ".join(PREDICATES)}'
             )
-        if self.geometry is None and self.crs is not None:
+        if self.geometry is None and self.near is None and self.crs is not None:
             raise QueryError(
                 'a CRS was given without an area; give the geometry it belongs to'
             )
-        made = {
-            'area': None if self.geometry is None else _area(self.geometry, self.crs),
-            '_window': None if self.during is None else _window(self.during),
-            '_expression': None if self.where is None else Expression(self.where),
-        }
-        for name, value in made.items():
-            object.__setattr__(self, name, value)
+        if self.min_overlap is not None and self.geometry is None:
+            raise QueryError(
+                'min_overlap was given without an area; give the geometry to overlap with'
+            )
+        area = None if self.geometry is None else read_area(self.geometry, self.crs)
+        object.__setattr__(self, 'area', area)
+        object.__setattr__(self, '_clauses', tuple(self._read()))
+
+    def _read(self) -> Iterator[Clause]:
+        """Give the clauses, cheapest first."""
+        late = {'undated': self.undated}
+        if self.where is not None:
+            yield by_attributes(self.where)
+        if self.during is not None:
+            yield by_window(read_window(self.during), **late)
+        if self.months is not None:
+            yield by_months(read_months(self.months), **late)
+        if self.days is not None:
+            yield by_days(_amount('days', self.days), **late)
+        if self.near is not None:
+            yield by_distance(*_near(self.near, self.crs))
+        if self.area is not None:
+            share = None if self.min_overlap is None else _share(self.min_overlap)
+            yield by_area(self.area, self.predicate, share)
+        if self.beyond is not None:
+            yield beyond_query(_amount('beyond', self.beyond))
+
+    def __and__(self, other: 'Where') -> 'Where':
+        """Keep rows that both keep."""
+        return _joined('and', self, other)
+
+    def __or__(self, other: 'Where') -> 'Where':
+        """Keep rows that either keeps."""
+        return _joined('or', self, other)
+
+    def __invert__(self) -> 'Where':
+        """Keep rows that this one does not."""
+        return _joined('not', self)
+
+    @property
+    def relative(self) -> bool:
+        """Whether rows depend on the query (``days``, ``beyond``)."""
+        return any(c.relative for c in self._clauses) or any(
+            part.relative for part in self._parts
+        )
 
     def rows(
-        self, table: EmbeddingTable, query: EmbeddingTable | None = None
-    ) -> NDArray[np.int64]:
+        self, table: EmbeddingTable | Columns, query: EmbeddingTable | None = None
+    ) -> _Rows:
         """Give the rows of a table that match.
 
         Args:
-            table: The archive.
-            query: One row that query-relative clauses refer to; there are none yet.
+            table: The archive, or its columns.
+            query: One row that ``days`` and ``beyond`` refer to.
 
         Returns:
             Sorted row numbers (m,), each once.
 
         Raises:
-            QueryError: If the condition names a column that is not there.
+            QueryError: If the condition names a column that is not there, or the query that
+                a clause refers to is missing or undated.
         """
-        return self.narrow(table)[0]
+        return self.narrow(table, query)[0]
 
     def narrow(
-        self, table: EmbeddingTable
-    ) -> tuple[NDArray[np.int64], tuple[Step, ...]]:
-        """Give the rows that match, and what each clause did, cheapest clause first.
+        self, table: EmbeddingTable | Columns, query: EmbeddingTable | None = None
+    ) -> tuple[_Rows, tuple[Step, ...]]:
+        """Give the rows that match, and what each clause did, in the order they were asked.
 
         Args:
-            table: The archive.
+            table: The archive, or its columns.
+            query: One row that ``days`` and ``beyond`` refer to.
 
         Returns:
             Sorted row numbers (m,) and one :class:`Step` for each clause.
 
         Raises:
-            QueryError: If the condition names a column that is not there.
+            QueryError: As :meth:`rows`.
         """
-        rows = np.arange(len(table), dtype=np.int64)
-        steps: list[Step] = []
-        for clause, apply in (
-            (f'where {self.where}', self._by_attributes),
-            ('during', self._by_time),
-            (f'area, {self.predicate}', self._by_area),
-        ):
-            begin = time.perf_counter()
-            kept = apply(table, rows)
-            if kept is not None:
-                mask, undated = kept
-                spent = time.perf_counter() - begin
-                steps.append(Step(clause, len(rows), int(mask.sum()), spent, undated))
-                rows = rows[mask]
+        columns = as_columns(table)
+        rows, steps = self._narrow(columns, None, query)
+        if rows is None:
+            rows = np.arange(len(columns), dtype=np.int64)
         return rows, tuple(steps)
 
-    def check(self, table: EmbeddingTable) -> None:
+    def groups(
+        self, table: EmbeddingTable | Columns, queries: EmbeddingTable | None
+    ) -> Iterator[tuple[_Rows | None, _Rows]]:
+        """Give the rows for each of several queries, those with equal rows together.
+
+        Args:
+            table: The archive, or its columns.
+            queries: What clauses may refer to; None for bare vectors.
+
+        Yields:
+            Positions of queries (None for all of them) and their sorted row numbers.
+
+        Raises:
+            QueryError: As :meth:`rows`.
+        """
+        columns = as_columns(table)
+        if not self.relative or queries is None:
+            yield None, self.rows(columns)
+            return
+        equal: dict[bytes, tuple[list[int], _Rows]] = {}
+        for i in range(len(queries)):
+            rows = self.rows(columns, queries.select([i]))
+            equal.setdefault(rows.tobytes(), ([], rows))[0].append(i)
+        for positions, rows in equal.values():
+            yield np.array(positions, dtype=np.int64), rows
+
+    def check(self, table: EmbeddingTable | Columns) -> None:
         """Refuse an area that touches no footprint of the archive.
 
         A search with such an area is valid and gives no rows; call this where a person
         should hear about it.
 
         Args:
-            table: The archive.
+            table: The archive, or its columns.
 
         Raises:
             QueryError: If nothing of the archive touches the area; the message says where
                 the archive lies and how far away the nearest footprint is. If no row of the
                 archive has a place.
         """
+        if self._parts:
+            # What a filter leaves out, or offers beside another, need not be there.
+            for part in self._parts if self._join == 'and' else ():
+                part.check(table)
+            return
         if self.area is None:
             return
-        if not len(table):
+        columns = as_columns(table)
+        if not len(columns):
             raise QueryError('the archive is empty; embed some scenes first')
-        if not table.placed.any():
-            raise no_place(table)
-        shapes = table.frame.geometry.to_numpy()
-        candidates = _near(table.boxes, np.arange(len(table)), self.area)
-        shapely.prepare(self.area)
-        if shapely.intersects(self.area, shapes[candidates]).any():
+        check_placed(columns)
+        cover = columns.cover(self.area)
+        if cover is not None and len(cover.inside):
             return
-        west, south = np.nanmin(table.boxes[:, :2], axis=0)
-        east, north = np.nanmax(table.boxes[:, 2:], axis=0)
+        near = (
+            np.flatnonzero(near_boxes(columns.boxes, self.area))
+            if cover is None
+            else cover.border
+        )
+        shapely.prepare(self.area)
+        for start in range(0, len(near), _BLOCK):
+            shapes = columns.footprints(near[start : start + _BLOCK])
+            if shapely.intersects(self.area, shapes).any():
+                return
+        west, south = np.nanmin(columns.boxes[:, :2], axis=0)
+        east, north = np.nanmax(columns.boxes[:, 2:], axis=0)
+        shapes = columns.footprints(np.arange(len(columns)))
         raise QueryError(
             f'the area touches no footprint: the archive lies within longitude {west:.4f} to '
             f'{east:.4f}, latitude {south:.4f} to {north:.4f}, and its nearest footprint is '
             f'{distance(shapes, self.area) / 1000:,.1f} km from the area; choose an area inside'
         )
 
-    def _by_attributes(
-        self, table: EmbeddingTable, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], None] | None:
-        if self._expression is None:
-            return None
-        return self._expression.mask(table.frame)[rows], None
+    def _narrow(
+        self, columns: Columns, rows: _Rows | None, query: EmbeddingTable | None
+    ) -> tuple[_Rows | None, list[Step]]:
+        if self._join in ('or', 'not'):
+            return self._combined(columns, rows, query)
+        steps: list[Step] = []
+        for part in self._parts:
+            rows, more = part._narrow(columns, rows, query)
+            steps += more
+        clauses = self._clauses
+        if rows is None and len(columns) > _MANY:
+            clauses = sorted(clauses, key=lambda clause: not clause.early)
+        for clause in clauses:
+            begin = time.perf_counter()
+            before = len(columns) if rows is None else len(rows)
+            rows, undated = clause.keep(columns, rows, query)
+            spent = time.perf_counter() - begin
+            steps.append(Step(clause.words, before, len(rows), spent, undated))
+        return rows, steps
 
-    def _by_time(
-        self, table: EmbeddingTable, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], int] | None:
-        if self._window is None:
-            return None
-        start, end = self._window
-        first = table.frame['time_start'].iloc[rows]
-        last = table.frame['time_end'].iloc[rows]
-        first, last = first.fillna(last), last.fillna(first)
-        undated = first.isna().to_numpy()
-        mask = ~undated
-        if end is not None:
-            mask &= (first < end).to_numpy()
-        if start is not None:
-            mask &= (last >= start).to_numpy()
-        return mask | undated if self.undated else mask, int(undated.sum())
+    def _combined(
+        self, columns: Columns, rows: _Rows | None, query: EmbeddingTable | None
+    ) -> tuple[_Rows, list[Step]]:
+        """Answer ``|`` and ``~``: one step, whatever happens inside."""
+        begin = time.perf_counter()
+        every = np.arange(len(columns), dtype=np.int64) if rows is None else rows
+        mask = np.zeros(len(columns), dtype=bool)
+        undated = 0
+        for part in self._parts:
+            kept, steps = part._narrow(columns, rows, query)
+            mask[every if kept is None else kept] = True
+            undated += sum(step.undated or 0 for step in steps)
+        found = every[~mask[every] if self._join == 'not' else mask[every]]
+        spent = time.perf_counter() - begin
+        return found, [Step(self._words(), len(every), len(found), spent, undated)]
 
-    def _by_area(
-        self, table: EmbeddingTable, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], None] | None:
-        if self.area is None:
-            return None
-        if len(table) and not table.placed.any():
-            raise no_place(table)
-        mask = np.zeros(len(rows), dtype=bool)
-        candidates = _near(table.boxes, rows, self.area)
-        shapes = table.frame.geometry.to_numpy()[rows[candidates]]
-        # Prepared once, the area is tested against many footprints in one call.
-        shapely.prepare(self.area)
-        if self.predicate == 'within':
-            hit = shapely.contains(self.area, shapes)
-        elif self.predicate == 'contains':
-            hit = shapely.contains(shapes, self.area)
-        elif self.predicate == 'centroid':
-            hit = shapely.intersects(self.area, _centroids(shapes))
-        else:
-            hit = shapely.intersects(self.area, shapes)
-        mask[candidates[hit]] = True
-        return mask, None
-
-
-def no_place(table: EmbeddingTable) -> QueryError:
-    """Say that an archive cannot be searched by place.
-
-    Args:
-        table: An archive of sound, or of images that nobody georeferenced.
-    """
-    return QueryError(
-        f'none of the {len(table)} rows of the archive has a place, so it cannot be searched '
-        'by area or position: leave that out'
-    )
+    def _words(self) -> str:
+        """Say the filter in words."""
+        own = [clause.words for clause in self._clauses]
+        parts = [part._words() for part in self._parts]
+        if self._join == 'not':
+            return f'not ({parts[0]})'
+        if self._join == 'or':
+            return ' or '.join(f'({part})' for part in parts)
+        return ' and '.join([*parts, *own]) or 'everything'
 
 
-def _near(
-    boxes: NDArray[np.float64], rows: NDArray[np.int64], area: Geometry
-) -> NDArray[np.int64]:
-    """Give positions in ``rows`` whose box meets the box of a part of the area."""
-    parts = shapely.get_parts(area)
-    # Two parts either side of 180 must not become one box round the world.
-    bounds = shapely.bounds(parts if len(parts) <= 16 else np.array([area])).reshape(
-        -1, 4
-    )
-    own = boxes[rows]
-    near = np.zeros(len(rows), dtype=bool)
-    for west, south, east, north in bounds:
-        near |= (
-            (own[:, 0] <= east)
-            & (own[:, 2] >= west)
-            & (own[:, 1] <= north)
-            & (own[:, 3] >= south)
-        )
-    return np.flatnonzero(near)
+def _joined(join: str, *parts: Any) -> Where:
+    for part in parts:
+        if not isinstance(part, Where):
+            raise QueryError(
+                f'a filter and a {type(part).__name__} cannot be put together; give a Where(...)'
+            )
+    both = Where()
+    areas = [part.area for part in parts if part.area is not None and join != 'not']
+    made = {
+        'area': shapely.union_all(areas) if areas else None,
+        '_join': join,
+        '_parts': parts,
+    }
+    for name, value in made.items():
+        object.__setattr__(both, name, value)
+    return both
 
 
-def _centroids(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Give centroids; those of footprints cut at 180 are taken side by side, not at 0."""
-    centres = shapely.centroid(shapes)
-    bounds = shapely.bounds(shapes).reshape(-1, 4)
-    for i in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180):
-        centres[i] = to_wgs84([unwrap(shapes[i]).centroid], WGS84)[0]
-    return centres
-
-
-def distance(shapes: NDArray[np.object_], area: Geometry) -> float:
-    """Give metres along the ellipsoid between an area and the nearest of many footprints."""
-    tree = shapely.STRtree(shapes)
-    best = np.inf
-    # The nearest footprint may lie on the other side of 180.
-    for turn in (-360.0, 0.0, 360.0):
-        moved = shapely.transform(area, lambda c, turn=turn: c + np.array([turn, 0]))
-        nearest = shapes[tree.nearest(moved)]
-        (lon1, lat1), (lon2, lat2) = shapely.get_coordinates(
-            shapely.shortest_line(moved, nearest)
-        )
-        best = min(best, _GEOD.inv(lon1, lat1, lon2, lat2)[2])
-    return best
-
-
-def _area(given: AreaLike, crs: Any) -> Geometry:
-    """Bring an area of any kind to one valid geometry in EPSG:4326."""
-    shape, own, name = _read(given)
-    stated = None if crs is None else _crs(crs)
+def _near(near: Any, crs: Any) -> tuple[Geometry, float]:
+    """Read ``(place, metres)``."""
     if (
-        own is not None
-        and stated is not None
-        and not own.equals(stated, ignore_axis_order=True)
+        isinstance(near, str | Geometry)
+        or not hasattr(near, '__len__')
+        or len(near) != 2
     ):
         raise QueryError(
-            f'{name} is in {own.to_string()[:60]} but crs={stated.to_string()[:60]} was given; leave crs out'
+            f'near is {near!r:.80}; give a pair (place, metres), such as ((9.2, 45.5), 5000)'
         )
-    known = own or stated
-    if isinstance(shape, tuple):
-        known = known or WGS84
-        shape = _box(shape, known)
-    if shape is None or shapely.is_missing(shape) or shape.is_empty:
-        raise QueryError(f'{name} is empty; give an area that covers some ground')
-    if known is None:
-        raise QueryError(
-            f"{name} has no CRS; say which one it is in, for example crs='EPSG:4326'"
-        )
-    shape = shapely.force_2d(shape)
-    if not np.isfinite(shapely.get_coordinates(shape)).all():
-        raise QueryError(f'{name} has coordinates that are not finite numbers; mend it')
-    if not shape.is_valid:
-        shape = shapely.make_valid(shape)
-    west, south, east, north = shape.bounds
-    if is_wgs84(known):
-        if south < -90 or north > 90 or west < -540 or east > 540:
-            raise QueryError(
-                f'{name} reaches from {west:.6g}, {south:.6g} to {east:.6g}, {north:.6g}, which are no '
-                'longitudes and latitudes; give the CRS these coordinates are in'
-            )
-        if west >= -180 and east <= 180:
-            return shape
-    longest = max(east - west, north - south) / _SEGMENTS
-    if longest > 0:
-        shape = shapely.segmentize(shape, longest)
-    moved = to_wgs84([shape], known)[0]
-    if not np.isfinite(shapely.get_coordinates(moved)).all():
-        raise QueryError(
-            f'{name} cannot be expressed in EPSG:4326 from {known.to_string()[:60]}; check its CRS'
-        )
-    return moved if moved.is_valid else shapely.make_valid(moved)
-
-
-def _read(given: AreaLike) -> tuple[Any, CRS | None, str]:
-    """Give a geometry or a box, the CRS it brings, and what to call it."""
-    if isinstance(given, Geometry):
-        return given, None, 'the area'
-    if isinstance(given, str | PathLike):
-        return _read_file(Path(fspath(given)))
-    if isinstance(given, gpd.GeoDataFrame | gpd.GeoSeries):
-        frame = given.geometry
-        return frame.union_all() if len(frame) else None, frame.crs, 'the area'
+    place, metres = near
     try:
-        numbers = np.asarray(given, dtype=np.float64)
+        numbers = np.asarray(place, dtype=np.float64)
     except (TypeError, ValueError):
         numbers = np.empty(0)
-    if numbers.shape != (4,) or not np.isfinite(numbers).all():
+    if numbers.shape == (2,):
+        lon, lat = numbers
+        # Written so that NaN is refused too.
+        if not (abs(lon) <= 180 and abs(lat) <= 90):
+            raise QueryError(
+                f'near {lon:.8g},{lat:.8g} is no position; give longitude (-180 to 180), then '
+                'latitude (-90 to 90), in degrees'
+            )
+        return shapely.Point(lon, lat), _amount('near', metres)
+    own = None if isinstance(place, list | tuple) else crs
+    return read_area(place, own), _amount('near', metres)
+
+
+def _amount(name: str, value: Any) -> float:
+    """Read a number of metres or days."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.number)
+        or not 0 <= value < np.inf
+    ):
+        raise QueryError(f'{name} is {value!r:.80}; give a number of 0 or more')
+    return float(value)
+
+
+def _share(value: Any) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.number)
+        or not 0 < value <= 1
+    ):
         raise QueryError(
-            f'{given!r:.80} is no area; give a shapely geometry with crs, a GeoDataFrame, the path '
-            'of a vector file, or a box (west, south, east, north)'
+            f'min_overlap is {value!r:.80}; give a share above 0 and at most 1'
         )
-    return tuple(numbers.tolist()), None, 'the box'
-
-
-def _read_file(path: Path) -> tuple[Any, CRS | None, str]:
-    if not path.exists():
-        raise QueryError(f'the area file {path} is not there; check its name')
-    try:
-        parquet = path.suffix.lower() in ('.parquet', '.geoparquet')
-        frame = gpd.read_parquet(path) if parquet else gpd.read_file(path)
-    except Exception as error:  # pyogrio, pyarrow and GDAL raise kinds of their own
-        raise QueryError(
-            f'the area file {path} cannot be read as a vector file ({error})'
-        ) from error
-    if not isinstance(frame, gpd.GeoDataFrame) or not frame.geometry.notna().any():
-        raise QueryError(
-            f'the area file {path} has no features with a geometry; draw an area first'
-        )
-    return frame.geometry.union_all(), frame.crs, f'the area file {path}'
-
-
-def _crs(crs: Any) -> CRS:
-    try:
-        return CRS.from_user_input(crs)
-    except CRSError as error:
-        raise QueryError(f"{crs!r} is no CRS; write it like 'EPSG:32632'") from error
-
-
-def _box(numbers: tuple[float, ...], crs: CRS) -> Geometry:
-    west, south, east, north = numbers
-    if south > north:
-        raise QueryError(
-            f'the box has south {south} above north {north}; give west, south, east, north'
-        )
-    if west <= east:
-        return shapely.box(west, south, east, north)
-    if not is_wgs84(crs):
-        raise QueryError(
-            f'the box has west {west} beyond east {east}; only boxes in EPSG:4326 may cross the antimeridian'
-        )
-    return shapely.union_all(
-        [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
-    )
-
-
-def _window(
-    during: tuple[TimeLike | None, TimeLike | None],
-) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    if isinstance(during, str) or not isinstance(during, Sequence) or len(during) != 2:
-        raise QueryError(
-            f'during is {during!r:.80}; give a pair (start, end), either may be None'
-        )
-    start, end = (_time(value) for value in during)
-    if start is None and end is None:
-        raise QueryError(
-            'during=(None, None) limits nothing; give a start or an end, or leave it out'
-        )
-    if start is not None and end is not None and start > end:
-        raise QueryError(
-            f'the time window starts at {start} after it ends at {end}; swap the two'
-        )
-    return start, end
-
-
-def _time(value: TimeLike | None) -> pd.Timestamp | None:
-    if value is None:
-        return None
-    try:
-        if not isinstance(value, str | date | np.datetime64):
-            raise TypeError(f'a {type(value).__name__}')
-        moment = pd.Timestamp(value)
-        if not isinstance(moment, pd.Timestamp):
-            raise TypeError('not a time')
-    except (TypeError, ValueError) as error:
-        raise QueryError(
-            f"{value!r} is no time; write it like '2024-06-01' or '2024-06-01T10:30Z'"
-        ) from error
-    return _utc(moment)
-
-
-def _utc(moment: pd.Timestamp) -> pd.Timestamp:
-    """Read a naive time as UTC."""
-    zoned = (
-        moment.tz_localize('UTC') if moment.tzinfo is None else moment.tz_convert('UTC')
-    )
-    assert isinstance(zoned, pd.Timestamp)  # only NaT becomes NaT
-    return zoned
+    return float(value)

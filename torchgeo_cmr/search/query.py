@@ -2,24 +2,54 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Protocol
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
+from numpy.typing import NDArray
+from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from .filters import Where, distance, no_place
+from .area import AreaLike, read_area, read_frame
+from .columns import Columns, as_columns, check_placed
+from .examples import mean_row, unit_mean
+from .filters import Where
+from .predicates import distance
 
 _SHOWN = 3
 _COMPARED = 20_000
 
 
-def from_ids(table: EmbeddingTable, ids: str | Iterable[str]) -> EmbeddingTable:
+class Archive(Protocol):
+    """What patches can be looked up in: an index, which has no table in memory."""
+
+    @property
+    def columns(self) -> Columns:
+        """The rows as a filter reads them."""
+        ...
+
+    def rows(self, where: Where | None = None) -> NDArray[np.int64]:
+        """Give the numbers of the rows that can be found."""
+        ...
+
+    def select(self, rows: NDArray[np.int64]) -> EmbeddingTable:
+        """Give some rows as a table, in the order asked."""
+        ...
+
+
+def from_ids(
+    table: EmbeddingTable | Archive, ids: str | Iterable[str]
+) -> EmbeddingTable:
     """Ask with patches of a table that are known by name.
 
     Args:
-        table: Where the patches are; often the archive that is searched.
+        table: Where the patches are, a table or an index; often the archive that is searched.
         ids: One ``patch_id`` or several; one that is named twice is taken once.
 
     Returns:
@@ -34,14 +64,14 @@ def from_ids(table: EmbeddingTable, ids: str | Iterable[str]) -> EmbeddingTable:
     asked = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
     if not asked:
         raise QueryError('no patch_id is asked for; name at least one')
-    known = dict(zip(table.frame['patch_id'], range(len(table)), strict=True))
-    for one in asked:
-        if one not in known:
+    places = pd.Index(patch_ids(table)).get_indexer(asked)
+    for one, place in zip(asked, places, strict=True):
+        if place < 0:
             raise QueryError(f'there is no patch_id {one!r}; {similar_ids(table, one)}')
-    return table.select([known[one] for one in asked])
+    return table.select(_rows(table, Where())[places])
 
 
-def similar_ids(table: EmbeddingTable, word: str) -> str:
+def similar_ids(table: EmbeddingTable | Archive, word: str) -> str:
     """Name the ids of a table that a mistyped one may have meant.
 
     Args:
@@ -54,7 +84,7 @@ def similar_ids(table: EmbeddingTable, word: str) -> str:
 
     .. versionadded:: 0.1
     """
-    ids = table.frame['patch_id'].tolist()
+    ids = patch_ids(table).tolist()
     if not ids:
         return 'the archive is empty, embed some scenes first'
     near = [one for one in ids if word and word in one][:_SHOWN]
@@ -64,7 +94,7 @@ def similar_ids(table: EmbeddingTable, word: str) -> str:
     return f'ids of the archive look like {ids[0]}'
 
 
-def at(table: EmbeddingTable, lon: float, lat: float) -> EmbeddingTable:
+def at(table: EmbeddingTable | Archive, lon: float, lat: float) -> EmbeddingTable:
     """Ask with what a table knows about a place.
 
     What this does not know: footprints are planar in longitude and latitude, so a place
@@ -91,19 +121,117 @@ def at(table: EmbeddingTable, lon: float, lat: float) -> EmbeddingTable:
             f'{lon:.8g},{lat:.8g} is no position; give longitude (-180 to 180), then '
             'latitude (-90 to 90), in degrees'
         )
-    if not len(table):
+    columns, every = _columns(table), _rows(table, Where())
+    if not len(every):
         raise QueryError('the archive is empty; embed some scenes first')
-    if not table.placed.any():
-        raise no_place(table)
+    check_placed(columns)
     place = shapely.Point(lon, lat)
-    rows = Where(place, 'EPSG:4326').rows(table)
+    rows = _rows(table, Where(place, 'EPSG:4326'))
     if not len(rows):
-        shapes = table.frame.geometry.to_numpy()
-        west, south = np.nanmin(table.boxes[:, :2], axis=0)
-        east, north = np.nanmax(table.boxes[:, 2:], axis=0)
+        shapes = columns.footprints(every)
+        west, south = np.nanmin(columns.boxes[every, :2], axis=0)
+        east, north = np.nanmax(columns.boxes[every, 2:], axis=0)
         raise QueryError(
             f'no patch covers {lon:.8g},{lat:.8g}: the nearest is '
             f'{distance(shapes, place) / 1000:,.1f} km away, and the archive lies within '
             f'longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}'
         )
     return table.select(rows)
+
+
+def from_places(
+    table: EmbeddingTable | Archive,
+    places: AreaLike,
+    crs: Any = None,
+    *,
+    name: str | None = None,
+) -> EmbeddingTable:
+    """Ask with places drawn on a map: one query a feature, the mean of what touches it.
+
+    Args:
+        table: Where the patches are; often the archive that is searched.
+        places: GeoDataFrame or GeoSeries with a CRS, or the path of a vector file; each
+            feature asks by itself. A shapely geometry or a box is one feature.
+        crs: CRS of a geometry that brings none.
+        name: Column of the places that names the queries; without it they are called
+            ``place0``, ``place1``, and so on.
+
+    Returns:
+        One row a place: its footprint is the place, its vector the mean of the unit vectors
+        of all patches that touch it, its time the span of theirs.
+
+    Raises:
+        QueryError: If a place touches no patch, or the names are missing or not unique.
+
+    .. versionadded:: 0.1
+    """
+    features, names = _features(places, crs, name)
+    every = _rows(table, Where())
+    if not len(every):
+        raise QueryError('the archive is empty; embed some scenes first')
+    rows = []
+    for word, area in zip(names, features, strict=True):
+        found = _rows(table, Where(area, 'EPSG:4326'))
+        if not len(found):
+            shapes = _columns(table).footprints(every)
+            raise QueryError(
+                f'{word} touches no patch: the nearest is {distance(shapes, area) / 1000:,.1f} km '
+                'away; draw it inside the archive'
+            )
+        patches = table.select(found)
+        rows.append(mean_row(word, patches, unit_mean(patches), area))
+    return EmbeddingTable.concat(rows)
+
+
+def patch_ids(archive: EmbeddingTable | Archive) -> NDArray[np.object_]:
+    """Give the ``patch_id`` of each row that can be found.
+
+    Args:
+        archive: A table or an index.
+
+    Returns:
+        Text (n,), in the order of the rows.
+
+    .. versionadded:: 0.1
+    """
+    rows = None if isinstance(archive, EmbeddingTable) else _rows(archive, Where())
+    names = _columns(archive).attributes(rows, ['patch_id'])['patch_id']
+    return names.to_numpy(dtype=object)
+
+
+def _columns(archive: EmbeddingTable | Archive) -> Columns:
+    if isinstance(archive, EmbeddingTable):
+        return as_columns(archive)
+    return archive.columns
+
+
+def _rows(archive: EmbeddingTable | Archive, where: Where) -> NDArray[np.int64]:
+    """Give the rows that match; those that were deleted from an index do not."""
+    if isinstance(archive, EmbeddingTable):
+        return where.rows(archive)
+    return archive.rows(where)
+
+
+def _features(
+    places: AreaLike, crs: Any, name: str | None
+) -> tuple[list[Geometry], list[str]]:
+    """Give the places one by one in EPSG:4326, and their names."""
+    if isinstance(places, str | PathLike):
+        places = read_frame(Path(fspath(places)), 'file of places')
+    if not isinstance(places, gpd.GeoDataFrame | gpd.GeoSeries):
+        shapes, names = [read_area(places, crs)], ['place0']
+    else:
+        shapes = [read_area(places.geometry.iloc[[i]], crs) for i in range(len(places))]
+        names = [f'place{i}' for i in range(len(shapes))]
+    if not shapes:
+        raise QueryError('there is no place to ask with; draw at least one')
+    if name is None:
+        return shapes, names
+    if not isinstance(places, gpd.GeoDataFrame) or name not in places:
+        raise QueryError(f'the places have no column {name!r} to be named by')
+    names = places[name].astype(str).tolist()
+    if len(set(names)) < len(names):
+        raise QueryError(
+            f'two places have the same {name!r}; name them by another column or by none'
+        )
+    return shapes, names

@@ -28,6 +28,10 @@ FORMAT_VERSION = 1
 #: Key of our JSON in the metadata of a part's Arrow schema.
 METADATA_KEY = b'torchgeo_cmr'
 
+#: How vectors may be compared. Of ``'cosine'`` a part holds lists of float32, of
+#: ``'hamming'`` packed bits of fixed length.
+METRICS = ('cosine', 'hamming')
+
 #: Text without a value is null (NaN inside pandas), never the word 'None'.
 TEXT = pd.StringDtype(na_value=np.nan)
 #: Times are UTC with microseconds.
@@ -71,13 +75,13 @@ def empty_frame() -> gpd.GeoDataFrame:
 
 
 def to_arrow(
-    frame: gpd.GeoDataFrame, vectors: NDArray[np.float32], metadata: Mapping[str, Any]
+    frame: gpd.GeoDataFrame, vectors: NDArray[Any], metadata: Mapping[str, Any]
 ) -> pa.Table:
     """Write frame and vectors as one Arrow table, rows along a Hilbert curve.
 
     Args:
         frame: Frame of an embedding table: standard columns, EPSG:4326.
-        vectors: Array (n, dim) of float32.
+        vectors: Array (n, dim) of float32, or packed codes (n, bytes) of uint8.
         metadata: JSON-able facts about the part, stored under :data:`METADATA_KEY`.
 
     Returns:
@@ -102,8 +106,6 @@ def to_arrow(
             f'a column cannot be stored ({error}); give each column values of one kind'
         ) from error
 
-    dim = vectors.shape[1]
-    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1), type=pa.float32())
     boxes = shapely.bounds(geometry.to_numpy()).reshape(-1, 4)
     nowhere = shapely.is_missing(geometry.to_numpy())
     box = pa.StructArray.from_arrays(
@@ -112,7 +114,7 @@ def to_arrow(
         mask=pa.array(nowhere),
     )
     table = (
-        table.append_column('vector', pa.FixedSizeListArray.from_arrays(flat, dim))
+        table.append_column('vector', _packed(vectors))
         .append_column('part_row', pa.array(np.arange(len(frame), dtype=np.int64)))
         .append_column(
             'geometry', pa.array(shapely.to_wkb(geometry.to_numpy()), type=pa.binary())
@@ -150,21 +152,40 @@ def to_arrow(
     return table
 
 
-def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[np.float32]]:
+def _packed(vectors: NDArray[Any]) -> pa.Array:
+    """Give vectors as lists of float32, codes as bytes of fixed length."""
+    flat = np.ascontiguousarray(vectors).reshape(-1)
+    if vectors.dtype == np.uint8:
+        kind = pa.binary(vectors.shape[1])
+        return pa.Array.from_buffers(kind, len(vectors), [None, pa.py_buffer(flat)])
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(flat, type=pa.float32()), vectors.shape[1]
+    )
+
+
+def _unpacked(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Undo :func:`_packed`."""
+    if pa.types.is_fixed_size_binary(column.type):
+        width = column.type.byte_width
+        words = b''.join(column.to_pylist())
+        return np.frombuffer(words, dtype=np.uint8).reshape(-1, width)
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.array(flat, dtype=np.float32).reshape(-1, column.type.list_size)
+
+
+def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[Any]]:
     """Read what :func:`to_arrow` wrote, rows in the order of the table.
 
     Args:
         table: Arrow table of one or more parts.
 
     Returns:
-        The frame, and the vectors (n, dim) as a read-only float32 array.
+        The frame, and the vectors (n, dim) as a read-only float32 array; packed codes as
+        uint8 (n, bytes).
 
     .. versionadded:: 0.1
     """
-    column = table.column('vector')
-    dim = column.type.list_size
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    vectors = np.array(flat, dtype=np.float32).reshape(-1, dim)
+    vectors = _unpacked(table.column('vector'))
     vectors.flags.writeable = False
     geometry = shapely.from_wkb(table.column('geometry').to_numpy())
     plain = table.drop_columns(['vector', 'part_row', 'geometry', 'bbox']).to_pandas()
@@ -208,15 +229,17 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
             f'{name} lacks the columns {", ".join(missing)}; write the archive again'
         )
     kind = schema.field('vector').type
-    if not pa.types.is_fixed_size_list(kind) or not pa.types.is_float32(
-        kind.value_type
-    ):
+    if pa.types.is_fixed_size_binary(kind):
+        found = 8 * kind.byte_width
+    elif pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type):
+        found = kind.list_size
+    else:
         raise ArchiveError(
-            f'{name} stores its vectors as {kind}; this version reads float32 only'
+            f'{name} stores its vectors as {kind}; this version reads float32 and packed bits only'
         )
-    if kind.list_size != dim:
+    if found != dim:
         raise ArchiveError(
-            f'{name} holds vectors of {kind.list_size} numbers but archive.json says {dim}; '
+            f'{name} holds vectors of {found} numbers but archive.json says {dim}; '
             'parts of two archives were mixed'
         )
     return facts

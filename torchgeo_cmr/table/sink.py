@@ -235,7 +235,7 @@ def write_archive(
 
 def read_archive(
     path: str | PathLike[str],
-) -> tuple[gpd.GeoDataFrame, NDArray[np.float32], str, dict[str, Any]]:
+) -> tuple[gpd.GeoDataFrame, NDArray[Any], str, dict[str, Any]]:
     """Read an archive folder.
 
     Args:
@@ -281,7 +281,12 @@ def read_archive(
     ]
     record = merge_records(records)
     if not parts:
-        return empty_frame(), np.empty((0, dim), dtype=np.float32), metric, record
+        empty = (
+            np.empty((0, dim // 8), dtype=np.uint8)
+            if metric == 'hamming'
+            else np.empty((0, dim), dtype=np.float32)
+        )
+        return empty_frame(), empty, metric, record
     try:
         filled = [c for _, c, _ in parts if len(c)] or [parts[0][1]]
         together = pa.concat_tables(
@@ -336,33 +341,42 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
     return header
 
 
-def merge_records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merge_records(
+    records: Sequence[Mapping[str, Any]], *, strict: bool = True
+) -> dict[str, Any]:
     """Merge records of tables that are put together.
 
     Args:
         records: JSON-able mappings.
+        strict: Refuse records that name different files for one scene; else such a scene
+            goes, with the files of each, under ``ambiguous_sources``.
 
     Returns:
         One record: ``sources`` united, mappings merged. If two facts disagree, the records
         are kept side by side, without their scenes, as a list under ``merged_from``.
 
     Raises:
-        ArchiveError: If two records name different files for one scene.
+        ArchiveError: If two records name different files for one scene, and ``strict``.
 
     .. versionadded:: 0.1
     """
     sources: dict[str, Any] = {}
+    unclear: dict[str, list[Any]] = {}
     facts: list[dict[str, Any]] = []
     for record in records:
+        for scene, files in record.get('ambiguous_sources', {}).items():
+            unclear.setdefault(scene, []).extend(files)
         for scene, files in record.get('sources', {}).items():
             if sources.setdefault(scene, files) != files:
-                raise ArchiveError(
-                    f'scene {scene!r} stands for different files in two records'
-                )
+                if strict:
+                    raise ArchiveError(
+                        f'scene {scene!r} stands for different files in two records'
+                    )
+                unclear.setdefault(scene, [sources[scene]]).append(files)
         own = {
             name: value
             for name, value in record.items()
-            if name not in ('sources', 'merged_from')
+            if name not in ('sources', 'ambiguous_sources', 'merged_from')
         }
         for one in [*record.get('merged_from', []), *([own] if own else [])]:
             if one not in facts:
@@ -371,7 +385,9 @@ def merge_records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not all(_unite(merged, one) for one in facts):
         merged = {'merged_from': facts}
     if any('sources' in record for record in records):
-        merged['sources'] = sources
+        merged['sources'] = {s: f for s, f in sources.items() if s not in unclear}
+    if unclear:
+        merged['ambiguous_sources'] = unclear
     return json.loads(json.dumps(merged))
 
 

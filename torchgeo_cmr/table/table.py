@@ -24,7 +24,7 @@ from pyproj import CRS
 from torchgeo_cmr.errors import ArchiveError
 
 from .footprints import WGS84, to_wgs84
-from .schema import RESERVED, STANDARD, TEXT, TIME, empty_frame
+from .schema import METRICS, RESERVED, STANDARD, TEXT, TIME, empty_frame
 from .sink import merge_records, read_archive, write_archive
 
 _BLOCK = 65_536
@@ -45,15 +45,17 @@ class EmbeddingTable:
             upper right, lower right, lower left, x before y), ``valid_fraction``, the user's
             own columns, ``geometry``. Any standard column but the first and last may hold nulls;
             the geometry is null only where a row has no place.
-        vectors: Array (n, dim), float32, finite, unit norm, read-only.
-        metric: How vectors are compared; ``'cosine'``: higher is closer.
+        vectors: Array (n, dim), float32, finite, unit norm, read-only; of binary codes
+            (n, dim / 8), uint8, eight bits a byte.
+        metric: How vectors are compared: ``'cosine'`` by their inner product, ``'hamming'`` by
+            the share of bits that agree; in both a score is in -1..1, higher is closer.
         record: JSON-able facts about how the vectors were made.
 
     .. versionadded:: 0.1
     """
 
     frame: gpd.GeoDataFrame
-    vectors: NDArray[np.float32]
+    vectors: NDArray[Any]
     metric: str = 'cosine'
     record: dict[str, Any] = field(default_factory=dict)
 
@@ -76,8 +78,9 @@ class EmbeddingTable:
 
     @property
     def dim(self) -> int:
-        """Length of a vector."""
-        return int(self.vectors.shape[1])
+        """Length of a vector; of binary codes, their bits."""
+        width = int(self.vectors.shape[1])
+        return 8 * width if self.metric == 'hamming' else width
 
     @property
     def space(self) -> str:
@@ -107,6 +110,17 @@ class EmbeddingTable:
         """
         return shapely.bounds(self.frame.geometry.to_numpy()).reshape(-1, 4)
 
+    def unit_rows(self) -> NDArray[np.float32]:
+        """Give rows (n, dim) of unit norm whose inner product is the score.
+
+        These are the vectors; of packed codes, their bits as +1 and -1 over the root of
+        their number, so that the product is ``1 - 2 * hamming / bits``.
+        """
+        if self.metric != 'hamming':
+            return self.vectors
+        bits = np.unpackbits(self.vectors, axis=1).astype(np.float32)
+        return (2 * bits - 1) / np.float32(np.sqrt(self.dim))
+
     def _unique(self, column: str) -> str:
         values = self.frame[column].unique()
         if len(values) != 1 or pd.isna(values[0]):
@@ -135,16 +149,17 @@ class EmbeddingTable:
 
         Footprints are brought to EPSG:4326 without densifying and cut at the antimeridian (a
         footprint's edge longer than 180 degrees is read as the short way round). Vectors are
-        divided by their norm in float64 and kept as float32. Columns of Python objects take
+        divided by their norm in float64 and kept as float32; packed codes stay as they are. Columns of Python objects take
         the type they would have after saving and loading: words become text.
 
         Args:
             frame: One row a patch with at least ``patch_id`` and a geometry with CRS; any
                 index, any CRS. Times may be text; naive times are read as UTC.
-            vectors: Array (n, dim) of numbers, one row for each row of the frame.
+            vectors: Array (n, dim) of numbers, one row for each row of the frame; for
+                ``'hamming'`` (n, bytes) of uint8.
             space: Fills rows whose ``space`` is null; must agree with the others.
             modality: Fills rows whose ``modality`` is null; must agree with the others.
-            metric: ``'cosine'``, the only one so far.
+            metric: ``'cosine'`` or ``'hamming'``.
             record: JSON-able facts, copied.
             placeless: Whether a row may have no geometry, because it has no place: sound, or
                 an image that nobody georeferenced. No place is invented for it, and no area
@@ -157,8 +172,10 @@ class EmbeddingTable:
             ArchiveError: If anything of the above does not hold; the message names the first
                 patch at fault.
         """
-        if metric != 'cosine':
-            raise ArchiveError(f"metric {metric!r} is not known; use 'cosine'")
+        if metric not in METRICS:
+            raise ArchiveError(
+                f'metric {metric!r} is not known; use {" or ".join(METRICS)}'
+            )
         if (
             not isinstance(frame, gpd.GeoDataFrame)
             or frame._geometry_column_name not in frame
@@ -172,7 +189,8 @@ class EmbeddingTable:
                 'the footprints have no CRS; declare it with frame.set_crs(...)'
             )
         ids = _patch_ids(frame)
-        unit = _unit_rows(vectors, ids)
+        read = _codes if metric == 'hamming' else _unit_rows
+        unit = read(vectors, ids)
         columns = _columns(frame, ids, space=space, modality=modality)
         shapes = _footprints(frame.geometry, frame.crs, ids, placeless)
         geometry = gpd.GeoSeries(shapes, crs=WGS84)
@@ -210,12 +228,14 @@ class EmbeddingTable:
         return type(self)(frame, vectors, self.metric, self.record)
 
     @classmethod
-    def concat(cls, tables: Iterable['EmbeddingTable']) -> Self:
+    def concat(cls, tables: Iterable['EmbeddingTable'], *, strict: bool = True) -> Self:
         """Put tables below one another.
 
         Args:
             tables: At least one table; same dimension and metric, no ``patch_id`` twice.
                 Spaces may differ: a search then refuses, until rows of one are selected.
+            strict: Refuse tables whose records name different files for one scene, as two
+                archives of two folders may; else the record says which scenes that are.
 
         Returns:
             The table, its record merged: scenes of all, other facts side by side if they differ.
@@ -244,7 +264,10 @@ class EmbeddingTable:
         vectors = np.concatenate([p.vectors for p in parts])
         vectors.flags.writeable = False
         return cls(
-            frame, vectors, parts[0].metric, merge_records([p.record for p in parts])
+            frame,
+            vectors,
+            parts[0].metric,
+            merge_records([p.record for p in parts], strict=strict),
         )
 
     def save(self, path: str | PathLike[str], overwrite: bool = False) -> Path:
@@ -296,6 +319,27 @@ def _patch_ids(frame: gpd.GeoDataFrame) -> Sequence[str]:
     return ids
 
 
+def _codes(vectors: ArrayLike, ids: Sequence[str]) -> NDArray[np.uint8]:
+    """Check packed codes and give a read-only copy."""
+    given = np.asarray(vectors)
+    if given.ndim != 2 or given.shape[1] == 0 or given.dtype != np.uint8:
+        raise ArchiveError(
+            f'binary codes have shape {given.shape} and type {given.dtype}; give packed bits, '
+            'uint8 (n, bytes)'
+        )
+    _one_a_row(given, ids)
+    codes = given.copy()
+    codes.flags.writeable = False
+    return codes
+
+
+def _one_a_row(vectors: NDArray[Any], ids: Sequence[str]) -> None:
+    if len(vectors) != len(ids):
+        raise ArchiveError(
+            f'{len(ids)} rows and {len(vectors)} vectors do not form a table; give one vector a row'
+        )
+
+
 def _unit_rows(vectors: ArrayLike, ids: Sequence[str]) -> NDArray[np.float32]:
     """Check vectors and give a read-only float32 copy of unit norm."""
     try:
@@ -308,10 +352,7 @@ def _unit_rows(vectors: ArrayLike, ids: Sequence[str]) -> NDArray[np.float32]:
         raise ArchiveError(
             f'vectors have shape {given.shape} and type {given.dtype}; give real numbers (n, dim)'
         )
-    if len(given) != len(ids):
-        raise ArchiveError(
-            f'{len(ids)} rows and {len(given)} vectors do not form a table; give one vector a row'
-        )
+    _one_a_row(given, ids)
     unit = np.empty(given.shape, dtype=np.float32)
     for start in range(0, len(given), _BLOCK):
         block = given[start : start + _BLOCK].astype(np.float64)

@@ -1,0 +1,150 @@
+"""Change search and near-duplicates, with planted ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search import Where, changes, check_result, near_duplicates
+from torchgeo_cmr.table import EmbeddingTable
+
+type Make = Callable[..., Any]
+
+PLACES, DATES = 40, 3
+
+
+@pytest.fixture
+def series() -> EmbeddingTable:
+    """Forty places on three dates by two sensors; places 7 and 19 turn over for s2."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(PLACES, 12))
+    rows, vectors = [], []
+    for modality, lean in (('s1', 0.5), ('s2', 0.0)):
+        for date in range(DATES):
+            for place in range(PLACES):
+                vector = base[place] + 0.02 * rng.normal(size=12)
+                vector[0] += lean * place / PLACES
+                if modality == 's2' and date == 2 and place in (7, 19):
+                    vector = -vector if place == 7 else np.roll(vector, 1)
+                x, y = place % 8, place // 8
+                rows.append(
+                    {
+                        'patch_id': f'{modality}:{date}:{place:02d}',
+                        'modality': modality,
+                        'time_start': pd.Timestamp('2024-01-01', tz='UTC')
+                        + pd.Timedelta(days=30 * date),
+                        'geometry': shapely.box(x, y, x + 1, y + 1),
+                    }
+                )
+                vectors.append(vector)
+    frame = gpd.GeoDataFrame(rows, crs=4326)
+    order = rng.permutation(len(rows))
+    return EmbeddingTable.from_frame(
+        frame.iloc[order], np.array(vectors)[order], space='abc'
+    )
+
+
+def test_against_a_loop(series: EmbeddingTable) -> None:
+    frame = series.frame
+    best: dict[str, tuple[float, str, str]] = {}
+    for i in range(len(frame)):
+        for j in range(len(frame)):
+            a, b = frame.iloc[i], frame.iloc[j]
+            if (
+                a.modality != b.modality
+                or a.time_start >= b.time_start
+                or not a.geometry.equals(b.geometry)
+            ):
+                continue
+            far = 1 - float(series.vectors[i].astype(float) @ series.vectors[j])
+            place = a.geometry.wkt
+            if place not in best or far > best[place][0]:
+                best[place] = (far, b.patch_id, a.patch_id)
+    expected = sorted(best.values(), reverse=True)
+    found = changes(series, PLACES + 5)
+    check_result(found)
+    assert len(found) == PLACES
+    assert found['score'].tolist() == pytest.approx([e[0] for e in expected], abs=1e-6)
+    assert found['patch_id'].tolist()[:10] == [e[1] for e in expected[:10]]
+    assert found['other_patch_id'].tolist()[:10] == [e[2] for e in expected[:10]]
+    assert found['rank'].tolist() == list(range(1, PLACES + 1))
+    assert set(found['query_id']) == {'change'}
+    assert list(found.columns)[-1] == 'geometry'
+
+
+def test_planted_changes_come_first(series: EmbeddingTable) -> None:
+    found = changes(series, 2)
+    assert [name[-2:] for name in found['patch_id']] == ['07', '19']
+    assert all(name.startswith('s2:2:') for name in found['patch_id'])
+    assert (found['other_time_start'] < found['time_start']).all()
+    assert found['score'].iloc[0] > 1.9
+    # Without that date there is nothing of the kind.
+    before = changes(series, 2, where=Where(during=(None, '2024-02-15')))
+    assert before['score'].max() < 0.1
+
+
+def test_across_sensors(series: EmbeddingTable) -> None:
+    found = changes(series, 50, across='modalities')
+    assert len(found) == PLACES
+    assert (found['modality'] != found['other_modality']).all()
+    assert [name[-2:] for name in found['patch_id'][:2]] == ['07', '19']
+
+
+def test_nothing_to_compare(make: Make) -> None:
+    table = make(30)
+    alone = table.select([0])
+    assert len(changes(alone)) == 0
+    check_result(changes(alone))
+    assert 'other_patch_id' in changes(alone)
+
+
+def test_changes_refuses(make: Make) -> None:
+    table = make(5)
+    for arguments, message in (
+        ({'across': 'years'}, "across 'years' is not known; use dates or modalities"),
+        ({'k': 0}, 'k is 0'),
+        ({'min_overlap': 0}, 'give a share above 0'),
+    ):
+        with pytest.raises(QueryError, match=message):
+            changes(table, **arguments)  # ty: ignore[invalid-argument-type]
+    other = EmbeddingTable.from_frame(
+        table.frame.assign(space='xyz', patch_id=[f'q{i}' for i in range(5)]),
+        table.vectors,
+    )
+    with pytest.raises(QueryError, match='in space abc and xyz; compare those of one'):
+        changes(EmbeddingTable.concat([table, other]))
+
+
+class TestNearDuplicates:
+    def test_groups_are_connected(self, make: Make) -> None:
+        table = make(60, 8)
+        vectors = table.vectors.copy()
+        # A chain: 3 is like 10, 10 like 20, 3 not like 20; 5 and 50 are equal.
+        angle = np.arccos(0.995)
+        plane = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 2)))[0]
+        for step, row in enumerate((3, 10, 20)):
+            vectors[row] = plane @ [np.cos(step * angle), np.sin(step * angle)]
+        vectors[50] = vectors[5]
+        table = EmbeddingTable.from_frame(table.frame, vectors)
+        group = near_duplicates(table, 0.99)
+        assert group[3] == group[10] == group[20]
+        assert float(vectors[3] @ vectors[20]) < 0.99
+        assert group[5] == group[50]
+        assert len(np.unique(group)) == 57
+        assert group[0] == 0
+        first = [int(np.flatnonzero(group == g)[0]) for g in range(57)]
+        assert first == sorted(first)
+        assert near_duplicates(table, 1.0)[5] == near_duplicates(table, 1.0)[50]
+
+    def test_all_and_none(self, make: Make) -> None:
+        table = make(10)
+        same = EmbeddingTable.from_frame(table.frame, np.ones((10, 4)))
+        assert near_duplicates(same, 1).tolist() == [0] * 10
+        assert near_duplicates(table.select([]), 1).tolist() == []
+        with pytest.raises(QueryError, match='give a cosine above -1'):
+            near_duplicates(table, 1.5)

@@ -1,0 +1,117 @@
+"""Fusing results: by hand, and what a fused result is."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search import RetrievalIndex, check_result, from_ids, fuse
+from torchgeo_cmr.table import EmbeddingTable
+
+type Make = Callable[..., Any]
+
+
+def models(make: Make) -> tuple[EmbeddingTable, EmbeddingTable]:
+    """The same patches embedded by two models."""
+    one = make(100)
+    rng = np.random.default_rng(5)
+    other = EmbeddingTable.from_frame(
+        one.frame.assign(space='xyz'), rng.normal(size=(100, 9))
+    )
+    return one, other
+
+
+def answers(make: Make, asked: list[str], depth: int = 20) -> list[Any]:
+    return [
+        RetrievalIndex(table).search(from_ids(table, asked), depth)
+        for table in models(make)
+    ]
+
+
+def test_rrf_over_models_by_hand(make: Make) -> None:
+    asked = ['p0003', 'p0050']
+    results = answers(make, asked)
+    found = fuse(results, 7)
+    check_result(found)
+    assert found['query_id'].tolist() == [name for name in asked for _ in range(7)]
+    for name in asked:
+        points: dict[str, float] = {}
+        for result in results:
+            for hit in result[result['query_id'] == name].itertuples():
+                points[hit.patch_id] = points.get(hit.patch_id, 0) + 1 / (60 + hit.rank)
+        expected = sorted(points, key=lambda patch: (-points[patch], patch))[:7]
+        own = found[found['query_id'] == name]
+        assert own['patch_id'].tolist() == expected
+        assert own['score'].tolist() == pytest.approx([points[p] for p in expected])
+        assert own['rank'].tolist() == list(range(1, 8))
+    assert own['patch_id'].iloc[0] == 'p0050'
+    assert not found['exact'].any()
+    assert list(found.columns) == list(results[0].columns)
+    assert found.dtypes.astype(str).tolist() == results[0].dtypes.astype(str).tolist()
+
+
+def test_best_of_several_examples_is_exact(make: Make) -> None:
+    table = make(200)
+    examples = table.select([3, 17, 60])
+    result = RetrievalIndex(table).search(examples, 12)
+    found = fuse(result, 12, method='max', query_id='mine')
+    best = (table.vectors.astype(float) @ examples.vectors.T.astype(float)).max(axis=1)
+    order = np.argsort(-best, kind='stable')[:12]
+    assert set(found['patch_id']) == set(table.frame['patch_id'].iloc[order])
+    assert found['score'].tolist() == pytest.approx(best[order].tolist(), abs=1e-6)
+    assert found['exact'].all()
+    assert set(found['query_id']) == {'mine'}
+    assert not fuse(result, 13, method='max')['exact'].any()
+
+
+def test_queries_of_two_sensors_go_together_in_their_order(make: Make) -> None:
+    table = make(100)
+    index = RetrievalIndex(table)
+    s1 = index.search(from_ids(table, ['p0003', 'p0004']), 5)
+    s2 = index.search(from_ids(table, ['p0013', 'p0014']), 5)
+    found = fuse([s1, s2], 3)
+    assert found['query_id'].tolist() == ['p0003'] * 3 + ['p0004'] * 3
+    first = found[found['query_id'] == 'p0003']['patch_id'].tolist()
+    assert {'p0003', 'p0013'} <= set(first)
+    swapped = s2.iloc[::-1]
+    with pytest.raises(QueryError, match='the results hold 2, 1 queries'):
+        fuse([s1, swapped[swapped['query_id'] == 'p0013']], 3)
+
+
+def test_equal_queries_in_another_order(make: Make) -> None:
+    one, other = models(make)
+    a = RetrievalIndex(one).search(from_ids(one, ['p0003', 'p0050']), 9)
+    b = RetrievalIndex(other).search(from_ids(other, ['p0050', 'p0003']), 9)
+    assert fuse([a, b], 4)['patch_id'].tolist() == (
+        fuse(answers(make, ['p0003', 'p0050'], 9), 4)['patch_id'].tolist()
+    )
+
+
+def test_by_place(make: Make) -> None:
+    results = answers(make, ['p0003'])
+    results = [r.assign(place=r['source']) for r in results]
+    found = fuse(results, 10, by='place')
+    assert sorted(found['place']) == ['x', 'y', 'z']
+    # Each counts where it ranks best in each result.
+    best = [r.groupby('place')['rank'].min() for r in results]
+    for place, score in zip(found['place'], found['score'], strict=True):
+        assert score == pytest.approx(sum(1 / (60 + b[place]) for b in best))
+
+
+def test_refuses(make: Make) -> None:
+    (result, _) = answers(make, ['p0003'])
+    for given, message in (
+        (([], 5), 'there is no result to fuse'),
+        ((result.iloc[:0], 5), 'there is no result to fuse'),
+        (([result], 0), 'k is 0'),
+    ):
+        with pytest.raises(QueryError, match=message):
+            fuse(*given)
+    with pytest.raises(QueryError, match="method 'sum' is not known; use rrf or max"):
+        fuse([result], method='sum')
+    with pytest.raises(QueryError, match="no column 'place' to tell hits apart by"):
+        fuse([result], by='place')
+    with pytest.raises(QueryError, match='the result lacks score'):
+        fuse([result.drop(columns='score')])

@@ -1,0 +1,97 @@
+"""Relevance feedback: a result that a person has labelled becomes the next query."""
+
+from os import PathLike, fspath
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.table import EmbeddingTable
+
+from .area import read_frame
+from .examples import from_examples
+from .query import Archive, from_ids
+
+_YES = ('1', 'true', 't', 'yes', 'y')
+_NO = ('0', 'false', 'f', 'no', 'n')
+
+
+def from_feedback(
+    table: EmbeddingTable | Archive,
+    labelled: gpd.GeoDataFrame | str | PathLike[str],
+    *,
+    queries: EmbeddingTable | None = None,
+    method: str | None = None,
+) -> EmbeddingTable:
+    """Refine queries by what a person said of their hits.
+
+    Open a result in a GIS, set ``relevant`` to true or false where you can tell, leave it
+    null elsewhere, and search again with what this gives.
+
+    Args:
+        table: Where the hits came from: the archive, a table or an index.
+        labelled: A result or its file (GeoPackage, GeoJSON, any OGR file) with the columns
+            ``query_id``, ``patch_id`` and ``relevant`` (true and false, 1 and 0, yes and no).
+        queries: The first queries; those that the result names weigh in.
+        method: As for :func:`from_examples`; without it ``'rocchio'``.
+
+    Returns:
+        One row a query that has at least one hit marked as right, ``patch_id`` that of the
+        query, in the order of the result.
+
+    Raises:
+        QueryError: If columns are missing, a label is neither, no hit is marked as right, or
+            a hit is not in the table.
+
+    .. versionadded:: 0.1
+    """
+    if not isinstance(labelled, gpd.GeoDataFrame):
+        labelled = read_frame(Path(fspath(labelled)), 'labelled layer')
+    for column in ('query_id', 'patch_id', 'relevant'):
+        if column not in labelled:
+            raise QueryError(
+                f'the labelled layer has no column {column}; label a result of a search'
+            )
+    labels = labelled['relevant'].map(_label)
+    known = {} if queries is None else dict(_numbered(queries))
+    made = []
+    for name in labelled['query_id'].drop_duplicates():
+        own = labelled['query_id'] == name
+        right = labelled['patch_id'][own & (labels == 1)].tolist()
+        wrong = labelled['patch_id'][own & (labels == 0)].tolist()
+        if not right:
+            continue
+        first = queries.select([known[name]]) if queries and name in known else None
+        made.append(
+            from_examples(
+                from_ids(table, right),
+                from_ids(table, wrong) if wrong else None,
+                query=first,
+                method=method or 'rocchio',
+                name=str(name),
+            )
+        )
+    if not made:
+        raise QueryError(
+            'no hit is marked as right; set relevant to true for at least one'
+        )
+    return EmbeddingTable.concat(made)
+
+
+def _numbered(queries: EmbeddingTable) -> list[tuple[str, int]]:
+    return [(name, i) for i, name in enumerate(queries.frame['patch_id'])]
+
+
+def _label(value: object) -> float:
+    """Read true, false or null as 1, 0 or NaN."""
+    if value is None or pd.isna(value):
+        return float('nan')
+    word = str(value).strip().lower().removesuffix('.0')
+    if not word:
+        return float('nan')
+    if word not in (*_YES, *_NO):
+        raise QueryError(
+            f'relevant is {value!r}; write true or false, or leave it empty'
+        )
+    return float(word in _YES)

@@ -1,0 +1,139 @@
+"""Several answers to one question become one: models, modalities, examples.
+
+Ranks can be put together where scores cannot: the cosines of two models have different
+spreads, their ranks do not.
+"""
+
+from collections.abc import Sequence
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+from torchgeo_cmr.errors import QueryError
+
+from .results import check_result
+
+_METHODS = ('rrf', 'max')
+
+
+def fuse(
+    results: gpd.GeoDataFrame | Sequence[gpd.GeoDataFrame],
+    k: int = 10,
+    *,
+    method: str = 'rrf',
+    by: str = 'patch_id',
+    constant: float = 60,
+    query_id: str | None = None,
+) -> gpd.GeoDataFrame:
+    r"""Put several results together.
+
+    ``'rrf'`` scores a hit :math:`\sum 1 / (60 + rank)` over the results that hold it: G. V.
+    Cormack, C. L. A. Clarke and S. Buettcher, "Reciprocal rank fusion outperforms Condorcet
+    and individual rank learning methods", SIGIR 2009. ``'max'`` gives a hit its best score;
+    use it for several examples of one kind, in one space. What is not in a result counts for
+    nothing there, so ask each for more than ``k``.
+
+    Args:
+        results: Results to put together, query by query: those of equal ``query_id`` if all
+            hold the same queries, else the first queries of each, then the second, and so
+            on. One result by itself is taken apart: all its queries are one question.
+        k: Hits a query.
+        method: ``'rrf'`` or ``'max'``.
+        by: Column by which two hits are the same, such as one that names the place where
+            results of two archives are put together.
+        constant: What is added to each rank; 60 is the paper's.
+        query_id: Name of the question if there is one only; else that of the first result.
+
+    Returns:
+        A result, its ``score`` the fused one. ``exact`` is True for ``'max'`` where
+        every result was exact and at least ``k`` long; ``'rrf'`` depends on how long the
+        results are, so it never is.
+
+    Raises:
+        QueryError: If there is nothing to fuse, the queries do not fit, or no such method or
+            column is known.
+
+    .. versionadded:: 0.1
+    """
+    if method not in _METHODS:
+        raise QueryError(f'method {method!r} is not known; use {" or ".join(_METHODS)}')
+    if k < 1:
+        raise QueryError(f'k is {k}; ask for at least 1 hit a query')
+    if isinstance(results, gpd.GeoDataFrame):
+        lists = [[own] for own in _by_query(results)]
+        if query_id is None and lists:
+            query_id = ' + '.join(results['query_id'].drop_duplicates()[:3])
+    else:
+        lists = [_by_query(one) for one in _aligned(list(results))]
+    if not lists:
+        raise QueryError('there is no result to fuse; give at least one hit')
+    for one in (part for parts in lists for part in parts):
+        check_result(one)
+        if by not in one:
+            raise QueryError(f'a result has no column {by!r} to tell hits apart by')
+    made = [
+        _one(list(parts), k, method, by, constant, query_id)
+        for parts in zip(*lists, strict=True)
+    ]
+    return gpd.GeoDataFrame(pd.concat(made, ignore_index=True), crs=made[0].crs)
+
+
+def _by_query(result: gpd.GeoDataFrame) -> list[gpd.GeoDataFrame]:
+    parts = result.groupby('query_id', sort=False)
+    return [gpd.GeoDataFrame(own) for _, own in parts]
+
+
+def _aligned(results: list[gpd.GeoDataFrame]) -> list[gpd.GeoDataFrame]:
+    """Bring the queries of all results into one order."""
+    results = [one for one in results if len(one)]
+    names = [one['query_id'].drop_duplicates().tolist() for one in results]
+    if len({frozenset(own) for own in names}) == 1:
+        order = {name: i for i, name in enumerate(names[0])}
+        return [
+            one.iloc[np.argsort(one['query_id'].map(order), kind='stable')]
+            for one in results
+        ]
+    if len({len(own) for own in names}) > 1:
+        raise QueryError(
+            f'the results hold {", ".join(str(len(own)) for own in names)} queries; fuse answers '
+            'to the same questions'
+        )
+    return results
+
+
+def _one(
+    parts: list[gpd.GeoDataFrame],
+    k: int,
+    method: str,
+    by: str,
+    constant: float,
+    query_id: str | None,
+) -> gpd.GeoDataFrame:
+    """Fuse the answers to one question."""
+    every = pd.concat(parts, ignore_index=True)
+    if method == 'rrf':
+        # A hit counts once a result, where it ranks best there.
+        source = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        first = ~pd.DataFrame({'by': every[by], 'in': source}).duplicated()
+        points = np.where(first, 1 / (constant + every['rank'].to_numpy(float)), 0.0)
+    else:
+        points = every['score'].to_numpy(float)
+    total = pd.Series(points).groupby(every[by].to_numpy(object))
+    fused = total.sum() if method == 'rrf' else total.max()
+    # The row that scores best stands for the hit.
+    best = every.assign(_score=points, _order=-points)
+    best = best.sort_values(['_order', 'rank', 'patch_id'], kind='stable')
+    best = best.drop_duplicates(by)
+    best['score'] = best[by].map(fused).astype(float)
+    best = best.sort_values(
+        ['score', 'patch_id'], ascending=[False, True], kind='stable'
+    ).head(k)
+    found = best.drop(columns=['_score', '_order']).reset_index(drop=True)
+    found['query_id'] = query_id or parts[0]['query_id'].iloc[0]
+    found['query_id'] = found['query_id'].astype(parts[0]['query_id'].dtype)
+    found['rank'] = np.arange(1, len(found) + 1, dtype=np.int32)
+    whole = all(bool(part['exact'].all()) and len(part) >= k for part in parts)
+    found['exact'] = whole and method == 'max'
+    found['relevant'] = pd.array([None] * len(found), dtype='boolean')
+    return gpd.GeoDataFrame(found, geometry='geometry', crs=parts[0].crs)

@@ -1,0 +1,83 @@
+"""Groups of patches that look the same: near-duplicates of an archive."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.table import EmbeddingTable
+
+_ROWS = 4_096
+
+
+def near_duplicates(
+    table: EmbeddingTable, min_score: float = 0.99
+) -> NDArray[np.int64]:
+    """Number the groups of patches whose vectors are nearly equal.
+
+    Two patches are in one group if their cosine is at least ``min_score`` or others lead
+    from one to the other. All rows are compared with all, in blocks: meant for results and
+    archives of up to some hundred thousand rows.
+
+    Args:
+        table: Patches of one space.
+        min_score: Least cosine, above -1 and at most 1.
+
+    Returns:
+        Group numbers (n,) from 0, in the order of the first row of each.
+
+    Raises:
+        QueryError: If the score is no cosine, or vectors of two spaces would be compared.
+
+    .. versionadded:: 0.1
+    """
+    if not -1 < min_score <= 1:
+        raise QueryError(
+            f'min_score is {min_score!r}; give a cosine above -1 and at most 1'
+        )
+    if len(table.spaces) > 1:
+        raise QueryError(
+            f'the table holds vectors in space {" and ".join(table.spaces)}; compare those of '
+            'one checkpoint'
+        )
+    one, other = [], []
+    # Equal vectors of float32 may come out a rounding error below 1.
+    rows = table.unit_rows()
+    least = min_score - (rows.shape[1] + 2) * 2.0**-24
+    for i in range(0, len(table), _ROWS):
+        for j in range(i, len(table), _ROWS):
+            a, b = np.nonzero(rows[i : i + _ROWS] @ rows[j : j + _ROWS].T >= least)
+            one.append(a + i)
+            other.append(b + j)
+    empty = np.empty(0, dtype=np.int64)
+    return components(
+        len(table), np.concatenate([empty, *one]), np.concatenate([empty, *other])
+    )
+
+
+def components(
+    n: int, one: NDArray[np.int64], other: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Number the connected parts of a graph.
+
+    Args:
+        n: Nodes.
+        one: One end of each edge (edges,).
+        other: The other end.
+
+    Returns:
+        Part of each node (n,), numbered from 0 in the order of their first nodes.
+
+    .. versionadded:: 0.1
+    """
+    label = np.arange(n)
+    while True:
+        # Each edge pulls both ends to the lower label, then labels point to their roots.
+        low = np.minimum(label[one], label[other])
+        new = label.copy()
+        np.minimum.at(new, label[one], low)
+        np.minimum.at(new, label[other], low)
+        new = new[new]
+        if (new == label).all():
+            break
+        label = new
+    return np.unique(label, return_inverse=True)[1]

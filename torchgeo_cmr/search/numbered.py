@@ -1,0 +1,126 @@
+"""All parts of an index as one, by the row numbers that everybody outside uses."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from shapely import Geometry
+
+from torchgeo_cmr.table.footprints import WGS84
+
+from .curve import Cover
+from .segment import Segment
+
+type _Rows = NDArray[np.int64]
+type _Times = tuple[NDArray[np.datetime64], NDArray[np.datetime64]]
+
+
+class Numbered:
+    """Columns over several segments, by row number; deleted rows are still in them.
+
+    Args:
+        parts: The segments, whose rows are numbered on.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(self, parts: Sequence[Segment]) -> None:
+        """Remember the parts; nothing is read yet."""
+        self._parts = parts
+        self._starts = np.cumsum([0, *(len(part) for part in parts)])
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return int(self._starts[-1])
+
+    @cached_property
+    def boxes(self) -> NDArray[np.float64]:
+        """Bounds of the footprints (n, 4)."""
+        return np.concatenate([p.columns.boxes[o] for p, o in self._ordered()])
+
+    @property
+    def placed(self) -> bool:
+        """Whether any row has a place."""
+        return any(part.columns.placed for part in self._parts)
+
+    @cached_property
+    def times(self) -> _Times:
+        """Starts and ends (n,)."""
+        both = [[t[o] for t in p.columns.times] for p, o in self._ordered()]
+        start, end = (np.concatenate(t) for t in zip(*both, strict=True))
+        return start, end
+
+    def attributes(
+        self, rows: _Rows | None = None, names: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Give columns of some rows or of all."""
+        numbers = np.arange(len(self)) if rows is None else rows
+        places = list(self.places(numbers))
+        if len(places) == 1:
+            part, _, positions = places[0]
+            return part.columns.attributes(positions, names)
+        frames = [p.columns.attributes(positions, names) for p, _, positions in places]
+        return _put(frames, [own for _, own, _ in places])
+
+    def footprints(self, rows: _Rows) -> NDArray[np.object_]:
+        """Make the footprints of some rows."""
+        shapes = np.empty(len(rows), dtype=object)
+        for part, own, positions in self.places(rows):
+            shapes[own] = part.columns.footprints(positions)
+        return shapes
+
+    def cover(self, area: Geometry) -> Cover | None:
+        """Cover an area in every part."""
+        inside, border = [], []
+        for part, start in zip(self._parts, self._starts, strict=False):
+            found = part.columns.cover(area)
+            if found is None:
+                return None
+            inside.append(part.to_numbers(found.inside) + start)
+            border.append(part.to_numbers(found.border) + start)
+        return Cover(np.sort(np.concatenate(inside)), np.sort(np.concatenate(border)))
+
+    def frame(self, rows: _Rows) -> gpd.GeoDataFrame:
+        """Make the frame of some rows, in the order asked."""
+        places = list(self.places(rows))
+        if len(places) == 1:
+            return places[0][0].frame(places[0][2])
+        frames = [part.frame(positions) for part, _, positions in places]
+        together = _put(frames, [own for _, own, _ in places])
+        columns = [c for c in together if c != 'geometry']
+        return gpd.GeoDataFrame(together[[*columns, 'geometry']], crs=WGS84)
+
+    def names(self) -> pa.Array:
+        """Give the ``patch_id`` of every row."""
+        ids = np.concatenate([part.ids(order) for part, order in self._ordered()])
+        return pa.array(ids.tolist(), type=pa.large_string())
+
+    def places(self, rows: _Rows) -> Iterator[tuple[Segment, _Rows, _Rows]]:
+        """Say where rows are.
+
+        Args:
+            rows: Row numbers (m,).
+
+        Yields:
+            A part, which of the rows are in it, and their positions there. Parts without any
+            are left out, but for the first if there are no rows at all.
+        """
+        part = np.searchsorted(self._starts, rows, side='right') - 1
+        for i in np.unique(part).tolist() if len(rows) else [0]:
+            own = np.flatnonzero(part == i)
+            segment = self._parts[i]
+            yield segment, own, segment.to_positions(rows[own] - self._starts[i])
+
+    def _ordered(self) -> Iterator[tuple[Segment, _Rows]]:
+        for part in self._parts:
+            yield part, part.to_positions(np.arange(len(part), dtype=np.int64))
+
+
+def _put(frames: Sequence[pd.DataFrame], own: list[_Rows]) -> pd.DataFrame:
+    """Put rows of several frames where they were asked for."""
+    together = pd.concat(frames, ignore_index=True)
+    return together.iloc[np.argsort(np.concatenate(own))].reset_index(drop=True)
