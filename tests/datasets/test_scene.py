@@ -11,7 +11,8 @@ from pyproj import CRS
 from rasterio.windows import Window
 from torchgeo.datasets import RasterDataset, Sentinel2
 
-from torchgeo_cmr.datasets.scene import SceneReader, from_paths, scenes
+from torchgeo_cmr.datasets.reader import SceneReader
+from torchgeo_cmr.datasets.scene import from_paths, scenes
 from torchgeo_cmr.errors import RasterError
 
 Writer = Callable[..., Path]

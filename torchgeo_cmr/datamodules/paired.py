@@ -66,6 +66,7 @@ class PairedDataModule(BaseDataModule):
         min_valid: float = 0.5,
         units: dict[str, str] | None = None,
         augment: bool = True,
+        gather: int = 1,
         stat_patches: int = 256,
         num_workers: int = 0,
         seed: int = 0,
@@ -92,6 +93,9 @@ class PairedDataModule(BaseDataModule):
             units: Modality -> 'db', 'power', 'amplitude', 'reflectance' or 'dn', where the
                 files do not say it.
             augment: Whether training patches are flipped, all modalities alike.
+            gather: Training patches that are drawn near one another, so that large files
+                are read faster; 1 draws each from the whole ground. See
+                :class:`~torchgeo_cmr.samplers.DisjointBatchSampler`.
             stat_patches: Training patches from which mean and deviation are taken.
             num_workers: Worker processes that read.
             seed: Seed of splits, draws and statistics.
@@ -135,6 +139,7 @@ class PairedDataModule(BaseDataModule):
         self.margin = margin
         self.min_valid = min_valid
         self.units = units or {}
+        self.gather = gather
         self.stat_patches = stat_patches
         self.seed = seed
         self.zones: list[PairedDataset] = []
@@ -373,7 +378,11 @@ class PairedDataModule(BaseDataModule):
         """Return random patches, disjoint within each batch."""
         self._check('train')
         sampler = DisjointBatchSampler(
-            self.areas['train'], self.batch_size, length=self.length, seed=self.seed
+            self.areas['train'],
+            self.batch_size,
+            length=self.length,
+            gather=self.gather,
+            seed=self.seed,
         )
         return self._loader(batch_sampler=sampler)
 
@@ -427,8 +436,16 @@ class _Patches(Dataset[Sample]):
         return sum(len(zone) for zone in self.zones)
 
     def __getitem__(self, index: PatchKey) -> Sample:
-        zone, place = index
-        return self.zones[zone][place]
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indexes: Sequence[PatchKey]) -> list[Sample]:
+        """Read a batch zone by zone; its order is kept."""
+        samples: dict[int, Sample] = {}
+        for zone, dataset in enumerate(self.zones):
+            inside = [i for i, (number, _) in enumerate(indexes) if number == zone]
+            read = dataset.__getitems__([indexes[i][1] for i in inside])
+            samples |= zip(inside, read, strict=True)
+        return [samples[i] for i in range(len(indexes))]
 
 
 class _Valid:

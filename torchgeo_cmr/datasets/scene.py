@@ -3,7 +3,7 @@
 TorchGeo warps every file of a dataset into the CRS of the first and mosaics all dates.
 Retrieval needs the opposite: one date, one grid, exact footprints. A :class:`Scene` is one
 row of a raster dataset's index, that is one file or one set of single-band files, on the
-finest grid among them; a :class:`SceneReader` reads windows of it, on the native grid or warped into a stated CRS.
+finest grid among them; :mod:`torchgeo_cmr.datasets.reader` reads windows of it.
 """
 
 import glob
@@ -20,11 +20,8 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Geod
-from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
-from rasterio.windows import Window
 from shapely import Polygon
 from torchgeo.datasets import RasterDataset
 
@@ -156,7 +153,7 @@ def from_paths(
         )
     files = list(dict.fromkeys(files))
     for file in files:
-        with _open(file) as source:
+        with open_raster(file) as source:
             _check_crs(source)
     return RasterDataset(files)
 
@@ -189,7 +186,8 @@ def find_units(path: str, bands: Sequence[str], source: Any, regex: str) -> str 
     return None if set(bands) & SAR_BANDS else 'reflectance'
 
 
-def _open(path: str) -> Any:
+def open_raster(path: str) -> Any:
+    """Open a raster file, or say in one sentence that it is none."""
     try:
         with warnings.catch_warnings():
             # What has no CRS is refused with a sentence of our own.
@@ -214,7 +212,7 @@ def _check_crs(source: Any) -> CRS:
 def _scene(dataset: RasterDataset, path: str, interval: Any) -> Scene:
     known = interval.left != pd.Timestamp.min and interval.right != pd.Timestamp.max
     wanted = tuple(dataset.bands or ())
-    with _open(path) as source:
+    with open_raster(path) as source:
         crs = _check_crs(source)
         if dataset.separate_files:
             bands = wanted
@@ -241,7 +239,7 @@ def _scene(dataset: RasterDataset, path: str, interval: Any) -> Scene:
     finest = min(grids, key=lambda file: abs(grids[file][0].determinant))
     transform, shape = grids[finest]
     gsd = {file: _gsd(*grid, crs) for file, grid in grids.items()}
-    with _open(finest) as source:
+    with open_raster(finest) as source:
         return Scene(
             path=path,
             sources=tuple(sources),
@@ -261,7 +259,7 @@ def _grids(files: list[str], crs: CRS) -> dict[str, tuple[Affine, tuple[int, int
     """Grid of each file of a scene, once it is sure that they show one ground."""
     grids: dict[str, tuple[Affine, tuple[int, int]]] = {}
     for file in files:
-        with _open(file) as source:
+        with open_raster(file) as source:
             same = _check_crs(source).equals(crs, ignore_axis_order=True)
             grids[file] = source.transform, source.shape
         if not same:
@@ -284,7 +282,7 @@ def _grids(files: list[str], crs: CRS) -> dict[str, tuple[Affine, tuple[int, int
 def _corners(transform: Affine, shape: tuple[int, int]) -> NDArray[np.float64]:
     height, width = shape
     corners = [(0, 0), (width, 0), (width, height), (0, height)]
-    return np.array([_apply(transform, *corner) for corner in corners])
+    return np.array([apply(transform, *corner) for corner in corners])
 
 
 def _gsd(transform: Affine, shape: tuple[int, int], crs: CRS) -> float:
@@ -294,9 +292,9 @@ def _gsd(transform: Affine, shape: tuple[int, int], crs: CRS) -> float:
         return float(np.sqrt(abs(transform.determinant)) * metres)
     row, column = shape[0] // 2, shape[1] // 2
     geod = crs.get_geod() or Geod(ellps='WGS84')
-    here = _apply(transform, column, row)
-    across = geod.inv(*here, *_apply(transform, column + 1, row))[2]
-    down = geod.inv(*here, *_apply(transform, column, row + 1))[2]
+    here = apply(transform, column, row)
+    across = geod.inv(*here, *apply(transform, column + 1, row))[2]
+    down = geod.inv(*here, *apply(transform, column, row + 1))[2]
     return float(np.sqrt(across * down))
 
 
@@ -304,176 +302,8 @@ def _utc(time: pd.Timestamp) -> pd.Timestamp:
     return time.tz_localize('UTC') if time.tzinfo is None else time.tz_convert('UTC')
 
 
-class SceneReader:
-    """Reads windows of one scene, keeping one open handle a file.
-
-    Handles are opened on first use and left behind when the reader is pickled, so each
-    loader worker opens its own. Not safe to share between threads.
-
-    Args:
-        scene: What to read.
-
-    .. versionadded:: 0.1
-    """
-
-    def __init__(self, scene: Scene) -> None:
-        """Initialize a new SceneReader instance."""
-        self.scene = scene
-        self._handles: dict[str, Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave open files behind."""
-        return {'scene': self.scene, '_handles': {}}
-
-    def window(self, bounds: tuple[float, float, float, float]) -> Window:
-        """Return the whole-pixel window nearest to some bounds.
-
-        Args:
-            bounds: ``(xmin, ymin, xmax, ymax)`` in the CRS of the scene.
-
-        Returns:
-            Window whose size depends only on the size of the bounds, not on their place.
-        """
-        xmin, ymin, xmax, ymax = bounds
-        xres, yres = self.scene.res
-        column, row = _apply(~self.scene.transform, xmin, ymax)
-        width = max(1, round((xmax - xmin) / xres))
-        height = max(1, round((ymax - ymin) / yres))
-        return Window(round(column), round(row), width, height)  # ty: ignore[too-many-positional-arguments]
-
-    def read(
-        self,
-        window: Window,
-        bands: Sequence[int] | None = None,
-        out_shape: tuple[int, int] | None = None,
-    ) -> NDArray[np.float32]:
-        """Read pixels.
-
-        Bands whose file has a coarser or finer grid are resampled bilinearly to the
-        scene's grid. A window may hang over the edge; what lies outside is missing.
-
-        Args:
-            window: Columns and rows on the scene's grid.
-            bands: Positions in ``scene.bands`` to read (default: all).
-            out_shape: Rows and columns to return (default: those of the window), taking
-                the nearest pixel: for overviews, not for training.
-
-        Returns:
-            Pixels of shape ``(bands, height, width)``, NaN where missing.
-
-        Raises:
-            RasterError: If a file cannot be read to its end.
-        """
-        chosen = range(len(self.scene.bands)) if bands is None else bands
-        groups: dict[str, list[int]] = {}
-        for position in chosen:
-            groups.setdefault(self.scene.sources[position][0], []).append(position)
-        shape = out_shape or (int(window.height), int(window.width))
-        out = np.empty((len(chosen), *shape), np.float32)
-        place = {position: i for i, position in enumerate(chosen)}
-        for path, positions in groups.items():
-            pixels = self._read_file(path, positions, window, shape)
-            out[[place[p] for p in positions]] = pixels
-        return out
-
-    def _handle(self, path: str) -> Any:
-        if path not in self._handles:
-            source = _open(path)
-            if self.scene.warped:
-                rows, columns = self.scene.shape
-                source = WarpedVRT(
-                    source,
-                    crs=self.scene.crs.to_wkt(),
-                    transform=self.scene.transform,
-                    height=rows,
-                    width=columns,
-                    resampling=Resampling.bilinear,
-                    src_nodata=self.scene.nodata,
-                    # What lies outside the source, or is masked in it, comes out as NaN.
-                    nodata=np.nan,
-                    dtype='float32',
-                )
-            self._handles[path] = source
-        return self._handles[path]
-
-    def _read_file(
-        self, path: str, positions: list[int], window: Window, shape: tuple[int, int]
-    ) -> NDArray[np.float32]:
-        source = self._handle(path)
-        indexes = [self.scene.sources[position][1] for position in positions]
-        own_grid = source.shape == self.scene.shape
-        resampling = Resampling.nearest
-        if not own_grid:
-            rows = source.height / self.scene.shape[0]
-            columns = source.width / self.scene.shape[1]
-            window = Window(
-                window.col_off * columns,  # ty: ignore[too-many-positional-arguments]
-                window.row_off * rows,
-                window.width * columns,
-                window.height * rows,
-            )
-            resampling = Resampling.bilinear
-        part, place = _clip(window, source.shape, shape)
-        full = (len(indexes), *shape)
-        if part is None:
-            return np.full(full, np.nan, np.float32)
-        rows, columns = place
-        options: dict[str, Any] = {
-            'window': part,
-            'out_shape': (
-                len(indexes),
-                rows.stop - rows.start,
-                columns.stop - columns.start,
-            ),
-            'resampling': resampling,
-        }
-        # Only a plain nodata value can be told from the pixels; masks must be read.
-        marks = {self.scene.nodata, source.nodata} - {None}
-        masked = MaskFlags.per_dataset in source.mask_flag_enums[0]
-        try:
-            if masked:
-                data = source.read(indexes, masked=True, **options)
-                pixels = np.ma.filled(data.astype(np.float32), np.nan)
-            else:
-                pixels = source.read(indexes, **options)
-        except RasterioIOError as error:
-            raise RasterError(
-                f'{path} is damaged or truncated at {window}: fetch the file again'
-            ) from error
-        # The value is compared before the cast: float32 cannot hold every nodata value.
-        missing = np.any([pixels == mark for mark in marks], axis=0) if marks else None
-        pixels = pixels.astype(np.float32, copy=False)
-        if missing is not None and missing.any():
-            pixels[missing] = np.nan
-        if pixels.shape == full:
-            return pixels
-        out = np.full(full, np.nan, np.float32)
-        out[:, rows, columns] = pixels
-        return out
-
-
-def _clip(
-    window: Window, grid: tuple[int, int], shape: tuple[int, int]
-) -> tuple[Window | None, tuple[slice, slice]]:
-    """Cut a window to the grid; say where its pixels go in the array of ``shape``."""
-    spans, places = [], []
-    for start, size, limit, pixels in (
-        (window.row_off, window.height, grid[0], shape[0]),
-        (window.col_off, window.width, grid[1], shape[1]),
-    ):
-        low, high = max(start, 0), min(start + size, limit)
-        if high <= low:
-            return None, (slice(0), slice(0))
-        first = round((low - start) / size * pixels)
-        last = max(first + 1, round((high - start) / size * pixels))
-        spans.append((low, high - low))
-        places.append(slice(first, last))
-    (top, height), (left, width) = spans
-    cut = Window(left, top, width, height)  # ty: ignore[too-many-positional-arguments]
-    return cut, (places[0], places[1])
-
-
-def _apply(transform: Affine, x: float, y: float) -> tuple[float, float]:
+def apply(transform: Affine, x: float, y: float) -> tuple[float, float]:
+    """Map a point: pixel ``(column, row)`` to coordinates, or back with the inverse."""
     # Written out because the operator for points differs between versions of affine.
     t = transform
     return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f

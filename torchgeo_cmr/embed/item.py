@@ -9,14 +9,13 @@ from typing import Any, Protocol
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import rasterio
 import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
 import torchgeo_cmr
-from torchgeo_cmr.datasets.scene import SceneReader
+from torchgeo_cmr.datasets.reader import SceneReader, threads
 from torchgeo_cmr.embed.plan import WorkItem, patch_ids, places
 from torchgeo_cmr.embed.scene import RESAMPLING
 from torchgeo_cmr.errors import RasterError
@@ -114,8 +113,7 @@ def read_item(
         top, height = int(strip[0, 0]), int(strip[0, 2])
         right = int((strip[:, 1] + strip[:, 3]).max())
         area = Window(0, top, right, height)  # ty: ignore[too-many-positional-arguments]
-        # Blocks of a strip are decoded side by side; the setting holds for this read.
-        with rasterio.Env(GDAL_NUM_THREADS='ALL_CPUS'):
+        with threads():
             pixels = reader.read(area)
         finite = np.isfinite(pixels)
         pixels[~finite] = np.nan
