@@ -1,6 +1,5 @@
 """Reports: directions, chance, intervals, groups, leak check, and what is written down."""
 
-import itertools
 import json
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
@@ -19,14 +18,17 @@ from torchgeo_cmr.evaluate import (
     evaluate,
     fingerprint,
     get_protocol,
+    label_sets,
     make_report,
     same_label,
     same_place,
+    with_distance,
 )
 from torchgeo_cmr.evaluate.blocks import intervals
 from torchgeo_cmr.evaluate.groups import by_distance, by_region, by_season
-from torchgeo_cmr.evaluate.judge import _similarity
-from torchgeo_cmr.evaluate.measure import Ranking, derive, measure
+from torchgeo_cmr.evaluate.measure import Column, expand
+from torchgeo_cmr.evaluate.similarity import similarity
+from torchgeo_cmr.metrics.functional import CHANCE, METRICS, LabelTruth, score_ranking
 from torchgeo_cmr.table import EmbeddingTable
 
 X0, Y0 = 500_000, 5_000_000
@@ -64,55 +66,140 @@ def table(
     return EmbeddingTable.from_frame(frame, vectors, space='one')
 
 
-ALL = (
-    'precision@k',
-    'recall@k',
-    'f1@k_binary',
-    'hit_rate@k',
-    'map@k',
-    'map@k_hits',
-    'map',
-    'mrr',
-    'map_cmir',
-    'item_precision@k',
-    'item_recall@k',
-    'f1@k',
-    'jaccard@k',
-)
+def column(name: str, values: Any) -> Column:
+    return Column(METRICS[name], np.asarray(values, np.float64))
 
 
 class TestMeasure:
-    @pytest.mark.parametrize('relevant', [1, 2, 4, 5])
-    def test_chance_is_the_mean_over_all_orders(self, relevant: int) -> None:
-        items = 5
-        orders = np.array(list(itertools.permutations(range(items))))
-        rule = np.arange(items) < relevant
-        values = np.random.default_rng(0).uniform(size=items)
-        full = np.full(len(orders), items)
-        pair = values[orders], np.full(len(orders), values.mean())
-        kinds = ('precision', 'recall', 'f1', 'jaccard')
-        ranking = Ranking(
-            rule[orders],
-            np.full(len(orders), relevant),
-            full,
-            dict.fromkeys(kinds, pair),
-        )
-        done = measure(ranking, ALL, (1, 3, 7))
-        assert len(done) == 13 + 2 * 10
-        for name, (value, chance) in done.items():
-            assert chance == pytest.approx(value.mean()), name
+    def test_names_come_from_the_registry(self) -> None:
+        assert expand(['map@k_hits', 'map', 'f1_at_rank'], (5, 10)) == [
+            'map@5_hits',
+            'map@10_hits',
+            'map',
+            'f1_at_rank_5',
+            'f1_at_rank_10',
+        ]
 
-    def test_nothing_relevant_is_nan(self) -> None:
-        nothing = Ranking(
-            np.zeros((1, 4), bool),
-            np.array([0]),
-            np.array([4]),
-            dict.fromkeys(
-                ('precision', 'recall', 'f1', 'jaccard'), (np.ones((1, 4)), np.ones(1))
-            ),
+    def test_every_metric_reaches_a_report(self) -> None:
+        both = table(24)
+        report = make_report(
+            both,
+            both,
+            relevance='label:kind',
+            metrics=METRICS,
+            k=(3, 7),
+            bootstrap=20,
+            block=1500,
+            by=['class'],
+            directions='cross',
         )
-        for name, pair in measure(nothing, ALL, (2,)).items():
-            assert np.isnan(pair).all(), name
+        scores = report.directions['s1->s2']['scores']
+        assert [*scores] == expand(METRICS, (3, 7))
+        assert {*METRICS} - {*CHANCE} == {'median_rank', 'wmap@k'}
+        for name, score in scores.items():
+            assert score['value'] is not None, name
+            assert score['low'] <= score['value'] <= score['high'], name
+            blank = name in ('median_rank', 'wmap@3', 'wmap@7')
+            assert (score['chance'] is None) == blank, name
+        assert json.loads(report.to_json())['directions'] == report.directions
+        lines = [x for x in report.to_markdown().splitlines() if '| wmap@3 |' in x]
+        assert all('| - |' in line for line in lines)
+        assert len(lines) == 2
+        # the same numbers as the registry gives on the same vectors
+        one, other = (both.select(both.frame['modality'] == m) for m in ('s1', 's2'))
+        asked, found = label_sets((one, other), 'kind').members
+        scored = score_ranking(
+            one.vectors,
+            other.vectors,
+            LabelTruth(asked, found),
+            names=METRICS,
+            ks=(3, 7),
+        )
+        for name, mean in scored.means().items():
+            assert scores[name]['value'] == pytest.approx(mean.mean), name
+
+    def test_groups_of_the_median(self) -> None:
+        # place i finds its pair at rank i + 1
+        first = np.eye(12)[0]
+        line = np.column_stack([np.linspace(1, 0.1, 12), np.linspace(0, 1, 12)])
+        archive = table(vectors=np.pad(line, ((0, 0), (0, 10))), modalities=('s2',))
+        queries = table(vectors=np.tile(first, (12, 1)), modalities=('s1',))
+        report = make_report(
+            queries,
+            archive,
+            relevance='place',
+            metrics=['median_rank', 'mean_rank'],
+            by=['season'],
+            bootstrap=50,
+            block=1500,
+        )
+        found = report.directions['s1->s2']
+        assert found['scores']['median_rank']['value'] == 6.5
+        assert found['scores']['mean_rank']['value'] == 6.5
+        assert found['scores']['mean_rank']['chance'] == 6.5
+        # places 0, 4, 8 are of winter, 3, 7, 11 of summer
+        groups = {
+            name: group['scores']['median_rank']['value']
+            for name, group in found['by']['season'].items()
+        }
+        assert groups == {'Dec-Feb': 5, 'Mar-May': 6.5, 'Jun-Aug': 8}
+
+    def test_graded_relevance_of_a_rule(self) -> None:
+        # gains 2, 0, 3, 2 in the order of the ranking, worked example 2
+        gains = np.array([[2.0, 0.0, 3.0, 2.0]])
+        queries = with_labels(np.ones((1, 2)), 's1')
+        archive = with_labels(np.ones((4, 2)), 's2')
+        features = np.ones((1, 1)), np.array([[1.0], [1.1], [1.3], [1.6]])
+        options: dict[str, Any] = {
+            'metrics': ['ndcg@k', 'ndcg@k_linear', 'acg@k', 'wmap@k'],
+            'k': [2, 4],
+            'protocol': Protocol(similarity='euclidean'),
+            'features': features,
+        }
+        for rule in (gains, lambda q, a: gains):
+            report = make_report(queries, archive, relevance=rule, **options)
+            scores = report.directions['s1->s2']['scores']
+            got = {name: score['value'] for name, score in scores.items()}
+            assert got == pytest.approx(
+                {
+                    'ndcg@2': 0.337352,
+                    'ndcg@4': 0.749753,
+                    'ndcg@2_linear': 2 / (3 + 2 / np.log2(3)),
+                    'ndcg@4_linear': 0.828862,
+                    'acg@2': 1,
+                    'acg@4': 1.75,
+                    'wmap@2': 2,
+                    'wmap@4': 1.805556,
+                },
+                abs=1e-6,
+            )
+        with pytest.raises(
+            QueryError,
+            match='ndcg@k needs graded relevance and this rule only says yes',
+        ):
+            make_report(queries, archive, relevance=gains > 0, **options)
+        with pytest.raises(QueryError, match='relevance is finite and at least 0'):
+            make_report(queries, archive, relevance=-gains, **options)
+
+    def test_largest_of_anmrr_is_that_of_all_queries(self) -> None:
+        # worked example 4: ranks 1, 3, 4, 7 and 2, 9 among ten items
+        hits = np.zeros((2, 10), bool)
+        hits[0, [0, 2, 3, 6]] = hits[1, [1, 8]] = True
+        queries = with_labels(np.ones((2, 2)), 's1')
+        archive = with_labels(np.ones((10, 2)), 's2')
+        features = np.zeros((2, 1)) + 1, 1 + np.arange(10.0)[:, None]
+        for chunk in (None, 1):
+            report = make_report(
+                queries,
+                archive,
+                relevance=hits,
+                metrics=['anmrr'],
+                protocol=Protocol(similarity='euclidean'),
+                features=features,
+                chunk=chunk,
+            )
+            found = report.directions['s1->s2']['scores']['anmrr']
+            assert found['value'] == pytest.approx(0.348039, abs=1e-6)
 
     def test_worked_example_of_label_sets(self) -> None:
         # the archive in the order of the ranking; one query, five classes
@@ -184,7 +271,7 @@ class TestRanking:
     def test_equal_vectors_come_in_archive_order(self) -> None:
         generator = np.random.default_rng(0)
         vectors = np.repeat(generator.normal(size=(3, 8)), 8, axis=0)
-        scores = _similarity(generator.normal(size=(5, 8)), vectors, 'cosine')
+        scores = similarity(generator.normal(size=(5, 8)), vectors, 'cosine')
         order = np.argsort(-scores, axis=1, kind='stable')
         for row in order:
             blocks = row.reshape(3, 8)
@@ -192,14 +279,13 @@ class TestRanking:
 
     def test_similarities(self) -> None:
         one, other = np.array([[0.2, 0, 0.8]]), np.array([[0.5, 0.1, 0.4]])
-        assert _similarity(one, other, 'chi_square')[0, 0] == pytest.approx(
+        assert similarity(one, other, 'chi_square')[0, 0] == pytest.approx(
             -0.180952, abs=1e-6
         )
-        assert _similarity(one, other, 'euclidean')[0, 0] == pytest.approx(-0.26)
-        assert _similarity(one, other, 'cosine')[0, 0] == pytest.approx(
+        assert similarity(one, other, 'euclidean')[0, 0] == pytest.approx(-0.26)
+        assert similarity(one, other, 'cosine')[0, 0] == pytest.approx(
             0.42 / np.sqrt(0.68 * 0.42)
         )
-        assert np.isnan(_similarity(0 * one, other, 'cosine')).all()
 
     def test_matrix_is_the_same_as_its_rule(self) -> None:
         both = table()
@@ -286,13 +372,14 @@ class TestIntervals:
     def test_loop_twin(self) -> None:
         generator = np.random.default_rng(3)
         values = {
-            'item_precision@5': generator.uniform(size=40),
-            'item_recall@5': generator.uniform(size=40),
+            'map': column('map', generator.uniform(size=40)),
+            'f1@5_of_means': column('f1@k_of_means', generator.uniform(size=(40, 2))),
+            'median_rank': column('median_rank', generator.integers(1, 99, size=40)),
         }
         for value in values.values():
-            value[7] = np.nan
+            value.values[7] = np.nan
         blocks = np.array([f'b{i // 6}' for i in range(40)], dtype=object)
-        names = ['item_precision@5', 'f1@5_of_means']
+        names = list(values)
         found = intervals(values, blocks, names, draws=200, seed=5)
         kinds = sorted({*blocks})
         rng = np.random.default_rng(5)
@@ -305,9 +392,11 @@ class TestIntervals:
                     for kind, count in zip(kinds, times, strict=True)
                 ]
             )
-            means = {n: np.nanmean(v[rows.astype(int)]) for n, v in values.items()}
-            for name in names:
-                drawn[name].append(float(derive(means, name)))
+            rows = rows.astype(int)[rows != 7]
+            p, r = values['f1@5_of_means'].values[rows].mean(axis=0)
+            drawn['map'].append(values['map'].values[rows].mean())
+            drawn['f1@5_of_means'].append(2 * p * r / (p + r))
+            drawn['median_rank'].append(np.median(values['median_rank'].values[rows]))
         for name in names:
             assert found[name] == pytest.approx(
                 tuple(np.percentile(drawn[name], [2.5, 97.5]))
@@ -315,7 +404,7 @@ class TestIntervals:
 
     def test_whole_blocks_are_wider_than_single_queries(self) -> None:
         # all queries of a block score the same: forty queries, but only five places
-        value = {'map': np.repeat([0.1, 0.9, 0.2, 0.8, 0.5], 8)}
+        value = {'map': column('map', np.repeat([0.1, 0.9, 0.2, 0.8, 0.5], 8))}
         by_place = np.repeat([f'{i}' for i in range(5)], 8).astype(object)
         by_query = np.array([f'{i}' for i in range(40)], dtype=object)
         wide, thin = (
@@ -325,7 +414,7 @@ class TestIntervals:
         assert wide[1] - wide[0] > 2 * (thin[1] - thin[0])
 
     def test_one_block_has_none(self) -> None:
-        value = {'map': np.ones(3)}
+        value = {'map': column('map', np.ones(3))}
         assert intervals(value, np.full(3, 'a', object), ['map'], draws=9, seed=0) == {}
         both = table(6)
         report = make_report(both, both, relevance='place', bootstrap=10, block=1e6)
@@ -489,6 +578,33 @@ class TestProtocol:
             "the archive have no column split: that all are 'test' is not checked",
         )
         assert list(report.directions) == ['s1->s1', 's2->s2']
+
+    def test_another_distance_is_a_change(self) -> None:
+        both = table()
+        assert with_distance('dsrsid', None) == 'dsrsid'
+        assert with_distance(None, None) is None
+        assert with_distance(None, 'euclidean') == Protocol(similarity='euclidean')
+        for word, notes in (
+            ('euclidean', ()),
+            ('cosine', ('the settings of dsrsid were changed',)),
+        ):
+            report = make_report(
+                both,
+                both,
+                relevance='label:kind',
+                protocol=with_distance('dsrsid', word),
+            )
+            assert report.protocol['name'] == 'dsrsid'
+            assert report.protocol['similarity'] == word
+            assert report.notes[: len(notes)] == notes
+            assert len(report.notes) == 2 + len(notes)
+        # labels are scored as without a distance
+        own = make_report(
+            both, both, relevance='label:kind', protocol=with_distance(None, 'cosine')
+        )
+        assert own == make_report(both, both, relevance='label:kind')
+        with pytest.raises(QueryError, match="'l1' is no distance: choose of cosine"):
+            with_distance(None, 'l1')
 
     def test_refuses(self) -> None:
         both = table(6)

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from torchgeo_cmr.evaluate import make_report
+from torchgeo_cmr.evaluate import Protocol, feature_report, make_report
 from torchgeo_cmr.table import EmbeddingTable
 
 type Run = Callable[..., Any]
@@ -74,6 +74,34 @@ def test_every_option_reaches_the_report(run: Run, both: Path, tmp_path: Path) -
     assert '| f1@10 |' in out[1].read_text()
 
 
+def test_published_distance(run: Run, both: Path, tmp_path: Path) -> None:
+    table = EmbeddingTable.load(both)
+    raw = np.abs(np.random.default_rng(0).normal(size=(len(table), 5)))
+    raw[[0, 3]] = 0
+    frame = table.frame.copy()
+    frame.insert(0, 'raw', list(raw))
+    folder = EmbeddingTable.from_frame(frame, table.vectors).save(tmp_path / 'raw')
+    out = tmp_path / 'report.json'
+    words = (
+        '--relevance label:kind --distance chi_square --features raw --metric ndcg@k'
+    )
+    assert run('evaluate', folder, folder, *words.split(), '--out', out).code == 0
+    data = json.loads(out.read_text())
+    loaded = EmbeddingTable.load(folder)
+    expected = feature_report(
+        loaded,
+        loaded,
+        relevance='label:kind',
+        column='raw',
+        protocol=Protocol(similarity='chi_square'),
+        metrics=['ndcg@k'],
+    )
+    assert data == json.loads(expected.to_json())
+    assert data['counts']['zero features'] == {'queries': 2, 'archive': 2}
+    assert data['protocol']['similarity'] == 'chi_square'
+    assert data['notes'] == []
+
+
 @pytest.mark.parametrize(
     'rule', ['place', 'near:1', 'label:kind', 'exact:kind', 'distance:2000']
 )
@@ -123,6 +151,9 @@ def test_label_raster(run: Run, both: Path, tmp_path: Path) -> None:
         ('--relevance raster:gone.tif', 'gone.tif names no raster'),
         ('--relevance place --k 0', 'give cut-offs of at least 1'),
         ('--relevance place --metric f1@k', 'f1@k needs labels'),
+        ('--relevance place --metric ndcg@k', 'ndcg@k needs graded relevance'),
+        ('--relevance place --distance chi2', "'chi2' is no distance: choose of"),
+        ('--relevance place --features raw', "there is no column 'raw' of features"),
         ('--relevance place --protocol dsrsid', 'judges by label, not by ground'),
         ('--relevance place --protocol new', "there is no protocol 'new'"),
         ('--relevance place --directions s3->s1', "'s3->s1' is no direction here"),

@@ -1,5 +1,7 @@
+import json
 import re
 import runpy
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from torch.utils.data import Subset
 from torchgeo.datamodules import BaseDataModule
-from torchgeo.datasets import NonGeoDataset
+from torchgeo.datasets import SEN12MS, SSL4EOS12, NonGeoDataset, So2Sat
 from torchgeo.datasets.utils import Sample
 
 from torchgeo_cmr.datamodules import (
@@ -19,6 +21,7 @@ from torchgeo_cmr.datamodules import (
     ChipDataModule,
 )
 from torchgeo_cmr.datasets import BEN14K, BIGEARTHNET_STATISTICS
+from torchgeo_cmr.embed import open_data
 from torchgeo_cmr.errors import PairingError, RasterError
 from torchgeo_cmr.search import Where
 from torchgeo_cmr.table import EmbeddingTable
@@ -266,13 +269,57 @@ def test_yaml_of_the_guide_is_understood(number: int) -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument('--data', type=BaseDataModule)
     parser.parse_object(CONFIGS[number])
-    CONFIGS[number]['data']['init_args']['nonsense'] = 1
+    wrong = deepcopy(CONFIGS[number])
+    wrong['data']['init_args']['nonsense'] = 1
     with pytest.raises(ArgumentError, match='nonsense'):
-        parser.parse_object(CONFIGS[number])
+        parser.parse_object(wrong)
 
 
 def test_guide_has_yaml_for_every_benchmark() -> None:
     assert len(CONFIGS) == 7
+
+
+def _fake(name: str) -> Any:
+    return runpy.run_path(str(ROOT / 'tests' / 'data' / name / 'data.py'))['write']
+
+
+@pytest.mark.parametrize(
+    ('benchmark', 'shapes'),
+    [
+        ('sen12ms', {'s1': (2, 8, 8), 's2': (13, 8, 8)}),
+        ('so2sat', {'s1': (8, 32, 32), 's2': (10, 32, 32)}),
+        ('mmearth', {'s1': (2, 8, 8), 's2': (4, 8, 8)}),
+        ('ssl4eo_s12', {'s1': (2, 8, 8), 's2': (12, 8, 8)}),
+        ('treesatai', {'aerial': (3, 24, 24), 's2': (4, 6, 6)}),
+    ],
+)
+def test_yaml_of_the_guide_reads_the_benchmark(
+    benchmark: str,
+    shapes: dict[str, tuple[int, ...]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As it is written, on files of the benchmark's own layout, but for their checksums."""
+    if benchmark in ('so2sat', 'mmearth'):
+        pytest.importorskip('h5py', reason=f'{benchmark} is HDF5')
+    places = ['0000001', '0000002', '0000003']
+    more = {'ssl4eo_s12': [{'s1': places, 's2a': places}], 'treesatai': [3]}
+    _fake(benchmark)(tmp_path / 'data' / benchmark, *more.get(benchmark, []))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SSL4EOS12, 'size', 8)
+    monkeypatch.setattr(So2Sat, '_check_integrity', lambda dataset: True)
+    monkeypatch.setattr(SEN12MS, '_check_integrity', lambda dataset: True)
+    (config,) = (c for c in CONFIGS if f'data/{benchmark}' in str(c).replace("'", ' '))
+    path = tmp_path / 'run.yaml'
+    path.write_text(yaml.safe_dump(config))
+    data: Any = open_data(path)
+    data.batch_size = 1
+    data.setup('fit')
+    batch = next(iter(data.train_dataloader()))
+    found = {m: tuple(batch[f'image_{m}'].shape[1:]) for m in data.modalities}
+    assert found == shapes
+    assert set(data.describe()) == set(shapes)
+    assert len(list(data.test_dataloader())) > 0
 
 
 @pytest.fixture(scope='module')
@@ -331,30 +378,100 @@ def _first(data: ChipDataModule) -> Sample:
 def test_ben14k_from_one_yaml(
     serbia: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The recipe of the guide: fit, test, embed, and the table in all four directions."""
     from torchgeo_cmr.cli.fit import fit
+    from torchgeo_cmr.main import main
 
     # the example as it is, where its folder lies, but for what a trial must make smaller
     monkeypatch.chdir(serbia.parents[1])
-    config = ROOT / 'examples' / '03_bigearthnet.yaml'
-    small = (
-        *('--config', str(config), '--trainer.accelerator=cpu'),
-        *('--trainer.max_epochs=2', f'--trainer.default_root_dir={tmp_path}'),
-        '--trainer.enable_progress_bar=false',
-        *('--trainer.log_every_n_steps=1', '--model.init_args.model=resnet10t'),
-        *('--data.init_args.batch_size=8', '--data.init_args.num_workers=0'),
-        '--data.init_args.check_counts=false',
-    )
-    trained = fit(['fit', *small])
+    run = yaml.safe_load((ROOT / 'examples' / '03_bigearthnet.yaml').read_text())
+    wanted = run['data']['init_args']['bands']
+    run['trainer'] |= {
+        'accelerator': 'cpu',
+        'max_epochs': 2,
+        'default_root_dir': str(tmp_path),
+        'enable_progress_bar': False,
+        'log_every_n_steps': 1,
+    }
+    run['model']['init_args']['model'] = 'resnet10t'
+    small = {'batch_size': 8, 'num_workers': 0, 'check_counts': False}
+    run['data']['init_args'] |= small
+    config = tmp_path / 'run.yaml'
+    config.write_text(yaml.safe_dump(run))
+
+    trained = fit(['fit', '--config', str(config)])
     assert trained.trainer.global_step == 2 * (30 // 8)
     specs = trained.model.specs
-    wanted = yaml.safe_load(config.read_text())['data']['init_args']['bands']
     assert {m: spec['bands'] for m, spec in specs.items()} == wanted
     assert specs['s1']['mean'] == pytest.approx([-12.619993742, -19.290445977])
     (best,) = tmp_path.rglob('best.ckpt')
-    tested = fit(['test', *small, f'--ckpt_path={best}'])
+    tested = fit(['test', '--config', str(config), f'--ckpt_path={best}'])
     scores = tested.trainer.callback_metrics
     for direction in ('s1_to_s2', 's2_to_s1'):
         assert 0 <= float(scores[f'test_recall@10_{direction}']) <= 1
+
+    archive, report = tmp_path / 'archive', tmp_path / 'report.json'
+    embed = ['embed', str(config), '--ckpt', str(best), '--quiet', '--device', 'cpu']
+    judge = ['--relevance', 'label:label', '--protocol', 'ben14k-csmae']
+    assert main([*embed, '--out', str(archive)]) == 0
+    page = report.with_suffix('.md')
+    out = ['--out', str(report), '--out', str(page)]
+    assert main(['evaluate', str(archive), str(archive), *judge, *out]) == 0
+    told = json.loads(report.read_text())
+    assert told['protocol']['query_split'] == 'val'
+    assert told['protocol']['archive_split'] == 'test'
+    assert told['counts'] == {
+        'queries': {'s1': 15, 's2': 15},
+        'archive': {'s1': 15, 's2': 15},
+    }
+    table = EmbeddingTable.load(archive)
+    labels = {
+        split: BEN14K(serbia, split, check_counts=False).labels().numpy() > 0
+        for split in ('val', 'test')
+    }
+    directions = [f'{a}->{b}' for a in ('s1', 's2') for b in ('s1', 's2')]
+    assert sorted(told['directions']) == directions
+    for direction in directions:
+        found = told['directions'][direction]
+        assert found['gallery'] == 15
+        assert found['queries'] + found['empty'] == 15
+        assert f'## {direction}' in page.read_text()
+        for k in (5, 10):
+            expected = _f1(table, labels, direction, k)
+            assert found['scores'][f'f1@{k}']['value'] == pytest.approx(expected)
+            assert found['scores'][f'f1@{k}']['chance'] > 0
+
+    fused = tmp_path / 'fused'
+    more = ['--modality', 's1+s2', '--fusion', 'mean', '--out', str(fused)]
+    assert main([*embed, *more]) == 0
+    report = tmp_path / 'fused.json'
+    assert main(['evaluate', *[str(fused)] * 2, *judge, '--out', str(report)]) == 0
+    (direction,) = json.loads(report.read_text())['directions']
+    assert direction == 's1+s2->s1+s2'
+
+
+def _f1(table: EmbeddingTable, labels: dict[str, Any], direction: str, k: int) -> float:
+    """F1@k of label sets, a query and an item at a time."""
+    rows = {
+        split: np.flatnonzero(
+            (table.frame['split'] == split) & (table.frame['modality'] == modality)
+        )
+        for split, modality in zip(('val', 'test'), direction.split('->'), strict=True)
+    }
+    values = []
+    for number, row in enumerate(rows['val']):
+        asked = labels['val'][number]
+        if not (labels['test'] & asked).any():
+            continue
+        nearest = np.argsort(
+            -(table.vectors[rows['test']] @ table.vectors[row]), kind='stable'
+        )
+        both = [(labels['test'][i] & asked).sum() for i in nearest[:k]]
+        sizes = [labels['test'][i].sum() + asked.sum() for i in nearest[:k]]
+        values.append(
+            np.mean([2 * n / size for n, size in zip(both, sizes, strict=True)])
+        )
+    return float(np.mean(values))
 
 
 @pytest.mark.slow

@@ -144,6 +144,30 @@ class TestOthers:
         picked = NonGeoPairs(FakeMMEarth(), bands={'s1': ['VH'], 's2': ['B08']})[0]
         assert picked['image_s2'].flatten().tolist() == [8]
 
+    def test_so2sat_of_its_files(self, tmp_path: Path) -> None:
+        pytest.importorskip('h5py', reason='So2Sat is HDF5')
+        write('so2sat', tmp_path)
+        pairs = NonGeoPairs(So2Sat(tmp_path, checksum=False))
+        sample = pairs[1]
+        assert sample['image_s1'].shape == (8, 32, 32)
+        assert sample['image_s1'][:, 0, 0].tolist() == list(range(8))
+        assert sample['image_s2'][:, 0, 0].tolist() == list(range(100, 110))
+        assert pairs.bands['s2'][-2:] == ('B11', 'B12')
+        assert sample['label'] == 1
+        assert len(pairs) == 2
+
+    def test_mmearth_of_its_files(self, tmp_path: Path) -> None:
+        pytest.importorskip('h5py', reason='MMEarth is HDF5')
+        write('mmearth', tmp_path)
+        names = ['sentinel1_asc', 'sentinel1_desc', 'sentinel2']
+        dataset = MMEarth(tmp_path, subset='MMEarth64', modalities=names)
+        bands = {'s1_desc': ['VH'], 's1': ['VH', 'VV'], 's2': ['B08', 'B8A', 'B02']}
+        pairs = NonGeoPairs(dataset, bands=bands)
+        assert len(pairs) == 4
+        images = {m: pairs[3][f'image_{m}'][:, 0, 0].tolist() for m in bands}
+        # TorchGeo standardises; the number of the channel is left, and B8A comes before B8
+        assert images == {'s1_desc': [5], 's1': [1, 0], 's2': [8, 7, 1]}
+
     def test_treesatai(self, tmp_path: Path) -> None:
         write('treesatai', tmp_path)
         pairs = NonGeoPairs(

@@ -96,3 +96,49 @@ def test_a_checkpoint_without_a_size_asks_for_one(
     path = write_raster('a.tif', bands=BANDS)
     assert main(words(str(path), '--out', str(tmp_path / 'out'))) == 2
     assert 'give --size' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('more', 'message'),
+    [
+        (['a.tif'], 'give one --modality of s2'),
+        (['a.tif', '--modality', 's2', '--modality', 's1'], 'give one --modality'),
+        (['a.tif', '--modality', 's2', '--split', 'val'], '--split is only for pairs'),
+        (['a.tif', '--modality', 's2', '--raw'], '--raw is only for pairs'),
+        (['a.yaml', '--size', '8', '--root', '.'], '--size, --root is only for scenes'),
+        (['a.yaml', 'b.yaml'], 'a YAML is embedded alone, found 2 words'),
+        (['a.yaml'], 'a.yaml cannot be read'),
+    ],
+)
+def test_scenes_and_pairs_are_not_mixed(
+    task: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    message: str,
+) -> None:
+    given = ['embed', *more, '--ckpt', 'x', '--out', str(tmp_path / 'out'), '--quiet']
+    assert main(given) == 2
+    told = capsys.readouterr()
+    assert message in told.err
+    assert len(told.err.splitlines()) == 1
+
+
+def test_pairs_of_a_yaml(
+    task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / 'run.yaml'
+    config.write_text('data: {class_path: BEN14KDataModule, init_args: {root: here}}')
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        'torchgeo_cmr.embed.embed_pairs', lambda *a, **k: seen.append((a, k))
+    )
+    words = ['embed', str(config), '--ckpt', 'x', '--out', 'o', '--split', 'val']
+    words += ['--modality', 's1+s2', '--fusion', 'max', '--split', 'test']
+    assert main(words) == 0
+    ((model, data, modality), options) = seen[0]
+    assert model is task
+    assert data.dataset_kwargs['root'] == 'here'
+    assert modality == ['s1+s2']
+    assert options['splits'] == ['val', 'test']
+    assert (options['fusion'], options['out']) == ('max', 'o')

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torchmetrics.functional.retrieval import (
     retrieval_average_precision,
+    retrieval_hit_rate,
     retrieval_precision,
     retrieval_recall,
     retrieval_reciprocal_rank,
@@ -116,6 +117,7 @@ def test_equals_loop_twin_and_torchmetrics() -> None:
             theirs = {
                 'precision': retrieval_precision(scores, target, k),
                 'recall': retrieval_recall(scores, target, k),
+                'hit_rate': retrieval_hit_rate(scores, target, k),
                 'ap_hits': retrieval_average_precision(scores, target, k),
             }
             for name, value in theirs.items():
@@ -234,6 +236,12 @@ class TestChance:
                     ),
                     F.average_precision(ranked, k, normalization='R'),
                 ),
+                (
+                    F.expected_average_precision(
+                        num_relevant, num_items, k, normalization='hits'
+                    ),
+                    F.average_precision(ranked, k, normalization='hits'),
+                ),
             ):
                 assert exact == pytest.approx(metric.mean())
         full = F.expected_average_precision(num_relevant, num_items)
@@ -277,8 +285,8 @@ class TestChance:
     def test_refuses_impossible_counts(self) -> None:
         with pytest.raises(ValueError, match='found 5 of 4'):
             F.expected_recall([1, 5], 4, 1)
-        with pytest.raises(ValueError, match="'min' or 'R', found 'hits'"):
-            F.expected_average_precision(1, 4, normalization='hits')  # ty: ignore
+        with pytest.raises(ValueError, match="'min', 'hits' or 'R', found 'found'"):
+            F.expected_average_precision(1, 4, normalization='found')  # ty: ignore
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from torchmetrics.functional.retrieval import retrieval_normalized_dcg
 
 from torchgeo_cmr.metrics import functional as F
+from torchgeo_cmr.metrics.graded import dcg
 
 GAINS = np.array([[2, 0, 3, 2]])
 
@@ -18,9 +19,17 @@ def test_worked_example() -> None:
     wap = F.weighted_average_precision(GAINS, 4)
     assert wap == pytest.approx(1.805556, abs=1e-6)
     assert F.ndcg(GAINS, 4) == pytest.approx(0.749753, abs=1e-6)
-    assert F.ndcg(GAINS, 4) == pytest.approx(7.792030 / 10.392789, abs=1e-6)
+    assert dcg(GAINS, 'exp') == pytest.approx(7.792030, abs=1e-6)
+    assert dcg(np.array([[3, 2, 2, 0]]), 'exp') == pytest.approx(10.392789, abs=1e-6)
     assert F.ndcg(GAINS, 4, gain='linear') == pytest.approx(0.828862, abs=1e-6)
     assert F.ndcg(GAINS, 2) == pytest.approx(0.337352, abs=1e-6)
+
+
+def test_wap_divides_by_the_rank_once() -> None:
+    # the precursor's code does it twice
+    twice = [F.average_cumulative_gain(GAINS, k).item() / k for k in (1, 3, 4)]
+    assert np.mean(twice) == pytest.approx(0.997685, abs=1e-6)
+    assert F.weighted_average_precision(GAINS, 4).item() > 1.8
 
 
 def test_ideal_is_that_of_the_whole_archive() -> None:

@@ -360,11 +360,18 @@ class TestCollapse:
             make_trainer().fit(task, make_loader(16), make_loader(40))
 
     def test_healthy_encoder_is_not(
-        self, make_trainer: MakeTrainer, make_loader: Callable
+        self,
+        make_trainer: MakeTrainer,
+        make_loader: Callable,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         # warnings are errors in this suite
         task = Constant({'s1': 2, 's2': 3}, alive=True, mean=MEANS, std=STDS)
-        make_trainer().validate(task, make_loader(40), verbose=False)
+        with caplog.at_level('INFO'):
+            make_trainer().validate(task, make_loader(40), verbose=False)
+        said = [m for m in caplog.messages if 'the embeddings are spread out' in m]
+        assert len(said) == 1
+        assert said[0].startswith('val: the embeddings are spread out: s1 uses ')
 
     def test_diverged_encoder_is_named_and_earns_nothing(
         self, make_trainer: MakeTrainer, make_loader: Callable

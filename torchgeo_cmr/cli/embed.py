@@ -5,8 +5,11 @@ def embed(
     scenes: list[str],
     *,
     ckpt: str,
-    modality: str,
     out: str,
+    modality: list[str] | None = None,
+    split: list[str] | None = None,
+    fusion: str = 'concat',
+    raw: bool = False,
     size: int | None = None,
     stride: int | None = None,
     batch_size: int = 64,
@@ -31,11 +34,26 @@ def embed(
     torchgeo-cmr embed products --dataset torchgeo.datasets.Sentinel2 --ckpt best.ckpt
     --modality s2 --out archive
 
+    The pairs of a benchmark, or of paired scenes, come from the YAML of the training run;
+    all splits and sensors go into one archive, with the columns split, pair and label:
+    torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --out archive
+
+    Likewise, but one row a place, fused from both sensors:
+    torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --modality s1+s2
+    --fusion mean --out fused
+
     Args:
-        scenes: Raster files, folders or patterns (in quotes, if they match very many).
+        scenes: Raster files, folders or patterns (in quotes, if they match very many); or
+            one YAML file of a training run, of which only the section data is read.
         ckpt: Checkpoint of a trained task; it knows its bands, statistics and patch size.
-        modality: Which sensor the scenes are from, by the name used in training, such as s2.
         out: Archive folder to write or to complete.
+        modality: Which sensor the scenes are from, by the name used in training, such as s2.
+            Of a YAML it may be repeated, or be several joined with +, such as s1+s2, for one
+            row a place; without it, every sensor by itself.
+        split: Of a YAML: train, val or test; may be repeated. Without it, all there are.
+        fusion: How a row such as s1+s2 is made: concat, mean, sum or max.
+        raw: Of a YAML: fuse features before any scaling, and keep their length in the column
+            length, for evaluate --features length.
         size: Patch width in pixels of each scene's own grid; without it, the width that the
             checkpoint was trained with.
         stride: Step between patches in pixels; without it patches lie side by side.
@@ -52,20 +70,43 @@ def embed(
         quiet: Show no progress bar.
     """
     from torchgeo_cmr.embed import embed as embed_
-    from torchgeo_cmr.embed import open_dataset
-    from torchgeo_cmr.errors import RasterError
+    from torchgeo_cmr.embed import embed_pairs, open_data, open_dataset
+    from torchgeo_cmr.errors import QueryError, RasterError
     from torchgeo_cmr.tasks import load_task
 
+    if scenes[0].endswith(('.yaml', '.yml')):
+        _check(scenes, 'scenes', size=size, stride=stride, root=root, dataset=dataset)
+        embed_pairs(
+            load_task(ckpt, task),
+            open_data(scenes[0]),
+            modality,
+            splits=split,
+            fusion=fusion,  # ty: ignore[invalid-argument-type]
+            raw=raw,
+            out=out,
+            batch_size=batch_size,
+            min_valid=min_valid,
+            device=device,
+            overwrite=overwrite,
+            progress=not quiet,
+        )
+        return
+    _check([], 'pairs', split=split, raw=raw or None)
     model = load_task(ckpt, task)
-    spec = model.specs.get(modality, {})
+    if modality is None or len(modality) != 1:
+        raise QueryError(
+            f'scenes are of one sensor: give one --modality of {", ".join(model.keys)}'
+        )
+    (sensor,) = modality
+    spec = model.specs.get(sensor, {})
     if size is None:
         size = spec.get('patch_size')
-    if size is None and modality in model.keys:
+    if size is None and sensor in model.keys:
         raise RasterError(f'{ckpt} does not say how wide its patches were: give --size')
     embed_(
         model,
         scenes if dataset is None else open_dataset(dataset, scenes, spec.get('bands')),
-        modality,
+        sensor,
         1 if size is None else size,
         stride,
         out=out,
@@ -76,3 +117,19 @@ def embed(
         overwrite=overwrite,
         progress=not quiet,
     )
+
+
+def _check(configs: list[str], kind: str, **options: object) -> None:
+    """Refuse what has no meaning for what is embedded."""
+    from torchgeo_cmr.errors import QueryError
+
+    if len(configs) > 1:
+        raise QueryError(
+            f'a YAML is embedded alone, found {len(configs)} words: give one'
+        )
+    given = [f'--{name}' for name, value in options.items() if value is not None]
+    if given:
+        raise QueryError(
+            f'{", ".join(given)} is only for {kind}: leave it out, or give '
+            f'{"a YAML" if kind == "pairs" else "rasters"}'
+        )

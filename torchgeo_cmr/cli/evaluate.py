@@ -1,6 +1,7 @@
 """The verb evaluate: two archives and a rule in, a report out."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ def evaluate(
     *,
     relevance: str,
     protocol: str | None = None,
+    distance: str | None = None,
+    features: str | None = None,
     k: list[int] | None = None,
     metric: list[str] | None = None,
     directions: list[str] | None = None,
@@ -47,6 +50,10 @@ def evaluate(
     torchgeo-cmr evaluate queries archive --relevance raster:landcover.tif
     --by season --train-area train.gpkg
 
+    The distance of the precursor of SS-CM-RSIR, on features that the archive keeps in a column:
+    torchgeo-cmr evaluate queries archive --relevance label:labels
+    --distance chi_square --features raw
+
     Args:
         queries: Archive folder whose patches ask.
         archive: Archive folder that answers; may be the same.
@@ -56,8 +63,15 @@ def evaluate(
             raster:FILE (the class of more than half of each footprint; a quoted pattern
             for several files).
         protocol: A published protocol, one of ben14k-csmae, ben14k-precursor, dsrsid.
+        distance: What ranks, one of cosine, euclidean, chi_square; without it cosine, or that
+            of the protocol. Archives hold unit vectors, on which euclidean ranks as cosine
+            does: give --features for what was published.
+        features: Column of both archives with the raw features to compare in place of the
+            unit vectors: lists of numbers, or the length of each feature. Patches whose
+            feature is only zeros are left out and counted.
         k: Cut-off; may be repeated. Without it 5 and 10, or those of the protocol.
-        metric: Measure, such as map or recall@k with the letter k; may be repeated.
+        metric: Measure, such as map, ndcg@k or median_rank, with the letter k; may be
+            repeated. A wrong name lists all.
         directions: all, cross, same, or one such as 's1->s2', which may be repeated.
         exclude_self: What a query cannot find: same_modality (its own patch), all (that and
             whatever shows its place) or none.
@@ -74,22 +88,26 @@ def evaluate(
         overwrite: Replace files that are there.
     """
     from torchgeo_cmr.errors import QueryError
-    from torchgeo_cmr.evaluate import Rule, make_report
+    from torchgeo_cmr.evaluate import Rule, feature_report, make_report, with_distance
     from torchgeo_cmr.export.output import new_file
     from torchgeo_cmr.table import EmbeddingTable
 
     _check_outputs(out or [], overwrite=overwrite)
     rule = Rule.parse(relevance)
+    chosen = with_distance(protocol, distance)
     places = _regions(regions)
     if train_area is not None and not Path(train_area).exists():
         raise QueryError(f'--train-area {train_area} is not there; name a vector file')
     asked = EmbeddingTable.load(queries)
     found = asked if archive == queries else EmbeddingTable.load(archive)
-    report = make_report(
+    compare = (
+        make_report if features is None else partial(feature_report, column=features)
+    )
+    report = compare(
         asked,
         found,
         relevance=rule,
-        protocol=protocol,
+        protocol=chosen,
         k=k,
         metrics=metric,
         directions=_words(directions),

@@ -257,6 +257,26 @@ class PairedDataset(GeoDataset):
         xmin, _, _, ymax = first.outlines[self.index[first.name].iloc[row]].bounds
         return xmin, ymax
 
+    def scenes_at(self, index: GeoSlice) -> dict[str, Scene | None]:
+        """Return the scenes from which a patch is read.
+
+        Args:
+            index: As for reading a patch.
+
+        Returns:
+            Modality -> its scene; None for a dataset that is not raster files.
+
+        Raises:
+            IndexError: If no pair of scenes covers the slice.
+        """
+        x, y, t = self._disambiguate_slice(index)
+        row = self._covering((x.start, y.start, x.stop, y.stop), t)
+        numbers = {name: int(self._rows[name][row]) for name in self.modalities}
+        return {
+            name: member.readers[numbers[name]].scene if member.readers else None
+            for name, member in self.members.items()
+        }
+
     def gsd(self, modality: str) -> float:
         """Return the ground sample distance of a modality in metres.
 

@@ -1,6 +1,8 @@
 """From rasters and a trained encoder to a table of vectors with exact footprints."""
 
+from torchgeo_cmr.embed.config import open_data
 from torchgeo_cmr.embed.item import Batch, Encoder, embed_item, read_item
+from torchgeo_cmr.embed.pairs import embed_pairs
 from torchgeo_cmr.embed.plan import Plan, WorkItem, plan_scenes
 from torchgeo_cmr.embed.run import embed
 from torchgeo_cmr.embed.scene import open_dataset
@@ -12,6 +14,8 @@ __all__ = (
     'WorkItem',
     'embed',
     'embed_item',
+    'embed_pairs',
+    'open_data',
     'open_dataset',
     'plan_scenes',
     'read_item',

@@ -8,10 +8,11 @@ ranking would reach.
 from .blocks import cells
 from .directions import make_report
 from .distance import metres_between
+from .features import feature_report, raw_features
 from .label import LabelSets, label_sets, same_label, shares_label
 from .leak import near_area
 from .place import near_place, same_patch, same_place, within_distance
-from .protocol import PROTOCOLS, Protocol, get_protocol
+from .protocol import PROTOCOLS, Protocol, get_protocol, with_distance
 from .raster import labels_from_raster
 from .report import Report, fingerprint
 from .rule import Rule
@@ -25,6 +26,7 @@ __all__ = (
     'Rule',
     'cells',
     'evaluate',
+    'feature_report',
     'fingerprint',
     'get_protocol',
     'label_sets',
@@ -33,9 +35,11 @@ __all__ = (
     'metres_between',
     'near_area',
     'near_place',
+    'raw_features',
     'same_label',
     'same_patch',
     'same_place',
     'shares_label',
+    'with_distance',
     'within_distance',
 )

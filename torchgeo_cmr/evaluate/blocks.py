@@ -15,7 +15,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .distance import centres
-from .measure import Floats, derive
+from .measure import Column, Floats
 
 _EQUAL_AREA = 'EPSG:6933'
 _DRAWS = 1_000
@@ -50,20 +50,20 @@ def cells(table: EmbeddingTable, metres: float) -> pd.Series:
 
 
 def intervals(
-    values: Mapping[str, Floats],
+    values: Mapping[str, Column],
     blocks: NDArray[np.object_],
     names: Sequence[str],
     *,
     draws: int,
     seed: int,
 ) -> dict[str, tuple[float, float]]:
-    """Give 95 % percentile intervals of means over queries by resampling their blocks.
+    """Give 95 % percentile intervals of measures by resampling the blocks of their queries.
 
     Args:
         values: Measure -> value of each query; NaN for those that do not count.
         blocks: Block of each query.
-        names: Measures wanted, those of means too.
-        draws: Resamples.
+        names: Measures wanted.
+        draws: Resamples, the same for every measure.
         seed: Seed of the draws.
 
     Returns:
@@ -71,25 +71,38 @@ def intervals(
 
     .. versionadded:: 0.1
     """
-    stack = np.stack(list(values.values()))
-    known = ~np.isnan(stack[0])
+    first = next(iter(values.values())).values
+    known = ~np.isnan(first.reshape(len(first), -1)).any(axis=1)
     kinds, which = np.unique(blocks[known].astype(str), return_inverse=True)
     if len(kinds) < 2 or draws < 1:
         return {}
-    sums = np.stack([np.bincount(which, row[known], len(kinds)) for row in stack])
-    sizes = np.bincount(which, minlength=len(kinds))
     generator = np.random.default_rng(seed)
-    made = []
+    made: dict[str, list[Floats]] = {name: [] for name in names}
     for start in range(0, draws, _DRAWS):
         some = min(_DRAWS, draws - start)
         # How often each block is drawn, when as many are drawn as there are.
         times = generator.multinomial(
             len(kinds), np.full(len(kinds), 1 / len(kinds)), size=some
         )
-        made.append(sums @ times.T / (times @ sizes))
-    means = dict(zip(values, np.concatenate(made, axis=1), strict=True))
+        for name in names:
+            made[name].append(_resample(values[name][known], which, times))
     found = {}
-    for name in names:
-        low, high = np.percentile(derive(means, name), [2.5, 97.5])
+    for name, drawn in made.items():
+        low, high = np.percentile(np.concatenate(drawn), [2.5, 97.5])
         found[name] = float(low), float(high)
     return found
+
+
+def _resample(
+    column: Column, which: NDArray[np.int64], times: NDArray[np.int64]
+) -> Floats:
+    """Join a measure anew for each draw of blocks, (draws,)."""
+    reduce, values = column.metric.reduce, column.values
+    if reduce is np.mean or values.ndim == 2:
+        # Means, or two of them that are joined: sums over blocks say all.
+        table = values.reshape(len(values), -1)
+        sums = [np.bincount(which, part, times.shape[1]) for part in table.T]
+        sizes = times @ np.bincount(which, minlength=times.shape[1])
+        means = (times @ np.stack(sums, axis=1)) / sizes[:, None]
+        return np.array([reduce(mean[None]) for mean in means])
+    return np.array([reduce(np.repeat(values, drawn[which])) for drawn in times])

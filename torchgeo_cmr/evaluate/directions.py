@@ -16,7 +16,7 @@ from .groups import by_class, by_distance, by_region, by_season
 from .judge import Judge, Judged, Setting, judge
 from .label import LabelSets, label_sets
 from .leak import near_area
-from .measure import Floats, derive, expand
+from .measure import expand
 from .protocol import ExcludeSelf, Protocol
 from .raster import add_classes
 from .report import Report, fingerprint, versions
@@ -54,8 +54,8 @@ def make_report(
     Args:
         queries: Patches that ask; may hold several modalities.
         archive: Patches that may answer; may be the same table.
-        relevance: A :class:`Rule`, a word for one, a function of two tables, or a bool array
-            (queries, items).
+        relevance: A :class:`Rule`, a word for one, a function of two tables, or an array
+            (queries, items): bool, or numbers that say how relevant an item is.
         protocol: A protocol or the name of a published one; what is given below replaces its
             settings, and the report then calls it changed.
         k: Cut-offs.
@@ -200,20 +200,14 @@ def _direction(
 def _scores(
     judged: Judged, protocol: Protocol, mask: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """Means over some queries."""
+    """Averages over some queries."""
     counted = judged.counted & mask
     scores: dict[str, Any] = {}
-    means: list[dict[str, Floats]] = [
-        {
-            name: np.asarray(pair[i][counted].mean())
-            for name, pair in judged.scores.items()
-        }
-        if counted.any()
-        else {}
-        for i in (0, 1)
-    ]
     for name in expand(protocol.metrics, protocol.k):
-        value, chance = (float(derive(m, name)) if m else None for m in means)
+        value, chance = (
+            column[counted].mean() if counted.any() else None
+            for column in judged.scores[name]
+        )
         scores[name] = {'value': value, 'chance': chance}
     return {
         'queries': int(counted.sum()),

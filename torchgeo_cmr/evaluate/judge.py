@@ -1,30 +1,31 @@
 """Rank an archive for every query and score the rankings, some queries at a time.
 
-The result does not depend on how the queries are cut up: products are made in float64 and
-rounded to float32, so that equal vectors score equal, and ties are broken by archive row.
+The result does not depend on how the queries are cut up: equal vectors score equal, and ties are
+broken by archive row.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
-from torchgeo_cmr.metrics.functional import item_scores
+from torchgeo_cmr.metrics.functional import METRICS, Pool, Ranking
 from torchgeo_cmr.table import EmbeddingTable
 
 from .distance import Spots, metres_between
 from .label import LabelSets, compare
-from .measure import Floats, Ranking, measure
+from .measure import OF_GAINS, Column, Floats, Measured, columns, measure
 from .place import Relevance, same_patch, same_place
 from .protocol import ExcludeSelf, Similarity
 from .rule import Rule
+from .similarity import check_features, similarity
 
 #: Pairs that a rule judges at a time, one byte each, and that are ranked at a time.
 _JUDGED, _RANKED = 64_000_000, 4_000_000
-_BLOCK = 8_192
 
 type Judge = Relevance | Callable[[EmbeddingTable, EmbeddingTable], Relevance]
 
@@ -37,12 +38,22 @@ class Judged:
     """
 
     #: Measure -> value and chance of each query, NaN where nothing is relevant.
-    scores: dict[str, tuple[Floats, Floats]]
+    scores: dict[str, tuple[Column, Column]]
     #: Whether the query has a relevant item.
     counted: NDArray[np.bool_]
     #: Metres to the nearest relevant item; NaN without one or if not asked for.
     nearest: Floats
     #: Items among the first ranks, and those of them near training ground.
+    hits: NDArray[np.int64]
+    hits_near: NDArray[np.int64]
+
+
+class _Part(NamedTuple):
+    """:class:`Judged` of some queries, measures not yet put together."""
+
+    scores: dict[str, Measured]
+    counted: NDArray[np.bool_]
+    nearest: Floats
     hits: NDArray[np.int64]
     hits_near: NDArray[np.int64]
 
@@ -77,15 +88,18 @@ def judge(
     Args:
         queries: Patches that ask.
         archive: Patches that may answer.
-        relevance: A rule, or its bool array (queries, items).
+        relevance: A rule, or its array (queries, items): bool, or numbers that say how
+            relevant an item is.
         setting: The rest.
 
     Returns:
         One value a query.
 
     Raises:
-        ArchiveError: If relevance or features have another shape than the tables.
-        QueryError: If chi-square meets a negative number.
+        ArchiveError: If relevance or features have another shape than the tables, or a
+            feature is nothing but zeros.
+        QueryError: If chi-square meets a negative number, or a measure of graded relevance a
+            rule that only says yes or no.
 
     .. versionadded:: 0.1
     """
@@ -95,64 +109,78 @@ def judge(
             f'relevance is (queries, items), {shape}, found {np.shape(relevance)}'
         )
     asked, found = setting.features or (queries.vectors, archive.vectors)
-    if (len(asked), len(found)) != shape:
-        raise ArchiveError(
-            f'features of {len(asked)} and {len(found)} rows do not fit tables of {shape[0]} '
-            f'and {shape[1]}'
-        )
-    if setting.similarity == 'chi_square' and min(asked.min(), found.min()) < 0:
-        raise QueryError(
-            'chi-square compares histograms and these features hold negative numbers: use '
-            'cosine, or a head that ends in ReLU'
-        )
+    check_features(asked, found, shape, setting.similarity)
     spots = [
         Spots(t.frame.geometry.to_numpy())
         for t in (queries, archive)
         if setting.distances
     ]
-    parts: list[Judged] = []
     coarse = setting.chunk or max(1, _JUDGED // max(1, shape[1]))
     fine = setting.chunk or max(1, _RANKED // max(1, shape[1]))
-    for start in range(0, max(1, len(queries)), coarse):
+    starts = range(0, max(1, len(queries)), coarse)
+
+    def rule(start: int) -> tuple[NDArray[np.int64], NDArray, Relevance]:
         rows = np.arange(start, min(start + coarse, len(queries)))
         some = queries.select(rows)
-        relevant = _relevant(some, archive, relevance, rows, setting.sets)
-        own = _own(some, archive, setting.exclude_self)
+        grades = _grades(some, archive, relevance, rows, setting.sets)
+        return rows, grades, _own(some, archive, setting.exclude_self)
+
+    largest = None
+    if 'anmrr' in setting.metrics:
+        # its GTM is known only after all queries have been judged once
+        counts = (
+            ((grades > 0) & ~own).sum(axis=1) for _, grades, own in map(rule, starts)
+        )
+        largest = max(int(count.max(initial=0)) for count in counts)
+    parts: list[_Part] = []
+    for rows, grades, own in map(rule, starts):
+        _check_grades(setting, grades)
         for first in range(0, max(1, len(rows)), fine):
             part = slice(first, first + fine)
-            scores = _similarity(asked[rows[part]], found, setting.similarity)
+            scores = similarity(asked[rows[part]], found, setting.similarity)
             parts.append(
-                _rank(scores, relevant[part], own[part], rows[part], setting, spots)
+                _rank(
+                    scores, grades[part], own[part], rows[part], setting, spots, largest
+                )
             )
     return Judged(
-        {
-            name: (
-                np.concatenate([p.scores[name][0] for p in parts]),
-                np.concatenate([p.scores[name][1] for p in parts]),
-            )
-            for name in parts[0].scores
-        },
+        columns([part.scores for part in parts], setting.metrics, setting.k),
         *(
-            np.concatenate([getattr(p, name) for p in parts])
+            np.concatenate([getattr(part, name) for part in parts])
             for name in ('counted', 'nearest', 'hits', 'hits_near')
         ),
     )
 
 
-def _relevant(
+def _check_grades(setting: Setting, grades: NDArray) -> None:
+    """Refuse measures of graded relevance if nothing is graded."""
+    needs = [name for name in setting.metrics if name in OF_GAINS]
+    if needs and setting.sets is None and grades.dtype == bool:
+        raise QueryError(
+            f'{needs[0]} needs graded relevance and this rule only says yes or no: name a '
+            'column of labels, or give relevance as numbers'
+        )
+
+
+def _grades(
     queries: EmbeddingTable,
     archive: EmbeddingTable,
     relevance: Judge,
     rows: NDArray[np.int64],
     sets: LabelSets | None,
-) -> Relevance:
+) -> NDArray:
+    """How relevant each item is, (queries, items): bool, or numbers of at least 0."""
     if not callable(relevance):
-        return np.asarray(relevance, bool)[rows]
-    if isinstance(relevance, Rule) and relevance.match and sets is not None:
+        grades = np.asarray(relevance)[rows]
+    elif isinstance(relevance, Rule) and relevance.match and sets is not None:
         # The labels are read once, not once for each chunk.
         asked, found = sets.members
         return compare(asked[rows], found, relevance.match, relevance.value or 0.5)
-    return np.asarray(relevance(queries, archive), bool)
+    else:
+        grades = np.asarray(relevance(queries, archive))
+    if grades.dtype != bool and not (np.isfinite(grades) & (grades >= 0)).all():
+        raise QueryError('relevance is finite and at least 0, found other numbers')
+    return grades
 
 
 def _own(
@@ -164,83 +192,67 @@ def _own(
     return own | same_place(queries, archive) if exclude == 'all' else own
 
 
-def _similarity(
-    asked: NDArray[np.floating], found: NDArray[np.floating], kind: Similarity
-) -> NDArray[np.float32]:
-    """Similarities (queries, items): higher is closer."""
-    scores = np.empty((len(asked), len(found)), np.float32)
-    asked = asked.astype(np.float64)
-    for start in range(0, len(found), _BLOCK):
-        block = found[start : start + _BLOCK].astype(np.float64)
-        part = slice(start, start + _BLOCK)
-        if kind == 'chi_square':
-            for row, query in enumerate(asked):
-                squares = (query - block) ** 2 / (query + block + 1e-10)
-                scores[row, part] = -0.5 * squares.sum(axis=1)
-        elif kind == 'euclidean':
-            squares = (asked**2).sum(1)[:, None] + (block**2).sum(1)
-            scores[:, part] = -np.maximum(squares - 2 * asked @ block.T, 0)
-        else:
-            lengths = np.linalg.norm(asked, axis=1)[:, None]
-            lengths = lengths * np.linalg.norm(block, axis=1)
-            product = asked @ block.T
-            # A feature of length 0 points nowhere: NaN comes last.
-            scores[:, part] = np.divide(
-                product, lengths, out=np.full_like(product, np.nan), where=lengths > 0
-            )
-    return scores
-
-
 def _rank(
     scores: NDArray[np.float32],
-    relevant: Relevance,
+    grades: NDArray,
     own: Relevance,
     rows: NDArray[np.int64],
     setting: Setting,
     spots: Sequence[Spots],
-) -> Judged:
-    relevant = relevant & ~own
+    largest: int | None,
+) -> _Part:
+    relevant = (grades > 0) & ~own
     order = np.argsort(-np.where(own, np.nan, scores), axis=1, kind='stable')
     items = scores.shape[1] - own.sum(axis=1)
-    deep = max(setting.k, default=1)
-    top = order[:, :deep]
+    top = order[:, : max(setting.k, default=1)]
     there = np.arange(top.shape[1]) < items[:, None]
     ranking = Ranking(
         np.take_along_axis(relevant, order, axis=1),
         relevant.sum(axis=1),
-        items,
-        {} if setting.sets is None else _sets(setting.sets, rows, own, top, there),
+        largest=largest,
     )
+    pool = Pool(ranking.num_relevant, items, largest=largest)
+    if any(METRICS[name].needs != 'relevance' for name in setting.metrics):
+        ranking, pool = _graded(setting.sets, grades, own, rows, top, ranking, pool)
     near = np.zeros(scores.shape[1], bool) if setting.near is None else setting.near
-    return Judged(
-        measure(ranking, setting.metrics, setting.k),
-        ranking.found > 0,
+    return _Part(
+        measure(ranking, pool, setting.metrics, setting.k),
+        ranking.num_relevant > 0,
         _nearest(relevant, rows, *spots) if spots else np.full(len(rows), np.nan),
         there.sum(axis=1),
         (near[top] & there).sum(axis=1),
     )
 
 
-def _sets(
-    sets: LabelSets,
-    rows: NDArray[np.int64],
+def _graded(
+    sets: LabelSets | None,
+    grades: NDArray,
     own: Relevance,
+    rows: NDArray[np.int64],
     top: NDArray[np.int64],
-    there: NDArray[np.bool_],
-) -> dict[str, tuple[Floats, Floats]]:
-    """Compare label sets: at the first ranks, and on average over all that may be found."""
-    members, others = sets.members[0][rows], sets.members[1]
-    shared = members @ others.T
-    sizes = np.broadcast_to(others.sum(axis=1), shared.shape)
-    count = np.maximum((~own).sum(axis=1), 1)
-    made = {}
-    for name, values in (
-        item_scores(shared, members.sum(axis=1), sizes)._asdict().items()
-    ):
-        values[own] = 0
-        first = np.where(there, np.take_along_axis(values, top, axis=1), 0)
-        made[name] = first, values.sum(axis=1) / count
-    return made
+    ranking: Ranking,
+    pool: Pool,
+) -> tuple[Ranking, Pool]:
+    """Add gains: the number of shared labels, or what the rule gives without labels."""
+    query_sizes = item_sizes = None
+    if sets is not None:
+        members, others = sets.members[0][rows], sets.members[1]
+        grades = members @ others.T
+        query_sizes, item_sizes = members.sum(axis=1), others.sum(axis=1)
+    gains = np.where(own, 0, grades)
+    cut = top.shape[1]
+    ideal = -gains if cut == gains.shape[1] else np.partition(-gains, cut, axis=1)
+    ideal = -np.sort(ideal[:, :cut], axis=1)
+    ranking = replace(
+        ranking,
+        gains=np.take_along_axis(gains, top, axis=1),
+        ideal=ideal,
+        query_sizes=query_sizes,
+        item_sizes=None if item_sizes is None else item_sizes[top],
+    )
+    return ranking, replace(
+        pool, gains=gains, ideal=ideal, query_sizes=query_sizes, item_sizes=item_sizes
+    )
 
 
 def _nearest(

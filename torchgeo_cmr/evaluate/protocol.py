@@ -1,7 +1,7 @@
 """Published ways to evaluate, by name, so that a number can be compared with theirs."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from torchgeo_cmr.errors import QueryError
 
@@ -87,6 +87,32 @@ PROTOCOLS = {
         ),
     )
 }
+
+
+def with_distance(protocol: str | None, distance: str | None) -> Protocol | str | None:
+    """Rank by another distance than a protocol does.
+
+    Args:
+        protocol: Name of a published protocol, or None.
+        distance: ``'cosine'``, ``'euclidean'`` or ``'chi_square'``; None to change nothing.
+
+    Returns:
+        What :func:`make_report` takes as *protocol*.
+
+    Raises:
+        QueryError: If there is none of this name, or no such distance.
+
+    .. versionadded:: 0.1
+    """
+    if distance is None:
+        return protocol
+    for known in get_args(Similarity):
+        if distance == known:
+            base = Protocol() if protocol is None else get_protocol(protocol)
+            return replace(base, similarity=known)
+    raise QueryError(
+        f'{distance!r} is no distance: choose of {", ".join(get_args(Similarity))}'
+    )
 
 
 def get_protocol(name: str) -> Protocol:

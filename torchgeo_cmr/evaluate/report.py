@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import platform
 import re
 from collections.abc import Iterable
@@ -32,7 +33,7 @@ class Report:
     #: Rows by modality, and rows left out, of the queries and the archive.
     counts: dict[str, Any]
     #: ``'a->b'`` -> counts, ``scores`` (measure -> value, chance, low, high), ``by`` and
-    #: ``leak``.
+    #: ``leak``; None where a score does not exist or its chance level is not known.
     directions: dict[str, Any]
     #: Seed of the draws.
     seed: int
@@ -44,6 +45,10 @@ class Report:
     versions: dict[str, str]
     #: What a reader should know.
     notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Write None for numbers that are none."""
+        object.__setattr__(self, 'directions', _known(self.directions))
 
     def to_json(self) -> str:
         """Give the report as JSON text; a score that does not exist is null."""
@@ -101,6 +106,12 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = 'unknown'
     return found
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _known(one) for key, one in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _size(found: dict[str, Any]) -> str:

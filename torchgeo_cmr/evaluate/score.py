@@ -3,12 +3,13 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .judge import Judge, Setting, judge
-from .measure import Floats
+from .measure import Column
 
 
 def evaluate(
@@ -40,12 +41,14 @@ def evaluate(
     """
     check_spaces(queries, archive)
     judged = judge(queries, archive, relevance, Setting(('recall@k', 'map'), (k,)))
-    counted = int(judged.counted.sum())
+    counted = judged.counted
     return {
-        **{name: _mean(value) for name, (value, _) in judged.scores.items()},
-        'chance': {name: _mean(chance) for name, (_, chance) in judged.scores.items()},
-        'queries': counted,
-        'empty': len(queries) - counted,
+        **{name: _mean(value, counted) for name, (value, _) in judged.scores.items()},
+        'chance': {
+            name: _mean(chance, counted) for name, (_, chance) in judged.scores.items()
+        },
+        'queries': int(counted.sum()),
+        'empty': int((~counted).sum()),
         'gallery': len(archive),
     }
 
@@ -74,6 +77,5 @@ def check_spaces(queries: EmbeddingTable, archive: EmbeddingTable) -> None:
         )
 
 
-def _mean(values: Floats) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else None
+def _mean(column: Column, counted: NDArray[np.bool_]) -> float | None:
+    return column[counted].mean() if counted.any() else None

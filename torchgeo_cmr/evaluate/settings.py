@@ -11,8 +11,8 @@ from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .groups import GROUPINGS
-from .measure import OF_LABELS, check_measures
-from .protocol import ExcludeSelf, Protocol, Similarity, get_protocol
+from .measure import DEFAULT, OF_LABELS, check_measures
+from .protocol import PROTOCOLS, ExcludeSelf, Protocol, Similarity, get_protocol
 
 
 def settle(
@@ -28,7 +28,8 @@ def settle(
     Args:
         given: A protocol, the name of one, or None.
         k: Cut-offs, or None for those of the protocol.
-        metrics: Measures, or None; without a protocol, ``f1@k`` is added if labels are known.
+        metrics: Measures, or None; without a published protocol, ``f1@k`` is added if
+            labels are known.
         directions: Directions, or None.
         exclude_self: What a query may not find, or None.
         column: Column of labels.
@@ -42,7 +43,10 @@ def settle(
     .. versionadded:: 0.1
     """
     base = get_protocol(given) if isinstance(given, str) else given or Protocol()
-    if given is None and metrics is None and column is not None:
+    # A published protocol keeps its name when a caller has changed it already.
+    published = PROTOCOLS.get(base.name, base)
+    own = base.name == Protocol().name
+    if own and base.metrics == DEFAULT and metrics is None and column is not None:
         base = replace(base, metrics=(*base.metrics, 'f1@k', 'f1@k_of_means'))
     made = replace(
         base,
@@ -53,7 +57,7 @@ def settle(
     if directions is not None:
         words = directions if isinstance(directions, str) else tuple(directions)
         made = replace(made, directions=words)
-    same = made == base or given is None
+    same = own or made == published
     return made, [] if same else [f'the settings of {base.name} were changed']
 
 

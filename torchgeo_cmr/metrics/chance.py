@@ -3,11 +3,13 @@
 .. versionadded:: 0.1
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .average import Normalization
 from .ranked import blank, check_k
 
 __all__ = (
@@ -84,7 +86,7 @@ def expected_average_precision(
     num_items: ArrayLike,
     k: int | None = None,
     *,
-    normalization: Literal['min', 'R'] = 'min',
+    normalization: Normalization = 'min',
 ) -> NDArray[np.float64]:
     r"""Average precision of a random ranking.
 
@@ -97,13 +99,15 @@ def expected_average_precision(
        \left( 1 + (i - 1) \frac{R - 1}{N - 1} \right)
 
     divided by the constant that *normalization* names in :func:`average_precision`. The
-    ``'hits'`` normalisation divides by a random number and is not offered.
+    ``'hits'`` normalisation divides by a random number: given *h* hits among the first *k*,
+    which is hypergeometric, their order is random, so the mean is that of a full ranking of
+    *k* items with *h* relevant.
 
     Args:
         num_relevant: R of each query, any shape.
         num_items: Number of items each query ranks, N, same shape or one number.
         k: Cut-off; the whole ranking by default.
-        normalization: ``'min'`` or ``'R'``.
+        normalization: ``'min'``, ``'hits'`` or ``'R'``.
 
     Returns:
         Shape of the arguments, NaN where R is 0.
@@ -117,9 +121,13 @@ def expected_average_precision(
 
     .. versionadded:: 0.1
     """
-    if normalization not in ('min', 'R'):
-        raise ValueError(f"normalization must be 'min' or 'R', found {normalization!r}")
+    if normalization not in get_args(Normalization):
+        raise ValueError(
+            f"normalization must be 'min', 'hits' or 'R', found {normalization!r}"
+        )
     r, n = _counts(num_relevant, num_items)
+    if normalization == 'hits' and k is not None:
+        return _for_each(_over_hits(check_k(k), int(n.max(initial=0))), r, n)
     depth = n if k is None else np.minimum(check_k(k), n)
     harmonic = np.concatenate(
         [[0.0], np.cumsum(1 / np.arange(1, int(depth.max(initial=0)) + 1))]
@@ -148,17 +156,37 @@ def expected_reciprocal_rank(
     .. versionadded:: 0.1
     """
     r, n = _counts(num_relevant, num_items)
-    # Many queries share few pairs of R and N: each is computed once.
+    return _for_each(_mean_reciprocal_rank, r, n)
+
+
+def _for_each(
+    one: Callable[[int, int], float], r: NDArray[np.int64], n: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Compute once for each pair of R and N: many queries share few."""
     pairs, which = np.unique(
         np.stack([r.ravel(), n.ravel()]), axis=1, return_inverse=True
     )
-    values = [_mean_reciprocal_rank(found, items) for found, items in pairs.T.tolist()]
+    values = [one(*pair) if pair[0] else np.nan for pair in pairs.T.tolist()]
     return np.array(values, dtype=np.float64)[which.reshape(-1)].reshape(r.shape)
 
 
+def _over_hits(k: int, most: int) -> Callable[[int, int], float]:
+    """Make the average precision over hits of R among N, up to *most* items."""
+    log = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, most + 1)))])
+
+    def choose(n: int, h: NDArray[np.int64] | int) -> NDArray[np.float64]:
+        return log[n] - log[h] - log[n - h]
+
+    def one(r: int, n: int) -> float:
+        drawn = min(k, n)
+        h = np.arange(max(1, drawn - (n - r)), min(drawn, r) + 1)
+        share = np.exp(choose(r, h) + choose(n - r, drawn - h) - choose(n, drawn))
+        return float((share * expected_average_precision(h, drawn)).sum())
+
+    return one
+
+
 def _mean_reciprocal_rank(r: int, n: int) -> float:
-    if r == 0:
-        return float('nan')
     # First at rank i: not before (a product), and then with R of what is left.
     left = n - np.arange(n - r + 1)
     before = np.concatenate([[1.0], np.cumprod((left[:-1] - r) / left[:-1])])

@@ -15,8 +15,8 @@ Functions named ``expected_*`` are the exact mean over all orders of an archive:
 ranking scores. No metric of a table means anything without that number beside it; where there
 is no formula, rank with :class:`RandomOrder`.
 
-:data:`METRICS` has all metrics under the names that tables print, and :func:`score_ranking`
-computes them.
+:data:`METRICS` has all metrics under the names that tables print, :data:`CHANCE` the chance
+levels under the same names, and :func:`score_ranking` computes metrics from vectors.
 
 .. versionadded:: 0.1
 """
@@ -42,6 +42,7 @@ from .chance import (
 from .chunked import RandomOrder, RankedBlock, dot_product, rank_blocks
 from .distances import chi_square
 from .graded import average_cumulative_gain, ndcg, weighted_average_precision
+from .levels import CHANCE, Pool
 from .multilabel import (
     ItemScores,
     f1_at_k,
@@ -57,11 +58,13 @@ from .scoring import Scored, score_ranking
 from .truth import Judgement, LabelTruth, MatrixTruth, Truth
 
 __all__ = (
+    'CHANCE',
     'METRICS',
     'ItemScores',
     'Judgement',
     'LabelTruth',
     'MatrixTruth',
+    'Pool',
     'QueryMean',
     'RandomOrder',
     'RankedBlock',

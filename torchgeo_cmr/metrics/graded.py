@@ -113,8 +113,8 @@ def ndcg(
         raise ValueError(
             f'ideal has one row per query, {len(gains)}, found {len(best)}'
         )
-    found = _dcg(gains[:, :cut], gain)
-    most = _dcg(-np.sort(-best, axis=1)[:, :cut], gain)
+    found = dcg(gains[:, :cut], gain)
+    most = dcg(-np.sort(-best, axis=1)[:, :cut], gain)
     if (found > most * (1 + 1e-9)).any():
         raise ValueError(
             'a ranking has more gain than its ideal: give the best gains of the whole archive'
@@ -122,7 +122,7 @@ def ndcg(
     return blank(most > 0, found / np.where(most > 0, most, 1))
 
 
-def _dcg(gains: NDArray[np.float64], gain: Gain) -> NDArray[np.float64]:
+def dcg(gains: NDArray[np.float64], gain: Gain) -> NDArray[np.float64]:
     """Sum gains, discounted by the logarithm of their rank."""
     value = np.exp2(gains) - 1 if gain == 'exp' else gains
     return (value / np.log2(np.arange(2, gains.shape[1] + 2))).sum(axis=1)

@@ -116,7 +116,8 @@ class CrossModalRetrieval(Metric):
             direction = f'{query}_to_{gallery}'
             for k in self.ks:
                 figures[f'recall@{k}_{direction}'] = (ranks <= k).float().mean()
-            figures[f'median_rank_{direction}'] = ranks.float().median()
+            # torch's median is the lower of the two in the middle, ours their mean
+            figures[f'median_rank_{direction}'] = ranks.float().quantile(0.5)
         for name in [*(f'recall@{k}' for k in self.ks), 'median_rank']:
             each = [
                 value for key, value in figures.items() if key.startswith(f'{name}_')

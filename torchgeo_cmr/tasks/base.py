@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import lightning.pytorch.utilities.types
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torchgeo.tasks import BaseTask
 
@@ -388,6 +388,8 @@ class CrossModalTask(BaseTask):
         batch: Mapping[str, Any],
         modality: str | Sequence[str],
         fusion: Fusion = 'concat',
+        *,
+        raw: bool = False,
     ) -> Tensor:
         """Give each sample its place in the common space.
 
@@ -402,10 +404,13 @@ class CrossModalTask(BaseTask):
                 ``'sum'`` or ``'max'``. Each is scaled to unit rows first, so that none
                 outweighs another, and so is the result; ``'mean'`` and ``'sum'`` then agree.
                 Without effect for a single modality.
+            raw: Give features as the network makes them, fused as they are, which published
+                chi-square and Euclidean distances compare.
 
         Returns:
             Unit rows, shape (batch, dim), float32, without gradient. A row of zeros, which a
-            ``'linear_relu'`` head or the mean of opposite rows can produce, stays zero.
+            ``'linear_relu'`` head or the mean of opposite rows can produce, stays zero. With
+            *raw* rows of any length.
 
         Raises:
             QueryError: If the task has no such modality.
@@ -420,17 +425,25 @@ class CrossModalTask(BaseTask):
                 f'a fused embedding needs different modalities, found {names}: name some of '
                 f'{", ".join(self.modalities)}'
             )
-        return self._embed(batch, names, fusion)
+        rows = self._embed(batch, names, fusion, raw=raw)
+        return rows.detach().float() if raw else unit_rows(rows)
 
     def _embed(
-        self, batch: Mapping[str, Any], names: Sequence[str], fusion: Fusion
+        self,
+        batch: Mapping[str, Any],
+        names: Sequence[str],
+        fusion: Fusion,
+        *,
+        raw: bool,
     ) -> Tensor:
-        """Encode the named modalities and fuse what came out."""
+        """Encode the named modalities and fuse what came out, of any length."""
         rows = []
         for name in names:
             h, z = self.model(self.normalize(batch, name), name)
-            rows.append(self._unit({'h': h, 'z': z}))
-        return rows[0] if len(rows) == 1 else unit_rows(fuse(rows, fusion))
+            output = {'h': h, 'z': z}
+            kind = self.hparams['retrieval_features']
+            rows.append(output[kind] if raw else self._unit(output))
+        return rows[0] if len(rows) == 1 else fuse(rows, fusion)
 
     def _unit(self, output: Mapping[str, Tensor]) -> Tensor:
         """Scale the features that retrieval uses to unit rows, float32."""
@@ -474,7 +487,7 @@ class CrossModalTask(BaseTask):
         self._judge(batch, 'val', self.val_metrics)
 
     def on_validation_epoch_end(self) -> None:
-        """Log retrieval and health over the whole loader; warn if an encoder collapsed."""
+        """Log retrieval and health over the whole loader, and say in a sentence how it is."""
         self._report('val', self.val_metrics)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -488,7 +501,7 @@ class CrossModalTask(BaseTask):
         self._judge(batch, 'test', self.test_metrics)
 
     def on_test_epoch_end(self) -> None:
-        """Log retrieval and health over the whole loader; warn if an encoder collapsed."""
+        """Log retrieval and health over the whole loader, and say in a sentence how it is."""
         self._report('test', self.test_metrics)
 
     def predict_step(
@@ -537,6 +550,8 @@ class CrossModalTask(BaseTask):
             judgement = verdict(metrics.embeddings())
             if judgement.collapsed:
                 rank_zero_warn(judgement.sentence, category=CollapseWarning)
+            else:
+                rank_zero_info(f'{prefix}: {judgement.sentence}')
         metrics.reset()
 
     def configure_optimizers(

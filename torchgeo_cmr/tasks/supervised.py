@@ -11,7 +11,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
 from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
 
-from .base import CrossModalTask, RetrievalFeatures, unit_rows
+from .base import CrossModalTask, RetrievalFeatures
 from .networks import build_networks, check_per_modality
 from .optim import OptimizerName, ScheduleName
 
@@ -227,9 +227,14 @@ class SupervisedCMR(CrossModalTask):
         return {'loss': loss}
 
     def _embed(
-        self, batch: Mapping[str, Any], names: Sequence[str], fusion: Fusion
+        self,
+        batch: Mapping[str, Any],
+        names: Sequence[str],
+        fusion: Fusion,
+        *,
+        raw: bool,
     ) -> Tensor:
-        """Fuse as in training: features as they are, of unit length only at the end."""
+        """Fuse as in training: features as they are, whether *raw* or not."""
         kind = self.hparams['retrieval_features']
         if self._early:
             if sorted(names) != sorted(self.modalities):
@@ -238,12 +243,12 @@ class SupervisedCMR(CrossModalTask):
                     f'{", ".join(names)}: name all of them'
                 )
             (output,) = self(batch).values()
-            return unit_rows(output[kind])
+            return output[kind]
         rows = []
         for name in names:
             h, z = self.model(self.normalize(batch, name), name)
             rows.append({'h': h, 'z': z}[kind])
-        return unit_rows(rows[0] if len(rows) == 1 else fuse(rows, fusion))
+        return rows[0] if len(rows) == 1 else fuse(rows, fusion)
 
     def predict_step(
         self, batch: Any, batch_idx: int, dataloader_idx: int = 0

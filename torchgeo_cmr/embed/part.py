@@ -1,0 +1,131 @@
+"""Some pairs and a task in, rows of a table out; how far a run has come is not known here."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torchgeo_cmr.embed.ground import Ground
+from torchgeo_cmr.errors import QueryError, RasterError
+from torchgeo_cmr.models.fusion import Fusion
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.tasks import CrossModalTask
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pairs that are committed together."""
+
+    key: str
+    split: str
+    keys: list[Any]
+
+
+@dataclass(frozen=True)
+class PairEncoder:
+    """A task and what stays the same from part to part."""
+
+    task: CrossModalTask
+    members: Mapping[str, Sequence[str]]
+    fusion: Fusion
+    raw: bool
+    min_valid: float
+    device: torch.device
+    space: str
+    record: Mapping[str, Any]
+
+    def table(
+        self, ground: Ground, part: Part, batches: Iterator[Mapping[str, Any]]
+    ) -> EmbeddingTable:
+        """Embed one part."""
+        vectors: dict[str, list[NDArray[np.float32]]] = {n: [] for n in self.members}
+        valid: dict[str, list[NDArray[np.float64]]] = {n: [] for n in self.members}
+        labels: list[Any] = []
+        classes = ground.classes(part.split)
+        for batch in batches:
+            for name, rows, shares in self._embed(batch):
+                vectors[name].append(rows)
+                valid[name].append(shares)
+            labels += _labels(batch.get('label'), classes)
+        widths = {name: rows[0].shape[1] for name, rows in vectors.items()}
+        if len(set(widths.values())) > 1:
+            told = ', '.join(f'{name} of {width}' for name, width in widths.items())
+            raise QueryError(
+                f'one archive holds vectors of one length, found {told}: give each its own '
+                "archive, or fuse by 'mean', 'sum' or 'max'"
+            )
+        frame, sides = ground.frame(part.split, part.keys)
+        frame['split'] = part.split
+        if labels:
+            frame['label'] = pd.Series(labels, dtype=object).infer_objects()
+        tables = []
+        for name, names in self.members.items():
+            share = np.concatenate(valid[name])
+            kept = (share > 0) & (share >= self.min_valid)
+            features = np.concatenate(vectors[name])
+            more = _joined([sides[m] for m in names if m in sides])
+            if self.raw:
+                more['length'] = np.linalg.norm(features.astype(np.float64), axis=1)
+                kept &= more['length'] > 0
+            rows = frame.assign(
+                patch_id=f'{name}:' + frame['pair'], valid_fraction=share, **more
+            )
+            table = EmbeddingTable.from_frame(
+                rows[kept],
+                features[kept],
+                space=self.space,
+                modality=name,
+                record=self.record,
+            )
+            tables.append(table)
+        return EmbeddingTable.concat(tables)
+
+    def _embed(
+        self, batch: Mapping[str, Any]
+    ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float64]]]:
+        """Give vectors and shares of valid pixels, name by name."""
+        keys = {m: self.task.keys[m] for names in self.members.values() for m in names}
+        missing = [m for m, key in keys.items() if key not in batch]
+        if missing:
+            raise RasterError(
+                f'the pairs hold no {", ".join(missing)}, only {", ".join(batch)}: open the '
+                'data with the modalities of the task'
+            )
+        images = {key: batch[key].to(self.device) for key in keys.values()}
+        shares = {
+            m: images[key].isfinite().all(dim=1).double().mean(dim=(1, 2)).cpu()
+            for m, key in keys.items()
+        }
+        for name, names in self.members.items():
+            with torch.inference_mode():
+                rows = self.task.embed(images, names, self.fusion, raw=self.raw)
+            valid = torch.stack([shares[m] for m in names]).amin(dim=0)
+            yield name, rows.float().cpu().numpy(), valid.numpy()
+
+
+def _joined(sides: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """Source and times of a row made of several; undated if one of them is."""
+    made: dict[str, Any] = {}
+    for column, reduce in (('time_start', 'min'), ('time_end', 'max')):
+        there = [side[column] for side in sides if column in side]
+        if there:
+            times = pd.concat(there, axis=1)
+            made[column] = times.agg(reduce, axis=1, skipna=False)
+    sources = [side['source'] for side in sides if 'source' in side]
+    if sources:
+        made['source'] = sources[0].str.cat(sources[1:], sep='+')
+    return made
+
+
+def _labels(label: Tensor | None, classes: Sequence[str]) -> list[Any]:
+    """Labels of a batch, one cell a pair: names of classes where they are known."""
+    if label is None:
+        return []
+    if label.ndim == 2 and label.shape[1] == len(classes):
+        return [[classes[i] for i in row.nonzero().flatten()] for row in label]
+    return label.tolist()

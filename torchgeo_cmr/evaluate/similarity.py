@@ -1,0 +1,85 @@
+"""Similarities of features under the distances that have been published.
+
+Products are made in float64 and rounded to float32, so that equal vectors score equal.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.metrics.functional import chi_square
+
+from .protocol import Similarity
+
+#: Items that are held in float64 at a time.
+_BLOCK = 8_192
+
+
+def check_features(
+    asked: NDArray[np.floating],
+    found: NDArray[np.floating],
+    shape: tuple[int, int],
+    kind: Similarity,
+) -> None:
+    """Refuse features that cannot be compared.
+
+    Args:
+        asked: Features of the queries.
+        found: Features of the archive.
+        shape: Rows that the two tables have.
+        kind: How they are to be compared.
+
+    Raises:
+        ArchiveError: If they have other rows than the tables, or one is nothing but zeros.
+        QueryError: If chi-square meets a negative number.
+
+    .. versionadded:: 0.1
+    """
+    if (len(asked), len(found)) != shape:
+        raise ArchiveError(
+            f'features of {len(asked)} and {len(found)} rows do not fit tables of {shape[0]} '
+            f'and {shape[1]}'
+        )
+    zeros = [int((~part.any(axis=1)).sum()) for part in (asked, found)]
+    if any(zeros):
+        raise ArchiveError(
+            f'{zeros[0]} queries and {zeros[1]} items have a feature of only zeros, which is '
+            'no description: leave them out, as feature_report does'
+        )
+    if kind == 'chi_square' and min(asked.min(initial=0), found.min(initial=0)) < 0:
+        raise QueryError(
+            'chi-square compares histograms and these features hold negative numbers: use '
+            'cosine, or a head that ends in ReLU'
+        )
+
+
+def similarity(
+    asked: NDArray[np.floating], found: NDArray[np.floating], kind: Similarity
+) -> NDArray[np.float32]:
+    """Compare every query with every item: higher is closer.
+
+    Args:
+        asked: Features (queries, dim).
+        found: Features (items, dim).
+        kind: Cosine, minus the squared Euclidean distance, or minus chi-square.
+
+    Returns:
+        Similarities (queries, items).
+
+    .. versionadded:: 0.1
+    """
+    scores = np.empty((len(asked), len(found)), np.float32)
+    asked = asked.astype(np.float64)
+    for start in range(0, len(found), _BLOCK):
+        block = found[start : start + _BLOCK].astype(np.float64)
+        part = slice(start, start + _BLOCK)
+        if kind == 'chi_square':
+            scores[:, part] = -chi_square(asked, block)
+        elif kind == 'euclidean':
+            squares = (asked**2).sum(1)[:, None] + (block**2).sum(1)
+            scores[:, part] = -np.maximum(squares - 2 * asked @ block.T, 0)
+        else:
+            lengths = np.linalg.norm(asked, axis=1)[:, None]
+            lengths = lengths * np.linalg.norm(block, axis=1)
+            scores[:, part] = asked @ block.T / lengths
+    return scores
