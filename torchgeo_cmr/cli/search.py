@@ -25,6 +25,7 @@ def search(
     modality: str | None = None,
     size: int | None = None,
     dataset: str | None = None,
+    units: str | None = None,
     out: list[str] | None = None,
     overwrite: bool = False,
     explain: bool = False,
@@ -70,6 +71,8 @@ def search(
         size: Patch width in pixels of the query rasters; without it, that of the training.
         dataset: Python path of a TorchGeo raster dataset that opens the query rasters, such
             as torchgeo.datasets.Sentinel1.
+        units: What radar pixels of the query rasters are where files do not say it: db, power
+            or amplitude.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
             names the format; .geojson is known.
         overwrite: Replace files that are there.
@@ -99,7 +102,7 @@ def search(
         archive
     )  # a condition on a missing column should not wait for embedding
     queries = _queries(
-        query, archive, ckpt, modality, size, dataset, progress=not quiet
+        query, archive, ckpt, modality, size, dataset, units, progress=not quiet
     )
     index = RetrievalIndex(archive)
     results = index.search(queries, k, where=chosen)
@@ -116,13 +119,11 @@ def search(
 
 def _together(tables: list['EmbeddingTable']) -> 'EmbeddingTable':
     """Put tables below one another; what is said of their scenes need not agree."""
-    from dataclasses import replace
-
     from torchgeo_cmr.table import EmbeddingTable
 
     if len(tables) == 1:
         return tables[0]
-    return EmbeddingTable.concat(replace(table, record={}) for table in tables)
+    return EmbeddingTable.concat(tables, apart=True)
 
 
 def _numbers(word: str) -> list[float]:
@@ -167,6 +168,7 @@ def _queries(
     modality: str | None,
     size: int | None,
     dataset: str | None,
+    units: str | None,
     *,
     progress: bool,
 ) -> 'EmbeddingTable':
@@ -192,7 +194,9 @@ def _queries(
         tables.append(from_ids(archive, ids))
     if rasters:
         assert ckpt is not None  # _check_raster saw to it
-        made = _embed(rasters, ckpt, modality, size, dataset, archive.spaces, progress)
+        made = _embed(
+            rasters, ckpt, modality, size, dataset, units, archive.spaces, progress
+        )
         tables.append(made)
     return _together(tables)
 
@@ -223,6 +227,7 @@ def _embed(
     modality: str | None,
     size: int | None,
     dataset: str | None,
+    units: str | None,
     spaces: tuple[str, ...],
     progress: bool,
 ) -> 'EmbeddingTable':
@@ -253,6 +258,7 @@ def _embed(
         else open_dataset(dataset, rasters, spec.get('bands')),
         modality,
         1 if size is None else size,
+        units=units,
         device='auto',
         progress=progress,
     )

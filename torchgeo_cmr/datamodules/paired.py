@@ -13,14 +13,15 @@ from geopandas import GeoDataFrame
 from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
 from torchgeo.datasets.utils import Sample
 
+from torchgeo_cmr.datamodules.collate import collate
 from torchgeo_cmr.datamodules.split import SPLITS, split_ground
 from torchgeo_cmr.datasets.paired import PairedDataset, split_by_crs
-from torchgeo_cmr.datasets.scene import UNITS
+from torchgeo_cmr.datasets.units import UNITS
 from torchgeo_cmr.errors import PairingError, RasterError
 from torchgeo_cmr.samplers import Area, DisjointBatchSampler
 from torchgeo_cmr.samplers.area import Bounds, PatchKey
@@ -146,7 +147,7 @@ class PairedDataModule(BaseDataModule):
         self.areas: dict[str, list[Area]] = {}
         self._ground: dict[str, list[tuple[Any, BaseGeometry]]] = {}
         self._described: dict[str, dict[str, Any]] | None = None
-        self.collate_fn = default_collate
+        self.collate_fn = collate
         # Pixels leave as they are: the task knows the statistics of each modality.
         self.aug = nn.Identity()
         if augment:

@@ -23,7 +23,8 @@ from torchgeo.datasets.utils import GeoSlice, Sample
 
 from torchgeo_cmr.datasets.panels import panels
 from torchgeo_cmr.datasets.reader import SceneReader
-from torchgeo_cmr.datasets.scene import SAR_BANDS, Scene, scenes
+from torchgeo_cmr.datasets.scene import Scene, scenes
+from torchgeo_cmr.datasets.units import SAR_BANDS
 from torchgeo_cmr.datasets.validity import Validity
 from torchgeo_cmr.errors import PairingError, RasterError
 
@@ -61,8 +62,9 @@ class PairedDataset(GeoDataset):
 
     Samples hold ``image_<modality>`` of shape ``(bands, height, width)``, float32 in the
     units of the files with NaN where nodata; ``transform_<modality>``, the nine numbers of
-    its affine transform; and ``bounds``, as TorchGeo writes them (float32: never rebuild a
-    footprint from them).
+    its affine transform; ``bounds``, as TorchGeo writes them (float32: never rebuild a
+    footprint from them); and ``days_apart``, the days between the acquisitions of the pair
+    (the most of several, NaN if one has no date), which the index has as a column too.
 
     Pairing compares footprints of files, not of valid pixels, and is planar in the CRS of
     the first modality.
@@ -123,6 +125,7 @@ class PairedDataset(GeoDataset):
         self._starts = _moments(times.left)
         self._ends = _moments(times.right)
         self._rows = {name: self.index[name].to_numpy() for name in self.modalities}
+        self._apart = self.index['days_apart'].to_numpy()
 
     def _pair(self) -> GeoDataFrame:
         """Lay the nearest-in-time scenes of every other modality over the first's."""
@@ -140,7 +143,12 @@ class PairedDataset(GeoDataset):
                     for j, part in other.nearest(piece, time, self.tolerance, closest)
                 ]
             rows += [
-                {**chosen, 'datetime': time, 'geometry': part}
+                {
+                    **chosen,
+                    'days_apart': self._days_between(chosen),
+                    'datetime': time,
+                    'geometry': part,
+                }
                 for chosen, part in pieces
             ]
         if not rows:
@@ -148,6 +156,13 @@ class PairedDataset(GeoDataset):
         frame = pd.DataFrame(rows)
         times = pd.IntervalIndex(frame.pop('datetime'), closed='both', name='datetime')
         return GeoDataFrame(frame.set_index(times), geometry='geometry', crs=first.crs)
+
+    def _days_between(self, chosen: Mapping[str, int]) -> float:
+        """Days between the first modality and the farthest other; NaN if one is undated."""
+        times = [self.members[name].times[row] for name, row in chosen.items()]
+        if _UNDATED in times:
+            return float('nan')
+        return max(_gap(times[0], time) / timedelta(days=1) for time in times[1:])
 
     def _why_nothing(self, gaps: list[timedelta]) -> str:
         first, *others = (self.members[name] for name in self.modalities)
@@ -200,13 +215,17 @@ class PairedDataset(GeoDataset):
             IndexError: If no pair of scenes covers a slice.
             RasterError: If a file cannot be read.
         """
+        if not indexes:
+            return []
         places = [self._disambiguate_slice(index) for index in indexes]
         bounds = [(x.start, y.start, x.stop, y.stop) for x, y, _ in places]
-        rows = [
-            self._covering(b, t) for b, (_, _, t) in zip(bounds, places, strict=True)
-        ]
+        rows = self._covering(places)
         samples: list[Sample] = [
-            {'bounds': self._slice_to_tensor(place)} for place in places
+            {
+                'bounds': self._slice_to_tensor(place),
+                'days_apart': torch.tensor(self._apart[row], dtype=torch.float32),
+            }
+            for place, row in zip(places, rows, strict=True)
         ]
         with ThreadPoolExecutor(len(self.members)) as pool:
             coming = {
@@ -226,18 +245,27 @@ class PairedDataset(GeoDataset):
         """Bounds of the index; pairs do not change, so they are looked up once."""
         return super().bounds
 
-    def _covering(self, bounds: tuple[float, float, float, float], t: slice) -> int:
-        """Row number of the pair that covers most of the bounds at that time."""
-        box = shapely.box(*bounds)
-        hits = np.sort(self._tree.query(box, predicate='intersects'))
-        start, end = _moments(pd.DatetimeIndex([t.start, t.stop]))
-        hits = hits[(self._starts[hits] <= end) & (self._ends[hits] >= start)]
-        if len(hits) == 0:
+    def _covering(self, places: Sequence[tuple[slice, slice, slice]]) -> np.ndarray:
+        """Row numbers of the pairs that cover most of some slices."""
+        spans = [(x.start, y.start, x.stop, y.stop) for x, y, _ in places]
+        boxes = shapely.box(*np.array(spans).T)
+        asked, hits = self._tree.query(boxes, predicate='intersects')
+        starts = _moments(pd.DatetimeIndex([t.start for *_, t in places]))
+        ends = _moments(pd.DatetimeIndex([t.stop for *_, t in places]))
+        alive = (self._starts[hits] <= ends[asked]) & (
+            self._ends[hits] >= starts[asked]
+        )
+        asked, hits = asked[alive], hits[alive]
+        shares = shapely.area(shapely.intersection(self._outlines[hits], boxes[asked]))
+        # For each slice the largest share; among equals, the first row.
+        order = np.lexsort((hits, -shares, asked))
+        found, first = np.unique(asked[order], return_index=True)
+        if len(found) < len(places):
+            lost = min({*range(len(places))} - {*found.tolist()})
             raise IndexError(
-                f'no pair of scenes covers {bounds} in dataset {self.bounds}'
+                f'no pair of scenes covers {spans[lost]} in dataset {self.bounds}'
             )
-        shares = shapely.area(shapely.intersection(self._outlines[hits], box))
-        return int(hits[np.argmax(shares)])
+        return hits[order][first]
 
     def sizes(self, size: int) -> dict[str, int]:
         """Return how many pixels each modality has across one patch.
@@ -269,8 +297,7 @@ class PairedDataset(GeoDataset):
         Raises:
             IndexError: If no pair of scenes covers the slice.
         """
-        x, y, t = self._disambiguate_slice(index)
-        row = self._covering((x.start, y.start, x.stop, y.stop), t)
+        (row,) = self._covering([self._disambiguate_slice(index)])
         numbers = {name: int(self._rows[name][row]) for name in self.modalities}
         return {
             name: member.readers[numbers[name]].scene if member.readers else None

@@ -3,12 +3,14 @@
 TorchGeo warps every file of a dataset into the CRS of the first and mosaics all dates.
 Retrieval needs the opposite: one date, one grid, exact footprints. A :class:`Scene` is one
 row of a raster dataset's index, that is one file or one set of single-band files, on the
-finest grid among them; :mod:`torchgeo_cmr.datasets.reader` reads windows of it.
+finest grid among them; :mod:`torchgeo_cmr.datasets.opening` finds the reader for it.
+Products, STAC items and cubes become scenes in the modules of those names, through
+:func:`assemble`. The module is long because every check of the files of a scene stands
+beside it, with its own sentence.
 """
 
 import glob
 import os
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,16 +27,11 @@ from rasterio.warp import calculate_default_transform
 from shapely import Polygon
 from torchgeo.datasets import RasterDataset
 
+from torchgeo_cmr.datasets.units import find_units
 from torchgeo_cmr.errors import RasterError
 
-#: Band names that only a radar has: their scale (dB, power, amplitude) must be known.
-SAR_BANDS = frozenset({'VV', 'VH', 'HH', 'HV'})
-
-#: What pixel values can be.
-UNITS = ('db', 'power', 'amplitude', 'reflectance', 'dn')
-
-#: The letter in the name of a terrain-corrected Sentinel-1 product -> unit of the pixels.
-SAR_SCALES = {'d': 'db', 'p': 'power', 'a': 'amplitude'}
+#: A variable of a cube, and the position along each of its other dimensions.
+type Layer = tuple[str, tuple[tuple[str, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,26 @@ class Scene:
     units: str | None = None
     #: True if the files are in another CRS and pixels are warped while reading.
     warped: bool = field(default=False)
+    #: True if the grid has other pixels than the finest file, and pixels are resampled.
+    resampled: bool = False
+    #: Name of the sensor, such as ``'sentinel-2'`` or ``'landsat-8'``; None if unknown.
+    sensor: str | None = None
+    #: Which of the scenes of one file this is, such as the date in a cube; '' if the only.
+    part: str = ''
+    #: In a cube: variable and position along other dimensions, per band; None for rasters.
+    layers: tuple[Layer, ...] | None = None
+    #: Unit into which backscatter is converted when it is read; None to read it as it is.
+    read_as: str | None = None
+    #: One band that says which pixels are missing or cloud, on its own grid; None if none.
+    quality: 'Scene | None' = None
+
+    @property
+    def grid_gsd(self) -> float:
+        """Nominal pixel size of the grid that is read, in metres.
+
+        In a geographic CRS it is the north-south spacing, as in training.
+        """
+        return _gsd(self.transform, self.shape, self.crs, down_only=True)
 
     @property
     def res(self) -> tuple[float, float]:
@@ -78,6 +95,53 @@ class Scene:
     def footprint(self) -> Polygon:
         """Outline of the grid, in :attr:`crs`."""
         return Polygon(_corners(self.transform, self.shape))
+
+    def pick(self, order: Sequence[int], names: Sequence[str] | None = None) -> 'Scene':
+        """Return this scene with some of its bands.
+
+        Args:
+            order: Positions in ``bands``, in the order wanted.
+            names: What to call them (default: as they are called).
+
+        Returns:
+            The same scene and grid with those bands.
+        """
+        return replace(
+            self,
+            sources=tuple(self.sources[i] for i in order),
+            bands=tuple(names or (self.bands[i] for i in order)),
+            gsd=tuple(self.gsd[i] for i in order),
+            layers=None
+            if self.layers is None
+            else tuple(self.layers[i] for i in order),
+        )
+
+    def at_gsd(self, gsd: float) -> 'Scene':
+        """Return this scene on a grid with other pixels, over the same ground.
+
+        Pixels are resampled (bilinear) while they are read.
+
+        Args:
+            gsd: Pixel size in metres; the grid takes the nearest that divides the scene
+                into whole pixels.
+
+        Returns:
+            A scene with the same corners; this one if its grid does not change.
+        """
+        ratio = self.grid_gsd / gsd
+        rows, columns = (max(1, round(pixels * ratio)) for pixels in self.shape)
+        if (rows, columns) == self.shape:
+            return self
+        down, across = self.shape[0] / rows, self.shape[1] / columns
+        t = self.transform
+        return replace(
+            self,
+            transform=Affine(
+                t.a * across, t.b * down, t.c, t.d * across, t.e * down, t.f
+            ),
+            shape=(rows, columns),
+            resampled=True,
+        )
 
     def to_crs(self, crs: CRS) -> 'Scene':
         """Return this scene on a north-up grid in another CRS, at its own resolution.
@@ -158,34 +222,6 @@ def from_paths(
     return RasterDataset(files)
 
 
-def find_units(path: str, bands: Sequence[str], source: Any, regex: str) -> str | None:
-    """Say what the pixel values are, from what the file itself states.
-
-    Args:
-        path: File that is asked.
-        bands: Band names.
-        source: The open file.
-        regex: The dataset's pattern for file names.
-
-    Returns:
-        'db', 'power', 'amplitude', 'reflectance' or 'dn'; None for radar bands of unknown
-        scale, which must never be guessed.
-    """
-    stated = {str(unit).strip().lower() for unit in source.units if unit}
-    if len(stated) == 1:
-        unit = stated.pop()
-        unit = 'db' if unit == 'decibel' else unit
-        if unit in UNITS:
-            return unit
-    match = re.match(regex, os.path.basename(path), re.VERBOSE)
-    scale = match.groupdict().get('scale') if match else None
-    if scale in SAR_SCALES:
-        return SAR_SCALES[scale]
-    if np.issubdtype(np.dtype(source.dtypes[0]), np.integer):
-        return 'dn'
-    return None if set(bands) & SAR_BANDS else 'reflectance'
-
-
 def open_raster(path: str) -> Any:
     """Open a raster file, or say in one sentence that it is none."""
     try:
@@ -212,55 +248,123 @@ def _check_crs(source: Any) -> CRS:
 def _scene(dataset: RasterDataset, path: str, interval: Any) -> Scene:
     known = interval.left != pd.Timestamp.min and interval.right != pd.Timestamp.max
     wanted = tuple(dataset.bands or ())
+    if dataset.separate_files:
+        bands = wanted
+        sources = [(dataset._update_filepath(band, path), 1) for band in bands]
+        missing = [file for file, _ in sources if not os.path.isfile(file)]
+        if missing:
+            raise RasterError(
+                f'{os.path.basename(path)} belongs to a set of {len(bands)} bands, but '
+                f'{os.path.basename(missing[0])} is missing: add the file or ask for '
+                'fewer bands'
+            )
+    else:
+        bands, sources = bands_of(path, dataset.band_indexes, wanted)
+    return assemble(
+        sources,
+        bands,
+        path=path,
+        nodata=dataset.nodata,
+        times=(interval.left, interval.right) if known else (None, None),
+        regex=dataset.filename_regex,
+    )
+
+
+def bands_of(
+    path: str, indexes: Sequence[int] | None = None, names: Sequence[str] = ()
+) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
+    """Name the bands of one file: as asked, by their descriptions, else by counting.
+
+    Args:
+        path: The file.
+        indexes: 1-based bands to take (default: all).
+        names: What to call them (default: their descriptions).
+
+    Returns:
+        Band names, and one ``(path, 1-based band)`` for each.
+
+    Raises:
+        RasterError: If the file cannot be read or lacks a band.
+    """
     with open_raster(path) as source:
-        crs = _check_crs(source)
-        if dataset.separate_files:
-            bands = wanted
-            sources = [(dataset._update_filepath(band, path), 1) for band in bands]
-            missing = [file for file, _ in sources if not os.path.isfile(file)]
-            if missing:
-                raise RasterError(
-                    f'{os.path.basename(path)} belongs to a set of {len(bands)} bands, but '
-                    f'{os.path.basename(missing[0])} is missing: add the file or ask for '
-                    'fewer bands'
-                )
-        else:
-            indexes = dataset.band_indexes or list(source.indexes)
-            if max(indexes) > source.count:
-                raise RasterError(
-                    f'{path} has {source.count} bands, band {max(indexes)} was asked: check '
-                    'the file or the `bands` of the dataset'
-                )
-            names = source.descriptions
-            bands = wanted or tuple(names[i - 1] or f'band_{i}' for i in indexes)
-            sources = [(path, i) for i in indexes]
-    grids = _grids(list(dict.fromkeys(file for file, _ in sources)), crs)
+        chosen = list(indexes or source.indexes)
+        if max(chosen, default=0) > source.count:
+            raise RasterError(
+                f'{path} has {source.count} bands, band {max(chosen)} was asked: check '
+                'the file or the `bands` of the dataset'
+            )
+        told = source.descriptions
+        own = tuple(names) or tuple(told[i - 1] or f'band_{i}' for i in chosen)
+    return own, [(path, i) for i in chosen]
+
+
+def assemble(
+    sources: Sequence[tuple[str, int]],
+    bands: Sequence[str],
+    *,
+    path: str | None = None,
+    nodata: float | None = None,
+    times: tuple[pd.Timestamp | None, pd.Timestamp | None] = (None, None),
+    regex: str = '(?!)',
+    sensor: str | None = None,
+    crs: CRS | None = None,
+) -> Scene:
+    """Make one scene of bands that lie in one file or in several.
+
+    Args:
+        sources: ``(file, 1-based band)`` of each band.
+        bands: Names of the bands.
+        path: File that names the scene (default: that of the first band).
+        nodata: Value that marks missing pixels (default: what the finest file says).
+        times: First and last moment; naive times are UTC.
+        regex: Pattern whose group ``scale`` says in which unit backscatter is.
+        sensor: Name of the sensor.
+        crs: CRS of files that state none.
+
+    Returns:
+        The scene, on the finest grid among its files.
+
+    Raises:
+        RasterError: If a file has no CRS or cannot be read, or the files do not lie on one
+            ground.
+    """
+    path = sources[0][0] if path is None else path
+    stated = crs is not None
+    with open_raster(path) as source:
+        if source.crs is not None or crs is None:
+            crs = _check_crs(source)
+    grids = _grids(list(dict.fromkeys(file for file, _ in sources)), crs, stated)
     # The smallest pixel wins; among equals, the file of the first band.
     finest = min(grids, key=lambda file: abs(grids[file][0].determinant))
     transform, shape = grids[finest]
     gsd = {file: _gsd(*grid, crs) for file, grid in grids.items()}
+    start, end = (None if time is None else _utc(time) for time in times)
     with open_raster(finest) as source:
         return Scene(
             path=path,
             sources=tuple(sources),
-            bands=bands,
+            bands=tuple(bands),
             crs=crs,
             transform=transform,
             shape=shape,
             gsd=tuple(gsd[file] for file, _ in sources),
-            nodata=_nodata(source, dataset.nodata),
-            time_start=_utc(interval.left) if known else None,
-            time_end=_utc(interval.right) if known else None,
-            units=find_units(finest, bands, source, dataset.filename_regex),
+            nodata=_nodata(source, nodata),
+            time_start=start,
+            time_end=end,
+            units=find_units(finest, bands, source, regex),
+            sensor=sensor,
         )
 
 
-def _grids(files: list[str], crs: CRS) -> dict[str, tuple[Affine, tuple[int, int]]]:
+def _grids(
+    files: list[str], crs: CRS, stated: bool
+) -> dict[str, tuple[Affine, tuple[int, int]]]:
     """Grid of each file of a scene, once it is sure that they show one ground."""
     grids: dict[str, tuple[Affine, tuple[int, int]]] = {}
     for file in files:
         with open_raster(file) as source:
-            same = _check_crs(source).equals(crs, ignore_axis_order=True)
+            own = crs if source.crs is None and stated else _check_crs(source)
+            same = own.equals(crs, ignore_axis_order=True)
             grids[file] = source.transform, source.shape
         if not same:
             raise RasterError(
@@ -285,7 +389,9 @@ def _corners(transform: Affine, shape: tuple[int, int]) -> NDArray[np.float64]:
     return np.array([apply(transform, *corner) for corner in corners])
 
 
-def _gsd(transform: Affine, shape: tuple[int, int], crs: CRS) -> float:
+def _gsd(
+    transform: Affine, shape: tuple[int, int], crs: CRS, down_only: bool = False
+) -> float:
     """Nominal pixel size in metres: in the CRS, or on the ellipsoid if in degrees."""
     if not crs.is_geographic:
         metres = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
@@ -295,11 +401,17 @@ def _gsd(transform: Affine, shape: tuple[int, int], crs: CRS) -> float:
     here = apply(transform, column, row)
     across = geod.inv(*here, *apply(transform, column + 1, row))[2]
     down = geod.inv(*here, *apply(transform, column, row + 1))[2]
-    return float(np.sqrt(across * down))
+    return float(down if down_only else np.sqrt(across * down))
 
 
 def _utc(time: pd.Timestamp) -> pd.Timestamp:
     return time.tz_localize('UTC') if time.tzinfo is None else time.tz_convert('UTC')
+
+
+def moment(text: Any) -> pd.Timestamp | None:
+    """Read a moment as files and catalogues write it; None if it is none."""
+    found = pd.to_datetime(text, errors='coerce', utc=True) if text else pd.NaT
+    return found if isinstance(found, pd.Timestamp) and not pd.isna(found) else None
 
 
 def apply(transform: Affine, x: float, y: float) -> tuple[float, float]:

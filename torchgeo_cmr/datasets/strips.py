@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 #: Pixels that a strip may hold for each pixel asked for: more would cost more than it saves.
 _WASTE = 1.25
 
+#: Pixels of a strip: enough blocks to decode side by side, few enough for a core's cache.
+_LARGEST = 2**18
+
 
 def strips(
     windows: NDArray[np.int64],
@@ -30,15 +33,16 @@ def strips(
         return
     order = np.lexsort((windows[:, 1], windows[:, 0]))
     edges = np.c_[windows[:, :2], windows[:, :2] + windows[:, 2:]]
-    hull, asked, first = edges[order[0]].copy(), 0, 0
+    hull, asked, first = edges[order[0]], 0, 0
     for last, i in enumerate(order):
         grown = np.r_[
             np.minimum(hull[:2], edges[i, :2]), np.maximum(hull[2:], edges[i, 2:])
         ]
         area = int(np.prod(windows[i, 2:]))
-        if np.prod(grown[2:] - grown[:2]) > _WASTE * (asked + area):
+        pixels = np.prod(grown[2:] - grown[:2])
+        if asked and pixels > min(_WASTE * (asked + area), _LARGEST):
             yield _window(hull), order[first:last]
-            grown, asked, first = edges[i].copy(), 0, last
+            grown, asked, first = edges[i], 0, last
         hull, asked = grown, asked + area
     yield _window(hull), order[first:]
 

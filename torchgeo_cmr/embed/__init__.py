@@ -1,22 +1,33 @@
 """From rasters and a trained encoder to a table of vectors with exact footprints."""
 
 from torchgeo_cmr.embed.config import open_data
+from torchgeo_cmr.embed.encode import Encoding
+from torchgeo_cmr.embed.inputs import list_scenes
 from torchgeo_cmr.embed.item import Batch, Encoder, embed_item, read_item
 from torchgeo_cmr.embed.pairs import embed_pairs
 from torchgeo_cmr.embed.plan import Plan, WorkItem, plan_scenes
+from torchgeo_cmr.embed.published import from_dataset
+from torchgeo_cmr.embed.report import RefusedWarning, read_report
 from torchgeo_cmr.embed.run import embed
 from torchgeo_cmr.embed.scene import open_dataset
+from torchgeo_cmr.embed.to_onnx import export_onnx
 
 __all__ = (
     'Batch',
     'Encoder',
+    'Encoding',
     'Plan',
+    'RefusedWarning',
     'WorkItem',
     'embed',
     'embed_item',
     'embed_pairs',
+    'export_onnx',
+    'from_dataset',
+    'list_scenes',
     'open_data',
     'open_dataset',
     'plan_scenes',
     'read_item',
+    'read_report',
 )

@@ -11,6 +11,7 @@ from .distance import metres_between
 from .features import feature_report, raw_features
 from .label import LabelSets, label_sets, same_label, shares_label
 from .leak import near_area
+from .offset import days_between, within_days
 from .place import near_place, same_patch, same_place, within_distance
 from .protocol import PROTOCOLS, Protocol, get_protocol, with_distance
 from .raster import labels_from_raster
@@ -25,6 +26,7 @@ __all__ = (
     'Report',
     'Rule',
     'cells',
+    'days_between',
     'evaluate',
     'feature_report',
     'fingerprint',
@@ -41,5 +43,6 @@ __all__ = (
     'same_place',
     'shares_label',
     'with_distance',
+    'within_days',
     'within_distance',
 )

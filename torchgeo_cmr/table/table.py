@@ -196,12 +196,14 @@ class EmbeddingTable:
         return type(self)(frame, vectors, self.metric, self.record)
 
     @classmethod
-    def concat(cls, tables: Iterable['EmbeddingTable']) -> Self:
+    def concat(cls, tables: Iterable['EmbeddingTable'], *, apart: bool = False) -> Self:
         """Put tables below one another.
 
         Args:
             tables: At least one table; same dimension and metric, no ``patch_id`` twice.
                 Spaces may differ: a search then refuses, until rows of one are selected.
+            apart: Keep the records as they are, side by side under ``archives``, for tables
+                that name different scenes alike.
 
         Returns:
             The table, its record merged: scenes of all, other facts side by side if they differ.
@@ -229,9 +231,9 @@ class EmbeddingTable:
             )
         vectors = np.concatenate([p.vectors for p in parts])
         vectors.flags.writeable = False
-        return cls(
-            frame, vectors, parts[0].metric, merge_records([p.record for p in parts])
-        )
+        records = [part.record for part in parts]
+        record = {'archives': records} if apart else merge_records(records)
+        return cls(frame, vectors, parts[0].metric, record)
 
     def save(self, path: str | PathLike[str], overwrite: bool = False) -> Path:
         """Write the table as an archive folder of one part.

@@ -1,8 +1,14 @@
 """Tasks: how encoders of several modalities are trained, judged and used to embed."""
 
 from .base import CrossModalTask
-from .checkpoint import load_task
+from .checkpoint import describe_checkpoint, load_task
 from .sscmrsir import SSCMRSIR
 from .supervised import SupervisedCMR
 
-__all__ = ('SSCMRSIR', 'CrossModalTask', 'SupervisedCMR', 'load_task')
+__all__ = (
+    'SSCMRSIR',
+    'CrossModalTask',
+    'SupervisedCMR',
+    'describe_checkpoint',
+    'load_task',
+)
