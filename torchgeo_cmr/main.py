@@ -23,6 +23,7 @@ VERBS = {
     'predict': ('fit', 'embed with the trainer'),
     'embed': ('embed', 'turn rasters into an archive of vectors and footprints'),
     'search': ('search', 'ask an archive, inside an area and a time window'),
+    'info': ('info', 'say what an archive, a checkpoint or a layer is'),
     'evaluate': ('evaluate', 'score how well one archive answers another'),
     'export': ('export', 'turn an archive or a result into a layer'),
     'replay': ('replay', 'make a search again and say what changed'),
@@ -46,7 +47,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Words after the program's name (default: those of the process).
 
     Returns:
-        Exit code: 0 done, 2 for a mistake that the user can mend, 130 if interrupted, 141 if
+        Exit code: 0 done, 1 done but for scenes that had to be refused, 2 for a mistake that the user can mend, 130 if interrupted, 141 if
         whoever reads the output closed it.
     """
     words = list(sys.argv[1:] if args is None else args)
@@ -61,6 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         return _mistake(f'{verb!r} is no verb: choose one of {", ".join(VERBS)}')
     _talk_on_stderr()
+    code = 0
     try:
         module = importlib.import_module(f'torchgeo_cmr.cli.{VERBS[verb][0]}')
         if module.__name__.endswith('.fit'):
@@ -68,7 +70,7 @@ def main(args: Sequence[str] | None = None) -> int:
         else:
             from torchgeo_cmr.cli.parser import call
 
-            call(getattr(module, verb), words[1:], prog=f'torchgeo-cmr {verb}')
+            code = call(getattr(module, verb), words[1:], prog=f'torchgeo-cmr {verb}')
         sys.stdout.flush()
     except SystemExit as stop:
         # The way out of both parsers: 0 after --help, 2 after a mistake they told of.
@@ -83,7 +85,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write('stopped; what was committed is kept\n')
         return 130
-    return 0
+    return code
 
 
 def _talk_on_stderr() -> None:

@@ -11,6 +11,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 import shapely
 from geopandas.testing import assert_geodataframe_equal
 
@@ -700,6 +701,10 @@ def scenes(write_raster: Callable[..., Path], tmp_path: Path) -> Path:
         write_raster(f'scenes/{file}', bands=bands, data=data)
     write_raster('scenes/nowhere.tif', bands=S1, crs=None)
     write_raster('scenes/tiny.tif', bands=S1, shape=(8, 8))
+    write_raster('scenes/bare.tif', bands=S1)
+    for file in ('s1.tif', 'tiny.tif'):
+        with rasterio.open(tmp_path / 'scenes' / file, 'r+') as raster:
+            raster.units = ('dB',) * len(S1)
     (tmp_path / 'scenes' / 'text.tif').write_text('no raster')
     return tmp_path / 'scenes'
 
@@ -766,6 +771,8 @@ class TestRasters:
             ('--query {scenes}/tiny.tif --ckpt {ckpt} --modality s1', 'choose a smaller size'),
             ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s1 --size 0', 'give a number of pixels'),
             ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s3', "no modality 's3': use one of s1, s2"),
+            ('--query {scenes}/bare.tif --ckpt {ckpt} --modality s1', 'state it with `units`'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s1 --units power', 'leave units out'),
             ('--query {scenes}/s1.tif --ckpt {ckpt}', 'say its sensor with --modality, one of s1, s2'),
             ('--query {scenes}/s1.tif --ckpt {scenes}/gone.ckpt --modality s1', 'there is no checkpoint'),
             ('--query {scenes}/s1.tif --ckpt {scenes}/text.tif --modality s1', 'cannot be read as a checkpoint'),

@@ -290,3 +290,27 @@ class TestSplitByCRS:
         )
         assert len(dataset) == 3
         assert dataset.crs.to_epsg() == 32632
+
+
+def test_pairs_say_how_many_days_lie_between(
+    write_raster: Writer, tmp_path: Path
+) -> None:
+    class Dated(RasterDataset):
+        filename_glob = '*.tif'
+        filename_regex = r'.*_(?P<date>\d{8}T\d{6})'
+        date_format = '%Y%m%dT%H%M%S'
+
+    write_raster('a/x_20240601T000000.tif')
+    write_raster('b/x_20240603T120000.tif')
+    write_raster('b/x_20240701T000000.tif')
+    paired = PairedDataset({'a': Dated(tmp_path / 'a'), 'b': Dated(tmp_path / 'b')})
+    # A moment lasts until the end of its second.
+    (apart,) = paired.index['days_apart']
+    assert apart == pytest.approx(2.5, abs=2e-5)
+    x, y, t = paired.bounds
+    sample = paired[x.start : x.start + 160, y.start : y.start + 160, t]
+    assert sample['days_apart'].item() == pytest.approx(apart)
+    undated = PairedDataset(
+        {'a': Dated(tmp_path / 'a'), 'b': RasterDataset(tmp_path / 'b')}
+    )
+    assert undated.index['days_apart'].isna().all()

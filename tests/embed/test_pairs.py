@@ -420,6 +420,10 @@ class TestGrid:
         assert row['time_start'].strftime('%F') == '2024-06-01'
         assert row['time_end'].strftime('%F') == '2024-06-03'
         assert row['source'] == 'a_20240601.tif+b_20240603.tif'
+        # From the end of the first day to the start of the third.
+        assert row['days_apart'] == pytest.approx(1, abs=1e-6)
+        single = embed_pairs(task, scenes, 'a', splits='test', progress=False)
+        assert 'days_apart' not in single.frame
 
 
 def vectors_of(table: EmbeddingTable, modality: str) -> np.ndarray:

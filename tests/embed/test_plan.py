@@ -120,13 +120,27 @@ def test_names_that_only_count_match_by_number(write_raster: Writer) -> None:
     plan_scenes(catalogue(file), 's2', 16, in_channels=3, transformed=True)
 
 
-def test_backscatter_units_are_never_mixed(write_raster: Writer) -> None:
+def test_backscatter_is_converted_and_never_guessed(write_raster: Writer) -> None:
     (scene,) = catalogue(write_raster('a.tif', bands=('VV', 'VH')))
     power = [replace(scene, units='power')]
-    with pytest.raises(RasterError, match=r'in db, .* is in power: convert it'):
-        plan_scenes(power, 's1', 16, spec={'units': 'db'})
-    plan_scenes(power, 's1', 16, spec={'units': 'power'})
-    plan_scenes(power, 's1', 16, spec={'units': 'db'}, transformed=True)
+    db = {'units': 'db'}
+    (item,) = plan_scenes(power, 's1', 16, spec=db).items
+    assert (item.scene.units, item.scene.read_as) == ('power', 'db')
+    for spec, transformed in (({'units': 'power'}, False), (db, True), ({}, False)):
+        (item,) = plan_scenes(power, 's1', 16, spec=spec, transformed=transformed).items
+        assert item.scene.read_as is None
+    with pytest.raises(RasterError, match='does not say what its pixels are: state it'):
+        plan_scenes([scene], 's1', 16, spec=db)
+    (item,) = plan_scenes([scene], 's1', 16, spec=db, units='amplitude').items
+    assert (item.scene.units, item.scene.read_as) == ('amplitude', 'db')
+    (item,) = plan_scenes([scene], 's1', 16, spec=db, units='db').items
+    assert item.scene.read_as is None
+    with pytest.raises(
+        RasterError, match='says that it is in power, units that it is in'
+    ):
+        plan_scenes(power, 's1', 16, spec=db, units='amplitude')
+    with pytest.raises(RasterError, match="units is 'dB': give one of db, power"):
+        plan_scenes([scene], 's1', 16, spec=db, units='dB')
 
 
 class Bands(RasterDataset):

@@ -90,15 +90,19 @@ def test_sentinel_1_is_read_by_its_own_names(
         ('EPSG:32633', '20240614T053000'),
     ):
         for band in ('VV', 'VH'):
-            write_raster(name.format(date, band), shape=(32, 32), crs=crs)
+            data = np.full((1, 32, 32), -20)
+            write_raster(name.format(date, band), data=data, crs=crs)
     task = fake('s1', channels=2, bands=('VV', 'VH'), units='db')
     table = embed(task, Sentinel1(tmp_path / 's1'), 's1', 16, progress=False)
     assert len(table) == 8
     assert table.frame.groupby('src_crs')['time_start'].nunique().tolist() == [1, 1]
     assert table.frame['time_start'].nunique() == 2
     power = fake('s1', channels=2, bands=('VV', 'VH'), units='power')
-    with pytest.raises(RasterError, match='trained on backscatter in power'):
-        embed(power, Sentinel1(tmp_path / 's1'), 's1', 16, progress=False)
+    embed(power, Sentinel1(tmp_path / 's1'), 's1', 16, progress=False)
+    assert torch.stack(task.seen[1:]).unique().tolist() == [-20]
+    torch.testing.assert_close(
+        torch.stack(power.seen[1:]).unique(), torch.tensor([0.01])
+    )
 
 
 def test_paths_are_enough_for_plain_rasters(

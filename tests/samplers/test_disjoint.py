@@ -210,3 +210,50 @@ def test_two_processes_share_one_disjoint_batch(tmp_path: Path) -> None:
     for expected, left, right in zip(whole, *shares, strict=True):
         assert len(left) == len(right) == 16
         assert {outline(key).wkt for key in expected} == {*left, *right}
+
+
+class TestGather:
+    def test_groups_are_near_and_batches_stay_disjoint(self) -> None:
+        sampler = DisjointBatchSampler([area(WIDE)], 64, length=640, gather=8)
+        for batch in sampler:
+            assert len(batch) == 64
+            assert overlaps(batch) == 0
+            corners = np.array([outline(key).bounds[:2] for key in batch])
+            for group in corners.reshape(8, 8, 2):
+                # a square with room for four groups is at most 2 * 8 ** 0.5 patches wide
+                assert np.ptp(group, axis=0).max() <= 2 * 8**0.5 * 80
+
+    def test_ground_is_still_covered_evenly(self) -> None:
+        sampler = DisjointBatchSampler([area(WIDE)], 64, length=12_800, gather=8)
+        keys = [key for batch in sampler for key in batch]
+        centres = np.array([outline(key).centroid.coords[0] for key in keys])
+        inner = centres[(np.abs(centres - (502_000, 5_002_000)) < 1_600).all(axis=1)]
+        counts, _, _ = np.histogram2d(*inner.T, bins=4)
+        assert counts.min() > 0.7 * counts.mean()
+
+    def test_a_batch_tells_less_than_its_size_says(self) -> None:
+        # what is lost in randomness: variance of the mean of a smooth field over a batch
+        def spread(gather: int) -> float:
+            sampler = DisjointBatchSampler(
+                [area(WIDE)], 64, length=64 * 150, gather=gather
+            )
+            means = [
+                np.mean([np.sin(outline(key).centroid.x / 300) for key in batch])
+                for batch in sampler
+            ]
+            return float(np.var(means))
+
+        assert 2 < spread(8) / spread(1) < 8.5
+
+    def test_group_without_room_goes_elsewhere(self) -> None:
+        small = [
+            area(box(500_000 + x, 5_000_000, 500_120 + x, 5_000_080))
+            for x in range(0, 8_000, 400)
+        ]
+        (batch,) = DisjointBatchSampler(small, 16, length=16, gather=8)
+        assert len(batch) == 16
+        assert overlaps(batch) == 0
+
+    def test_a_group_of_none_is_refused(self) -> None:
+        with pytest.raises(ValueError, match='gather is 0: it must be at least 1'):
+            DisjointBatchSampler([area(WIDE)], 8, gather=0)

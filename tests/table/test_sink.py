@@ -56,6 +56,34 @@ def test_rows_keep_their_order_inside_a_part(tmp_path: Path) -> None:
     assert loaded.vectors.tobytes() == table.vectors.tobytes()
 
 
+def test_parts_say_what_they_were_made_of(tmp_path: Path) -> None:
+    sink = ParquetSink(tmp_path / 'a', {})
+    sink.commit('x', make('x'), fingerprint='1234')
+    sink.commit('y', make('y'))
+    assert sink.fingerprints() == {'x': '1234', 'y': None}
+    sink.remove('x')
+    sink.remove('never there')
+    assert sink.done() == {'y'}
+
+
+def test_facts_to_be_replaced_change_when_all_is_done(tmp_path: Path) -> None:
+    ParquetSink(tmp_path / 'a', {'size': 1, 'scenes': 'old'}).commit('x', make('x'))
+    with pytest.raises(ArchiveError, match=r'with scenes = "old" .*; update it, name'):
+        ParquetSink(tmp_path / 'a', {'size': 1, 'scenes': 'new'})
+    with pytest.raises(ArchiveError, match='begun with size = 1 and not 2; name'):
+        ParquetSink(tmp_path / 'a', {'size': 2, 'scenes': 'new'}, replacing=['scenes'])
+    sink = ParquetSink(
+        tmp_path / 'a', {'size': 1, 'scenes': 'new'}, replacing=['scenes']
+    )
+    sink.commit('y', make('y'))
+    # Killed here, it is still the archive of the old scenes.
+    assert read_header(tmp_path / 'a')['scenes'] == 'old'
+    sink.finish()
+    header = read_header(tmp_path / 'a')
+    assert (header['scenes'], header['dim'], header['size']) == ('new', 4, 1)
+    assert len(EmbeddingTable.load(tmp_path / 'a')) == 6
+
+
 def test_commit_twice_leaves_one_part(tmp_path: Path) -> None:
     sink = ParquetSink(tmp_path / 'a', {})
     sink.commit('x', make('x'))

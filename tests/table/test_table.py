@@ -337,6 +337,29 @@ class TestRows:
         assert [r['model'] for r in other.record['merged_from']] == ['m', 'n']
         with pytest.raises(ArchiveError, match="scene 'x' stands for different files"):
             EmbeddingTable.concat([a, table('s4', sources={'x': [3]})])
+        kept = EmbeddingTable.concat([a, table('s4', sources={'x': [3]})], strict=False)
+        assert kept.record == {
+            'model': 'm',
+            'bands': {'s1': ['VV']},
+            'sources': {},
+            'ambiguous_sources': {'x': [[1], [3]]},
+        }
+
+    def test_many_parts_are_one_table(self, frame: Frame, vectors: np.ndarray) -> None:
+        table = EmbeddingTable.from_frame(frame, vectors, record={'model': 'm'})
+        parts = [
+            EmbeddingTable(part.frame, part.vectors, record={'model': 'm', 'n': n % 2})
+            for n, part in enumerate(table.select([i]) for i in range(len(table)))
+        ]
+        again = EmbeddingTable.concat(parts)
+        assert again.frame['patch_id'].tolist() == table.frame['patch_id'].tolist()
+        np.testing.assert_array_equal(again.vectors, table.vectors)
+        # What differs stands side by side, each kind once.
+        assert again.record == {
+            'merged_from': [{'model': 'm', 'n': 0}, {'model': 'm', 'n': 1}]
+        }
+        back = again.select(np.arange(len(table))[::-1])
+        assert back.frame['patch_id'].tolist() == frame['patch_id'].tolist()[::-1]
 
     def test_concat_refuses(self, frame: Frame, vectors: np.ndarray) -> None:
         table = EmbeddingTable.from_frame(frame, vectors)

@@ -61,7 +61,8 @@ def evaluate(
             0.5 without), near:WIDTHS, distance:METRES (between nearest points),
             label:COLUMN (a label in common), exact:COLUMN, jaccard:COLUMN>=0.5, or
             raster:FILE (the class of more than half of each footprint; a quoted pattern
-            for several files).
+            for several files). After place, near and distance also +days:NUMBER, such as
+            place+days:5, for items taken at most so many days before or after.
         protocol: A published protocol, one of ben14k-csmae, ben14k-precursor, dsrsid.
         distance: What ranks, one of cosine, euclidean, chi_square; without it cosine, or that
             of the protocol. Archives hold unit vectors, on which euclidean ranks as cosine
@@ -79,7 +80,8 @@ def evaluate(
         bootstrap: Resamples of whole blocks of ground for 95 % intervals.
         seed: Seed of the resamples.
         block: Width of a block of ground in metres.
-        by: Breakdown, one of class, region, season, distance; may be repeated.
+        by: Breakdown, one of class, region, season, distance, days (to what should be found); may
+            be repeated.
         regions: For --by region: a vector file of regions, or the width of square cells in
             metres.
         train_area: Vector file of the places seen in training, for the leak check.

@@ -16,13 +16,18 @@ from typing import Any, NoReturn
 from docstring_parser import DocstringStyle, parse
 
 
-def call(function: Callable[..., None], words: Sequence[str], *, prog: str) -> None:
+def call(
+    function: Callable[..., int | None], words: Sequence[str], *, prog: str
+) -> int:
     """Parse words by a function's signature and call it.
 
     Args:
         function: A verb: annotated arguments, Google docstring.
         words: What the user typed after the verb.
         prog: Name shown in the help.
+
+    Returns:
+        Exit code: what the verb returns, 0 for nothing.
     """
     arguments = vars(build(function, prog).parse_args(list(words)))
     signature = inspect.signature(function)
@@ -31,10 +36,10 @@ def call(function: Callable[..., None], words: Sequence[str], *, prog: str) -> N
         for name, parameter in signature.parameters.items()
         if parameter.kind is not parameter.KEYWORD_ONLY
     ]
-    function(*positional, **arguments)
+    return function(*positional, **arguments) or 0
 
 
-def build(function: Callable[..., None], prog: str) -> argparse.ArgumentParser:
+def build(function: Callable[..., int | None], prog: str) -> argparse.ArgumentParser:
     """Build the parser of a verb.
 
     Args:

@@ -41,6 +41,7 @@ def search(
     modality: str | None = None,
     size: int | None = None,
     dataset: str | None = None,
+    units: str | None = None,
     out: list[str] | None = None,
     project: bool = False,
     heatmap: bool = False,
@@ -121,6 +122,8 @@ def search(
         size: Patch width in pixels of the query rasters; without it, that of the training.
         dataset: Python path of a TorchGeo raster dataset that opens the query rasters, such
             as torchgeo.datasets.Sentinel1.
+        units: What radar pixels of the query rasters are where files do not say it: db, power
+            or amplitude.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
             names the format: .gpkg (for QGIS), .geojson, .parquet, .html, .tif (similarity
             raster) or .stac.json. The manifest NAME.json beside the first one is what replay
@@ -178,7 +181,7 @@ def search(
     # A condition on a missing column should not wait for embedding.
     Where(where=where).rows(index.columns)
     queries = _asked(
-        query, refine, index, ckpt, modality, size, dataset, progress=not quiet
+        query, refine, index, ckpt, modality, size, dataset, units, progress=not quiet
     )
     if after:
         results = rerank(index, queries, k, where=chosen, min_score=min_score, **after)
@@ -291,6 +294,7 @@ def _asked(
     modality: str | None,
     size: int | None,
     dataset: str | None,
+    units: str | None,
     *,
     progress: bool,
 ) -> 'EmbeddingTable':
@@ -300,7 +304,7 @@ def _asked(
     queries = None
     if words:
         queries = _queries(
-            words, index, ckpt, modality, size, dataset, progress=progress
+            words, index, ckpt, modality, size, dataset, units, progress=progress
         )
     if refine is not None:
         return from_feedback(index, refine, queries=queries)
@@ -315,6 +319,7 @@ def _queries(
     modality: str | None,
     size: int | None,
     dataset: str | None,
+    units: str | None,
     *,
     progress: bool,
 ) -> 'EmbeddingTable':
@@ -344,7 +349,9 @@ def _queries(
         tables.append(from_ids(archive, ids))
     if rasters:
         assert ckpt is not None  # _check_raster saw to it
-        made = _embed(rasters, ckpt, modality, size, dataset, archive.spaces, progress)
+        made = _embed(
+            rasters, ckpt, modality, size, dataset, units, archive.spaces, progress
+        )
         tables.append(made)
     if len(tables) == 1:
         return tables[0]
@@ -381,6 +388,7 @@ def _embed(
     modality: str | None,
     size: int | None,
     dataset: str | None,
+    units: str | None,
     spaces: tuple[str, ...],
     progress: bool,
 ) -> 'EmbeddingTable':
@@ -433,6 +441,7 @@ def _embed(
         else open_dataset(dataset, rasters, spec.get('bands')),
         modality,
         1 if size is None else size,
+        units=units,
         device='auto',
         progress=progress,
     )

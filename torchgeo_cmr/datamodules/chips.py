@@ -14,7 +14,7 @@ from torchgeo.datasets.utils import Sample
 from torchgeo_cmr.datamodules.paired import _Moments
 from torchgeo_cmr.datamodules.split import SPLITS
 from torchgeo_cmr.datasets import BIGEARTHNET_STATISTICS
-from torchgeo_cmr.datasets.scene import SAR_BANDS, UNITS
+from torchgeo_cmr.datasets.units import SAR_BANDS, UNITS
 from torchgeo_cmr.errors import PairingError, RasterError
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """Pairs: the same ground seen by two or more sensors, each on its own grid."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -21,9 +22,14 @@ from torchgeo.datasets import GeoDataset, RasterDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
 from torchgeo_cmr.datasets.panels import panels
-from torchgeo_cmr.datasets.scene import SAR_BANDS, Scene, SceneReader, scenes
+from torchgeo_cmr.datasets.reader import SceneReader
+from torchgeo_cmr.datasets.scene import Scene, scenes
+from torchgeo_cmr.datasets.units import SAR_BANDS
 from torchgeo_cmr.datasets.validity import Validity
 from torchgeo_cmr.errors import PairingError, RasterError
+
+#: ``(xmin, ymin, xmax, ymax)`` in the CRS of the pairs.
+type Bounds = tuple[float, float, float, float]
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,15 +55,16 @@ class PairedDataset(GeoDataset):
     the first modality. A modality in that CRS is read on its own pixels; one in another
     CRS is warped in memory, at its own resolution.
 
-    Raster datasets are read by :class:`~torchgeo_cmr.datasets.scene.SceneReader` from
+    Raster datasets are read by :class:`~torchgeo_cmr.datasets.reader.SceneReader` from
     their files, so other subclasses of ``__getitem__`` are not called; any other
     :class:`~torchgeo.datasets.GeoDataset` (xarray, for instance) is indexed with the slice
     and date of the pair. Members are never changed.
 
     Samples hold ``image_<modality>`` of shape ``(bands, height, width)``, float32 in the
     units of the files with NaN where nodata; ``transform_<modality>``, the nine numbers of
-    its affine transform; and ``bounds``, as TorchGeo writes them (float32: never rebuild a
-    footprint from them).
+    its affine transform; ``bounds``, as TorchGeo writes them (float32: never rebuild a
+    footprint from them); and ``days_apart``, the days between the acquisitions of the pair
+    (the most of several, NaN if one has no date), which the index has as a column too.
 
     Pairing compares footprints of files, not of valid pixels, and is planar in the CRS of
     the first modality.
@@ -118,6 +125,7 @@ class PairedDataset(GeoDataset):
         self._starts = _moments(times.left)
         self._ends = _moments(times.right)
         self._rows = {name: self.index[name].to_numpy() for name in self.modalities}
+        self._apart = self.index['days_apart'].to_numpy()
 
     def _pair(self) -> GeoDataFrame:
         """Lay the nearest-in-time scenes of every other modality over the first's."""
@@ -135,7 +143,12 @@ class PairedDataset(GeoDataset):
                     for j, part in other.nearest(piece, time, self.tolerance, closest)
                 ]
             rows += [
-                {**chosen, 'datetime': time, 'geometry': part}
+                {
+                    **chosen,
+                    'days_apart': self._days_between(chosen),
+                    'datetime': time,
+                    'geometry': part,
+                }
                 for chosen, part in pieces
             ]
         if not rows:
@@ -143,6 +156,13 @@ class PairedDataset(GeoDataset):
         frame = pd.DataFrame(rows)
         times = pd.IntervalIndex(frame.pop('datetime'), closed='both', name='datetime')
         return GeoDataFrame(frame.set_index(times), geometry='geometry', crs=first.crs)
+
+    def _days_between(self, chosen: Mapping[str, int]) -> float:
+        """Days between the first modality and the farthest other; NaN if one is undated."""
+        times = [self.members[name].times[row] for name, row in chosen.items()]
+        if _UNDATED in times:
+            return float('nan')
+        return max(_gap(times[0], time) / timedelta(days=1) for time in times[1:])
 
     def _why_nothing(self, gaps: list[timedelta]) -> str:
         first, *others = (self.members[name] for name in self.modalities)
@@ -177,33 +197,75 @@ class PairedDataset(GeoDataset):
             IndexError: If no pair of scenes covers the slice.
             RasterError: If a file cannot be read.
         """
-        x, y, t = self._disambiguate_slice(index)
-        bounds = (x.start, y.start, x.stop, y.stop)
-        row = self._covering(bounds, t)
-        sample: Sample = {'bounds': self._slice_to_tensor((x, y, t))}
-        for name, member in self.members.items():
-            key, image, place = member.read(int(self._rows[name][row]), bounds)
-            sample[f'{key}_{name}'] = image
-            sample[f'transform_{name}'] = torch.tensor(place)
-        return sample
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indexes: Sequence[GeoSlice]) -> list[Sample]:
+        """Read many patches at once, which a loader does for each batch.
+
+        Patches that lie side by side are cut out of one strip, and every modality is read
+        in a thread of its own.
+
+        Args:
+            indexes: Slices, as for one patch.
+
+        Returns:
+            One sample a slice, in the same order.
+
+        Raises:
+            IndexError: If no pair of scenes covers a slice.
+            RasterError: If a file cannot be read.
+        """
+        if not indexes:
+            return []
+        places = [self._disambiguate_slice(index) for index in indexes]
+        bounds = [(x.start, y.start, x.stop, y.stop) for x, y, _ in places]
+        rows = self._covering(places)
+        samples: list[Sample] = [
+            {
+                'bounds': self._slice_to_tensor(place),
+                'days_apart': torch.tensor(self._apart[row], dtype=torch.float32),
+            }
+            for place, row in zip(places, rows, strict=True)
+        ]
+        with ThreadPoolExecutor(len(self.members)) as pool:
+            coming = {
+                name: pool.submit(member.read, self._rows[name][rows], bounds)
+                for name, member in self.members.items()
+            }
+        for name, parts in coming.items():
+            for sample, (key, image, place) in zip(
+                samples, parts.result(), strict=True
+            ):
+                sample[f'{key}_{name}'] = image
+                sample[f'transform_{name}'] = torch.tensor(place)
+        return samples
 
     @cached_property
     def bounds(self) -> tuple[slice, slice, slice]:
         """Bounds of the index; pairs do not change, so they are looked up once."""
         return super().bounds
 
-    def _covering(self, bounds: tuple[float, float, float, float], t: slice) -> int:
-        """Row number of the pair that covers most of the bounds at that time."""
-        box = shapely.box(*bounds)
-        hits = np.sort(self._tree.query(box, predicate='intersects'))
-        start, end = _moments(pd.DatetimeIndex([t.start, t.stop]))
-        hits = hits[(self._starts[hits] <= end) & (self._ends[hits] >= start)]
-        if len(hits) == 0:
+    def _covering(self, places: Sequence[tuple[slice, slice, slice]]) -> np.ndarray:
+        """Row numbers of the pairs that cover most of some slices."""
+        spans = [(x.start, y.start, x.stop, y.stop) for x, y, _ in places]
+        boxes = shapely.box(*np.array(spans).T)
+        asked, hits = self._tree.query(boxes, predicate='intersects')
+        starts = _moments(pd.DatetimeIndex([t.start for *_, t in places]))
+        ends = _moments(pd.DatetimeIndex([t.stop for *_, t in places]))
+        alive = (self._starts[hits] <= ends[asked]) & (
+            self._ends[hits] >= starts[asked]
+        )
+        asked, hits = asked[alive], hits[alive]
+        shares = shapely.area(shapely.intersection(self._outlines[hits], boxes[asked]))
+        # For each slice the largest share; among equals, the first row.
+        order = np.lexsort((hits, -shares, asked))
+        found, first = np.unique(asked[order], return_index=True)
+        if len(found) < len(places):
+            lost = min({*range(len(places))} - {*found.tolist()})
             raise IndexError(
-                f'no pair of scenes covers {bounds} in dataset {self.bounds}'
+                f'no pair of scenes covers {spans[lost]} in dataset {self.bounds}'
             )
-        shares = shapely.area(shapely.intersection(self._outlines[hits], box))
-        return int(hits[np.argmax(shares)])
+        return hits[order][first]
 
     def sizes(self, size: int) -> dict[str, int]:
         """Return how many pixels each modality has across one patch.
@@ -235,8 +297,7 @@ class PairedDataset(GeoDataset):
         Raises:
             IndexError: If no pair of scenes covers the slice.
         """
-        x, y, t = self._disambiguate_slice(index)
-        row = self._covering((x.start, y.start, x.stop, y.stop), t)
+        (row,) = self._covering([self._disambiguate_slice(index)])
         numbers = {name: int(self._rows[name][row]) for name in self.modalities}
         return {
             name: member.readers[numbers[name]].scene if member.readers else None
@@ -409,30 +470,49 @@ class _Member:
         return self.valid[row].share(bounds)
 
     def read(
-        self, row: int, bounds: tuple[float, float, float, float]
-    ) -> tuple[str, torch.Tensor, Affine]:
-        """Read a patch: its sample key without the modality, its pixels, its transform."""
-        if self.readers:
-            dataset = cast(RasterDataset, self.dataset)
-            reader = self.readers[row]
-            window = reader.window(bounds)
-            image = torch.from_numpy(reader.read(window))
-            place = transform(window, reader.scene.transform)
-            sample: Sample = {'image' if dataset.is_image else 'mask': image}
-            if dataset.transforms is not None:
-                sample = dataset.transforms(sample)
-        else:
-            xmin, ymin, xmax, ymax = bounds
-            time = self.times[row]
-            xres, yres = self.res
-            # TorchGeo compares with half-open intervals: one moment alone would be empty.
-            start = max(time.left, _SECOND_EVER) - pd.Timedelta(seconds=1)
-            sample = self.view[
-                slice(xmin, xmax, xres),
-                slice(ymin, ymax, yres),
-                slice(start, time.right, 1),
-            ]
-            place = Affine(xres, 0, xmin, 0, -yres, ymax)
+        self, rows: Sequence[int], bounds: Sequence[Bounds]
+    ) -> list[tuple[str, torch.Tensor, Affine]]:
+        """Read patches: sample key without the modality, pixels and transform of each."""
+        if not self.readers:
+            return [self._index(r, b) for r, b in zip(rows, bounds, strict=True)]
+        windows = [self.readers[r].window(b) for r, b in zip(rows, bounds, strict=True)]
+        asked = np.array([(w.row_off, w.col_off, w.height, w.width) for w in windows])
+        # Patches of one scene and one size share their strips.
+        groups: dict[tuple[int, int, int], list[int]] = {}
+        for i, (row, (_, _, height, width)) in enumerate(zip(rows, asked, strict=True)):
+            groups.setdefault((int(row), int(height), int(width)), []).append(i)
+        images: dict[int, torch.Tensor] = {}
+        for (row, _, _), members in groups.items():
+            pixels = torch.from_numpy(self.readers[row].read_many(asked[members]))
+            images |= zip(members, pixels, strict=True)
+        return [
+            (*self._sample(images[i]), transform(w, self.readers[r].scene.transform))
+            for i, (r, w) in enumerate(zip(rows, windows, strict=True))
+        ]
+
+    def _sample(self, image: torch.Tensor) -> tuple[str, torch.Tensor]:
+        """Key and pixels of a sample, as the dataset's own transforms leave them."""
+        dataset = cast(RasterDataset, self.dataset)
+        key = 'image' if dataset.is_image else 'mask'
+        sample: Sample = {key: image}
+        if dataset.transforms is not None:
+            sample = dataset.transforms(sample)
+        key = 'image' if 'image' in sample else 'mask'
+        return key, sample[key]
+
+    def _index(self, row: int, bounds: Bounds) -> tuple[str, torch.Tensor, Affine]:
+        """Ask a dataset that is not made of raster files, as TorchGeo would."""
+        xmin, ymin, xmax, ymax = bounds
+        time = self.times[row]
+        xres, yres = self.res
+        # TorchGeo compares with half-open intervals: one moment alone would be empty.
+        start = max(time.left, _SECOND_EVER) - pd.Timedelta(seconds=1)
+        sample = self.view[
+            slice(xmin, xmax, xres),
+            slice(ymin, ymax, yres),
+            slice(start, time.right, 1),
+        ]
+        place = Affine(xres, 0, xmin, 0, -yres, ymax)
         key = 'image' if 'image' in sample else 'mask'
         return key, sample[key], place
 

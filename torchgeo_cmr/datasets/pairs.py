@@ -8,7 +8,7 @@ from torchgeo.datasets import SEN12MS, MMEarth, NonGeoDataset, So2Sat, TreeSatAI
 from torchgeo.datasets.utils import Sample
 
 from torchgeo_cmr.datasets.chips import ChipPairs, band_name, channel_numbers
-from torchgeo_cmr.datasets.scene import UNITS
+from torchgeo_cmr.datasets.units import UNITS
 from torchgeo_cmr.errors import PairingError, RasterError
 
 _MMEARTH_NAMES = {

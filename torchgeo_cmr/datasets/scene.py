@@ -3,12 +3,14 @@
 TorchGeo warps every file of a dataset into the CRS of the first and mosaics all dates.
 Retrieval needs the opposite: one date, one grid, exact footprints. A :class:`Scene` is one
 row of a raster dataset's index, that is one file or one set of single-band files, on the
-finest grid among them; a :class:`SceneReader` reads windows of it, on the native grid or warped into a stated CRS.
+finest grid among them; :mod:`torchgeo_cmr.datasets.opening` finds the reader for it.
+Products, STAC items and cubes become scenes in the modules of those names, through
+:func:`assemble`. The module is long because every check of the files of a scene stands
+beside it, with its own sentence.
 """
 
 import glob
 import os
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,24 +22,16 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Geod
-from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
-from rasterio.windows import Window
 from shapely import Polygon
 from torchgeo.datasets import RasterDataset
 
+from torchgeo_cmr.datasets.units import find_units
 from torchgeo_cmr.errors import RasterError
 
-#: Band names that only a radar has: their scale (dB, power, amplitude) must be known.
-SAR_BANDS = frozenset({'VV', 'VH', 'HH', 'HV'})
-
-#: What pixel values can be.
-UNITS = ('db', 'power', 'amplitude', 'reflectance', 'dn')
-
-#: The letter in the name of a terrain-corrected Sentinel-1 product -> unit of the pixels.
-SAR_SCALES = {'d': 'db', 'p': 'power', 'a': 'amplitude'}
+#: A variable of a cube, and the position along each of its other dimensions.
+type Layer = tuple[str, tuple[tuple[str, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -70,6 +64,26 @@ class Scene:
     units: str | None = None
     #: True if the files are in another CRS and pixels are warped while reading.
     warped: bool = field(default=False)
+    #: True if the grid has other pixels than the finest file, and pixels are resampled.
+    resampled: bool = False
+    #: Name of the sensor, such as ``'sentinel-2'`` or ``'landsat-8'``; None if unknown.
+    sensor: str | None = None
+    #: Which of the scenes of one file this is, such as the date in a cube; '' if the only.
+    part: str = ''
+    #: In a cube: variable and position along other dimensions, per band; None for rasters.
+    layers: tuple[Layer, ...] | None = None
+    #: Unit into which backscatter is converted when it is read; None to read it as it is.
+    read_as: str | None = None
+    #: One band that says which pixels are missing or cloud, on its own grid; None if none.
+    quality: 'Scene | None' = None
+
+    @property
+    def grid_gsd(self) -> float:
+        """Nominal pixel size of the grid that is read, in metres.
+
+        In a geographic CRS it is the north-south spacing, as in training.
+        """
+        return _gsd(self.transform, self.shape, self.crs, down_only=True)
 
     @property
     def res(self) -> tuple[float, float]:
@@ -81,6 +95,53 @@ class Scene:
     def footprint(self) -> Polygon:
         """Outline of the grid, in :attr:`crs`."""
         return Polygon(_corners(self.transform, self.shape))
+
+    def pick(self, order: Sequence[int], names: Sequence[str] | None = None) -> 'Scene':
+        """Return this scene with some of its bands.
+
+        Args:
+            order: Positions in ``bands``, in the order wanted.
+            names: What to call them (default: as they are called).
+
+        Returns:
+            The same scene and grid with those bands.
+        """
+        return replace(
+            self,
+            sources=tuple(self.sources[i] for i in order),
+            bands=tuple(names or (self.bands[i] for i in order)),
+            gsd=tuple(self.gsd[i] for i in order),
+            layers=None
+            if self.layers is None
+            else tuple(self.layers[i] for i in order),
+        )
+
+    def at_gsd(self, gsd: float) -> 'Scene':
+        """Return this scene on a grid with other pixels, over the same ground.
+
+        Pixels are resampled (bilinear) while they are read.
+
+        Args:
+            gsd: Pixel size in metres; the grid takes the nearest that divides the scene
+                into whole pixels.
+
+        Returns:
+            A scene with the same corners; this one if its grid does not change.
+        """
+        ratio = self.grid_gsd / gsd
+        rows, columns = (max(1, round(pixels * ratio)) for pixels in self.shape)
+        if (rows, columns) == self.shape:
+            return self
+        down, across = self.shape[0] / rows, self.shape[1] / columns
+        t = self.transform
+        return replace(
+            self,
+            transform=Affine(
+                t.a * across, t.b * down, t.c, t.d * across, t.e * down, t.f
+            ),
+            shape=(rows, columns),
+            resampled=True,
+        )
 
     def to_crs(self, crs: CRS) -> 'Scene':
         """Return this scene on a north-up grid in another CRS, at its own resolution.
@@ -156,40 +217,13 @@ def from_paths(
         )
     files = list(dict.fromkeys(files))
     for file in files:
-        with _open(file) as source:
+        with open_raster(file) as source:
             _check_crs(source)
     return RasterDataset(files)
 
 
-def find_units(path: str, bands: Sequence[str], source: Any, regex: str) -> str | None:
-    """Say what the pixel values are, from what the file itself states.
-
-    Args:
-        path: File that is asked.
-        bands: Band names.
-        source: The open file.
-        regex: The dataset's pattern for file names.
-
-    Returns:
-        'db', 'power', 'amplitude', 'reflectance' or 'dn'; None for radar bands of unknown
-        scale, which must never be guessed.
-    """
-    stated = {str(unit).strip().lower() for unit in source.units if unit}
-    if len(stated) == 1:
-        unit = stated.pop()
-        unit = 'db' if unit == 'decibel' else unit
-        if unit in UNITS:
-            return unit
-    match = re.match(regex, os.path.basename(path), re.VERBOSE)
-    scale = match.groupdict().get('scale') if match else None
-    if scale in SAR_SCALES:
-        return SAR_SCALES[scale]
-    if np.issubdtype(np.dtype(source.dtypes[0]), np.integer):
-        return 'dn'
-    return None if set(bands) & SAR_BANDS else 'reflectance'
-
-
-def _open(path: str) -> Any:
+def open_raster(path: str) -> Any:
+    """Open a raster file, or say in one sentence that it is none."""
     try:
         with warnings.catch_warnings():
             # What has no CRS is refused with a sentence of our own.
@@ -214,55 +248,123 @@ def _check_crs(source: Any) -> CRS:
 def _scene(dataset: RasterDataset, path: str, interval: Any) -> Scene:
     known = interval.left != pd.Timestamp.min and interval.right != pd.Timestamp.max
     wanted = tuple(dataset.bands or ())
-    with _open(path) as source:
-        crs = _check_crs(source)
-        if dataset.separate_files:
-            bands = wanted
-            sources = [(dataset._update_filepath(band, path), 1) for band in bands]
-            missing = [file for file, _ in sources if not os.path.isfile(file)]
-            if missing:
-                raise RasterError(
-                    f'{os.path.basename(path)} belongs to a set of {len(bands)} bands, but '
-                    f'{os.path.basename(missing[0])} is missing: add the file or ask for '
-                    'fewer bands'
-                )
-        else:
-            indexes = dataset.band_indexes or list(source.indexes)
-            if max(indexes) > source.count:
-                raise RasterError(
-                    f'{path} has {source.count} bands, band {max(indexes)} was asked: check '
-                    'the file or the `bands` of the dataset'
-                )
-            names = source.descriptions
-            bands = wanted or tuple(names[i - 1] or f'band_{i}' for i in indexes)
-            sources = [(path, i) for i in indexes]
-    grids = _grids(list(dict.fromkeys(file for file, _ in sources)), crs)
+    if dataset.separate_files:
+        bands = wanted
+        sources = [(dataset._update_filepath(band, path), 1) for band in bands]
+        missing = [file for file, _ in sources if not os.path.isfile(file)]
+        if missing:
+            raise RasterError(
+                f'{os.path.basename(path)} belongs to a set of {len(bands)} bands, but '
+                f'{os.path.basename(missing[0])} is missing: add the file or ask for '
+                'fewer bands'
+            )
+    else:
+        bands, sources = bands_of(path, dataset.band_indexes, wanted)
+    return assemble(
+        sources,
+        bands,
+        path=path,
+        nodata=dataset.nodata,
+        times=(interval.left, interval.right) if known else (None, None),
+        regex=dataset.filename_regex,
+    )
+
+
+def bands_of(
+    path: str, indexes: Sequence[int] | None = None, names: Sequence[str] = ()
+) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
+    """Name the bands of one file: as asked, by their descriptions, else by counting.
+
+    Args:
+        path: The file.
+        indexes: 1-based bands to take (default: all).
+        names: What to call them (default: their descriptions).
+
+    Returns:
+        Band names, and one ``(path, 1-based band)`` for each.
+
+    Raises:
+        RasterError: If the file cannot be read or lacks a band.
+    """
+    with open_raster(path) as source:
+        chosen = list(indexes or source.indexes)
+        if max(chosen, default=0) > source.count:
+            raise RasterError(
+                f'{path} has {source.count} bands, band {max(chosen)} was asked: check '
+                'the file or the `bands` of the dataset'
+            )
+        told = source.descriptions
+        own = tuple(names) or tuple(told[i - 1] or f'band_{i}' for i in chosen)
+    return own, [(path, i) for i in chosen]
+
+
+def assemble(
+    sources: Sequence[tuple[str, int]],
+    bands: Sequence[str],
+    *,
+    path: str | None = None,
+    nodata: float | None = None,
+    times: tuple[pd.Timestamp | None, pd.Timestamp | None] = (None, None),
+    regex: str = '(?!)',
+    sensor: str | None = None,
+    crs: CRS | None = None,
+) -> Scene:
+    """Make one scene of bands that lie in one file or in several.
+
+    Args:
+        sources: ``(file, 1-based band)`` of each band.
+        bands: Names of the bands.
+        path: File that names the scene (default: that of the first band).
+        nodata: Value that marks missing pixels (default: what the finest file says).
+        times: First and last moment; naive times are UTC.
+        regex: Pattern whose group ``scale`` says in which unit backscatter is.
+        sensor: Name of the sensor.
+        crs: CRS of files that state none.
+
+    Returns:
+        The scene, on the finest grid among its files.
+
+    Raises:
+        RasterError: If a file has no CRS or cannot be read, or the files do not lie on one
+            ground.
+    """
+    path = sources[0][0] if path is None else path
+    stated = crs is not None
+    with open_raster(path) as source:
+        if source.crs is not None or crs is None:
+            crs = _check_crs(source)
+    grids = _grids(list(dict.fromkeys(file for file, _ in sources)), crs, stated)
     # The smallest pixel wins; among equals, the file of the first band.
     finest = min(grids, key=lambda file: abs(grids[file][0].determinant))
     transform, shape = grids[finest]
     gsd = {file: _gsd(*grid, crs) for file, grid in grids.items()}
-    with _open(finest) as source:
+    start, end = (None if time is None else _utc(time) for time in times)
+    with open_raster(finest) as source:
         return Scene(
             path=path,
             sources=tuple(sources),
-            bands=bands,
+            bands=tuple(bands),
             crs=crs,
             transform=transform,
             shape=shape,
             gsd=tuple(gsd[file] for file, _ in sources),
-            nodata=_nodata(source, dataset.nodata),
-            time_start=_utc(interval.left) if known else None,
-            time_end=_utc(interval.right) if known else None,
-            units=find_units(finest, bands, source, dataset.filename_regex),
+            nodata=_nodata(source, nodata),
+            time_start=start,
+            time_end=end,
+            units=find_units(finest, bands, source, regex),
+            sensor=sensor,
         )
 
 
-def _grids(files: list[str], crs: CRS) -> dict[str, tuple[Affine, tuple[int, int]]]:
+def _grids(
+    files: list[str], crs: CRS, stated: bool
+) -> dict[str, tuple[Affine, tuple[int, int]]]:
     """Grid of each file of a scene, once it is sure that they show one ground."""
     grids: dict[str, tuple[Affine, tuple[int, int]]] = {}
     for file in files:
-        with _open(file) as source:
-            same = _check_crs(source).equals(crs, ignore_axis_order=True)
+        with open_raster(file) as source:
+            own = crs if source.crs is None and stated else _check_crs(source)
+            same = own.equals(crs, ignore_axis_order=True)
             grids[file] = source.transform, source.shape
         if not same:
             raise RasterError(
@@ -284,196 +386,36 @@ def _grids(files: list[str], crs: CRS) -> dict[str, tuple[Affine, tuple[int, int
 def _corners(transform: Affine, shape: tuple[int, int]) -> NDArray[np.float64]:
     height, width = shape
     corners = [(0, 0), (width, 0), (width, height), (0, height)]
-    return np.array([_apply(transform, *corner) for corner in corners])
+    return np.array([apply(transform, *corner) for corner in corners])
 
 
-def _gsd(transform: Affine, shape: tuple[int, int], crs: CRS) -> float:
+def _gsd(
+    transform: Affine, shape: tuple[int, int], crs: CRS, down_only: bool = False
+) -> float:
     """Nominal pixel size in metres: in the CRS, or on the ellipsoid if in degrees."""
     if not crs.is_geographic:
         metres = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
         return float(np.sqrt(abs(transform.determinant)) * metres)
     row, column = shape[0] // 2, shape[1] // 2
     geod = crs.get_geod() or Geod(ellps='WGS84')
-    here = _apply(transform, column, row)
-    across = geod.inv(*here, *_apply(transform, column + 1, row))[2]
-    down = geod.inv(*here, *_apply(transform, column, row + 1))[2]
-    return float(np.sqrt(across * down))
+    here = apply(transform, column, row)
+    across = geod.inv(*here, *apply(transform, column + 1, row))[2]
+    down = geod.inv(*here, *apply(transform, column, row + 1))[2]
+    return float(down if down_only else np.sqrt(across * down))
 
 
 def _utc(time: pd.Timestamp) -> pd.Timestamp:
     return time.tz_localize('UTC') if time.tzinfo is None else time.tz_convert('UTC')
 
 
-class SceneReader:
-    """Reads windows of one scene, keeping one open handle a file.
-
-    Handles are opened on first use and left behind when the reader is pickled, so each
-    loader worker opens its own. Not safe to share between threads.
-
-    Args:
-        scene: What to read.
-
-    .. versionadded:: 0.1
-    """
-
-    def __init__(self, scene: Scene) -> None:
-        """Initialize a new SceneReader instance."""
-        self.scene = scene
-        self._handles: dict[str, Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave open files behind."""
-        return {'scene': self.scene, '_handles': {}}
-
-    def window(self, bounds: tuple[float, float, float, float]) -> Window:
-        """Return the whole-pixel window nearest to some bounds.
-
-        Args:
-            bounds: ``(xmin, ymin, xmax, ymax)`` in the CRS of the scene.
-
-        Returns:
-            Window whose size depends only on the size of the bounds, not on their place.
-        """
-        xmin, ymin, xmax, ymax = bounds
-        xres, yres = self.scene.res
-        column, row = _apply(~self.scene.transform, xmin, ymax)
-        width = max(1, round((xmax - xmin) / xres))
-        height = max(1, round((ymax - ymin) / yres))
-        return Window(round(column), round(row), width, height)  # ty: ignore[too-many-positional-arguments]
-
-    def read(
-        self,
-        window: Window,
-        bands: Sequence[int] | None = None,
-        out_shape: tuple[int, int] | None = None,
-    ) -> NDArray[np.float32]:
-        """Read pixels.
-
-        Bands whose file has a coarser or finer grid are resampled bilinearly to the
-        scene's grid. A window may hang over the edge; what lies outside is missing.
-
-        Args:
-            window: Columns and rows on the scene's grid.
-            bands: Positions in ``scene.bands`` to read (default: all).
-            out_shape: Rows and columns to return (default: those of the window), taking
-                the nearest pixel: for overviews, not for training.
-
-        Returns:
-            Pixels of shape ``(bands, height, width)``, NaN where missing.
-
-        Raises:
-            RasterError: If a file cannot be read to its end.
-        """
-        chosen = range(len(self.scene.bands)) if bands is None else bands
-        groups: dict[str, list[int]] = {}
-        for position in chosen:
-            groups.setdefault(self.scene.sources[position][0], []).append(position)
-        shape = out_shape or (int(window.height), int(window.width))
-        out = np.empty((len(chosen), *shape), np.float32)
-        place = {position: i for i, position in enumerate(chosen)}
-        for path, positions in groups.items():
-            pixels = self._read_file(path, positions, window, shape)
-            out[[place[p] for p in positions]] = pixels
-        return out
-
-    def _handle(self, path: str) -> Any:
-        if path not in self._handles:
-            source = _open(path)
-            if self.scene.warped:
-                rows, columns = self.scene.shape
-                source = WarpedVRT(
-                    source,
-                    crs=self.scene.crs.to_wkt(),
-                    transform=self.scene.transform,
-                    height=rows,
-                    width=columns,
-                    resampling=Resampling.bilinear,
-                    src_nodata=self.scene.nodata,
-                    # What lies outside the source, or is masked in it, comes out as NaN.
-                    nodata=np.nan,
-                    dtype='float32',
-                )
-            self._handles[path] = source
-        return self._handles[path]
-
-    def _read_file(
-        self, path: str, positions: list[int], window: Window, shape: tuple[int, int]
-    ) -> NDArray[np.float32]:
-        source = self._handle(path)
-        indexes = [self.scene.sources[position][1] for position in positions]
-        own_grid = source.shape == self.scene.shape
-        resampling = Resampling.nearest
-        if not own_grid:
-            rows = source.height / self.scene.shape[0]
-            columns = source.width / self.scene.shape[1]
-            window = Window(
-                window.col_off * columns,  # ty: ignore[too-many-positional-arguments]
-                window.row_off * rows,
-                window.width * columns,
-                window.height * rows,
-            )
-            resampling = Resampling.bilinear
-        part, place = _clip(window, source.shape, shape)
-        full = (len(indexes), *shape)
-        if part is None:
-            return np.full(full, np.nan, np.float32)
-        rows, columns = place
-        options: dict[str, Any] = {
-            'window': part,
-            'out_shape': (
-                len(indexes),
-                rows.stop - rows.start,
-                columns.stop - columns.start,
-            ),
-            'resampling': resampling,
-        }
-        # Only a plain nodata value can be told from the pixels; masks must be read.
-        marks = {self.scene.nodata, source.nodata} - {None}
-        masked = MaskFlags.per_dataset in source.mask_flag_enums[0]
-        try:
-            if masked:
-                data = source.read(indexes, masked=True, **options)
-                pixels = np.ma.filled(data.astype(np.float32), np.nan)
-            else:
-                pixels = source.read(indexes, **options)
-        except RasterioIOError as error:
-            raise RasterError(
-                f'{path} is damaged or truncated at {window}: fetch the file again'
-            ) from error
-        # The value is compared before the cast: float32 cannot hold every nodata value.
-        missing = np.any([pixels == mark for mark in marks], axis=0) if marks else None
-        pixels = pixels.astype(np.float32, copy=False)
-        if missing is not None and missing.any():
-            pixels[missing] = np.nan
-        if pixels.shape == full:
-            return pixels
-        out = np.full(full, np.nan, np.float32)
-        out[:, rows, columns] = pixels
-        return out
+def moment(text: Any) -> pd.Timestamp | None:
+    """Read a moment as files and catalogues write it; None if it is none."""
+    found = pd.to_datetime(text, errors='coerce', utc=True) if text else pd.NaT
+    return found if isinstance(found, pd.Timestamp) and not pd.isna(found) else None
 
 
-def _clip(
-    window: Window, grid: tuple[int, int], shape: tuple[int, int]
-) -> tuple[Window | None, tuple[slice, slice]]:
-    """Cut a window to the grid; say where its pixels go in the array of ``shape``."""
-    spans, places = [], []
-    for start, size, limit, pixels in (
-        (window.row_off, window.height, grid[0], shape[0]),
-        (window.col_off, window.width, grid[1], shape[1]),
-    ):
-        low, high = max(start, 0), min(start + size, limit)
-        if high <= low:
-            return None, (slice(0), slice(0))
-        first = round((low - start) / size * pixels)
-        last = max(first + 1, round((high - start) / size * pixels))
-        spans.append((low, high - low))
-        places.append(slice(first, last))
-    (top, height), (left, width) = spans
-    cut = Window(left, top, width, height)  # ty: ignore[too-many-positional-arguments]
-    return cut, (places[0], places[1])
-
-
-def _apply(transform: Affine, x: float, y: float) -> tuple[float, float]:
+def apply(transform: Affine, x: float, y: float) -> tuple[float, float]:
+    """Map a point: pixel ``(column, row)`` to coordinates, or back with the inverse."""
     # Written out because the operator for points differs between versions of affine.
     t = transform
     return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f

@@ -3,7 +3,7 @@
 import numpy as np
 from rasterio.windows import Window
 
-from torchgeo_cmr.datasets.scene import SceneReader
+from torchgeo_cmr.datasets.reader import SceneReader
 
 
 class Validity:

@@ -21,12 +21,20 @@ from tqdm import tqdm
 
 import torchgeo_cmr
 from torchgeo_cmr.datasets.class_folders import SUFFIXES
+from torchgeo_cmr.embed.device import evaluating
+from torchgeo_cmr.embed.encode import check_batch_size
 from torchgeo_cmr.embed.item import Encoder, _versions
-from torchgeo_cmr.embed.run import _evaluating, _remove
+from torchgeo_cmr.embed.run import _remove
 from torchgeo_cmr.errors import CMRError, RasterError
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 
 Kind = Literal['sound', 'image', 'raster']
+
+#: Suffixes that no plain image and no sound has.
+_PLACED = ('.jp2', '.json', '.nc', '.parquet', '.vrt')
+
+#: Files given to the encoder at once, if nobody says.
+_BATCH = 64
 
 #: Files that are committed together.
 _PART = 1024
@@ -41,18 +49,21 @@ def kind_of(words: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
         words: Files, folders or patterns.
 
     Returns:
-        What the first file is. An image is plain if nothing says where it lies: neither a CRS
-        nor a geotransform, ground control points or RPCs. A raster that only lost its CRS is
-        still a raster, for which that has to be declared.
+        What the first file of each suffix is. An image is plain if nothing says where it
+        lies: neither a CRS nor a geotransform, ground control points or RPCs. A raster that
+        only lost its CRS is still a raster, for which that has to be declared.
 
     .. versionadded:: 0.1
     """
-    files = find_files(words, ('.wav', *SUFFIXES))
-    if not files:
+    files = find_files(words, ('.wav', *SUFFIXES, *_PLACED))
+    # Products hold quicklooks beside their bands: one file with a place tells what they are.
+    first = {path.suffix.lower(): path for path in reversed(files)}
+    if not first or not first.keys().isdisjoint(_PLACED):
         return 'raster'
-    if files[0].suffix.lower() == '.wav':
+    if '.wav' in first:
         return 'sound'
-    return 'raster' if has_place(files[0]) else 'image'
+    placed = (s not in SUFFIXES or has_place(path) for s, path in first.items())
+    return 'raster' if any(placed) else 'image'
 
 
 def find_files(
@@ -119,7 +130,7 @@ def embed_files(
     *,
     out: str | os.PathLike[str] | None,
     root: str | os.PathLike[str] | None,
-    batch_size: int,
+    batch_size: int | str,
     device: torch.device | str | None,
     overwrite: bool,
     progress: bool,
@@ -134,7 +145,7 @@ def embed_files(
         settings: What else decides the vectors, for the record.
         out: Archive folder to write or to complete.
         root: Folder to which ids are relative (default: the deepest that holds every file).
-        batch_size: Files given to the encoder at once.
+        batch_size: Files given to the encoder at once; 64 if ``'auto'``.
         device: Where to run (default: where the task is).
         overwrite: Replace an archive at *out*.
         progress: Show a bar on stderr.
@@ -142,20 +153,19 @@ def embed_files(
     Returns:
         One row a file with null geometry, in the order of the files.
     """
-    if batch_size < 1:
-        raise RasterError(f'batch_size is {batch_size}: give 1 or more')
+    number = check_batch_size(batch_size) or _BATCH
     home = _home(files, root)
     names = [path.absolute().relative_to(home).as_posix() for path in files]
     record = {
         'model': type(task).__name__,
         'normalisation': _statistics(task, modality),
         **settings,
-        'batch_size': batch_size,
+        'batch_size': number,
         'versions': {'torchgeo_cmr': torchgeo_cmr.__version__, **_versions()},
         'root': home.as_posix(),
         'placeless': True,
     }
-    with _evaluating(task, device) as where:
+    with evaluating(task, device) as where:
         space = task.space
         sink, done = None, set()
         if out is not None:
@@ -179,7 +189,7 @@ def embed_files(
                 key = f'files-{start // _PART:06d}'
                 if key not in done:
                     vectors = _encode(
-                        task, files[part], modality, read, batch_size, where, bar
+                        task, files[part], modality, read, number, where, bar
                     )
                     table = EmbeddingTable.from_frame(
                         _rows(names[part], modality),

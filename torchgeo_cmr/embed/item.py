@@ -9,18 +9,21 @@ from typing import Any, Protocol
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import rasterio
 import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
 import torchgeo_cmr
-from torchgeo_cmr.datasets.scene import SceneReader
-from torchgeo_cmr.embed.plan import WorkItem, patch_ids, places
+from torchgeo_cmr.datasets.opening import open_reader
+from torchgeo_cmr.datasets.quality import QualityReader
+from torchgeo_cmr.datasets.reader import threads
+from torchgeo_cmr.embed.encode import Encoding
+from torchgeo_cmr.embed.plan import WorkItem, mask_of, patch_ids, places
 from torchgeo_cmr.embed.scene import RESAMPLING
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.schema import TEXT
 
 #: What a TorchGeo dataset's ``transforms`` is: one sample in, one sample out.
 Transforms = Callable[[dict[str, Any]], dict[str, Any]]
@@ -75,6 +78,9 @@ class Batch:
     valid: NDArray[np.float64]
     #: Pixels, float32 of shape ``(n, bands, height, width)``, NaN where missing.
     images: Tensor
+    #: Percent of the valid pixels that show cloud, float64 of shape ``(n,)``, 0 to 100, NaN
+    #: if no mask tells; None is all NaN.
+    cloud: NDArray[np.float64] | None = None
 
 
 def read_item(
@@ -82,6 +88,7 @@ def read_item(
     *,
     batch_size: int = 64,
     min_valid: float = 0.5,
+    max_cloud: float = 100,
     transforms: Transforms | None = None,
 ) -> Iterator[Batch]:
     """Read the patches of a scene, each strip of rows once.
@@ -93,7 +100,9 @@ def read_item(
         item: What to read.
         batch_size: Patches in a batch; the last may hold fewer.
         min_valid: Patches with a smaller share of valid pixels are left out, and those
-            without any always.
+            without any always. Pixels that a quality mask calls missing are not valid.
+        max_cloud: Patches of whose valid pixels a larger percentage is cloud are left out;
+            without a mask none is.
         transforms: Applied to each sample ``{'image': (bands, height, width)}``, as the
             dataset would have done.
 
@@ -106,17 +115,21 @@ def read_item(
 
     .. versionadded:: 0.1
     """
-    reader = SceneReader(item.scene)
-    pending: list[tuple[NDArray[np.int64], float, Tensor]] = []
+    reader = open_reader(item.scene)
+    quality = None if item.scene.quality is None else QualityReader(item.scene)
+    cloudy = None
+    pending: list[tuple[NDArray[np.int64], float, Tensor, float]] = []
     windows = item.windows
     _, starts = np.unique(windows[:, 0], return_index=True)
     for strip in np.split(windows, starts[1:]):
         top, height = int(strip[0, 0]), int(strip[0, 2])
         right = int((strip[:, 1] + strip[:, 3]).max())
         area = Window(0, top, right, height)  # ty: ignore[too-many-positional-arguments]
-        # Blocks of a strip are decoded side by side; the setting holds for this read.
-        with rasterio.Env(GDAL_NUM_THREADS='ALL_CPUS'):
+        with threads():
             pixels = reader.read(area)
+            if quality is not None:
+                missing, cloudy = quality.read(area)
+                pixels[:, missing] = np.nan
         finite = np.isfinite(pixels)
         pixels[~finite] = np.nan
         valid = finite.all(axis=0)
@@ -125,13 +138,20 @@ def read_item(
             share = float(valid[:, columns].mean())
             if share == 0 or share < min_valid:
                 continue
+            percent = np.nan
+            if cloudy is not None:
+                percent = 100 * float(cloudy[:, columns][valid[:, columns]].mean())
+                if percent > max_cloud:
+                    continue
             image = torch.from_numpy(pixels[:, :, columns].copy())
             if transforms is not None:
                 image = transforms({'image': image})['image']
-            pending.append((window, share, image))
+            pending.append((window, share, image, percent))
             if len(pending) == batch_size:
                 yield _batch(pending)
                 pending = []
+        # The next strip is read without this one beside it.
+        del pixels, finite
     if pending:
         yield _batch(pending)
 
@@ -143,10 +163,12 @@ def embed_item(
     batches: Iterable[Batch] | None = None,
     batch_size: int = 64,
     min_valid: float = 0.5,
+    max_cloud: float = 100,
     transforms: Transforms | None = None,
     device: torch.device | str = 'cpu',
     space: str | None = None,
     dim: int | None = None,
+    encoding: Encoding | None = None,
 ) -> EmbeddingTable:
     """Embed the patches of one scene.
 
@@ -159,13 +181,16 @@ def embed_item(
         batches: What :func:`read_item` yields for this item, if something else reads ahead.
         batch_size: As in :func:`read_item`.
         min_valid: As in :func:`read_item`.
+        max_cloud: As in :func:`read_item`.
         transforms: As in :func:`read_item`.
         device: Where the encoder is.
         space: Fingerprint of the weights, if it is known already.
         dim: Length of a vector, for a scene without any patch left.
+        encoding: Number format and flips (default: float32, none).
 
     Returns:
         One row a patch, in the order of the plan; none if no patch holds enough pixels.
+        Patches whose vector is only zeros are left out.
 
     Raises:
         RasterError: If a file is damaged or the pixels are not what the encoder expects.
@@ -174,9 +199,18 @@ def embed_item(
     """
     if batches is None:
         batches = read_item(
-            item, batch_size=batch_size, min_valid=min_valid, transforms=transforms
+            item,
+            batch_size=batch_size,
+            min_valid=min_valid,
+            max_cloud=max_cloud,
+            transforms=transforms,
         )
-    windows, valid, vectors = [], [], []
+    how = Encoding() if encoding is None else encoding
+
+    def embed(images: Tensor) -> Tensor:
+        return task.embed({task.keys[item.modality]: images}, item.modality)
+
+    windows, valid, cloud, vectors = [], [], [], []
     for batch in batches:
         expected = task.in_channels.get(item.modality, batch.images.shape[1])
         if batch.images.shape[1] != expected:
@@ -184,17 +218,27 @@ def embed_item(
                 f'{item.modality} expects {expected} bands, {item.id} gives '
                 f'{batch.images.shape[1]} after its transforms: use those of the training'
             )
-        sample = {task.keys[item.modality]: batch.images.to(device)}
-        with torch.inference_mode():
-            rows = task.embed(sample, item.modality)
-        vectors.append(rows.float().cpu().numpy())
-        windows.append(batch.windows)
-        valid.append(batch.valid)
+        rows = how(embed, batch.images, torch.device(device)).cpu().numpy()
+        # Only zeros, which a ReLU can give, point nowhere.
+        kept = rows.any(axis=1)
+        vectors.append(rows[kept])
+        windows.append(batch.windows[kept])
+        valid.append(batch.valid[kept])
+        unknown = np.full(len(batch.valid), np.nan)
+        cloud.append((unknown if batch.cloud is None else batch.cloud)[kept])
     if not windows:
-        windows, valid = [np.empty((0, 4), np.int64)], [np.empty(0)]
+        windows = [np.empty((0, 4), np.int64)]
+        valid = cloud = [np.empty(0)]
         vectors = [np.empty((0, dim or 0), np.float32)]
-    record = record_of(item, task, batch_size=batch_size, min_valid=min_valid)
-    frame = rows_of(item, np.concatenate(windows), np.concatenate(valid))
+    record = {
+        **record_of(
+            item, task, batch_size=batch_size, min_valid=min_valid, max_cloud=max_cloud
+        ),
+        **how.record,
+    }
+    frame = rows_of(
+        item, np.concatenate(windows), np.concatenate(valid), np.concatenate(cloud)
+    )
     return EmbeddingTable.from_frame(
         frame,
         np.concatenate(vectors),
@@ -206,7 +250,10 @@ def embed_item(
 
 
 def rows_of(
-    item: WorkItem, windows: NDArray[np.int64], valid: NDArray[np.float64]
+    item: WorkItem,
+    windows: NDArray[np.int64],
+    valid: NDArray[np.float64],
+    cloud: NDArray[np.float64] | None = None,
 ) -> gpd.GeoDataFrame:
     """Write what is known about windows of a scene, without looking at their pixels.
 
@@ -214,10 +261,12 @@ def rows_of(
         item: The scene.
         windows: ``(row, column, height, width)``, int64 of shape ``(n, 4)``.
         valid: Share of valid pixels, float64 of shape ``(n,)``.
+        cloud: Percent of them that shows cloud, float64 of shape ``(n,)``; None if unknown.
 
     Returns:
         A frame in EPSG:4326 with the standard columns of an embedding table but ``space``
-        and ``modality``; times are UTC, null where unknown.
+        and ``modality``, and with ``cloud`` and ``sensor``; times are UTC. What is unknown
+        is null.
     """
     code, corners, polygons = places(item, windows)
     native = np.empty(len(windows), dtype=object)
@@ -236,13 +285,20 @@ def rows_of(
         'src_crs': code,
         'native_corners': native,
         'valid_fraction': valid,
+        'cloud': np.full(len(windows), np.nan) if cloud is None else cloud,
+        'sensor': pd.array([item.scene.sensor] * len(windows), dtype=TEXT),
     }
     index = pd.RangeIndex(len(windows))
     return gpd.GeoDataFrame(columns, index=index, geometry=polygons, crs='EPSG:4326')
 
 
 def record_of(
-    item: WorkItem, task: Encoder, *, batch_size: int, min_valid: float
+    item: WorkItem,
+    task: Encoder,
+    *,
+    batch_size: int,
+    min_valid: float,
+    max_cloud: float = 100,
 ) -> dict[str, Any]:
     """Say how the rows of an item were made, for the archive.
 
@@ -251,25 +307,43 @@ def record_of(
         task: The encoder.
         batch_size: Patches in a batch.
         min_valid: Smallest share of valid pixels.
+        max_cloud: Largest percentage of cloud.
 
     Returns:
         JSON-able: ``model``, ``bands``, ``normalisation`` (mean and std a band, or null),
-        ``resampling``, ``size``, ``stride`` and the other settings, ``versions``,
-        ``sources`` of this scene and ``root``.
+        ``resampling``, ``min_valid`` and the other settings, ``versions``, ``root``, and by
+        scene id ``sources`` and, where they apply, ``grids`` (shape and transform of a scene
+        that was resampled), ``units`` (``[in the files, as read]`` of converted backscatter)
+        and ``masks``. ``size`` and ``stride`` are null if they differ between scenes.
     """
+    scene = item.scene
+    by_scene: dict[str, Any] = {'sources': item.sources}
+    if scene.resampled:
+        by_scene['grids'] = {
+            'shape': list(scene.shape),
+            'transform': list(tuple(scene.transform)[:6]),
+        }
+    if scene.read_as is not None:
+        by_scene['units'] = [scene.units, scene.read_as]
+    if scene.quality is not None:
+        by_scene['masks'] = mask_of(item)
+    in_pixels = item.metres is None
     spec = task.specs.get(item.modality) or {}
     statistics = {name: spec[name] for name in ('mean', 'std') if spec.get(name)}
     return {
-        'model': type(task).__name__,
-        'bands': list(item.scene.bands),
+        'model': getattr(task, 'name', type(task).__name__),
+        'bands': list(scene.bands),
         'normalisation': statistics or None,
         'resampling': RESAMPLING,
-        'size': item.size,
-        'stride': item.stride,
+        'size': item.size if in_pixels else None,
+        'size_metres': item.metres,
+        'stride': item.stride if in_pixels else None,
+        'edges': item.edges,
         'batch_size': batch_size,
         'min_valid': min_valid,
+        'max_cloud': max_cloud,
         'versions': {'torchgeo_cmr': torchgeo_cmr.__version__, **_versions()},
-        'sources': {item.id: item.sources},
+        **{name: {item.id: fact} for name, fact in by_scene.items()},
         'root': item.root,
     }
 
@@ -279,6 +353,8 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in ('torchgeo', 'torch', 'rasterio')}
 
 
-def _batch(pending: list[tuple[NDArray[np.int64], float, Tensor]]) -> Batch:
-    windows, valid, images = zip(*pending, strict=True)
-    return Batch(np.stack(windows), np.array(valid), torch.stack(images))
+def _batch(pending: list[tuple[NDArray[np.int64], float, Tensor, float]]) -> Batch:
+    windows, valid, images, cloud = zip(*pending, strict=True)
+    return Batch(
+        np.stack(windows), np.array(valid), torch.stack(images), np.array(cloud)
+    )

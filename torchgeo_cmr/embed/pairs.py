@@ -16,10 +16,12 @@ from tqdm import tqdm
 
 import torchgeo_cmr
 from torchgeo_cmr.datamodules.split import SPLITS
+from torchgeo_cmr.embed.device import evaluating
+from torchgeo_cmr.embed.encode import check_batch_size
 from torchgeo_cmr.embed.ground import Ground, ground_of
 from torchgeo_cmr.embed.item import _versions
 from torchgeo_cmr.embed.part import PairEncoder, Part
-from torchgeo_cmr.embed.run import _evaluating, _remove
+from torchgeo_cmr.embed.run import _remove
 from torchgeo_cmr.errors import PairingError, QueryError, RasterError
 from torchgeo_cmr.models.fusion import Fusion, check_fusion
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
@@ -40,7 +42,7 @@ def embed_pairs(
     fusion: Fusion = 'concat',
     raw: bool = False,
     out: str | os.PathLike[str] | None = None,
-    batch_size: int = 64,
+    batch_size: int | str = 64,
     min_valid: float = 0.5,
     device: torch.device | str | None = None,
     overwrite: bool = False,
@@ -99,8 +101,9 @@ def embed_pairs(
         check_fusion(fusion)
     except ValueError as error:
         raise QueryError(str(error)) from error
-    if batch_size < 1:
-        raise RasterError(f'batch_size is {batch_size}: give 1 or more')
+    number = check_batch_size(batch_size)
+    if number is None:
+        raise RasterError("batch_size 'auto' is for scenes: give a number of pairs")
     if not 0 <= min_valid <= 1:
         raise RasterError(f'min_valid is {min_valid}: give a share between 0 and 1')
     members = _members(task, modality)
@@ -110,10 +113,10 @@ def embed_pairs(
         'modalities': list(members),
         'fusion': fusion if any(len(m) > 1 for m in members.values()) else None,
         'raw': raw,
-        'batch_size': batch_size,
+        'batch_size': number,
         'min_valid': min_valid,
     }
-    with _evaluating(task, device) as where:
+    with evaluating(task, device) as where:
         space = task.space
         sink, done = None, set()
         if out is not None:
@@ -130,7 +133,7 @@ def embed_pairs(
             task, members, fusion, raw, min_valid, where, space, record
         )
         tables: list[EmbeddingTable] = []
-        read = _read(ground, todo, batch_size, data.num_workers)
+        read = _read(ground, todo, number, data.num_workers)
         with tqdm(
             total=sum(len(part.keys) for part in todo),
             unit='pair',

@@ -61,6 +61,9 @@ class PairEncoder:
             )
         frame, sides = ground.frame(part.split, part.keys)
         frame['split'] = part.split
+        apart = _days_apart([sides[m] for m in self._used if m in sides])
+        if apart is not None:
+            frame['days_apart'] = apart
         if labels:
             frame['label'] = pd.Series(labels, dtype=object).infer_objects()
         tables = []
@@ -85,11 +88,16 @@ class PairEncoder:
             tables.append(table)
         return EmbeddingTable.concat(tables)
 
+    @property
+    def _used(self) -> list[str]:
+        """Modalities that make the rows, each once."""
+        return list(dict.fromkeys(m for names in self.members.values() for m in names))
+
     def _embed(
         self, batch: Mapping[str, Any]
     ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float64]]]:
         """Give vectors and shares of valid pixels, name by name."""
-        keys = {m: self.task.keys[m] for names in self.members.values() for m in names}
+        keys = {m: self.task.keys[m] for m in self._used}
         missing = [m for m, key in keys.items() if key not in batch]
         if missing:
             raise RasterError(
@@ -106,6 +114,16 @@ class PairEncoder:
                 rows = self.task.embed(images, names, self.fusion, raw=self.raw)
             valid = torch.stack([shares[m] for m in names]).amin(dim=0)
             yield name, rows.float().cpu().numpy(), valid.numpy()
+
+
+def _days_apart(sides: Sequence[pd.DataFrame]) -> pd.Series | None:
+    """Days between the acquisitions of each pair, the most of several; None if undated."""
+    if len(sides) < 2 or any('time_start' not in side for side in sides):
+        return None
+    starts = pd.concat([side['time_start'] for side in sides], axis=1)
+    ends = pd.concat([side['time_end'] for side in sides], axis=1)
+    gap = starts.max(axis=1, skipna=False) - ends.min(axis=1, skipna=False)
+    return (gap / pd.Timedelta(days=1)).clip(lower=0)
 
 
 def _joined(sides: Sequence[pd.DataFrame]) -> dict[str, Any]:

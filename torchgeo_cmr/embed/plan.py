@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.datasets.scene import Scene
 from torchgeo_cmr.embed.footprints import crs_code, footprints, native_corners
-from torchgeo_cmr.embed.scene import RESAMPLING, match_bands
+from torchgeo_cmr.embed.layout import Edges, Gsd, Layout, windows_of
+from torchgeo_cmr.embed.scene import RESAMPLING, match_bands, match_units
 from torchgeo_cmr.errors import RasterError
 
 
@@ -40,11 +41,16 @@ class WorkItem:
     stride: int
     #: Absolute folder, POSIX, to which paths are relative.
     root: str
+    #: ``'drop'`` or ``'pad'`` what is left at the right and lower edge.
+    edges: str = 'drop'
+    #: Patch height and width in metres, if they were asked for so.
+    metres: float | None = None
 
     @property
     def id(self) -> str:
-        """Scene id: path of the scene relative to the root, POSIX."""
-        return _relative(self.scene.path, self.root)
+        """Scene id: path of the scene relative to the root, POSIX; in a cube with date."""
+        part = f'#{self.scene.part}' if self.scene.part else ''
+        return _relative(self.scene.path, self.root) + part
 
     @property
     def key(self) -> str:
@@ -56,19 +62,16 @@ class WorkItem:
         """Windows ``(row, column, height, width)`` in pixels, int64 of shape ``(n, 4)``.
 
         Row by row from the upper left corner, which is the order in which files store
-        their blocks. What is left at the lower and right edge is dropped.
+        their blocks. What is left at the lower and right edge is dropped, or padded.
         """
-        height, width = self.scene.shape
-        rows = np.arange(0, height - self.size + 1, self.stride)
-        columns = np.arange(0, width - self.size + 1, self.stride)
-        grid = np.stack(np.meshgrid(rows, columns, indexing='ij'), axis=-1).reshape(
-            -1, 2
-        )
-        return np.c_[grid, np.full_like(grid, self.size)].astype(np.int64)
+        return windows_of(self.scene.shape, self.size, self.stride, self.edges)
 
     @property
     def sources(self) -> list[list[Any]]:
-        """``[relative path, 1-based band index, band name, gsd in metres]`` per band."""
+        """``[relative path, 1-based band index, band name, gsd in metres]`` per band.
+
+        In a cube the index is the time step, and the name that of the variable.
+        """
         bands = zip(self.scene.sources, self.scene.bands, self.scene.gsd, strict=True)
         return [
             [_relative(path, self.root), i, name, g] for (path, i), name, g in bands
@@ -88,22 +91,13 @@ class Plan:
     too_small: tuple[str, ...]
     #: Absolute folder, POSIX, to which scene ids are relative.
     root: str
+    #: Size and step of patches.
+    layout: Layout
 
     @property
     def scenes(self) -> str:
         """Fingerprint of the scenes: their paths, grids, dates and bands, not the root."""
-        told = [
-            [
-                item.id,
-                list(item.scene.shape),
-                list(tuple(item.scene.transform)[:6]),
-                crs_code(item.scene.crs),
-                [str(item.scene.time_start), str(item.scene.time_end)],
-                str(item.scene.nodata),
-                item.sources,
-            ]
-            for item in self.items
-        ]
+        told = [[item.id, *facts_of(item)] for item in self.items]
         digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
         return f'{len(told)} scenes, {digest[:16]}'
 
@@ -111,9 +105,14 @@ class Plan:
 def plan_scenes(
     catalogue: Sequence[Scene],
     modality: str,
-    size: int,
+    size: int | None = None,
     stride: int | None = None,
     *,
+    size_metres: float | None = None,
+    overlap: float = 0,
+    edges: Edges = 'drop',
+    gsd: Gsd = 'warn',
+    units: str | None = None,
     root: str | os.PathLike[str] | None = None,
     in_channels: int | None = None,
     spec: Mapping[str, Any] | None = None,
@@ -128,13 +127,22 @@ def plan_scenes(
     Args:
         catalogue: Scenes, in any order.
         modality: Modality name.
-        size: Patch height and width in pixels of the scene's grid.
-        stride: Step between patches in pixels (default: *size*, side by side).
+        size: Patch height and width in pixels of the scene's grid, unless *size_metres*
+            is given.
+        stride: Step between patches in pixels (default: side by side).
+        size_metres: Patch height and width in metres; each scene has the nearest whole
+            number of its pixels.
+        overlap: Share of a patch that the next one shows again, in place of *stride*.
+        edges: ``'drop'`` what is left at the right and lower edge, and scenes smaller than
+            a patch, or ``'pad'`` both with missing pixels.
+        gsd: What happens if pixels are more than a tenth wider or narrower than those of
+            the training: ``'warn'``, ``'resample'`` to it, ``'error'`` or ``'ignore'``.
+        units: Unit of the pixels where files do not state it, such as ``'power'``.
         root: Folder to which scene ids are relative (default: the deepest folder that
             holds every file).
         in_channels: Bands the encoder expects; None to accept any.
-        spec: What the encoder was trained on: ``bands`` (names, in channel order) and
-            ``units``, both optional.
+        spec: What the encoder was trained on: ``bands`` (names, in channel order),
+            ``units`` and ``gsd`` (metres), all optional.
         transformed: True if pixels pass a transform before the encoder.
 
     Returns:
@@ -142,45 +150,49 @@ def plan_scenes(
 
     Raises:
         RasterError: If bands or units are not the encoder's, the files of a scene do not
-            lie on one ground, a file lies outside *root*, no scene holds a patch, or
-            *size* or *stride* is below 1.
+            lie on one ground, a file lies outside *root*, no scene holds a patch, pixel
+            sizes differ and *gsd* says so, or a setting is out of range.
 
     Warns:
-        UserWarning: If scenes smaller than a patch are left out.
+        UserWarning: If scenes smaller than a patch are left out, or pixel sizes differ.
 
     .. versionadded:: 0.1
     """
-    stride = size if stride is None else stride
-    for name, value in (('size', size), ('stride', stride)):
-        if value < 1:
-            raise RasterError(f'{name} is {value}: give a number of pixels, 1 or more')
+    layout = Layout(size, stride, size_metres, overlap, edges, gsd)
+    trained = spec or {}
     if not catalogue:
         raise RasterError(f'there is no scene of {modality} to embed: check the paths')
     # The file of the first band names a band set, whichever file the catalogue lists.
     named = [replace(scene, path=scene.sources[0][0]) for scene in catalogue]
     chosen = [
-        match_bands(s, modality, in_channels, spec or {}, transformed) for s in named
+        match_bands(s, modality, in_channels, trained, transformed) for s in named
     ]
+    wanted = None if transformed else trained.get('units')
+    chosen = [match_units(s, modality, wanted, units) for s in chosen]
+    chosen = layout.fit(chosen, modality, trained.get('gsd'))
     # A band set may be listed once a file: it is still one scene.
     unique: dict[tuple[tuple[str, int], ...], Scene] = {}
     for scene in chosen:
         unique.setdefault(scene.sources, scene)
     home = _root([p for scene in unique.values() for p in _files(scene)], root)
-    every = [WorkItem(scene, modality, size, stride, home) for scene in unique.values()]
+    every = [
+        WorkItem(scene, modality, *layout.pixels(scene), home, edges, size_metres)
+        for scene in unique.values()
+    ]
     every.sort(key=lambda item: item.id)
-    items = [item for item in every if min(item.scene.shape) >= size]
-    too_small = [item for item in every if min(item.scene.shape) < size]
+    items = [item for item in every if len(item.windows)]
+    too_small = [item for item in every if not len(item.windows)]
     if too_small:
         first = too_small[0]
         height, width = first.scene.shape
         told = (
-            f'{len(too_small)} of {len(unique)} scenes are smaller than a patch of {size} x '
-            f'{size} pixels, for example {first.id} ({height} x {width})'
+            f'{len(too_small)} of {len(unique)} scenes are smaller than a patch of '
+            f'{first.size} x {first.size} pixels, for example {first.id} ({height} x {width})'
         )
         if not items:
-            raise RasterError(f'{told}: choose a smaller size')
+            raise RasterError(f"{told}: choose a smaller size, or edges='pad'")
         warnings.warn(f'{told}: left out', UserWarning, stacklevel=2)
-    return Plan(tuple(items), tuple(item.id for item in too_small), home)
+    return Plan(tuple(items), tuple(item.id for item in too_small), home, layout)
 
 
 def header_of(
@@ -192,7 +204,7 @@ def header_of(
         plan: The plan.
         space: Fingerprint of the weights.
         dim: Length of a vector.
-        options: ``batch_size``, ``min_valid`` and ``transforms``.
+        options: ``batch_size``, ``min_valid``, ``max_cloud`` and ``transforms``.
 
     Returns:
         JSON-able settings.
@@ -205,15 +217,39 @@ def header_of(
         'metric': 'cosine',
         'dim': dim,
         'bands': list(first.scene.bands),
-        'size': first.size,
-        'stride': first.stride,
+        **plan.layout.settings,
         'min_valid': options['min_valid'],
+        'max_cloud': options['max_cloud'],
         'batch_size': options['batch_size'],
         'resampling': RESAMPLING,
         'transforms': None if transforms is None else _name(transforms),
         'scenes': plan.scenes,
         'root': plan.root,
     }
+
+
+def facts_of(item: WorkItem) -> list[Any]:
+    """Say what a scene is: grid, CRS, dates, bands, units and mask, JSON-able."""
+    scene = item.scene
+    return [
+        list(scene.shape),
+        list(tuple(scene.transform)[:6]),
+        crs_code(scene.crs),
+        [str(scene.time_start), str(scene.time_end)],
+        str(scene.nodata),
+        item.sources,
+        [scene.units, scene.read_as],
+        mask_of(item),
+    ]
+
+
+def mask_of(item: WorkItem) -> list[Any] | None:
+    """``[relative path, 1-based band index, mask]`` of the quality mask; None if none."""
+    mask = item.scene.quality
+    if mask is None:
+        return None
+    ((path, index),) = mask.sources
+    return [_relative(path, item.root), index, mask.bands[0]]
 
 
 def patch_ids(item: WorkItem, windows: NDArray[np.int64]) -> list[str]:
@@ -235,7 +271,8 @@ def places(
 
 
 def _files(scene: Scene) -> list[str]:
-    return [scene.path, *dict.fromkeys(path for path, _ in scene.sources)]
+    masks = scene.quality.sources if scene.quality else ()
+    return [scene.path, *dict.fromkeys(path for path, _ in (*scene.sources, *masks))]
 
 
 def _root(files: Sequence[str], root: str | os.PathLike[str] | None) -> str:

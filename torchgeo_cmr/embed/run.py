@@ -1,45 +1,60 @@
 """The local runner: works through a plan on this machine and can be stopped at any time."""
 
-import logging
 import os
 import re
 import shutil
-import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torchgeo.datasets import RasterDataset
-from tqdm import tqdm
+from torchgeo.datasets import RasterDataset, XarrayDataset
 
-from torchgeo_cmr.datasets.scene import scenes
-from torchgeo_cmr.embed.item import Batch, Encoder, embed_item, read_item
-from torchgeo_cmr.embed.plan import Plan, WorkItem, header_of, plan_scenes
-from torchgeo_cmr.embed.scene import Paths, catalogue_of
-from torchgeo_cmr.errors import CMRError, OutputExistsError, RasterError
-from torchgeo_cmr.table import EmbeddingTable, ParquetSink
+from torchgeo_cmr.embed.device import evaluating, prepared
+from torchgeo_cmr.embed.encode import (
+    Encoding,
+    Precision,
+    check_batch_size,
+    settle_precision,
+)
+from torchgeo_cmr.embed.inputs import Paths, list_scenes
+from torchgeo_cmr.embed.item import Encoder
+from torchgeo_cmr.embed.layout import Edges, Gsd
+from torchgeo_cmr.embed.plan import Plan, plan_scenes
+from torchgeo_cmr.embed.report import Errors, Report
+from torchgeo_cmr.embed.work import Run
+from torchgeo_cmr.errors import ArchiveError, OutputExistsError, RasterError
+from torchgeo_cmr.table import EmbeddingTable, read_header
 
 #: Names of the files of an archive folder.
 _ARCHIVE = re.compile(r'archive\.json|part-.*\.parquet|\.tmp-.*')
 
-_LOG = logging.getLogger(__name__)
-
 
 def embed(
     task: Encoder,
-    dataset: RasterDataset | Paths,
+    dataset: RasterDataset | XarrayDataset | Paths,
     modality: str,
-    size: int,
+    size: int | None = None,
     stride: int | None = None,
     *,
+    size_metres: float | None = None,
+    overlap: float = 0,
+    edges: Edges = 'drop',
+    gsd: Gsd = 'warn',
+    units: str | None = None,
     out: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
-    batch_size: int = 64,
+    batch_size: int | Literal['auto'] = 64,
     min_valid: float = 0.5,
+    max_cloud: float = 100,
+    nodata: float | None = None,
     device: torch.device | str | None = None,
+    precision: Precision = 'auto',
+    flips: bool = False,
+    compile: bool = False,
+    engine: Literal['torch', 'onnx'] = 'torch',
+    update: bool = False,
+    prune: bool = False,
+    errors: Errors = 'refuse',
     overwrite: bool = False,
     progress: bool = True,
 ) -> EmbeddingTable:
@@ -51,27 +66,67 @@ def embed(
 
     With *out*, each scene is committed to the archive as soon as it is done; the same call
     made again goes on where it stopped, whatever stopped it, and ends with the same rows.
-    Without, everything stays in memory.
+    Without, everything stays in memory. A report of what was done with each scene is written
+    beside the archive, as ``<out>-report.json``.
 
     Patches lie side by side from the upper left corner of a scene; what is left at its
-    right and lower edge is dropped, and so is a scene smaller than one patch. Sides of
-    footprints are straight in longitude and latitude between the four corners.
+    right and lower edge is dropped, and so is a scene smaller than one patch, unless *edges*
+    pads them. Sides of footprints are straight in longitude and latitude between the four
+    corners.
+
+    The frame has two columns beside the standard ones: ``cloud``, the percentage of the
+    valid pixels that a quality mask (see :mod:`torchgeo_cmr.datasets.quality`) calls cloud,
+    and ``sensor``; null where unknown.
 
     Args:
         task: A trained task, used in evaluation mode and left as it was.
-        dataset: A TorchGeo raster dataset of images; or files, folders or glob patterns of
-            rasters whose dates are then unknown.
+        dataset: A TorchGeo dataset of raster files or cubes; or files, folders or glob
+            patterns of rasters, products, cubes (``.nc``, ``.zarr``) or lists of STAC items
+            (``.json``, ``.parquet``).
         modality: Which encoder of the task to use, such as ``'s2'``.
-        size: Patch height and width in pixels of each scene's own grid.
-        stride: Step between patches in pixels (default: *size*, without overlap).
+        size: Patch height and width in pixels of each scene's own grid, unless
+            *size_metres* is given.
+        stride: Step between patches in pixels (default: side by side).
+        size_metres: Patch height and width in metres; each scene has the nearest whole
+            number of its pixels.
+        overlap: Share of a patch that the next one shows again, 0 to below 1; in place of
+            *stride*.
+        edges: ``'drop'`` what is left at the right and lower edge, or ``'pad'`` it with
+            missing pixels to whole patches.
+        gsd: What happens to scenes whose pixels are more than a tenth wider or narrower
+            than those of the training: ``'warn'``, ``'resample'`` (bilinear) to the
+            training's, ``'error'`` or ``'ignore'``.
+        units: Unit of the pixels where files do not state it, ``'db'``, ``'power'`` or
+            ``'amplitude'``. Backscatter is converted to the unit of the training.
         out: Archive folder to write or to complete.
         root: Folder to which scene ids are relative (default: the deepest folder that
             holds every file). Give it if the archive is to grow beside another.
-        batch_size: Patches given to the encoder at once; part of the plan.
+        batch_size: Patches given to the encoder at once, part of the plan; ``'auto'`` for the
+            smallest number about as fast as any larger one, found at the first run and kept
+            in the archive.
         min_valid: Patches with a smaller share of valid pixels are left out, and those
             without any always; 0 to 1.
+        max_cloud: Patches of whose valid pixels a larger percentage is cloud are left out,
+            if a quality mask tells; 0 to 100.
+        nodata: Value that marks missing pixels, besides those that files state.
         device: Where to run, ``'auto'`` for the fastest present (default: where the task
             is).
+        precision: What the encoder computes with, ``'32'``, ``'bf16'`` or ``'16'``; ``'auto'``
+            for what the device is fastest with, or what the archive was begun with. Part of
+            the plan. Vectors are float32 in any case.
+        flips: Give each patch the mean of the vectors of its four flips, scaled to length 1;
+            takes four times as long. Part of the plan.
+        compile: Compile the encoder with ``torch.compile``: it starts slowly and vectors
+            change in their last digits.
+        engine: ``'onnx'`` runs the encoder with ONNX Runtime, on the CPU in float32; it starts
+            slowly, and vectors change in their last digits. Needs the extra ``onnx``.
+        update: Complete an archive whose scenes are no longer those it was begun with: only
+            new scenes are embedded, and those whose files changed (see
+            :func:`~torchgeo_cmr.embed.content.fingerprint`).
+        prune: With *update*, drop the rows of scenes that are no longer there.
+        errors: ``'refuse'`` leaves out scenes that cannot be used and goes on, with a warning
+            and a sentence for each in the report; the next run tries them again. ``'raise'``
+            ends at the first.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr.
 
@@ -81,15 +136,18 @@ def embed(
 
     Raises:
         CMRError: If the device is not there.
-        ArchiveError: If *out* holds an archive made with other settings, weights or scenes.
+        ArchiveError: If *out* holds an archive made with other settings, weights or scenes,
+            or there is none to update.
         OutputExistsError: If *out* is to be replaced but holds no archive.
-        RasterError: If a raster has no CRS or cannot be read, its bands are not those of
-            the training, nothing is left to embed, the task does not know the modality,
-            or a number is out of range.
+        RasterError: If no raster has a CRS and can be read (or, by *errors*, one cannot),
+            bands are not those of the training, nothing is left to embed, the task does not
+            know the modality, or a number is out of range.
         TypeError: If *dataset* does not list raster images.
 
     Warns:
-        UserWarning: If scenes smaller than a patch are left out.
+        UserWarning: If scenes smaller than a patch are left out, or pixels are not as wide
+            as in training.
+        RefusedWarning: If scenes were refused.
 
     .. versionadded:: 0.1
     """
@@ -97,164 +155,98 @@ def embed(
         raise RasterError(
             f'the task has no modality {modality!r}: use one of {", ".join(task.keys)}'
         )
-    if batch_size < 1:
-        raise RasterError(f'batch_size is {batch_size}: give 1 or more')
     if not 0 <= min_valid <= 1:
         raise RasterError(f'min_valid is {min_valid}: give a share between 0 and 1')
-    dataset = catalogue_of(dataset)
+    if not 0 <= max_cloud <= 100:
+        raise RasterError(
+            f'max_cloud is {max_cloud}: give a percentage between 0 and 100'
+        )
+    number = check_batch_size(batch_size)
+    _check_update(out, update, prune, overwrite)
+    report = Report(errors)
+    begun: dict[str, Any] = {}
+    if out is not None and not overwrite and (Path(out) / 'archive.json').exists():
+        begun = read_header(out)
+    if update and root is None:
+        # New scenes must not move the folder that all ids are relative to.
+        root = begun.get('root')
+    spec = task.specs.get(modality) or {}
+    transforms = getattr(dataset, 'transforms', None)
+    catalogue = list_scenes(dataset, spec.get('bands'), nodata, report.trying)
+    if not catalogue:
+        report.check()
     plan = plan_scenes(
-        scenes(dataset),
+        catalogue,
         modality,
         size,
         stride,
+        size_metres=size_metres,
+        overlap=overlap,
+        edges=edges,
+        gsd=gsd,
+        units=units,
         root=root,
         in_channels=task.in_channels.get(modality),
-        spec=task.specs.get(modality),
-        transformed=dataset.transforms is not None,
+        spec=spec,
+        transformed=transforms is not None,
     )
-    options = {
-        'batch_size': batch_size,
-        'min_valid': min_valid,
-        'transforms': dataset.transforms,
-    }
-    with _evaluating(task, device) as where:
-        return _work(task, plan, out, where, overwrite, progress, options)
-
-
-def _work(
-    task: Encoder,
-    plan: Plan,
-    out: str | os.PathLike[str] | None,
-    device: torch.device,
-    overwrite: bool,
-    progress: bool,
-    options: dict[str, Any],
-) -> EmbeddingTable:
-    """Embed what is missing and return the whole."""
-    space = task.space
-    dim = _dim(task, plan, device, options['transforms'])
-    sink, done = None, set()
-    if out is not None:
-        if overwrite:
+    report.too_small += plan.too_small
+    with evaluating(task, device) as where, prepared(task, where, compiled=compile):
+        if precision == 'auto':
+            precision = begun.get('precision', precision)
+        if out is not None and overwrite:
             _remove(Path(out))
-        sink = ParquetSink(out, header_of(plan, space, dim, options))
-        done = sink.done()
-    todo = [item for item in plan.items if item.key not in done]
-    if len(todo) < len(plan.items):
-        _LOG.info(
-            '%d of %d scenes are in %s already, %d to do',
-            len(plan.items) - len(todo),
-            len(plan.items),
-            out,
-            len(todo),
+        encoder = task
+        if engine != 'torch':
+            encoder = _with_onnx(task, plan, where, precision, engine)
+        run = Run(
+            encoder,
+            plan,
+            where,
+            Encoding(settle_precision(precision, where), flips),
+            None if out is None else Path(out),
+            report,
+            progress,
         )
-    tables: list[EmbeddingTable] = []
-    finished = len(plan.items) - len(todo)
-    try:
-        for item, table in _tables(task, todo, device, progress, options, space, dim):
-            if sink is None:
-                tables.append(table)
-            else:
-                sink.commit(item.key, table)
-            finished += 1
-    except KeyboardInterrupt:
-        if sink is not None:
-            _LOG.warning(
-                'stopped: %d of %d scenes are in %s, run the same again to go on',
-                finished,
-                len(plan.items),
-                out,
-            )
-        raise
-    table = EmbeddingTable.concat(tables) if out is None else EmbeddingTable.load(out)
-    planned = sum(len(item.windows) for item in plan.items)
-    if len(table) == 0:
+        sample = run.sample(transforms)
+        if number is None:
+            number = begun.get('batch_size') or run.batch_size(sample)
+        options = {
+            'batch_size': number,
+            'min_valid': min_valid,
+            'max_cloud': max_cloud,
+            'transforms': transforms,
+        }
+        return run.work(sample, options, update=update, prune=prune)
+
+
+def _check_update(
+    out: str | os.PathLike[str] | None, update: bool, prune: bool, overwrite: bool
+) -> None:
+    """Refuse an update of nothing."""
+    if update and (out is None or overwrite):
+        raise ArchiveError(
+            'an update completes an archive: name it with out, and do not overwrite it'
+        )
+    if prune and not update:
+        raise ArchiveError('scenes are pruned by an update: ask for update as well')
+
+
+def _with_onnx(
+    task: Any, plan: Plan, device: torch.device, precision: str, engine: str
+) -> Encoder:
+    """Have ONNX Runtime run the encoder, or say why it cannot."""
+    from torchgeo_cmr.embed.to_onnx import OnnxEncoder
+
+    if engine != 'onnx':
+        raise RasterError(f'there is no engine {engine!r}: choose of torch, onnx')
+    sizes = {item.size for item in plan.items}
+    if device.type != 'cpu' or precision not in ('auto', '32') or len(sizes) > 1:
         raise RasterError(
-            f'none of the {planned} patches holds a share of {options["min_valid"]} valid '
-            'pixels: lower min_valid, or check the nodata value of the files'
+            'ONNX Runtime is for the CPU, precision 32 and patches of one size, found '
+            f'{device.type}, precision {precision} and {len(sizes)} sizes: leave engine out'
         )
-    _LOG.info(
-        '%d patches of %d scenes%s; left out: %d patches with too few valid pixels, %d '
-        'scenes smaller than a patch',
-        len(table),
-        len(plan.items),
-        '' if out is None else f' in {out}',
-        planned - len(table),
-        len(plan.too_small),
-    )
-    return table
-
-
-def _tables(
-    task: Encoder,
-    todo: Sequence[WorkItem],
-    device: torch.device,
-    progress: bool,
-    options: dict[str, Any],
-    space: str,
-    dim: int,
-) -> Iterator[tuple[WorkItem, EmbeddingTable]]:
-    """Embed one scene after the other, reading ahead in one thread."""
-    total = sum(len(item.windows) for item in todo)
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix='torchgeo_cmr-read') as pool,
-        tqdm(
-            total=total, unit='patch', disable=not (progress and todo), file=sys.stderr
-        ) as bar,
-    ):
-        streams = (_ahead(read_item(item, **options), pool) for item in todo)
-        following = next(streams, None)
-        for item in todo:
-            # While this scene is encoded, the first patches of the next are read.
-            batches, following = following, next(streams, None)
-            table = embed_item(
-                item,
-                task,
-                batches=_counted(batches or (), bar.update),
-                batch_size=options['batch_size'],
-                min_valid=options['min_valid'],
-                device=device,
-                space=space,
-                dim=dim,
-            )
-            bar.update(len(item.windows) - len(table))
-            yield item, table
-
-
-def _dim(
-    task: Encoder,
-    plan: Plan,
-    device: torch.device,
-    transforms: Callable[..., Any] | None,
-) -> int:
-    """Length of a vector, asked of the encoder with one empty patch."""
-    item = plan.items[0]
-    image = torch.zeros(len(item.scene.bands), item.size, item.size)
-    if transforms is not None:
-        image = transforms({'image': image})['image']
-    sample = {task.keys[item.modality]: image[None].to(device)}
-    with torch.inference_mode():
-        return task.embed(sample, item.modality).shape[-1]
-
-
-def _ahead(batches: Iterator[Batch], pool: ThreadPoolExecutor) -> Iterator[Batch]:
-    """Start reading now, and stay one batch ahead of whoever asks."""
-
-    def step() -> Batch | None:
-        return next(batches, None)
-
-    def steps(coming: Future[Batch | None]) -> Iterator[Batch]:
-        while (batch := coming.result()) is not None:
-            coming = pool.submit(step)
-            yield batch
-
-    return steps(pool.submit(step))
-
-
-def _counted(batches: Iterable[Batch], count: Callable[[int], Any]) -> Iterator[Batch]:
-    for batch in batches:
-        yield batch
-        count(len(batch.windows))
+    return OnnxEncoder(task, plan.items[0].modality, sizes.pop())
 
 
 def _remove(out: Path) -> None:
@@ -266,34 +258,3 @@ def _remove(out: Path) -> None:
             f'{out} holds more than an archive, so it is not replaced: give another folder'
         )
     shutil.rmtree(out)
-
-
-@contextmanager
-def _evaluating(
-    task: Any, device: torch.device | str | None
-) -> Generator[torch.device]:
-    """Put a task on a device and into evaluation mode; undo both afterwards."""
-    modes = [(part, part.training) for part in task.modules()]
-    weights = next(iter([*task.parameters(), *task.buffers()]), None)
-    home = torch.device('cpu') if weights is None else weights.device
-    where = home if device is None else _device(device)
-    try:
-        task.eval().to(where)
-        yield where
-    finally:
-        task.to(home)
-        for part, training in modes:
-            part.training = training
-
-
-def _device(device: torch.device | str) -> torch.device:
-    if device == 'auto':
-        if torch.cuda.is_available():
-            return torch.device('cuda')
-        return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
-    try:
-        return torch.empty(0, device=device).device
-    except (AssertionError, RuntimeError) as error:
-        raise CMRError(
-            f"cannot run on {device} ({str(error).splitlines()[0]}): use 'cpu' or 'auto'"
-        ) from error

@@ -1,60 +1,22 @@
-"""From files to scenes that an encoder can read: its bands, in its order."""
+"""From files to scenes that an encoder can read: its bands, in its order and units."""
 
 import glob
 import os
-import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 from torchgeo.datasets import DatasetNotFoundError, RasterDataset
 
-from torchgeo_cmr.datasets.scene import Scene, from_paths
+from torchgeo_cmr.datasets.names import find_bands, nameless
+from torchgeo_cmr.datasets.scene import Scene
+from torchgeo_cmr.datasets.units import BACKSCATTER, UNITS
 from torchgeo_cmr.errors import RasterError
-
-#: A file, folder or glob pattern, or several.
-Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 #: How bands on a coarser grid come onto the finest one; part of the plan and the record.
 RESAMPLING = 'bilinear'
-
-#: Names that say only a position: the file itself names nothing.
-_NAMELESS = re.compile(r'(band_?)?\d+', re.IGNORECASE)
-
-#: Units of radar backscatter, between which nobody may guess.
-_BACKSCATTER = frozenset({'db', 'power', 'amplitude'})
-
-
-def catalogue_of(dataset: RasterDataset | Paths) -> RasterDataset:
-    """Check that a dataset lists images; open paths as one.
-
-    Args:
-        dataset: A TorchGeo raster dataset, or files, folders or patterns.
-
-    Returns:
-        The dataset, or one that lists the files without dates.
-
-    Raises:
-        RasterError: If no file matches, one cannot be read or has no CRS.
-        TypeError: If it does not list raster images.
-    """
-    if isinstance(dataset, str | os.PathLike | list | tuple | set):
-        return from_paths(dataset)
-    index = getattr(dataset, 'index', {})
-    if not hasattr(dataset, 'separate_files') or 'filepath' not in index:
-        raise TypeError(
-            f'{type(dataset).__name__} does not list raster files: give a TorchGeo '
-            'RasterDataset, or paths'
-        )
-    catalogue = cast(RasterDataset, dataset)
-    if not catalogue.is_image:
-        raise TypeError(
-            f'{type(dataset).__name__} holds labels (is_image is False): give a dataset of '
-            'images'
-        )
-    return catalogue
 
 
 def open_dataset(
@@ -91,7 +53,7 @@ def open_dataset(
     found: list[str] = []
     for path in paths:
         found += [path] if os.path.exists(path) else sorted(glob.glob(path))
-    options = {'bands': list(bands)} if bands and not _nameless(bands) else {}
+    options = {'bands': list(bands)} if bands and not nameless(bands) else {}
     unknown = sorted(set(options.get('bands', ())) - set(getattr(cls, 'all_bands', ())))
     if unknown:
         raise RasterError(
@@ -119,12 +81,14 @@ def match_bands(
 ) -> Scene:
     """Pick an encoder's bands: by name if both sides have names, else by count.
 
+    The variables of a cube may be named after their product as well: ``S2-L2A-B02`` is
+    taken for ``B02`` if no other is.
+
     Args:
         scene: What the catalogue offers.
         modality: Modality name, for messages.
         in_channels: Bands the encoder expects; None to accept any.
-        spec: ``bands`` (names, in channel order) and ``units`` of the training data, both
-            optional.
+        spec: ``bands`` (names, in channel order) of the training data, optional.
         transformed: True if the dataset transforms its samples: bands must then come as
             they did in training, and only the result can be counted.
 
@@ -132,36 +96,22 @@ def match_bands(
         The scene with the encoder's bands, in its order.
 
     Raises:
-        RasterError: If bands are missing, their number is wrong, or the backscatter is in
-            other units.
+        RasterError: If bands are missing or their number is wrong.
     """
     wanted = [str(name) for name in spec.get('bands') or ()]
     given = list(scene.bands)
-    units = spec.get('units')
-    if (
-        not transformed
-        and {units, scene.units} <= _BACKSCATTER
-        and units != scene.units
-    ):
-        raise RasterError(
-            f'{modality} was trained on backscatter in {units}, {scene.path} is in '
-            f'{scene.units}: convert it with the `transforms` of the dataset'
-        )
     if wanted == given:
         return scene
-    if wanted and not _nameless(wanted) and not _nameless(given):
-        if (
-            not transformed
-            and set(wanted) <= set(given)
-            and len(set(given)) == len(given)
-        ):
-            order = [given.index(name) for name in wanted]
-            return replace(
-                scene,
-                sources=tuple(scene.sources[i] for i in order),
-                bands=tuple(wanted),
-                gsd=tuple(scene.gsd[i] for i in order),
-            )
+    if wanted and not nameless(wanted) and not nameless(given):
+        if transformed:
+            order = None
+        elif scene.layers is not None:
+            order = find_bands(wanted, given)
+        else:
+            known = set(wanted) <= set(given) and len(set(given)) == len(given)
+            order = [given.index(name) for name in wanted] if known else None
+        if order is not None:
+            return scene.pick(order)
     elif transformed or in_channels is None or len(given) == in_channels:
         return scene
     names = f' ({", ".join(wanted)})' if wanted else ''
@@ -172,5 +122,39 @@ def match_bands(
     )
 
 
-def _nameless(names: Sequence[str]) -> bool:
-    return all(_NAMELESS.fullmatch(name) for name in names)
+def match_units(
+    scene: Scene, modality: str, trained: str | None, stated: str | None = None
+) -> Scene:
+    """Have backscatter read in the unit that the encoder was trained on.
+
+    Args:
+        scene: What the catalogue offers.
+        modality: Modality name, for messages.
+        trained: Unit of the training data; None if unknown.
+        stated: Unit of scenes whose files do not state theirs, as the user says.
+
+    Returns:
+        The scene, with ``units`` as found or stated, and ``read_as`` if they differ from
+        the training.
+
+    Raises:
+        RasterError: If *stated* contradicts the file, or the unit of the scene is not
+            known and the encoder was trained on backscatter.
+    """
+    if stated is not None:
+        if stated not in UNITS:
+            raise RasterError(f'units is {stated!r}: give one of {", ".join(UNITS)}')
+        if scene.units in BACKSCATTER and stated != scene.units:
+            raise RasterError(
+                f'{scene.path} says that it is in {scene.units}, units that it is in '
+                f'{stated}: leave units out'
+            )
+        scene = replace(scene, units=stated)
+    if trained not in BACKSCATTER or trained == scene.units:
+        return scene
+    if scene.units not in BACKSCATTER:
+        raise RasterError(
+            f'{modality} was trained on backscatter in {trained}, and {scene.path} does not '
+            'say what its pixels are: state it with `units`, which is never guessed'
+        )
+    return replace(scene, read_as=trained)

@@ -22,7 +22,7 @@ def embed_sounds(
     seconds: float | None = None,
     out: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
-    batch_size: int = 64,
+    batch_size: int | str = 64,
     device: torch.device | str | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -39,7 +39,7 @@ def embed_sounds(
         seconds: Length to which sound is cut or padded (default: as in training).
         out: Archive folder to write or to complete.
         root: Folder to which ids are relative (default: the deepest that holds every file).
-        batch_size: Files given to the encoder at once.
+        batch_size: Files given to the encoder at once; 64 if ``'auto'``.
         device: Where to run, ``'auto'`` for the fastest present (default: where the task is).
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr.

@@ -13,6 +13,7 @@ from .directions import make_report
 from .features import feature_report, raw_features
 from .label import LabelSets, label_sets, same_label, shares_label
 from .leak import near_area
+from .offset import days_between, within_days
 from .place import near_place, same_patch, same_place, within_distance
 from .protocol import PROTOCOLS, Protocol, get_protocol, with_distance
 from .raster import labels_from_raster
@@ -27,6 +28,7 @@ __all__ = (
     'Report',
     'Rule',
     'cells',
+    'days_between',
     'evaluate',
     'feature_report',
     'fingerprint',
@@ -43,5 +45,6 @@ __all__ = (
     'same_place',
     'shares_label',
     'with_distance',
+    'within_days',
     'within_distance',
 )

@@ -13,7 +13,7 @@ from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.provenance import fingerprint, versions
 
 from .blocks import cells, intervals
-from .groups import by_class, by_distance, by_region, by_season
+from .groups import by_class, by_days, by_distance, by_region, by_season
 from .judge import Judge, Judged, Setting, judge
 from .label import LabelSets, label_sets
 from .leak import near_area
@@ -70,7 +70,7 @@ def make_report(
             archive stays as it is.
         seed: Seed of the resamples.
         block: Width of a block in metres.
-        by: Breakdowns: ``'class'``, ``'region'``, ``'season'``, ``'distance'``.
+        by: Breakdowns: ``'class'``, ``'region'``, ``'season'``, ``'distance'``, ``'days'``.
         regions: Polygons, or the width in metres of square cells, for ``by='region'``.
         train_area: Places seen in training (GeoDataFrame or vector file), for the leak check.
         train_metres: How near to them counts.
@@ -131,6 +131,7 @@ def make_report(
             None if features is None else (features[0][here], features[1][there]),
             None if near[1] is None else near[1][there],
             'distance' in by,
+            'days' in by,
             chunk,
         )
         some, items = asked.select(here), found.select(there)
@@ -234,6 +235,8 @@ def _groups(
             made.append((kind, by_season(queries)))
         elif kind == 'distance':
             made.append((kind, by_distance(judged.nearest)))
+        elif kind == 'days':
+            made.append((kind, by_days(judged.soonest, judged.counted)))
     return made
 
 

@@ -1,4 +1,4 @@
-"""Groups of queries: by class, region, season, and distance to what they should find."""
+"""Groups of queries: by class, region, season, and how far what they should find is off."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,10 +18,19 @@ from .label import LabelSets
 from .measure import Floats
 
 #: What a report can be broken down by.
-GROUPINGS = ('class', 'region', 'season', 'distance')
+GROUPINGS = ('class', 'region', 'season', 'distance', 'days')
 
 _SEASONS = ('Dec-Feb', 'Mar-May', 'Jun-Aug', 'Sep-Nov')
 _EDGES = (0.0, 1e3, 1e4, 1e5)
+_DAYS = (0.0, 1.0, 5.0, 30.0, 365.0)
+_LAPSES = (
+    'at the same time',
+    'up to 1 day',
+    '1 to 5 days',
+    '5 to 30 days',
+    '30 to 365 days',
+    'over 365 days',
+)
 _REACHES = ('touching', 'up to 1 km', '1 to 10 km', '10 to 100 km', 'over 100 km')
 
 type Group = tuple[str, NDArray[np.bool_]]
@@ -78,6 +87,27 @@ def by_distance(nearest: Floats) -> Iterator[Group]:
         mask = (reach == number) & ~np.isnan(nearest)
         if mask.any():
             yield name, mask
+
+
+def by_days(soonest: Floats, counted: NDArray[np.bool_]) -> Iterator[Group]:
+    """Group queries by the days to the relevant item taken nearest in time.
+
+    Args:
+        soonest: Days (queries,), NaN without a dated relevant item.
+        counted: Whether a query has a relevant item (queries,).
+
+    Yields:
+        Lapse in words, then ``'undated'``, and mask (queries,).
+
+    .. versionadded:: 0.1
+    """
+    lapse = np.searchsorted(_DAYS, soonest, side='left')
+    for number, name in enumerate(_LAPSES):
+        mask = (lapse == number) & ~np.isnan(soonest)
+        if mask.any():
+            yield name, mask
+    if (undated := counted & np.isnan(soonest)).any():
+        yield 'undated', undated
 
 
 def by_region(

@@ -20,6 +20,7 @@ from torchgeo_cmr.table.distance import metres_between
 from .distance import Spots
 from .label import LabelSets, compare
 from .measure import OF_GAINS, Column, Floats, Measured, columns, measure
+from .offset import gaps, moments
 from .place import Relevance, same_patch, same_place
 from .protocol import ExcludeSelf, Similarity
 from .rule import Rule
@@ -44,6 +45,8 @@ class Judged:
     counted: NDArray[np.bool_]
     #: Metres to the nearest relevant item; NaN without one or if not asked for.
     nearest: Floats
+    #: Days to the relevant item nearest in time; NaN without a dated one or if not asked for.
+    soonest: Floats
     #: Items among the first ranks, and those of them near training ground.
     hits: NDArray[np.int64]
     hits_near: NDArray[np.int64]
@@ -55,6 +58,7 @@ class _Part(NamedTuple):
     scores: dict[str, Measured]
     counted: NDArray[np.bool_]
     nearest: Floats
+    soonest: Floats
     hits: NDArray[np.int64]
     hits_near: NDArray[np.int64]
 
@@ -77,6 +81,7 @@ class Setting:
     #: Whether each item is near training ground.
     near: NDArray[np.bool_] | None = None
     distances: bool = False
+    days: bool = False
     #: Queries at a time; by default as many as fit into some hundred megabytes.
     chunk: int | None = None
 
@@ -116,6 +121,7 @@ def judge(
         for t in (queries, archive)
         if setting.distances
     ]
+    times = (*moments(queries), *moments(archive)) if setting.days else None
     coarse = setting.chunk or max(1, _JUDGED // max(1, shape[1]))
     fine = setting.chunk or max(1, _RANKED // max(1, shape[1]))
     starts = range(0, max(1, len(queries)), coarse)
@@ -141,14 +147,21 @@ def judge(
             scores = similarity(asked[rows[part]], found, setting.similarity)
             parts.append(
                 _rank(
-                    scores, grades[part], own[part], rows[part], setting, spots, largest
+                    scores,
+                    grades[part],
+                    own[part],
+                    rows[part],
+                    setting,
+                    spots,
+                    largest,
+                    times,
                 )
             )
     return Judged(
         columns([part.scores for part in parts], setting.metrics, setting.k),
         *(
             np.concatenate([getattr(part, name) for part in parts])
-            for name in ('counted', 'nearest', 'hits', 'hits_near')
+            for name in ('counted', 'nearest', 'soonest', 'hits', 'hits_near')
         ),
     )
 
@@ -201,6 +214,7 @@ def _rank(
     setting: Setting,
     spots: Sequence[Spots],
     largest: int | None,
+    times: tuple[Floats, ...] | None,
 ) -> _Part:
     relevant = (grades > 0) & ~own
     order = np.argsort(-np.where(own, np.nan, scores), axis=1, kind='stable')
@@ -220,6 +234,7 @@ def _rank(
         measure(ranking, pool, setting.metrics, setting.k),
         ranking.num_relevant > 0,
         _nearest(relevant, rows, *spots) if spots else np.full(len(rows), np.nan),
+        _soonest(relevant, rows, *times) if times else np.full(len(rows), np.nan),
         there.sum(axis=1),
         (near[top] & there).sum(axis=1),
     )
@@ -270,3 +285,18 @@ def _nearest(
         apart = np.where(touch, 0, metres_between(one, other))
         np.minimum.at(metres, q[part], apart)
     return np.where(np.isfinite(metres), metres, np.nan)
+
+
+def _soonest(
+    relevant: Relevance,
+    rows: NDArray[np.int64],
+    start: Floats,
+    end: Floats,
+    other_start: Floats,
+    other_end: Floats,
+) -> Floats:
+    """Days to the relevant item nearest in time."""
+    apart = gaps(start[rows], end[rows], other_start, other_end)
+    apart[~relevant | np.isnan(apart)] = np.inf
+    days = apart.min(axis=1, initial=np.inf)
+    return np.where(np.isfinite(days), days, np.nan)

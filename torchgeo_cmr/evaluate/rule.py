@@ -1,18 +1,20 @@
 """Rules of relevance as one word, which a command line and a report can hold."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .label import Match, shares_label
+from .offset import within_days
 from .place import Relevance, near_place, same_place, within_distance
 
 _FORMS = (
     'place, place>=IOU, near, near:WIDTHS, label:COLUMN, exact:COLUMN, '
-    'jaccard:COLUMN>=SHARE, distance:METRES or raster:FILE'
+    'jaccard:COLUMN>=SHARE, distance:METRES or raster:FILE; after place, near or distance '
+    'also +days:NUMBER'
 )
 #: Column that holds the classes of a raster.
 RASTER_COLUMN = 'raster_class'
@@ -29,6 +31,7 @@ class Rule:
             index of ``jaccard``.
         column: Column of labels.
         file: Raster that the column is made of, if it is.
+        days: Largest time between the acquisitions, for rules about ground; None for any.
 
     .. versionadded:: 0.1
     """
@@ -37,6 +40,7 @@ class Rule:
     value: float = 0.0
     column: str | None = None
     file: str | None = None
+    days: float | None = None
 
     @classmethod
     def parse(cls, word: str) -> 'Rule':
@@ -45,17 +49,22 @@ class Rule:
         Args:
             word: ``place`` (IoU of at least one half), ``place>=0.3``, ``near`` (one patch
                 width), ``near:2``, ``label:COLUMN``, ``exact:COLUMN``,
-                ``jaccard:COLUMN>=0.5``, ``distance:METRES`` or ``raster:FILE``.
+                ``jaccard:COLUMN>=0.5``, ``distance:METRES`` or ``raster:FILE``; rules about
+                ground may end in ``+days:5``, and items without a date are then not relevant.
 
         Raises:
             QueryError: If the word is none of these.
         """
+        number = r'(\d+\.?\d*(?:e\d+)?|\.\d+)'
+        if found := re.fullmatch(
+            rf'((?:place|near|distance)\b.*)\+days:{number}', word
+        ):
+            return replace(cls.parse(found[1]), days=float(found[2]))
         name, _, rest = word.partition(':')
         if name == 'raster' and rest:
             return cls('any', column=RASTER_COLUMN, file=rest)
         if name in ('label', 'exact') and rest:
             return cls('any' if name == 'label' else 'exact', column=rest)
-        number = r'(\d+\.?\d*(?:e\d+)?|\.\d+)'
         if found := re.fullmatch(rf'jaccard:(.+)>={number}', word):
             return cls('jaccard', _share(found[2], word), column=found[1].strip())
         if found := re.fullmatch(rf'place(?:>={number})?', word):
@@ -73,6 +82,8 @@ class Rule:
 
     def __str__(self) -> str:
         """Say the rule in words."""
+        if self.days is not None:
+            return f'{replace(self, days=None)}, taken at most {self.days:g} days apart'
         source = f'column {self.column}' if self.file is None else f'raster {self.file}'
         return {
             'place': f'footprints overlap with an IoU of at least {self.value:g}',
@@ -85,6 +96,9 @@ class Rule:
 
     def __call__(self, queries: EmbeddingTable, archive: EmbeddingTable) -> Relevance:
         """Judge all items for all queries: bool (queries, items)."""
+        if self.days is not None:
+            near = replace(self, days=None)(queries, archive)
+            return near & within_days(queries, archive, self.days)
         if self.kind == 'place':
             return same_place(queries, archive, iou=self.value)
         if self.kind == 'near':

@@ -1,6 +1,7 @@
 """Export: results as layers and pictures that other programs open."""
 
 from .clips import clip_hits
+from .describe import describe_layer
 from .geojson import to_geojson
 from .geopackage import to_geopackage
 from .html import to_html
@@ -28,6 +29,7 @@ __all__ = (
     'check_outputs',
     'clip_hits',
     'compare_records',
+    'describe_layer',
     'make_record',
     'read_manifest',
     'read_search',

@@ -31,6 +31,10 @@ class DisjointBatchSampler(BatchSampler):
     warning. Patches of different zones are compared by their boxes in longitude and
     latitude, which is slightly too strict.
 
+    With *gather* above 1, patches are drawn in small groups: the first anywhere, the others
+    near it. Files then decode fewer blocks for a batch, at the price of patches that are
+    more alike: a batch tells less about the whole ground than its size says.
+
     .. versionadded:: 0.1
     """
 
@@ -41,6 +45,7 @@ class DisjointBatchSampler(BatchSampler):
         *,
         length: int | None = None,
         drop_last: bool = True,
+        gather: int = 1,
         seed: int = 0,
         sampler: Sampler | None = None,
     ) -> None:
@@ -52,18 +57,23 @@ class DisjointBatchSampler(BatchSampler):
             length: Random patches an epoch, besides chips (default: as many as would
                 cover the areas once).
             drop_last: Whether to leave out the last, smaller batch of an epoch.
+            gather: Patches in a group that is drawn from one neighbourhood, a square with
+                room for four times as many; 1 draws every patch from the whole ground.
             seed: Seed of the draws; the epoch is mixed in.
             sampler: Only for Lightning, which hands in its own sampler when it restarts
                 loaders for distributed training; nothing but its epoch is used.
 
         Raises:
             PairingError: If no patch fits into any area.
+            ValueError: If *batch_size* or *gather* is below 1.
         """
-        if batch_size < 1:
-            raise ValueError(f'batch_size is {batch_size}: it must be at least 1')
+        for name, value in (('batch_size', batch_size), ('gather', gather)):
+            if value < 1:
+                raise ValueError(f'{name} is {value}: it must be at least 1')
         self.areas = list(areas)
         self.batch_size = batch_size
         self.drop_last = drop_last
+        self.gather = gather
         self.seed = seed
         self.epoch = 0
         # Lightning sets the epoch on `batch_sampler.sampler`, so a run that is resumed in
@@ -167,12 +177,21 @@ class DisjointBatchSampler(BatchSampler):
     def _next_draw(
         self, _: deque[int], generator: np.random.Generator, taken: '_Taken'
     ) -> PatchKey | None:
-        for _turn in range(_DRAWS):
-            area = self.areas[
-                self.open[generator.choice(len(self.open), p=self.shares)]
-            ]
-            bounds = area.draw(generator)
+        for turn in range(_DRAWS):
+            if taken.company % self.gather == 0 or turn > _DRAWS // 4:
+                # A new group, or no room left in the neighbourhood of the last.
+                taken.company = 0
+                choice = generator.choice(len(self.open), p=self.shares)
+                taken.area, within = self.areas[self.open[choice]], None
+            else:
+                within = taken.around
+            area = taken.area
+            assert area is not None
+            bounds = area.draw(generator, within)
             if bounds is not None and taken.add(bounds, area):
+                if taken.company == 0:
+                    taken.around = _neighbourhood(bounds, self.gather)
+                taken.company += 1
                 return area.key(bounds)
         return None
 
@@ -186,11 +205,23 @@ class DisjointBatchSampler(BatchSampler):
             )
 
 
+def _neighbourhood(bounds: Bounds, gather: int) -> Bounds:
+    """Square round a patch with room for four groups, so that groups do not jam."""
+    xmin, ymin, xmax, ymax = bounds
+    spare = gather**0.5 - 0.5
+    x, y = spare * (xmax - xmin), spare * (ymax - ymin)
+    return xmin - x, ymin - y, xmax + x, ymax + y
+
+
 class _Taken:
-    """The ground that a batch has used so far."""
+    """The ground that a batch has used so far, and the group that is being drawn."""
 
     def __init__(self, *, lonlat: bool) -> None:
         self.lonlat = lonlat
+        #: Area and neighbourhood of the group, and how many patches it has.
+        self.area: Area | None = None
+        self.around: Bounds | None = None
+        self.company = 0
         self.boxes: list[tuple[float, float, float, float]] = []
         self.transformers: dict[str, Transformer] = {}
 

@@ -1,7 +1,17 @@
 """Embedding tables: vectors with footprints, in memory and as a GeoParquet archive."""
 
+from .dates import over_dates
+from .describe import describe
 from .footprints import densify, to_wgs84
 from .sink import ParquetSink, read_header
 from .table import EmbeddingTable
 
-__all__ = ('EmbeddingTable', 'ParquetSink', 'densify', 'read_header', 'to_wgs84')
+__all__ = (
+    'EmbeddingTable',
+    'ParquetSink',
+    'densify',
+    'describe',
+    'over_dates',
+    'read_header',
+    'to_wgs84',
+)

@@ -15,7 +15,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from .table import EmbeddingTable
 
 _HEADER = 'archive.json'
-_PARTS = 'part-*.parquet'
+#: Pattern of the part files of an archive.
+PARTS = 'part-*.parquet'
 _OURS = re.compile(r'archive\.json|part-.*\.parquet|\.tmp-.*')
 _DAY = 86_400
 _count = itertools.count()
@@ -60,6 +61,8 @@ class ParquetSink:
         path: Folder of the archive; made at the first commit.
         header: JSON-able facts that all parts share: ``space``, ``plan``, ``record`` and so
             on. ``metric`` and ``dim`` are taken from the first table if they are not given.
+        replacing: Names of facts that may differ from those of the archive that is there:
+            :meth:`finish` writes the new ones.
 
     Raises:
         ArchiveError: If the folder holds something else, or an archive begun with another
@@ -68,9 +71,16 @@ class ParquetSink:
     .. versionadded:: 0.1
     """
 
-    def __init__(self, path: str | PathLike[str], header: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        header: Mapping[str, Any],
+        *,
+        replacing: Collection[str] = (),
+    ) -> None:
         """Check the folder; nothing is written yet."""
         self.path = Path(path)
+        self._replacing = frozenset(replacing)
         try:
             given = json.loads(json.dumps(dict(header), allow_nan=False))
         except (TypeError, ValueError) as error:
@@ -83,6 +93,7 @@ class ParquetSink:
             **given,
         }
         self._ready = False
+        self._given = self.header
         self._check()
 
     def done(self) -> set[str]:
@@ -91,19 +102,51 @@ class ParquetSink:
         Raises:
             ArchiveError: If a part cannot be read.
         """
-        keys = set()
-        for part in self.path.glob(_PARTS):
-            with _reading(part):
-                schema = pq.read_schema(part)
-            keys.add(_facts(schema, part)['key'])
-        return keys
+        return set(self.fingerprints())
 
-    def commit(self, key: str, table: 'EmbeddingTable') -> None:
+    def fingerprints(self) -> dict[str, str | None]:
+        """Give the keys of the parts that are committed, and what each was made of.
+
+        Returns:
+            Key -> the fingerprint with which it was committed, None if it had none.
+
+        Raises:
+            ArchiveError: If a part cannot be read.
+        """
+        found: dict[str, str | None] = {}
+        for part in self.path.glob(PARTS):
+            with reading(part):
+                schema = pq.read_schema(part)
+            facts = _facts(schema, part)
+            found[facts['key']] = facts['fingerprint']
+        return found
+
+    def remove(self, key: str) -> None:
+        """Remove the part of a key; nothing happens if there is none.
+
+        Args:
+            key: Name of the work item.
+        """
+        (self.path / _part_name(key)).unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Write the facts that were to be replaced, once all parts are as they say."""
+        if not self._replacing or not (self.path / _HEADER).exists():
+            return
+        new = {**read_header(self.path), **self._given}
+        if new != read_header(self.path):
+            self._write_header(new)
+        self.header = new
+
+    def commit(
+        self, key: str, table: 'EmbeddingTable', *, fingerprint: str | None = None
+    ) -> None:
         """Write a table as the part of a key, all of it or nothing.
 
         Args:
             key: Name of the work item, any text; parts are loaded in the order of their keys.
             table: Rows of the item; may be empty.
+            fingerprint: What the rows were made of, to tell later whether that changed.
 
         Raises:
             ArchiveError: If dimension, metric or space differ from the header.
@@ -134,6 +177,8 @@ class ParquetSink:
             'modalities': sorted(table.frame['modality'].dropna().unique()),
             'record': _own_sources(table),
         }
+        if fingerprint is not None:
+            facts['fingerprint'] = fingerprint
         content = to_arrow(table.frame, table.vectors, facts)
         with _appearing(self.path / _part_name(key)) as temporary:
             pq.write_table(
@@ -147,11 +192,14 @@ class ParquetSink:
         self.header = {'dim': table.dim, 'metric': table.metric, **self.header}
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._check():
-            with _appearing(self.path / _HEADER) as temporary:
-                text = json.dumps(self.header, indent=1, sort_keys=True) + '\n'
-                temporary.write_text(text, encoding='utf-8')
+            self._write_header(self.header)
         _sweep(self.path)
         self._ready = True
+
+    def _write_header(self, header: Mapping[str, Any]) -> None:
+        with _appearing(self.path / _HEADER) as temporary:
+            text = json.dumps(header, indent=1, sort_keys=True) + '\n'
+            temporary.write_text(text, encoding='utf-8')
 
     def _check(self) -> bool:
         """Compare with the header that is there; False if there is none."""
@@ -166,15 +214,16 @@ class ParquetSink:
                 )
             return False
         there = read_header(self.path)
-        defaults = {'dim', 'metric'} - set(self.header)
+        defaults = ({'dim', 'metric'} - set(self.header)) | self._replacing
         for name in sorted({*there, *self.header} - defaults):
             if there.get(name) != self.header.get(name):
                 path, old, new = _difference(
                     name, there.get(name), self.header.get(name)
                 )
+                update = 'update it, ' if name == 'scenes' else ''
                 raise ArchiveError(
                     f'the archive {self.path} was begun with {path} = {old} and not {new}; '
-                    'name another folder or replace the archive'
+                    f'{update}name another folder or replace the archive'
                 )
         self.header = there
         return True
@@ -258,11 +307,11 @@ def read_archive(
             f'{folder / _HEADER} names no dim or metric; write the archive again'
         ) from error
     parts: list[tuple[str, pa.Table, dict[str, Any]]] = []
-    for part in folder.glob(_PARTS):
-        with _reading(part):
+    for part in folder.glob(PARTS):
+        with reading(part):
             schema = pq.read_schema(part)
         facts = check_part(schema, dim, str(part))
-        with _reading(part):
+        with reading(part):
             content = pq.read_table(part, partitioning=None)
             content = content.take(
                 pa.array(np.argsort(content.column('part_row').to_numpy()))
@@ -408,7 +457,9 @@ def _own_sources(table: 'EmbeddingTable') -> dict[str, Any]:
     """Give the record of a part: of the scenes, only those its rows come from."""
     record = dict(table.record)
     if isinstance(record.get('sources'), dict):
-        used = set(table.frame['source'].dropna())
+        # Rows made of several scenes join their ids.
+        ids = table.frame['source'].dropna()
+        used = {*ids, *(one for word in ids for one in word.split('+'))}
         record['sources'] = {
             s: files for s, files in record['sources'].items() if s in used
         }
@@ -432,7 +483,8 @@ def _part_name(key: str) -> str:
 
 def _facts(schema: pa.Schema, part: Path) -> dict[str, Any]:
     try:
-        return {'key': str(json.loads((schema.metadata or {})[METADATA_KEY])['key'])}
+        facts = json.loads((schema.metadata or {})[METADATA_KEY])
+        return {'key': str(facts['key']), 'fingerprint': facts.get('fingerprint')}
     except (KeyError, TypeError, ValueError) as error:
         raise ArchiveError(
             f'{part} has no torchgeo_cmr metadata; remove it and run again'
@@ -465,7 +517,7 @@ def _appearing(target: Path) -> Generator[Path]:
 
 
 @contextmanager
-def _reading(part: Path) -> Generator[None]:
+def reading(part: Path) -> Generator[None]:
     """Turn whatever a broken part raises into one sentence."""
     try:
         yield

@@ -1,7 +1,7 @@
 """Tasks: how encoders of several modalities are trained, judged and used to embed."""
 
 from .base import CrossModalTask
-from .checkpoint import load_task
+from .checkpoint import describe_checkpoint, load_task
 from .cmirnet import CMIRNet
 from .cmirpretrain import CMIRPretrain
 from .sscmrsir import SSCMRSIR
@@ -13,5 +13,6 @@ __all__ = (
     'CMIRPretrain',
     'CrossModalTask',
     'SupervisedCMR',
+    'describe_checkpoint',
     'load_task',
 )

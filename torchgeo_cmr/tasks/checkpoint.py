@@ -3,6 +3,7 @@
 import inspect
 import os
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torchgeo_cmr.errors import ArchiveError
 
 from .base import SECTION, CrossModalTask
 
-__all__ = ('load_task',)
+__all__ = ('describe_checkpoint', 'load_task')
 
 
 def load_task(
@@ -42,21 +43,7 @@ def load_task(
     .. versionadded:: 0.1
     """
     path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise ArchiveError(f'there is no checkpoint {path}: check the path')
-    try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:
-        raise ArchiveError(
-            f'{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, '
-            'cut short or holds more than weights and plain values'
-        ) from error
-    section = checkpoint.get(SECTION) if isinstance(checkpoint, dict) else None
-    if not isinstance(section, dict) or 'state_dict' not in checkpoint:
-        raise ArchiveError(
-            f'{path} is not a checkpoint of torchgeo_cmr: it has no {SECTION!r} section; '
-            'train with a task of torchgeo_cmr.tasks'
-        )
+    checkpoint, section = read_checkpoint(path, map_location)
     cls = _find_class(section.get('task'), task_class, path)
 
     parameters = inspect.signature(cls.__init__).parameters
@@ -78,6 +65,75 @@ def load_task(
             f'{cls.__name__}: {reason}'
         ) from error
     return task.to(map_location).eval()
+
+
+def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Say what a checkpoint is, without building its task.
+
+    Args:
+        path: Checkpoint file that a trainer wrote.
+
+    Returns:
+        JSON-able: ``kind``, ``path``, ``task``, ``version``, ``space``, ``modalities`` (name
+        -> what is known of its bands, statistics, patch size and units), ``epoch``, ``step``,
+        ``parameters`` (numbers among the weights) and ``bytes``.
+
+    Raises:
+        ArchiveError: If the file is missing, cut short or not one of ours.
+
+    .. versionadded:: 0.1
+    """
+    file = Path(path)
+    checkpoint, section = read_checkpoint(file)
+    return {
+        'kind': 'checkpoint',
+        'path': str(file),
+        'task': section.get('task'),
+        'version': section.get('version'),
+        'space': section.get('space'),
+        'modalities': {
+            name: {k: v for k, v in spec.items() if v not in (None, [])}
+            for name, spec in section.get('specs', {}).items()
+        },
+        'epoch': checkpoint.get('epoch'),
+        'step': checkpoint.get('global_step'),
+        'parameters': sum(t.numel() for t in checkpoint['state_dict'].values()),
+        'bytes': file.stat().st_size,
+    }
+
+
+def read_checkpoint(
+    path: str | os.PathLike[str], map_location: str | torch.device = 'cpu'
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a checkpoint without running anything it says, and what it says it is.
+
+    Args:
+        path: Checkpoint file that a trainer wrote.
+        map_location: Device to load to.
+
+    Returns:
+        The checkpoint, and our section of it.
+
+    Raises:
+        ArchiveError: If the file is missing, cut short or not one of ours.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise ArchiveError(f'there is no checkpoint {path}: check the path')
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        raise ArchiveError(
+            f'{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, '
+            'cut short or holds more than weights and plain values'
+        ) from error
+    section = checkpoint.get(SECTION) if isinstance(checkpoint, dict) else None
+    if not isinstance(section, dict) or 'state_dict' not in checkpoint:
+        raise ArchiveError(
+            f'{path} is not a checkpoint of torchgeo_cmr: it has no {SECTION!r} section; '
+            'train with a task of torchgeo_cmr.tasks'
+        )
+    return checkpoint, section
 
 
 def _find_class(

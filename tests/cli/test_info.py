@@ -1,0 +1,122 @@
+"""The verb info: archives, checkpoints and layers, in lines and as JSON."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink, describe
+from torchgeo_cmr.tasks import SSCMRSIR, describe_checkpoint
+
+
+def test_an_archive_in_lines(run: Callable[..., Any], archive: Path) -> None:
+    ran = run('info', archive)
+    assert ran.code == 0
+    lines = {
+        line.split()[0]: line.split(maxsplit=1)[1] for line in ran.out.splitlines()
+    }
+    assert lines['kind'] == 'archive'
+    assert lines['rows'] == '30'
+    assert lines['modalities'] == 's2: 30'
+    assert lines['undated'] == '2'
+    assert lines['bounds'] == '-98.6, 29.55, -98.54, 29.6'
+    assert lines['complete'] == 'yes'
+
+
+def test_an_archive_as_json(run: Callable[..., Any], archive: Path) -> None:
+    told = json.loads(run('info', archive, '--json').out)
+    table = EmbeddingTable.load(archive)
+    assert told == describe(archive)
+    assert told['rows'] == len(table)
+    assert told['time'][0].startswith('2024-01-01')
+    assert told['bounds'] == pytest.approx(table.frame.total_bounds.tolist())
+    assert told['crs'] == {'unknown': 30}
+    assert told['columns'] == ['cloud']
+    assert told['scenes'] == 1
+    assert told['bytes'] == sum(p.stat().st_size for p in archive.glob('part-*'))
+    assert 'sources' not in told['record']
+
+
+def test_parts_are_counted_and_a_missing_one_is_told(
+    tmp_path: Path, make: Callable[..., EmbeddingTable]
+) -> None:
+    sink = ParquetSink(tmp_path / 'a', {'space': 'abc', 'work_items': 3})
+    table = make('s2', n=10)
+    sink.commit('0', table.select(range(4)))
+    sink.commit('1', table.select(range(4, 8)))
+    told = describe(tmp_path / 'a')
+    assert (told['parts'], told['planned'], told['complete']) == (2, 3, False)
+    assert told['modalities'] == {'s2': 8}
+    assert told['rows'] == 8
+    sink.commit('2', table.select([8, 9]))
+    assert describe(tmp_path / 'a')['complete'] is True
+
+
+def test_an_archive_of_nothing(
+    tmp_path: Path, make: Callable[..., EmbeddingTable]
+) -> None:
+    make(n=3).select([]).save(tmp_path / 'a')
+    told = describe(tmp_path / 'a')
+    assert (told['rows'], told['time'], told['bounds']) == (0, None, None)
+
+
+def test_a_layer(run: Callable[..., Any], archive: Path, tmp_path: Path) -> None:
+    layer = tmp_path / 'layer.gpkg'
+    EmbeddingTable.load(archive).frame[['patch_id', 'geometry']].to_file(layer)
+    told = json.loads(run('info', layer, '--json').out)
+    assert (told['kind'], told['format'], told['rows']) == ('layer', 'GPKG', 30)
+    assert told['crs'] == 'EPSG:4326'
+    assert told['columns'] == ['patch_id']
+
+
+def test_a_checkpoint(tmp_path: Path) -> None:
+    task = SSCMRSIR(
+        in_channels={'s1': 2, 's2': 3},
+        model='resnet10t',
+        mean={'s1': [0.0, 1.0], 's2': [1.0, 2.0, 3.0]},
+        std={'s1': [1.0, 1.0], 's2': [1.0, 1.0, 1.0]},
+        bands={'s1': ['VV', 'VH'], 's2': ['B02', 'B03', 'B04']},
+    )
+    checkpoint: dict[str, Any] = {'state_dict': task.state_dict(), 'epoch': 4}
+    task.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / 'best.ckpt')
+    told = describe_checkpoint(tmp_path / 'best.ckpt')
+    assert told['kind'] == 'checkpoint'
+    assert told['task'] == 'SSCMRSIR'
+    assert told['space'] == task.space
+    assert told['epoch'] == 4
+    assert told['modalities']['s2'] == {
+        'bands': ['B02', 'B03', 'B04'],
+        'mean': [1.0, 2.0, 3.0],
+        'std': [1.0, 1.0, 1.0],
+    }
+    assert json.loads(json.dumps(told)) == told
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('nothing', 'name an archive, a checkpoint or a layer'),
+        ('folder', 'is not an archive'),
+        ('x.ckpt', 'cannot be read as a checkpoint'),
+        ('x.gpkg', 'is no archive, checkpoint or layer'),
+    ],
+)
+def test_what_is_nothing_is_one_line(
+    refused: Callable[..., str], tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / 'folder').mkdir()
+    for broken in ('x.ckpt', 'x.gpkg'):
+        (tmp_path / broken).write_bytes(b'nothing')
+    assert message in refused('info', tmp_path / name)
+
+
+def test_archives_need_no_torch(program: Callable[..., Any], archive: Path) -> None:
+    code = (
+        'import sys; from torchgeo_cmr.main import main; '
+        f'main(["info", {str(archive)!r}]); sys.exit("torch" in sys.modules)'
+    )
+    assert program('-c', code).returncode == 0

@@ -1,0 +1,101 @@
+"""Masks: which pixels are missing and which are cloud."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.windows import Window
+
+from torchgeo_cmr.datasets.cube import CubeReader
+from torchgeo_cmr.datasets.opening import ConvertingReader, open_reader
+from torchgeo_cmr.datasets.quality import QualityReader, judged
+from torchgeo_cmr.datasets.reader import SceneReader
+from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of
+from torchgeo_cmr.errors import RasterError
+
+Writer = Callable[..., Path]
+
+
+def scene_of(path: Path) -> Scene:
+    names, sources = bands_of(str(path))
+    return judged(assemble(sources, names))
+
+
+def window(row: int, column: int, height: int, width: int) -> Window:
+    return Window(column, row, width, height)  # ty: ignore[too-many-positional-arguments]
+
+
+def test_classes_of_scl_at_half_the_resolution(write_raster: Writer) -> None:
+    path = write_raster('R10m/T32TQM_20240611T101031_B02_10m.tif', shape=(8, 8))
+    codes = np.array([[0, 1, 2, 3], [4, 7, 8, 9], [10, 11, 5, 6], [4, 4, 4, 4]])
+    write_raster(
+        'R20m/T32TQM_20240611T101031_SCL_20m.tif',
+        data=codes[None],
+        dtype='uint8',
+        res=20,
+    )
+    scene = scene_of(path)
+    assert scene.quality is not None
+    missing, cloud = QualityReader(scene).read(window(0, 0, 8, 8))
+    np.testing.assert_array_equal(
+        missing, np.isin(codes, (0, 1)).repeat(2, 0).repeat(2, 1)
+    )
+    np.testing.assert_array_equal(
+        cloud, np.isin(codes, (8, 9, 10)).repeat(2, 0).repeat(2, 1)
+    )
+    # An odd window, part of it outside: no cloud there, and nothing valid.
+    part, clear = QualityReader(scene).read(window(1, 3, 9, 3))
+    np.testing.assert_array_equal(part[:7], missing[1:, 3:6])
+    assert part[7:].all()
+    np.testing.assert_array_equal(clear[:7], cloud[1:, 3:6])
+    assert not clear[7:].any()
+
+
+def test_bits_of_qa_pixel(write_raster: Writer) -> None:
+    start = 'LC08_L2SP_001055_20230701_20230711_02_T1_'
+    path = write_raster(f'{start}SR_B2.TIF', shape=(1, 8))
+    # Fill, dilated, cirrus, cloud, shadow, snow, clear, and a clear pixel as USGS writes it.
+    codes = np.array([[1, 2, 4, 8, 16, 32, 64, 21824]])
+    write_raster(f'{start}QA_PIXEL.TIF', data=codes[None], dtype='uint16', nodata=1)
+    missing, cloud = QualityReader(scene_of(path)).read(window(0, 0, 1, 8))
+    assert missing[0].tolist() == [True] + [False] * 7
+    assert cloud[0].tolist() == [False, True, True, True] + [False] * 4
+
+
+def test_a_band_may_be_the_mask(write_raster: Writer) -> None:
+    scene = scene_of(write_raster('a.tif', bands=('B02', 'SCL', 'B03')))
+    assert scene.bands == ('B02', 'B03')
+    assert scene.quality is not None
+    assert scene.quality.sources == ((scene.path, 2),)
+    assert judged(scene) is not scene
+    assert judged(scene) == scene
+    alone = scene_of(write_raster('b.tif', bands=('SCL',)))
+    assert alone.bands == ('SCL',)
+    assert alone.quality is None
+
+
+def test_a_mask_of_other_ground_is_named(write_raster: Writer) -> None:
+    path = write_raster('T32TQM_20240611T101031_B02.tif')
+    write_raster('T32TQM_20240611T101031_SCL.tif', origin=(500_010.0, 5e6))
+    with pytest.raises(RasterError, match='does not cover the same ground as'):
+        QualityReader(scene_of(path))
+
+
+def test_backscatter_is_converted_while_it_is_read(write_raster: Writer) -> None:
+    data = np.full((3, 4, 4), 0.01)
+    path = write_raster('a.tif', data=data, bands=('VV', 'angle', 'VH'))
+    scene = replace(scene_of(path), units='power', read_as='db')
+    reader = open_reader(scene)
+    assert type(reader) is ConvertingReader
+    pixels = reader.read(window(0, 0, 4, 4))
+    np.testing.assert_allclose(pixels[[0, 2]], -20, rtol=1e-6)
+    np.testing.assert_allclose(pixels[1], 0.01)
+    np.testing.assert_allclose(
+        reader.read(window(0, 0, 2, 2), bands=[2]), -20, rtol=1e-6
+    )
+    many = reader.read_many(np.array([[0, 0, 2, 2]]))
+    np.testing.assert_array_equal(many[0], pixels[:, :2, :2])
+    assert type(open_reader(replace(scene, read_as='power'))) is SceneReader
+    assert type(open_reader(replace(scene, read_as=None, layers=()))) is CubeReader

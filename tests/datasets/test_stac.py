@@ -1,0 +1,169 @@
+"""STAC items as the list of inputs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from torchgeo_cmr.datasets.scene import Scene
+from torchgeo_cmr.datasets.stac import find_items
+from torchgeo_cmr.errors import RasterError
+
+Writer = Callable[..., Path]
+
+
+def asset(href: str, *names: str, **more: Any) -> dict[str, Any]:
+    bands = {'eo:bands': [{'name': name} for name in names]} if names else {}
+    return {'href': href, 'type': 'image/tiff; application=geotiff', **bands, **more}
+
+
+def item(assets: dict[str, Any], **properties: Any) -> dict[str, Any]:
+    return {
+        'type': 'Feature',
+        'stac_version': '1.0.0',
+        'id': 'one',
+        'properties': {'datetime': '2024-06-11T10:10:31Z', **properties},
+        'assets': assets,
+    }
+
+
+def opened(content: Any, folder: Path, *bands: str) -> list[Scene]:
+    path = folder / 'items.json'
+    path.write_text(json.dumps(content))
+    return [opening() for _, opening in find_items(str(path), bands)]
+
+
+@pytest.fixture
+def folder(write_raster: Writer, tmp_path: Path) -> Path:
+    for name in ('b2', 'b3', 'scl', 'tci'):
+        write_raster(f'{name}.tif', dtype='uint16', bands=('',))
+    write_raster('both.tif', bands=('VV', 'VH'))
+    return tmp_path
+
+
+def test_bands_dates_and_masks_come_from_the_item(folder: Path) -> None:
+    assets = {
+        'visual': asset('tci.tif', 'B02', roles=['visual']),
+        'far': asset('https://example.org/b2.tif', 'B02'),
+        'B03': asset('b3.tif', roles=['data']),
+        'blue': asset('./b2.tif', 'B02', **{'raster:bands': [{'nodata': 0}]}),
+        'SCL': asset('scl.tif'),
+        'metadata': {'href': 'meta.xml'},
+    }
+    told = item(assets, platform='Sentinel-2A', constellation='Sentinel-2')
+    (scene,) = opened(told, folder, 'B03', 'B02')
+    assert scene.bands == ('B03', 'B02')
+    assert [Path(file).name for file, _ in scene.sources] == ['b3.tif', 'b2.tif']
+    assert scene.time_start == scene.time_end == pd.Timestamp('2024-06-11T10:10:31Z')
+    assert scene.sensor == 'sentinel-2'
+    assert scene.quality is not None
+    assert scene.quality.bands == ('SCL',)
+    # The bands differ in what they say of nodata.
+    assert scene.nodata is None
+    (scene,) = opened(told, folder, 'B02')
+    assert scene.nodata == 0
+    # Bands that are not there: all, for the message of who asked.
+    (scene,) = opened(told, folder, 'B99')
+    assert scene.bands == ('B03', 'B02')
+
+
+def test_common_names_of_sentinel_2_are_bands(folder: Path) -> None:
+    assets = {'blue': asset('b2.tif', 'blue'), 'green': asset('b3.tif', 'green')}
+    (scene,) = opened(item(assets, constellation='sentinel-2'), folder, 'B03', 'B02')
+    assert scene.bands == ('B03', 'B02')
+    (scene,) = opened(item(assets, platform='landsat-8'), folder, 'B03', 'B02')
+    assert scene.bands == ('blue', 'green')
+
+
+def test_one_file_of_several_bands_of_stac_1_1(folder: Path) -> None:
+    assets = {
+        'data': {
+            'href': 'both.tif',
+            'unit': 'dB',
+            'bands': [{'name': 'vertical'}, {'name': 'cross', 'nodata': -99}],
+        }
+    }
+    times = {'datetime': None, 'start_datetime': '2024-01-01T00:00:00Z'}
+    times['end_datetime'] = '2024-02-01T00:00:00Z'
+    (scene,) = opened(item(assets, **times), folder, 'cross', 'VV')
+    assert [index for _, index in scene.sources] == [2, 1]
+    assert scene.units == 'db'
+    assert str(scene.time_end) == '2024-02-01 00:00:00+00:00'
+    assert scene.sensor is None
+
+
+def test_collections_and_catalogues(folder: Path) -> None:
+    one = item({'B02': asset('b2.tif')})
+    both = {'type': 'FeatureCollection', 'features': [one, {**one, 'id': 'two'}]}
+    assert len(opened(both, folder)) == 2
+    (folder / 'deep').mkdir()
+    one = item({'B02': asset('../b2.tif')})
+    (folder / 'deep' / 'item.json').write_text(json.dumps(one))
+    links = [
+        {'rel': 'self', 'href': './x'},
+        {'rel': 'item', 'href': './deep/item.json'},
+    ]
+    (scene,) = opened({'type': 'Collection', 'links': links}, folder)
+    assert Path(scene.path) == folder / 'b2.tif'
+
+
+def test_a_parquet_is_a_list_as_well(folder: Path) -> None:
+    row = item({'B02': asset((folder / 'b2.tif').as_uri()), 'B03': None})
+    row |= {
+        'datetime': pd.Timestamp('2024-06-11T10:10:31Z'),
+        'proj:code': 'EPSG:32632',
+        'platform': 'landsat-9',
+    }
+    del row['properties']
+    path = folder / 'items.parquet'
+    pq.write_table(pa.Table.from_pylist([row]), path)
+    ((name, opening),) = find_items(str(path), ['B02'])
+    scene = opening()
+    assert name == 'one'
+    assert scene.bands == ('B02',)
+    assert scene.time_start == pd.Timestamp('2024-06-11T10:10:31Z')
+    assert scene.sensor == 'landsat-9'
+
+
+def test_the_projection_of_the_item(write_raster: Writer, tmp_path: Path) -> None:
+    write_raster('bare.tif', crs=None)
+    told = item({'B02': asset('bare.tif')}, **{'proj:epsg': 32633})
+    (scene,) = opened(told, tmp_path)
+    assert scene.crs.to_epsg() == 32633
+    write_raster('bare.tif')
+    with pytest.raises(RasterError, match=r'one is in EPSG:32633, its file .*32N'):
+        opened(told, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ({'labels': []}, 'holds no STAC items'),
+        ([1, 2], 'holds no STAC items'),
+        (
+            item({'B02': asset('gone.tif')}),
+            r'the item one has no band in a local file \(gone\.tif is not there\)',
+        ),
+        (item({'meta': {'href': 'a.xml'}}), 'no band in a local file: download'),
+    ],
+)
+def test_what_cannot_be_used_is_named(
+    content: Any, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RasterError, match=message):
+        opened(content, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [('a.json', 'cannot be read as JSON'), ('a.parquet', 'as stac-geoparquet')],
+)
+def test_what_cannot_be_read_is_named(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{')
+    with pytest.raises(RasterError, match=message):
+        find_items(str(tmp_path / name))

@@ -1,0 +1,114 @@
+"""An encoder as ONNX: the same vectors from the same raw pixels."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from torchgeo_cmr.embed import embed, export_onnx
+from torchgeo_cmr.errors import CMRError, OutputExistsError, QueryError, RasterError
+from torchgeo_cmr.tasks import SSCMRSIR, SupervisedCMR
+
+BANDS = {'s1': ['VV', 'VH'], 's2': ['B02', 'B03', 'B04']}
+
+
+def trained(**more: str) -> SSCMRSIR:
+    torch.manual_seed(0)
+    return SSCMRSIR(
+        in_channels={'s1': 2, 's2': 3},
+        model='resnet10t',
+        bands=BANDS,
+        mean={'s1': [-12.0, -18.0], 's2': [1000.0, 900.0, 800.0]},
+        # A constant band has no deviation, and is ignored.
+        std={'s1': [5.0, 4.0], 's2': [500.0, 0.0, 400.0]},
+        **more,  # ty: ignore[invalid-argument-type]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('modality', 'more'),
+    [('s1', {}), ('s2', {'retrieval_features': 'h'}), ('s2', {'variant': 'joint'})],
+)
+def test_the_graph_is_the_task(
+    tmp_path: Path, modality: str, more: dict[str, str]
+) -> None:
+    onnxruntime = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxscript')
+    task = trained(**more).train()
+    path = export_onnx(task, modality, tmp_path / 'encoder.onnx', size=24)
+    assert task.training
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    generator = np.random.default_rng(0)
+    channels = len(BANDS[modality])
+    pixels = generator.normal(size=(5, channels, 24, 24)).astype(np.float32)
+    pixels = pixels * 300 + (900 if modality == 's2' else 0)
+    pixels[0, 0, :5] = np.nan
+    (found,) = session.run(['vectors'], {'pixels': pixels})
+    batch = {f'image_{modality}': torch.from_numpy(pixels)}
+    expected = task.eval().embed(batch, modality).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+    told = session.get_modelmeta().custom_metadata_map
+    assert told['space'] == task.space
+    assert told['modality'] == modality
+    assert told['bands'] == str(BANDS[modality]).replace("'", '"')
+    # Without a task: raw pixels are all that it needs.
+    assert [i.name for i in session.get_inputs()] == ['pixels']
+
+
+@pytest.mark.slow
+def test_an_archive_by_onnx_runtime_is_that_of_torch(
+    tmp_path: Path, write_raster: Callable[..., Path]
+) -> None:
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxscript')
+    data = np.random.default_rng(0).uniform(0, 3000, (3, 40, 56))
+    path = write_raster('a.tif', data=data, bands=BANDS['s2'])
+    task = trained()
+    options: dict[str, Any] = {'progress': False, 'flips': True, 'batch_size': 4}
+    torch_, onnx = (
+        embed(task, [path], 's2', 16, engine=engine, **options)
+        for engine in ('torch', 'onnx')
+    )
+    assert len(onnx) == 6
+    np.testing.assert_allclose(onnx.vectors, torch_.vectors, atol=1e-5)
+    assert onnx.record == torch_.record
+    assert onnx.space == torch_.space
+    with pytest.raises(RasterError, match='found cpu, precision bf16 and 1 sizes'):
+        embed(task, [path], 's2', 16, engine='onnx', precision='bf16', **options)
+    with pytest.raises(RasterError, match="no engine 'tvm': choose of torch, onnx"):
+        embed(task, [path], 's2', 16, engine='tvm', **options)  # ty: ignore[invalid-argument-type]
+
+
+def test_mistakes_are_named_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'encoder.onnx'
+    with pytest.raises(QueryError, match="no modality 's3': it knows s1, s2"):
+        export_onnx(trained(), 's3', path)
+    with pytest.raises(RasterError, match='patch size of s1 is unknown: give size'):
+        export_onnx(trained(), 's1', path)
+    bare = SSCMRSIR(in_channels={'s1': 2, 's2': 3}, model='resnet10t')
+    with pytest.raises(RasterError, match='mean and standard deviation of s1'):
+        export_onnx(bare, 's1', path, size=16)
+    early = SupervisedCMR(
+        in_channels={'s1': 2, 's2': 3},
+        num_classes=4,
+        model='resnet10t',
+        variant='bands_12',
+        mean={'s1': [0.0] * 2, 's2': [0.0] * 3},
+        std={'s1': [1.0] * 2, 's2': [1.0] * 3},
+    )
+    with pytest.raises(QueryError, match='embeds s1, s2 together'):
+        export_onnx(early, 's1', path, size=16)
+    monkeypatch.setitem(__import__('sys').modules, 'onnxscript', None)
+    with pytest.raises(CMRError, match=r'install torchgeo-cmr\[onnx\]'):
+        export_onnx(trained(), 's1', path, size=16)
+    assert not list(tmp_path.iterdir())
+    path.write_bytes(b'mine')
+    with pytest.raises(OutputExistsError, match='is there already'):
+        export_onnx(trained(), 's1', path, size=16)

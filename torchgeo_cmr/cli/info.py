@@ -1,0 +1,68 @@
+"""The verb info: what something on disk is."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def info(path: str, *, json_: bool = False) -> None:
+    """Say what an archive, a checkpoint or a layer of results is.
+
+    Of an archive: rows, modalities, CRS, dates, bounds, how the vectors were made, size, and
+    whether all that was planned is there. Vectors are not loaded.
+    torchgeo-cmr info archive
+
+    Of a checkpoint: task, modalities, bands, patch sizes, units.
+    torchgeo-cmr info best.ckpt
+
+    As JSON, for a script:
+    torchgeo-cmr info archive --json
+
+    Args:
+        path: Archive folder, checkpoint (.ckpt) or layer of results.
+        json_: Print JSON instead of lines.
+    """
+    told = _tell(Path(path))
+    if json_:
+        sys.stdout.write(json.dumps(told, indent=1) + '\n')
+        return
+    width = max(map(len, told))
+    for name, value in told.items():
+        sys.stdout.write(f'{name.ljust(width)}  {_words(value)}\n')
+
+
+def _tell(path: Path) -> dict[str, Any]:
+    """Ask whoever knows this kind; only a checkpoint needs torch."""
+    from torchgeo_cmr.errors import ArchiveError
+
+    if not path.exists():
+        raise ArchiveError(
+            f'there is no {path}: name an archive, a checkpoint or a layer'
+        )
+    if path.is_dir():
+        from torchgeo_cmr.table import describe
+
+        return describe(path)
+    if path.suffix == '.ckpt':
+        from torchgeo_cmr.tasks import describe_checkpoint
+
+        return describe_checkpoint(path)
+    from torchgeo_cmr.export import describe_layer
+
+    return describe_layer(path)
+
+
+def _words(value: Any) -> str:
+    """Write a value for reading on one line."""
+    if isinstance(value, dict):
+        return (
+            '; '.join(f'{name}: {_words(item)}' for name, item in value.items()) or '-'
+        )
+    if isinstance(value, list):
+        return ', '.join(_words(item) for item in value) or '-'
+    if isinstance(value, bool):
+        return 'yes' if value else 'no'
+    if value is None:
+        return '-'
+    return f'{value:g}' if isinstance(value, float) else str(value)

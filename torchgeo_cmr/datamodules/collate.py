@@ -1,0 +1,38 @@
+"""Samples to a batch, without copying what was read together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import default_collate
+
+
+def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Join samples as torch does; patches that lie in one tensor already stay there.
+
+    A paired dataset reads the patches of a batch into one tensor a modality and hands out
+    views of it. Stacking them again would copy every pixel once more.
+
+    Args:
+        samples: Samples with the same keys.
+
+    Returns:
+        Key -> tensor ``(batch, ...)``, or whatever torch makes of other values.
+    """
+    batch = {key: _whole([sample[key] for sample in samples]) for key in samples[0]}
+    rest = [key for key, whole in batch.items() if whole is None]
+    return batch | default_collate([{k: s[k] for k in rest} for s in samples])
+
+
+def _whole(values: Sequence[Any]) -> Tensor | None:
+    """The tensor of which some values are the rows, all of them and in order."""
+    base = getattr(values[0], '_base', None)
+    if base is None or len(base) != len(values) or not base.is_contiguous():
+        return None
+    for value, row in zip(values, base, strict=True):
+        same = isinstance(value, Tensor) and value._base is base
+        if not same or value.shape != row.shape or value.data_ptr() != row.data_ptr():
+            return None
+        if not value.is_contiguous():
+            return None
+    return base

@@ -1,0 +1,375 @@
+"""Cubes: NetCDF and Zarr, one scene a date, read through xarray.
+
+Variables are bands; so are the labels of a further dimension, if there is one. Values are
+those that xarray decodes: scale, offset, sign and fill value are applied. Cubes whose rows
+go from south to north are turned over, so that every image has north at the top.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rasterio
+import xarray as xr
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.enums import Resampling
+from rasterio.warp import reproject
+from rasterio.windows import Window
+from rioxarray.exceptions import MissingSpatialDimensionError
+
+from torchgeo_cmr.datasets.names import find_bands, last_part, mask_name
+from torchgeo_cmr.datasets.reader import Part, SceneReader
+from torchgeo_cmr.datasets.scene import Layer, Scene
+from torchgeo_cmr.datasets.units import stated_unit, unit_of
+from torchgeo_cmr.errors import RasterError
+
+#: Part of a pixel by which coordinates may leave an even grid.
+_UNEVEN = 0.01
+
+
+def cube_scenes(path: str, bands: Sequence[str] = ()) -> list[Scene]:
+    """Read the catalogue of a cube: one scene a time step.
+
+    Args:
+        path: NetCDF file or Zarr store with variables on one regular grid and a CRS that
+            rioxarray finds.
+        bands: Bands to pick, by the names of the variables or by what their names end in;
+            empty, or names that are not all there, for every variable.
+
+    Returns:
+        Scenes in the order of time, or one without date if the cube has no time. Steps at
+        midnight stand for the whole day.
+
+    Raises:
+        RasterError: If it cannot be read, has no CRS or no regular grid, or no variable is
+            an image.
+    """
+    with open_cube(path) as cube:
+        x, y = _axes(cube, path)
+        crs = _crs(cube, path)
+        images = {
+            str(name): variable
+            for name, variable in cube.data_vars.items()
+            if {x, y} <= set(variable.dims) and np.issubdtype(variable.dtype, np.number)
+        }
+        dims = {dim for variable in images.values() for dim in variable.dims} - {x, y}
+        time = next(
+            (
+                d
+                for d in sorted(map(str, dims))
+                if d in cube and cube[d].dtype.kind == 'M'
+            ),
+            None,
+        )
+        layers = {
+            name: layer
+            for variable in images
+            for name, layer in _layers(images[variable], variable, {x, y, time})
+        }
+        if not layers:
+            raise RasterError(
+                f'{path} has no variable over {y} and {x}: give a cube of images'
+            )
+        transform, shape = _grid(cube, x, y, path)
+        scene = Scene(
+            path=path,
+            sources=((path, 1),) * len(layers),
+            bands=tuple(layers),
+            crs=crs,
+            transform=transform,
+            shape=shape,
+            gsd=(0.0,) * len(layers),
+            sensor=_sensor(cube),
+            layers=tuple(layers.values()),
+        )
+        scene = replace(scene, gsd=(scene.grid_gsd,) * len(layers))
+        order = find_bands(bands, scene.bands) if bands else None
+        if order is not None:
+            masks = [i for i, b in enumerate(scene.bands) if mask_name(b)]
+            masks = [i for i in masks if i not in order]
+            scene = scene.pick([*order, *masks])
+        scene = replace(scene, units=_units(scene, images))
+        if time is None:
+            return [scene]
+        return [_at(scene, time, i, t) for i, t in enumerate(_times(cube[time], path))]
+
+
+def open_cube(path: str) -> xr.Dataset:
+    """Open a cube without reading it, or say in one sentence that it is none."""
+    zarr = path.rstrip('/\\').lower().endswith('.zarr')
+    try:
+        return xr.open_dataset(
+            path, engine='zarr' if zarr else None, decode_coords='all', cache=False
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        told = ' '.join(str(error).split())[:120]
+        raise RasterError(
+            f'{path} cannot be read as a cube ({told}): check the file, and that '
+            f'{"zarr" if zarr else "netcdf4"} is installed'
+        ) from error
+
+
+def _axes(cube: xr.Dataset, path: str) -> tuple[str, str]:
+    try:
+        return str(cube.rio.x_dim), str(cube.rio.y_dim)
+    except MissingSpatialDimensionError as error:
+        raise RasterError(
+            f'{path} has no dimensions x and y (it has {", ".join(map(str, cube.dims))}): '
+            'rename its spatial dimensions'
+        ) from error
+
+
+def _crs(cube: xr.Dataset, path: str) -> CRS:
+    if cube.rio.crs is None:
+        raise RasterError(
+            f'{path} has no CRS: declare it with `rio.write_crs` of rioxarray and write it '
+            'again, because no place is ever guessed'
+        )
+    with rasterio.Env(OSR_WKT_FORMAT='WKT2_2018'):
+        return CRS.from_user_input(cube.rio.crs)
+
+
+def _grid(
+    cube: xr.Dataset, x: str, y: str, path: str
+) -> tuple[Affine, tuple[int, int]]:
+    """Grid with north up, from the centres of pixels."""
+    steps, starts = [], []
+    for axis in (x, y):
+        centres = np.asarray(cube[axis].values, np.float64) if axis in cube else None
+        if centres is None or len(centres) < 2:
+            raise RasterError(
+                f'{path} has no coordinates along {axis}: a grid needs two or more'
+            )
+        step = (centres[-1] - centres[0]) / (len(centres) - 1)
+        even = centres[0] + step * np.arange(len(centres))
+        if step == 0 or np.abs(centres - even).max() > _UNEVEN * abs(step):
+            raise RasterError(
+                f'{path} has no even steps along {axis}: put it on a regular grid first'
+            )
+        steps.append(abs(step))
+        starts.append(min(centres[0], centres[-1]) if axis == x else centres.max())
+    across, down = steps
+    transform = Affine(
+        across, 0, starts[0] - across / 2, 0, -down, starts[1] + down / 2
+    )
+    return transform, (cube.sizes[y], cube.sizes[x])
+
+
+def _layers(
+    image: xr.DataArray, name: str, known: set[str | None]
+) -> list[tuple[str, Layer]]:
+    """Name the bands of a variable: itself, or the labels of its other dimensions."""
+    others = [str(dim) for dim in image.dims if dim not in known]
+    if not others:
+        return [(name, (name, ()))]
+    layers = []
+    for places in product(*(range(image.sizes[dim]) for dim in others)):
+        labels = [
+            str(image[dim].values[i]) if dim in image.coords else f'{dim}_{i + 1}'
+            for dim, i in zip(others, places, strict=True)
+        ]
+        at = tuple(zip(others, places, strict=True))
+        layers.append(('_'.join(labels), (name, at)))
+    return layers
+
+
+def _units(scene: Scene, images: dict[str, xr.DataArray]) -> str | None:
+    layers = [
+        layer
+        for layer, band in zip(scene.layers or (), scene.bands, strict=True)
+        if mask_name(band) is None
+    ]
+    chosen = [images[variable] for variable, _ in layers]
+    stated = stated_unit([image.attrs.get('units') for image in chosen])
+    if stated is not None or not chosen:
+        return stated
+    kinds = [
+        # What has a scale is a physical value, however it is stored.
+        np.dtype(np.float32)
+        if {'scale_factor', 'add_offset'} & set(image.encoding)
+        else np.dtype(image.encoding.get('dtype', image.dtype))
+        for image in chosen
+    ]
+    names = [last_part(band) for band in scene.bands]
+    return unit_of(names, np.result_type(*kinds))
+
+
+def _sensor(cube: xr.Dataset) -> str | None:
+    """Platform or sensor as the attributes of CF and ACDD name it."""
+    named = cube.attrs.get('platform') or cube.attrs.get('sensor')
+    return str(named).strip().lower() or None if named else None
+
+
+def _times(axis: xr.DataArray, path: str) -> pd.DatetimeIndex:
+    moments = pd.DatetimeIndex(axis.values)
+    if moments.isna().any() or moments.has_duplicates:
+        raise RasterError(
+            f'{path} has two steps of one time along {axis.name}, or one without: give '
+            'each date once'
+        )
+    return moments
+
+
+def _at(scene: Scene, dim: str, step: int, moment: pd.Timestamp) -> Scene:
+    """Give the scene of one date."""
+    assert scene.layers is not None
+    day = moment == moment.normalize()
+    last = pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
+    return replace(
+        scene,
+        sources=tuple((path, step + 1) for path, _ in scene.sources),
+        layers=tuple((name, ((dim, step), *at)) for name, at in scene.layers),
+        part=moment.strftime('%Y-%m-%d' if day else '%Y-%m-%dT%H%M%S.%f'),
+        time_start=moment.tz_localize('UTC'),
+        time_end=(moment + last if day else moment).tz_localize('UTC'),
+    )
+
+
+class CubeReader(SceneReader):
+    """Reads windows of one date of a cube, as :class:`SceneReader` does of files.
+
+    On another grid than the cube's own, pixels are resampled bilinearly.
+
+    Args:
+        scene: What to read, from :func:`cube_scenes`.
+
+    .. versionadded:: 0.1
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        """Initialize a new CubeReader instance."""
+        super().__init__(scene)
+        self._cube: xr.Dataset | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open anew in another process."""
+        self.__init__(state['scene'])
+
+    def read(
+        self,
+        window: Window,
+        bands: Sequence[int] | None = None,
+        out_shape: tuple[int, int] | None = None,
+    ) -> NDArray[np.float32]:
+        """Read pixels, as :meth:`SceneReader.read` does."""
+        scene = self.scene
+        assert scene.layers is not None
+        if self._cube is None:
+            self._cube = open_cube(scene.path)
+        cube = self._cube
+        x, y = str(cube.rio.x_dim), str(cube.rio.y_dim)
+        own = cube.sizes[y], cube.sizes[x]
+        chosen = range(len(scene.bands)) if bands is None else bands
+        shape = out_shape or (int(window.height), int(window.width))
+        # Rows and columns of the cube's own grid that are needed, with a margin for the
+        # kernel if pixels are resampled.
+        spans = []
+        for start, size, count, asked in zip(
+            (window.row_off, window.col_off),
+            (window.height, window.width),
+            own,
+            scene.shape,
+            strict=True,
+        ):
+            ratio = count / asked
+            margin = 0 if count == asked else int(np.ceil(2 * max(ratio, 1))) + 1
+            low = max(0, int(np.floor(start * ratio)) - margin)
+            high = min(count, int(np.ceil((start + size) * ratio)) + margin)
+            spans.append(slice(low, max(low, high)))
+        stored = np.stack(
+            [self._layer(cube, scene.layers[i], x, y, spans) for i in chosen]
+        )
+        if own != scene.shape:
+            return self._resampled(stored, spans, own, window, shape)
+        out = np.full((len(chosen), *shape), np.nan, np.float32)
+        places = [
+            np.floor(start + (np.arange(n) + 0.5) * size / n).astype(np.int64)
+            - span.start
+            for start, size, n, span in zip(
+                (window.row_off, window.col_off),
+                (window.height, window.width),
+                shape,
+                spans,
+                strict=True,
+            )
+        ]
+        inside = [
+            (p >= 0) & (p < n) for p, n in zip(places, stored.shape[1:], strict=True)
+        ]
+        out[:, inside[0][:, None] & inside[1][None]] = stored[
+            :, places[0][inside[0]][:, None], places[1][inside[1]][None]
+        ].reshape(len(chosen), -1)
+        return out
+
+    def _parts(
+        self, window: Window, bands: Sequence[int] | None, shape: tuple[int, int]
+    ) -> Iterator[Part]:
+        """Read all bands in one go."""
+        pixels = self.read(window, bands, shape)
+        yield list(range(len(pixels))), pixels, None
+
+    def _layer(
+        self, cube: xr.Dataset, layer: Layer, x: str, y: str, spans: list[slice]
+    ) -> NDArray[np.float32]:
+        """Read a piece of one band, north up, on the cube's own grid."""
+        variable, at = layer
+        image = cube[variable].isel(dict(at))
+        for axis, span in zip((y, x), spans, strict=True):
+            count = cube.sizes[axis]
+            ends = cube[axis].values[[0, -1]]
+            if (ends[0] < ends[1]) == (axis == y):
+                back = slice(count - span.stop, count - span.start)
+                image = image.isel({axis: back}).isel({axis: slice(None, None, -1)})
+            else:
+                image = image.isel({axis: span})
+        try:
+            values = image.transpose(y, x).values
+        except (OSError, RuntimeError, ValueError) as error:
+            raise RasterError(
+                f'{self.scene.path} is damaged or truncated in {variable}: fetch the file '
+                'again'
+            ) from error
+        pixels = values.astype(np.float32)
+        if self.scene.nodata is not None:
+            # Compared before the cast: float32 cannot hold every value.
+            pixels[values == self.scene.nodata] = np.nan
+        return pixels
+
+    def _resampled(
+        self,
+        stored: NDArray[np.float32],
+        spans: list[slice],
+        own: tuple[int, int],
+        window: Window,
+        shape: tuple[int, int],
+    ) -> NDArray[np.float32]:
+        """Bring a piece of the cube's own grid onto the grid of the scene."""
+        out = np.full((len(stored), *shape), np.nan, np.float32)
+        if not stored.size:
+            return out
+        down, across = (
+            n / asked for n, asked in zip(own, self.scene.shape, strict=True)
+        )
+        # In pixels of the cube: the same plane on both sides, whichever it is called.
+        plane = 'EPSG:3857'
+        rows = window.height / shape[0] * down
+        columns = window.width / shape[1] * across
+        reproject(
+            stored,
+            out,
+            src_transform=Affine(1, 0, spans[1].start, 0, 1, spans[0].start),
+            dst_transform=Affine(
+                columns, 0, window.col_off * across, 0, rows, window.row_off * down
+            ),
+            src_crs=plane,
+            dst_crs=plane,
+            src_nodata=np.nan,
+            dst_nodata=np.nan,
+            resampling=Resampling.bilinear,
+        )
+        return out

@@ -1,0 +1,231 @@
+"""STAC items as the list of inputs: local files, with the dates and bands of their items.
+
+Read as plain JSON or GeoParquet, so no further package is needed. Items of STAC 1.0
+(``eo:bands``) and 1.1 (``bands``) are understood. Pixels are what the files hold: scale and
+offset of the raster extension are not applied.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyproj import CRS
+
+from torchgeo_cmr.datasets.files import RASTERS
+from torchgeo_cmr.datasets.names import mask_name, nameless
+from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of, moment
+from torchgeo_cmr.datasets.units import stated_unit
+from torchgeo_cmr.errors import RasterError
+
+#: Roles and keys of assets that are pictures of a scene, not its data.
+_PICTURES = frozenset(
+    {'visual', 'overview', 'thumbnail', 'preview', 'rendered_preview'}
+)
+
+#: Common names that catalogues give the bands of Sentinel-2 in place of their own.
+_SENTINEL2 = {
+    'coastal': 'B01',
+    'blue': 'B02',
+    'green': 'B03',
+    'red': 'B04',
+    'rededge1': 'B05',
+    'rededge2': 'B06',
+    'rededge3': 'B07',
+    'nir': 'B08',
+    'nir08': 'B8A',
+    'nir09': 'B09',
+    'swir16': 'B11',
+    'swir22': 'B12',
+}
+
+
+@dataclass(frozen=True)
+class _Band:
+    """A band that an item offers: where it is, and the names it goes by."""
+
+    file: str
+    index: int
+    names: tuple[str, ...]
+    told: Mapping[str, Any]
+
+
+def find_items(
+    path: str, bands: Sequence[str] = ()
+) -> list[tuple[str, Callable[[], Scene]]]:
+    """Read a list of STAC items: one scene an item.
+
+    Args:
+        path: JSON of an item, an item collection, or a collection or catalogue with links
+            to items; or a stac-geoparquet. Files are found relative to it.
+        bands: Bands to pick, by band name, asset key or common name; empty, or names that
+            are not all there, for all bands of the assets that hold data.
+
+    Returns:
+        For each item its id and a function that opens it, with dates, sensor and quality
+        mask as the item has them. That raises RasterError if the item has no local file of
+        a band, or its projection is not that of its files.
+
+    Raises:
+        RasterError: If it cannot be read or holds no items.
+    """
+    items = list(_items(path))
+    if not items:
+        raise RasterError(
+            f'{path} holds no STAC items: give an item, an item collection or a '
+            'stac-geoparquet'
+        )
+    return [
+        (str(item.get('id')), partial(_scene, item, home, bands))
+        for item, home in items
+    ]
+
+
+def _items(path: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Give each item and the folder its files are relative to."""
+    home = os.path.dirname(os.path.abspath(path))
+    if path.lower().endswith('parquet'):
+        try:
+            rows = pq.read_table(path).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise RasterError(
+                f'{path} cannot be read as stac-geoparquet ({error}): write it again'
+            ) from error
+        yield from ((row, home) for row in rows if row.get('assets'))
+        return
+    try:
+        with open(path, encoding='utf-8') as file:
+            told = json.load(file)
+    except (OSError, ValueError) as error:
+        raise RasterError(
+            f'{path} cannot be read as JSON ({error}): give a STAC item or a raster'
+        ) from error
+    told = told if isinstance(told, dict) else {}
+    if told.get('type') == 'FeatureCollection':
+        yield from ((item, home) for item in told['features'] if item.get('assets'))
+    elif told.get('type') == 'Feature' and told.get('assets'):
+        yield told, home
+    elif told.get('type') in ('Collection', 'Catalog'):
+        for link in told.get('links', ()):
+            if link.get('rel') in ('item', 'child'):
+                yield from _items(_local(link['href'], home))
+
+
+def _scene(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> Scene:
+    told = {**item, **(item.get('properties') or {})}
+    name = str(told.get('id'))
+    constellation = str(told.get('constellation') or told.get('platform') or '').lower()
+    offered, absent = [], []
+    mask = None
+    for key, asset in (item.get('assets') or {}).items():
+        if not _is_data(key, asset):
+            continue
+        file = _local(asset['href'], home)
+        if not os.path.isfile(file):
+            absent.append(asset['href'])
+        elif mask_name(key):
+            mask = mask or assemble([(file, 1)], [mask_name(key) or ''])
+        else:
+            offered += _bands(key, asset, file, constellation)
+    chosen = _choose(offered, bands)
+    if not chosen:
+        raise RasterError(
+            f'the item {name} has no band in a local file'
+            f'{f" ({absent[0]} is not there)" if absent else ""}: download its assets, and '
+            'give paths relative to the list'
+        )
+    values = {band.told.get('nodata') for band, _ in chosen}
+    nodata = values.pop() if len(values) == 1 else None
+    code = told.get('proj:code') or (
+        f'EPSG:{told["proj:epsg"]}' if told.get('proj:epsg') else None
+    )
+    scene = assemble(
+        [(band.file, band.index) for band, _ in chosen],
+        [name for _, name in chosen],
+        nodata=float(nodata) if isinstance(nodata, int | float) else None,
+        times=_times(told),
+        sensor=constellation or None,
+        crs=CRS.from_user_input(code) if code else None,
+    )
+    if code and not scene.crs.equals(CRS.from_user_input(code), ignore_axis_order=True):
+        raise RasterError(
+            f'the item {name} is in {code}, its file {scene.path} in {scene.crs.name}: '
+            'correct the one that is wrong'
+        )
+    unit = stated_unit([band.told.get('unit') for band, _ in chosen])
+    return replace(scene, units=unit or scene.units, quality=mask)
+
+
+def _is_data(key: str, asset: Mapping[str, Any] | None) -> bool:
+    if not asset or not asset.get('href'):
+        return False
+    kind = str(asset.get('type') or '')
+    file = urlparse(asset['href']).path.lower()
+    raster = kind.startswith(('image/tiff', 'image/jp2', 'image/vnd.stac.geotiff'))
+    return (raster or file.endswith((*RASTERS, '.vrt'))) and not _PICTURES & {
+        key.lower(),
+        *(asset.get('roles') or ()),
+    }
+
+
+def _bands(
+    key: str, asset: Mapping[str, Any], file: str, constellation: str
+) -> list[_Band]:
+    """List the bands of an asset with all their names."""
+    told = asset.get('bands') or asset.get('eo:bands') or []
+    raster = asset.get('raster:bands') or []
+    names, sources = bands_of(file)
+    found = []
+    for i, ((path, index), own) in enumerate(zip(sources, names, strict=True)):
+        facts = told[i] if i < len(told) and told[i] else {}
+        known = [facts.get('name')]
+        known += [key] if len(sources) == 1 else [None if nameless([own]) else own]
+        known += [facts.get('eo:common_name'), facts.get('common_name')]
+        if constellation.startswith('sentinel-2'):
+            known += [_SENTINEL2.get(str(name).lower()) for name in known]
+        unique = tuple(dict.fromkeys(str(name) for name in known if name)) or (own,)
+        # The asset speaks for all its bands; a band's own word comes first.
+        about = {k: v for k in ('unit', 'nodata') if (v := asset.get(k)) is not None}
+        about |= raster[i] if i < len(raster) and raster[i] else {}
+        about |= {k: v for k, v in facts.items() if v is not None}
+        found.append(_Band(path, index, unique, about))
+    return found
+
+
+def _choose(offered: Sequence[_Band], wanted: Sequence[str]) -> list[tuple[_Band, str]]:
+    """Pick the wanted bands, the first of each name; all of them if that fails."""
+    chosen = []
+    for name in wanted:
+        ranks = [
+            (band.names.index(name), i, band)
+            for i, band in enumerate(offered)
+            if name in band.names
+        ]
+        if ranks:
+            chosen.append((min(ranks, key=lambda rank: rank[:2])[2], name))
+    if wanted and len(chosen) == len(wanted):
+        return chosen
+    return [(band, band.names[0]) for band in offered]
+
+
+def _times(told: Mapping[str, Any]) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    start = told.get('start_datetime') or told.get('datetime')
+    end = told.get('end_datetime') or told.get('datetime')
+    return moment(start), moment(end)
+
+
+def _local(href: str, home: str) -> str:
+    """Path of a file that an item names; of one that is elsewhere, the address itself."""
+    parsed = urlparse(href)
+    if parsed.scheme == 'file':
+        return unquote(parsed.path)
+    # A letter alone is a drive, not a scheme.
+    if len(parsed.scheme) > 1:
+        return href
+    return os.path.normpath(os.path.join(home, href))

@@ -1,0 +1,102 @@
+"""What pixel values mean: decibels, power, amplitude, reflectance or plain numbers.
+
+Backscatter in decibels, power and amplitude are three ways to write one measurement, so
+they can be turned into each other exactly. Which one a file holds is read from it or
+stated by the user, never guessed.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Band names that only a radar has: their scale (dB, power, amplitude) must be known.
+SAR_BANDS = frozenset({'VV', 'VH', 'HH', 'HV'})
+
+#: What pixel values can be.
+UNITS = ('db', 'power', 'amplitude', 'reflectance', 'dn')
+
+#: Units of radar backscatter, which can be converted into each other.
+BACKSCATTER = frozenset({'db', 'power', 'amplitude'})
+
+#: The letter in the name of a terrain-corrected Sentinel-1 product -> unit of the pixels.
+SAR_SCALES = {'d': 'db', 'p': 'power', 'a': 'amplitude'}
+
+
+def find_units(path: str, bands: Sequence[str], source: Any, regex: str) -> str | None:
+    """Say what the pixel values are, from what the file itself states.
+
+    Args:
+        path: File that is asked.
+        bands: Band names.
+        source: The open file.
+        regex: The dataset's pattern for file names.
+
+    Returns:
+        'db', 'power', 'amplitude', 'reflectance' or 'dn'; None for radar bands of unknown
+        scale, which must never be guessed.
+    """
+    stated = stated_unit(source.units)
+    if stated is not None:
+        return stated
+    match = re.match(regex, os.path.basename(path), re.VERBOSE)
+    scale = match.groupdict().get('scale') if match else None
+    if scale in SAR_SCALES:
+        return SAR_SCALES[scale]
+    return unit_of(bands, np.dtype(source.dtypes[0]))
+
+
+def stated_unit(words: Sequence[Any]) -> str | None:
+    """Give the unit on which all bands that name one agree; None if there is none."""
+    stated = {str(word).strip().lower() for word in words if word}
+    stated = {'db' if word in ('decibel', 'decibels') else word for word in stated}
+    unit = stated.pop() if len(stated) == 1 else None
+    return unit if unit in UNITS else None
+
+
+def unit_of(bands: Sequence[str], kind: np.dtype) -> str | None:
+    """Give the unit of bands that name none: None for radar, which is never guessed."""
+    if np.issubdtype(kind, np.integer):
+        return 'dn'
+    return None if set(bands) & SAR_BANDS else 'reflectance'
+
+
+def convert(
+    pixels: NDArray[np.float32], given: str, wanted: str
+) -> NDArray[np.float32]:
+    """Turn backscatter from one unit into another.
+
+    ``db = 10 log10(power) = 20 log10(amplitude)``. Computed in float64, returned in
+    float32.
+
+    Args:
+        pixels: Backscatter of any shape, NaN where missing.
+        given: Unit of *pixels*: ``'db'``, ``'power'`` or ``'amplitude'``.
+        wanted: Unit to return, one of the same three.
+
+    Returns:
+        Array of the same shape; NaN where *pixels* are missing, and where a value has no
+        counterpart: zero and below in decibels, below zero as amplitude.
+
+    .. versionadded:: 0.1
+    """
+    if given == wanted:
+        return pixels
+    values = pixels.astype(np.float64)
+    if wanted != 'power' and given != 'db':
+        # Neither has a logarithm below zero, and an amplitude is never negative.
+        values[~(values > 0 if wanted == 'db' else values >= 0)] = np.nan
+    if given == 'db':
+        power = 10 ** (values / 10)
+    else:
+        power = values**2 if given == 'amplitude' else values
+    if wanted == 'db':
+        power = 10 * np.log10(power)
+    elif wanted == 'amplitude':
+        power = np.sqrt(power)
+    with np.errstate(over='ignore'):
+        # What no float32 can hold comes out as infinite, and so as missing.
+        return power.astype(np.float32)

@@ -1,0 +1,76 @@
+"""Where an encoder runs, and that it is left as it was."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchgeo_cmr.embed.encode import layout
+from torchgeo_cmr.errors import CMRError
+
+
+@contextmanager
+def evaluating(task: Any, device: torch.device | str | None) -> Generator[torch.device]:
+    """Put a task on a device and into evaluation mode; undo both afterwards."""
+    modes = [(part, part.training) for part in task.modules()]
+    weights = next(iter([*task.parameters(), *task.buffers()]), None)
+    home = torch.device('cpu') if weights is None else weights.device
+    where = home if device is None else find_device(device)
+    try:
+        task.eval().to(where)
+        yield where
+    finally:
+        task.to(home)
+        for part, training in modes:
+            part.training = training
+
+
+def find_device(device: torch.device | str) -> torch.device:
+    """Give the device of a name; ``'auto'`` is the fastest present."""
+    if device == 'auto':
+        if torch.cuda.is_available():
+            return torch.device('cuda')
+        return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
+    try:
+        return torch.empty(0, device=device).device
+    except (AssertionError, RuntimeError) as error:
+        raise CMRError(
+            f"cannot run on {device} ({str(error).splitlines()[0]}): use 'cpu' or 'auto'"
+        ) from error
+
+
+@contextmanager
+def prepared(task: Any, device: torch.device, *, compiled: bool = False) -> Generator:
+    """Lay weights out as the device likes them, and compile; undo both afterwards.
+
+    Args:
+        task: A task whose network is ``task.model``, if it is to be compiled.
+        device: Where it is.
+        compiled: Compile the network in place with ``torch.compile``.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        CMRError: If there is no network to compile.
+    """
+    network = getattr(task, 'model', None)
+    if compiled and not isinstance(network, nn.Module):
+        raise CMRError(
+            f'{type(task).__name__} has no network `model` to compile: leave that out'
+        )
+    kernels = [p for p in task.parameters() if p.ndim == 4]
+    before = [kernel.data for kernel in kernels]
+    for kernel in kernels:
+        kernel.data = kernel.data.contiguous(memory_format=layout(device))
+    try:
+        if compiled and network is not None:
+            network.compile()
+        yield
+    finally:
+        if compiled and network is not None:
+            network._compiled_call_impl = None
+        for kernel, data in zip(kernels, before, strict=True):
+            kernel.data = data

@@ -1,0 +1,130 @@
+"""What a user gives to embed, as scenes: datasets, rasters, products, cubes, STAC items."""
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, cast
+
+from torchgeo.datasets import RasterDataset, XarrayDataset
+
+from torchgeo_cmr.datasets.cube import cube_scenes
+from torchgeo_cmr.datasets.files import CUBES, LISTS, find_files
+from torchgeo_cmr.datasets.names import nameless
+from torchgeo_cmr.datasets.products import find_products, sensor_of
+from torchgeo_cmr.datasets.quality import judged
+from torchgeo_cmr.datasets.scene import Scene, scenes
+from torchgeo_cmr.datasets.stac import find_items
+
+#: A file, folder or glob pattern, or several.
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+#: What opens one input: a name for the report, and the way to its scenes.
+type Opening = tuple[str, Callable[[], list[Scene]]]
+
+
+def list_scenes(
+    inputs: RasterDataset | XarrayDataset | Paths,
+    bands: Sequence[str] | None = None,
+    nodata: float | None = None,
+    trying: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+) -> list[Scene]:
+    """List the scenes of a dataset, or of paths of any kind that is known.
+
+    Of a dataset, the index is the list. Paths may be mixed: rasters (products are told by
+    their file names), cubes (``.nc``, ``.zarr``) and lists of STAC items (``.json``,
+    ``.parquet``). Nothing is read but headers.
+
+    Args:
+        inputs: A TorchGeo dataset of raster files or of cubes; or files, folders or glob
+            patterns.
+        bands: Names of the bands of the training, to pick them by; None or names that only
+            count (``band_1``) for those that are there.
+        nodata: Value that marks missing pixels, besides those that files state.
+        trying: Context in which each input is opened, given its name: what it swallows
+            leaves out that input alone.
+
+    Returns:
+        The scenes, with their quality masks.
+
+    Raises:
+        RasterError: If no file matches, one cannot be read or has no CRS, or a band of a
+            set is missing.
+        TypeError: If a dataset does not list images.
+
+    .. versionadded:: 0.1
+    """
+    names = [str(name) for name in bands or ()]
+    names = [] if nameless(names) else names
+    if isinstance(inputs, str | os.PathLike | list | tuple | set):
+        openings = _of_paths(find_files(inputs), names)
+    elif isinstance(inputs, XarrayDataset):
+        openings = _of_cubes(inputs)
+        nodata = inputs.nodata if nodata is None else nodata
+    else:
+        openings = _of_rasters(_checked(inputs))
+    found: list[Scene] = []
+    for name, opening in openings:
+        with trying(name):
+            found += [judged(scene) for scene in opening()]
+    if nodata is not None:
+        found = [replace(scene, nodata=float(nodata)) for scene in found]
+    return found
+
+
+def _of_paths(files: Sequence[str], bands: Sequence[str]) -> list[Opening]:
+    rasters: list[str] = []
+    openings: list[Opening] = []
+    for file in files:
+        suffix = os.path.splitext(file.rstrip('/\\'))[1].lower()
+        if suffix in CUBES:
+            openings.append((file, lambda file=file: cube_scenes(file, bands)))
+        elif suffix in LISTS:
+            openings += [
+                (name, lambda opening=opening: [opening()])
+                for name, opening in find_items(file, bands)
+            ]
+        else:
+            rasters.append(file)
+    products = [
+        (name, lambda opening=opening: [opening()])
+        for name, opening in find_products(rasters, bands)
+    ]
+    return [*products, *openings]
+
+
+def _of_rasters(dataset: RasterDataset) -> list[Opening]:
+    sensor = sensor_of(dataset)
+
+    def opening(number: int) -> list[Scene]:
+        row = copy.copy(dataset)
+        row.index = dataset.index.iloc[[number]]
+        return [replace(scene, sensor=sensor) for scene in scenes(row)]
+
+    return [
+        (str(path), lambda number=number: opening(number))
+        for number, path in enumerate(dataset.index['filepath'])
+    ]
+
+
+def _of_cubes(dataset: XarrayDataset) -> list[Opening]:
+    wanted = [str(name) for name in getattr(dataset, 'data_vars', ())]
+    files = dict.fromkeys(str(path) for path in dataset.index['filepath'])
+    return [(file, lambda file=file: cube_scenes(file, wanted)) for file in files]
+
+
+def _checked(dataset: Any) -> RasterDataset:
+    index = getattr(dataset, 'index', {})
+    if not hasattr(dataset, 'separate_files') or 'filepath' not in index:
+        raise TypeError(
+            f'{type(dataset).__name__} does not list raster files: give a TorchGeo '
+            'RasterDataset, or paths'
+        )
+    catalogue = cast(RasterDataset, dataset)
+    if not catalogue.is_image:
+        raise TypeError(
+            f'{type(dataset).__name__} holds labels (is_image is False): give a dataset of '
+            'images'
+        )
+    return catalogue
