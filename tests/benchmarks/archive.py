@@ -321,7 +321,9 @@ def randomness(size: int, batches: int = 400) -> list[dict[str, Any]]:
             zone=0,
             polygon=outline,
             crs=pyproj.CRS(CRS),
-            time=pd.Interval(pd.Timestamp(0), pd.Timestamp(1), closed='both'),
+            time=pd.IntervalIndex.from_breaks(
+                pd.to_datetime(['2024-01-01', '2024-01-02']), closed='both'
+            )[0],
             origin=(500_000, 5_000_000),
             res=(10, 10),
             size=PATCH,
