@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from torchgeo_cmr.search import RetrievalIndex, describe_index
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, describe
 from torchgeo_cmr.tasks import SSCMRSIR, describe_checkpoint
 
@@ -38,6 +39,17 @@ def test_an_archive_as_json(run: Callable[..., Any], archive: Path) -> None:
     assert told['scenes'] == 1
     assert told['bytes'] == sum(p.stat().st_size for p in archive.glob('part-*'))
     assert 'sources' not in told['record']
+
+
+def test_an_index(run: Callable[..., Any], archive: Path, tmp_path: Path) -> None:
+    index = RetrievalIndex.build(archive, tmp_path / 'index', vectors='int8')
+    index.delete(EmbeddingTable.load(archive).frame['patch_id'].iloc[3])
+    told = json.loads(run('info', tmp_path / 'index', '--json').out)
+    assert told == describe_index(tmp_path / 'index')
+    assert (told['kind'], told['rows'], told['vectors']) == ('index', 30, ['int8'])
+    assert told['approximate'] == []
+    assert told['bytes'] > 30 * told['dim']
+    assert run('info', tmp_path / 'index').out.startswith('kind')
 
 
 def test_parts_are_counted_and_a_missing_one_is_told(
@@ -99,7 +111,7 @@ def test_a_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
-        ('nothing', 'name an archive, a checkpoint or a layer'),
+        ('nothing', 'name an archive, an index, a checkpoint or a layer'),
         ('folder', 'is not an archive'),
         ('x.ckpt', 'cannot be read as a checkpoint'),
         ('x.gpkg', 'is no archive, checkpoint or layer'),

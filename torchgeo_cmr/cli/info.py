@@ -7,11 +7,14 @@ from typing import Any
 
 
 def info(path: str, *, json_: bool = False) -> None:
-    """Say what an archive, a checkpoint or a layer of results is.
+    """Say what an archive, an index, a checkpoint or a layer of results is.
 
     Of an archive: rows, modalities, CRS, dates, bounds, how the vectors were made, size, and
     whether all that was planned is there. Vectors are not loaded.
     torchgeo-cmr info archive
+
+    Of an index folder: rows, what is scanned, which approximate parts it has.
+    torchgeo-cmr info index
 
     Of a checkpoint: task, modalities, bands, patch sizes, units.
     torchgeo-cmr info best.ckpt
@@ -20,7 +23,7 @@ def info(path: str, *, json_: bool = False) -> None:
     torchgeo-cmr info archive --json
 
     Args:
-        path: Archive folder, checkpoint (.ckpt) or layer of results.
+        path: Archive folder, index folder, checkpoint (.ckpt) or layer of results.
         json_: Print JSON instead of lines.
     """
     told = _tell(Path(path))
@@ -38,12 +41,14 @@ def _tell(path: Path) -> dict[str, Any]:
 
     if not path.exists():
         raise ArchiveError(
-            f'there is no {path}: name an archive, a checkpoint or a layer'
+            f'there is no {path}: name an archive, an index, a checkpoint or a layer'
         )
     if path.is_dir():
+        from torchgeo_cmr.search import describe_index
         from torchgeo_cmr.table import describe
 
-        return describe(path)
+        index = (path / 'index.json').exists()
+        return describe_index(path) if index else describe(path)
     if path.suffix == '.ckpt':
         from torchgeo_cmr.tasks import describe_checkpoint
 

@@ -3,6 +3,7 @@
 from .archives import open_archives
 from .blend import blend
 from .change import changes
+from .describe import describe_index
 from .examples import from_examples
 from .feedback import from_feedback
 from .filters import Step, Where
@@ -27,6 +28,7 @@ __all__ = (
     'blend',
     'changes',
     'check_result',
+    'describe_index',
     'from_examples',
     'from_feedback',
     'from_ids',

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from os import PathLike
-from pathlib import Path
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
+from .describe import is_index
 from .index import RetrievalIndex
-from .store import HEADER
 
 
 def open_archives(
@@ -36,7 +35,7 @@ def open_archives(
     folders = [paths] if isinstance(paths, str | PathLike) else list(paths)
     if not folders:
         raise QueryError('no archive is named; name at least one folder')
-    if len(folders) == 1 and _is_index(folders[0]):
+    if len(folders) == 1 and is_index(folders[0]):
         return RetrievalIndex.open(folders[0])
     tables = [_table(folder) for folder in folders]
     if len(tables) == 1:
@@ -44,11 +43,7 @@ def open_archives(
     return RetrievalIndex(EmbeddingTable.concat(tables, strict=False))
 
 
-def _is_index(folder: str | PathLike[str]) -> bool:
-    return (Path(folder) / HEADER).exists()
-
-
 def _table(folder: str | PathLike[str]) -> EmbeddingTable:
-    if not _is_index(folder):
+    if not is_index(folder):
         return EmbeddingTable.load(folder)
     return RetrievalIndex.open(folder).table
