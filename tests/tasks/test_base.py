@@ -367,7 +367,7 @@ class TestCollapse:
     ) -> None:
         # warnings are errors in this suite
         task = Constant({'s1': 2, 's2': 3}, alive=True, mean=MEANS, std=STDS)
-        with caplog.at_level('INFO'):
+        with caplog.at_level('INFO', 'lightning.pytorch'):
             make_trainer().validate(task, make_loader(40), verbose=False)
         said = [m for m in caplog.messages if 'the embeddings are spread out' in m]
         assert len(said) == 1
