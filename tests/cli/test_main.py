@@ -47,7 +47,7 @@ def test_help_of_a_verb_returns_0(run: Run, name: str) -> None:
 
 
 def test_a_mistake_in_the_words_returns_2(refused: Callable[..., str]) -> None:
-    assert 'arguments are required: ARCHIVES, --query' in refused('search')
+    assert 'arguments are required: ARCHIVES;' in refused('search')
     assert 'unrecognized arguments: --nothing' in refused(
         'export', 'a', '--out', 'b', '--nothing'
     )
