@@ -1,4 +1,4 @@
-"""Draws the pictures of the export page: our files, opened and rendered by the real QGIS.
+"""Draws the pictures of the export page: our files, opened by the real QGIS 3.22 or newer.
 
 Needs ``/usr/bin/python3`` with PyQGIS (``apt-get install python3-qgis``). The world is the
 invented one; to keep this quick, a patch's vector is the mean and spread of its four bands,
@@ -107,6 +107,10 @@ def main() -> None:
         hits = ['query', 'results', 'area_of_interest', scene.stem]
         render(project, images / 'qgis_results.png', hits)
         render(project, images / 'qgis_similarity.png', ['query', 'similarity'])
+        script, window = ROOT / 'docs' / 'qgis_window.py', images / 'qgis_window.png'
+        subprocess.run(
+            ['/usr/bin/python3', str(script), str(project), str(window)], check=True
+        )
 
 
 if __name__ == '__main__':

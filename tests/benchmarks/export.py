@@ -5,6 +5,10 @@ them, no style) and by ``to_geopackage`` (edges divided into eight, styles, type
 query, an area and a record). The table shows the medians::
 
     python tests/benchmarks/export.py --json export.json
+
+The file has ``command``, ``rows`` and ``seed``; ``seconds``, every run of each way (``bare``,
+``finished``) in order; ``median`` of each and ``ratio``, finished over bare; ``bytes`` of each
+file; ``peak_memory_mb`` of the process; ``versions`` of Python and the libraries.
 """
 
 import argparse

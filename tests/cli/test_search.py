@@ -537,7 +537,7 @@ _OUT = 'out.geojson'
         ('{archive} --query nothing', 'is no file or folder, no patch_id and no LON,LAT; ids'),
         ('{archive} --query scene.tif:0_64_', f'similar ones are {name(2)}'),
         ('{archive} --query no*.tif', '--query no*.tif is no file or folder'),
-        ('{archive} --query {away}', 'away.geojson is a file: to ask with rasters, add --ckpt CHECKPOINT and --modality NAME'),
+        ('{archive} --query {away}', 'place0 touches no patch: the nearest is 42.6 km away; draw it inside'),
         ('{archive} --query {folder}', 'is a folder without archive.json: to ask with rasters, add --ckpt'),
         ('{archive} --query -99,29.5', 'no patch covers -99,29.5: the nearest is 39.2 km away'),
         ('{archive} --query 29.5,-98.5', 'give longitude (-180 to 180), then latitude'),

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 import shapely
 
-from torchgeo_cmr.search import RetrievalIndex
+from torchgeo_cmr.export import make_record
+from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.search.results import make_result
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -86,6 +87,33 @@ def make() -> Make:
 def hits(make: Make) -> gpd.GeoDataFrame:
     """Three hits for each of two s1 queries."""
     return RetrievalIndex(make('s2')).search(make('s1', 2), 3)
+
+
+@pytest.fixture
+def record_of(make: Make) -> Callable[..., dict[str, Any]]:
+    """Make the record of a search in n patches."""
+
+    def build(
+        *,
+        n: int = 6,
+        k: int = 3,
+        where: Where | None = None,
+        results: gpd.GeoDataFrame | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        archive, queries = make('s2', n), make('s1', 2)
+        if results is None:
+            results = RetrievalIndex(archive).search(queries, k, where=where)
+        return make_record(
+            results,
+            archives={'archive': archive},
+            queries=queries,
+            where=where,
+            k=k,
+            **more,
+        )
+
+    return build
 
 
 @pytest.fixture

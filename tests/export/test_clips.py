@@ -259,3 +259,15 @@ def test_scenes_of_two_tables_with_one_name(make: Make) -> None:
     assert scenes_of([one])['s2']['sources']['s2.tif'][0][0] == '/a/s2.tif'
     # Nobody could say whose pixels were meant.
     assert scenes_of([one, two])['s2']['sources'] == {}
+
+
+def test_hits_without_a_place_are_passed_over(
+    hits: gpd.GeoDataFrame, record: dict[str, Any], tmp_path: Path
+) -> None:
+    some = hits.copy()
+    some.loc[hits['rank'] > 1, 'geometry'] = None
+    folder = clip_hits(some, tmp_path / 'clips', record=record)
+    told = json.loads((folder / 'clips.json').read_text())
+    assert {clip['rank'] for clip in told} == {1}
+    with pytest.raises(QueryError, match='none of the 4 hits has a place'):
+        clip_hits(some[hits['rank'] > 1], tmp_path / 'none', record=record)

@@ -260,8 +260,14 @@ def test_style_beside_results(hits: Any, tmp_path: Path) -> None:
     to_geojson(hits, tmp_path / 'a.geojson')
     style = (tmp_path / 'a.qml').read_text()
     assert 'startField="time_start"' in style
+    # A start alone stands for the end.
     hits['time_end'] = pd.NaT
     to_geojson(hits, tmp_path / 'b.geojson')
+    assert '<temporal enabled="1"' in (tmp_path / 'b.qml').read_text()
+    first = json.loads((tmp_path / 'b.geojson').read_text())['features'][0]
+    assert first['properties']['time_end'] == '2024-06-01T10:30:00Z'
+    hits['time_start'] = pd.NaT
+    to_geojson(hits, tmp_path / 'b.geojson', overwrite=True)
     assert '<temporal enabled="0"' in (tmp_path / 'b.qml').read_text()
     # The layer is not written either where its style may not be.
     (tmp_path / 'c.qml').touch()
@@ -290,3 +296,19 @@ def test_broken_results(hits: Any, tmp_path: Path) -> None:
     hits.loc[0, 'score'] = np.nan
     with pytest.raises(QueryError, match='not a finite number'):
         to_geojson(hits, tmp_path / 'a.geojson')
+
+
+def test_says_when_it_is_the_wrong_format(
+    result: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hits = result([(5e5 + i, 5e6, 5e5 + i + 1, 5e6 + 1) for i in range(3)])
+    to_geojson(hits, tmp_path / 'a.geojson')
+    assert caplog.records == []
+    monkeypatch.setattr('torchgeo_cmr.export.geojson._MANY', 2)
+    to_geojson(hits, tmp_path / 'b.geojson')
+    (told,) = caplog.messages
+    assert 'b.geojson holds 3 rows' in told
+    assert 'write a GeoPackage' in told

@@ -311,7 +311,7 @@ class TestRefuses:
             to_geopackage(hits, path)
 
     def test_record(self, hits: gpd.GeoDataFrame, tmp_path: Path) -> None:
-        with pytest.raises(QueryError, match='the record is not JSON-able'):
+        with pytest.raises(QueryError, match='the record cannot be written as JSON'):
             to_geopackage(hits, tmp_path / 'a.gpkg', record={'a': {1, 2}})
 
     def test_links_without_queries(

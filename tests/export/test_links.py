@@ -73,3 +73,12 @@ def test_stream(make: Any, hits: gpd.GeoDataFrame) -> None:
 def test_queries_of_another_search(make: Any, hits: gpd.GeoDataFrame) -> None:
     with pytest.raises(QueryError, match='no query of the result is among'):
         link_stream(hits, query_layer(make('s2')))
+
+
+def test_no_line_to_what_has_no_place(make: Any, hits: gpd.GeoDataFrame) -> None:
+    queries = query_layer(make('s1', 2))
+    whole = link_stream(hits, queries).read_all()
+    hits.loc[hits['rank'] == 3, 'geometry'] = None
+    lines = link_stream(hits, queries).read_all()
+    assert 0 < len(lines) < len(whole)
+    assert 3 not in lines['rank'].to_pylist()

@@ -139,3 +139,18 @@ def test_clips_need_a_folder(tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
     with pytest.raises(OutputExistsError, match='file is a file; name a folder'):
         check_all([], clips=tmp_path / 'file')
+
+
+def test_nothing_is_written_if_something_cannot_be(
+    hits: gpd.GeoDataFrame, everything: dict[str, Any], tmp_path: Path
+) -> None:
+    outs = [tmp_path / 'new' / 'a.gpkg', tmp_path / 'new' / 'a.stac.json']
+    undated = hits.copy()
+    undated['time_start'] = undated['time_end'] = None
+    with pytest.raises(QueryError, match='6 of 6 hits have no time'):
+        write_all(undated, outs, **everything)
+    with pytest.raises(QueryError, match='does not say where the scenes are'):
+        write_all(hits, outs, clips=tmp_path / 'new' / 'clips', record={'k': 3})
+    with pytest.raises(QueryError, match='links join queries to hits'):
+        write_all(hits, outs, links=True)
+    assert not (tmp_path / 'new').exists()

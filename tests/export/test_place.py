@@ -7,7 +7,7 @@ import shapely
 from pyproj import CRS
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.export.place import metric_crs, middle, moved
+from torchgeo_cmr.export.place import check_drawable, metric_crs, middle, moved, placed
 
 
 def frame(*shapes: shapely.Geometry, crs: int | None = 4326) -> gpd.GeoDataFrame:
@@ -72,3 +72,16 @@ def test_refuses() -> None:
     with pytest.raises(QueryError, match=r'has no place in .*; give another CRS'):
         moved(south, CRS.from_user_input('+proj=gnom +lat_0=90'))
     assert np.isfinite(middle(south)).all()
+
+
+def test_no_place(hits: gpd.GeoDataFrame) -> None:
+    assert placed(hits).all()
+    hits.loc[2:, 'geometry'] = None
+    assert placed(hits).tolist() == [True, True, False, False, False, False]
+    check_drawable(hits)
+    with pytest.raises(
+        QueryError, match='none of the 4 hits has a place on the ground'
+    ):
+        check_drawable(hits[2:])
+    with pytest.raises(QueryError, match='there is no hit to draw'):
+        check_drawable(hits[:0])

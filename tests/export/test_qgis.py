@@ -14,12 +14,17 @@ import pytest
 import shapely
 
 from torchgeo_cmr.export import (
+    clip_hits,
     read_search,
+    scenes_of,
     to_geojson,
     to_geopackage,
     to_geotiff,
     to_project,
+    to_stac,
 )
+from torchgeo_cmr.main import main
+from torchgeo_cmr.search import RetrievalIndex, from_feedback
 
 pytestmark = pytest.mark.qgis
 
@@ -250,3 +255,71 @@ def test_two_zones(qgis: Any, result: Any, tmp_path: Path) -> None:
     told = qgis(to_project(hits, tmp_path / 'a.qgz'), picture=tmp_path / 'a.png')
     finished(told, results=2)
     drawn(told, 0.0001)
+
+
+def test_judged_in_qgis_and_searched_again(
+    qgis: Any, make: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole loop: search, edit in QGIS, search with what was judged, replay."""
+    archive = make('s2').save(tmp_path / 'archive')
+    queries = make('s1', 2).save(tmp_path / 'queries')
+    out, again = tmp_path / 'hits.gpkg', tmp_path / 'again.gpkg'
+    words = ['search', str(archive), '--query', str(queries), '-k', '4', '--links']
+    assert main([*words, '--out', str(out), '--project']) == 0
+    first = read_search(out).results
+    asked = first['query_id'].iloc[0]
+    right = first.loc[(first['query_id'] == asked) & (first['rank'] == 3), 'patch_id']
+    told = qgis(out, relevant={right.iloc[0]: True})
+    layers = {layer['name']: layer for layer in told['layers']}
+    assert layers['query']['first']['kind'] == 'table'
+    assert layers['links']['valid']
+    assert main([*words, '--refine', str(out), '--out', str(again)]) == 0
+    marked = read_search(out).results
+    refined = from_feedback(make('s2'), marked, queries=make('s1', 2))
+    expected = RetrievalIndex(make('s2')).search(refined, 4)
+    found = read_search(again).results
+    assert found['patch_id'].tolist() == expected['patch_id'].tolist()
+    assert found['score'].tolist() != first['score'].tolist()
+    # The patch was right for both queries; they ask from its ground, where no line begins.
+    elsewhere = int((found['patch_id'] != right.iloc[0]).sum())
+    finished(qgis(again), query=2, results=8, links=elsewhere)
+    capsys.readouterr()
+    assert main(['replay', str(tmp_path / 'again.json')]) == 0
+    assert capsys.readouterr().out == 'the same 8 rows\n'
+
+
+def test_hits_without_a_place(
+    qgis: Any, hits: gpd.GeoDataFrame, tmp_path: Path
+) -> None:
+    """QGIS lists them in the attribute table, where they can be judged."""
+    hits['geometry'] = gpd.GeoSeries([None] * len(hits), crs=4326)
+    path = to_geopackage(hits, tmp_path / 'a.gpkg')
+    layers = finished(qgis(path), results=6)
+    styled(layers['results'])
+    patch = hits['patch_id'].iloc[0]
+    qgis(path, relevant={patch: False})
+    found = read_search(path).results
+    assert not found['relevant'][found['patch_id'] == patch].any()
+    # A project has nothing to show and opens all the same.
+    told = qgis(to_project(hits, tmp_path / 'b.qgz'))
+    assert told['read']
+    finished(told, results=6)
+
+
+def test_stac_and_clips(
+    qgis: Any, hits: gpd.GeoDataFrame, make: Any, scenes: Path, tmp_path: Path
+) -> None:
+    path = to_stac(hits, tmp_path / 'a.stac.json')
+    told = qgis(path, picture=tmp_path / 'a.png')
+    (layer,) = told['layers']
+    assert (layer['valid'], layer['count'], layer['crs']) == (True, 6, 'EPSG:4326')
+    assert told['picture']['drawn'] > 0.005
+    record = {'scenes': scenes_of([make('s2')])}
+    record['scenes']['s2']['root'] = str(scenes)
+    folder = clip_hits(hits, tmp_path / 'clips', record=record)
+    told = qgis(folder / '001_001_s2.tif', picture=tmp_path / 'b.png')
+    (layer,) = told['layers']
+    assert (layer['valid'], layer['crs']) == (True, 'EPSG:32632')
+    assert layer['bands'] == ['Band 1: B02', 'Band 2: B03', 'Band 3: B04']
+    assert told['picture']['drawn'] > 0.5
+    assert told['picture']['colours'] > 2

@@ -246,3 +246,10 @@ class TestGeoTiff:
         to_geotiff(hits, path, overwrite=True)
         assert path.with_suffix('.qml').read_text().startswith('<qgis')
         assert sorted(p.name for p in tmp_path.iterdir()) == ['hits.qml', 'hits.tif']
+
+
+def test_hits_without_a_place_are_left_out(hits: gpd.GeoDataFrame) -> None:
+    nowhere = hits['rank'] == 2
+    some = hits.copy()
+    some.loc[nowhere, 'geometry'] = None
+    assert similarity(some).equals(similarity(hits[~nowhere]))

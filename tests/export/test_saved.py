@@ -11,7 +11,13 @@ import pytest
 import shapely
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.export import read_search, to_geojson, to_geopackage, to_parquet
+from torchgeo_cmr.export import (
+    read_search,
+    to_geojson,
+    to_geopackage,
+    to_parquet,
+    write_manifest,
+)
 from torchgeo_cmr.search.results import RESULT_COLUMNS
 
 AREA = shapely.box(9, 45, 9.1, 45.2)
@@ -142,3 +148,17 @@ def test_refuses(hits: gpd.GeoDataFrame, make: Any, tmp_path: Path) -> None:
     path = to_geojson(hits[['rank', 'geometry']], tmp_path / 'c.geojson')
     with pytest.raises(QueryError, match=r'lacks query_id, score, .* no saved result'):
         read_search(path)
+
+
+def test_the_manifest_beside_geojson(hits: gpd.GeoDataFrame, tmp_path: Path) -> None:
+    path = to_geojson(hits, tmp_path / 'a.geojson')
+    record = {'format': 'torchgeo_cmr.search', 'version': 1, 'k': 3, 'scenes': {}}
+    write_manifest(record, tmp_path / 'a.json')
+    assert read_search(path).record == {
+        'format': 'torchgeo_cmr.search',
+        'version': 1,
+        'k': 3,
+    }
+    # A file of that name that is none.
+    (tmp_path / 'a.json').write_text('{"k": 4}')
+    assert read_search(path).record == {}

@@ -116,6 +116,10 @@ def test_refuses(
     undated.loc[[1, 2], ['time_start', 'time_end']] = pd.NaT
     with pytest.raises(QueryError, match='2 of 6 hits have no time, and a STAC item'):
         to_stac(undated, tmp_path / 'a.stac.json')
+    nowhere = hits.copy()
+    nowhere.loc[[0], 'geometry'] = None
+    with pytest.raises(QueryError, match='1 of 6 hits have no place, and a STAC item'):
+        to_stac(nowhere, tmp_path / 'a.stac.json')
     with pytest.raises(QueryError, match='the result lacks score'):
         to_stac(gpd.GeoDataFrame(hits.drop(columns='score')), tmp_path / 'a.stac.json')
     with monkeypatch.context() as absent:

@@ -136,3 +136,10 @@ def test_stretch() -> None:
     assert stretch(plane)[0, 5] == 0
     assert (stretch(np.full((2, 2), 7.0)) == 0.5).all()
     assert (stretch(np.full((2, 2), np.nan)) == 0).all()
+
+
+def test_a_patch_without_a_place(make: Make, scenes: Path) -> None:
+    reader = PatchReader({'s2': make('s2').record}, root=scenes)
+    spoken = make('speech').frame.iloc[0].copy()
+    spoken['geometry'] = None
+    assert reader(spoken, 's2') is None

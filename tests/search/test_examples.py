@@ -212,6 +212,15 @@ class TestFeedback:
         with pytest.raises(QueryError, match=r'labelled layer .*a\.gpkg is not there'):
             from_feedback(table, tmp_path / 'a.gpkg')
 
+    def test_the_layer_called_results(self, hits: Any, tmp_path: Path) -> None:
+        table = planted()
+        path = tmp_path / 'a.gpkg'
+        table.frame.head(1)[['patch_id', 'geometry']].to_file(path, layer='query')
+        hits.to_file(path, layer='results', mode='a')
+        assert from_feedback(table, path).vectors == pytest.approx(
+            from_feedback(table, hits).vectors
+        )
+
 
 class TestPlaces:
     def test_one_query_a_place(self, make: Make, tmp_path: Path) -> None:
@@ -237,6 +246,11 @@ class TestPlaces:
         again = from_places(table, tmp_path / 'places.gpkg')
         assert again.frame['patch_id'].tolist() == ['place0', 'place1']
         assert again.vectors == pytest.approx(made.vectors, abs=0.2)
+        # A point has no ground of its own.
+        place = table.frame.geometry.iloc[7].centroid
+        point = from_places(table, place, 4326)
+        touched = table.frame.geometry[Where(place, 4326).rows(table)]
+        assert point.frame.geometry.iloc[0].equals(touched.union_all())
         one = from_places(table, (9.5, 44.5, 9.7, 44.7))
         assert one.vectors[0] == pytest.approx(made.vectors[0], abs=1e-6)
 

@@ -16,6 +16,7 @@ def export(
     heatmap: bool = False,
     html: bool = False,
     clips: str | None = None,
+    links: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Turn an archive or a saved result into layers that other programs open.
@@ -44,6 +45,7 @@ def export(
         html: Write NAME.html, a page with map, table and thumbnails for any browser.
         clips: Folder to cut the pixels of the hits into, in every sensor whose scenes the
             saved search names.
+        links: Draw lines from each query to its hits, as a layer of the GeoPackage.
         overwrite: Replace files that are there.
     """
     from torchgeo_cmr.errors import QueryError
@@ -58,6 +60,7 @@ def export(
         'heatmap': heatmap,
         'html': html,
         'clips': clips,
+        'links': links,
         'overwrite': overwrite,
     }
     check_all(out or [], **outputs)

@@ -60,6 +60,7 @@ def replay(
             'heatmap': False,
             'html': False,
             'clips': None,
+            'links': False,
             'explain': False,
             'quiet': quiet,
         }

@@ -1,21 +1,17 @@
 """Export: results as layers and pictures that other programs open."""
 
 from .clips import clip_hits
+from .compare import compare_records
 from .describe import describe_layer
 from .geojson import to_geojson
 from .geopackage import to_geopackage
 from .html import to_html
-from .manifest import (
-    compare_records,
-    make_record,
-    read_manifest,
-    scenes_of,
-    write_manifest,
-)
+from .manifest import read_manifest, write_manifest
 from .outputs import check_all, write_all
 from .parquet import to_parquet
 from .project import to_project
 from .raster import similarity, to_geotiff
+from .record import make_record, scenes_of
 from .saved import SavedSearch, read_search
 from .sheet import to_sheet
 from .stac import to_stac

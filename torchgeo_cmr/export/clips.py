@@ -26,7 +26,7 @@ from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 
 from .output import new_file
-from .place import moved
+from .place import check_drawable, moved, placed
 from .raster import write_cog
 from .sheet import to_sheet
 from .thumbnails import Band, PatchReader, parse_window
@@ -75,7 +75,7 @@ def clip_hits(
     ground under it in the scene that covers most of it, out to whole pixels. Each clip is a
     cloud-optimised GeoTIFF with the source's CRS, grid, type, nodata and band names, called
     ``<query>_<rank>_<modality>.tif``, both numbers from 1. Stopped halfway, the same call
-    goes on with the clips that are missing.
+    goes on with the clips that are missing. Hits without a place are passed over.
 
     What this does not know: masks kept in files of their own beside a scene.
 
@@ -93,19 +93,15 @@ def clip_hits(
         shows.
 
     Raises:
-        QueryError: If the record knows no scenes, a hit's own scene is not among them or a
-            file cannot be opened.
+        QueryError: If the record knows no scenes, no hit has a place, a hit's own scene is
+            not among those known, or a file cannot be opened.
         OutputExistsError: If the folder holds something else, or clips of another search.
 
     .. versionadded:: 0.1
     """
-    check_result(results)
-    folder, scenes = Path(path), (record or {}).get('scenes') or {}
-    if not scenes:
-        raise QueryError(
-            'the record does not say where the scenes are, so nothing can be cut; give '
-            "record={'scenes': scenes_of([archive, queries])}"
-        )
+    check_clips(results, record)
+    folder, scenes = Path(path), (record or {})['scenes']
+    results = results[placed(results)]
     reader = PatchReader(scenes)
     clips = list(_planned(results, reader, scenes))
     _claim(folder, clips, overwrite)
@@ -116,6 +112,30 @@ def clip_hits(
     if queries is not None and len(results) and (overwrite or not sheet.exists()):
         to_sheet(results, sheet, queries=queries, read=reader, overwrite=overwrite)
     return folder
+
+
+def check_clips(results: gpd.GeoDataFrame, record: Mapping[str, Any] | None) -> None:
+    """Refuse hits that cannot be cut from any scene.
+
+    Args:
+        results: What a search gave.
+        record: How the search was made.
+
+    Raises:
+        QueryError: If the frame is no result, the record knows no scenes, or no hit has a
+            place.
+
+    .. versionadded:: 0.1
+    """
+    check_result(results)
+    if not (record or {}).get('scenes'):
+        raise QueryError(
+            'the record does not say where the scenes are, so no clips can be cut: archives '
+            "of pairs, sound and plain images name none; for others give record={'scenes': "
+            'scenes_of([archive, queries])}'
+        )
+    if len(results):
+        check_drawable(results)
 
 
 def _claim(folder: Path, clips: Sequence[Clip], overwrite: bool) -> None:

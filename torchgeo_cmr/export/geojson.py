@@ -1,9 +1,11 @@
 """GeoJSON as RFC 7946 asks for it: the format every map reads.
 
 What GeoJSON cannot carry: a schema for zero rows, a CRS other than EPSG:4326, several layers,
-an index. Beyond some ten thousand rows it is the wrong format: take a GeoPackage.
+an index. Beyond ten thousand rows it is the wrong format, and a warning says so: take a
+GeoPackage.
 """
 
+import logging
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -16,11 +18,15 @@ from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84
 
+from .fields import fields, is_result, with_both_times
 from .footprints import check_layer, kind_of
-from .layers import fields, is_result, save, stream
+from .layers import save, stream
 from .output import check_new, new_file
 from .style import results_style, write_qml
 
+#: Rows beyond which it is the wrong format.
+_MANY = 10_000
+_LOG = logging.getLogger(__name__)
 _TIMES = ('time_start', 'time_end')
 
 
@@ -66,6 +72,13 @@ def to_geojson(
         check_result(results)
         kind = kind_of(results.geometry.to_numpy(), 'results')
         check_new(Path(path).with_suffix('.qml'), overwrite=overwrite)
+    if len(results) > _MANY:
+        _LOG.warning(
+            '%s holds %d rows, and every reader takes it whole: write a GeoPackage (.gpkg)',
+            path,
+            len(results),
+        )
+    results = with_both_times(results)
     columns = fields(results)
     empty = [
         f

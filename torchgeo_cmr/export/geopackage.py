@@ -5,7 +5,6 @@ the search as JSON in ``gpkg_metadata``, the table that the GeoPackage standard 
 """
 
 import datetime
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -23,10 +22,12 @@ from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 
 from .area import area_layer, area_of_interest
+from .fields import fields, is_result, with_both_times
 from .footprints import check_layer, kind_of, layer_crs
-from .layers import GEOMETRY, fields, is_result, save, stream
+from .layers import GEOMETRY, save, stream
 from .links import link_stream
 from .output import new_file
+from .record import record_text
 from .saved import RECORD_URI
 from .style import plain_style, results_style
 
@@ -137,7 +138,7 @@ def to_geopackage(
         check_result(results)
     if links and (queries is None or not hits):
         raise QueryError('links join queries to hits; give the queries of the search')
-    said = None if record is None else _json(record)
+    said = None if record is None else record_text(record)
     asked = None if queries is None else query_layer(queries)
     where = area_of_interest(area)
     crs = layer_crs(results)
@@ -191,15 +192,6 @@ def query_layer(queries: gpd.GeoDataFrame | EmbeddingTable) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(columns, geometry=frame.geometry, crs=frame.crs)
 
 
-def _json(record: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(dict(record), allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise QueryError(
-            f'the record is not JSON-able ({error}); give text, numbers, lists and mappings'
-        ) from error
-
-
 def _write(
     frame: gpd.GeoDataFrame,
     path: Path,
@@ -209,6 +201,7 @@ def _write(
 ) -> tuple[str, str]:
     """Append a layer to the file; give its name and style."""
     crs = layer_crs(frame) if crs is None else crs
+    frame = with_both_times(frame)
     kind = kind_of(frame.geometry.to_numpy(), name)
     columns = fields(frame, first, _TAKEN)
     if name == 'query':

@@ -24,6 +24,7 @@ from torchgeo_cmr.table.footprints import unwrap
 
 from .map import draw_map
 from .output import new_file
+from .place import placed
 from .sheet import Read
 from .thumbnails import PatchReader
 
@@ -67,7 +68,8 @@ def to_html(
     """Write hits as one HTML page that any browser shows without a network.
 
     The map is azimuthal equidistant about the middle of the hits, so it has no seam at 180
-    degrees and none at the poles; it has no background, because that would be fetched.
+    degrees and none at the poles; it has no background, because that would be fetched. Hits
+    without a place are in the table only.
 
     Args:
         results: What a search gave.
@@ -117,8 +119,14 @@ def to_html(
     if len(shown) < len(results):
         told += f', the best {len(shown)} shown'
     SubElement(body, 'p').text = f'{told}. Higher scores are closer.'
+    there = placed(shown)
+    if there.any():
+        body.append(draw_map(shown[there], asked, area))
+    if not there.all():
+        SubElement(
+            body, 'p'
+        ).text = f'{int((~there).sum())} of them have no place and are not on the map.'
     if len(shown):
-        body.append(draw_map(shown, asked, area))
         body.append(_table(shown, read, sorted(scenes)))
     for note in notes:
         SubElement(body, 'p').text = f'Pictures are missing: {note}.'
@@ -153,9 +161,9 @@ def _table(
     for name in (*_HEAD, *(['pictures'] if read else [])):
         SubElement(top, 'th', scope='col').text = name
     body = SubElement(table, 'tbody')
+    drawn = 0
     for i, (_, hit) in enumerate(shown.iterrows()):
         line = SubElement(body, 'tr', id=f'row-{i}')
-        place = unwrap(hit['geometry']).centroid
         for cell in (
             hit['query_id'],
             hit['rank'],
@@ -164,11 +172,18 @@ def _table(
             _when(hit),
         ):
             _cell(line, cell)
-        _cell(line, f'{(place.x + 180) % 360 - 180:.5f}', number=True)
-        _cell(line, f'{place.y:.5f}', number=True)
+        if hit['geometry'] is None:
+            for _ in range(2):
+                _cell(line, None)
+        else:
+            place = unwrap(hit['geometry']).centroid
+            _cell(line, f'{(place.x + 180) % 360 - 180:.5f}', number=True)
+            _cell(line, f'{place.y:.5f}', number=True)
+            # The map numbers what it shows.
+            link = SubElement(line[1], 'a', href=f'#hit-{drawn}')
+            line[1].text, link.text = None, str(hit['rank'])
+            drawn += 1
         _cell(line, hit['source'])
-        link = SubElement(line[1], 'a', href=f'#hit-{i}')
-        line[1].text, link.text = None, str(hit['rank'])
         if read:
             _pictures(SubElement(line, 'td'), hit, read, modalities)
     return table
@@ -219,6 +234,9 @@ def _conditions(body: Element, record: Mapping[str, Any]) -> None:
         'command': ' '.join(record.get('command') or []),
         'filters': ', '.join(
             f'{k}: {v}' for k, v in (record.get('filters') or {}).items()
+        ),
+        'options': ', '.join(
+            f'{k}: {v}' for k, v in (record.get('options') or {}).items()
         ),
         'archives': ', '.join(
             f'{one.get("name")} ({one.get("rows")} rows, SHA-256 {str(one.get("sha256"))[:12]})'

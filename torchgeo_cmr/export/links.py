@@ -12,8 +12,12 @@ from shapely import Geometry
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84, unwrap
 
+from .fields import fields, to_array
 from .footprints import footprints
-from .layers import BATCH, GEOMETRY, fields, to_array
+from .layers import BATCH, GEOMETRY
+
+#: Centres nearer than about a centimetre are one place: outlines may be densified or not.
+_SAME_DEGREES, _SAME_METRES = 1e-7, 1e-2
 
 
 def link_stream(
@@ -53,7 +57,7 @@ def link_stream(
             lines = np.array(
                 [
                     None
-                    if (start := places.get(i)) is None
+                    if (start := places.get(i)) is None or end is None
                     else connect(start, end, crs)
                     for i, end in zip(part['query_id'], ends, strict=True)
                 ],
@@ -76,16 +80,18 @@ def connect(start: Geometry, end: Geometry, crs: CRS = WGS84) -> Geometry | None
         crs: Their CRS.
 
     Returns:
-        A MultiLineString, in EPSG:4326 cut at 180; None if both centres are the same.
+        A MultiLineString, in EPSG:4326 cut at 180; None if both centres are the same to a
+        centimetre.
 
     .. versionadded:: 0.1
     """
     a, b = (np.array(unwrap(s).centroid.coords[0]) for s in (start, end))
     if not is_wgs84(crs):
-        return None if np.array_equal(a, b) else shapely.multilinestrings([[a, b]])
+        same = np.allclose(a, b, rtol=0, atol=_SAME_METRES)
+        return None if same else shapely.multilinestrings([[a, b]])
     a[0] = (a[0] + 180) % 360 - 180
     b[0] = a[0] + (b[0] - a[0] + 180) % 360 - 180
-    if np.allclose(a, b, rtol=0, atol=1e-12):
+    if np.allclose(a, b, rtol=0, atol=_SAME_DEGREES):
         return None
     if -180 <= b[0] <= 180:
         return shapely.multilinestrings([[a, b]])

@@ -14,7 +14,7 @@ from shapely import Geometry
 from torchgeo_cmr.table.footprints import WGS84
 
 from .area import area_of_interest
-from .place import middle, moved
+from .place import middle, moved, placed
 from .style import OUTLINES, VIRIDIS
 
 _WIDTH = 960.0
@@ -45,7 +45,9 @@ def draw_map(
         f'+proj=aeqd +lon_0={lon:.6f} +lat_0={lat:.6f} +datum=WGS84 +units=m'
     )
     outlines = _outlines(moved(hits, crs))
-    asked = [] if queries is None else list(_outlines(moved(_there(queries), crs)))
+    asked: list[Geometry] = []
+    if queries is not None and placed(queries).any():
+        asked = list(_outlines(moved(queries[placed(queries)], crs)))
     where = _area(area, crs)
     west, south, east, north = shapely.total_bounds([*outlines, *asked])
     if where is not None and not where.is_empty:
@@ -151,11 +153,6 @@ def score_colour(score: float, low: float, high: float) -> str:
 
 def _hex(colour: Iterable[float]) -> str:
     return '#' + ''.join(f'{round(float(v)):02x}' for v in colour)
-
-
-def _there(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Leave out queries without a place, such as words and bare vectors."""
-    return frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
 
 
 def _outlines(shapes: NDArray[np.object_]) -> NDArray[np.object_]:

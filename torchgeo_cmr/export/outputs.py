@@ -1,5 +1,6 @@
 """All outputs of one search together: what goes where, checked first, then written."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,12 +11,15 @@ import geopandas as gpd
 from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from .clips import clip_hits
+from .clips import check_clips, clip_hits
 from .html import to_html
 from .manifest import write_manifest
+from .place import check_drawable
 from .project import to_project
 from .raster import to_geotiff
-from .write import check_places, sidecars, suffix_of, write
+from .write import WRITERS, check_fits, check_places, sidecars, suffix_of
+
+_LOG = logging.getLogger(__name__)
 
 
 class Written(NamedTuple):
@@ -31,6 +35,7 @@ class Written(NamedTuple):
 
 class _Plan(NamedTuple):
     outs: list[Path]
+    suffixes: list[str]
     #: The GeoPackage that the project shows.
     package: Path | None
     project: Path | None
@@ -47,6 +52,7 @@ def check_all(
     heatmap: bool = False,
     html: bool = False,
     clips: str | PathLike[str] | None = None,
+    links: bool = False,
     manifest: bool = False,
     overwrite: bool = False,
 ) -> None:
@@ -60,6 +66,7 @@ def check_all(
         heatmap: As for :func:`write_all`.
         html: As for :func:`write_all`.
         clips: As for :func:`write_all`.
+        links: As for :func:`write_all`.
         manifest: As for :func:`write_all`.
         overwrite: Whether files that are there may be replaced.
 
@@ -70,7 +77,7 @@ def check_all(
 
     .. versionadded:: 0.1
     """
-    plan = _plan(outs, project, heatmap, html, clips, manifest)
+    plan = _plan(outs, project, heatmap, html, clips, links, manifest)
     files = [one for path in plan.outs for one in (path, *sidecars(path))]
     if plan.heatmap is not None:
         files += [plan.heatmap, *sidecars(plan.heatmap)]
@@ -91,6 +98,7 @@ def write_all(
     heatmap: bool = False,
     html: bool = False,
     clips: str | PathLike[str] | None = None,
+    links: bool = False,
     manifest: bool = False,
     overwrite: bool = False,
 ) -> list[Written]:
@@ -110,6 +118,7 @@ def write_all(
             it. Without a hit there is nothing to draw, and none is written.
         html: Write a page for the browser.
         clips: Folder to cut the pixels of the hits into.
+        links: Draw lines from each query to its hits as a layer of the GeoPackages.
         manifest: Write the record as ``NAME.json``.
         overwrite: Replace files that are there.
 
@@ -117,12 +126,27 @@ def write_all(
         What was written, in that order; without the manifest, which belongs to the first.
 
     Raises:
-        QueryError: As :func:`check_all`, or if the result does not fit a format.
+        QueryError: As :func:`check_all`, or if the result does not fit a format or the
+            record knows no scenes to cut clips from: then nothing is written.
         OutputExistsError: If a file is there and ``overwrite`` is False.
 
     .. versionadded:: 0.1
     """
-    plan = _plan(outs, project, heatmap, html, clips, manifest)
+    plan = _plan(outs, project, heatmap, html, clips, links, manifest)
+    if set(plan.suffixes) == {'.parquet'} and not html:
+        _LOG.warning(
+            '%s: many builds of QGIS cannot read GeoParquet; name a .gpkg as well',
+            plan.outs[0],
+        )
+    # Nothing is written if something cannot be.
+    if links and queries is None:
+        raise QueryError('links join queries to hits; give the queries of the search')
+    for path in plan.outs:
+        check_fits(results, path)
+    if plan.heatmap is not None and len(results):
+        check_drawable(results)
+    if plan.clips is not None:
+        check_clips(results, record)
     common: dict[str, Any] = {
         'queries': queries,
         'area': area,
@@ -131,8 +155,9 @@ def write_all(
     }
     rows = f'{len(results)} rows'
     written = []
-    for path in plan.outs:
-        write(results, path, **common)
+    for path, suffix in zip(plan.outs, plan.suffixes, strict=True):
+        more = {'links': True} if links and suffix == '.gpkg' else {}
+        WRITERS[suffix](results, path, **common, **more)
         written.append(Written(path, rows))
     raster = plan.heatmap if len(results) else None
     if raster is not None:
@@ -160,6 +185,7 @@ def _plan(
     heatmap: bool,
     html: bool,
     clips: str | PathLike[str] | None,
+    links: bool,
     manifest: bool,
 ) -> _Plan:
     """Name every output, or refuse what cannot be named."""
@@ -172,16 +198,25 @@ def _plan(
                 f'the {name} is named after an output, and there is none; '
                 'name one, such as --out hits.gpkg'
             )
-        return _Plan([], None, None, None, None, Path(clips) if clips else None, None)
+        if links:
+            raise QueryError(
+                'links are a layer of a GeoPackage, and none is written; add --out hits.gpkg'
+            )
+        folder = Path(clips) if clips else None
+        return _Plan([], [], None, None, None, None, folder, None)
     packages = _of(paths, suffixes, '.gpkg')
-    if project and not packages:
-        raise QueryError(
-            'a project shows a GeoPackage, and none is written; add --out '
-            f'{_named(paths[0], suffixes[0], ".gpkg").name}'
-        )
     first = paths[0], suffixes[0]
+    for wanted, why in (
+        (project, 'a project shows a GeoPackage'),
+        (links, 'links are a layer of a GeoPackage'),
+    ):
+        if wanted and not packages:
+            raise QueryError(
+                f'{why}, and none is written; add --out {_named(*first, ".gpkg").name}'
+            )
     return _Plan(
         paths,
+        suffixes,
         packages[0] if packages else None,
         _named(packages[0], '.gpkg', '.qgz')
         if packages and (project or heatmap)

@@ -11,8 +11,8 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.schema import METADATA_KEY
 
-from .manifest import record_text
 from .output import new_file
+from .record import record_text
 
 
 def to_parquet(

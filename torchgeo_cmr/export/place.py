@@ -11,6 +11,41 @@ from torchgeo_cmr.table import densify, to_wgs84
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84, unwrap
 
 
+def check_drawable(results: gpd.GeoDataFrame) -> None:
+    """Refuse to draw hits of which none has a place.
+
+    Args:
+        results: What a search gave.
+
+    Raises:
+        QueryError: If there is no hit, or all are sound or images that nobody georeferenced.
+
+    .. versionadded:: 0.1
+    """
+    if not len(results):
+        raise QueryError('there is no hit to draw; widen the search')
+    if placed(results).sum() == 0:
+        raise QueryError(
+            f'none of the {len(results)} hits has a place on the ground, so no raster can be '
+            'drawn and no pixels cut; write .gpkg, .parquet or .html'
+        )
+
+
+def placed(frame: gpd.GeoDataFrame) -> NDArray[np.bool_]:
+    """Say which rows have a place.
+
+    Args:
+        frame: Any frame with a geometry.
+
+    Returns:
+        Boolean (n,); False for sound, words, bare vectors and images without georeferencing.
+
+    .. versionadded:: 0.1
+    """
+    shapes = frame.geometry.to_numpy()
+    return ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
+
+
 def middle(frame: gpd.GeoDataFrame) -> tuple[float, float]:
     """Give the middle of footprints on the globe, across antimeridian and poles alike.
 

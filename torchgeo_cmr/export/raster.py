@@ -24,7 +24,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .output import new_file
-from .place import metric_crs, middle, moved
+from .place import check_drawable, metric_crs, middle, moved, placed
 from .style import raster_style
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def similarity(
 
     A cell takes the hits whose footprint holds its centre; the cell in the middle of a
     footprint takes that hit always, so that none is lost on a coarse grid. Grid lines lie at
-    whole multiples of the cell size.
+    whole multiples of the cell size. Hits without a place are left out.
 
     Args:
         results: What a search gave; hits of several queries are taken together.
@@ -64,8 +64,9 @@ def similarity(
         with CRS, transform and nodata as rioxarray reads them.
 
     Raises:
-        QueryError: If there is no hit or no score, no such way to merge, no such CRS, a footprint has no
-            place in it, or the grid would have too many cells.
+        QueryError: If there is no score, no hit or none with a place, no such way to merge,
+            no such CRS, a footprint has no place in it, or the grid would have too many
+            cells.
 
     .. versionadded:: 0.1
     """
@@ -73,8 +74,8 @@ def similarity(
         raise QueryError(f"how={how!r} is not known; use 'best' or 'mean'")
     if 'score' not in results:
         raise QueryError('the frame has no column score; draw what a search gave')
-    if not len(results):
-        raise QueryError('there is no hit to draw; widen the search')
+    check_drawable(results)
+    results = results[placed(results)]
     grid_crs = _crs(results, crs)
     shapes = moved(results, grid_crs)
     size = _cell(shapes, cell)

@@ -27,6 +27,8 @@ from torchgeo_cmr.table import to_wgs84
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84
 from torchgeo_cmr.table.schema import TEXT, TIME
 
+from .manifest import read_manifest
+
 #: What the record's row in ``gpkg_metadata`` names as its standard.
 RECORD_URI = 'torchgeo_cmr.search'
 
@@ -70,7 +72,8 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
 
     Args:
         path: A GeoPackage, GeoJSON or GeoParquet file that an export wrote. Of GeoJSON and
-            GeoParquet the results come back, and the record where the file holds one.
+            GeoParquet the results come back, and the record where the file holds one or, for
+            GeoJSON, the manifest ``NAME.json`` lies beside it.
 
     Returns:
         Results, queries, area and record.
@@ -90,7 +93,8 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
         layers = [str(name) for name, _ in pyogrio.list_layers(source)]
         if source.suffix.lower() != '.gpkg':
             frame = pyogrio.read_dataframe(source)
-            return SavedSearch(_results(frame, source), None, None, {})
+            beside = _manifest(source.with_suffix('.json'))
+            return SavedSearch(_results(frame, source), None, None, beside)
         if 'results' not in layers:
             raise QueryError(
                 f'{source} has no layer called results but {", ".join(layers) or "none"}; '
@@ -127,6 +131,14 @@ def _parquet(source: Path) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
             f'{source} cannot be read as GeoParquet ({error}); name what an export wrote'
         ) from error
     return frame, _json(metadata.get(b'torchgeo_cmr'), source)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """Read the manifest beside a file; empty if there is none, or the file is another's."""
+    try:
+        return read_manifest(path)
+    except QueryError:
+        return {}
 
 
 def _record(source: Path) -> dict[str, Any]:

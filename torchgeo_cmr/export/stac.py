@@ -19,6 +19,7 @@ from torchgeo_cmr.table.footprints import unwrap
 
 from .footprints import footprints
 from .output import new_file
+from .place import placed
 from .thumbnails import parse_window
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def to_stac(
     Needs pystac: ``pip install torchgeo-cmr[stac]``.
 
     Args:
-        results: What a search gave. Every hit needs a time: STAC has no items without.
+        results: What a search gave. Every hit needs a time, which STAC asks for, and a place.
         path: File to write.
         queries: Not written.
         area: Not written.
@@ -67,7 +68,8 @@ def to_stac(
         The path.
 
     Raises:
-        QueryError: If pystac is missing, the frame is no result, or a hit has no time.
+        QueryError: If pystac is missing, the frame is no result, or a hit has no time or no
+            place.
         OutputExistsError: If the file is there and ``overwrite`` is False.
 
     .. versionadded:: 0.1
@@ -79,13 +81,7 @@ def to_stac(
             'STAC items are written through pystac, which is not installed; '
             'pip install torchgeo-cmr[stac]'
         ) from error
-    check_result(results)
-    undated = results['time_start'].isna() & results['time_end'].isna()
-    if undated.any():
-        raise QueryError(
-            f'{int(undated.sum())} of {len(results)} hits have no time, and a STAC item '
-            'needs one; leave them out or write another format'
-        )
+    check_items(results)
     scenes = (record or {}).get('scenes') or {}
     shapes = footprints(results)
     items = [
@@ -95,6 +91,27 @@ def to_stac(
     with new_file(path, overwrite=overwrite) as temporary:
         pystac.ItemCollection(items, clone_items=False).save_object(str(temporary))
     return Path(path)
+
+
+def check_items(results: gpd.GeoDataFrame) -> None:
+    """Refuse hits that cannot be STAC items.
+
+    Args:
+        results: What a search gave.
+
+    Raises:
+        QueryError: If the frame is no result, or a hit has no time or no place.
+
+    .. versionadded:: 0.1
+    """
+    check_result(results)
+    undated = results['time_start'].isna() & results['time_end'].isna()
+    for missing, what in ((undated, 'time'), (~placed(results), 'place')):
+        if missing.any():
+            raise QueryError(
+                f'{int(missing.sum())} of {len(results)} hits have no {what}, and a STAC item of '
+                'ours needs one; leave them out or write another format'
+            )
 
 
 def _item(

@@ -1,8 +1,7 @@
 """How QGIS shall draw a layer: QML documents, written with the standard library's XML.
 
 One document serves three places: the style embedded in a GeoPackage, the ``.qml`` file
-beside a layer, and the layer in a project. QGIS 3.22 and newer read them. The module is long
-because a style is long: each function writes one part of the document.
+beside a layer, and the layer in a project. QGIS 3.22 and newer read them.
 """
 
 import itertools
@@ -13,6 +12,15 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from .output import new_file
+from .qml import (
+    add_choice,
+    add_label,
+    add_ramp,
+    add_symbol,
+    add_temporal,
+    as_text,
+    document,
+)
 
 #: Viridis in five steps, dark to light as scores rise; told apart by colour-blind eyes.
 VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
@@ -27,7 +35,6 @@ OUTLINES = {
 }
 
 _NULL = '{2839923C-8B7D-419E-B84B-CA2FE9B80EC7}'
-_SYMBOLS = {'Polygon': 'fill', 'LineString': 'line', 'Point': 'marker'}
 _DARK = (35, 35, 35)
 #: Names may hold < or &, and a map tip is HTML.
 _PLAIN = "replace(replace(coalesce(\"{0}\", '-'), '&', '&amp;'), '<', '&lt;')"
@@ -78,8 +85,8 @@ def results_style(
 
     .. versionadded:: 0.1
     """
-    root = _root(labels=True)
-    _temporal(root, timed)
+    root = document(labels=True)
+    add_temporal(root, timed)
     classes = score_classes(scores)
     renderer = ET.SubElement(
         root,
@@ -105,8 +112,8 @@ def results_style(
         )
         # One class alone takes the ramp's middle.
         colour = VIRIDIS[i if len(classes) > 1 else 2]
-        _symbol(symbols, kind, str(i), _DARK, 0.26, (*colour, 102))
-    _symbol(
+        add_symbol(symbols, kind, str(i), _DARK, 0.26, (*colour, 102))
+    add_symbol(
         ET.SubElement(renderer, 'source-symbol'),
         kind,
         '0',
@@ -114,16 +121,16 @@ def results_style(
         0.26,
         (*VIRIDIS[2], 102),
     )
-    _ramp(renderer, VIRIDIS)
-    _label(root, 'rank')
+    add_ramp(renderer, VIRIDIS)
+    add_label(root, 'rank')
     times = f' to [% {_TIME.format("time_end")} %]'
     ET.SubElement(root, 'mapTip').text = (
         '<b>#[% "rank" %]</b> [% format_number("score", 3) %]<br>'
         f'[% {_PLAIN.format("modality")} %] [% {_PLAIN.format("source")} %]'
         + (f'<br>[% {_TIME.format("time_start")} %]{times}' if timed else '')
     )
-    _choice(root, 'relevant', {'yes': 'true', 'no': 'false', 'unknown': _NULL})
-    return _text(root)
+    add_choice(root, 'relevant', {'yes': 'true', 'no': 'false', 'unknown': _NULL})
+    return as_text(root)
 
 
 def plain_style(name: str, *, kind: str = 'Polygon') -> str:
@@ -138,14 +145,14 @@ def plain_style(name: str, *, kind: str = 'Polygon') -> str:
 
     .. versionadded:: 0.1
     """
-    root = _root(labels=False)
-    _temporal(root, False)
+    root = document(labels=False)
+    add_temporal(root, False)
     renderer = ET.SubElement(
         root, 'renderer-v2', type='singleSymbol', symbollevels='0', enableorderby='0'
     )
     width = {'links': 0.3, 'footprints': 0.3}.get(name, 0.7)
-    _symbol(ET.SubElement(renderer, 'symbols'), kind, '0', OUTLINES[name], width)
-    return _text(root)
+    add_symbol(ET.SubElement(renderer, 'symbols'), kind, '0', OUTLINES[name], width)
+    return as_text(root)
 
 
 def raster_style(lowest: float = 0.0) -> str:
@@ -160,7 +167,7 @@ def raster_style(lowest: float = 0.0) -> str:
     .. versionadded:: 0.1
     """
     begin = -1.0 if lowest < 0 else 0.0
-    root = _root()
+    root = document()
     pipe = ET.SubElement(root, 'pipe')
     renderer = ET.SubElement(
         pipe,
@@ -181,7 +188,7 @@ def raster_style(lowest: float = 0.0) -> str:
         minimumValue=repr(begin),
         maximumValue='1.0',
     )
-    _ramp(shader, MAGMA)
+    add_ramp(shader, MAGMA)
     for i, colour in enumerate(MAGMA):
         value = begin + i * (1 - begin) / (len(MAGMA) - 1)
         ET.SubElement(
@@ -192,7 +199,7 @@ def raster_style(lowest: float = 0.0) -> str:
             color='#{:02x}{:02x}{:02x}'.format(*colour),
             alpha='255',
         )
-    return _text(root)
+    return as_text(root)
 
 
 def picture_style(bands: Sequence[int], ranges: Iterable[tuple[float, float]]) -> str:
@@ -207,7 +214,7 @@ def picture_style(bands: Sequence[int], ranges: Iterable[tuple[float, float]]) -
 
     .. versionadded:: 0.1
     """
-    root = _root()
+    root = document()
     pipe = ET.SubElement(root, 'pipe')
     if len(bands) == 3:
         names = ('red', 'green', 'blue')
@@ -230,7 +237,7 @@ def picture_style(bands: Sequence[int], ranges: Iterable[tuple[float, float]]) -
         ET.SubElement(stretch, 'minValue').text = repr(float(low))
         ET.SubElement(stretch, 'maxValue').text = repr(float(high))
         ET.SubElement(stretch, 'algorithm').text = 'StretchToMinimumMaximum'
-    return _text(root)
+    return as_text(root)
 
 
 def write_qml(
@@ -255,129 +262,6 @@ def write_qml(
     with new_file(target, overwrite=overwrite) as temporary:
         temporary.write_text(style, encoding='utf-8')
     return target
-
-
-def _root(*, labels: bool | None = None) -> ET.Element:
-    root = ET.Element('qgis', version='3.22.0', styleCategories='AllStyleCategories')
-    if labels is not None:
-        root.set('labelsEnabled', str(int(labels)))
-    return root
-
-
-def _text(root: ET.Element) -> str:
-    return ET.tostring(root, encoding='unicode')
-
-
-def _temporal(root: ET.Element, timed: bool) -> None:
-    """Tie the layer to QGIS' time slider, or not."""
-    ET.SubElement(
-        root,
-        'temporal',
-        enabled=str(int(timed)),
-        mode='2',
-        limitMode='1',
-        startField='time_start' if timed else '',
-        endField='time_end' if timed else '',
-        durationUnit='min',
-        fixedDuration='0',
-        accumulate='0',
-    )
-
-
-def _symbol(
-    parent: ET.Element,
-    kind: str,
-    name: str,
-    outline: tuple[int, int, int],
-    width: float,
-    fill: tuple[int, int, int, int] | None = None,
-) -> None:
-    """Draw polygons, lines or points with an outline and perhaps a fill."""
-    symbol = ET.SubElement(parent, 'symbol', type=_SYMBOLS[kind], name=name, alpha='1')
-    line = ','.join(map(str, (*outline, 255)))
-    inside = ','.join(map(str, fill or (0, 0, 0, 0)))
-    if kind == 'LineString':
-        layer = 'SimpleLine'
-        options = {
-            'line_color': line if fill is None else inside,
-            'line_width': str(width),
-            'line_width_unit': 'MM',
-            'line_style': 'solid',
-        }
-    else:
-        options = {
-            'color': inside,
-            'outline_color': line,
-            'outline_width': str(width),
-            'outline_width_unit': 'MM',
-        }
-        if kind == 'Polygon':
-            layer, options['style'] = 'SimpleFill', 'no' if fill is None else 'solid'
-        else:
-            layer = 'SimpleMarker'
-            options |= {'name': 'circle', 'size': '3', 'size_unit': 'MM'}
-    element = ET.SubElement(
-        symbol, 'layer', {'class': layer, 'enabled': '1', 'pass': '0', 'locked': '0'}
-    )
-    _options(element, options)
-
-
-def _options(parent: ET.Element, values: dict[str, str]) -> None:
-    box = ET.SubElement(parent, 'Option', type='Map')
-    for name, value in values.items():
-        ET.SubElement(box, 'Option', type='QString', name=name, value=value)
-
-
-def _ramp(parent: ET.Element, colours: Sequence[tuple[int, int, int]]) -> None:
-    """Name the colours as a ramp, so that QGIS can classify anew with them."""
-    words = [','.join(map(str, (*c, 255))) for c in colours]
-    stops = [f'{i / (len(words) - 1)};{w}' for i, w in enumerate(words)][1:-1]
-    ramp = ET.SubElement(parent, 'colorramp', type='gradient', name='[source]')
-    _options(
-        ramp,
-        {
-            'color1': words[0],
-            'color2': words[-1],
-            'discrete': '0',
-            'rampType': 'gradient',
-            'stops': ':'.join(stops),
-        },
-    )
-
-
-def _label(root: ET.Element, field: str) -> None:
-    """Label each feature with a field, with a light buffer."""
-    settings = ET.SubElement(ET.SubElement(root, 'labeling', type='simple'), 'settings')
-    style = ET.SubElement(
-        settings,
-        'text-style',
-        fieldName=field,
-        isExpression='0',
-        fontSize='8',
-        fontSizeUnit='Point',
-        textColor='20,20,20,255',
-    )
-    ET.SubElement(
-        style,
-        'text-buffer',
-        bufferDraw='1',
-        bufferSize='0.8',
-        bufferSizeUnits='MM',
-        bufferColor='255,255,255,220',
-        bufferOpacity='1',
-    )
-
-
-def _choice(root: ET.Element, field: str, values: dict[str, str]) -> None:
-    """Let the user choose a field's value from a list."""
-    parent = ET.SubElement(
-        ET.SubElement(root, 'fieldConfiguration'), 'field', name=field
-    )
-    widget = ET.SubElement(parent, 'editWidget', type='ValueMap')
-    box = ET.SubElement(ET.SubElement(widget, 'config'), 'Option', type='Map')
-    entries = ET.SubElement(box, 'Option', type='List', name='map')
-    for name, value in values.items():
-        _options(entries, {name: value})
 
 
 def _labels(classes: Sequence[tuple[float, float]]) -> list[str]:

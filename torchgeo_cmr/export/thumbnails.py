@@ -108,11 +108,14 @@ class PatchReader:
             record: That record.
 
         Returns:
-            Scene id, and the box round the footprint in its CRS; None if no scene does.
+            Scene id, and the box round the footprint in its CRS; None if no scene does, or
+            the patch has no place.
 
         Raises:
             QueryError: If a scene's file cannot be opened.
         """
+        if patch['geometry'] is None:
+            return None
         if modality not in self._places:
             places = {}
             for scene in sorted(record['sources']):

@@ -16,6 +16,7 @@ from torchgeo_cmr.table.footprints import WGS84, unwrap
 from .area import area_of_interest
 from .footprints import POLAR_LATITUDE, footprints, layer_crs
 from .geopackage import query_layer
+from .place import placed
 
 type Bounds = tuple[float, float, float, float]
 
@@ -92,8 +93,7 @@ def span(results: gpd.GeoDataFrame) -> tuple[pd.Timestamp, pd.Timestamp] | None:
 
 def _shapes(frame: gpd.GeoDataFrame, crs: CRS) -> list[Geometry]:
     """Give the outlines of a layer in the CRS it is drawn in, without missing ones."""
-    geometry = frame.geometry
-    there = frame[~(geometry.isna() | geometry.is_empty)]
+    there = frame[placed(frame)]
     if there.empty:
         return []
     if crs == WGS84:

@@ -15,8 +15,9 @@ from .geojson import to_geojson
 from .geopackage import to_geopackage
 from .html import to_html
 from .parquet import to_parquet
+from .place import check_drawable
 from .raster import to_geotiff
-from .stac import to_stac
+from .stac import check_items, to_stac
 
 #: Suffix -> writer. All take the arguments of :func:`write`.
 WRITERS: dict[str, Callable[..., Path]] = {
@@ -26,6 +27,11 @@ WRITERS: dict[str, Callable[..., Path]] = {
     '.html': to_html,
     '.tif': to_geotiff,
     '.stac.json': to_stac,
+}
+#: Suffix -> what refuses a result that the format cannot hold, before anything is written.
+_CHECKS: dict[str, Callable[[gpd.GeoDataFrame], None]] = {
+    '.tif': check_drawable,
+    '.stac.json': check_items,
 }
 #: Formats with a style in a file beside them.
 STYLED = ('.geojson', '.tif')
@@ -65,6 +71,23 @@ def write(
     return writer(
         results, path, queries=queries, area=area, record=record, overwrite=overwrite
     )
+
+
+def check_fits(results: gpd.GeoDataFrame, path: str | PathLike[str]) -> None:
+    """Refuse a result that the format of a path cannot hold.
+
+    Args:
+        results: What a search gave.
+        path: File to write.
+
+    Raises:
+        QueryError: If the format needs what the result has not: a place, a time, a hit.
+
+    .. versionadded:: 0.1
+    """
+    check = _CHECKS.get(suffix_of(path))
+    if check is not None:
+        check(results)
 
 
 def check_outputs(

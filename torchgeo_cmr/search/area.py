@@ -13,6 +13,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pyogrio
 import shapely
 from pyproj import CRS
 from pyproj.exceptions import CRSError
@@ -30,15 +31,23 @@ type AreaLike = (
 _SEGMENTS = 512
 
 
-def read_frame(path: Path, what: str = 'area file') -> gpd.GeoDataFrame:
+def read_frame(
+    path: Path,
+    what: str = 'area file',
+    *,
+    layer: str | None = None,
+    placeless: bool = False,
+) -> gpd.GeoDataFrame:
     """Read a vector file: GeoParquet, or anything GDAL reads.
 
     Args:
         path: The file.
         what: What it is called if something is wrong with it.
+        layer: Layer to take of a file that has it.
+        placeless: Whether all rows may be without a geometry, as hits among sound are.
 
     Returns:
-        Its first layer, at least one geometry in it.
+        That layer or the first; at least one geometry in it unless *placeless*.
 
     Raises:
         QueryError: If it is not there, no vector file, or holds no geometry.
@@ -49,12 +58,19 @@ def read_frame(path: Path, what: str = 'area file') -> gpd.GeoDataFrame:
         raise QueryError(f'the {what} {path} is not there; check its name')
     try:
         parquet = path.suffix.lower() in ('.parquet', '.geoparquet')
-        frame = gpd.read_parquet(path) if parquet else gpd.read_file(path)
+        if parquet:
+            frame = gpd.read_parquet(path)
+        else:
+            names = [str(name) for name, _ in pyogrio.list_layers(path)]
+            chosen = layer if layer in names else names[0]
+            frame = gpd.read_file(path, layer=chosen)
     except Exception as error:  # pyogrio, pyarrow and GDAL raise kinds of their own
         raise QueryError(
             f'the {what} {path} cannot be read as a vector file ({error})'
         ) from error
-    if not isinstance(frame, gpd.GeoDataFrame) or not frame.geometry.notna().any():
+    if not isinstance(frame, gpd.GeoDataFrame) or not (
+        placeless or frame.geometry.notna().any()
+    ):
         raise QueryError(
             f'the {what} {path} has no features with a geometry; draw an area first'
         )
@@ -129,7 +145,7 @@ def _read(given: AreaLike) -> tuple[Any, CRS | None, str]:
         return given, None, 'the area'
     if isinstance(given, str | PathLike):
         path = Path(fspath(given))
-        frame = read_frame(path)
+        frame = read_frame(path, layer='area_of_interest')
         return frame.geometry.union_all(), frame.crs, f'the area file {path}'
     if isinstance(given, gpd.GeoDataFrame | gpd.GeoSeries):
         frame = given.geometry

@@ -109,7 +109,7 @@ def mean_row(
         table: The rows it stands for: their space, their modality if they share one, the
             span of their times.
         vector: Its vector (dim,), brought to unit norm.
-        shape: Its footprint in EPSG:4326.
+        shape: Its footprint in EPSG:4326; empty if they have no place.
 
     Raises:
         QueryError: If the vector is zero: the examples cancel each other out.
@@ -130,10 +130,10 @@ def mean_row(
             'time_start': pd.Series([start], dtype=frame['time_start'].dtype),
             'time_end': pd.Series([end], dtype=frame['time_end'].dtype),
         },
-        geometry=[shape],
+        geometry=[None if shape.is_empty else shape],
         crs=WGS84,
     )
-    return EmbeddingTable.from_frame(row, vector[None])
+    return EmbeddingTable.from_frame(row, vector[None], placeless=True)
 
 
 def _same_space(tables: list[EmbeddingTable]) -> None:

@@ -31,8 +31,8 @@ def from_feedback(
 
     Args:
         table: Where the hits came from: the archive, a table or an index.
-        labelled: A result or its file (GeoPackage, GeoJSON, any OGR file) with the columns
-            ``query_id``, ``patch_id`` and ``relevant`` (true and false, 1 and 0, yes and no).
+        labelled: A result or its file (a GeoPackage, whose layer ``results`` is taken, GeoJSON,
+            any OGR file) with the columns ``query_id``, ``patch_id`` and ``relevant`` (true and false, 1 and 0, yes and no).
         queries: The first queries; those that the result names weigh in.
         method: As for :func:`from_examples`; without it ``'rocchio'``.
 
@@ -47,7 +47,9 @@ def from_feedback(
     .. versionadded:: 0.1
     """
     if not isinstance(labelled, gpd.GeoDataFrame):
-        labelled = read_frame(Path(fspath(labelled)), 'labelled layer')
+        labelled = read_frame(
+            Path(fspath(labelled)), 'labelled layer', layer='results', placeless=True
+        )
     for column in ('query_id', 'patch_id', 'relevant'):
         if column not in labelled:
             raise QueryError(

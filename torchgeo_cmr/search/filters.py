@@ -170,6 +170,11 @@ class Where:
         return _joined('not', self)
 
     @property
+    def joined(self) -> tuple[str, tuple['Where', ...]]:
+        """How it was put together, ``'and'``, ``'or'`` or ``'not'``, and of what; else empty."""
+        return self._join, self._parts
+
+    @property
     def relative(self) -> bool:
         """Whether rows depend on the query (``days``, ``beyond``)."""
         return any(c.relative for c in self._clauses) or any(

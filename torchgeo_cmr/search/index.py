@@ -280,6 +280,11 @@ class RetrievalIndex:
         return str(self._state.facts['metric'])
 
     @property
+    def record(self) -> dict[str, Any]:
+        """How the archive was made, and where its scenes are."""
+        return dict(self._state.facts['record'])
+
+    @property
     def columns(self) -> Columns:
         """What a filter reads, by row number; deleted rows are still in it."""
         return self._state.columns

@@ -157,8 +157,9 @@ def from_places(
             ``place0``, ``place1``, and so on.
 
     Returns:
-        One row a place: its footprint is the place, its vector the mean of the unit vectors
-        of all patches that touch it, its time the span of theirs.
+        One row a place: its footprint is the place, or for a point or a line the ground of
+        all patches that touch it; its vector the mean of their unit vectors, its time the
+        span of theirs.
 
     Raises:
         QueryError: If a place touches no patch, or the names are missing or not unique.
@@ -179,7 +180,12 @@ def from_places(
                 'away; draw it inside the archive'
             )
         patches = table.select(found)
-        rows.append(mean_row(word, patches, unit_mean(patches), area))
+        ground = (
+            area
+            if shapely.get_dimensions(area) == 2
+            else shapely.union_all(patches.frame.geometry.to_numpy())
+        )
+        rows.append(mean_row(word, patches, unit_mean(patches), ground))
     return EmbeddingTable.concat(rows)
 
 

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import platform
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from torchgeo_cmr import __version__
 
@@ -27,10 +29,30 @@ def fingerprint(table: 'EmbeddingTable') -> str:
 
     .. versionadded:: 0.1
     """
-    made = hashlib.sha256(json.dumps(table.frame['patch_id'].tolist()).encode())
-    vectors = np.ascontiguousarray(table.vectors, dtype='<f4')
-    made.update(str(vectors.shape).encode())
-    made.update(vectors.tobytes())
+    return fingerprint_rows(
+        table.frame['patch_id'].tolist(), table.vectors.shape, [table.vectors]
+    )
+
+
+def fingerprint_rows(
+    ids: Sequence[str], shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]
+) -> str:
+    """Give the fingerprint of rows that are read block by block.
+
+    Args:
+        ids: Patch ids, in order.
+        shape: Shape of all vectors together.
+        blocks: The vectors, some rows at a time.
+
+    Returns:
+        What :func:`fingerprint` gives for a table of them.
+
+    .. versionadded:: 0.1
+    """
+    made = hashlib.sha256(json.dumps(list(ids)).encode())
+    made.update(str(tuple(shape)).encode())
+    for block in blocks:
+        made.update(np.ascontiguousarray(block, dtype='<f4').tobytes())
     return made.hexdigest()
 
 

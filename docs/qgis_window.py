@@ -1,0 +1,108 @@
+"""Opens a project in the widgets of the QGIS desktop, and keeps a picture of the window.
+
+Runs in the Python that QGIS brings, not in the project's environment: layer panel with its
+legend, map, attribute table of the results, as the desktop puts them side by side::
+
+    /usr/bin/python3 docs/qgis_window.py hits.qgz window.png
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from typing import Any
+
+HOME = 'QGIS_WINDOW_HOME'
+if HOME not in os.environ:
+    home = tempfile.mkdtemp(prefix='qgis')
+    os.mkdir(os.path.join(home, 'run'), mode=0o700)
+    theirs = ('PYTHON', 'GDAL_', 'PROJ_', 'VIRTUAL_ENV')
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(theirs)}
+    clean |= {
+        HOME: home,
+        'QT_QPA_PLATFORM': 'offscreen',
+        'QGIS_CUSTOM_CONFIG_PATH': os.path.join(home, 'config'),
+        'XDG_RUNTIME_DIR': os.path.join(home, 'run'),
+    }
+    os.execve(sys.executable, [sys.executable, *sys.argv], clean)
+
+from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject, QgsVectorLayerCache  # ty: ignore[import-not-found]
+from qgis.gui import (  # ty: ignore[import-not-found]
+    QgsAttributeTableFilterModel,
+    QgsAttributeTableModel,
+    QgsAttributeTableView,
+    QgsGui,
+    QgsLayerTreeMapCanvasBridge,
+    QgsLayerTreeView,
+    QgsMapCanvas,
+)
+from qgis.PyQt.QtCore import Qt  # ty: ignore[import-not-found]
+from qgis.PyQt.QtWidgets import QDockWidget, QMainWindow  # ty: ignore[import-not-found]
+
+#: Width and height of the window in pixels.
+SIZE = 900, 620
+
+
+def dock(window: Any, title: str, widget: Any, side: Any, size: int) -> None:
+    """Put a panel at a side of the window.
+
+    Args:
+        window: The window.
+        title: Title of the panel.
+        widget: What the panel shows.
+        side: Side of the window.
+        size: Width or height in pixels.
+    """
+    panel = QDockWidget(title)
+    panel.setWidget(widget)
+    window.addDockWidget(side, panel)
+    level = Qt.Vertical if side == Qt.BottomDockWidgetArea else Qt.Horizontal
+    window.resizeDocks([panel], [size], level)
+
+
+def main() -> None:
+    """Open, arrange, wait for the map, keep the picture."""
+    path, picture = (os.path.abspath(word) for word in sys.argv[1:])
+    app = QgsApplication([], True)
+    app.initQgis()
+    QgsGui.editorWidgetRegistry().initEditors()
+    project, window, canvas = QgsProject.instance(), QMainWindow(), QgsMapCanvas()
+    window.resize(*SIZE)
+    window.setWindowTitle('QGIS')
+    canvas.setCanvasColor(Qt.white)
+    window.setCentralWidget(canvas)
+    root = project.layerTreeRoot()
+    bridge = QgsLayerTreeMapCanvasBridge(root, canvas)
+    # The project says which CRS the map has.
+    bridge.setAutoSetupOnFirstLayer(False)
+    assert project.read(path)
+    model = QgsLayerTreeModel(root)
+    model.setFlag(QgsLayerTreeModel.AllowNodeChangeVisibility)
+    tree = QgsLayerTreeView()
+    tree.setModel(model)
+    (results,) = project.mapLayersByName('results')
+    cache = QgsVectorLayerCache(results, results.featureCount())
+    rows = QgsAttributeTableModel(cache)
+    rows.loadLayer()
+    shown = QgsAttributeTableFilterModel(canvas, rows)
+    table = QgsAttributeTableView()
+    table.setModel(shown)
+    table.horizontalHeader().setDefaultSectionSize(71)
+    shown.sort(results.fields().indexOf('rank'), Qt.AscendingOrder)
+    window.show()
+    dock(window, 'Layers', tree, Qt.LeftDockWidgetArea, 220)
+    dock(window, 'results', table, Qt.BottomDockWidgetArea, 170)
+    app.processEvents()
+    bridge.setCanvasLayers()
+    canvas.setDestinationCrs(project.crs())
+    canvas.setReferencedExtent(project.viewSettings().defaultViewExtent())
+    canvas.refresh()
+    canvas.waitWhileRendering()
+    app.processEvents()
+    assert window.grab().save(picture)
+    shutil.rmtree(os.environ[HOME], ignore_errors=True)
+    os._exit(0)
+
+
+if __name__ == '__main__':
+    main()

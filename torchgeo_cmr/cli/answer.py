@@ -1,0 +1,68 @@
+"""What search says: its hits as a table, and why there are fewer than asked for."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from torchgeo_cmr.search import RetrievalIndex, Where
+    from torchgeo_cmr.table import EmbeddingTable
+
+
+def shortfall(
+    index: 'RetrievalIndex',
+    where: 'Where',
+    queries: 'EmbeddingTable',
+    found: int,
+    k: int,
+    after: list[str],
+) -> str:
+    """Say why queries have fewer hits than were asked for."""
+    first = queries.select([0])
+    told = index.explain(first, k, where=where)
+    why = [f'{s.clause} left {s.after} of {s.before}' for s in told.steps[:-1]]
+    why = why or [f'the archive has {len(index)} rows']
+    if told.undated and not where.undated:
+        why.append(
+            f'{told.undated} without a date were left out, --undated lets them pass'
+        )
+    if after:
+        why.append(
+            f'--{" and --".join(name.replace("_", "-") for name in after)} left out others'
+        )
+    if where.relative or after:
+        lead = f'{found} hits for {len(queries)} queries of {k} each'
+        if where.relative:
+            lead += ', for the first'
+        return f'{lead}: {"; ".join(why)}\n'
+    return f'{told.rows} of {k} hits a query: {"; ".join(why)}\n'
+
+
+def hit_table(results: 'gpd.GeoDataFrame') -> str:
+    """Lay a result out for reading: one line a hit, columns as wide as they need."""
+    from torchgeo_cmr.table.footprints import unwrap
+
+    lines = [('query', 'rank', 'score', 'date', 'lon', 'lat', 'patch')]
+    dates = results['time_start'].fillna(results['time_end']).dt.strftime('%Y-%m-%d')
+    # Sound and plain images have no place.
+    centres = [shape and unwrap(shape).centroid for shape in results.geometry]
+    columns = (
+        results['query_id'],
+        results['rank'].astype(str),
+        [f'{score:.4f}' for score in results['score']],
+        dates.fillna('-'),
+        [f'{(c.x + 180) % 360 - 180:.5f}' if c else '-' for c in centres],
+        [f'{c.y:.5f}' if c else '-' for c in centres],
+        results['patch_id'],
+    )
+    lines += zip(*columns, strict=True)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rows = []
+    for line in lines:
+        cells = [
+            # Words begin, numbers end, below one another.
+            cell.ljust(width) if i in (0, 3, 6) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        rows.append('  '.join(cells).rstrip())
+    return '\n'.join(rows) + '\n'

@@ -1,0 +1,195 @@
+"""What --query and --refine stand for, as one table of queries."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torchgeo_cmr.cli.values import numbers
+
+if TYPE_CHECKING:
+    from torchgeo_cmr.search import RetrievalIndex
+    from torchgeo_cmr.table import EmbeddingTable
+
+
+#: What files of places end in; rasters of this kind are not known.
+_DRAWN = ('.geojson', '.json', '.gpkg', '.shp', '.fgb', '.kml', '.parquet')
+
+
+def asked(
+    words: list[str] | None,
+    refine: str | None,
+    index: 'RetrievalIndex',
+    ckpt: str | None,
+    modality: str | None,
+    size: int | None,
+    dataset: str | None,
+    units: str | None,
+    *,
+    progress: bool,
+) -> 'EmbeddingTable':
+    """Give the queries, refined if hits were marked."""
+    from torchgeo_cmr.search import from_feedback
+
+    queries = None
+    if words:
+        queries = _queries(
+            words, index, ckpt, modality, size, dataset, units, progress=progress
+        )
+    if refine is not None:
+        return from_feedback(index, refine, queries=queries)
+    assert queries is not None  # search saw to it
+    return queries
+
+
+def _queries(
+    words: list[str],
+    archive: 'RetrievalIndex',
+    ckpt: str | None,
+    modality: str | None,
+    size: int | None,
+    dataset: str | None,
+    units: str | None,
+    *,
+    progress: bool,
+) -> 'EmbeddingTable':
+    """Turn what was asked into one table: archives, and places drawn, then patches, then rasters."""
+    from torchgeo_cmr.search import at, from_ids, patch_ids
+    from torchgeo_cmr.table import EmbeddingTable
+
+    # Not read for archives alone: an index of a million rows opens without its ids.
+    known: set[str] | None = None
+    tables: list[EmbeddingTable] = []
+    #: patch_id -> kind of query; who is named twice asks once.
+    ids: dict[str, str] = {}
+    rasters: list[str] = []
+    for word in words:
+        if (Path(word) / 'archive.json').exists():
+            tables.append(_of_kind(EmbeddingTable.load(word), 'table'))
+            continue
+        if known is None:
+            known = set(patch_ids(archive).tolist())
+        if word in known:
+            ids.setdefault(word, 'patch')
+        elif Path(word).is_file() and Path(word).suffix.lower() in _DRAWN:
+            tables.append(_places(word, archive))
+        elif len(place := numbers(word)) == 2 and not Path(word).exists():
+            for one in at(archive, *place).frame['patch_id']:
+                ids.setdefault(one, 'location')
+        else:
+            _check_raster(word, archive, ckpt)
+            rasters.append(word)
+    if ids:
+        tables.append(_of_kind(from_ids(archive, list(ids)), list(ids.values())))
+    if rasters:
+        assert ckpt is not None  # _check_raster saw to it
+        made = _embed(
+            rasters, ckpt, modality, size, dataset, units, archive.spaces, progress
+        )
+        tables.append(made)
+    if len(tables) == 1:
+        return tables[0]
+    return EmbeddingTable.concat(tables, strict=False)
+
+
+def _check_raster(word: str, archive: 'RetrievalIndex', ckpt: str | None) -> None:
+    """Refuse a word that is nothing, or a file that there is no encoder for."""
+    import glob
+
+    from torchgeo_cmr.errors import QueryError
+    from torchgeo_cmr.search import similar_ids
+
+    if not Path(word).exists() and not glob.glob(word, recursive=True):
+        raise QueryError(
+            f'--query {word} is no file or folder, no patch_id and no LON,LAT; '
+            f'{similar_ids(archive, word)}'
+        )
+    if ckpt is None and word.lower().endswith('.wav'):
+        raise QueryError(
+            f'--query {word} is sound: to ask with it, add --ckpt CHECKPOINT'
+        )
+    if ckpt is None:
+        kind = 'a folder without archive.json' if Path(word).is_dir() else 'a file'
+        raise QueryError(
+            f'--query {word} is {kind}: to ask with rasters, add --ckpt CHECKPOINT and '
+            '--modality NAME'
+        )
+
+
+def _embed(
+    rasters: list[str],
+    ckpt: str,
+    modality: str | None,
+    size: int | None,
+    dataset: str | None,
+    units: str | None,
+    spaces: tuple[str, ...],
+    progress: bool,
+) -> 'EmbeddingTable':
+    """Embed query files: the only way from this verb to torch."""
+    from torchgeo_cmr.embed import (
+        embed,
+        embed_images,
+        embed_sounds,
+        kind_of,
+        open_dataset,
+    )
+    from torchgeo_cmr.errors import QueryError
+    from torchgeo_cmr.table import EmbeddingTable
+    from torchgeo_cmr.tasks import load_task
+
+    model = load_task(ckpt)
+    if spaces and model.space not in spaces:
+        raise QueryError(
+            f'{ckpt} embeds in space {model.space} and the archive is in '
+            f'{" and ".join(spaces)}: give the checkpoint that made the archive'
+        )
+    kinds = {word: kind_of(word) if dataset is None else 'raster' for word in rasters}
+    if 'raster' not in kinds.values():
+        # Each word by itself: sound does not go where images go.
+        shown: dict[str, Any] = {'device': 'auto', 'progress': progress}
+        made = [
+            _of_kind(embed_sounds(model, word, **shown), 'audio')
+            if kind == 'sound'
+            else _of_kind(
+                embed_images(model, word, modality, size=size, **shown), 'image'
+            )
+            for word, kind in kinds.items()
+        ]
+        return EmbeddingTable.concat(made, strict=False)
+    if len(set(kinds.values())) > 1:
+        raise QueryError(
+            'ask with rasters in one search and with sound or plain images in another'
+        )
+    if modality is None:
+        raise QueryError(
+            f'--query {rasters[0]} is a raster: say its sensor with --modality, one of '
+            f'{", ".join(model.keys)}'
+        )
+    spec = model.specs.get(modality, {})
+    size = spec.get('patch_size') if size is None else size
+    if size is None and modality in model.keys:
+        raise QueryError(f'{ckpt} does not say how wide its patches were: give --size')
+    files: Any = rasters
+    if dataset is not None:
+        files = open_dataset(dataset, rasters, spec.get('bands'))
+    width = 1 if size is None else size
+    made = embed(
+        model, files, modality, width, units=units, device='auto', progress=progress
+    )
+    return _of_kind(made, 'image')
+
+
+def _places(word: str, archive: 'RetrievalIndex') -> 'EmbeddingTable':
+    """Ask with the features of a vector file, each named after the file and its number."""
+    from torchgeo_cmr.search import from_places
+
+    table = _of_kind(from_places(archive, word), 'location')
+    names = [f'{Path(word).name}:{i}' for i in range(len(table))]
+    return replace(table, frame=table.frame.assign(patch_id=names))
+
+
+def _of_kind(table: 'EmbeddingTable', kind: str | list[str]) -> 'EmbeddingTable':
+    """Say what asks, for the layer of queries."""
+    frame = table.frame.drop(columns='kind', errors='ignore')
+    frame.insert(len(frame.columns) - 1, 'kind', kind)
+    return replace(table, frame=frame)

@@ -1,0 +1,62 @@
+"""Words of a command line that stand for numbers, places and times."""
+
+from pathlib import Path
+
+from torchgeo_cmr.errors import QueryError
+
+
+def numbers(word: str) -> list[float]:
+    """Read numbers between commas; none if a part is not a number."""
+    try:
+        return [float(part) for part in word.split(',')]
+    except ValueError:
+        return []
+
+
+def area(word: str) -> str | tuple[float, ...]:
+    """Read --within: a box W,S,E,N, or the path of a file."""
+    sides = numbers(word)
+    if not sides or Path(word).exists():
+        return word
+    if len(sides) != 4:
+        raise QueryError(
+            f'--within {word} has {len(sides)} numbers: give W,S,E,N or a vector file'
+        )
+    return tuple(sides)
+
+
+def place(word: str) -> tuple[tuple[float, float], float]:
+    """Read --near: LON,LAT,METRES."""
+    told = numbers(word)
+    if len(told) != 3:
+        raise QueryError(
+            f'--near {word} is no LON,LAT,METRES: write it like 9.19,45.46,5000'
+        )
+    return (told[0], told[1]), told[2]
+
+
+def months(word: str) -> list[int]:
+    """Read --months: 6,7,8 or 6-8, and 11-2 over the new year."""
+    found: list[int] = []
+    for part in word.split(','):
+        first, dash, last = part.strip().partition('-')
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise QueryError(f'--months {word} is none: write them like 6,7,8 or 6-8')
+        a, b = int(first), int(last) if dash else int(first)
+        if not (1 <= a <= 12 and 1 <= b <= 12):
+            raise QueryError(f'--months {word}: give numbers from 1 to 12')
+        found += [(a + i - 1) % 12 + 1 for i in range((b - a) % 12 + 1)]
+    return found
+
+
+def window(word: str) -> tuple[str | None, str | None]:
+    """Read --during: START/END, either may be empty or two dots."""
+    start, slash, end = (part.strip() for part in word.partition('/'))
+    if not slash or '/' in end:
+        raise QueryError(
+            f'--during {word!r} is no window: write START/END, such as 2024-06-01/2024-07-01'
+        )
+    first, last = (None if part in ('', '..') else part for part in (start, end))
+    if first is None and last is None:
+        raise QueryError(f'--during {word!r} limits nothing: give a start or an end')
+    return first, last
