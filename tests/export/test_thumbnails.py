@@ -143,3 +143,33 @@ def test_a_patch_without_a_place(make: Make, scenes: Path) -> None:
     spoken = make('speech').frame.iloc[0].copy()
     spoken['geometry'] = None
     assert reader(spoken, 's2') is None
+
+
+def test_a_resampled_scene_is_shown_by_its_ground(
+    make: Make, scenes: Path, spied: list[np.ndarray]
+) -> None:
+    table = make('s2')
+    patch = table.frame.iloc[2]
+    PatchReader({'s2': table.record}, scenes)(patch, 's2')
+    expected, spied[:] = list(spied), []
+    # the same ground, named by its window on a grid twice as fine
+    scene = patch['source']
+    finer = patch.copy()
+    row, col, height, width = (
+        2 * int(n)
+        for n in patch['patch_id'].rpartition(':')[2].replace('x', '_').split('_')
+    )
+    finer['patch_id'] = f's2:{scene}:{row}_{col}_{height}x{width}'
+    record = {**table.record, 'grids': {scene: {'shape': [0, 0], 'transform': []}}}
+    PatchReader({'s2': record}, scenes)(finer, 's2')
+    for plane, other in zip(expected, spied, strict=True):
+        np.testing.assert_array_equal(plane, other)
+
+
+def test_cubes_have_no_picture(make: Make) -> None:
+    table = make('s2')
+    patch = table.frame.iloc[2]
+    sources = {patch['source']: [['cube.nc', 1, 'B02', 10.0]]}
+    reader = PatchReader({'s2': {'sources': sources}, 's1': {'sources': sources}})
+    assert reader(patch, 's2') is None
+    assert reader(patch, 's1') is None

@@ -29,7 +29,7 @@ from .output import new_file
 from .place import check_drawable, moved, placed
 from .raster import write_cog
 from .sheet import to_sheet
-from .thumbnails import Band, PatchReader, parse_window
+from .thumbnails import Band, PatchReader, is_cube, parse_window
 
 _INDEX = 'clips.json'
 _SHEET = 'contact_sheet.png'
@@ -195,6 +195,11 @@ def _planned(
                 scene = None if found is None else found[0]
             if scene is None:
                 continue
+            if is_cube(scenes[modality]['sources'][scene]):
+                raise QueryError(
+                    f'scene {scene!r} is a date of a cube, of which no clips are cut; leave '
+                    'clips out'
+                )
             stem = f'{numbers[hit["query_id"]]:03d}_{hit["rank"]:03d}_{modality}'
             grids = _grids(scenes[modality], scene, reader, ground)
             for bands, window in grids:
@@ -221,7 +226,8 @@ def _ground(
     """Give the outline of a hit, as exactly as it is known."""
     record = scenes.get(hit['modality'])
     window = parse_window(hit['patch_id'])
-    if record is not None and window is not None:
+    resampled = record is not None and hit['source'] in (record.get('grids') or {})
+    if record is not None and window is not None and not resampled:
         bands = record['sources'][hit['source']]
         finest = min(bands, key=lambda band: band[3] or np.inf)
         with reader.open(record, finest) as file:

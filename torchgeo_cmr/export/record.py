@@ -95,9 +95,10 @@ def scenes_of(archives: Iterable[Archive]) -> dict[str, dict[str, Any]]:
         archives: Tables or indexes; queries are tables too.
 
     Returns:
-        Modality -> ``{'root': None, 'sources': scene id -> bands}`` as :class:`PatchReader`
-        takes it, paths joined with the root of their archive. A scene id that stands for
-        different files in two archives is left out: nobody could say which is meant.
+        Modality -> ``{'root': None, 'sources': scene id -> bands, 'grids': scene id -> grid}``
+        as :class:`PatchReader` takes it, paths joined with the root of their archive; only
+        scenes that were resampled have a grid. A scene id that stands for different files in
+        two archives is left out: nobody could say which is meant.
 
     .. versionadded:: 0.1
     """
@@ -116,9 +117,11 @@ def scenes_of(archives: Iterable[Archive]) -> dict[str, dict[str, Any]]:
                 [path if root is None else (Path(root) / path).as_posix(), *rest]
                 for path, *rest in sources[scene]
             ]
-            own = found.setdefault(modality, {'root': None, 'sources': {}})['sources']
-            if own.setdefault(scene, bands) != bands:
+            own = found.setdefault(modality, {'root': None, 'sources': {}, 'grids': {}})
+            if own['sources'].setdefault(scene, bands) != bands:
                 unclear.add((modality, scene))
+            if grid := (archive.record.get('grids') or {}).get(scene):
+                own['grids'][scene] = grid
     for modality, scene in unclear:
         del found[modality]['sources'][scene]
     return found

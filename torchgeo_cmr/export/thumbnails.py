@@ -33,8 +33,8 @@ class PatchReader:
     along the axes of the scene found there: good enough to look at, nothing to measure on.
 
     Args:
-        records: The ``record`` of an embedding table for each modality; ``sources`` and
-            ``root`` are used.
+        records: The ``record`` of an embedding table for each modality; ``sources``,
+            ``grids`` and ``root`` are used. Scenes of a cube (NetCDF, Zarr) have no picture.
         root: Folder that the paths are relative to, in place of the records' own.
 
     .. versionadded:: 0.1
@@ -71,9 +71,12 @@ class PatchReader:
             return None
         if patch['modality'] == modality:
             scene = patch['source']
-            if scene not in record['sources']:
+            if scene not in record['sources'] or is_cube(record['sources'][scene]):
                 return None
             bands = shown_bands(record['sources'][scene])
+            if scene in (record.get('grids') or {}):
+                # The window counts pixels of a grid that no file has.
+                return self._ground(record, bands, patch)
             found = parse_window(patch['patch_id'])
             if found is None:
                 raise QueryError(
@@ -88,14 +91,8 @@ class PatchReader:
         place = self.scene_at(patch, modality, record)
         if place is None:
             return None
-        scene, bounds = place
-        bands = shown_bands(record['sources'][scene])
-        windows = []
-        for band in bands:
-            with self.open(record, band) as file:
-                windows.append(from_bounds(*bounds, transform=file.transform))
-        shape = (max(1, round(windows[0].height)), max(1, round(windows[0].width)))
-        return self._picture(record, bands, windows, shape)
+        scene, _ = place
+        return self._ground(record, shown_bands(record['sources'][scene]), patch)
 
     def scene_at(
         self, patch: pd.Series, modality: str, record: Mapping[str, Any]
@@ -119,6 +116,8 @@ class PatchReader:
         if modality not in self._places:
             places = {}
             for scene in sorted(record['sources']):
+                if is_cube(record['sources'][scene]):
+                    continue
                 with self.open(record, record['sources'][scene][0]) as file:
                     if file.crs is not None:
                         places[scene] = (
@@ -164,6 +163,20 @@ class PatchReader:
                 f'{path} cannot be opened; say where the scenes are with root='
             ) from error
 
+    def _ground(
+        self, record: Mapping[str, Any], bands: Sequence[Band], patch: pd.Series
+    ) -> NDArray[np.float64] | None:
+        """Show the ground of a patch, whatever the grid of the files."""
+        windows = []
+        for band in bands:
+            with self.open(record, band) as file:
+                if file.crs is None:
+                    return None
+                bounds = _box(patch, CRS.from_wkt(file.crs.to_wkt()))
+                windows.append(from_bounds(*bounds, transform=file.transform))
+        shape = (max(1, round(windows[0].height)), max(1, round(windows[0].width)))
+        return self._picture(record, bands, windows, shape)
+
     def _picture(
         self,
         record: Mapping[str, Any],
@@ -188,6 +201,11 @@ class PatchReader:
         return np.moveaxis(np.stack([stretch(p) for p in pixels]), 0, -1)[
             ..., [0] * 3 if len(pixels) == 1 else [0, 1, 2]
         ]
+
+
+def is_cube(bands: Sequence[Band]) -> bool:
+    """Say whether a scene is a date of a cube, which is not read as a raster file."""
+    return any(str(band[0]).lower().endswith(('.nc', '.zarr')) for band in bands)
 
 
 def parse_window(patch_id: str) -> tuple[int, int, int, int] | None:
