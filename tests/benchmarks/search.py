@@ -10,6 +10,7 @@ processes took the cores are repeated; if the machine is never quiet, the quiete
 the report says so::
 
     python tests/benchmarks/search.py --n 1000000 --json search.json
+    python tests/benchmarks/search.py --n 100000 --lance --postgres 'host=/tmp user=postgres'
     python tests/benchmarks/search.py --n 10000000 --huge
     python tests/benchmarks/search.py --quick
 
@@ -28,15 +29,19 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import faiss
 import geopandas as gpd
 import numpy as np
+import search_peers
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
@@ -282,6 +287,7 @@ def one_question(
     num_queries: int,
     count: int,
     patience: int = PATIENCE,
+    peers: Mapping[str, search_peers.Ask] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """Ask all candidates one question and give their rows of the report."""
     area = None if share == 1 else make_area(world, share)
@@ -296,6 +302,9 @@ def one_question(
 
     candidates: dict[str, Candidate] = {OURS: ours}
     candidates |= plain_plans(world, queries, area)
+    if area is not None:
+        for name, ask in peers.items():
+            candidates[name] = partial(_peer, ask, queries, area)
     if area is None and num_queries == 1:
         vectors = world.table.vectors
         nothing = np.empty((1, 0), np.int64), np.empty((1, 0), np.float32)
@@ -333,6 +342,14 @@ def one_question(
     return report
 
 
+def _peer(
+    ask: search_peers.Ask, queries: NDArray[np.float32], area: Geometry
+) -> Answer:
+    shape = Where(area, CRS).area
+    assert shape is not None
+    return ask(queries, shape, K)
+
+
 def row(one: dict[str, Any]) -> str:
     """Lay out a row for reading."""
     share, ratio = (
@@ -360,10 +377,9 @@ print(anonymous_and_mapped() - before)
 """
 
 
-def opening(world: World, folder: Path, count: int) -> list[dict[str, Any]]:
+def opening(world: World, folder: Path, path: Path, count: int) -> list[dict[str, Any]]:
     """Compare opening the saved index with reading the archive, and weigh a searcher."""
     world.table.save(folder / 'archive')
-    path = folder / 'index'
 
     def read() -> Answer:
         EmbeddingTable.load(folder / 'archive')
@@ -454,34 +470,35 @@ def huge(
     n: int, dim: int, seed: int, kinds: list[str], count: int
 ) -> list[dict[str, Any]]:
     """Build an archive part by part, larger than memory would hold, and search its codes."""
-    report = []
     size = -(-n // 10)
     asked = make_table(20, dim, seed).vectors
     noise = np.random.default_rng(7).standard_normal(asked.shape, dtype=np.float32) / 16
     asked = asked + 0.5 * noise
     asked /= np.linalg.norm(asked, axis=1, keepdims=True)
-    for kind in kinds:
-        best = np.full((len(asked), K), -np.inf), np.zeros((len(asked), K), dtype=int)
-        with tempfile.TemporaryDirectory() as temporary:
-            path = Path(temporary) / 'index'
-            for first in range(0, n, size):
-                table = make_table(min(size, n - first), dim, seed, first)
+    truth, score = np.empty((20, 0), int), np.empty((20, 0))
+    report = []
+    with tempfile.TemporaryDirectory() as temporary:
+        paths = {kind: Path(temporary) / kind for kind in kinds}
+        for first in range(0, n, size):
+            table = make_table(min(size, n - first), dim, seed, first)
+            for kind, path in paths.items():
                 if first:
                     RetrievalIndex.open(path).append(table)
                 else:
                     RetrievalIndex.build(table, path, vectors=kind)
-                scores = np.hstack([best[0], asked.astype(float) @ table.vectors.T])
-                rows = np.hstack(
-                    [best[1], np.tile(np.arange(first, first + len(table)), (20, 1))]
-                )
-                top_k = np.argsort(-scores, axis=1, kind='stable')[:, :K]
-                best = (
-                    np.take_along_axis(scores, top_k, 1),
-                    np.take_along_axis(rows, top_k, 1),
-                )
-                del table, scores, rows
+            for start in range(0, len(table), 50_000):
+                some = asked.astype(float) @ table.vectors[start : start + 50_000].T
+                rows = np.arange(some.shape[1]) + first + start
+                score = np.hstack([score, some])
+                truth = np.hstack([truth, np.tile(rows, (20, 1))])
+                best = np.argsort(-score, axis=1, kind='stable')[:, :K]
+                score = np.take_along_axis(score, best, 1)
+                truth = np.take_along_axis(truth, best, 1)
+            del table
+            print(f'{min(n, first + size)} rows are indexed', flush=True)
+        for kind, path in paths.items():
             index = RetrievalIndex.open(path)
-            ask = partial(index.rank, exact=kind == 'int8')
+            ask = partial(index.rank, exact=kind != 'binary')
             times, quiet = rounds({'': partial(ask, asked[:1], K)}, count)
             found = ask(asked, K)[0]
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -494,7 +511,7 @@ def huge(
                     'candidate': f'{OURS}, {kind}, in ten parts',
                     'median_ms': statistics.median(times['']),
                     'ratio': None,
-                    'recall': recall(found, best[1]),
+                    'recall': recall(found, truth),
                     'quiet': quiet,
                     'peak_gib': peak,
                 }
@@ -507,16 +524,32 @@ def everything(words: argparse.Namespace) -> list[dict[str, Any]]:
     """Ask every question, open the index, compare the codes."""
     rows: list[dict[str, Any]] = []
     world = make_world(words.n, words.dim, words.seed)
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as servers:
         folder = Path(temporary)
+        peers: dict[str, search_peers.Ask] = {}
+        if words.lance:
+            peers['Lance'] = search_peers.in_lance(world.table, folder)
+        if words.postgres:
+            server = search_peers.in_postgres(world.table, words.postgres)
+            peers['PostGIS + pgvector'] = servers.enter_context(server)
         kinds = words.approximate or ()
-        index = RetrievalIndex.build(world.table, folder / 'index', approximate=kinds)
+        path = words.index or folder / 'index'
+        if path.exists():
+            index = RetrievalIndex.open(path, world.table)
+        else:
+            index = RetrievalIndex.build(world.table, path, approximate=kinds)
         for share in words.shares:
             for num_queries in words.queries:
                 rows += one_question(
-                    world, index, share, num_queries, words.rounds, words.patience
+                    world,
+                    index,
+                    share,
+                    num_queries,
+                    words.rounds,
+                    words.patience,
+                    peers,
                 )
-        rows += opening(world, folder, words.rounds)
+        rows += opening(world, folder, path, words.rounds)
     if words.codes:
         rows += codes(world, words.codes, words.rounds)
     return rows
@@ -549,12 +582,26 @@ def main() -> None:
         '--huge', action='store_true', help='only int8 and binary vectors, in ten parts'
     )
     parser.add_argument(
+        '--index', type=Path, help='keep the index here; what is there is used again'
+    )
+    parser.add_argument('--lance', action='store_true', help='ask Lance too')
+    parser.add_argument(
+        '--postgres',
+        metavar='DSN',
+        help='ask this server too; the schema torchgeo_cmr_benchmark is made and dropped',
+    )
+    parser.add_argument(
         '--quick', action='store_true', help='20,000 rows of 64, three rounds'
     )
     parser.add_argument('--seed', type=int, default=0)
     words = parser.parse_args()
     if words.quick:
         words.n, words.dim, words.rounds = 20_000, 64, 3
+    for asked, package in ((words.lance, 'lance'), (words.postgres, 'psycopg')):
+        if asked and find_spec(package) is None:
+            parser.error(
+                f"{package} is missing; install '.[benchmarks]' or leave it out"
+            )
     begin = time.perf_counter()
     rows: list[dict[str, Any]] = []
     print('| n | share | queries | candidate | median ms | ratio | recall | quiet |')
@@ -564,13 +611,15 @@ def main() -> None:
         rows += huge(words.n, words.dim, words.seed, kinds, words.rounds)
     else:
         rows += everything(words)
+    packages = ['torchgeo-cmr', 'numpy', 'faiss-cpu', 'shapely']
+    packages += ['pylance'] if words.lance else []
     report = {
         'command': ' '.join(['python', *sys.argv]),
         'seed': words.seed,
         'cores': os.cpu_count(),
         'seconds': time.perf_counter() - begin,
         'versions': {'python': platform.python_version()}
-        | {p: version(p) for p in ('torchgeo-cmr', 'numpy', 'faiss-cpu', 'shapely')},
+        | {p: version(p) for p in packages},
         'rows': rows,
     }
     if words.json:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from torchgeo_cmr.search import exact, scan
+from torchgeo_cmr.search import exact, pool, scan
 from torchgeo_cmr.search.exact import above, top_k
-from torchgeo_cmr.search.vectors import Vectors, as_vectors, encode
+from torchgeo_cmr.search.vectors import Vectors, encode
 
 
 def unit(rng: np.random.Generator, n: int, dim: int) -> np.ndarray:
@@ -30,12 +30,14 @@ def slow(
 def test_against_a_sort(monkeypatch: pytest.MonkeyPatch, k: int, block: int) -> None:
     monkeypatch.setattr(scan, '_ROWS', block)
     monkeypatch.setattr(scan, '_LONG', 2 * block)
-    monkeypatch.setattr(scan, '_MOST_ROWS', block)
+    monkeypatch.setattr(scan, '_SCORES', 3 * block)
+    monkeypatch.setattr(scan, '_SMALL', 160)
     monkeypatch.setattr(scan, '_FEW', 2)
     monkeypatch.setattr(scan, '_ALONE', 30)
+    monkeypatch.setattr(scan, '_ALONE_OF_MANY', 30)
     monkeypatch.setattr(exact, '_QUERIES', 3)
     monkeypatch.setattr(exact, '_PAIRS', 50)
-    monkeypatch.setattr(exact, '_POOL', 40)
+    monkeypatch.setattr(pool, '_SPARE', 1)
     rng = np.random.default_rng(k)
     vectors, queries = unit(rng, 100, 8), unit(rng, 7, 8)
     ties = rng.permutation(100)
@@ -50,7 +52,8 @@ def test_against_a_sort(monkeypatch: pytest.MonkeyPatch, k: int, block: int) -> 
 
 def test_ties_across_position_k_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, '_ROWS', 16)
-    monkeypatch.setattr(scan, '_MOST_ROWS', 16)
+    monkeypatch.setattr(scan, '_ALONE', 30)
+    monkeypatch.setattr(scan, '_ALONE_OF_MANY', 30)
     rng = np.random.default_rng(1)
     base = unit(rng, 5, 64)
     vectors = base[rng.integers(0, 5, 200)]
@@ -131,31 +134,3 @@ def test_packed_codes_are_compared_by_their_bits() -> None:
         order = np.lexsort((ties[rows], bits))[:30]
         assert found[i].tolist() == rows[order].tolist()
         assert scores[i] == pytest.approx(1 - 2 * bits[order] / 40)
-
-
-def test_a_scan_reads_between_dense_rows_and_gathers_scattered_ones(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rng = np.random.default_rng(4)
-    vectors, query = unit(rng, 5000, 8), unit(rng, 1, 8)
-    rows = np.unique(
-        np.concatenate(
-            [
-                np.arange(100, 900),
-                np.flatnonzero(rng.random(3000) < 0.6),
-                rng.integers(0, 5000, 90),
-            ]
-        )
-    )
-    read: list[object] = []
-    decode = Vectors.decode
-
-    def watched(self: Vectors, some: slice | np.ndarray) -> np.ndarray:
-        read.append(some)
-        return decode(self, some)
-
-    monkeypatch.setattr(Vectors, 'decode', watched)
-    ((numbers, scores),) = scan.scan(as_vectors(vectors), rows, query)
-    assert (numbers == rows).all()
-    assert scores[0] == pytest.approx(vectors[rows] @ query[0], abs=1e-6)
-    assert {type(some) for some in read} == {slice, np.ndarray}

@@ -1,6 +1,7 @@
 """RetrievalIndex: filter first, min(k, matches) rows, one order whatever the archive's."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import shapely
 
-from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -242,3 +243,14 @@ def test_table_stays(make: Make) -> None:
     result['source'] = 'changed'
     pd.testing.assert_frame_equal(pd.DataFrame(archive.frame), before[0])
     assert archive.vectors.tobytes() == before[1]
+
+
+def test_refuses_an_id_that_occurs_twice(make: Make) -> None:
+    archive = make(50)
+    frame = archive.frame.copy()
+    frame.loc[7, 'patch_id'] = frame.loc[3, 'patch_id']
+    twice = replace(archive, frame=frame)
+    name = frame.loc[3, 'patch_id']
+    for refused in (RetrievalIndex, RetrievalIndex.build):
+        with pytest.raises(ArchiveError, match=f"patch_id '{name}' occurs more than"):
+            refused(twice)

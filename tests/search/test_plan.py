@@ -23,35 +23,28 @@ def vectors(kind: str, n: int = 1000) -> Vectors:
 
 
 @pytest.mark.parametrize(
-    ('rows', 'queries', 'name'),
-    [
-        (1000, 1, 'approximate ivf'),
-        (250, 1, 'approximate ivf'),
-        (249, 1, 'exact'),
-        (499, 5, 'exact'),
-        (500, 5, 'approximate ivf'),
-        (0, 1, 'exact'),
-    ],
+    ('rows', 'name'),
+    [(1000, 'approximate ivf'), (250, 'approximate ivf'), (249, 'exact'), (0, 'exact')],
 )
 def test_approximate_only_where_enough_is_left(
-    monkeypatch: pytest.MonkeyPatch, rows: int, queries: int, name: str
+    monkeypatch: pytest.MonkeyPatch, rows: int, name: str
 ) -> None:
     monkeypatch.setattr(plan, 'LEAST_ROWS', 100)
-    chosen = choose(vectors('float32'), [IVF], rows, queries, exact=False)
+    chosen = choose(vectors('float32'), [IVF], rows, exact=False)
     assert chosen.name == name
     assert chosen.exact == (name == 'exact')
     assert chosen.recall == (1.0 if chosen.exact else 0.96)
     assert f'{rows} of 1000 rows are left' in chosen.why
-    assert choose(vectors('float32'), [IVF], rows, queries, exact=True).exact
+    assert choose(vectors('float32'), [IVF], rows, exact=True).exact
     monkeypatch.setattr(plan, 'LEAST_ROWS', 2_000)
-    assert choose(vectors('float32'), [IVF], rows, queries, exact=False).exact
+    assert choose(vectors('float32'), [IVF], rows, exact=False).exact
 
 
 @pytest.mark.parametrize('kind', ['float16', 'int8', 'binary'])
 def test_codes_decide_alone_only_if_allowed(kind: str) -> None:
-    exact = choose(vectors(kind), [], 1000, 1, exact=True)
+    exact = choose(vectors(kind), [], 1000, exact=True)
     assert (exact.name, exact.exact, exact.spare) == ('exact', True, None)
-    quick = choose(vectors(kind), [], 1000, 1, exact=False)
+    quick = choose(vectors(kind), [], 1000, exact=False)
     assert (quick.name, quick.exact, quick.recall) == ('codes', False, None)
     assert quick.spare is not None
 

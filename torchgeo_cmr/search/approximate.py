@@ -12,14 +12,15 @@ binary    signs in inverted lists, compared by Hamming distance
 ========  ===========================================================================
 
 How hard an index must try for a stated recall is measured when it is made: with rows of the
-archive moved by noise as queries, over all rows and over the half that comes first on the
-curve, the exact answer beside it. Queries of another modality lie elsewhere, so their recall
+archive moved by noise as queries, over all rows and over the quarter that comes first on the
+curve, the narrowest part it is asked for, the exact answer beside it. Queries of another modality lie elsewhere, so their recall
 may be lower; :func:`Approximate.search` scores what it gets with the whole vectors, and asks
 again, harder, until each query has its k rows.
 """
 
 import os
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import QueryError
 
 from .exact import Ties, decide, top_k
+from .plan import LEAST_SHARE
 from .vectors import Vectors, as_vectors, signs
 
 #: Its wrappers take other arguments than its stubs say.
@@ -205,7 +207,7 @@ def build(
     ranks = np.arange(n)
     exact = [
         (rows, top_k(as_vectors(whole), rows, asked, _K, ties=ranks)[0])
-        for rows in (np.arange(n), np.arange(n // 2))
+        for rows in (np.arange(n), np.arange(ceil(LEAST_SHARE * n)))
     ]
     effort, spare, most = 1, _SPARE[kind], _most(kind, index)
     if kind == 'hnsw':

@@ -164,9 +164,7 @@ def _rank(
     for i, (part, some) in enumerate(zip(state.parts, selection, strict=True)):
         if not len(some) and len(state.parts) > 1:
             continue
-        plan = choose(
-            part.vectors, state.approximate[i], len(some), len(vectors), exact=exact
-        )
+        plan = choose(part.vectors, state.approximate[i], len(some), exact=exact)
         plans.append(plan)
         if plan.approximate is not None:
             found, score = plan.approximate.search(

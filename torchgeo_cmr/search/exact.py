@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .pool import Pool, gathered, where
 from .scan import scan
 from .vectors import Vectors, agreement, as_vectors
 
@@ -25,7 +26,6 @@ type _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 _QUERIES = 512
 _PAIRS = 65_536
-_POOL = 1 << 20
 
 
 def top_k(
@@ -135,10 +135,10 @@ def above(
         asked = np.ascontiguousarray(
             queries[start : start + _QUERIES], kept.whole.dtype
         )
-        for some, product in scan(kept, rows, asked):
-            owner, column = _where(product >= least)
-            owners.append(owner + start)
-            numbers.append(some[column])
+        for sink in scan(kept, rows, asked, lambda: _Above(least)):
+            for owner, row in sink.pairs:
+                owners.append(owner + start)
+                numbers.append(row)
     owner, row = np.concatenate(owners), np.concatenate(numbers)
     score = _scores(np.asarray(queries, kept.whole.dtype), owner, kept, row)
     enough = score >= np.float32(min_score)
@@ -165,39 +165,20 @@ def _propose(
     slack: np.float32 | float,
 ) -> _Pairs:
     """Give (query, row) pairs that hold the k best of every query, ties included."""
-    best = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    kept: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
-    pooled = 0
-    for numbers, product in scan(vectors, rows, queries):
-        least = best.min(axis=1)
-        better = np.flatnonzero(product.max(axis=1) >= least)
-        pool = np.concatenate([best[better], product[better]], axis=1)
-        best[better] = np.partition(pool, pool.shape[1] - k, axis=1)[:, -k:]
-        owner, column = _where(product >= (best.min(axis=1) - slack)[:, None])
-        kept.append((owner, numbers[column], product[owner, column]))
-        pooled += len(owner)
-        if pooled > _POOL:
-            kept = [_still(kept, best, slack)]
-            pooled = len(kept[0][0])
-    owner, row, _ = _still(kept, best, slack)
-    return owner, row
+    return gathered(scan(vectors, rows, queries, lambda: Pool(len(queries), k, slack)))
 
 
-def _still(
-    kept: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]],
-    best: NDArray[np.float32],
-    slack: np.float32 | float,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Drop pairs that were good enough once and are no longer."""
-    owner, row, score = (np.concatenate(part) for part in zip(*kept, strict=True))
-    still = score >= (best.min(axis=1) - slack)[owner]
-    return owner[still], row[still], score[still]
+class _Above:
+    """Pairs that reach a score; a sink of a scan."""
 
+    def __init__(self, least: np.float32) -> None:
+        self.least = least
+        self.pairs: list[_Pairs] = []
 
-def _where(mask: NDArray[np.bool_]) -> _Pairs:
-    """Give rows and columns of the few True; several times faster than a 2-d nonzero."""
-    owner, column = np.divmod(np.flatnonzero(mask), mask.shape[1])
-    return owner, column
+    def add(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+        """Take scores (num_queries, b) of rows (b,)."""
+        owner, column = where(scores >= self.least)
+        self.pairs.append((owner, rows[column]))
 
 
 def _order(

@@ -51,11 +51,20 @@ class RetrievalIndex:
     Args:
         table: The archive. It is not copied.
 
+    Raises:
+        ArchiveError: If a ``patch_id`` occurs more than once.
+
     .. versionadded:: 0.1
     """
 
     def __init__(self, table: EmbeddingTable) -> None:
         """Remember the table; what a search needs is computed when first needed."""
+        ids = table.frame['patch_id']
+        if not ids.is_unique:
+            first = ids[ids.duplicated()].iloc[0]
+            raise ArchiveError(
+                f'patch_id {first!r} occurs more than once; make it unique'
+            )
         facts = {
             'dim': table.dim,
             'metric': table.metric,
@@ -97,7 +106,7 @@ class RetrievalIndex:
             The index.
 
         Raises:
-            ArchiveError: If the folder is no archive.
+            ArchiveError: If the folder is no archive, or a ``patch_id`` occurs more than once.
             QueryError: If an argument is none of the above.
             OutputExistsError: If the path is there and is not to be replaced.
         """

@@ -3,9 +3,11 @@
 Exact is the rule. An approximate index looks only at a part of all vectors, whatever the
 filter: if few rows pass, most of what it looks at is thrown away and near rows are never
 seen. It is used if the caller allows it with ``exact=False``, and only where enough rows are
-left that scanning them would cost more. The limits are from measurements with a million rows
-of 256 numbers: behind a filter that passes 1 %, inverted lists cannot reach a recall of 0.95
-at all; at 10 % they win for one query and lose for 64; at 50 % they win by far for both.
+left. Its effort is adjusted, when it is made, to all rows and to a part of :data:`LEAST_SHARE`;
+behind a narrower filter nobody knows its recall. Measured with a million rows of 256 numbers
+and inverted lists: at a quarter of the rows they win for one query and for 64. They are
+quicker at a tenth too if few lists must be read (``tests/benchmarks/search.py``), but where
+many must be, they lose for 64 queries there, and at 1 % do not reach a recall of 0.95.
 """
 
 from collections.abc import Sequence
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 #: Least rows left, and least share of all, for an approximate index to be asked.
 LEAST_ROWS = 50_000
 LEAST_SHARE = 0.25
-LEAST_SHARE_OF_BATCH = 0.5
-#: Queries that share one reading of the vectors in an exact scan.
-_BATCH = 4
 #: Rows looked at again for each row asked, if codes may decide alone.
 _SPARE = {'float16': 2, 'int8': 4, 'binary': 40}
 
@@ -52,12 +51,7 @@ class Plan:
 
 
 def choose(
-    vectors: Vectors,
-    approximate: Sequence['Approximate'],
-    rows: int,
-    num_queries: int,
-    *,
-    exact: bool,
+    vectors: Vectors, approximate: Sequence['Approximate'], rows: int, *, exact: bool
 ) -> Plan:
     """Choose how to rank the rows left of a segment.
 
@@ -65,7 +59,6 @@ def choose(
         vectors: The vectors of the segment.
         approximate: Approximate indexes over it, the one to prefer first.
         rows: Rows left by the filters.
-        num_queries: Queries that share them.
         exact: Whether the answer must be exact.
 
     .. versionadded:: 0.1
@@ -84,8 +77,7 @@ def choose(
             f'{left}; {vectors.kind} codes first, then whole vectors of all within '
             f'{2 * vectors.error:.2g} of the best',
         )
-    share = LEAST_SHARE if num_queries <= _BATCH else LEAST_SHARE_OF_BATCH
-    if approximate and rows >= max(LEAST_ROWS, share * len(vectors)):
+    if approximate and rows >= max(LEAST_ROWS, LEAST_SHARE * len(vectors)):
         best = approximate[0]
         return Plan(
             f'approximate {best.kind}',

@@ -1,67 +1,140 @@
 """Scores of selected rows: memory read once, in blocks that stay in the cache.
 
-Few queries are bound by reading memory: the rows are divided among threads, each works
-through blocks of about a megabyte with products that use no thread pool of their own, and
-all scores are kept, four bytes a row. Many queries are bound by arithmetic: blocks of rows
-are gathered and multiplied with the BLAS of NumPy, which brings its own threads; the two
-kinds are not mixed, because two pools on the same cores wait for one another.
+One thread a core works through blocks of about a megabyte and hands each block's scores to a
+sink of its own, so threads meet only when all is done. No product is large enough for the
+BLAS to divide it among threads of its own: those would wait for one another on cores that are
+busy, for seconds where the product takes milliseconds, and their number can only be set for
+the whole process. Few queries are bound by reading memory, and all their scores are kept,
+four bytes a row.
 
-Where selected rows lie close together, scanning all between them is cheaper than copying
-the selected ones, so dense stretches are sliced and only scattered rows are gathered.
+Where selected rows lie close together, scanning all between them is cheaper for few queries
+than copying the selected ones, so dense stretches are sliced and only scattered rows gathered.
 """
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
+from math import isqrt
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .vectors import Vectors, agreement, signs
 
-#: Rows of a block for few queries, and most products of a block for many.
+#: Rows of a block.
 _ROWS = 1_024
 _LONG = 16_384
-_PRODUCTS = 1 << 21
-_MOST_ROWS = 32_768
+#: Scores of few queries that are kept at a time.
+_SCORES = 1 << 25
 _FEW = 4
+#: Multiplications in a product; from 2**19 on OpenBLAS brings threads, older ones from 2**18.
+_SMALL = 1 << 18
 #: A copied row costs as much as this many that are read in passing.
 _SPARSE = 3
 _SHORT = 32
-#: Scores below which threads cost more than they bring.
+#: Scores of a thread below which it costs more than it brings, of few queries and of many.
 _ALONE = 16_384
+_ALONE_OF_MANY = 131_072
 _PIECES = 4
 
 
-def scan(
-    vectors: Vectors, rows: NDArray[np.int64], queries: NDArray[Any]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Score rows block by block.
+class Sink(Protocol):
+    """What takes the scores of a scan."""
+
+    def add(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+        """Take a block; its memory is used again for the next.
+
+        Args:
+            rows: Row numbers (b,).
+            scores: Their scores (num_queries, b).
+        """
+
+
+def scan[S: Sink](
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    make: Callable[[], S],
+) -> list[S]:
+    """Score rows block by block, in no particular order.
 
     Args:
         vectors: The archive.
         rows: Numbers of the rows to score, (m,), sorted, each once, at least one.
         queries: Queries (num_queries, dim) of unit rows, or of packed codes if that is what
             the archive holds; at least one.
+        make: Gives a new sink. Scores it gets are approximate in the last bits and by what
+            the codes lost.
 
-    Yields:
-        Row numbers (b,) and scores (num_queries, b), approximate in the last bits and by
-        what the codes lost.
+    Returns:
+        The sinks, one for each thread; together they got every row once.
 
     .. versionadded:: 0.1
     """
-    if len(queries) <= _FEW or vectors.packed:
-        most = max(_ROWS, 4 * _PRODUCTS * _FEW // len(queries))
-        for start in range(0, len(rows), most):
-            some = rows[start : start + most]
-            yield some, _few(vectors, some, queries)
-        return
-    size = int(np.clip(_PRODUCTS // len(queries), 1, _MOST_ROWS))
-    for start in range(0, len(rows), size):
-        some = rows[start : start + size]
-        yield some, queries @ vectors.decode(_plain(some)).T
+    if len(queries) > _FEW and not vectors.packed:
+        return _many(vectors, rows, queries, make)
+    sink = make()
+    most = max(_ROWS, _SCORES // len(queries))
+    for start in range(0, len(rows), most):
+        some = rows[start : start + most]
+        sink.add(some, _few(vectors, some, queries))
+    return [sink]
+
+
+def _many[S: Sink](
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[np.float32],
+    make: Callable[[], S],
+) -> list[S]:
+    """Score rows for many queries, in threads if there is enough to do."""
+    side = max(1, isqrt(_SMALL // vectors.dim))
+    # Transposed, so that scores lie row by row and a product's are written in one go.
+    asked = [
+        (slice(start, start + side), queries[start : start + side].T.copy())
+        for start in range(0, len(queries), side)
+    ]
+    todo = deque(range(0, len(rows), _ROWS))
+
+    def work() -> S:
+        sink = make()
+        out = np.empty((_ROWS, len(queries)), dtype=np.float32)
+        while True:
+            try:
+                start = todo.popleft()
+            except IndexError:  # the other threads have taken the rest
+                return sink
+            some = rows[start : start + _ROWS]
+            block = vectors.decode(_plain(some))
+            for columns, part in asked:
+                _products(block, part, out[: len(some), columns])
+            sink.add(some, out[: len(some)].T)
+
+    workers = min(_cores(), len(todo), len(rows) * len(queries) // _ALONE_OF_MANY)
+    if workers < 2:
+        return [work()]
+    with ThreadPoolExecutor(workers) as pool:
+        return [task.result() for task in [pool.submit(work) for _ in range(workers)]]
+
+
+def _products(
+    block: NDArray[np.float32], part: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Multiply rows (b, dim) with queries (dim, q) into ``out`` (b, q), a few rows at a time."""
+    dim, width = part.shape
+    step = min(max(1, _SMALL // (dim * width)), len(block))
+    whole = len(block) // step * step
+    # One call: NumPy goes through the stack without the interpreter.
+    np.matmul(
+        block[:whole].reshape(-1, step, dim),
+        part,
+        out=out[:whole].reshape(-1, step, width),
+    )
+    if whole < len(block):
+        np.matmul(block[whole:], part, out=out[whole:])
 
 
 def _plain(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:
@@ -134,8 +207,8 @@ def _block(
         if vectors.packed:
             score = agreement(codes, query, vectors.dim)
         else:
-            # Not BLAS, which would bring threads of its own.
-            score = np.einsum('ij,j->i', codes, query)
+            # A product of one row at a time never brings threads.
+            score = np.vecdot(codes, query)
         out[i] = score if inner is None else score[inner]
 
 
