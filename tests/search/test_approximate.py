@@ -132,10 +132,13 @@ def test_saved_with_the_index(
     for i, one in enumerate(pairs.loc[[f'q{i}' for i in range(9)]]):
         assert one == {archive.frame['patch_id'].iloc[i], f'new{i}'}
     (tmp_path / 'index/segment-0/approximate-ivf.faiss').write_bytes(b'no')
+    broken = RetrievalIndex.open(tmp_path / 'index')
+    # Who asks exactly neither needs it nor waits for it.
+    assert len(broken.search(archive.vectors[:9], 2)) == 18
     with pytest.raises(
         ArchiveError, match=r'an approximate index of .* cannot be read'
     ):
-        RetrievalIndex.open(tmp_path / 'index')
+        broken.search(archive.vectors[:9], 2, exact=False)
 
 
 @pytest.mark.parametrize(

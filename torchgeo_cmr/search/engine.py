@@ -37,7 +37,7 @@ class State:
     """What an index is at one moment; changes put another in its place."""
 
     parts: tuple[Segment, ...]
-    approximate: tuple[tuple['Approximate', ...], ...]
+    approximate: Sequence[Sequence['Approximate']]
     facts: dict[str, Any]
 
     @cached_property
@@ -64,6 +64,26 @@ class State:
         return Calibration(self.parts)
 
 
+class _Later(Sequence[Sequence['Approximate']]):
+    """Approximate indexes of the segments on disk, each read when it is first asked.
+
+    faiss reads an index whole, and most searches are exact: they should not pay for it.
+    """
+
+    def __init__(self, folder: Path, segments: Sequence[dict[str, Any]]) -> None:
+        self._folder, self._segments = folder, segments
+        self._read: dict[int, Sequence[Approximate]] = {}
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    def __getitem__(self, i: Any) -> Any:
+        if i not in self._read:
+            facts = self._segments[i]
+            self._read[i] = store.read_approximate(self._folder, facts)
+        return self._read[i]
+
+
 @dataclass(frozen=True)
 class Group:
     """Queries that may find the same rows."""
@@ -81,9 +101,7 @@ class Group:
 def read_state(folder: Path, header: dict[str, Any]) -> State:
     """Map what a header names."""
     parts = tuple(store.read_segment(folder, facts) for facts in header['segments'])
-    approximate = tuple(
-        store.read_approximate(folder, facts) for facts in header['segments']
-    )
+    approximate = _Later(folder, header['segments'])
     names = ('dim', 'metric', 'spaces', 'record', 'fingerprint')
     return State(parts, approximate, {name: header[name] for name in names})
 
@@ -164,7 +182,8 @@ def _rank(
     for i, (part, some) in enumerate(zip(state.parts, selection, strict=True)):
         if not len(some) and len(state.parts) > 1:
             continue
-        plan = choose(part.vectors, state.approximate[i], len(some), exact=exact)
+        others = () if exact else state.approximate[i]
+        plan = choose(part.vectors, others, len(some), exact=exact)
         plans.append(plan)
         if plan.approximate is not None:
             found, score = plan.approximate.search(
