@@ -256,14 +256,17 @@ def synthetic(seed: int, folder: Path, words: argparse.Namespace) -> dict[str, A
         {'pan': 1, 'ms': 4},
         8,
         {'pan': 'cmir_small', 'ms': 'cmir_small'},
+        dropout=0.3,
         class_weight=10.0,  # in a run this short the other terms would drown it
+        orth_weight=0.0,  # for batches have fewer rows than features
         pretrain_epochs=24,
+        lr=2e-3,
         schedule='cosine',
         warmup_epochs=1,
         mean=told['mean'],
         std=told['std'],
     )
-    train(task, DataLoader(Drawn(train_set, 4096), 128), 36)
+    train(task, DataLoader(Drawn(train_set, 4096), 64), 44)
     labels = np.array([int(s['label']) for s in test_set])
     both = ('pan', 'ms')
     return {
@@ -559,20 +562,27 @@ def learnt(
         {'image': vectors.shape[1], 'speech': 1},
         len(names),
         {'image': 'mlp', 'speech': 'speech'},
+        dropout=0.3,
         output_dim=128,
         class_weight=10.0,
-        pretrain_epochs=16,
-        lr=3e-3,
+        orth_weight=0.0,  # for batches have fewer rows than features
+        pretrain_epochs=12,
+        lr=2e-3,
         schedule='cosine',
         warmup_epochs=1,
         mean={'image': vectors.mean(0).tolist()},
         std={'image': (vectors.std(0) + 1e-6).tolist()},
-        speech={'frames': round(100 * SECONDS) - 2},
+        speech={
+            'frames': round(100 * SECONDS) - 2,
+            'num_mels': 40,
+            'widths': (16, 32, 64, 128),
+            'mask_mels': 5,
+        },
     )
     classes = images[0].labels
     evenly = (1.0 / torch.bincount(classes).float())[classes].tolist()
-    sampler = WeightedRandomSampler(evenly, 512)
-    train(task, DataLoader(pairs, 32, sampler=sampler), 26)
+    sampler = WeightedRandomSampler(evenly, 1024)
+    train(task, DataLoader(pairs, 32, sampler=sampler), 36)
     return {
         'cpu_seconds': time.process_time() - used,
         'counts': {

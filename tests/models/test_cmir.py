@@ -55,6 +55,20 @@ def test_speech_encoder_hears(model: str | None) -> None:
     assert sound.grad.isfinite().all()
 
 
+def test_speech_encoder_of_other_widths_looks_at_as_many_bands() -> None:
+    encoder = SpeechEncoder(frames=50, num_mels=40, widths=(4, 6)).eval()
+    assert encoder.front(torch.zeros(1, 1, 9000)).shape == (1, 1, 50, 40)
+    convolutions = [m for m in encoder.modules() if isinstance(m, nn.Conv2d)]
+    assert [c.out_channels for c in convolutions] == [4, 6]
+    assert encoder(torch.randn(2, 1, 9000)).shape == (2, 128)
+
+
+@pytest.mark.parametrize('widths', [(), (4, 0)])
+def test_speech_encoder_needs_a_convolution(widths: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match='one convolution or more'):
+        SpeechEncoder(widths=widths)
+
+
 def test_speech_encoder_does_not_care_how_loud_it_is() -> None:
     encoder = SpeechEncoder().eval()
     sound = torch.randn(2, 1, 16_000)

@@ -1,5 +1,7 @@
 """An encoder of speech: raw sound in, one feature vector a clip out."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ class SpeechEncoder(nn.Module):
     """Encode spoken words.
 
     The log-mel front end is part of the network, so that a checkpoint takes raw sound. What
-    looks at the spectrogram is a small network of four convolutions, or any timm model for
+    looks at the spectrogram is a small network of convolutions, or any timm model for
     one channel. The small one takes mean and maximum over time, so that it does not matter
     when a word is spoken. In training, stripes of time and of pitch are masked
     (SpecAugment, https://arxiv.org/abs/1904.08779), for voices differ there.
@@ -30,6 +32,8 @@ class SpeechEncoder(nn.Module):
         *,
         sample_rate: int = 16_000,
         frames: int = 96,
+        num_mels: int = 64,
+        widths: Sequence[int] = WIDTHS,
         level: float | None = 0.1,
         feature_dim: int = 128,
         dropout: float = 0.5,
@@ -39,9 +43,12 @@ class SpeechEncoder(nn.Module):
         """Initialize a new SpeechEncoder instance.
 
         Args:
-            model: Name of a timm model; None for four convolutions.
+            model: Name of a timm model; None for the small network.
             sample_rate: Samples a second of the sound that comes in.
             frames: Time steps of 10 ms that are looked at.
+            num_mels: Bands of pitch.
+            widths: Channels of each convolution of the small network, which halves time and
+                pitch; a timm model has its own.
             level: Root mean square to which clips are scaled; None leaves them alone.
             feature_dim: Number of features.
             dropout: Share of features that are dropped in training.
@@ -49,16 +56,20 @@ class SpeechEncoder(nn.Module):
             mask_mels: Widest stripe of pitch that is masked in training; 0 masks none.
 
         Raises:
-            ValueError: If the model is unknown.
+            ValueError: If the model is unknown, or a number is out of range.
         """
         super().__init__()
-        self.front = LogMel(sample_rate, frames=frames, level=level)
+        if not widths or min(widths) < 1:
+            raise ValueError(
+                f'widths are the channels of one convolution or more, found {widths}'
+            )
+        self.front = LogMel(sample_rate, frames=frames, num_mels=num_mels, level=level)
         self.norm = nn.BatchNorm2d(1)
         self.masks = (mask_frames, mask_mels)
         if model is None:
             layers: list[nn.Module] = []
             before = 1
-            for width in WIDTHS:
+            for width in widths:
                 layers += [
                     nn.Conv2d(before, width, 3, padding=1, bias=False),
                     nn.BatchNorm2d(width),
@@ -67,7 +78,7 @@ class SpeechEncoder(nn.Module):
                 ]
                 before = width
             self.network = nn.Sequential(*layers, _OverTime())
-            pitches = -(-self.front.num_mels // 2 ** len(WIDTHS))
+            pitches = -(-self.front.num_mels // 2 ** len(widths))
             width = 2 * before * pitches
         else:
             self.network = build_encoder(model, 1, modality='speech')
