@@ -19,8 +19,9 @@ from torchgeo_cmr.datasets.scene import Scene, apply, open_raster
 from torchgeo_cmr.datasets.strips import strips
 from torchgeo_cmr.errors import RasterError
 
-#: MiB of decoded blocks that GDAL may keep: 12 bands of 512 rows of 10980 are 129.
-_CACHE = 256
+#: Bytes of decoded blocks that GDAL may keep: 12 bands of 512 rows of 10980 are 129 MiB.
+#: Bytes, because rasterio hands a small number on as bytes, not as the MiB of GDAL's own setting.
+_CACHE = 512 * 2**20
 
 #: Channels of a result, their pixels as the file has them, and which of them are missing.
 type Part = tuple[list[int], NDArray[Any], NDArray[np.bool_] | None]
