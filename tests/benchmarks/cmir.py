@@ -18,6 +18,7 @@ first answer is relevant, ``chance`` what a random ranking scores as ``map``.
 """
 
 import argparse
+import contextlib
 import csv
 import itertools
 import json
@@ -40,6 +41,7 @@ from lightning.pytorch import LightningDataModule, Trainer, seed_everything
 from numpy.typing import NDArray
 from rasterio.windows import Window, from_bounds
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 from torch.utils.data import (
     DataLoader,
     IterableDataset,
@@ -63,10 +65,25 @@ from texture import describe  # isort: skip
 
 SHARED = Path(__file__).parents[3] / 'shared' / 'data'
 
-#: Land-cover codes of the synthetic world -> the eight kinds of the suite: water, broadleaf and
-#: conifer forest, farmland, bare soil, dense and sparse built-up, wetland. What grows on a field
-#: is one kind, as in DSRSID, for PAN can only see that it is a field.
-KINDS = (-1, 0, 1, 2, 3, 3, 3, 3, 4, 5, 6, 7)
+#: The eight kinds of the suite; as in DSRSID, water that runs is one of its own.
+LAKE, RIVER, BROADLEAF, CONIFER, FIELD, DENSE, SPARSE, WETLAND = range(8)
+
+#: Land-cover codes of the synthetic world -> kinds. A field is a field whatever grows on it, or
+#: nothing: on the one day of the pair, fallow land and what is sown but not yet up look alike.
+KINDS = (
+    -1,
+    LAKE,
+    BROADLEAF,
+    CONIFER,
+    FIELD,
+    FIELD,
+    FIELD,
+    FIELD,
+    FIELD,
+    DENSE,
+    SPARSE,
+    WETLAND,
+)
 
 #: How folder names of UC-Merced are said, where a voice would stumble.
 WORDS = {
@@ -118,15 +135,20 @@ def score(
 
 
 def embedded(
-    task: CrossModalTask, samples: Sequence[Any], modality: str
+    task: CrossModalTask,
+    samples: Sequence[Any],
+    modality: str,
+    flips: Sequence[tuple[int, ...]] = ((),),
 ) -> NDArray[Any]:
-    """Embed samples in batches, in evaluation mode."""
+    """Embed samples in batches, in evaluation mode; the mean over flips along some axes."""
     task.eval()
-    parts = [
-        task.embed(default_collate(list(samples[i : i + 64])), modality).numpy()
-        for i in range(0, len(samples), 64)
-    ]
-    return np.concatenate(parts)
+    key, parts = task.keys[modality], []
+    for i in range(0, len(samples), 64):
+        batch = default_collate(list(samples[i : i + 64]))
+        views = (batch | {key: batch[key].flip(axes)} for axes in flips)
+        parts.append(sum(task.embed(view, modality).numpy() for view in views))
+    rows = np.concatenate(parts)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def train(task: CrossModalTask, data: Any, epochs: int) -> None:
@@ -173,7 +195,10 @@ def statistics(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
 
 
 #: Synthetic worlds that are drawn, two scenes each.
-WORLDS = 4
+WORLDS = 8
+
+#: As `torchgeo-cmr embed --flips`: a patch is embedded as it is, and mirrored.
+FLIPS = ((), (2,), (3,), (2, 3))
 
 #: Test patches of a kind at most, so that no kind makes the score by itself.
 MOST = 40
@@ -195,25 +220,46 @@ class Drawn(IterableDataset):
             yield turned(self.samples[int(i)])
 
 
-def cut(world: SyntheticLandscape, share: float = 0.75) -> Iterator[tuple[str, Any]]:
-    """Cut patches of 240 m of which one kind covers so much, and say on which side they lie.
+def kinds(truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Give each cell its kind; a river is water into which no square of 70 m fits."""
+    kind = np.array(KINDS)[truth]
+    water = torch.tensor(kind == LAKE).float()[None]
+    lake = max_pool2d(-max_pool2d(-water, 7, 1, 3), 15, 1, 7)  # and its coves
+    kind[(kind == LAKE) & (lake[0].numpy() == 0)] = RIVER
+    return kind
 
-    Those in the west of a scene overlap by half, as training patches may; those in the east,
-    a patch's width away, do not.
+
+def clear(image: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Take the light of the air off each band, and the logarithm.
+
+    The darkest thousandth of a scene is said to reflect one per cent (Chavez 1988): air is
+    brighter or darker from scene to scene by as much as water differs from woods.
+    """
+    darkest = np.quantile(image, 0.001, axis=(1, 2), keepdims=True)
+    return np.log(np.maximum(image - darkest, 0) + 100).astype(np.float32)
+
+
+def cut(world: SyntheticLandscape) -> Iterator[tuple[str, Any]]:
+    """Cut patches of 240 m, mostly of one kind, and say on which side of the scene they lie.
+
+    One kind covers three quarters of a patch, or a river a fifth of it (and less than a
+    twentieth of others). Patches in the west overlap by half, as training patches may; those
+    in the east, a patch's width away, do not.
     """
     side = 24  # pixels of the truth, 10 m
     for files in zip(*map(world.files, ('truth', 'pan', 'ms')), strict=True):
         truth, pan, ms = (rasterio.open(file).read() for file in files)
-        # the logarithm, for water and woods differ in the darkest hundredth of the range
-        pan, ms = (np.log(np.maximum(x, 1), dtype=np.float32) for x in (pan, ms))
-        kinds, most = np.array(KINDS)[truth[0]], ms.shape[1] * 3
+        kind, pan, ms = kinds(truth[0]), clear(pan), clear(ms)
+        most = ms.shape[1] * 3
         border, starts = 0.6 * most, range(0, most - side + 1, side // 2)
         for row, col in itertools.product(starts, starts):
-            inside = kinds[row : row + side, col : col + side]
-            counts = np.bincount(inside[inside >= 0], minlength=8)
+            inside = kind[row : row + side, col : col + side]
+            shares = np.bincount(inside[inside >= 0], minlength=8) / side**2
             west, apart = col + side <= border, col >= border + side
             whole = row % side == 0 and col % side == 0
-            if not (west or (apart and whole)) or counts.max() < share * side**2:
+            river, clear_cut = shares[RIVER] >= 0.2, shares.max() >= 0.75
+            clear_cut &= shares[RIVER] < 0.05
+            if not (west or (apart and whole)) or not (river or clear_cut):
                 continue
             corners = ((start // 3, (start + side) // 3) for start in (row, col))
             low = [slice(*ends) for ends in corners]
@@ -223,7 +269,7 @@ def cut(world: SyntheticLandscape, share: float = 0.75) -> Iterator[tuple[str, A
                 {
                     'image_pan': torch.tensor(pan[:, *high]),
                     'image_ms': torch.tensor(ms[:, *low]),
-                    'label': torch.tensor(int(counts.argmax())),
+                    'label': torch.tensor(RIVER if river else int(shares.argmax())),
                 },
             )
 
@@ -259,14 +305,14 @@ def synthetic(seed: int, folder: Path, words: argparse.Namespace) -> dict[str, A
         dropout=0.3,
         class_weight=10.0,  # in a run this short the other terms would drown it
         orth_weight=0.0,  # for batches have fewer rows than features
-        pretrain_epochs=24,
+        pretrain_epochs=34,
         lr=2e-3,
         schedule='cosine',
         warmup_epochs=1,
         mean=told['mean'],
         std=told['std'],
     )
-    train(task, DataLoader(Drawn(train_set, 4096), 64), 44)
+    train(task, DataLoader(Drawn(train_set, 4096), 64), 48)
     labels = np.array([int(s['label']) for s in test_set])
     both = ('pan', 'ms')
     return {
@@ -277,7 +323,7 @@ def synthetic(seed: int, folder: Path, words: argparse.Namespace) -> dict[str, A
             'test_by_class': np.bincount(labels, minlength=8).tolist(),
         },
         'directions': score(
-            {m: embedded(task, test_set, m) for m in both},
+            {m: embedded(task, test_set, m, FLIPS) for m in both},
             dict.fromkeys(both, labels),
             [(a, b) for a in both for b in both],
         ),
@@ -345,15 +391,20 @@ class Places(IterableDataset):
 
     def batch(self) -> list[dict[str, Tensor]]:
         """Draw one batch."""
-        pairs = []
+        places = []
         for ground, (top, left, bottom, right) in self.areas:
             dy, dx = (torch.rand(2) * ground.low).tolist()
-            for row, col in ground.grid(top + dy, left + dx, bottom, right):
-                jitter = torch.randint(-JITTER, JITTER + 1, (2,))
-                pair = ground.pair(row, col, jitter)
-                if pair is not None:
-                    pairs.append(turned(pair))
-        return [pairs[int(i)] for i in torch.randperm(len(pairs))[: self.most]]
+            corners = ground.grid(top + dy, left + dx, bottom, right)
+            places += [(ground, *corner) for corner in corners]
+        pairs: list[dict[str, Tensor]] = []
+        for i in torch.randperm(len(places)).tolist():
+            ground, row, col = places[i]
+            pair = ground.pair(row, col, torch.randint(-JITTER, JITTER + 1, (2,)))
+            if pair is not None:
+                pairs.append(turned(pair))
+            if len(pairs) == self.most:
+                break
+        return pairs
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for _ in range(self.steps):
@@ -434,6 +485,10 @@ SPOKEN: dict[str, Any] = {
 }
 
 
+#: Utterances a class to train on, below which synthesised voices that say the same are added.
+ENOUGH = 10
+
+
 class Held(NonGeoDataset):
     """Samples with labels, in memory; of several views of one, any is given."""
 
@@ -478,26 +533,60 @@ def described(part: ClassFolders, views: int) -> Held:
     return Held('image', found, part.labels)
 
 
-def heard(speech: SpokenLabels) -> Held:
-    """Read all utterances."""
-    sounds = [speech[i]['audio'][None] for i in range(len(speech))]
-    return Held('audio', sounds, speech.labels)
+def heard(speech: SpokenLabels, most: int) -> Held:
+    """Read utterances, no more than some of each class."""
+    kept = few([{'label': c, 'at': i} for i, c in enumerate(speech.labels)], most, 0)
+    order = sorted(one['at'] for one in kept)
+    sounds = [speech[i]['audio'][None] for i in order]
+    return Held('audio', sounds, speech.labels[order])
+
+
+def listed(recordings: Path, called: Mapping[str, str], manifest: Path) -> Path:
+    """List the recordings of the word by which each class is called."""
+    with manifest.open('w', newline='') as file:
+        rows = csv.writer(file)
+        rows.writerow(['file', 'label'])
+        for name, word in called.items():
+            for path in sorted((recordings / word).iterdir()):
+                if path.suffix.lower() == '.wav':
+                    rows.writerow([path.relative_to(recordings), name])
+    return manifest
+
+
+def other_words(audio: Path, names: Sequence[str]) -> dict[str, str]:
+    """Call classes by words that are no class names, one each, if the corpus has such only."""
+    for name in names:
+        with contextlib.suppress(AudioError):
+            SpokenLabels(audio, [name])
+            return {}
+    words = SpokenLabels(audio).classes
+    return dict(zip(names, words, strict=False)) if len(words) >= len(names) else {}
 
 
 def voices(
-    audio: Path, classes: Sequence[str], split: Any, seed: int
-) -> tuple[SpokenLabels, str]:
-    """Hold out voices or, where files do not tell who speaks, utterances."""
+    audio: Path, classes: Sequence[str], seed: int, manifest: Path | None
+) -> tuple[SpokenLabels, SpokenLabels, str]:
+    """Hold out voices or, where not every class has two, utterances."""
     shares = {'train': 0.8, 'test': 0.2}
-    options: dict[str, Any] = {'seconds': SECONDS, 'shares': shares, 'seed': seed}
-    try:
-        for part in ('train', 'test'):  # each has to say every class
-            SpokenLabels(audio, classes, part, **options)
-        unit: Any = 'voice'
-    except AudioError:
-        SpokenLabels(audio, classes)  # says so if a class is not there at all
-        unit = 'utterance'
-    return SpokenLabels(audio, classes, split, hold_out=unit, **options), unit
+    options: dict[str, Any] = {
+        'manifest': manifest,
+        'seconds': SECONDS,
+        'shares': shares,
+        'seed': seed,
+    }
+    SpokenLabels(audio, classes, **options)  # says so if a class is not there at all
+    for unit in ('voice', 'utterance'):
+        try:
+            train, test = (
+                SpokenLabels(audio, classes, part, hold_out=unit, **options)
+                for part in ('train', 'test')
+            )
+        except AudioError:
+            if unit == 'utterance':
+                raise
+        else:
+            return train, test, unit
+    raise AssertionError
 
 
 def speech(seed: int, folder: Path, words: argparse.Namespace) -> dict[str, Any]:
@@ -511,33 +600,36 @@ def speech(seed: int, folder: Path, words: argparse.Namespace) -> dict[str, Any]
             f'{images} has {len(names)} classes, of which {len(alone)} have one image: '
             'retrieval is tested on two classes or more, of two images or more each'
         )
-    audio = words.audio
-    if audio is None:
+    called: dict[str, str] = {}
+    manifest = None
+    if words.audio is None:
         audio = folder / 'speech'
-        said = {n: WORDS.get(n, n.replace('_', ' ').replace('-', ' ')) for n in names}
-        speak(said, audio, seed=seed, **SPOKEN)
+        speak({n: WORDS.get(n, n) for n in names}, audio, seed=seed, **SPOKEN)
+    else:
+        audio = Path(words.audio)
+        called = other_words(audio, names)
+        if called:
+            manifest = listed(audio, called, folder / 'audio.csv')
+    spoken, others, unit = voices(audio, names, seed, manifest)
+    corpora = [spoken]
+    if len(spoken) < ENOUGH * len(names):
+        said = {n: called.get(n, WORDS.get(n, n)) for n in names}
+        speak(said, folder / 'more', seed=seed, **SPOKEN)
+        corpora.append(SpokenLabels(folder / 'more', names, seconds=SECONDS))
     seed_everything(seed, verbose=False)
     seen, unseen = described(train_set, 4), described(test_set, 1)
-    spoken, unit = voices(Path(audio), names, 'train', seed)
-    others, _ = voices(Path(audio), names, 'test', seed)
-    report = learnt(seed, names, (seen, unseen), spoken, others)
+    report = learnt(seed, names, (seen, unseen), corpora, others)
     report['counts']['held_out'] = unit
+    if called:
+        report['called'] = called
     recordings = SHARED / 'speech_commands'
     if words.images is None and words.audio is None and recordings.is_dir():
         # each class is called by one of the recorded words, for the words name no land cover
-        known = sorted(p.name for p in recordings.iterdir() if p.is_dir())
-        called = dict(zip(names, known, strict=False))
+        called = other_words(recordings, names)
+        manifest = listed(recordings, called, folder / 'recordings.csv')
         speak(called, folder / 'words', seed=seed, **SPOKEN)
-        manifest = folder / 'recordings.csv'
-        with manifest.open('w', newline='') as file:
-            rows = csv.writer(file)
-            rows.writerow(['file', 'label', 'voice'])
-            for name, word in called.items():
-                for path in sorted((recordings / word).glob('*.wav')):
-                    speaker = path.name.partition('_')[0]
-                    rows.writerow([path.relative_to(recordings), name, speaker])
         both = (
-            SpokenLabels(folder / 'words', names, seconds=SECONDS),
+            [SpokenLabels(folder / 'words', names, seconds=SECONDS)],
             SpokenLabels(recordings, names, manifest=manifest, seconds=SECONDS),
         )
         report['recordings'] = learnt(seed, names, (seen, unseen), *both)
@@ -548,13 +640,15 @@ def learnt(
     seed: int,
     names: Sequence[str],
     images: tuple[Held, Held],
-    spoken: SpokenLabels,
+    corpora: Sequence[SpokenLabels],
     others: SpokenLabels,
 ) -> dict[str, Any]:
     """Train on images and voices, test on others of either."""
     used = time.process_time()
     seed_everything(seed, verbose=False)
-    speech, tested = heard(spoken), heard(others)
+    parts, tested = [heard(one, 100) for one in corpora], heard(others, 40)
+    sounds = [view for part in parts for view in part.views]
+    speech = Held('audio', sounds, torch.cat([part.labels for part in parts]))
     vars(speech)['classes'] = tuple(names)
     pairs = ImageSpeech(images[0], cast(Any, speech))
     vectors = torch.cat(list(images[0].views))
@@ -588,7 +682,7 @@ def learnt(
         'counts': {
             'classes': len(names),
             'train_images': len(images[0]),
-            'train_utterances': len(speech),
+            'train_utterances': [len(part) for part in parts],
             'test_images': len(images[1]),
             'test_utterances': len(tested),
             'test_voices': len(others.voices),

@@ -65,6 +65,7 @@ OPTIONS: list[tuple[list[Any], dict[str, Any]]] = [
         ['--diversity', 0.4, '--min-score', '-0.5'],
         {'diversity': 0.4, 'min_score': -0.5},
     ),
+    (['--one-per', 'source'], {'one_per': 'source'}),
     (['--approximate'], {'exact': False}),
 ]
 

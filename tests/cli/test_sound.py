@@ -101,6 +101,14 @@ def test_a_picture_names_its_words(archives: Path, run: Run) -> None:
     )
     assert ran.code == 0, ran.err
     assert ran.out.count('speech:') == 15
+    words = ['search', archives / 'speech.archive', '-k', 2, '--one-per', 'label']
+    words += ['--query', archives / 'images' / 'beach' / '00.png', '--quiet']
+    ran = run(*words, '--ckpt', archives / 'best.ckpt')
+    head, *hits = (line.split() for line in ran.out.splitlines())
+    assert head[-1] == 'label'
+    named = [hit[-1] for hit in hits]
+    assert len(set(named)) == len(named) == 2
+    assert set(named) < set(CLASSES)
 
 
 def test_a_word_finds_places_where_images_have_them(

@@ -55,6 +55,19 @@ class TestSamples:
             for u, c in zip(dataset.utterances, dataset.labels, strict=True)
         } == {'river': 0, 'beach': 1}
 
+    def test_names_may_be_spelt_otherwise(self, corpus: Path) -> None:
+        dataset = SpokenLabels(corpus, ('River', 'mobile_home', 'beach'))
+        assert dataset.classes == ('River', 'mobile_home', 'beach')
+        said = [(u.label, u.path.parent.name) for u in dataset.utterances]
+        assert set(said) == {
+            ('River', 'river'),
+            ('mobile_home', 'mobile home'),
+            ('beach', 'beach'),
+        }
+        # two wanted classes differ in nothing else: which is meant is not guessed
+        with pytest.raises(AudioError, match='does not speak Mobilehome, mobile_home'):
+            SpokenLabels(corpus, ('Mobilehome', 'mobile_home'))
+
     def test_n_per_class(self, corpus: Path) -> None:
         dataset = SpokenLabels(corpus, n_per_class=4)
         assert torch.bincount(dataset.labels).tolist() == [4, 4, 4]

@@ -203,6 +203,26 @@ class TestKinds:
         assert kind_of(write_raster('b.tif', crs=None)) == 'raster'
         assert kind_of(root / 'none.tif') == 'raster'
 
+    def test_json_beside_files(self, tmp_path: Path) -> None:
+        FAKE['write_corpus'](tmp_path / 'speech', CLASSES[:1], voices=1, takes=1)
+        (tmp_path / 'speech' / 'speak.json').write_text('{}')
+        assert kind_of(tmp_path / 'speech') == 'sound'
+        FAKE['write_images'](tmp_path / 'images', CLASSES[:1], 1, size=8)
+        note = tmp_path / 'images' / 'note.json'
+        note.write_text('{"made": "by hand"}')
+        assert kind_of(tmp_path / 'images') == 'image'
+        # an item of a catalogue with its thumbnail
+        note.write_text('{"stac_version": "1.0.0"}')
+        assert kind_of(tmp_path / 'images') == 'raster'
+
+    def test_sound_that_is_no_wav(self, tmp_path: Path) -> None:
+        (tmp_path / 'tanks.mp3').write_bytes(b'ID3')
+        for given in (tmp_path, tmp_path / 'tanks.mp3'):
+            with pytest.raises(
+                AudioError, match=r'tanks.mp3 is sound but not WAV: conv'
+            ):
+                kind_of(given)
+
     def test_ground_control_points_are_a_place(self, tmp_path: Path) -> None:
         path = tmp_path / 'gcp.tif'
         points = [

@@ -1,10 +1,12 @@
 """Choosing after the ranking, against slow walks down the whole list."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
@@ -84,6 +86,21 @@ class TestApart:
                 ),
             )
             assert found['patch_id'].tolist() == expected
+
+    def test_one_hit_of_each_value(self, make: Make) -> None:
+        table = make(400)
+        labels = [['a'], ['b', 'c'], ['c'], None, []]
+        said = pd.Series([labels[i % 5] for i in range(400)], dtype=object)
+        table = replace(table, frame=table.frame.assign(label=said))
+
+        def close(i: int, j: int) -> bool:
+            return bool(set(said[i] or ()) & set(said[j] or ()))
+
+        found = rerank(RetrievalIndex(table), table.vectors[3], 20, one_per='label')
+        assert found['patch_id'].tolist() == walk(table, 3, 20, close)
+        assert len(found) == 20  # rows that say nothing stand for themselves
+        with pytest.raises(QueryError, match="one_per is 'word', which is no column"):
+            rerank(RetrievalIndex(table), table.vectors[3], 2, one_per='word')
 
     def test_all_together_behind_a_filter(self, make: Make) -> None:
         table = make(500)

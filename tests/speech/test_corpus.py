@@ -48,6 +48,13 @@ def test_layout_and_manifest(tones: Any, tmp_path: Path) -> None:
     assert len(sound) == pytest.approx(RATE * 60 / int(found[0]['speed']), abs=2)
 
 
+def test_names_of_folders_are_said_as_words(tones: Any, tmp_path: Path) -> None:
+    labels = {'AnnualCrop': 'AnnualCrop', 'sea_lake-2': 'sea_lake-2', 'a': 'McDonald'}
+    speak(labels, tmp_path / 'out', engine=tones, **FEW)
+    said = {said[0] for said in tones.said}
+    assert said == {'Annual Crop', 'sea lake 2', 'McDonald'}
+
+
 def test_speeds_and_pitches_vary(tones: Any, tmp_path: Path) -> None:
     speak(LABELS, tmp_path / 'out', engine=tones, takes=3, progress=False)
     assert len(tones.said) == 2 * 3 * len(VOICES)

@@ -227,6 +227,23 @@ def test_a_row_of_unknown_class_has_no_class_term() -> None:
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.parametrize('width', [16, 32, 64, 128])
+@pytest.mark.parametrize('preset', ['paper', 'dsrsid_code'])
+def test_widths_of_the_paper_and_any_backbone(width: int, preset: Any) -> None:
+    task = make(
+        model={'pan': 'resnet10t', 'ms': 'cmir_small'},
+        output_dim=width,
+        preset=preset,
+        share_classifier=width > 32,
+    )
+    batch = collate(panms(8, 1))
+    task.batch_losses(batch, task(batch))['loss'].backward()
+    for m in ('pan', 'ms'):
+        assert task.embed(batch, m).shape == (8, width)
+        weights = task.model.encoder(m).parameters()
+        assert all(w.grad is not None and w.grad.isfinite().all() for w in weights)
+
+
 def test_one_fit_trains_both_stages(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     task = make(pretrain_epochs=3, preset='paper', lr=3e-3)
     stages: list[str] = []

@@ -42,7 +42,10 @@ def hit_table(results: 'gpd.GeoDataFrame') -> str:
     """Lay a result out for reading: one line a hit, columns as wide as they need."""
     from torchgeo_cmr.table.footprints import unwrap
 
-    lines = [('query', 'rank', 'score', 'date', 'lon', 'lat', 'patch')]
+    heads = ('query', 'rank', 'score', 'date', 'lon', 'lat', 'patch')
+    # The class of a file: the word that is spoken, or what an image shows.
+    named = 'label' in results and results['label'].notna().any()
+    lines = [(*heads, 'label') if named else heads]
     dates = results['time_start'].fillna(results['time_end']).dt.strftime('%Y-%m-%d')
     # Sound and plain images have no place.
     centres = [shape and unwrap(shape).centroid for shape in results.geometry]
@@ -54,6 +57,7 @@ def hit_table(results: 'gpd.GeoDataFrame') -> str:
         [f'{(c.x + 180) % 360 - 180:.5f}' if c else '-' for c in centres],
         [f'{c.y:.5f}' if c else '-' for c in centres],
         results['patch_id'],
+        *([results['label'].fillna('-').astype(str)] if named else []),
     )
     lines += zip(*columns, strict=True)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -61,7 +65,7 @@ def hit_table(results: 'gpd.GeoDataFrame') -> str:
     for line in lines:
         cells = [
             # Words begin, numbers end, below one another.
-            cell.ljust(width) if i in (0, 3, 6) else cell.rjust(width)
+            cell.ljust(width) if i in (0, 3, 6, 7) else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         rows.append('  '.join(cells).rstrip())

@@ -29,6 +29,7 @@ def search(
     min_score: float | None = None,
     spacing: float | None = None,
     max_overlap: float | None = None,
+    one_per: str | None = None,
     diversity: float | None = None,
     approximate: bool = False,
     ckpt: str | None = None,
@@ -73,7 +74,7 @@ def search(
 
     Ask with a spoken word, or with a photograph for the words that name it:
     torchgeo-cmr search images --query tanks.wav --ckpt best.ckpt
-    torchgeo-cmr search spoken --query port.jpg --ckpt best.ckpt
+    torchgeo-cmr search spoken --query port.jpg --ckpt best.ckpt --one-per label -k 3
 
     Ask again after marking hits as right or wrong (column relevant) in a GIS:
     torchgeo-cmr search archive --query queries --refine hits.gpkg
@@ -106,8 +107,10 @@ def search(
         k: Hits a query.
         min_score: Least score of a hit.
         spacing: Least metres between two hits of a query; the ranking goes on until K are
-            found or the archive ends, as with the next two.
+            found or the archive ends, as with the next three.
         max_overlap: Largest share of its ground that a hit may have in common with another.
+        one_per: Column of which hits have no value in common, such as label: the best hit of
+            each spoken word.
         diversity: From 0 to 1, how much hits shall differ from one another (maximal marginal
             relevance); ranks then follow the choice and not the score.
         approximate: Allow an index that was built with an approximate part to use it; the
@@ -168,7 +171,12 @@ def search(
         where=where,
         undated=undated,
     )
-    after = {'spacing': spacing, 'max_overlap': max_overlap, 'diversity': diversity}
+    after: dict[str, Any] = {
+        'spacing': spacing,
+        'max_overlap': max_overlap,
+        'one_per': one_per,
+        'diversity': diversity,
+    }
     after = {name: value for name, value in after.items() if value is not None}
     if after and approximate:
         raise QueryError(

@@ -74,7 +74,8 @@ class SpokenLabels(NonGeoDataset):
         Args:
             root: Folder of the corpus.
             classes: Names wanted, which number the labels (default: all that are spoken, in
-                alphabetical order). Others in the corpus are passed over.
+                alphabetical order). Case, spaces and signs may differ: ``StorageTanks`` is
+                found as ``storage_tanks``. Others in the corpus are passed over.
             split: 'train', 'val' or 'test'; None for everything.
             manifest: CSV file that lists the utterances, instead of the folders.
             seconds: Length of every sample.
@@ -98,6 +99,7 @@ class SpokenLabels(NonGeoDataset):
             raise AudioError(f'seconds is {seconds}: utterances last longer than 0')
         self.root = Path(root)
         found = self._listed(Path(manifest)) if manifest else self._walked()
+        found = _respelt(found, classes or ())
         spoken = sorted({one.label for one in found})
         self.classes = tuple(spoken if classes is None else classes)
         self._check(spoken)
@@ -286,6 +288,24 @@ def fit(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     start = -spare // 2
     out[start : start + len(sound)] = sound
     return out
+
+
+def _respelt(found: Sequence[Utterance], classes: Sequence[str]) -> list[Utterance]:
+    """Name utterances as the classes are, where only case, spaces or signs differ."""
+    asked: dict[str, list[str]] = {}
+    for name in classes:
+        asked.setdefault(_plain(name), []).append(name)
+    out = []
+    for one in found:
+        names = asked.get(_plain(one.label), [])
+        known = one.label in classes or len(names) != 1
+        out.append(one if known else one._replace(label=names[0]))
+    return out
+
+
+def _plain(name: str) -> str:
+    """The letters and digits of a name."""
+    return ''.join(filter(str.isalnum, name.casefold()))
 
 
 def _voice(path: Path) -> str:

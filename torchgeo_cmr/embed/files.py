@@ -25,13 +25,16 @@ from torchgeo_cmr.embed.device import evaluating
 from torchgeo_cmr.embed.encode import check_batch_size
 from torchgeo_cmr.embed.item import Encoder, _versions
 from torchgeo_cmr.embed.run import _remove
-from torchgeo_cmr.errors import CMRError, RasterError
+from torchgeo_cmr.errors import AudioError, CMRError, RasterError
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 
 Kind = Literal['sound', 'image', 'raster']
 
 #: Suffixes that no plain image and no sound has.
 _PLACED = ('.jp2', '.json', '.nc', '.parquet', '.vrt')
+
+#: Suffixes of sound that is not read.
+_OTHER_SOUND = ('.aac', '.aiff', '.flac', '.m4a', '.mp3', '.ogg', '.opus', '.wma')
 
 #: Files given to the encoder at once, if nobody says.
 _BATCH = 64
@@ -53,15 +56,26 @@ def kind_of(words: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
         lies: neither a CRS nor a geotransform, ground control points or RPCs. A raster that
         only lost its CRS is still a raster, for which that has to be declared.
 
+    Raises:
+        AudioError: If they are sound of another format than WAV.
+
     .. versionadded:: 0.1
     """
-    files = find_files(words, ('.wav', *SUFFIXES, *_PLACED))
+    files = find_files(words, ('.wav', *SUFFIXES, *_PLACED, *_OTHER_SOUND))
     # Products hold quicklooks beside their bands: one file with a place tells what they are.
     first = {path.suffix.lower(): path for path in reversed(files)}
+    if '.wav' in first:
+        return 'sound'  # beside which speak leaves JSON
+    for path in (first[suffix] for suffix in _OTHER_SOUND if suffix in first):
+        raise AudioError(
+            f'{path} is sound but not WAV: convert it, as ffmpeg -i {path.name} '
+            f'{path.stem}.wav does'
+        )
+    listed = first.pop('.json', None)
     if not first or not first.keys().isdisjoint(_PLACED):
         return 'raster'
-    if '.wav' in first:
-        return 'sound'
+    if listed is not None and b'"stac_version"' in listed.read_bytes():
+        return 'raster'
     placed = (s not in SUFFIXES or has_place(path) for s, path in first.items())
     return 'raster' if any(placed) else 'image'
 

@@ -14,7 +14,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .filters import Where
-from .spread import Close, alike, choose, diverse, near, overlapping
+from .spread import Close, alike, choose, diverse, near, overlapping, same
 
 type _Queries = EmbeddingTable | ArrayLike
 
@@ -54,12 +54,13 @@ def rerank(
     spacing: float | None = None,
     max_overlap: float | None = None,
     distinct: float | None = None,
+    one_per: str | None = None,
     diversity: float | None = None,
 ) -> gpd.GeoDataFrame:
     """Search, then choose hits that are apart, unlike each other, or close enough.
 
     A hit is left out if it is too near, shares too much ground or looks too much alike with
-    a better hit of the same query. To leave out the query's own place, filter by it:
+    a better hit of the same query, or says the same in a column. To leave out the query's own place, filter by it:
     ``where=Where(beyond=metres)``.
 
     Args:
@@ -72,6 +73,8 @@ def rerank(
         max_overlap: Largest share of the smaller footprint that two hits may have in
             common, 0 to 1; 0 lets edges touch.
         distinct: Cosine from which two hits are near-duplicates, of which the better stays.
+        one_per: Column of which hits have no value in common, such as the label of spoken
+            words: the first hits are then the words that name an image best.
         diversity: 0 to 1: order by maximal marginal relevance (:func:`diverse`) among the
             best ``10 * k`` that the rest leaves. Ranks then follow the choice, not the score.
 
@@ -104,7 +107,7 @@ def rerank(
                 enough = worth >= min_score
                 reached |= not enough.all()
                 found, worth = found[enough], worth[enough]
-            close = _close(index, found, spacing, max_overlap, distinct)
+            close = _close(index, found, spacing, max_overlap, distinct, one_per)
             kept = choose(len(found), pool, *close)
             if len(kept) == pool or reached:
                 break
@@ -137,13 +140,21 @@ def _close(
     spacing: float | None,
     max_overlap: float | None,
     distinct: float | None,
+    one_per: str | None,
 ) -> list[Close]:
     """Say what close means, cheapest test first."""
-    if spacing is None and max_overlap is None and distinct is None:
+    if {spacing, max_overlap, distinct, one_per} == {None}:
         return []
     table = index.select(rows)
     shapes = table.frame.geometry.to_numpy()
     close = []
+    if one_per is not None:
+        if one_per not in table.frame.columns:
+            has = ', '.join(table.frame.drop(columns='geometry'))
+            raise QueryError(
+                f'one_per is {one_per!r}, which is no column of the archive; it has {has}'
+            )
+        close.append(same(table.frame[one_per].to_numpy(dtype=object)))
     if distinct is not None:
         close.append(alike(table.unit_rows(), distinct))
     if spacing is not None:

@@ -9,6 +9,7 @@ be continued until enough are chosen.
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
@@ -76,6 +77,28 @@ def alike(vectors: NDArray[np.float32], score: float) -> Close:
 
     def close(one: int, others: _Positions) -> NDArray[np.bool_]:
         return vectors[others] @ vectors[one] >= least
+
+    return close
+
+
+def same(values: NDArray[np.object_]) -> Close:
+    """Call rows close that have one value in common.
+
+    Args:
+        values: Value of each row (n,); a list has several; a row without one is
+            close to none.
+
+    .. versionadded:: 0.1
+    """
+    known = [
+        frozenset(map(str, value))
+        if isinstance(value, list | tuple | np.ndarray)
+        else frozenset(() if pd.isna(value) else (str(value),))
+        for value in values
+    ]
+
+    def close(one: int, others: _Positions) -> NDArray[np.bool_]:
+        return np.array([bool(known[one] & known[i]) for i in others], dtype=bool)
 
     return close
 

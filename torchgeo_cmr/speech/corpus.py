@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -100,7 +101,7 @@ def speak(
 
     Args:
         labels: Names of the classes; or name -> the words to say. Underscores and hyphens
-            are read as spaces.
+            are read as spaces, and ``AnnualCrop`` as two words.
         out: Folder to write or to complete.
         voices: eSpeak NG voices, language and variant, such as ``'en-us+f3'``.
         speeds: Words a minute to draw from, 80 to 450.
@@ -219,6 +220,8 @@ def _words(labels: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
             raise AudioError(
                 f'label {label!r} cannot name a folder: leave out / \\ : * ? " < > |'
             )
+        if text == label:  # a voice would stumble over AnnualCrop
+            text = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', label)
         words[label] = text.replace('_', ' ').replace('-', ' ').strip()
     if not words:
         raise AudioError('there is no label to speak: name at least one')

@@ -16,6 +16,10 @@ from .noise import blur, coarse_and_back, fractal, weave
 
 _COLUMN = {name: i for i, name in enumerate(sig.MATERIALS)}
 
+#: Noise of the Landsat-like pair, in reflectance times 10,000. On dark ground, where OLI is
+#: quietest, it is a few tenths of a per cent: a lake is smooth, the crowns of a wood are not.
+OLI_NOISE = 3.0
+
 
 def _abundance(land: Landscape, ground: Ground) -> Floats:
     """Return the share of each material in each unit, ``(units, materials)``."""
@@ -231,7 +235,7 @@ def landsat(
     fine = np.repeat(np.repeat(wide, 2, 0), 2, 1).astype(np.float32)
     pan = fine.reshape(2 * n, 3, 2 * n, 3).mean((1, 3), dtype=np.float32)[None]
     result = []
-    for image, noise in ((weave(pan[0], 0.05)[None], 12.0), (multi, 8.0)):
-        image = image * 10000 + noise * rng.standard_normal(image.shape)
+    for image in (weave(pan[0], 0.05)[None], multi):
+        image = image * 10000 + OLI_NOISE * rng.standard_normal(image.shape)
         result.append(np.clip(np.rint(image), 1, 20000).astype(np.uint16))
     return result[0], result[1]
