@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import geopandas as gpd
 
     from torchgeo_cmr.search import RetrievalIndex, Where
@@ -71,7 +73,7 @@ def change_table(results: 'gpd.GeoDataFrame') -> str:
     return _laid_out(lines, (2, 3, 4, 5))
 
 
-def _laid_out(lines: 'list[tuple[str, ...]]', words: tuple[int, ...]) -> str:
+def _laid_out(lines: 'Sequence[tuple[str, ...]]', words: tuple[int, ...]) -> str:
     """Put columns below one another, as wide as they need; some of them hold words."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rows = []

@@ -73,11 +73,11 @@ def index(
             'an index that is changed stays what it was built as: leave out --vectors, '
             '--approximate, --recall and --overwrite, or build it again'
         )
-    if append != bool(archives):
+    if append and not archives:
+        raise QueryError('--append adds archives: name at least one')
+    if archives and not append:
         raise QueryError(
-            '--append adds archives: name at least one'
-            if append
-            else f'say what to do with {archives[0]}: --append adds it to the index'
+            f'say what to do with {archives[0]}: --append adds it to the index'
         )
     made = RetrievalIndex.open(out)
     before = len(made)

@@ -220,7 +220,7 @@ def search(
         sys.stderr.write(answer.shortfall(index, chosen, asked, len(results), k, left))
     if out or clips:
         alone = len(archives) == 1
-        options = {'refine': refine, 'unlike': unlike, 'and': and_, 'hubs': hubs}
+        options: dict[str, Any] = {'refine': refine, 'unlike': unlike, 'and': and_, 'hubs': hubs}
         options |= {'min_score': min_score, **after}
         if approximate:
             options['exact'] = False
