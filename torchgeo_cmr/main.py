@@ -23,6 +23,8 @@ VERBS = {
     'predict': ('fit', 'embed with the trainer'),
     'embed': ('embed', 'turn rasters into an archive of vectors and footprints'),
     'search': ('search', 'ask an archive, inside an area and a time window'),
+    'index': ('index', 'put an archive in order once, or change what was'),
+    'changes': ('changes', 'find the places of an archive that changed most'),
     'info': ('info', 'say what an archive, a checkpoint or a layer is'),
     'evaluate': ('evaluate', 'score how well one archive answers another'),
     'export': ('export', 'turn an archive or a result into a layer'),

@@ -305,6 +305,9 @@ def one_question(
     if area is not None:
         for name, ask in peers.items():
             candidates[name] = partial(_peer, ask, queries, area)
+            if num_queries > 1:
+                one_by_one = partial(_one_by_one, ask, queries, area)
+                candidates[f'{name}, one by one'] = one_by_one
     if area is None and num_queries == 1:
         vectors = world.table.vectors
         nothing = np.empty((1, 0), np.int64), np.empty((1, 0), np.float32)
@@ -348,6 +351,14 @@ def _peer(
     shape = Where(area, CRS).area
     assert shape is not None
     return ask(queries, shape, K)
+
+
+def _one_by_one(
+    ask: search_peers.Ask, queries: NDArray[np.float32], area: Geometry
+) -> Answer:
+    found = [_peer(ask, query[None], area) for query in queries]
+    rows, scores = zip(*found, strict=True)
+    return np.concatenate(rows), np.concatenate(scores)
 
 
 def row(one: dict[str, Any]) -> str:

@@ -18,9 +18,12 @@ from geopandas.testing import assert_geodataframe_equal
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.export import read_search
 from torchgeo_cmr.search import (
+    HubFree,
     RetrievalIndex,
     Where,
     at,
+    blend,
+    from_examples,
     from_feedback,
     from_ids,
     rerank,
@@ -827,3 +830,56 @@ def test_saved_results_are_read_back(run: Run, archive: Path, tmp_path: Path) ->
     again = tmp_path / 'again.geojson'
     assert run('export', out, '--out', again) == (0, f'{again}: 10 rows\n', '')
     assert_geodataframe_equal(gpd.read_file(out), gpd.read_file(again))
+
+
+class TestQuestionsOfSeveral:
+    def test_examples_and_what_hits_shall_not_be(
+        self, run: Run, archive: Path, tmp_path: Path
+    ) -> None:
+        words = ['--query', name(3), '--query', name(7), '--unlike', name(9)]
+        ran = run('search', archive, *words, '-k', 5, '--out', tmp_path / 'h.gpkg')
+        assert ran.code == 0
+        table = EmbeddingTable.load(archive)
+        right, wrong = from_ids(table, [name(3), name(7)]), from_ids(table, [name(9)])
+        query = from_examples(right, wrong)
+        hits = RetrievalIndex(table).search(query, 5)
+        told = read_search(tmp_path / 'h.gpkg')
+        assert told.results['patch_id'].tolist() == hits['patch_id'].tolist()
+        assert told.results['score'].to_numpy() == pytest.approx(hits['score'])
+        assert told.record['options']['unlike'] == [name(9)]
+        assert 'the same 5 rows' in run('replay', tmp_path / 'h.json').out
+
+    def test_two_sensors_ask_together(
+        self, run: Run, archive: Path, asking: Path
+    ) -> None:
+        ran = run('search', archive, '--query', asking, '--and', archive, '-k', 4)
+        tables = [EmbeddingTable.load(asking), EmbeddingTable.load(archive)]
+        hits = RetrievalIndex(tables[1]).search(blend(tables), 4)
+        told = lines(ran.out)
+        assert [line[6] for line in told] == hits['patch_id'].tolist()
+        assert [line[0] for line in told] == hits['query_id'].tolist()
+        alone = run('search', archive, '--query', asking, '-k', 4)
+        assert ids(alone.out) != ids(ran.out)
+
+    def test_hubs_lose(self, run: Run, archive: Path, asking: Path) -> None:
+        words = ['--query', asking, '-k', 6, '--spacing', 1]
+        ran = run('search', archive, *words, '--hubs', asking)
+        table, queries = EmbeddingTable.load(archive), EmbeddingTable.load(asking)
+        freed = HubFree(RetrievalIndex(table), queries)
+        hits = rerank(freed, queries, 6, spacing=1)
+        told = lines(ran.out)
+        assert [line[6] for line in told] == hits['patch_id'].tolist()
+        assert [float(line[2]) for line in told] == pytest.approx(
+            hits['score'].tolist(), abs=5e-5
+        )
+        assert ids(run('search', archive, *words).out) != ids(ran.out)
+
+    def test_mistakes(self, refused: Refused, archive: Path, asking: Path) -> None:
+        ask = ['search', archive, '--query', name(3)]
+        assert 'leave one out' in refused(*ask, '--hubs', asking, '--approximate')
+        assert 'is not an archive' in refused(
+            *ask, '--hubs', archive.parent / 'nothing'
+        )
+        assert 'patch_id' in refused(*ask, '--unlike', 'nothing')
+        told = refused(*ask, '--unlike', name(4), '--refine', 'hits.gpkg')
+        assert 'leave out --unlike' in told

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import shapely
 
+from torchgeo_cmr.search import curve
 from torchgeo_cmr.search.curve import Curve, hilbert_order
 from torchgeo_cmr.table.footprints import cut
 
@@ -58,12 +59,33 @@ def test_every_row_is_inside_or_on_the_border_or_away(
 
 
 def test_runs_spare_most_tests() -> None:
-    boxes = boxes_of(20_000, wide=0.02)
+    boxes = boxes_of(50_000, wide=0.02)
     boxes = boxes[hilbert_order(boxes)]
     cover = Curve(boxes).cover(ring(3))
     assert len(cover.inside) > 3 * len(cover.border) > 0
     # Neighbours on the curve are neighbours on the ground: long runs.
-    assert (np.diff(cover.inside) > 1).sum() < len(cover.inside) / 30
+    assert (np.diff(cover.inside) > 1).sum() < len(cover.inside) / 20
+
+
+def test_many_small_parts_do_not_leave_everything_to_be_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A town: its rows lie closer together than the cells of an area as wide as a country.
+    boxes = (boxes_of(40_000) - [5, 45, 5, 45]) / 50 + [5, 45, 5, 45]
+    boxes = boxes[hilbert_order(boxes)]
+    x, y = np.meshgrid(np.linspace(0, 10, 120), np.linspace(40, 50, 120))
+    area = shapely.MultiPolygon(
+        shapely.buffer(shapely.points(x.ravel(), y.ravel()), 0.002).tolist()
+    )
+    monkeypatch.setattr(curve, '_MANY', 10)
+    closely = Curve(boxes).cover(area)
+    monkeypatch.setattr(curve, '_MANY', 1_000_000)
+    coarsely = Curve(boxes).cover(area)
+    touching = shapely.intersects(area, shapely.box(*boxes.T))
+    for cover in (closely, coarsely):
+        told = np.union1d(cover.inside, cover.border)
+        assert np.isin(np.flatnonzero(touching), told).all()
+    assert 0 < len(closely.border) < len(coarsely.border) / 3
 
 
 def test_order_is_a_hilbert_curve() -> None:

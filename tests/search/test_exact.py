@@ -30,7 +30,6 @@ def slow(
 def test_against_a_sort(monkeypatch: pytest.MonkeyPatch, k: int, block: int) -> None:
     monkeypatch.setattr(scan, '_ROWS', block)
     monkeypatch.setattr(scan, '_LONG', 2 * block)
-    monkeypatch.setattr(scan, '_SCORES', 3 * block)
     monkeypatch.setattr(scan, '_SMALL', 160)
     monkeypatch.setattr(scan, '_FEW', 2)
     monkeypatch.setattr(scan, '_ALONE', 30)

@@ -40,3 +40,18 @@ def test_a_mask_in_either_order() -> None:
         assert sorted(zip(first, second, strict=True)) == [
             tuple(pair) for pair in np.argwhere(mask).tolist()
         ]
+
+
+@pytest.mark.parametrize('k', [1, 3])
+def test_a_long_block_is_bounded_by_the_best_of_groups(k: int) -> None:
+    rng = np.random.default_rng(k)
+    scores = rng.random((4, 1_003), dtype=np.float32)
+    pool = Pool(4, k, 0.0)
+    pool.add(np.arange(1_003), scores.T.copy().T)
+    kth = np.sort(scores, axis=1)[:, -k]
+    assert (pool.least <= kth).all()
+    # Rarely do two of the best share a group, so that little more than k are kept.
+    assert ((scores >= pool.least[:, None]).sum(axis=1) <= 3 * k).all()
+    owner, row = gathered([pool])
+    assert (np.bincount(owner) == k).all()
+    assert (scores[owner, row] >= kth[owner]).all()

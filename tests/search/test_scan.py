@@ -43,7 +43,6 @@ def test_every_row_is_scored_once(
 ) -> None:
     monkeypatch.setattr(scan, '_ROWS', 37)
     monkeypatch.setattr(scan, '_LONG', 37)
-    monkeypatch.setattr(scan, '_SCORES', 500)
     monkeypatch.setattr(scan, '_SMALL', 1_000)
     monkeypatch.setattr(scan, '_ALONE', 10)
     monkeypatch.setattr(scan, '_ALONE_OF_MANY', 10)

@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import geopandas as gpd
 
     from torchgeo_cmr.search import RetrievalIndex, Where
@@ -60,12 +62,29 @@ def hit_table(results: 'gpd.GeoDataFrame') -> str:
         *([results['label'].fillna('-').astype(str)] if named else []),
     )
     lines += zip(*columns, strict=True)
+    return _laid_out(lines, (0, 3, 6, 7))
+
+
+def change_table(results: 'gpd.GeoDataFrame') -> str:
+    """Lay out places that changed: both patches, from when to when."""
+    lines = [('rank', 'score', 'from', 'to', 'patch', 'other patch')]
+    before = results['other_time_start'].dt.strftime('%Y-%m-%d').fillna('-')
+    after = results['time_start'].dt.strftime('%Y-%m-%d').fillna('-')
+    ranks = results['rank'].astype(str)
+    scores = [f'{score:.4f}' for score in results['score']]
+    names = results['patch_id'], results['other_patch_id']
+    lines += zip(ranks, scores, before, after, *names, strict=True)
+    return _laid_out(lines, (2, 3, 4, 5))
+
+
+def _laid_out(lines: 'Sequence[tuple[str, ...]]', words: tuple[int, ...]) -> str:
+    """Put columns below one another, as wide as they need; some of them hold words."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rows = []
     for line in lines:
         cells = [
             # Words begin, numbers end, below one another.
-            cell.ljust(width) if i in (0, 3, 6, 7) else cell.rjust(width)
+            cell.ljust(width) if i in words else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         rows.append('  '.join(cells).rstrip())

@@ -1,4 +1,4 @@
-"""What --query and --refine stand for, as one table of queries."""
+"""What --query, --and, --unlike and --refine stand for, as one table of queries."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +41,23 @@ def asked(
     return queries
 
 
+def combined(
+    queries: 'EmbeddingTable',
+    others: list[str] | None,
+    unlike: list[str] | None,
+    index: 'RetrievalIndex',
+) -> 'EmbeddingTable':
+    """Let other sensors ask too, and make one question of right and wrong examples."""
+    from torchgeo_cmr.search import blend, from_examples, open_archives
+
+    if others:
+        queries = blend([queries, *(open_archives(other).table for other in others)])
+    if unlike:
+        wrong = _queries(unlike, index, None, None, None, None, None, progress=False)
+        queries = _of_kind(from_examples(queries, wrong), 'table')
+    return queries
+
+
 def _queries(
     words: list[str],
     archive: 'RetrievalIndex',
@@ -53,7 +70,7 @@ def _queries(
     progress: bool,
 ) -> 'EmbeddingTable':
     """Turn what was asked into one table: archives, and places drawn, then patches, then rasters."""
-    from torchgeo_cmr.search import at, from_ids, patch_ids
+    from torchgeo_cmr.search import at, from_ids, open_archives, patch_ids
     from torchgeo_cmr.table import EmbeddingTable
 
     # Not read for archives alone: an index of a million rows opens without its ids.
@@ -63,8 +80,8 @@ def _queries(
     ids: dict[str, str] = {}
     rasters: list[str] = []
     for word in words:
-        if (Path(word) / 'archive.json').exists():
-            tables.append(_of_kind(EmbeddingTable.load(word), 'table'))
+        if any((Path(word) / name).exists() for name in ('archive.json', 'index.json')):
+            tables.append(_of_kind(open_archives(word).table, 'table'))
             continue
         if known is None:
             known = set(patch_ids(archive).tolist())

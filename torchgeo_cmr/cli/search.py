@@ -14,6 +14,8 @@ def search(
     archives: list[str],
     *,
     query: list[str] | None = None,
+    unlike: list[str] | None = None,
+    and_: list[str] | None = None,
     refine: str | None = None,
     within: str | None = None,
     predicate: str = 'intersects',
@@ -31,6 +33,7 @@ def search(
     max_overlap: float | None = None,
     one_per: str | None = None,
     diversity: float | None = None,
+    hubs: str | None = None,
     approximate: bool = False,
     ckpt: str | None = None,
     modality: str | None = None,
@@ -69,6 +72,11 @@ def search(
     torchgeo-cmr search archive --query -98.49,29.43 --exclude-own 2000 --spacing 500
     --months 6-8
 
+    Ask for what resembles two patches and not a third; or with two sensors at once:
+    torchgeo-cmr search archive --query s2:a.tif:0_0_32x32 --query s2:a.tif:0_32_32x32
+    --unlike s2:a.tif:64_0_32x32
+    torchgeo-cmr search archive --query radar --and optical
+
     Ask with a new raster, which the checkpoint turns into vectors first:
     torchgeo-cmr search archive --query new.tif --ckpt best.ckpt --modality s1
 
@@ -87,6 +95,11 @@ def search(
             it ask), a vector file of places (each feature asks with the mean of what it
             touches), or, with --ckpt, a WAV file, an image, a raster (with --modality), a
             folder of these or a quoted pattern.
+        unlike: What hits shall not look like, given as for --query but for rasters; may be
+            repeated. All of --query then asks one question, as examples of what is right.
+        and_: Archive folder of another sensor: each patch of --query asks together with the
+            one of this on the same ground, and those without such a one not at all; may be
+            repeated.
         refine: Result of an earlier search in which hits are marked in the column relevant
             (true or false): each of its queries with a right hit asks anew, nearer to the
             right ones and farther from the wrong ones, and --query only weighs in.
@@ -113,6 +126,10 @@ def search(
             each spoken word.
         diversity: From 0 to 1, how much hits shall differ from one another (maximal marginal
             relevance); ranks then follow the choice and not the score.
+        hubs: Archive folder of the sensor that asks, the larger the better: patches that are
+            close to all of it (hubs) lose, and what is close to the query alone wins (CSLS,
+            which is the score then). Each patch left by the filters is compared with all of
+            it, so filter first.
         approximate: Allow an index that was built with an approximate part to use it; the
             column exact says whether it did.
         ckpt: Checkpoint that embeds query files; the one that made the archive.
@@ -141,7 +158,7 @@ def search(
     command = ['torchgeo-cmr', 'search', *words(search, locals())]
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.export import check_all, make_record, write_all
-    from torchgeo_cmr.search import Where, open_archives, rerank
+    from torchgeo_cmr.search import HubFree, Where, open_archives, rerank
 
     outputs: dict[str, Any] = {
         'project': project,
@@ -155,6 +172,10 @@ def search(
     check_all(out or [], **outputs)
     if k < 1:
         raise QueryError(f'-k is {k}: ask for at least 1 hit a query')
+    if refine is not None and (unlike or and_):
+        raise QueryError(
+            '--refine asks with the marks of a result: leave out --unlike and --and'
+        )
     if within is None and predicate != 'intersects':
         raise QueryError(f'--predicate {predicate} says nothing without --within')
     if not query and refine is None:
@@ -178,6 +199,8 @@ def search(
         'diversity': diversity,
     }
     after = {name: value for name, value in after.items() if value is not None}
+    if hubs is not None and approximate:
+        raise QueryError('--approximate does not go with --hubs: leave one out')
     if after and approximate:
         raise QueryError(
             f'--approximate does not go with --{next(iter(after)).replace("_", "-")}: leave one out'
@@ -189,8 +212,10 @@ def search(
     asked = queries.asked(
         query, refine, index, ckpt, modality, size, dataset, units, progress=not quiet
     )
-    if after:
-        results = rerank(index, asked, k, where=chosen, min_score=min_score, **after)
+    asked = queries.combined(asked, and_, unlike, index)
+    if after or hubs is not None:
+        freed = index if hubs is None else HubFree(index, open_archives(hubs).table)
+        results = rerank(freed, asked, k, where=chosen, min_score=min_score, **after)
     else:
         results = index.search(
             asked, k, where=chosen, exact=not approximate, min_score=min_score
@@ -203,7 +228,13 @@ def search(
         sys.stderr.write(answer.shortfall(index, chosen, asked, len(results), k, left))
     if out or clips:
         alone = len(archives) == 1
-        options = {'refine': refine, 'min_score': min_score, **after}
+        options: dict[str, Any] = {
+            'refine': refine,
+            'unlike': unlike,
+            'and': and_,
+            'hubs': hubs,
+        }
+        options |= {'min_score': min_score, **after}
         if approximate:
             options['exact'] = False
         record = make_record(

@@ -21,14 +21,17 @@ from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import to_wgs84
-from torchgeo_cmr.table.footprints import WGS84, is_wgs84
+from torchgeo_cmr.table.footprints import WGS84, is_wgs84, to_lonlat
 
 #: What an area may be given as.
 type AreaLike = (
     Geometry | gpd.GeoDataFrame | gpd.GeoSeries | str | PathLike[str] | Sequence[float]
 )
 
+#: Pieces at most along the longer side of an area.
 _SEGMENTS = 512
+#: Degrees by which an edge may stray from its own line: about a centimetre.
+_STRAY = 1e-7
 
 
 def read_frame(
@@ -128,15 +131,36 @@ def read_area(given: AreaLike, crs: Any = None) -> Geometry:
             )
         if west >= -180 and east <= 180:
             return shape
-    longest = max(east - west, north - south) / _SEGMENTS
-    if longest > 0:
-        shape = shapely.segmentize(shape, longest)
+    least = max(east - west, north - south) / _SEGMENTS
+    if least > 0:
+        shape = shapely.segmentize(shape, _piece(shape, known, least))
     moved = to_wgs84([shape], known)[0]
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         raise QueryError(
             f'{name} cannot be expressed in EPSG:4326 from {known.to_string()[:60]}; check its CRS'
         )
     return moved if moved.is_valid else shapely.make_valid(moved)
+
+
+def _piece(shape: Geometry, crs: CRS, least: float) -> float:
+    """Give how long a piece of an edge may be and yet stay on its line in degrees.
+
+    A curve leaves its chord by the square of the length, and how far it does a third of the
+    way along shows both arcs and waves.
+    """
+    points = shapely.get_coordinates(shape)
+    way = np.diff(points, axis=0)
+    length = np.hypot(*way.T)
+    long = length > least
+    if is_wgs84(crs) or not long.any():
+        return least
+    start, way, length = points[:-1][long], way[long], length[long]
+    moved = to_lonlat(np.vstack([start, start + way / 3, start + way]), crs)
+    begin, third, end = moved.reshape(3, -1, 2)
+    with np.errstate(invalid='ignore'):  # what has no longitude is refused later
+        stray = np.abs(third - (2 * begin + end) / 3).max(axis=1)
+        pieces = length * np.sqrt(_STRAY / np.maximum(stray, _STRAY))
+    return float(np.fmax(pieces.min(), least))
 
 
 def _read(given: AreaLike) -> tuple[Any, CRS | None, str]:

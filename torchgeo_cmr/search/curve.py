@@ -3,9 +3,10 @@
 Rows are put in the order of a Hilbert curve through the centres of their boxes. Sixteen
 neighbours on the curve make a node, sixteen nodes a node of the next level, each with the
 box round all it holds: a packed R-tree that needs no pointers. An area is compared with
-nodes from the top; a node inside the area gives a run of rows without looking at them, a
-node outside gives none, and what the border crosses is opened. Only rows in the last nodes
-on the border are left to be tested with their footprints.
+nodes from the top (:mod:`~torchgeo_cmr.search.raster`); a node inside the area gives a run
+of rows without looking at them, a node outside gives none, and what the border crosses is
+opened, down to the rows. Only rows whose boxes the border may cross are left to be tested with
+their footprints.
 """
 
 from dataclasses import dataclass
@@ -15,9 +16,14 @@ import shapely
 from numpy.typing import NDArray
 from shapely import Geometry
 
-from .predicates import near_boxes
+from .raster import Raster, rasters
 
 _FAN = 16
+#: Nodes that are all looked at: with so few, one more level above them is no gain.
+_TOP = 1_024
+#: Cells of a raster along each axis, in which an area of half the rows has a few in each.
+_SIDES = (32, 512)
+_MANY = 2_000
 _BITS = 16
 
 
@@ -28,8 +34,8 @@ class Cover:
     Args:
         inside: Sorted numbers of rows whose box lies in the interior of the area, so that
             the footprint does too.
-        border: Sorted numbers of all other rows whose box meets a box round a part of the
-            area; what they are is for their footprints to say.
+        border: Sorted numbers of all other rows whose box may meet the area; what they are
+            is for their footprints to say.
 
     .. versionadded:: 0.1
     """
@@ -51,14 +57,14 @@ class Curve:
     def __init__(
         self, boxes: NDArray[np.float64], order: NDArray[np.int64] | None = None
     ) -> None:
-        """Put boxes round boxes until one node is left."""
+        """Put boxes round boxes until few nodes are left."""
         self.boxes = boxes
         self.order = order
         level = boxes if order is None else boxes[order]
         self._nowhere = np.flatnonzero(np.isnan(level[:, 0]))
         #: Boxes of nodes, finest level first.
         self.levels: list[NDArray[np.float64]] = []
-        while len(level) > 1 or (len(level) and not self.levels):
+        while len(level) > _TOP or not self.levels:
             first = np.arange(0, len(level), _FAN)
             level = np.hstack(
                 [
@@ -68,37 +74,49 @@ class Curve:
                 ]
             )
             self.levels.append(level)
+        self._spans = [_FAN ** (i + 1) for i in range(len(self.levels))]
 
     def cover(self, area: Geometry) -> Cover:
         """Say which rows lie inside an area, and which must be looked at.
 
         Args:
-            area: Geometry in EPSG:4326, cut at the antimeridian; it is prepared.
+            area: Geometry in EPSG:4326, cut at the antimeridian.
         """
         n = len(self.boxes)
         inside = np.zeros(n, dtype=bool)
-        shapely.prepare(area)
-        nodes = np.arange(len(self.levels[-1]) if self.levels else 0)
-        span = _FAN ** len(self.levels)
-        for level in reversed(self.levels):
+        drawn = rasters(area, int(np.clip(np.sqrt(n) / 4, *_SIDES)))
+        nodes = np.arange(len(self.levels[-1]))
+        for level, span in zip(self.levels[::-1], self._spans[::-1], strict=True):
             nodes = nodes[nodes < len(level)]
-            nodes = nodes[near_boxes(level[nodes], area)]
-            shapes = shapely.box(*level[nodes].T)
-            touched = shapely.intersects(area, shapes)
-            nodes, shapes = nodes[touched], shapes[touched]
-            whole = shapely.contains_properly(area, shapes)
-            for node in nodes[whole]:
-                inside[node * span : (node + 1) * span] = True
-            nodes = nodes[~whole]
+            whole, nodes = _judged(nodes, level[nodes], drawn)
+            for first in (whole * span).tolist():
+                inside[first : first + span] = True
+            if span == _FAN and len(nodes) > _MANY:
+                # The edges of many small parts mark all cells: look at them more closely.
+                shapely.prepare(area)
+                near = shapely.intersects(area, shapely.box(*level[nodes].T))
+                nodes = nodes[near]
             nodes = (nodes[:, None] * _FAN + np.arange(_FAN)).ravel()
-            span //= _FAN
-        border = nodes[nodes < n]
         inside[self._nowhere] = False
+        rows = nodes[nodes < n]
+        boxes = self.boxes[rows if self.order is None else self.order[rows]]
+        whole, border = _judged(rows, boxes, drawn)
+        inside[whole] = True
         certain = np.flatnonzero(inside)
-        if self.order is not None:
-            border = np.sort(self.order[border])
-            certain = np.sort(self.order[certain])
-        return Cover(certain, border[near_boxes(self.boxes[border], area)])
+        if self.order is None:
+            return Cover(certain, border)
+        return Cover(np.sort(self.order[certain]), np.sort(self.order[border]))
+
+
+def _judged(
+    numbers: NDArray[np.int64], boxes: NDArray[np.float64], drawn: list[Raster]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the numbers of boxes that lie inside, and of those to be looked at."""
+    whole, doubt = drawn[0].judge(boxes)
+    for other in drawn[1:]:
+        more = other.judge(boxes)
+        whole, doubt = whole | more[0], doubt | more[1]
+    return numbers[whole], numbers[doubt & ~whole]
 
 
 def hilbert_order(boxes: NDArray[np.float64]) -> NDArray[np.int64]:

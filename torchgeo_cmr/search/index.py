@@ -110,6 +110,8 @@ class RetrievalIndex:
             QueryError: If an argument is none of the above.
             OutputExistsError: If the path is there and is not to be replaced.
         """
+        if path is not None:
+            store.check_free(path, overwrite=overwrite)
         table = (
             archive
             if isinstance(archive, EmbeddingTable)
@@ -228,19 +230,23 @@ class RetrievalIndex:
             header['segments'].append(store.add_segment(self._path, number, part, ()))
             header.update(facts)
 
-    def delete(self, ids: str | Iterable[str]) -> None:
+    def delete(self, ids: str | Iterable[str] | Where) -> None:
         """Leave rows out from now on; their numbers are not given again.
 
         Args:
-            ids: One ``patch_id`` or several.
+            ids: One ``patch_id`` or several, or a filter whose rows shall go.
 
         Raises:
-            QueryError: If an id is not in the index.
+            QueryError: If an id is not in the index, or the filter does not fit it.
             ArchiveError: If another process is changing the index.
         """
-        asked = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
         with self._changing() as header:
             state = self._state
+            if isinstance(ids, Where):
+                found, _ = select(state, ids, None)
+                named = zip(state.parts, found, strict=True)
+                ids = [one for part, some in named for one in part.ids(some)]
+            asked = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
             parts, left = [], set(asked)
             for part in state.parts:
                 gone = part.named(asked)

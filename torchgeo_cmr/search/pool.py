@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 #: Pairs for each that is asked for, before bounds are raised.
 _SPARE = 4
+#: Groups of scores for each that is asked for, of which only the best is looked at.
+_GROUPS = 8
 
 
 class Pool:
@@ -38,8 +40,7 @@ class Pool:
     def add(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
         """Take scores (num_queries, b) of rows (b,)."""
         if self.least.min() == -np.inf and len(rows) >= self.k:
-            least = np.partition(scores, len(rows) - self.k, axis=1)[:, -self.k]
-            np.maximum(self.least, least - self.slack, out=self.least)
+            np.maximum(self.least, _kth(scores, self.k) - self.slack, out=self.least)
         owner, column = where(scores >= self.least[:, None])
         self._new.append((owner, rows[column], scores[owner, column]))
         self._room -= len(owner)
@@ -61,6 +62,16 @@ class Pool:
         self.owner, self.row, self.score = owner[still], row[still], score[still]
         self._new = []
         self._room = max(_SPARE * self.k * len(self.least), len(self.owner))
+
+
+def _kth(scores: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    """Give about the k-th best score of each query, at most that: of the best of groups."""
+    queries, rows = scores.shape
+    width = rows // (_GROUPS * k)
+    if width > 1:
+        groups = scores[:, : rows // width * width].reshape(queries, -1, width)
+        scores = groups.max(axis=2)
+    return np.partition(scores, scores.shape[1] - k, axis=1)[:, -k]
 
 
 def gathered(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

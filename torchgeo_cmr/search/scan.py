@@ -4,8 +4,7 @@ One thread a core works through blocks of about a megabyte and hands each block'
 sink of its own, so threads meet only when all is done. No product is large enough for the
 BLAS to divide it among threads of its own: those would wait for one another on cores that are
 busy, for seconds where the product takes milliseconds, and their number can only be set for
-the whole process. Few queries are bound by reading memory, and all their scores are kept,
-four bytes a row.
+the whole process. Few queries are bound by reading memory, many by multiplying.
 
 Where selected rows lie close together, scanning all between them is cheaper for few queries
 than copying the selected ones, so dense stretches are sliced and only scattered rows gathered.
@@ -15,8 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from math import isqrt
+from math import ceil, isqrt
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,11 +22,9 @@ from numpy.typing import NDArray
 
 from .vectors import Vectors, agreement, signs
 
-#: Rows of a block.
+#: Rows of a block, and of one that is read once and as it is, so need not fit the cache.
 _ROWS = 1_024
 _LONG = 16_384
-#: Scores of few queries that are kept at a time.
-_SCORES = 1 << 25
 _FEW = 4
 #: Multiplications in a product; from 2**19 on OpenBLAS brings threads, older ones from 2**18.
 _SMALL = 1 << 18
@@ -38,7 +34,12 @@ _SHORT = 32
 #: Scores of a thread below which it costs more than it brings, of few queries and of many.
 _ALONE = 16_384
 _ALONE_OF_MANY = 131_072
+#: Pieces for each thread: who is held up by another process leaves the rest to others.
 _PIECES = 4
+
+
+#: Rows of a block (b,) and memory to use -> their scores (num_queries, b).
+type _Scored = Callable[[NDArray[np.int64], NDArray[np.float32]], NDArray[Any]]
 
 
 class Sink(Protocol):
@@ -74,50 +75,55 @@ def scan[S: Sink](
 
     .. versionadded:: 0.1
     """
-    if len(queries) > _FEW and not vectors.packed:
-        return _many(vectors, rows, queries, make)
-    sink = make()
-    most = max(_ROWS, _SCORES // len(queries))
-    for start in range(0, len(rows), most):
-        some = rows[start : start + most]
-        sink.add(some, _few(vectors, some, queries))
-    return [sink]
-
-
-def _many[S: Sink](
-    vectors: Vectors,
-    rows: NDArray[np.int64],
-    queries: NDArray[np.float32],
-    make: Callable[[], S],
-) -> list[S]:
-    """Score rows for many queries, in threads if there is enough to do."""
-    side = max(1, isqrt(_SMALL // vectors.dim))
-    # Transposed, so that scores lie row by row and a product's are written in one go.
-    asked = [
-        (slice(start, start + side), queries[start : start + side].T.copy())
-        for start in range(0, len(queries), side)
-    ]
-    todo = deque(range(0, len(rows), _ROWS))
+    few = vectors.packed or len(queries) <= _FEW
+    scored = _few(vectors, queries) if few else _many(vectors, queries)
+    alone, longest = (_ALONE, _LONG) if few else (_ALONE_OF_MANY, _ROWS)
+    workers = max(1, min(_cores(), len(rows) * len(queries) // alone))
+    pieces = min(_PIECES * workers, len(rows) // (longest // _PIECES))
+    size = ceil(len(rows) / max(1, pieces, ceil(len(rows) / longest)))
+    todo = deque(range(0, len(rows), size))
 
     def work() -> S:
         sink = make()
-        out = np.empty((_ROWS, len(queries)), dtype=np.float32)
+        out = np.empty(len(queries) * size, dtype=np.float32)
         while True:
             try:
                 start = todo.popleft()
             except IndexError:  # the other threads have taken the rest
                 return sink
-            some = rows[start : start + _ROWS]
-            block = vectors.decode(_plain(some))
-            for columns, part in asked:
-                _products(block, part, out[: len(some), columns])
-            sink.add(some, out[: len(some)].T)
+            some = rows[start : start + size]
+            sink.add(some, scored(some, out))
 
-    workers = min(_cores(), len(todo), len(rows) * len(queries) // _ALONE_OF_MANY)
-    if workers < 2:
+    if workers == 1:
         return [work()]
-    with ThreadPoolExecutor(workers) as pool:
-        return [task.result() for task in [pool.submit(work) for _ in range(workers)]]
+    with ThreadPoolExecutor(workers - 1) as pool:
+        others = [pool.submit(work) for _ in range(workers - 1)]
+        return [work(), *(task.result() for task in others)]
+
+
+def _many(vectors: Vectors, queries: NDArray[np.float32]) -> _Scored:
+    """Score a block for many queries with matrix products."""
+    count = len(queries)
+    side = max(1, isqrt(_SMALL // vectors.dim))
+    # Transposed, so that scores lie row by row and a product's are written in one go.
+    asked = [
+        (slice(start, start + side), queries[start : start + side].T.copy())
+        for start in range(0, count, side)
+    ]
+
+    def scored(rows: NDArray[np.int64], out: NDArray[np.float32]) -> NDArray[Any]:
+        own = _plain(rows)
+        block = vectors.decode(own)
+        if isinstance(own, slice):
+            # Read in passing, a number of each line of the cache, vectors are at hand when a
+            # product reads them here and there, which memory is slow at.
+            block[:, ::16].max()
+        scores = out[: len(rows) * count].reshape(-1, count)
+        for columns, part in asked:
+            _products(block, part, scores[:, columns])
+        return scores.T
+
+    return scored
 
 
 def _products(
@@ -143,40 +149,28 @@ def _plain(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:
     return slice(first, last + 1) if last - first + 1 == len(rows) else rows
 
 
-def _few(
-    vectors: Vectors, rows: NDArray[np.int64], queries: NDArray[Any]
-) -> NDArray[np.float32]:
-    """Score rows for few queries, in threads if there is enough to do."""
-    scores = np.empty((len(queries), len(rows)), dtype=np.float32)
+def _few(vectors: Vectors, queries: NDArray[Any]) -> _Scored:
+    """Score rows for few queries, reading stretches of memory."""
     asked = signs(queries) if vectors.kind == 'binary' else queries
-    # Vectors that are read once and as they are need not fit the cache.
     once = len(queries) == 1 and vectors.kind == 'float32'
-    size = _LONG if once else _ROWS
 
-    def part(bounds: tuple[int, int]) -> None:
-        for start, stop in _stretches(rows, *bounds, size):
+    def scored(rows: NDArray[np.int64], out: NDArray[np.float32]) -> NDArray[Any]:
+        scores = out[: len(rows) * len(queries)].reshape(len(queries), -1)
+        for start, stop in _stretches(rows, _LONG if once else _ROWS):
             _block(vectors, rows[start:stop], asked, scores[:, start:stop])
-
-    workers = min(_cores(), len(rows) * len(queries) // _ALONE)
-    if workers < 2:
-        part((0, len(rows)))
         return scores
-    # More pieces than workers: who is held up by another process leaves the rest to others.
-    cuts = np.linspace(0, len(rows), _PIECES * workers + 1).astype(int).tolist()
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(part, pairwise(cuts)))
-    return scores
+
+    return scored
 
 
-def _stretches(
-    rows: NDArray[np.int64], start: int, stop: int, size: int
-) -> Iterator[tuple[int, int]]:
-    """Cut positions start..stop where rows lie far apart, then into blocks."""
+def _stretches(rows: NDArray[np.int64], size: int) -> Iterator[tuple[int, int]]:
+    """Cut positions of rows where rows lie far apart, then into blocks."""
+    stop = len(rows)
     gaps = np.empty(0, dtype=np.int64)
-    if stop > start and int(rows[stop - 1] - rows[start]) != stop - 1 - start:
-        gaps = np.flatnonzero(np.diff(rows[start:stop]) > _SPARSE * _SHORT) + start + 1
+    if int(rows[-1] - rows[0]) != stop - 1:
+        gaps = np.flatnonzero(np.diff(rows) > _SPARSE * _SHORT) + 1
     # Stretches too short to be worth a block of their own are joined with the next.
-    begin = start
+    begin = 0
     for end in [*gaps.tolist(), stop]:
         if end - begin >= _SHORT or end == stop:
             for first in range(begin, end, size):

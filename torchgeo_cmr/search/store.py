@@ -190,6 +190,28 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
     return Segment(columns, kept, np.asarray(numbers), np.asarray(ties), dead)
 
 
+def check_free(path: str | PathLike[str], *, overwrite: bool) -> None:
+    """Refuse a folder that must not be made, before any work is done for it.
+
+    Args:
+        path: Where an index shall be.
+        overwrite: Replace an index, never anything else.
+
+    Raises:
+        OutputExistsError: If the path is there and is not to be, or must not be, replaced.
+    """
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
+        raise OutputExistsError(
+            f'{path} is there already; choose another name or overwrite it'
+        )
+    if not (Path(path) / HEADER).is_file():
+        raise OutputExistsError(
+            f'{path} is no index, so it is not replaced; choose another name'
+        )
+
+
 @contextmanager
 def new_folder(path: str | PathLike[str], *, overwrite: bool) -> Generator[Path]:
     """Make a folder under a temporary name, then rename it.
@@ -199,18 +221,10 @@ def new_folder(path: str | PathLike[str], *, overwrite: bool) -> Generator[Path]
         overwrite: Replace an index, never anything else.
 
     Raises:
-        OutputExistsError: If the path is there and is not to be, or must not be, replaced.
+        OutputExistsError: As :func:`check_free`.
     """
+    check_free(path, overwrite=overwrite)
     target = Path(path)
-    if os.path.lexists(target):
-        if not overwrite:
-            raise OutputExistsError(
-                f'{target} is there already; choose another name or overwrite it'
-            )
-        if not (target / HEADER).is_file():
-            raise OutputExistsError(
-                f'{target} is no index, so it is not replaced; choose another name'
-            )
     target.parent.mkdir(parents=True, exist_ok=True)
     building = target.with_name(f'.{target.name}.tmp-{os.getpid()}')
     retired = target.with_name(f'.{target.name}.old-{os.getpid()}')

@@ -11,6 +11,7 @@ Densify before you change the CRS of large polygons (:func:`densify`).
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 import shapely
@@ -53,17 +54,31 @@ def to_wgs84(geometries: Iterable[Geometry], crs: CRS) -> NDArray[np.object_]:
     """
     shapes = shapely.force_2d(np.asarray(list(geometries), dtype=object))
     if not is_wgs84(crs):
-        change = Transformer.from_crs(crs, WGS84, always_xy=True)
-
-        def move(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.column_stack(
-                change.transform(coordinates[:, 0], coordinates[:, 1])
-            )
-
-        shapes = shapely.transform(shapes, move)
+        shapes = shapely.transform(shapes, lambda points: to_lonlat(points, crs))
     for i in np.flatnonzero(_crosses(shapes)):
         shapes[i] = cut(shapes[i])
     return shapes
+
+
+def to_lonlat(points: NDArray[np.float64], crs: CRS) -> NDArray[np.float64]:
+    """Give points (n, 2) of a CRS, x before y, as longitudes and latitudes on WGS 84.
+
+    Args:
+        points: Coordinates in the units of the CRS.
+        crs: Their CRS.
+
+    Returns:
+        Degrees (n, 2); infinite where a point has none.
+
+    .. versionadded:: 0.1
+    """
+    return np.column_stack(_change(crs.srs).transform(points[:, 0], points[:, 1]))
+
+
+@lru_cache(maxsize=256)
+def _change(crs: str) -> Transformer:
+    """Make a transformer once for each CRS; it may be shared between threads."""
+    return Transformer.from_crs(crs, WGS84, always_xy=True)
 
 
 def _crosses(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:

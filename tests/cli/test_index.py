@@ -1,0 +1,127 @@
+"""The verb index: what it makes answers as the archive does, and what it changes is changed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torchgeo_cmr.search import RetrievalIndex, describe_index
+from torchgeo_cmr.table import EmbeddingTable
+
+type Run = Callable[..., Any]
+type Refused = Callable[..., str]
+type Make = Callable[..., EmbeddingTable]
+
+
+def name(i: int, prefix: str = 's2') -> str:
+    return f'{prefix}:scene.tif:0_{32 * i}_32x32'
+
+
+@pytest.mark.parametrize('kind', ['float32', 'int8', 'binary'])
+def test_an_index_answers_as_its_archive(
+    run: Run, archive: Path, asking: Path, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / 'index'
+    ran = run('index', archive, '--out', path, '--vectors', kind)
+    assert (ran.code, ran.out, ran.err) == (0, f'{path}: 30 rows\n', '')
+    assert describe_index(path)['vectors'] == [kind]
+    RetrievalIndex.open(path, archive)  # refuses an index of another archive
+    words = ['--query', asking, '--within', '-98.6,29.55,-98.56,29.6', '-k', 7]
+    assert run('search', path, *words).out == run('search', archive, *words).out
+    # An index can ask as well.
+    run('index', asking, '--out', tmp_path / 'asking')
+    words[1] = tmp_path / 'asking'
+    assert run('search', path, *words).out == run('search', archive, *words).out
+
+
+def test_an_approximate_part(run: Run, make: Make, tmp_path: Path) -> None:
+    archive = make(n=300).save(tmp_path / 'archive')
+    words = ['--approximate', 'sq', '--approximate', 'hnsw', '--recall', 0.9]
+    assert run('index', archive, '--out', tmp_path / 'index', *words).code == 0
+    assert describe_index(tmp_path / 'index')['approximate'] == ['hnsw', 'sq']
+    ask = ['--query', name(3), '--approximate']
+    assert run('search', tmp_path / 'index', *ask).code == 0
+
+
+def test_several_archives_become_one(
+    run: Run, archive: Path, asking: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / 'index'
+    assert run('index', archive, asking, '--out', path).out == f'{path}: 33 rows\n'
+    words = ['--query', name(3), '-k', 40]
+    both = run('search', archive, asking, *words).out
+    assert run('search', path, *words).out == both
+    # And what was changed much is built anew from itself.
+    run('index', '--out', path, '--delete', name(4))
+    ran = run('index', path, '--out', path, '--overwrite')
+    assert ran.out == f'{path}: 32 rows\n'
+    assert describe_index(path)['parts'] == 1
+
+
+def test_rows_come_and_go(
+    run: Run, archive: Path, asking: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / 'index'
+    run('index', archive, '--out', path)
+    words = ['--delete', name(4), '--delete', name(5)]
+    words += ['--delete-where', 'cloud >= 20 and cloud < 23']
+    ran = run('index', asking, '--out', path, '--append', *words)
+    assert ran.out == f'{path}: 28 rows, 5 deleted, 3 added\n'
+    left = set(RetrievalIndex.open(path).table.frame['patch_id'])
+    gone = {name(i) for i in (4, 5, 20, 21, 22)}
+    every = set(EmbeddingTable.load(archive).frame['patch_id'])
+    assert left == every - gone | {name(i, 's1') for i in range(3)}
+    ran = run('index', '--out', path, '--delete-where', 'cloud > 1000')
+    assert ran.out == f'{path}: 28 rows, 0 deleted, 0 added\n'
+
+
+class TestMistakes:
+    def test_nothing_is_named(self, refused: Refused, tmp_path: Path) -> None:
+        assert 'name an archive folder' in refused('index', '--out', tmp_path / 'i')
+
+    def test_what_is_there_stays(
+        self, run: Run, refused: Refused, archive: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / 'index'
+        run('index', archive, '--out', path)
+        assert 'is there already' in refused('index', archive, '--out', path)
+        told = refused('index', archive, '--out', archive, '--overwrite')
+        assert 'is no index, so it is not replaced' in told
+        assert len(EmbeddingTable.load(archive)) == 30
+
+    @pytest.mark.parametrize(
+        ('words', 'told'),
+        [
+            (['--append'], 'name at least one'),
+            (['ARCHIVE', '--delete', 'x'], '--append adds it'),
+            (['ARCHIVE', '--append'], 'is in the index already'),
+            (['--delete', 'x'], "no patch_id 'x'"),
+            (['--delete-where', 'cloudy > 1'], 'cloudy'),
+            (['--delete', 'x', '--vectors', 'int8'], 'build it again'),
+            (['--delete', 'x', '--overwrite'], 'build it again'),
+        ],
+    )
+    def test_changes_that_do_not_fit(
+        self,
+        run: Run,
+        refused: Refused,
+        archive: Path,
+        tmp_path: Path,
+        words: list[str],
+        told: str,
+    ) -> None:
+        run('index', archive, '--out', tmp_path / 'index')
+        given = [str(archive) if word == 'ARCHIVE' else word for word in words]
+        assert told in refused('index', '--out', tmp_path / 'index', *given)
+        assert len(RetrievalIndex.open(tmp_path / 'index')) == 30
+
+    def test_a_kind_that_is_not_known(
+        self, refused: Refused, archive: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / 'index'
+        assert 'int4' in refused('index', archive, '--out', path, '--vectors', 'int4')
+        assert 'tree' in refused(
+            'index', archive, '--out', path, '--approximate', 'tree'
+        )
+        assert not path.exists()

@@ -1,0 +1,92 @@
+"""The verb index: an archive put in order once, to be searched from then on."""
+
+import sys
+from pathlib import Path
+
+
+def index(
+    archives: list[str] | None = None,
+    *,
+    out: str,
+    vectors: str = 'float32',
+    approximate: list[str] | None = None,
+    recall: float = 0.95,
+    append: bool = False,
+    delete: list[str] | None = None,
+    delete_where: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Build an index of an archive, which opens in a moment, or change one.
+
+    An archive is the record and is read whole; an index is mapped, so that a search in a
+    million patches begins at once and several programs share one copy in memory. Search takes
+    its folder wherever it takes an archive. It may be deleted and built again.
+
+    Build one, for exact answers:
+    torchgeo-cmr index archive --out index
+    torchgeo-cmr search index --query -98.49,29.43
+
+    Scan a quarter of the memory, answers still exact; and ask more quickly, if less surely:
+    torchgeo-cmr index archive --out index --vectors int8 --approximate ivf --recall 0.98
+    torchgeo-cmr search index --query queries --approximate
+
+    Add what was embedded since, in place of an older scene:
+    torchgeo-cmr index new --out index --append --delete-where 'source == "old.tif"'
+
+    Args:
+        archives: Archive folders that embed wrote; several become one index. An index folder
+            is taken too: after many changes, build it anew.
+        out: Folder of the index.
+        vectors: What a search reads of each number: float32 (4 bytes), float16 (2), int8 (1)
+            or binary (a bit). Whole vectors are kept beside the last three and read for the
+            best, so answers stay exact; only with search --approximate the small ones decide.
+        approximate: Approximate part to build as well: ivf, ivf_pq, rabitq, hnsw, sq or
+            binary; may be repeated, the one to prefer first. Asked only with
+            search --approximate, and only where enough patches are left by the filters.
+        recall: Share of the ten best that an approximate part shall find, which is measured
+            while it is built.
+        append: Add the archives to the index that is there.
+        delete: patch_id to leave out of the index that is there; may be repeated.
+        delete_where: Condition on columns, such as 'source == "old.tif"': patches to leave
+            out of the index that is there.
+        overwrite: Replace an index that is there.
+    """
+    from torchgeo_cmr.errors import QueryError
+    from torchgeo_cmr.search import RetrievalIndex, Where, open_archives
+
+    if not (append or delete or delete_where):
+        if not archives:
+            raise QueryError('nothing to index: name an archive folder')
+        alone = len(archives) == 1 and (Path(archives[0]) / 'archive.json').exists()
+        made = RetrievalIndex.build(
+            archives[0] if alone else open_archives(archives).table,
+            out,
+            vectors=vectors,
+            approximate=approximate or (),
+            recall=recall,
+            overwrite=overwrite,
+        )
+        sys.stdout.write(f'{out}: {len(made)} rows\n')
+        return
+    if vectors != 'float32' or approximate or recall != 0.95 or overwrite:
+        raise QueryError(
+            'an index that is changed stays what it was built as: leave out --vectors, '
+            '--approximate, --recall and --overwrite, or build it again'
+        )
+    if append and not archives:
+        raise QueryError('--append adds archives: name at least one')
+    if archives and not append:
+        raise QueryError(
+            f'say what to do with {archives[0]}: --append adds it to the index'
+        )
+    made = RetrievalIndex.open(out)
+    before = len(made)
+    if delete:
+        made.delete(delete)
+    if delete_where:
+        made.delete(Where(where=delete_where))
+    left = len(made)
+    if archives:
+        made.append(open_archives(archives).table)
+    told = f'{before - left} deleted, {len(made) - left} added'
+    sys.stdout.write(f'{out}: {len(made)} rows, {told}\n')
