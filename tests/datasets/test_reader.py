@@ -205,15 +205,13 @@ class TestReadMany:
         reader = SceneReader(scenes(from_paths(path))[0])
         windows = np.array([[r, c, 32, 32] for r in (0, 96, 224) for c in (0, 96, 224)])
         expected = reader.read_many(windows)
-        opened = list(reader.kept.handles._values.values())
+        opened = set(map(id, reader._handles.values()))
         context = get_context('fork')
         queue = context.Queue()
 
         def child() -> None:
             pixels = reader.read_many(windows)
-            own = not any(
-                a is b for a in opened for b in reader.kept.handles._values.values()
-            )
+            own = opened.isdisjoint(map(id, reader._handles.values()))
             queue.put((own, pixels))
 
         process = context.Process(target=child)

@@ -21,7 +21,6 @@ from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset, RasterDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
-from torchgeo_cmr.datasets.kept import Kept
 from torchgeo_cmr.datasets.panels import panels
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene, scenes
@@ -407,8 +406,7 @@ class _Member:
             catalogue = scenes(dataset)
             self.crs = crs or catalogue[0].crs
             catalogue = [scene.to_crs(self.crs) for scene in catalogue]
-            kept = Kept()
-            self.readers = [SceneReader(scene, kept) for scene in catalogue]
+            self.readers = [SceneReader(scene) for scene in catalogue]
             self.outlines = [scene.footprint for scene in catalogue]
             self.bands = catalogue[0].bands
             self.res = catalogue[0].res

@@ -1,11 +1,13 @@
 """Windows of a scene: read on its own grid, or warped into a stated CRS."""
 
+import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioIOError
@@ -13,41 +15,40 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from torchgeo_cmr.datasets.ahead import ahead
-from torchgeo_cmr.datasets.cores import cores, environment
-from torchgeo_cmr.datasets.kept import Kept
 from torchgeo_cmr.datasets.scene import Scene, apply, open_raster
 from torchgeo_cmr.datasets.strips import strips
 from torchgeo_cmr.errors import RasterError
 
-#: Values that mark missing pixels, besides NaN.
-type Marks = list[float]
+#: Bytes of decoded blocks that GDAL may keep: 12 bands of 512 rows of 10980 are 129 MiB.
+#: Bytes, because rasterio hands a small number on as bytes, not as the MiB of GDAL's own setting.
+_CACHE = 512 * 2**20
 
-#: Channels of a result, the row and column on the scene's grid where their pixels begin, and
-#: the pixels as the file has them.
-type Part = tuple[list[int], int, int, NDArray[Any], Marks]
+#: Channels of a result, their pixels as the file has them, and which of them are missing.
+type Part = tuple[list[int], NDArray[Any], NDArray[np.bool_] | None]
 
 
 class SceneReader:
     """Reads windows of one scene, keeping one open handle a file.
 
-    Handles are opened on first use. Not safe to share between threads, and neither are
-    readers that share what they keep.
+    Handles are opened on first use and left behind when the reader is pickled or its
+    process forks: two processes that read through one would move each other's place in the
+    file. Not safe to share between threads.
 
     Args:
         scene: What to read.
-        kept: Open files and blocks of readers that take turns (default: its own).
 
     .. versionadded:: 0.1
     """
 
-    def __init__(self, scene: Scene, kept: Kept | None = None) -> None:
+    def __init__(self, scene: Scene) -> None:
         """Initialize a new SceneReader instance."""
         self.scene = scene
-        self.kept = kept or Kept()
+        self._handles: dict[str, Any] = {}
+        self._process = os.getpid()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Open anew in another process."""
-        return type(self), (self.scene, self.kept)
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files behind."""
+        return {'scene': self.scene, '_handles': {}, '_process': 0}
 
     def window(self, bounds: tuple[float, float, float, float]) -> Window:
         """Return the whole-pixel window nearest to some bounds.
@@ -91,18 +92,18 @@ class SceneReader:
         shape = out_shape or (int(window.height), int(window.width))
         count = len(self.scene.bands if bands is None else bands)
         out = np.empty((count, *shape), np.float32)
-        for path, channels, indexes in self._files(bands):
-            _fill(out, channels, *self._read_file(path, indexes, window, shape))
+        for part in self._parts(window, bands, shape):
+            _fill(out, *part)
         return out
 
     def read_many(
         self, windows: NDArray[np.int64], bands: Sequence[int] | None = None
     ) -> NDArray[np.float32]:
-        """Read windows of one size, each block of pixels once.
+        """Read windows of one size, those side by side in one go.
 
         Every value is the one that :meth:`read` gives. The files are gone through in the
-        order in which they store their pixels, and blocks are decoded on all cores. Blocks
-        that were used last are kept for the next call.
+        order in which they store their pixels, and the blocks of a strip are decoded on
+        all cores.
 
         Args:
             windows: ``(row, column, height, width)`` on the scene's grid, int64 of shape
@@ -122,67 +123,31 @@ class SceneReader:
             raise ValueError(f'windows of {len(sizes)} sizes: read one size at a time')
         height, width = sizes[0] if len(sizes) else (0, 0)
         count = len(self.scene.bands if bands is None else bands)
-        out = self.kept.spare.empty((len(windows), count, height, width), np.float32)
-        starts, ends = windows[:, :2], windows[:, :2] + windows[:, 2:]
-        out[((starts < 0) | (ends > self.scene.shape)).any(axis=1)] = np.nan
+        out = np.empty((len(windows), count, height, width), np.float32)
 
-        for channels, top, left, pixels, marks in self._parts(windows, bands):
-            origin = np.array([top, left])
-            low = np.maximum(starts, origin)
-            high = np.minimum(ends, origin + pixels.shape[1:])
-            for i in np.flatnonzero((low < high).all(axis=1)):
-                here, there = (
-                    tuple(slice(*s) for s in np.c_[low[i] - o, high[i] - o])
-                    for o in (origin, starts[i])
-                )
-                _fill(out[i][:, *there], channels, pixels[:, *here], marks)
+        def steps() -> Iterator[tuple[Any, ...]]:
+            with threads():
+                for (top, left, rows, columns), inside in strips(windows):
+                    area = Window(left, top, columns, rows)  # ty: ignore[too-many-positional-arguments]
+                    places = [
+                        *zip(inside, windows[inside, :2] - (top, left), strict=True)
+                    ]
+                    for part in self._parts(area, bands, (rows, columns)):
+                        yield places, *part
+
+        # While one strip is cut into patches, the next is decoded.
+        with ThreadPoolExecutor(1, thread_name_prefix='torchgeo_cmr-strips') as pool:
+            for places, channels, pixels, missing in ahead(steps(), pool):
+                for i, (row, column) in places:
+                    cut = slice(row, row + height), slice(column, column + width)
+                    gone = None if missing is None else missing[:, *cut]
+                    _fill(out[i], channels, pixels[:, *cut], gone)
         return out
 
     def _parts(
-        self, windows: NDArray[np.int64], bands: Sequence[int] | None
+        self, window: Window, bands: Sequence[int] | None, shape: tuple[int, int]
     ) -> Iterator[Part]:
-        """Read what some windows need, file by file: its blocks, or strips of it."""
-        for path, channels, indexes in self._files(bands):
-            source = self._handle(path)
-            blocks = self.kept.blocks
-            if self._plain(source) and blocks.fit(source, indexes):
-                marks = self._marks(source)
-                open_file = partial(self._handle, path)
-                try:
-                    for piece in blocks.pieces(path, open_file, indexes, windows):
-                        yield channels, *piece, marks
-                except RasterioIOError as error:
-                    raise _damaged(path) from error
-                continue
-            yield from _ahead(self._strips_of(path, channels, indexes, windows))
-
-    def _strips_of(
-        self,
-        path: str,
-        channels: list[int],
-        indexes: list[int],
-        windows: NDArray[np.int64],
-    ) -> Iterator[Part]:
-        """Read strips of one file."""
-        with environment(cores()):
-            for (top, left, rows, columns), _ in strips(windows):
-                area = Window(left, top, columns, rows)  # ty: ignore[too-many-positional-arguments]
-                read = self._read_file(path, indexes, area, (rows, columns))
-                yield channels, top, left, *read
-
-    def _strips(
-        self, windows: NDArray[np.int64], bands: Sequence[int] | None
-    ) -> Iterator[Part]:
-        """Read strips of all bands in one go, as readers of other things than files do."""
-        for (top, left, rows, columns), _ in strips(windows):
-            area = Window(left, top, columns, rows)  # ty: ignore[too-many-positional-arguments]
-            pixels = self.read(area, bands)
-            yield [*range(len(pixels))], top, left, pixels, []
-
-    def _files(
-        self, bands: Sequence[int] | None
-    ) -> Iterator[tuple[str, list[int], list[int]]]:
-        """Give each file once: its path, channels of the result and bands in the file."""
+        """Read a window file by file, each once."""
         chosen = range(len(self.scene.bands)) if bands is None else bands
         files: dict[str, tuple[list[int], list[int]]] = {}
         for channel, position in enumerate(chosen):
@@ -191,51 +156,34 @@ class SceneReader:
             channels.append(channel)
             indexes.append(index)
         for path, (channels, indexes) in files.items():
-            yield path, channels, indexes
+            yield channels, *self._read_file(path, indexes, window, shape)
 
-    def _plain(self, source: Any) -> bool:
-        """Say whether pixels are taken as they are stored: not moved, no mask beside."""
-        own_grid = source.shape == self.scene.shape and not self.scene.warped
-        return own_grid and not _masked(source)
-
-    def _marks(self, source: Any) -> Marks:
-        """Values that mark missing pixels of a file, in its own type if they fit it."""
-        given = {float(m) for m in (self.scene.nodata, source.nodata) if m is not None}
-        marks = [mark for mark in given if not np.isnan(mark)]
-        if np.issubdtype(np.dtype(source.dtypes[0]), np.integer):
-            # Whole numbers are compared without a detour through float64.
-            return [int(mark) if mark.is_integer() else mark for mark in marks]
-        return marks
-
-    def _handle(self, path: str, number: int = 0) -> Any:
-        """Open a file, or give the handle that is open; threads have one each."""
-        scene, handles = self.scene, self.kept.handles
-        grid = (scene.transform, scene.shape) if scene.warped else None
-        key = (path, number, grid)
-        source = handles.get(key)
-        if source is not None:
-            return source
-        source = open_raster(path)
-        if scene.warped:
-            rows, columns = scene.shape
-            source = WarpedVRT(
-                source,
-                crs=scene.crs.to_wkt(),
-                transform=scene.transform,
-                height=rows,
-                width=columns,
-                resampling=Resampling.bilinear,
-                src_nodata=scene.nodata,
-                # What lies outside the source, or is masked in it, comes out as NaN.
-                nodata=np.nan,
-                dtype='float32',
-            )
-        return handles.put(key, source)
+    def _handle(self, path: str) -> Any:
+        if self._process != os.getpid():
+            self._handles, self._process = {}, os.getpid()
+        if path not in self._handles:
+            source = open_raster(path)
+            if self.scene.warped:
+                rows, columns = self.scene.shape
+                source = WarpedVRT(
+                    source,
+                    crs=self.scene.crs.to_wkt(),
+                    transform=self.scene.transform,
+                    height=rows,
+                    width=columns,
+                    resampling=Resampling.bilinear,
+                    src_nodata=self.scene.nodata,
+                    # What lies outside the source, or is masked in it, comes out as NaN.
+                    nodata=np.nan,
+                    dtype='float32',
+                )
+            self._handles[path] = source
+        return self._handles[path]
 
     def _read_file(
         self, path: str, indexes: list[int], window: Window, shape: tuple[int, int]
-    ) -> tuple[NDArray[Any], Marks]:
-        """Pixels as the file has them, and which values mark missing ones besides NaN."""
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Pixels as the file has them, and which are missing besides NaN."""
         source = self._handle(path)
         own_grid = source.shape == self.scene.shape
         resampling = Resampling.nearest
@@ -252,7 +200,7 @@ class SceneReader:
         part, place = _clip(window, source.shape, shape)
         full = (len(indexes), *shape)
         if part is None:
-            return np.full(full, np.nan, np.float32), []
+            return np.full(full, np.nan, np.float32), None
         rows, columns = place
         options: dict[str, Any] = {
             'window': part,
@@ -263,49 +211,54 @@ class SceneReader:
             ),
             'resampling': resampling,
         }
+        # Only a plain nodata value can be told from the pixels; masks must be read.
+        marks = {self.scene.nodata, source.nodata} - {None}
+        masked = MaskFlags.per_dataset in source.mask_flag_enums[0]
         try:
-            # Only a plain nodata value can be told from the pixels; masks must be read.
-            if _masked(source):
+            if masked:
                 data = source.read(indexes, masked=True, **options)
                 pixels = np.ma.filled(data.astype(np.float32), np.nan)
             else:
                 pixels = source.read(indexes, **options)
         except RasterioIOError as error:
-            raise _damaged(path) from error
-        marks = self._marks(source)
+            raise RasterError(
+                f'{path} is damaged or truncated at {window}: fetch the file again'
+            ) from error
+        # The value is compared before the cast: float32 cannot hold every nodata value.
+        missing = np.any([pixels == mark for mark in marks], axis=0) if marks else None
         if pixels.shape == full:
-            return pixels, marks
+            return pixels, missing
         out = np.full(full, np.nan, np.float32)
-        _fill(out[:, rows, columns], [*range(len(out))], pixels, marks)
-        return out, []
-
-
-def _ahead(parts: Iterator[Part]) -> Iterator[Part]:
-    """While patches are cut out of one part, the next is decoded."""
-    with ThreadPoolExecutor(1, thread_name_prefix='torchgeo_cmr-strips') as pool:
-        yield from ahead(parts, pool)
-
-
-def _masked(source: Any) -> bool:
-    """Say whether a file has a mask beside its bands."""
-    return MaskFlags.per_dataset in source.mask_flag_enums[0]
-
-
-def _damaged(path: str) -> RasterError:
-    return RasterError(f'{path} is damaged or truncated: fetch the file again')
+        inside = out[:, rows, columns]
+        _fill(inside, slice(None), pixels, missing)
+        return out, None
 
 
 def _fill(
-    out: NDArray[np.float32], channels: list[int], pixels: NDArray[Any], marks: Marks
+    out: NDArray[np.float32],
+    channels: list[int] | slice,
+    pixels: NDArray[Any],
+    missing: NDArray[np.bool_] | None,
 ) -> None:
     """Copy pixels of any type into some channels, and NaN where they are missing."""
-    chosen = slice(None) if len(channels) == len(out) else channels
-    out[chosen] = pixels
-    if marks:
-        # Compared before the cast: float32 cannot hold every value.
-        missing = np.any([pixels == mark for mark in marks], axis=0)
-        if missing.any():
-            out[chosen] = np.where(missing, np.nan, pixels)
+    if channels == list(range(len(out))):
+        channels = slice(None)
+    out[channels] = pixels
+    if missing is not None and missing.any():
+        out[channels] = np.where(missing, np.nan, pixels)
+
+
+def threads() -> rasterio.Env:
+    """Let GDAL decode the blocks of each read on all cores, while the context lasts.
+
+    A loader's worker keeps to its own core: GDAL's threads do not survive a fork, and the
+    first read would wait for them for ever. GDAL would keep decoded blocks in a twentieth
+    of all memory; unless the environment says otherwise, it gets what a row of blocks of a
+    large scene needs (GDAL asks once, at the first read of a process).
+    """
+    child = multiprocessing.parent_process() is not None
+    cache = {} if 'GDAL_CACHEMAX' in os.environ else {'GDAL_CACHEMAX': _CACHE}
+    return rasterio.Env(GDAL_NUM_THREADS='1' if child else 'ALL_CPUS', **cache)
 
 
 def _clip(
