@@ -76,9 +76,7 @@ class DisjointBatchSampler(BatchSampler):
         self.gather = gather
         self.seed = seed
         self.epoch = 0
-        # Lightning sets the epoch on `batch_sampler.sampler`, so a run that is resumed in
-        # its tenth epoch draws what an undisturbed run would have drawn.
-        self.sampler = self if sampler is None else sampler
+        self._sampler = sampler
         self.chips = [i for i, area in enumerate(self.areas) if area.is_chip]
         self.open = [i for i, area in enumerate(self.areas) if not area.is_chip]
         sizes = np.array([self.areas[i].polygon.area for i in self.open])
@@ -99,6 +97,16 @@ class DisjointBatchSampler(BatchSampler):
             )
         self._crs = {area.crs for area in self.areas}
         self._warned = False
+
+    @property
+    def sampler(self) -> Sampler:
+        """What Lightning sets the epoch on.
+
+        So a run that is resumed in its tenth epoch draws what an undisturbed run would have
+        drawn. Not an attribute: one that is this sampler itself would keep the areas, and
+        the data set with all its decoded blocks, until Python looks for cycles.
+        """
+        return self if self._sampler is None else self._sampler
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that is mixed into the seed."""
