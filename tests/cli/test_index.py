@@ -1,6 +1,7 @@
 """The verb index: what it makes answers as the archive does, and what it changes is changed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,13 @@ def test_several_archives_become_one(
     assert describe_index(path)['parts'] == 1
 
 
-def test_rows_come_and_go(
-    run: Run, archive: Path, asking: Path, tmp_path: Path
-) -> None:
+def test_rows_come_and_go(run: Run, archive: Path, make: Make, tmp_path: Path) -> None:
     path = tmp_path / 'index'
+    new = replace(make('s1', n=3, seed=1), record={}).save(tmp_path / 'new')
     run('index', archive, '--out', path)
     words = ['--delete', name(4), '--delete', name(5)]
     words += ['--delete-where', 'cloud >= 20 and cloud < 23']
-    ran = run('index', asking, '--out', path, '--append', *words)
+    ran = run('index', new, '--out', path, '--append', *words)
     assert ran.out == f'{path}: 28 rows, 5 deleted, 3 added\n'
     left = set(RetrievalIndex.open(path).table.frame['patch_id'])
     gone = {name(i) for i in (4, 5, 20, 21, 22)}

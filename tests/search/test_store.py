@@ -363,3 +363,25 @@ def test_packed_codes(make: Make, tmp_path: Path) -> None:
         index.rank(codes[:1, :3], 3)
     with pytest.raises(QueryError, match="vectors='int8' does not fit uint8 vectors"):
         RetrievalIndex.build(archive, vectors='int8')
+
+
+@pytest.mark.parametrize('mapped', [True, False])
+def test_delete_what_a_filter_finds(make: Make, tmp_path: Path, mapped: bool) -> None:
+    archive = make(200)
+    index = RetrievalIndex.build(archive, tmp_path / 'index' if mapped else None)
+    where = Where(where='patch_id < "p0050"')
+    gone = set(archive.select(where.rows(archive)).frame['patch_id'])
+    assert 0 < len(gone) < 200
+    index.delete(where)
+    assert set(index.table.frame['patch_id']) == set(archive.frame['patch_id']) - gone
+    index.delete(where)
+    assert len(index) == 200 - len(gone)
+
+
+def test_a_path_that_is_taken_is_refused_before_the_work(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RetrievalIndex.build(make(20), tmp_path / 'index')
+    monkeypatch.setattr(segment, 'build', None)  # nothing is to be built
+    with pytest.raises(OutputExistsError, match='is there already'):
+        RetrievalIndex.build(make(20), tmp_path / 'index')

@@ -16,12 +16,13 @@ import shapely
 from numpy.typing import NDArray
 from shapely import Geometry
 
+from .predicates import near_boxes
 from .raster import Raster, rasters
 
 _FAN = 16
 #: Nodes that are all looked at: with so few, one more level above them is no gain.
 _TOP = 1_024
-#: Cells of a raster along each axis, in which an area of half the rows has a few in each.
+#: Cells of a raster along each axis, from few to many rows: one for every four of them.
 _SIDES = (32, 512)
 _MANY = 2_000
 _BITS = 16
@@ -84,8 +85,9 @@ class Curve:
         """
         n = len(self.boxes)
         inside = np.zeros(n, dtype=bool)
-        drawn = rasters(area, int(np.clip(np.sqrt(n) / 4, *_SIDES)))
-        nodes = np.arange(len(self.levels[-1]))
+        nodes = np.flatnonzero(near_boxes(self.levels[-1], area))
+        most = len(nodes) * self._spans[-1]
+        drawn = rasters(area, int(np.clip(np.sqrt(most) / 2, *_SIDES)))
         for level, span in zip(self.levels[::-1], self._spans[::-1], strict=True):
             nodes = nodes[nodes < len(level)]
             whole, nodes = _judged(nodes, level[nodes], drawn)
