@@ -314,3 +314,16 @@ def test_pairs_say_how_many_days_lie_between(
         {'a': Dated(tmp_path / 'a'), 'b': RasterDataset(tmp_path / 'b')}
     )
     assert undated.index['days_apart'].isna().all()
+
+
+def test_datasets_may_share_what_they_keep(write_raster: Writer) -> None:
+    one, other = (
+        PairedDataset(
+            {m: RasterDataset([write_raster(f'{i}{m}.tif')]) for m in ('s1', 's2')}
+        )
+        for i in range(2)
+    )
+    other.share(one)
+    assert len({id(r.kept) for d in (one, other) for r in d._readers()}) == 1
+    key = tuple(slice(b.start, b.start + 80) for b in other.bounds[:2])
+    assert other[key]['image_s1'].isfinite().all()
