@@ -24,7 +24,10 @@ VERBS = {
     'embed': ('embed', 'turn rasters into an archive of vectors and footprints'),
     'search': ('search', 'ask an archive, inside an area and a time window'),
     'index': ('index', 'put an archive in order once, or change what was'),
+    'fuse': ('fuse', 'put several saved answers together'),
     'changes': ('changes', 'find the places of an archive that changed most'),
+    'duplicates': ('duplicates', 'find patches of an archive that look the same'),
+    'hash': ('hash', 'turn the vectors of an archive into packed codes'),
     'info': ('info', 'say what an archive, a checkpoint or a layer is'),
     'evaluate': ('evaluate', 'score how well one archive answers another'),
     'export': ('export', 'turn an archive or a result into a layer'),
@@ -55,7 +58,7 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     verb = words[0] if words else '--help'
     if verb in ('-h', '--help'):
-        lines = [f'  {name:<9} {told}' for name, (_, told) in VERBS.items()]
+        lines = [f'  {name:<10} {told}' for name, (_, told) in VERBS.items()]
         sys.stdout.write(_USAGE.format(verbs='\n'.join(lines)))
         return 0
     if verb == '--version':

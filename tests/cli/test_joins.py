@@ -66,6 +66,9 @@ OPTIONS: list[tuple[list[Any], dict[str, Any]]] = [
         {'diversity': 0.4, 'min_score': -0.5},
     ),
     (['--one-per', 'source'], {'one_per': 'source'}),
+    (['--distinct', 0.6], {'distinct': 0.6}),
+    (['--calibrated'], {'calibrated': True}),
+    (['--examples', 'mean'], {'examples': 'mean'}),
     (['--approximate'], {'exact': False}),
 ]
 

@@ -26,6 +26,7 @@ from torchgeo_cmr.search import (
     from_examples,
     from_feedback,
     from_ids,
+    open_archives,
     rerank,
 )
 from torchgeo_cmr.table import EmbeddingTable
@@ -340,6 +341,36 @@ class TestAfterTheRanking:
         ran = run('search', archive, '--query', name(2), '--diversity', 0.6, '-k', 5)
         found = rerank(RetrievalIndex(table), query, 5, diversity=0.6)
         assert ids(ran.out) == found['patch_id'].tolist()
+
+    def test_all_that_reach_a_score(self, run: Run, archive: Path) -> None:
+        ran = run('search', archive, '--query', name(2), '--min-score', 0.1, '-k', 0)
+        assert (ran.code, ran.err) == (0, '')
+        table = EmbeddingTable.load(archive)
+        scores = table.vectors.astype(float) @ table.vectors[2]
+        assert len(lines(ran.out)) == (scores >= 0.1).sum() > 10
+
+    def test_what_looks_like_a_better_hit(self, run: Run, archive: Path) -> None:
+        ran = run('search', archive, '--query', name(2), '--distinct', 0.5, '-k', 5)
+        table = EmbeddingTable.load(archive)
+        query = from_ids(table, name(2))
+        found = rerank(RetrievalIndex(table), query, 5, distinct=0.5)
+        assert ids(ran.out) == found['patch_id'].tolist()
+        plain = run('search', archive, '--query', name(2), '-k', 5)
+        assert ids(plain.out) != ids(ran.out)
+
+    def test_two_sensors_with_one_measure(
+        self, run: Run, archive: Path, asking: Path
+    ) -> None:
+        words = ['search', archive, asking, '--query', asking, '-k', 9]
+        ran = run(*words, '--calibrated')
+        index = open_archives([archive, asking])
+        hits = index.search(EmbeddingTable.load(asking), 9, calibrated=True)
+        told = lines(ran.out)
+        assert [line[6] for line in told] == hits['patch_id'].tolist()
+        assert [float(line[2]) for line in told] == pytest.approx(
+            hits['score'].tolist(), abs=5e-5
+        )
+        assert ids(run(*words).out) != ids(ran.out)
 
     @pytest.mark.parametrize('asked', [True, False])
     def test_refine(self, run: Run, archive: Path, tmp_path: Path, asked: bool) -> None:
@@ -849,6 +880,24 @@ class TestQuestionsOfSeveral:
         assert told.record['options']['unlike'] == [name(9)]
         assert 'the same 5 rows' in run('replay', tmp_path / 'h.json').out
 
+    @pytest.mark.parametrize('method', ['mean', 'rocchio', 'logistic'])
+    def test_one_question_of_several_examples(
+        self, run: Run, archive: Path, method: str
+    ) -> None:
+        words = ['--query', name(3), '--query', name(7), '--examples', method]
+        if method == 'logistic':
+            words += ['--unlike', name(9), '--unlike', name(12)]
+        ran = run('search', archive, *words, '-k', 5)
+        table = EmbeddingTable.load(archive)
+        right, wrong = (
+            from_ids(table, [name(i) for i in own]) for own in ((3, 7), (9, 12))
+        )
+        query = from_examples(
+            right, wrong if method == 'logistic' else None, method=method
+        )
+        hits = RetrievalIndex(table).search(query, 5)
+        assert ids(ran.out) == hits['patch_id'].tolist()
+
     def test_two_sensors_ask_together(
         self, run: Run, archive: Path, asking: Path
     ) -> None:
@@ -861,11 +910,14 @@ class TestQuestionsOfSeveral:
         alone = run('search', archive, '--query', asking, '-k', 4)
         assert ids(alone.out) != ids(ran.out)
 
-    def test_hubs_lose(self, run: Run, archive: Path, asking: Path) -> None:
+    @pytest.mark.parametrize('method', ['csls', 'softmax'])
+    def test_hubs_lose(
+        self, run: Run, archive: Path, asking: Path, method: str
+    ) -> None:
         words = ['--query', asking, '-k', 6, '--spacing', 1]
-        ran = run('search', archive, *words, '--hubs', asking)
+        ran = run('search', archive, *words, '--hubs', asking, '--hubs-method', method)
         table, queries = EmbeddingTable.load(archive), EmbeddingTable.load(asking)
-        freed = HubFree(RetrievalIndex(table), queries)
+        freed = HubFree(RetrievalIndex(table), queries, method=method)
         hits = rerank(freed, queries, 6, spacing=1)
         told = lines(ran.out)
         assert [line[6] for line in told] == hits['patch_id'].tolist()
@@ -881,5 +933,17 @@ class TestQuestionsOfSeveral:
             *ask, '--hubs', archive.parent / 'nothing'
         )
         assert 'patch_id' in refused(*ask, '--unlike', 'nothing')
+        assert "method 'median' is not known" in refused(*ask, '--examples', 'median')
+        assert 'needs negatives' in refused(*ask, '--examples', 'logistic')
+        told = refused(*ask, '--examples', 'mean', '--refine', 'hits.gpkg')
+        assert 'leave out --unlike, --examples' in told
+        told = refused(*ask, '--hubs-method', 'softmax')
+        assert 'says nothing without --hubs' in told
+        told = refused(*ask, '--calibrated', '--spacing', 5)
+        assert '--calibrated does not go with --spacing' in told
+        told = refused(*ask, '--calibrated', '--hubs', asking)
+        assert '--calibrated does not go with --hubs' in told
+        told = refused(*ask, '-k', 0, '--min-score', 0.5, '--distinct', 0.9)
+        assert '-k 0 finds all' in told
         told = refused(*ask, '--unlike', name(4), '--refine', 'hits.gpkg')
         assert 'leave out --unlike' in told

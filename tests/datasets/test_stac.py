@@ -5,10 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import rioxarray  # noqa: F401
+import xarray as xr
 
 from torchgeo_cmr.datasets.scene import Scene
 from torchgeo_cmr.datasets.stac import find_items
@@ -35,7 +38,7 @@ def item(assets: dict[str, Any], **properties: Any) -> dict[str, Any]:
 def opened(content: Any, folder: Path, *bands: str) -> list[Scene]:
     path = folder / 'items.json'
     path.write_text(json.dumps(content))
-    return [opening() for _, opening in find_items(str(path), bands)]
+    return [scene for _, opening in find_items(str(path), bands) for scene in opening()]
 
 
 @pytest.fixture
@@ -123,7 +126,7 @@ def test_a_parquet_is_a_list_as_well(folder: Path) -> None:
     path = folder / 'items.parquet'
     pq.write_table(pa.Table.from_pylist([row]), path)
     ((name, opening),) = find_items(str(path), ['B02'])
-    scene = opening()
+    (scene,) = opening()
     assert name == 'one'
     assert scene.bands == ('B02',)
     assert scene.time_start == pd.Timestamp('2024-06-11T10:10:31Z')
@@ -140,11 +143,72 @@ def test_the_projection_of_the_item(write_raster: Writer, tmp_path: Path) -> Non
         opened(told, tmp_path)
 
 
+@pytest.fixture(params=['cube.nc', 'cube.zarr'])
+def cube(request: pytest.FixtureRequest, folder: Path) -> str:
+    shape = (2, 8, 8)
+    made = xr.Dataset(
+        {
+            b: (('time', 'y', 'x'), np.full(shape, i))
+            for i, b in enumerate(['B02', 'B03'])
+        },
+        coords={
+            'time': pd.DatetimeIndex(['2024-06-01', '2024-06-11']),
+            'y': 5e6 - 10.0 * np.arange(8),
+            'x': 5e5 + 10.0 * np.arange(8),
+        },
+    )
+    made.isel(time=0, drop=True).to_netcdf(folder / 'bare.nc')
+    made = made.rio.write_crs('EPSG:32632')
+    if request.param == 'cube.nc':
+        made.to_netcdf(folder / request.param)
+    else:
+        made.to_zarr(folder / request.param, zarr_format=2)
+    return request.param
+
+
+def test_an_asset_may_be_a_cube(cube: str, folder: Path) -> None:
+    told = item(
+        {'data': {'href': cube, 'roles': ['data'], 'nodata': 7}},
+        constellation='Sentinel-2',
+        **{'proj:code': 'EPSG:32632'},
+    )
+    found = opened(told, folder, 'B03', 'B02')
+    # The dates are those of the cube, not the one of the item.
+    assert [scene.part for scene in found] == ['2024-06-01', '2024-06-11']
+    assert [str(scene.time_start)[:10] for scene in found] == [s.part for s in found]
+    for scene in found:
+        assert Path(scene.path) == folder / cube
+        assert scene.bands == ('B03', 'B02')
+        assert (scene.sensor, scene.nodata) == ('sentinel-2', 7)
+    # Rasters that hold the bands come first; others do not hide the cube.
+    told['assets']['blue'] = asset('b2.tif', 'B02')
+    assert [scene.layers for scene in opened(told, folder, 'B02')] == [None]
+    assert len(opened(told, folder, 'B03', 'B02')) == 2
+    told['properties']['proj:code'] = 'EPSG:32633'
+    with pytest.raises(RasterError, match=r'one is in EPSG:32633, its file .*32N'):
+        opened(told, folder, 'B03', 'B02')
+
+
+@pytest.mark.parametrize('cube', ['cube.nc'], indirect=True)
+def test_an_item_says_what_its_cube_leaves_open(cube: str, folder: Path) -> None:
+    told = item({'data': {'href': 'bare.nc'}}, **{'proj:epsg': 32632})
+    (scene,) = opened(told, folder, 'B02')
+    assert scene.crs.to_epsg() == 32632
+    assert scene.time_start == pd.Timestamp('2024-06-11T10:10:31Z')
+    del told['properties']['proj:epsg']
+    with pytest.raises(RasterError, match='has no CRS'):
+        opened(told, folder, 'B02')
+    told['properties']['proj:code'] = 'EPSG:nonsense'
+    with pytest.raises(RasterError, match='EPSG:nonsense, which is no CRS: correct'):
+        opened(told, folder, 'B02')
+
+
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
         ({'labels': []}, 'holds no STAC items'),
         ([1, 2], 'holds no STAC items'),
+        ({'type': 'FeatureCollection'}, 'holds no STAC items'),
         (
             item({'B02': asset('gone.tif')}),
             r'the item one has no band in a local file \(gone\.tif is not there\)',

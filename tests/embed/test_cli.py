@@ -1,13 +1,16 @@
 """The verb embed, from words to an archive."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
 from torchgeo_cmr import tasks
-from torchgeo_cmr.embed import embed
+from torchgeo_cmr.cli import embed as verb
+from torchgeo_cmr.embed import embed, embed_pairs
 from torchgeo_cmr.main import main
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -103,9 +106,23 @@ def test_a_checkpoint_without_a_size_asks_for_one(
     [
         (['a.tif'], 'give one --modality of s2'),
         (['a.tif', '--modality', 's2', '--modality', 's1'], 'give one --modality'),
-        (['a.tif', '--modality', 's2', '--split', 'val'], '--split is only for pairs'),
-        (['a.tif', '--modality', 's2', '--raw'], '--raw is only for pairs'),
-        (['a.yaml', '--size', '8', '--root', '.'], '--size, --root is only for scenes'),
+        (
+            ['a.tif', '--split', 'val', '--raw', '--fusion', 'sum'],
+            '--split, --fusion, --raw has no meaning for scenes',
+        ),
+        (
+            ['a.yaml', '--size', '8', '--root', '.', '--prune'],
+            '--size, --root, --prune has no meaning for the pairs of a YAML',
+        ),
+        (
+            ['a.wav', '--size', '8', '--flips', '--over-dates', 'mean'],
+            '--size, --flips, --over-dates has no meaning for sound',
+        ),
+        (
+            ['a.jpg', '--precision', 'bf16', '--min-valid', '0'],
+            '--min-valid, --precision has no meaning for images without a place',
+        ),
+        (['a.tif', '--min-dates', '2'], '--min-dates is for --over-dates'),
         (['a.yaml', 'b.yaml'], 'a YAML is embedded alone, found 2 words'),
         (['a.yaml'], 'a.yaml cannot be read'),
     ],
@@ -114,9 +131,13 @@ def test_scenes_and_pairs_are_not_mixed(
     task: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
     more: list[str],
     message: str,
 ) -> None:
+    for name in ('a.wav', 'a.jpg'):
+        (tmp_path / name).write_bytes(b'')
+    monkeypatch.chdir(tmp_path)
     given = ['embed', *more, '--ckpt', 'x', '--out', str(tmp_path / 'out'), '--quiet']
     assert main(given) == 2
     told = capsys.readouterr()
@@ -129,16 +150,59 @@ def test_pairs_of_a_yaml(
 ) -> None:
     config = tmp_path / 'run.yaml'
     config.write_text('data: {class_path: BEN14KDataModule, init_args: {root: here}}')
-    seen: list[Any] = []
-    monkeypatch.setattr(
-        'torchgeo_cmr.embed.embed_pairs', lambda *a, **k: seen.append((a, k))
-    )
+    called = create_autospec(embed_pairs)
+    monkeypatch.setattr('torchgeo_cmr.embed.embed_pairs', called)
     words = ['embed', str(config), '--ckpt', 'x', '--out', 'o', '--split', 'val']
     words += ['--modality', 's1+s2', '--fusion', 'max', '--split', 'test']
     assert main(words) == 0
-    ((model, data, modality), options) = seen[0]
+    ((model, data, modality), options) = called.call_args
     assert model is task
     assert data.dataset_kwargs['root'] == 'here'
     assert modality == ['s1+s2']
     assert options['splits'] == ['val', 'test']
     assert (options['fusion'], options['out']) == ('max', 'o')
+
+
+#: What Python names otherwise, or the verb settles before it calls.
+ELSEWHERE = {
+    embed: {'task', 'dataset', 'modality', 'out', 'device', 'progress'},
+    embed_pairs: {'task', 'data', 'modality', 'splits', 'out', 'device', 'progress'},
+}
+
+
+@pytest.mark.parametrize('function', ELSEWHERE)
+def test_the_verb_has_every_option_of_the_library(function: Any) -> None:
+    flags = inspect.signature(verb.embed).parameters
+    options = inspect.signature(function).parameters
+    for name in options.keys() - ELSEWHERE[function]:
+        # On the command line a batch size is a word, and shares are never whole numbers.
+        assert flags[name].default in (options[name].default, '64'), name
+
+
+@pytest.mark.parametrize(
+    ('flag', 'name', 'value'),
+    [
+        ('--precision bf16', 'precision', 'bf16'),
+        ('--flips', 'flips', True),
+        ('--compile', 'compile', True),
+        ('--engine onnx', 'engine', 'onnx'),
+        ('--update', 'update', True),
+        ('--batch-size auto', 'batch_size', 'auto'),
+        ('--device cpu', 'device', 'cpu'),
+        ('--overwrite', 'overwrite', True),
+        ('--min-valid 0.2', 'min_valid', 0.2),
+    ],
+)
+def test_a_flag_means_the_same_for_scenes_and_pairs(
+    flag: str, name: str, value: Any, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind, words in ((embed_pairs, ['a.yaml']), (embed, ['a.tif'])):
+        called = create_autospec(kind)
+        monkeypatch.setattr(f'torchgeo_cmr.embed.{kind.__name__}', called)
+        monkeypatch.setattr('torchgeo_cmr.embed.open_data', lambda path: None)
+        monkeypatch.setattr(
+            'torchgeo_cmr.embed.read_report', lambda path: {'refused': {}}
+        )
+        given = ['embed', *words, '--ckpt', 'x', '--out', 'o', '--modality', 's2']
+        assert main([*given, *flag.split()]) == 0
+        assert called.call_args.kwargs[name] == value

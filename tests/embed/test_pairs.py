@@ -12,7 +12,7 @@ import shapely
 import torch
 from torch import Tensor, nn
 from torchgeo.datamodules import BaseDataModule
-from torchgeo.datasets import GeoDataset, NonGeoDataset, RasterDataset
+from torchgeo.datasets import GeoDataset, RasterDataset
 from torchgeo.datasets.utils import Sample
 
 from torchgeo_cmr.datamodules import (
@@ -277,8 +277,7 @@ class TestFused:
             task.model.heads[head] = nn.Sequential(task.model.heads[head], nn.ReLU())
         table = embed_pairs(task, data, raw=True, progress=False)
         assert table.modality == 's2'
-        with pytest.raises(ArchiveError, match='holds only zeros'):
-            embed_pairs(task, data, progress=False)
+        assert embed_pairs(task, data, progress=False).modality == 's2'
 
     def test_one_archive_has_one_width(
         self, task: Tiny, data: BigEarthNetPairsDataModule
@@ -331,11 +330,13 @@ class TestArchive:
         commit = ParquetSink.commit
         keys: list[str] = []
 
-        def dying(sink: ParquetSink, key: str, table: EmbeddingTable) -> None:
+        def dying(
+            sink: ParquetSink, key: str, table: EmbeddingTable, **more: Any
+        ) -> None:
             if len(keys) == 3:
                 raise KeyboardInterrupt
             keys.append(key)
-            commit(sink, key, table)
+            commit(sink, key, table, **more)
 
         out = tmp_path / 'archive'
         with monkeypatch.context() as patch:
@@ -344,7 +345,9 @@ class TestArchive:
                 embed_pairs(task, data, out=out, progress=False)
         with monkeypatch.context() as patch:
             patch.setattr(
-                ParquetSink, 'commit', lambda *a: (keys.append(a[1]), commit(*a))
+                ParquetSink,
+                'commit',
+                lambda *a, **k: (keys.append(a[1]), commit(*a, **k)),
             )
             table = embed_pairs(task, data, out=out, progress=False)
         assert keys == sorted(set(keys))  # nothing was done twice
@@ -451,24 +454,6 @@ def test_real_patches_lie_in_their_zones(task: Tiny) -> None:
 
 
 class TestRefusals:
-    def test_chips_without_a_place(self, task: Tiny, tmp_path: Path) -> None:
-        groups = {'train': [('S2A_MSIL2A_20170613T101031', '34TEQ', 1)]}
-        FAKE['write_v1'](tmp_path, groups, crs=None)
-        train = BigEarthNetPairs(tmp_path, 'train', bands=BANDS)
-        with pytest.raises(RasterError, match=r'has no CRS, so .* has no place'):
-            embed_pairs(task, ChipDataModule(train), progress=False)
-
-    def test_dataset_that_knows_no_place(self, task: Tiny) -> None:
-        class Plain(NonGeoDataset):
-            def __len__(self) -> int:
-                return 1
-
-            def __getitem__(self, index: int) -> Sample:
-                return {'image_s1': torch.zeros(2, 4, 4)}
-
-        with pytest.raises(RasterError, match='Plain does not say where its pairs lie'):
-            embed_pairs(task, ChipDataModule(Plain()), progress=False)
-
     def test_other_data_modules(self, task: Tiny) -> None:
         with pytest.raises(PairingError, match='BaseDataModule does not say where'):
             embed_pairs(task, BaseDataModule(BigEarthNetPairs))
@@ -500,3 +485,145 @@ class TestRefusals:
     ) -> None:
         with pytest.raises(error, match=told):
             embed_pairs(task, data, progress=False, **options)
+
+
+class TestEncoder:
+    """What scenes have as well: precision, flips, engines, batch sizes, updates."""
+
+    def test_flips_mirror_all_sensors_together(
+        self, task: Tiny, data: BigEarthNetPairsDataModule, root: Path
+    ) -> None:
+        options: dict[str, Any] = {'splits': 'val', 'flips': True, 'progress': False}
+        names = ['s1', 's2']
+        fused = embed_pairs(task, data, 's1+s2', fusion='mean', **options)
+        raw = embed_pairs(task, data, 's1+s2', fusion='mean', raw=True, **options)
+        assert fused.record['flips'] == 'mean of 4, scaled to length 1'
+        val = BigEarthNetPairs(root, 'val', bands=BANDS)
+        for number in range(2):
+            images = {k: val[number][k][None] for k in ('image_s1', 'image_s2')}
+            turned = [
+                {k: x.flip(sides) for k, x in images.items()}
+                for sides in ((), (3,), (2,), (2, 3))
+            ]
+            units = [task.embed(x, names, 'mean')[0] for x in turned]
+            expected = nn.functional.normalize(torch.stack(units).sum(0), dim=0)
+            np.testing.assert_allclose(fused.vectors[number], expected, atol=1e-6)
+            features = [task.embed(x, names, 'mean', raw=True)[0] for x in turned]
+            length = float(torch.stack(features).mean(0).norm())
+            assert raw.frame['length'][number] == pytest.approx(length, rel=1e-5)
+
+    def test_an_archive_keeps_its_precision_and_batch_size(
+        self,
+        task: Tiny,
+        data: BigEarthNetPairsDataModule,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        out = tmp_path / 'archive'
+        options: dict[str, Any] = {'splits': 'val', 'out': out, 'progress': False}
+        tried: list[int] = []
+
+        def found(run: Callable[[int], Any], device: torch.device) -> int:
+            run(3)
+            tried.append(3)
+            return 3
+
+        monkeypatch.setattr(pairs, 'find_batch_size', found)
+        exact = embed_pairs(task, data, splits='val', progress=False)
+        begun: dict[str, Any] = {**options, 'batch_size': 'auto', 'precision': 'bf16'}
+        table = embed_pairs(task, data, **begun)
+        assert (table.record['batch_size'], table.record['precision']) == (3, 'bf16')
+        assert (table.vectors != exact.vectors).any()
+        np.testing.assert_allclose(table.vectors, exact.vectors, atol=0.05)
+        # Neither is asked for again.
+        next(out.glob('part-*')).unlink()
+        again = embed_pairs(task, data, batch_size='auto', **options)
+        np.testing.assert_array_equal(again.vectors, table.vectors)
+        assert tried == [3]
+        with pytest.raises(ArchiveError, match='begun with precision = "bf16"'):
+            embed_pairs(task, data, **(begun | {'precision': '32'}))
+
+    @pytest.mark.slow
+    def test_onnx_runtime_embeds_sensor_by_sensor(
+        self, task: Tiny, data: BigEarthNetPairsDataModule
+    ) -> None:
+        pytest.importorskip('onnxruntime')
+        options: dict[str, Any] = {'splits': 'val', 'progress': False}
+        exact = embed_pairs(task, data, **options)
+        table = embed_pairs(task, data, engine='onnx', **options)
+        assert table.frame['patch_id'].tolist() == exact.frame['patch_id'].tolist()
+        np.testing.assert_allclose(table.vectors, exact.vectors, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ('more', 'error', 'message'),
+        [
+            ({'modality': 's1+s2'}, QueryError, 'embeds each sensor by itself'),
+            ({'raw': True}, QueryError, 'embeds each sensor by itself'),
+            ({'engine': 'tea'}, RasterError, "no engine 'tea'"),
+            (
+                {'precision': 'bf16'},
+                RasterError,
+                'precision 32 and patches of one size',
+            ),
+        ],
+    )
+    def test_what_onnx_runtime_cannot_do_is_said(
+        self,
+        task: Tiny,
+        data: BigEarthNetPairsDataModule,
+        more: dict[str, Any],
+        error: type[Exception],
+        message: str,
+    ) -> None:
+        options: dict[str, Any] = {'engine': 'onnx', 'progress': False, **more}
+        with pytest.raises(error, match=message):
+            embed_pairs(task, data, **options)
+
+    def test_an_update_embeds_blocks_whose_pairs_changed(
+        self,
+        task: Tiny,
+        data: BigEarthNetPairsDataModule,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(pairs, '_PART', 2)
+        out = tmp_path / 'archive'
+        embed_pairs(task, data, out=out, progress=False)
+        before = {p.name: p.stat().st_mtime_ns for p in out.glob('part-*')}
+        assert len(before) == 3 + 1 + 2
+        acquisition = 'S2A_MSIL2A_20170613T101031', '34TEQ'
+        counts = {'train': 3, 'val': 2, 'test': 4}
+        FAKE['write_v1'](
+            tmp_path / 'new', {s: [(*acquisition, n)] for s, n in counts.items()}
+        )
+        new = BigEarthNetPairsDataModule(
+            str(tmp_path / 'new'), bands=BANDS, batch_size=2
+        )
+        whole = embed_pairs(task, new, progress=False)
+        with pytest.raises(
+            ArchiveError, match=r'begun with pairs = .*; update it, name'
+        ):
+            embed_pairs(task, new, out=out, progress=False)
+        # Killed in the middle, it can be read, and the next update ends it.
+        commit = ParquetSink.commit
+
+        def dying(*a: Any, **k: Any) -> None:
+            commit(*a, **k)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ParquetSink, 'commit', dying)
+            with pytest.raises(KeyboardInterrupt):
+                embed_pairs(task, new, out=out, update=True, progress=False)
+        EmbeddingTable.load(out)
+        table = embed_pairs(task, new, out=out, update=True, progress=False)
+        assert table.frame['patch_id'].tolist() == whole.frame['patch_id'].tolist()
+        np.testing.assert_array_equal(table.vectors, whole.vectors)
+        after = {p.name: p.stat().st_mtime_ns for p in out.glob('part-*')}
+        kept = {name for name, stamp in after.items() if before.get(name) == stamp}
+        assert kept
+        assert kept < set(after)
+        # Now it is an archive of these pairs, which a plain run completes.
+        embed_pairs(task, new, out=out, progress=False)
+        with pytest.raises(ArchiveError, match='name it with out'):
+            embed_pairs(task, new, update=True, progress=False)

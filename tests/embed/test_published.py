@@ -204,3 +204,26 @@ def test_what_holds_no_embeddings_is_refused() -> None:
         from_dataset(Table())
     with pytest.raises(RasterError, match='one vector a row: size'):
         from_dataset(Table(), size=2)
+
+
+def test_a_table_without_places_has_to_be_called_so() -> None:
+    class Own:
+        data = pd.DataFrame({'embedding': VECTORS, 'word': list('abc')})
+
+    with pytest.raises(ArchiveError, match=r'says nowhere .* or say placeless=True'):
+        from_dataset(Own())
+    table = from_dataset(Own(), placeless=True)
+    assert not table.placed.any()
+    assert table.frame['word'].tolist() == list('abc')
+    np.testing.assert_allclose(table.vectors, unit(VECTORS), atol=1e-6)
+
+
+def test_a_row_without_a_place_among_others() -> None:
+    class Own:
+        data = gpd.GeoDataFrame(
+            {'embedding': VECTORS}, geometry=[SQUARES[0], None, SQUARES[2]], crs=4326
+        )
+
+    with pytest.raises(ArchiveError, match='Own:1'):
+        from_dataset(Own())
+    assert from_dataset(Own(), placeless=True).placed.tolist() == [True, False, True]

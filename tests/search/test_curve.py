@@ -5,7 +5,7 @@ import pytest
 import shapely
 
 from torchgeo_cmr.search import curve
-from torchgeo_cmr.search.curve import Curve, hilbert_order
+from torchgeo_cmr.search.curve import Curve, hilbert_order, together
 from torchgeo_cmr.table.footprints import cut
 
 
@@ -56,6 +56,30 @@ def test_every_row_is_inside_or_on_the_border_or_away(
     assert shapely.contains_properly(area, shapes[cover.inside]).all()
     touching = np.flatnonzero(shapely.intersects(area, shapes))
     assert np.isin(touching, np.union1d(cover.inside, cover.border)).all()
+
+
+@pytest.mark.parametrize('name', AREAS)
+@pytest.mark.parametrize('handful', [0, 10**9])
+@pytest.mark.parametrize('scarce', [0, 10**9])
+def test_ways_to_the_same_cover(
+    name: str, handful: int, scarce: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes judged or opened unseen; numbers sorted or marked."""
+    boxes = boxes_of(20_000, wide=0.02)
+    boxes = boxes[hilbert_order(boxes)]
+    usual = Curve(boxes).cover(AREAS[name])
+    monkeypatch.setattr(curve, '_HANDFUL', handful)
+    monkeypatch.setattr(curve, '_SCARCE', scarce)
+    other = Curve(boxes).cover(AREAS[name])
+    assert (usual.inside == other.inside).all()
+    assert (usual.border == other.border).all()
+
+
+@pytest.mark.parametrize('total', [100, 100_000])
+def test_numbers_of_several_arrays_come_in_order(total: int) -> None:
+    parts = np.array_split(np.random.default_rng(0).permutation(90)[:40], [3, 3, 20])
+    expected = sorted(np.concatenate(parts).tolist())
+    assert together(parts, total).tolist() == expected
 
 
 def test_runs_spare_most_tests() -> None:

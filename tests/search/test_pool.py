@@ -53,5 +53,6 @@ def test_a_long_block_is_bounded_by_the_best_of_groups(k: int) -> None:
     # Rarely do two of the best share a group, so that little more than k are kept.
     assert ((scores >= pool.least[:, None]).sum(axis=1) <= 3 * k).all()
     owner, row = gathered([pool])
-    assert (np.bincount(owner) == k).all()
-    assert (scores[owner, row] >= kth[owner]).all()
+    # Sorting the few too many out of one block is left to the decision.
+    told = np.argwhere(scores >= pool.least[:, None]).tolist()
+    assert sorted(np.column_stack([owner, row]).tolist()) == told

@@ -136,3 +136,17 @@ def test_mistakes_are_named() -> None:
     )
     with pytest.raises(ArchiveError, match='holds only zeros'):
         over_dates(opposite)
+
+
+def test_rows_without_a_place_are_joined_with_none() -> None:
+    table = make(dates=2, places=1)
+    frame = table.frame.copy()
+    frame['patch_id'] = frame['patch_id'] + '/wav'
+    frame.geometry = gpd.GeoSeries([None, None], crs=4326)
+    lost = EmbeddingTable.from_frame(frame, table.vectors, placeless=True)
+    joined = over_dates(EmbeddingTable.concat([table, lost]))
+    assert joined.frame['dates'].tolist() == [2, 1, 1]
+    assert joined.placed.tolist() == [True, False, False]
+    np.testing.assert_allclose(joined.vectors[1:], table.vectors, atol=1e-7)
+    with pytest.raises(ArchiveError, match='no place of the table has 2 dates'):
+        over_dates(lost, min_dates=2)

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import geopandas as gpd
+    import pandas as pd
 
     from torchgeo_cmr.search import RetrievalIndex, Where
     from torchgeo_cmr.table import EmbeddingTable
@@ -42,22 +43,16 @@ def shortfall(
 
 def hit_table(results: 'gpd.GeoDataFrame') -> str:
     """Lay a result out for reading: one line a hit, columns as wide as they need."""
-    from torchgeo_cmr.table.footprints import unwrap
-
     heads = ('query', 'rank', 'score', 'date', 'lon', 'lat', 'patch')
     # The class of a file: the word that is spoken, or what an image shows.
     named = 'label' in results and results['label'].notna().any()
     lines = [(*heads, 'label') if named else heads]
-    dates = results['time_start'].fillna(results['time_end']).dt.strftime('%Y-%m-%d')
-    # Sound and plain images have no place.
-    centres = [shape and unwrap(shape).centroid for shape in results.geometry]
     columns = (
         results['query_id'],
         results['rank'].astype(str),
         [f'{score:.4f}' for score in results['score']],
-        dates.fillna('-'),
-        [f'{(c.x + 180) % 360 - 180:.5f}' if c else '-' for c in centres],
-        [f'{c.y:.5f}' if c else '-' for c in centres],
+        _days(results),
+        *_middles(results),
         results['patch_id'],
         *([results['label'].fillna('-').astype(str)] if named else []),
     )
@@ -75,6 +70,37 @@ def change_table(results: 'gpd.GeoDataFrame') -> str:
     names = results['patch_id'], results['other_patch_id']
     lines += zip(ranks, scores, before, after, *names, strict=True)
     return _laid_out(lines, (2, 3, 4, 5))
+
+
+def group_table(rows: 'gpd.GeoDataFrame') -> str:
+    """Lay out patches that look the same, group by group."""
+    lines = [('group', 'date', 'lon', 'lat', 'patch')]
+    columns = (
+        rows['group'].astype(str),
+        _days(rows),
+        *_middles(rows),
+        rows['patch_id'],
+    )
+    lines += zip(*columns, strict=True)
+    return _laid_out(lines, (1, 4))
+
+
+def _days(rows: 'gpd.GeoDataFrame') -> 'pd.Series':
+    """Give the day of each row, a dash without one."""
+    dates = rows['time_start'].fillna(rows['time_end'])
+    return dates.dt.strftime('%Y-%m-%d').fillna('-')
+
+
+def _middles(rows: 'gpd.GeoDataFrame') -> tuple[list[str], list[str]]:
+    """Give longitude and latitude of the middle of each footprint, a dash without one."""
+    from torchgeo_cmr.table.footprints import unwrap
+
+    # Sound and plain images have no place.
+    centres = [shape and unwrap(shape).centroid for shape in rows.geometry]
+    return (
+        [f'{(c.x + 180) % 360 - 180:.5f}' if c else '-' for c in centres],
+        [f'{c.y:.5f}' if c else '-' for c in centres],
+    )
 
 
 def _laid_out(lines: 'Sequence[tuple[str, ...]]', words: tuple[int, ...]) -> str:

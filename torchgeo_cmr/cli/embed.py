@@ -1,5 +1,9 @@
 """The verb embed: arguments only."""
 
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
 
 def embed(
     scenes: list[str],
@@ -32,6 +36,8 @@ def embed(
     update: bool = False,
     prune: bool = False,
     errors: str = 'refuse',
+    over_dates: str | None = None,
+    min_dates: int = 1,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> int:
@@ -57,8 +63,16 @@ def embed(
     is gone is dropped:
     torchgeo-cmr embed scenes --ckpt best.ckpt --modality s2 --out archive --update --prune
 
-    What was done with each scene is written beside the archive, as archive-report.json; if
-    scenes had to be refused, the exit code is 1.
+    One row a place in place of one a date, for a search by place: the archive stays as it is,
+    and the stack is made again beside it after each run, as archive-over-dates:
+    torchgeo-cmr embed scenes --ckpt best.ckpt --modality s2 --out archive
+    --over-dates attention --min-dates 3
+
+    A scene that cannot be used (no CRS, other bands, a truncated file) is refused with a
+    sentence, and the others are embedded. What was done with each is written beside the
+    archive, as archive-report.json. The exit code is 0 if all scenes were embedded or are left
+    out for a reason that you gave, 1 if some were refused, 2 if none could be used or an
+    argument is wrong.
 
     Names that are not known are opened by a TorchGeo dataset:
     torchgeo-cmr embed products --dataset torchgeo.datasets.Sentinel2 --ckpt best.ckpt
@@ -100,9 +114,9 @@ def embed(
             drop, or pad with missing pixels (give a low min-valid to keep those patches).
         gsd: What happens to scenes whose pixels are more than a tenth wider or narrower than
             those of the training: warn, resample (bilinear) to the training's, error, ignore.
-        batch_size: Patches given to the encoder at once; fewer need less memory. Of scenes also
-            auto, which finds the smallest number about as fast as any larger one; the archive
-            keeps it for the runs that complete it.
+        batch_size: Patches given to the encoder at once; fewer need less memory. Or auto, which
+            finds the smallest number about as fast as any larger one (64 for files without a
+            place); the archive keeps it for the runs that complete it.
         min_valid: Share of valid pixels that a patch must hold, 0 to 1; the others are left
             out and counted.
         max_cloud: Percentage of the valid pixels that may be cloud, 0 to 100, where a mask SCL
@@ -116,148 +130,110 @@ def embed(
             torchgeo.datasets.Sentinel2.
         task: Python path of the task's class, if it is not one of torchgeo_cmr.
         device: Where to run, such as cpu, cuda or cuda:1; auto takes the fastest present.
-        precision: Of scenes: what the encoder computes with, 32, bf16 or 16; auto takes what
+        precision: Of scenes and pairs: what the encoder computes with, 32, bf16 or 16; auto takes what
             the archive was begun with, else what is fastest on the device.
-        flips: Of scenes: give each patch the mean of the vectors of its four flips, which takes
-            four times as long.
-        compile: Of scenes: compile the encoder first, which pays for many scenes.
-        engine: Of scenes: torch, or onnx to run the encoder with ONNX Runtime on the CPU, which
-            starts slowly and pays for many scenes.
-        update: Of scenes: complete an archive whose scenes are no longer those it was begun
-            with; scenes whose files changed are embedded again.
+        flips: Of scenes and pairs: give each patch the mean of the vectors of its four flips,
+            which takes four times as long.
+        compile: Of scenes and pairs: compile the encoder first, which pays for many scenes.
+        engine: Of scenes and pairs: torch, or onnx to run the encoder with ONNX Runtime on the
+            CPU, which starts slowly and pays for many scenes.
+        update: Complete an archive whose scenes or pairs are no longer those it was begun with;
+            scenes whose files changed are embedded again.
         prune: With --update, drop the rows of scenes that are no longer there.
         errors: Of scenes: refuse leaves broken ones out and tells of them at the end; raise
             stops at the first.
+        over_dates: Of scenes and pairs: write a second archive with one row a place, out of all
+            its dates: mean, or attention, in which a date unlike the others counts less. Its
+            rows have the span of their dates as time, all their scenes as source and their
+            number in the column dates.
+        min_dates: With --over-dates, leave out places with fewer dates.
         overwrite: Replace an archive that is there instead of completing it.
         quiet: Show no progress bar.
     """
-    from torchgeo_cmr.embed import embed as embed_
-    from torchgeo_cmr.embed import (
-        embed_images,
-        embed_pairs,
-        embed_sounds,
-        kind_of,
-        open_data,
-        open_dataset,
-        read_report,
-    )
+    given = dict(locals())
+
+    from torchgeo_cmr import embed as library
     from torchgeo_cmr.errors import QueryError, RasterError
     from torchgeo_cmr.tasks import load_task
 
-    if scenes[0].endswith(('.yaml', '.yml')):
-        _check(
-            scenes,
-            'scenes',
-            size=size,
-            size_metres=size_metres,
-            stride=stride,
-            units=units,
-            nodata=nodata,
-            root=root,
-            dataset=dataset,
-            precision=None if precision == 'auto' else precision,
-            flips=flips or None,
-            compile=compile or None,
-            engine=None if engine == 'torch' else engine,
-            update=update or None,
+    paired = scenes[0].endswith(('.yaml', '.yml'))
+    if paired and len(scenes) > 1:
+        raise QueryError(
+            f'a YAML is embedded alone, found {len(scenes)} words: give one'
         )
-        embed_pairs(
-            load_task(ckpt, task),
-            open_data(scenes[0]),
-            modality,
-            splits=split,
-            fusion=fusion,  # ty: ignore[invalid-argument-type]
-            raw=raw,
-            out=out,
-            batch_size=batch_size,
-            min_valid=min_valid,
-            device=device,
-            overwrite=overwrite,
-            progress=not quiet,
-        )
-        return 0
-    _check([], 'pairs', split=split, raw=raw or None)
+    if min_dates != 1 and over_dates is None:
+        raise QueryError('--min-dates is for --over-dates: give that as well')
+    kind = 'pair' if paired else 'raster' if dataset else library.kind_of(scenes)
+    known: dict[str, tuple[Callable[..., Any], str]] = {
+        'pair': (library.embed_pairs, 'the pairs of a YAML'),
+        'raster': (library.embed, 'scenes'),
+        'image': (library.embed_images, 'images without a place'),
+        'sound': (library.embed_sounds, 'sound'),
+    }
+    function, told = known[kind]
+    options = _taken(function, given, told, placed=kind in ('pair', 'raster'))
     model = load_task(ckpt, task)
-    modality = modality or []
-    if len(modality) > 1:
-        raise QueryError(
-            f'scenes are of one sensor: give one --modality of {", ".join(model.keys)}'
-        )
-    kind = 'raster' if dataset is not None else kind_of(scenes)
-    if kind != 'raster':
-        options = {'size': size} if kind == 'image' else {}
-        (embed_images if kind == 'image' else embed_sounds)(
-            model,
-            scenes,
-            modality[0] if modality else None,
-            out=out,
-            root=root,
-            batch_size=batch_size,
-            device=device,
-            overwrite=overwrite,
-            progress=not quiet,
-            **options,
-        )
-        return 0
-    if not modality:
-        raise QueryError(
-            f'scenes are of one sensor: give one --modality of {", ".join(model.keys)}'
-        )
-    (sensor,) = modality
-    spec = model.specs.get(sensor, {})
-    if size is None and size_metres is None:
-        size = spec.get('patch_size')
-        if size is None and sensor in model.keys:
-            raise RasterError(
-                f'{ckpt} does not say how wide its patches were: give --size'
-            )
-        size = 1 if size is None else size
-    embed_(
-        model,
-        scenes if dataset is None else open_dataset(dataset, scenes, spec.get('bands')),
-        sensor,
-        size,
-        stride,
-        size_metres=size_metres,
-        overlap=overlap,
-        edges=edges,  # ty: ignore[invalid-argument-type]
-        gsd=gsd,  # ty: ignore[invalid-argument-type]
-        units=units,
-        max_cloud=max_cloud,
-        nodata=nodata,
-        out=out,
-        root=root,
-        batch_size=batch_size,  # ty: ignore[invalid-argument-type]
-        min_valid=min_valid,
-        device=device,
-        precision=precision,  # ty: ignore[invalid-argument-type]
-        flips=flips,
-        compile=compile,
-        engine=engine,  # ty: ignore[invalid-argument-type]
-        update=update,
-        prune=prune,
-        errors=errors,  # ty: ignore[invalid-argument-type]
-        overwrite=overwrite,
-        progress=not quiet,
-    )
-    return 1 if read_report(out)['refused'] else 0
+    options |= {'progress': not quiet, 'out': out}
+    if kind == 'pair':
+        function(model, library.open_data(scenes[0]), modality, splits=split, **options)
+    elif kind == 'raster':
+        sensor = _one(modality, model.keys)
+        spec = model.specs.get(sensor, {})
+        if size is None and size_metres is None:
+            options['size'] = spec.get('patch_size')
+            if spec and options['size'] is None:
+                raise RasterError(
+                    f'{ckpt} does not say how wide its patches were: give --size'
+                )
+        bands = spec.get('bands')
+        words = library.open_dataset(dataset, scenes, bands) if dataset else scenes
+        function(model, words, sensor, **options)
+    else:
+        sensor = _one(modality, model.keys) if modality else None
+        function(model, scenes, sensor, **options)
+    if over_dates is not None:
+        library.stack_dates(out, over_dates, min_dates=min_dates)  # ty: ignore[invalid-argument-type]
+    return int(kind == 'raster' and bool(library.read_report(out)['refused']))
 
 
-def _check(configs: list[str], kind: str, **options: object) -> None:
-    """Refuse what has no meaning for what is embedded."""
+#: Arguments of the verb that are no options of the library, or have another name there.
+_OWN = {'scenes', 'ckpt', 'out', 'modality', 'task', 'quiet'}
+#: Arguments of the verb that only some kinds have -> what tells it.
+_OF_KIND = {'split': 'splits', 'dataset': 'size_metres'}
+
+
+def _one(modality: Sequence[str] | None, known: Iterable[str]) -> str:
+    """Give the one sensor that scenes and files are from."""
     from torchgeo_cmr.errors import QueryError
 
-    if len(configs) > 1:
+    if not modality or len(modality) > 1:
         raise QueryError(
-            f'a YAML is embedded alone, found {len(configs)} words: give one'
+            f'scenes are of one sensor: give one --modality of {", ".join(known)}'
         )
-    given = [
-        f'--{name.replace("_", "-")}'
-        for name, value in options.items()
-        if value is not None
-    ]
-    if given:
+    return modality[0]
+
+
+def _taken(
+    function: Callable[..., Any], given: dict[str, Any], told: str, *, placed: bool
+) -> dict[str, Any]:
+    """Pick the options that a function takes; refuse others that were given."""
+    from torchgeo_cmr.errors import QueryError
+
+    known = inspect.signature(function).parameters
+    names = {name for name, p in known.items() if p.default is not p.empty}
+    options, strange = {}, []
+    for name, parameter in inspect.signature(embed).parameters.items():
+        if name in _OWN:
+            continue
+        if name in names:
+            options[name] = given[name]
+        elif name in ('over_dates', 'min_dates') and placed:
+            continue
+        elif _OF_KIND.get(name) not in names and given[name] != parameter.default:
+            strange.append('--' + name.replace('_', '-'))
+    if strange:
         raise QueryError(
-            f'{", ".join(given)} is only for {kind}: leave it out, or give '
-            f'{"a YAML" if kind == "pairs" else "rasters"}'
+            f'{", ".join(strange)} has no meaning for {told}: leave it out; '
+            'torchgeo-cmr embed --help says what it is for'
         )
+    return options

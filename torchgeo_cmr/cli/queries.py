@@ -1,4 +1,4 @@
-"""What --query, --and, --unlike and --refine stand for, as one table of queries."""
+"""What --query, --and, --unlike, --examples and --refine stand for, as one table of queries."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +45,7 @@ def combined(
     queries: 'EmbeddingTable',
     others: list[str] | None,
     unlike: list[str] | None,
+    examples: str | None,
     index: 'RetrievalIndex',
 ) -> 'EmbeddingTable':
     """Let other sensors ask too, and make one question of right and wrong examples."""
@@ -52,9 +53,13 @@ def combined(
 
     if others:
         queries = blend([queries, *(open_archives(other).table for other in others)])
-    if unlike:
-        wrong = _queries(unlike, index, None, None, None, None, None, progress=False)
-        queries = _of_kind(from_examples(queries, wrong), 'table')
+    if unlike or examples:
+        wrong = None
+        if unlike:
+            none = None, None, None, None, None
+            wrong = _queries(unlike, index, *none, progress=False)
+        method = examples or 'rocchio'
+        queries = _of_kind(from_examples(queries, wrong, method=method), 'table')
     return queries
 
 

@@ -15,6 +15,7 @@ def search(
     *,
     query: list[str] | None = None,
     unlike: list[str] | None = None,
+    examples: str | None = None,
     and_: list[str] | None = None,
     refine: str | None = None,
     within: str | None = None,
@@ -31,9 +32,12 @@ def search(
     min_score: float | None = None,
     spacing: float | None = None,
     max_overlap: float | None = None,
+    distinct: float | None = None,
     one_per: str | None = None,
     diversity: float | None = None,
     hubs: str | None = None,
+    hubs_method: str = 'csls',
+    calibrated: bool = False,
     approximate: bool = False,
     ckpt: str | None = None,
     modality: str | None = None,
@@ -97,6 +101,9 @@ def search(
             folder of these or a quoted pattern.
         unlike: What hits shall not look like, given as for --query but for rasters; may be
             repeated. All of --query then asks one question, as examples of what is right.
+        examples: Make one question of all of --query: mean (of their vectors), rocchio (the
+            mean, away from --unlike) or logistic (the plane that parts --query from
+            --unlike, for several of each); rocchio with --unlike if not given.
         and_: Archive folder of another sensor: each patch of --query asks together with the
             one of this on the same ground, and those without such a one not at all; may be
             repeated.
@@ -117,19 +124,25 @@ def search(
         months: Months of any year, such as 6,7,8 or 6-8, or 11-2 over the new year.
         where: Condition on columns of the archive, such as 'cloud < 10 and source == "x"'.
         undated: Let patches without a date pass --during, --days and --months.
-        k: Hits a query.
+        k: Hits a query; 0 with --min-score for all that reach it.
         min_score: Least score of a hit.
         spacing: Least metres between two hits of a query; the ranking goes on until K are
-            found or the archive ends, as with the next three.
+            found or the archive ends, as with the next four.
         max_overlap: Largest share of its ground that a hit may have in common with another.
+        distinct: Cosine from which a hit that looks like a better one is left out, such as
+            0.99 for near-duplicates.
         one_per: Column of which hits have no value in common, such as label: the best hit of
             each spoken word.
         diversity: From 0 to 1, how much hits shall differ from one another (maximal marginal
             relevance); ranks then follow the choice and not the score.
         hubs: Archive folder of the sensor that asks, the larger the better: patches that are
-            close to all of it (hubs) lose, and what is close to the query alone wins (CSLS,
-            which is the score then). Each patch left by the filters is compared with all of
-            it, so filter first.
+            close to all of it (hubs) lose, and what is close to the query alone wins. Each
+            patch left by the filters is compared with all of it, so filter first.
+        hubs_method: How hubs lose, which is the score then: csls or softmax (inverted
+            softmax).
+        calibrated: Rank patches of several sensors by how far a score is above those that
+            the query gets from that sensor in general, in standard deviations, so that the
+            sensor that lies closer does not fill the list.
         approximate: Allow an index that was built with an approximate part to use it; the
             column exact says whether it did.
         ckpt: Checkpoint that embeds query files; the one that made the archive.
@@ -170,11 +183,14 @@ def search(
         'overwrite': overwrite,
     }
     check_all(out or [], **outputs)
-    if k < 1:
-        raise QueryError(f'-k is {k}: ask for at least 1 hit a query')
-    if refine is not None and (unlike or and_):
+    if k < 0 or (k == 0 and min_score is None):
         raise QueryError(
-            '--refine asks with the marks of a result: leave out --unlike and --and'
+            f'-k is {k}: ask for at least 1 hit a query, or with --min-score for all by -k 0'
+        )
+    if refine is not None and (unlike or and_ or examples):
+        raise QueryError(
+            '--refine asks with the marks of a result: leave out --unlike, --examples and '
+            '--and'
         )
     if within is None and predicate != 'intersects':
         raise QueryError(f'--predicate {predicate} says nothing without --within')
@@ -195,12 +211,22 @@ def search(
     after: dict[str, Any] = {
         'spacing': spacing,
         'max_overlap': max_overlap,
+        'distinct': distinct,
         'one_per': one_per,
         'diversity': diversity,
     }
     after = {name: value for name, value in after.items() if value is not None}
+    if hubs is None and hubs_method != 'csls':
+        raise QueryError(f'--hubs-method {hubs_method} says nothing without --hubs')
     if hubs is not None and approximate:
         raise QueryError('--approximate does not go with --hubs: leave one out')
+    if calibrated and (hubs is not None or after):
+        other = 'hubs' if hubs is not None else next(iter(after)).replace('_', '-')
+        raise QueryError(f'--calibrated does not go with --{other}: leave one out')
+    if k == 0 and (calibrated or hubs is not None or after or approximate):
+        raise QueryError(
+            '-k 0 finds all by their bare scores: give -k, or leave the rest out'
+        )
     if after and approximate:
         raise QueryError(
             f'--approximate does not go with --{next(iter(after)).replace("_", "-")}: leave one out'
@@ -212,16 +238,25 @@ def search(
     asked = queries.asked(
         query, refine, index, ckpt, modality, size, dataset, units, progress=not quiet
     )
-    asked = queries.combined(asked, and_, unlike, index)
+    asked = queries.combined(asked, and_, unlike, examples, index)
     if after or hubs is not None:
-        freed = index if hubs is None else HubFree(index, open_archives(hubs).table)
+        freed = index
+        if hubs is not None:
+            freed = HubFree(index, open_archives(hubs).table, method=hubs_method)
         results = rerank(freed, asked, k, where=chosen, min_score=min_score, **after)
     else:
         results = index.search(
-            asked, k, where=chosen, exact=not approximate, min_score=min_score
+            asked,
+            k or None,
+            where=chosen,
+            exact=not approximate,
+            min_score=min_score,
+            calibrated=calibrated,
         )
     if explain:
-        told = index.explain(asked, k, where=chosen, exact=not approximate)
+        told = index.explain(
+            asked, k or len(index), where=chosen, exact=not approximate
+        )
         sys.stderr.write(f'{told}\n')
     if len(results) < k * len(asked):
         left = [*(['min_score'] if min_score is not None else []), *after]
@@ -232,7 +267,10 @@ def search(
             'refine': refine,
             'unlike': unlike,
             'and': and_,
+            'examples': examples,
             'hubs': hubs,
+            'hubs_method': hubs_method if hubs is not None else None,
+            'calibrated': calibrated or None,
         }
         options |= {'min_score': min_score, **after}
         if approximate:

@@ -77,7 +77,9 @@ class ChipPairs(NonGeoDataset):
         """
         return {}
 
-    def footprints(self, indices: Sequence[int] | None = None) -> GeoDataFrame:
+    def footprints(
+        self, indices: Sequence[int] | None = None, *, placeless: bool = False
+    ) -> GeoDataFrame:
         """Return where pairs lie, from their files.
 
         Corners are float64 in the CRS of each file; nothing is rounded or taken from a
@@ -85,6 +87,8 @@ class ChipPairs(NonGeoDataset):
 
         Args:
             indices: Numbers of the pairs (default: all, in order).
+            placeless: Whether a pair may have no place: its ``src_crs``, ``native_corners``
+                and outline are null, and none is invented.
 
         Returns:
             One row a pair, in the order asked: ``index``, ``patch_id``, ``src_crs``
@@ -97,14 +101,14 @@ class ChipPairs(NonGeoDataset):
                 that holds one.
         """
         wanted = range(len(self)) if indices is None else indices
-        rows = [self._place(int(index)) for index in wanted]
+        rows = [self._place(int(index), placeless) for index in wanted]
         if not rows:
             columns = ['index', 'patch_id', 'src_crs', 'native_corners']
             return GeoDataFrame(
                 {name: [] for name in columns}, geometry=[], crs='EPSG:4326'
             )
         frame = pd.DataFrame(rows)
-        geometry = pd.Series(index=frame.index, dtype=object)
+        geometry = pd.Series([None] * len(frame), index=frame.index, dtype=object)
         for crs, group in frame.groupby('src_crs', sort=False):
             outlines = [
                 shapely.Polygon(corners.reshape(4, 2))
@@ -114,18 +118,31 @@ class ChipPairs(NonGeoDataset):
             geometry[group.index] = moved.to_numpy()
         return GeoDataFrame(frame, geometry=list(geometry), crs='EPSG:4326')
 
-    def _place(self, index: int) -> dict[str, object]:
+    def _place(self, index: int, placeless: bool) -> dict[str, object]:
         name, path = self.patch_id(index), self.georeference(index)
+        nowhere = {
+            'index': index,
+            'patch_id': name,
+            'src_crs': None,
+            'native_corners': None,
+            **self.attributes(index),
+        }
         excuse = 'images and labels work all the same, but it cannot be found by area'
+        if path is None and placeless:
+            return nowhere
         if path is None:
             raise RasterError(
                 f'{type(self).__name__} does not say where {name} lies: this data comes '
                 f'without georeferencing; {excuse}'
             )
         with open_chip(path) as file:
-            if file.crs is None:
+            lost = file.crs is None or file.transform.is_identity
+            if lost and placeless:
+                return nowhere
+            if lost:
+                what = 'CRS' if file.crs is None else 'geotransform'
                 raise RasterError(
-                    f'{path} has no CRS, so {name} has no place on the ground; {excuse}'
+                    f'{path} has no {what}, so {name} has no place on the ground; {excuse}'
                 )
             code, t = file.crs.to_epsg(), file.transform
             across, down = file.width, file.height
@@ -134,11 +151,9 @@ class ChipPairs(NonGeoDataset):
                 (t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f) for x, y in ends
             ]
             return {
-                'index': index,
-                'patch_id': name,
+                **nowhere,
                 'src_crs': f'EPSG:{code}' if code else file.crs.to_wkt(),
                 'native_corners': np.array(corners, np.float64).ravel(),
-                **self.attributes(index),
             }
 
     def plot(

@@ -33,7 +33,9 @@ from torchgeo_cmr.errors import RasterError
 _UNEVEN = 0.01
 
 
-def cube_scenes(path: str, bands: Sequence[str] = ()) -> list[Scene]:
+def cube_scenes(
+    path: str, bands: Sequence[str] = (), crs: CRS | None = None
+) -> list[Scene]:
     """Read the catalogue of a cube: one scene a time step.
 
     Args:
@@ -41,6 +43,7 @@ def cube_scenes(path: str, bands: Sequence[str] = ()) -> list[Scene]:
             rioxarray finds.
         bands: Bands to pick, by the names of the variables or by what their names end in;
             empty, or names that are not all there, for every variable.
+        crs: CRS of a cube that states none.
 
     Returns:
         Scenes in the order of time, or one without date if the cube has no time. Steps at
@@ -52,7 +55,8 @@ def cube_scenes(path: str, bands: Sequence[str] = ()) -> list[Scene]:
     """
     with open_cube(path) as cube:
         x, y = _axes(cube, path)
-        crs = _crs(cube, path)
+        if crs is None or cube.rio.crs is not None:
+            crs = _crs(cube, path)
         images = {
             str(name): variable
             for name, variable in cube.data_vars.items()

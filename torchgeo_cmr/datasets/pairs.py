@@ -132,7 +132,7 @@ class NonGeoPairs(ChipPairs):
         return sample
 
     def patch_id(self, index: int) -> str:
-        """Return the name that the dataset has for a pair, or its number.
+        """Return the name that the dataset has for a pair, or its split and number.
 
         Args:
             index: Number of the pair.
@@ -141,7 +141,10 @@ class NonGeoPairs(ChipPairs):
         for kind, attribute in names.items():
             if isinstance(self.dataset, kind):
                 return str(getattr(self.dataset, attribute)[index])
-        return f'{type(self.dataset).__name__}:{index}'
+        # Every split counts from 0.
+        split = getattr(self.dataset, 'split', None)
+        name = type(self.dataset).__name__
+        return f'{name}:{split}:{index}' if split else f'{name}:{index}'
 
     def georeference(self, index: int) -> Path | None:
         """Return the file that says where a pair lies; None for So2Sat and MMEarth.

@@ -241,6 +241,11 @@ def reopen(path: str) -> Any:
 
 
 def _check_crs(source: Any) -> CRS:
+    if source.crs is None and source.gcps[0]:
+        raise RasterError(
+            f'{source.name} has ground control points in place of a grid: warp it first, for '
+            'example with `gdalwarp`'
+        )
     if source.crs is None:
         raise RasterError(
             f'{source.name} has no CRS: declare it, for example with `gdal_edit.py '
@@ -369,6 +374,7 @@ def _grids(
     for file in files:
         with open_raster(file) as source:
             own = crs if source.crs is None and stated else _check_crs(source)
+            _check_pixels(source)
             same = own.equals(crs, ignore_axis_order=True)
             grids[file] = source.transform, source.shape
         if not same:
@@ -386,6 +392,19 @@ def _grids(
                 'scene: crop them to one extent'
             )
     return grids
+
+
+def _check_pixels(source: Any) -> None:
+    """Refuse pixels that lie nowhere, and numbers that no encoder takes."""
+    if source.transform.is_identity:
+        raise RasterError(
+            f'{source.name} has a CRS but no geotransform: state it, for example with '
+            '`gdal_edit.py -a_ullr`, because no place is ever guessed'
+        )
+    if any(kind.startswith('complex') for kind in source.dtypes):
+        raise RasterError(
+            f'{source.name} holds complex numbers: write their amplitude or power first'
+        )
 
 
 def _corners(transform: Affine, shape: tuple[int, int]) -> NDArray[np.float64]:

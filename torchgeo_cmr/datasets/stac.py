@@ -2,7 +2,8 @@
 
 Read as plain JSON or GeoParquet, so no further package is needed. Items of STAC 1.0
 (``eo:bands``) and 1.1 (``bands``) are understood. Pixels are what the files hold: scale and
-offset of the raster extension are not applied.
+offset of the raster extension are not applied. An asset may be a cube, which gives one scene a
+date.
 """
 
 import json
@@ -17,8 +18,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 
-from torchgeo_cmr.datasets.files import RASTERS
+from torchgeo_cmr.datasets.cube import cube_scenes
+from torchgeo_cmr.datasets.files import CUBES, RASTERS
 from torchgeo_cmr.datasets.names import mask_name, nameless
 from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of, moment
 from torchgeo_cmr.datasets.units import stated_unit
@@ -58,8 +61,8 @@ class _Band:
 
 def find_items(
     path: str, bands: Sequence[str] = ()
-) -> list[tuple[str, Callable[[], Scene]]]:
-    """Read a list of STAC items: one scene an item.
+) -> list[tuple[str, Callable[[], list[Scene]]]]:
+    """Read a list of STAC items: one scene an item, or one a date of its cubes.
 
     Args:
         path: JSON of an item, an item collection, or a collection or catalogue with links
@@ -69,8 +72,9 @@ def find_items(
 
     Returns:
         For each item its id and a function that opens it, with dates, sensor and quality
-        mask as the item has them. That raises RasterError if the item has no local file of
-        a band, or its projection is not that of its files.
+        mask as the item has them. Rasters that hold the bands come before cubes, whose own
+        dates count. That raises RasterError if the item has no local file of a band, or its
+        projection is not that of its files.
 
     Raises:
         RasterError: If it cannot be read or holds no items.
@@ -82,7 +86,7 @@ def find_items(
             'stac-geoparquet'
         )
     return [
-        (str(item.get('id')), partial(_scene, item, home, bands))
+        (str(item.get('id')), partial(_scenes, item, home, bands))
         for item, home in items
     ]
 
@@ -108,7 +112,8 @@ def _items(path: str) -> Iterator[tuple[dict[str, Any], str]]:
         ) from error
     told = told if isinstance(told, dict) else {}
     if told.get('type') == 'FeatureCollection':
-        yield from ((item, home) for item in told['features'] if item.get('assets'))
+        items = told.get('features') or ()
+        yield from ((item, home) for item in items if item.get('assets'))
     elif told.get('type') == 'Feature' and told.get('assets'):
         yield told, home
     elif told.get('type') in ('Collection', 'Catalog'):
@@ -117,23 +122,29 @@ def _items(path: str) -> Iterator[tuple[dict[str, Any], str]]:
                 yield from _items(_local(link['href'], home))
 
 
-def _scene(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> Scene:
+def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Scene]:
     told = {**item, **(item.get('properties') or {})}
     name = str(told.get('id'))
     constellation = str(told.get('constellation') or told.get('platform') or '').lower()
-    offered, absent = [], []
+    offered, absent, cubes = [], [], []
     mask = None
     for key, asset in (item.get('assets') or {}).items():
         if not _is_data(key, asset):
             continue
         file = _local(asset['href'], home)
-        if not os.path.isfile(file):
+        if not os.path.exists(file):
             absent.append(asset['href'])
+        elif _is_cube(file):
+            cubes.append((file, asset))
         elif mask_name(key):
             mask = mask or assemble([(file, 1)], [mask_name(key) or ''])
         else:
             offered += _bands(key, asset, file, constellation)
     chosen = _choose(offered, bands)
+    crs = _crs(told)
+    found = [band for _, band in chosen] == list(bands) if bands else bool(chosen)
+    if cubes and not found:
+        return [s for cube in cubes for s in _of_cube(*cube, bands, told, crs)]
     if not chosen:
         raise RasterError(
             f'the item {name} has no band in a local file'
@@ -142,24 +153,69 @@ def _scene(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> Scene:
         )
     values = {band.told.get('nodata') for band, _ in chosen}
     nodata = values.pop() if len(values) == 1 else None
-    code = told.get('proj:code') or (
-        f'EPSG:{told["proj:epsg"]}' if told.get('proj:epsg') else None
-    )
     scene = assemble(
         [(band.file, band.index) for band, _ in chosen],
         [name for _, name in chosen],
         nodata=float(nodata) if isinstance(nodata, int | float) else None,
         times=_times(told),
         sensor=constellation or None,
-        crs=CRS.from_user_input(code) if code else None,
+        crs=crs,
     )
-    if code and not scene.crs.equals(CRS.from_user_input(code), ignore_axis_order=True):
+    _check_crs(name, crs, scene)
+    unit = stated_unit([band.told.get('unit') for band, _ in chosen])
+    return [replace(scene, units=unit or scene.units, quality=mask)]
+
+
+def _of_cube(
+    file: str,
+    asset: Mapping[str, Any],
+    bands: Sequence[str],
+    told: Mapping[str, Any],
+    crs: CRS | None,
+) -> list[Scene]:
+    """Open a cube: it says its dates itself, the item what it leaves open."""
+    sensor = str(told.get('constellation') or told.get('platform') or '').lower()
+    start, end = _times(told)
+    nodata = asset.get('nodata')
+    made = []
+    for scene in cube_scenes(file, bands, crs):
+        _check_crs(str(told.get('id')), crs, scene)
+        made.append(
+            replace(
+                scene,
+                units=scene.units or stated_unit([asset.get('unit')]),
+                sensor=scene.sensor or sensor or None,
+                time_start=scene.time_start or start,
+                time_end=scene.time_end or end,
+                nodata=float(nodata) if isinstance(nodata, int | float) else None,
+            )
+        )
+    return made
+
+
+def _crs(told: Mapping[str, Any]) -> CRS | None:
+    code = told.get('proj:code') or (
+        f'EPSG:{told["proj:epsg"]}' if told.get('proj:epsg') else None
+    )
+    try:
+        return CRS.from_user_input(code) if code else None
+    except CRSError as error:
         raise RasterError(
-            f'the item {name} is in {code}, its file {scene.path} in {scene.crs.name}: '
+            f'the item {told.get("id")} is in {code}, which is no CRS: correct the item'
+        ) from error
+
+
+def _check_crs(item: str, crs: CRS | None, scene: Scene) -> None:
+    if crs is not None and not scene.crs.equals(crs, ignore_axis_order=True):
+        raise RasterError(
+            f'the item {item} is in {crs.to_string()}, its file {scene.path} in '
+            f'{scene.crs.name}: '
             'correct the one that is wrong'
         )
-    unit = stated_unit([band.told.get('unit') for band, _ in chosen])
-    return replace(scene, units=unit or scene.units, quality=mask)
+
+
+def _is_cube(file: str) -> bool:
+    return file.rstrip('/\\').lower().endswith(CUBES)
 
 
 def _is_data(key: str, asset: Mapping[str, Any] | None) -> bool:
@@ -168,10 +224,8 @@ def _is_data(key: str, asset: Mapping[str, Any] | None) -> bool:
     kind = str(asset.get('type') or '')
     file = urlparse(asset['href']).path.lower()
     raster = kind.startswith(('image/tiff', 'image/jp2', 'image/vnd.stac.geotiff'))
-    return (raster or file.endswith((*RASTERS, '.vrt'))) and not _PICTURES & {
-        key.lower(),
-        *(asset.get('roles') or ()),
-    }
+    known = raster or _is_cube(file) or file.endswith((*RASTERS, '.vrt'))
+    return known and not _PICTURES & {key.lower(), *(asset.get('roles') or ())}
 
 
 def _bands(

@@ -13,6 +13,7 @@ from torchgeo_cmr.embed.report import RefusedWarning, read_report
 from torchgeo_cmr.embed.run import embed
 from torchgeo_cmr.embed.scene import open_dataset
 from torchgeo_cmr.embed.sound import embed_sounds
+from torchgeo_cmr.embed.stack import stack_dates
 from torchgeo_cmr.embed.to_onnx import export_onnx
 
 __all__ = (
@@ -37,4 +38,5 @@ __all__ = (
     'plan_scenes',
     'read_item',
     'read_report',
+    'stack_dates',
 )

@@ -1,7 +1,7 @@
 """How an encoder is run: number format, order of pixels, flips, batch size."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -61,16 +61,45 @@ class Encoding:
             patch as it is, mirrored left to right, top to bottom and both are added and
             scaled to length 1.
         """
-        order = layout(device) if images.ndim == 4 else torch.preserve_format
-        images = images.to(device, memory_format=order)
+        return self.together(lambda given: embed(given['']), {'': images}, device)
+
+    def together(
+        self,
+        embed: Callable[[dict[str, Tensor]], Tensor],
+        images: Mapping[str, Tensor],
+        device: torch.device,
+        *,
+        raw: bool = False,
+    ) -> Tensor:
+        """Turn the pixels of several sensors into one row a place.
+
+        Args:
+            embed: From pixels on the device, by key, to rows ``(batch, dim)``.
+            images: Pixels by key, float32 of shape ``(batch, bands, height, width)``; all are
+                mirrored together.
+            device: Where to compute.
+            raw: Whether rows keep their length: with flips it is that of their mean.
+
+        Returns:
+            float32 of shape ``(batch, dim)``, on the device.
+        """
+        order = layout(device)
+        moved = {
+            key: x.to(
+                device, memory_format=order if x.ndim == 4 else torch.preserve_format
+            )
+            for key, x in images.items()
+        }
         dtype = _DTYPES.get(self.precision)
         fewer = nullcontext() if dtype is None else torch.autocast(device.type, dtype)
         with torch.inference_mode(), fewer:
-            rows = embed(images).float()
-            if self.flips:
-                for sides in ((3,), (2,), (2, 3)):
-                    rows = rows + embed(images.flip(sides)).float()
-        return nn.functional.normalize(rows, dim=1) if self.flips else rows
+            rows = embed(moved).float()
+            if not self.flips:
+                return rows
+            for sides in ((3,), (2,), (2, 3)):
+                turned = {key: x.flip(sides) for key, x in moved.items()}
+                rows = rows + embed(turned).float()
+            return rows / 4 if raw else nn.functional.normalize(rows, dim=1)
 
 
 def settle_precision(precision: str, device: torch.device) -> str:

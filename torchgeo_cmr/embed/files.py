@@ -52,9 +52,10 @@ def kind_of(words: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
         words: Files, folders or patterns.
 
     Returns:
-        What the first file of each suffix is. An image is plain if nothing says where it
-        lies: neither a CRS nor a geotransform, ground control points or RPCs. A raster that
-        only lost its CRS is still a raster, for which that has to be declared.
+        Rasters if a TIFF, or the first file of another suffix, has a place. An image is plain
+        if nothing says where it lies: neither a CRS nor a geotransform, ground control points
+        or RPCs. A raster that only lost its CRS is still a raster, for which that has to be
+        declared.
 
     Raises:
         AudioError: If they are sound of another format than WAV.
@@ -76,8 +77,11 @@ def kind_of(words: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
         return 'raster'
     if listed is not None and b'"stac_version"' in listed.read_bytes():
         return 'raster'
-    placed = (s not in SUFFIXES or has_place(path) for s, path in first.items())
-    return 'raster' if any(placed) else 'image'
+    if any(s not in SUFFIXES or has_place(path) for s, path in first.items()):
+        return 'raster'
+    # A scene that lost its place must not make plain images of those beside it.
+    tiffs = (path for path in files if path.suffix.lower() in ('.tif', '.tiff'))
+    return 'raster' if any(map(has_place, tiffs)) else 'image'
 
 
 def find_files(

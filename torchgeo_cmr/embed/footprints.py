@@ -11,6 +11,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.table.footprints import WGS84, to_wgs84
@@ -56,9 +57,14 @@ def footprints(corners: NDArray[np.float64], crs: str) -> NDArray[np.object_]:
         Array of ``n`` polygons in EPSG:4326, ``(longitude, latitude)`` in degrees.
 
     Raises:
-        RasterError: If a corner has no longitude and latitude in that CRS.
+        RasterError: If that CRS, or a corner in it, has no longitude and latitude.
     """
-    lon, lat = _to_lonlat(crs).transform(corners[:, 0::2], corners[:, 1::2])
+    try:
+        lon, lat = _to_lonlat(crs).transform(corners[:, 0::2], corners[:, 1::2])
+    except ProjError as error:
+        raise RasterError(
+            f'{crs[:60]} has no longitude and latitude: declare the CRS that the raster is in'
+        ) from error
     rings = np.stack([lon, lat], axis=-1)
     lost = ~np.isfinite(rings).all(axis=(1, 2))
     if lost.any():

@@ -15,7 +15,7 @@ from torchgeo.datasets.utils import Sample
 from torchgeo_cmr.datamodules import ChipDataModule, PairedDataModule
 from torchgeo_cmr.datasets.chips import ChipPairs
 from torchgeo_cmr.embed.footprints import crs_code, footprints
-from torchgeo_cmr.errors import PairingError, RasterError
+from torchgeo_cmr.errors import PairingError
 
 _DAY = pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
 
@@ -49,7 +49,7 @@ class Ground(Protocol):
 
         Returns:
             One row a pair: ``pair`` (its name), ``src_crs``, ``native_corners`` and the
-            outline; and for a modality what is known of ``source``, ``time_start`` and
+            outline, null where a pair has no place; and for a modality what is known of ``source``, ``time_start`` and
             ``time_end`` of its side of each pair.
         """
         ...
@@ -93,6 +93,8 @@ class _Chips:
 
     def names(self, split: str, keys: Sequence[int]) -> list[str]:
         pairs, numbers = self._pairs(split, keys)
+        if not isinstance(pairs, ChipPairs):
+            return [f'{split}:{number}' for number in keys]
         return [pairs.patch_id(number) for number in numbers]
 
     def classes(self, split: str) -> tuple[str, ...]:
@@ -103,7 +105,12 @@ class _Chips:
         self, split: str, keys: Sequence[int]
     ) -> tuple[gpd.GeoDataFrame, dict[str, pd.DataFrame]]:
         pairs, numbers = self._pairs(split, keys)
-        frame = pairs.footprints(numbers)
+        if not isinstance(pairs, ChipPairs):
+            names = pd.DataFrame({'pair': self.names(split, keys)})
+            return gpd.GeoDataFrame(
+                names, geometry=[None] * len(names), crs='EPSG:4326'
+            ), {}
+        frame = pairs.footprints(numbers, placeless=True)
         frame['pair'] = frame.pop('patch_id')
         frame.pop('index')
         sides: dict[str, pd.DataFrame] = {}
@@ -117,17 +124,12 @@ class _Chips:
                 side['time_end'] = side['time_start'] + _DAY
         return frame, sides
 
-    def _pairs(self, split: str, keys: Sequence[int]) -> tuple[ChipPairs, list[int]]:
+    def _pairs(self, split: str, keys: Sequence[int]) -> tuple[Any, list[int]]:
         """Look through what was held out, down to the benchmark itself."""
         dataset, numbers = cast(Any, self.dataset(split)), list(keys)
         while isinstance(dataset, Subset):
             numbers = [int(dataset.indices[number]) for number in numbers]
             dataset = dataset.dataset
-        if not isinstance(dataset, ChipPairs):
-            raise RasterError(
-                f'{type(dataset).__name__} does not say where its pairs lie, and an archive '
-                'needs a footprint for every row: make it a ChipPairs, with `georeference`'
-            )
         return dataset, numbers
 
 

@@ -58,7 +58,7 @@ def list_scenes(
     names = [str(name) for name in bands or ()]
     names = [] if nameless(names) else names
     if isinstance(inputs, str | os.PathLike | list | tuple | set):
-        openings = _of_paths(find_files(inputs), names)
+        openings = _of_paths(find_files(inputs), names, trying)
     elif isinstance(inputs, XarrayDataset):
         openings = _of_cubes(inputs)
         nodata = inputs.nodata if nodata is None else nodata
@@ -73,7 +73,11 @@ def list_scenes(
     return found
 
 
-def _of_paths(files: Sequence[str], bands: Sequence[str]) -> list[Opening]:
+def _of_paths(
+    files: Sequence[str],
+    bands: Sequence[str],
+    trying: Callable[[str], AbstractContextManager[Any]],
+) -> list[Opening]:
     rasters: list[str] = []
     openings: list[Opening] = []
     for file in files:
@@ -81,10 +85,8 @@ def _of_paths(files: Sequence[str], bands: Sequence[str]) -> list[Opening]:
         if suffix in CUBES:
             openings.append((file, lambda file=file: cube_scenes(file, bands)))
         elif suffix in LISTS:
-            openings += [
-                (name, lambda opening=opening: [opening()])
-                for name, opening in find_items(file, bands)
-            ]
+            with trying(file):
+                openings += find_items(file, bands)
         else:
             rasters.append(file)
     products = [

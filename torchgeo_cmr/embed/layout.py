@@ -6,7 +6,8 @@ the training is resampled.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -96,7 +97,11 @@ class Layout:
         return size, max(1, round(size * (1 - self.overlap)))
 
     def fit(
-        self, catalogue: Sequence[Scene], modality: str, trained: float | None
+        self,
+        catalogue: Sequence[Scene],
+        modality: str,
+        trained: float | None,
+        trying: Callable[[Scene], AbstractContextManager[object]] = nullcontext,
     ) -> list[Scene]:
         """Compare pixel sizes with the training, and do what the settings say.
 
@@ -104,10 +109,12 @@ class Layout:
             catalogue: Scenes.
             modality: Modality name, for messages.
             trained: Ground sample distance of the training in metres; None if unknown.
+            trying: Context in which each scene is refused.
 
         Returns:
             The scenes in the same order; with ``'resample'``, those that differ on a grid
-            of the training's pixel size, over the same ground.
+            of the training's pixel size, over the same ground; with ``'error'``, without
+            those whose refusal the context swallows.
 
         Raises:
             RasterError: If a scene differs and the settings call that an error.
@@ -125,17 +132,23 @@ class Layout:
                 scene.at_gsd(trained) if differs else scene
                 for scene, differs in zip(catalogue, off, strict=True)
             ]
-        first = catalogue[off.index(True)]
-        told = (
-            f'{sum(off)} of {len(off)} scenes have other pixels than the {trained:g} m that '
-            f'{modality} was trained on, for example {first.path} ({first.grid_gsd:g} m)'
-        )
         if self.gsd == 'error':
-            raise RasterError(
-                f"{told}: resample them with gsd='resample', or say gsd='ignore'"
-            )
+            kept = []
+            for scene, differs in zip(catalogue, off, strict=True):
+                with trying(scene):
+                    if differs:
+                        raise RasterError(
+                            f'{scene.path} has pixels of {scene.grid_gsd:g} m, and {modality} '
+                            f"was trained on {trained:g} m: resample with gsd='resample', or "
+                            "say gsd='ignore'"
+                        )
+                    kept.append(scene)
+            return kept
+        first = catalogue[off.index(True)]
         warnings.warn(
-            f"{told}: scores may suffer; gsd='resample' brings them to {trained:g} m",
+            f'{sum(off)} of {len(off)} scenes have other pixels than the {trained:g} m that '
+            f'{modality} was trained on, for example {first.path} ({first.grid_gsd:g} m): '
+            f"scores may suffer; gsd='resample' brings them to {trained:g} m",
             UserWarning,
             stacklevel=2,
         )

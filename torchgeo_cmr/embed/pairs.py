@@ -5,26 +5,35 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torchgeo.datamodules import BaseDataModule
 from tqdm import tqdm
 
 import torchgeo_cmr
 from torchgeo_cmr.datamodules.split import SPLITS
-from torchgeo_cmr.embed.device import evaluating
-from torchgeo_cmr.embed.encode import check_batch_size
+from torchgeo_cmr.embed.device import evaluating, prepared
+from torchgeo_cmr.embed.encode import (
+    Encoding,
+    Precision,
+    check_batch_size,
+    find_batch_size,
+    settle_precision,
+)
 from torchgeo_cmr.embed.ground import Ground, ground_of
 from torchgeo_cmr.embed.item import _versions
 from torchgeo_cmr.embed.part import PairEncoder, Part
-from torchgeo_cmr.embed.run import _remove
+from torchgeo_cmr.embed.run import _remove, check_update, with_onnx
 from torchgeo_cmr.errors import PairingError, QueryError, RasterError
 from torchgeo_cmr.models.fusion import Fusion, check_fusion
-from torchgeo_cmr.table import EmbeddingTable, ParquetSink
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
 from torchgeo_cmr.tasks import CrossModalTask
 
 #: Pairs that are committed together.
@@ -42,9 +51,14 @@ def embed_pairs(
     fusion: Fusion = 'concat',
     raw: bool = False,
     out: str | os.PathLike[str] | None = None,
-    batch_size: int | str = 64,
+    batch_size: int | Literal['auto'] = 64,
     min_valid: float = 0.5,
     device: torch.device | str | None = None,
+    precision: Precision = 'auto',
+    flips: bool = False,
+    compile: bool = False,
+    engine: Literal['torch', 'onnx'] = 'torch',
+    update: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> EmbeddingTable:
@@ -58,6 +72,9 @@ def embed_pairs(
     Several modalities joined with ``+`` give one row a pair, fused from all of them: its
     modality is called ``'s1+s2'``, its time spans both acquisitions, and its share of valid
     pixels is the smallest of theirs.
+
+    Chips of which no file says where they lie, as those of So2Sat and MMEarth, give rows
+    without a place: their geometry is null, and they are searched by all but area.
 
     Args:
         task: A trained task, used in evaluation mode and left as it was.
@@ -73,11 +90,21 @@ def embed_pairs(
             column ``length``: what distances that are not the cosine compare. Features of
             only zeros, which a ReLU head can give, are left out.
         out: Archive folder to write or to complete.
-        batch_size: Pairs given to the encoder at once.
+        batch_size: Pairs given to the encoder at once; ``'auto'`` as in
+            :func:`~torchgeo_cmr.embed.embed`.
         min_valid: Patches with a smaller share of valid pixels are left out, and those
             without any always; 0 to 1.
         device: Where to run, ``'auto'`` for the fastest present (default: where the task
             is).
+        precision: As in :func:`~torchgeo_cmr.embed.embed`.
+        flips: Give each row the mean over the four flips of its patches, which are mirrored
+            together.
+        compile: As in :func:`~torchgeo_cmr.embed.embed`.
+        engine: As in :func:`~torchgeo_cmr.embed.embed`; ONNX Runtime embeds every sensor by
+            itself, never fused or raw.
+        update: Complete an archive whose pairs are no longer those it was begun with: blocks
+            whose pairs changed are embedded again, and pairs that are gone lose their rows.
+            Pairs are told by their names: that pixels changed goes unseen.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr.
 
@@ -86,14 +113,15 @@ def embed_pairs(
         order in blocks of 1024, and in each block one modality after the other.
 
     Raises:
-        ArchiveError: If *out* holds an archive made with other settings, weights or pairs.
+        ArchiveError: If *out* holds an archive made with other settings, weights or pairs, or
+            there is none to update.
         OutputExistsError: If *out* is to be replaced but holds no archive.
-        PairingError: If there is no such split, no pair in it, or the data module does not
-            say where its pairs lie.
+        PairingError: If there is no such split, no pair in it, two pairs have one name, or
+            the data module is not one of this package.
         QueryError: If the task has no such modality, *fusion* is unknown, or vectors differ
             in length.
-        RasterError: If a pair has no place on the ground, its pixels are not what the task
-            expects, nothing is left to embed, or a number is out of range.
+        RasterError: If the pixels of a pair are not what the task expects, nothing is left to
+            embed, or a number is out of range.
 
     .. versionadded:: 0.1
     """
@@ -102,36 +130,67 @@ def embed_pairs(
     except ValueError as error:
         raise QueryError(str(error)) from error
     number = check_batch_size(batch_size)
-    if number is None:
-        raise RasterError("batch_size 'auto' is for scenes: give a number of pairs")
+    check_update(out, update, False, overwrite)
     if not 0 <= min_valid <= 1:
         raise RasterError(f'min_valid is {min_valid}: give a share between 0 and 1')
     members = _members(task, modality)
     ground = ground_of(data)
     parts = _parts(ground, [splits] if isinstance(splits, str) else splits)
-    settings = {
-        'modalities': list(members),
-        'fusion': fusion if any(len(m) > 1 for m in members.values()) else None,
-        'raw': raw,
-        'batch_size': number,
-        'min_valid': min_valid,
-    }
-    with evaluating(task, device) as where:
+    begun: dict[str, Any] = {}
+    if out is not None and not overwrite and (Path(out) / 'archive.json').exists():
+        begun = read_header(out)
+    with evaluating(task, device) as where, prepared(task, where, compiled=compile):
+        if precision == 'auto':
+            precision = begun.get('precision', precision)
+        settings = {
+            'modalities': list(members),
+            'fusion': fusion if any(len(m) > 1 for m in members.values()) else None,
+            'raw': raw,
+            'min_valid': min_valid,
+        }
         space = task.space
-        sink, done = None, set()
+        encoder = PairEncoder(
+            partial(_embed, task, fusion=fusion, raw=raw),
+            task.keys,
+            members,
+            raw,
+            min_valid,
+            where,
+            Encoding(settle_precision(precision, where), flips),
+            space,
+            {},
+        )
+        if engine != 'torch':
+            sample = _first(ground, parts)
+            embed = _on_runtime(task, encoder, sample, precision, engine, settings)
+            encoder = replace(encoder, embed=embed)
+        if number is None:
+            number = begun.get('batch_size')
+            number = number or _batch_size(encoder, _first(ground, parts))
+        settings |= {'batch_size': number, **encoder.encoding.record}
+        encoder = replace(encoder, record=_record(task, data, members, settings))
+        marks = _marks(ground, parts)
+        sink, done = None, dict[str, str | None]()
         if out is not None:
             if overwrite:
                 _remove(Path(out))
-            pairs = _fingerprint(ground, parts)
-            sink = ParquetSink(out, {**settings, 'space': space, 'pairs': pairs})
-            done = sink.done()
+            sink = ParquetSink(
+                out,
+                {**settings, 'space': space, 'pairs': _fingerprint(parts, marks)},
+                replacing=('pairs',) if update else (),
+            )
+            done = sink.fingerprints()
+            if update:
+                # Pairs move from block to block: what changed goes first, so that none is
+                # ever in two.
+                mine = {part.split for part in parts}
+                for key, mark in list(done.items()):
+                    if key.split(':')[1] in mine and marks.get(key) != mark:
+                        sink.remove(key)
+                        del done[key]
         todo = [part for part in parts if part.key not in done]
         if len(todo) < len(parts):
             _LOG.info('%d of %d parts are there', len(parts) - len(todo), len(parts))
-        record = _record(task, data, members, settings)
-        encoder = PairEncoder(
-            task, members, fusion, raw, min_valid, where, space, record
-        )
         tables: list[EmbeddingTable] = []
         read = _read(ground, todo, number, data.num_workers)
         with tqdm(
@@ -145,8 +204,10 @@ def embed_pairs(
                 if sink is None:
                     tables.append(table)
                 else:
-                    sink.commit(part.key, table)
+                    sink.commit(part.key, table, fingerprint=marks[part.key])
                 bar.update(len(part.keys))
+        if sink is not None:
+            sink.finish()
     table = EmbeddingTable.concat(tables) if out is None else EmbeddingTable.load(out)
     if len(table) == 0:
         raise RasterError(
@@ -154,13 +215,17 @@ def embed_pairs(
             'the nodata value of the files'
         )
     count = sum(len(part.keys) for part in parts)
+    lost = int((~table.placed).sum())
     _LOG.info(
-        '%d rows of %d pairs%s; left out: %d with too few valid pixels%s',
+        '%d rows of %d pairs%s; left out: %d with too few valid pixels%s%s',
         len(table),
         count,
         '' if out is None else f' in {out}',
         count * len(members) - len(table),
         ' or without a feature' if raw else '',
+        f'; {lost} rows have no place, and are found by what they hold, not by area'
+        if lost
+        else '',
     )
     return table
 
@@ -234,11 +299,80 @@ def _read(
             yield part, (next(stream) for _ in range(count))
 
 
-def _fingerprint(ground: Ground, parts: Sequence[Part]) -> str:
+def _marks(ground: Ground, parts: Sequence[Part]) -> dict[str, str]:
+    """Say by key which pairs are in each part, in which order."""
+    known: set[str] = set()
+    marks = {}
+    for part in parts:
+        names = ground.names(part.split, part.keys)
+        twice = [name for name in names if name in known]
+        known.update(names)
+        if twice or len(set(names)) < len(names):
+            twice += [name for name in names if names.count(name) > 1]
+            raise PairingError(
+                f'two pairs of the data are called {twice[0]}: leave one of them out, or one '
+                'of the splits'
+            )
+        marks[part.key] = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+    return marks
+
+
+def _fingerprint(parts: Sequence[Part], marks: Mapping[str, str]) -> str:
     """Say which pairs there are, in which order and split."""
-    told = [[part.key, ground.names(part.split, part.keys)] for part in parts]
-    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    return f'{sum(len(names) for _, names in told)} pairs, {digest[:16]}'
+    digest = hashlib.sha256(json.dumps(list(marks.items())).encode()).hexdigest()
+    return f'{sum(len(part.keys) for part in parts)} pairs, {digest[:16]}'
+
+
+def _first(ground: Ground, parts: Sequence[Part]) -> Mapping[str, Any]:
+    return ground.dataset(parts[0].split)[parts[0].keys[0]]
+
+
+def _embed(
+    task: CrossModalTask,
+    images: dict[str, Tensor],
+    names: Sequence[str],
+    *,
+    fusion: Fusion,
+    raw: bool,
+) -> Tensor:
+    return task.embed(images, names, fusion, raw=raw)
+
+
+def _on_runtime(
+    task: CrossModalTask,
+    encoder: PairEncoder,
+    sample: Mapping[str, Any],
+    precision: str,
+    engine: str,
+    settings: Mapping[str, Any],
+) -> Callable[..., Tensor]:
+    """Have ONNX Runtime run the encoders, each by itself."""
+    if settings['fusion'] is not None or settings['raw']:
+        raise QueryError(
+            f'the engine {engine!r} embeds each sensor by itself: leave out the fusion, raw '
+            'features or the engine'
+        )
+    made = {
+        name: with_onnx(
+            task, name, {sample[key].shape[-1]}, encoder.device, precision, engine
+        )
+        for name, key in encoder.check(sample).items()
+    }
+    return lambda images, names: made[names[0]].embed(images, names[0])
+
+
+def _batch_size(encoder: PairEncoder, sample: Mapping[str, Any]) -> int:
+    """Find how many pairs to encode at once."""
+
+    def run(number: int) -> None:
+        keys = encoder.check(sample).values()
+        batch = {key: sample[key].expand(number, *sample[key].shape) for key in keys}
+        for _ in encoder.rows(batch):
+            pass
+
+    found = find_batch_size(run, encoder.device)
+    _LOG.info('batches of %d pairs', found)
+    return found
 
 
 def _record(

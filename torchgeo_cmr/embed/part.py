@@ -1,7 +1,8 @@
 """Some pairs and a task in, rows of a table out; how far a run has come is not known here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torchgeo_cmr.embed.encode import Encoding
 from torchgeo_cmr.embed.ground import Ground
 from torchgeo_cmr.errors import QueryError, RasterError
-from torchgeo_cmr.models.fusion import Fusion
 from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.tasks import CrossModalTask
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,16 @@ class Part:
 
 @dataclass(frozen=True)
 class PairEncoder:
-    """A task and what stays the same from part to part."""
+    """How pairs become rows, and what stays the same from part to part."""
 
-    task: CrossModalTask
+    #: From pixels by key, and names of modalities, to rows.
+    embed: Callable[..., Tensor]
+    keys: Mapping[str, str]
     members: Mapping[str, Sequence[str]]
-    fusion: Fusion
     raw: bool
     min_valid: float
     device: torch.device
+    encoding: Encoding
     space: str
     record: Mapping[str, Any]
 
@@ -48,7 +50,7 @@ class PairEncoder:
         labels: list[Any] = []
         classes = ground.classes(part.split)
         for batch in batches:
-            for name, rows, shares in self._embed(batch):
+            for name, rows, shares in self.rows(batch):
                 vectors[name].append(rows)
                 valid[name].append(shares)
             labels += _labels(batch.get('label'), classes)
@@ -69,12 +71,12 @@ class PairEncoder:
         tables = []
         for name, names in self.members.items():
             share = np.concatenate(valid[name])
-            kept = (share > 0) & (share >= self.min_valid)
             features = np.concatenate(vectors[name])
+            # Only zeros, which a ReLU can give, point nowhere.
+            kept = (share > 0) & (share >= self.min_valid) & features.any(axis=1)
             more = _joined([sides[m] for m in names if m in sides])
             if self.raw:
                 more['length'] = np.linalg.norm(features.astype(np.float64), axis=1)
-                kept &= more['length'] > 0
             rows = frame.assign(
                 patch_id=f'{name}:' + frame['pair'], valid_fraction=share, **more
             )
@@ -84,6 +86,7 @@ class PairEncoder:
                 space=self.space,
                 modality=name,
                 record=self.record,
+                placeless=True,
             )
             tables.append(table)
         return EmbeddingTable.concat(tables)
@@ -93,27 +96,35 @@ class PairEncoder:
         """Modalities that make the rows, each once."""
         return list(dict.fromkeys(m for names in self.members.values() for m in names))
 
-    def _embed(
-        self, batch: Mapping[str, Any]
-    ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float64]]]:
-        """Give vectors and shares of valid pixels, name by name."""
-        keys = {m: self.task.keys[m] for m in self._used}
-        missing = [m for m, key in keys.items() if key not in batch]
+    def check(self, sample: Mapping[str, Any]) -> dict[str, str]:
+        """Give the key of each modality that makes rows, or say that a sample lacks one."""
+        keys = {m: self.keys[m] for m in self._used}
+        missing = [m for m, key in keys.items() if key not in sample]
         if missing:
             raise RasterError(
-                f'the pairs hold no {", ".join(missing)}, only {", ".join(batch)}: open the '
+                f'the pairs hold no {", ".join(missing)}, only {", ".join(sample)}: open the '
                 'data with the modalities of the task'
             )
-        images = {key: batch[key].to(self.device) for key in keys.values()}
+        return keys
+
+    def rows(
+        self, batch: Mapping[str, Any]
+    ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float64]]]:
+        """Give vectors and shares of valid pixels of a batch, name by name."""
+        keys = self.check(batch)
         shares = {
-            m: images[key].isfinite().all(dim=1).double().mean(dim=(1, 2)).cpu()
+            m: batch[key].isfinite().all(dim=1).double().mean(dim=(1, 2))
             for m, key in keys.items()
         }
         for name, names in self.members.items():
-            with torch.inference_mode():
-                rows = self.task.embed(images, names, self.fusion, raw=self.raw)
+            rows = self.encoding.together(
+                partial(self.embed, names=names),
+                {keys[m]: batch[keys[m]] for m in names},
+                self.device,
+                raw=self.raw,
+            )
             valid = torch.stack([shares[m] for m in names]).amin(dim=0)
-            yield name, rows.float().cpu().numpy(), valid.numpy()
+            yield name, rows.cpu().numpy(), valid.numpy()
 
 
 def _days_apart(sides: Sequence[pd.DataFrame]) -> pd.Series | None:

@@ -10,6 +10,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,8 @@ def plan_scenes(
     in_channels: int | None = None,
     spec: Mapping[str, Any] | None = None,
     transformed: bool = False,
+    trying: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+    others: Sequence[str] = (),
 ) -> Plan:
     """Lay patches over every scene, each on its own grid and in its own CRS.
 
@@ -144,14 +147,18 @@ def plan_scenes(
         spec: What the encoder was trained on: ``bands`` (names, in channel order),
             ``units`` and ``gsd`` (metres), all optional.
         transformed: True if pixels pass a transform before the encoder.
+        trying: Context in which each scene is judged, given its name: what it swallows
+            leaves out that scene alone.
+        others: Files that could not be opened. They count for the folder that ids are
+            relative to, so that it stays when they are mended.
 
     Returns:
-        The plan.
+        The plan; without items if *trying* swallowed every scene.
 
     Raises:
-        RasterError: If bands or units are not the encoder's, the files of a scene do not
-            lie on one ground, a file lies outside *root*, no scene holds a patch, pixel
-            sizes differ and *gsd* says so, or a setting is out of range.
+        RasterError: If bands or units are not the encoder's, two scenes begin with one band
+            of one file, a file lies outside *root*, no scene holds a patch, pixel sizes
+            differ and *gsd* says so, or a setting is out of range.
 
     Warns:
         UserWarning: If scenes smaller than a patch are left out, or pixel sizes differ.
@@ -164,17 +171,27 @@ def plan_scenes(
         raise RasterError(f'there is no scene of {modality} to embed: check the paths')
     # The file of the first band names a band set, whichever file the catalogue lists.
     named = [replace(scene, path=scene.sources[0][0]) for scene in catalogue]
-    chosen = [
-        match_bands(s, modality, in_channels, trained, transformed) for s in named
-    ]
     wanted = None if transformed else trained.get('units')
-    chosen = [match_units(s, modality, wanted, units) for s in chosen]
-    chosen = layout.fit(chosen, modality, trained.get('gsd'))
+    chosen = []
+    for scene in named:
+        with trying(_told(scene)):
+            scene = match_bands(scene, modality, in_channels, trained, transformed)
+            chosen.append(match_units(scene, modality, wanted, units))
+    chosen = layout.fit(
+        chosen, modality, trained.get('gsd'), lambda scene: trying(_told(scene))
+    )
     # A band set may be listed once a file: it is still one scene.
-    unique: dict[tuple[tuple[str, int], ...], Scene] = {}
+    unique: dict[tuple[str, str], Scene] = {}
     for scene in chosen:
-        unique.setdefault(scene.sources, scene)
-    home = _root([p for scene in unique.values() for p in _files(scene)], root)
+        first = unique.setdefault((scene.path, scene.part), scene)
+        with trying(_told(scene)):
+            if first.sources != scene.sources:
+                raise RasterError(
+                    f'two scenes begin with {scene.path}, the other bands of one are in '
+                    f'{scene.sources[-1][0]}: one file cannot name two scenes, leave one out'
+                )
+    files = [path for scene in named for path in _files(scene)]
+    home = _root(files if root is not None else [*others, *files], root)
     every = [
         WorkItem(scene, modality, *layout.pixels(scene), home, edges, size_metres)
         for scene in unique.values()
@@ -268,6 +285,11 @@ def places(
         return code, corners, footprints(corners, code)
     except RasterError as error:
         raise RasterError(f'{item.id}: {error}') from error
+
+
+def _told(scene: Scene) -> str:
+    """Name a scene that has no id yet."""
+    return f'{scene.path}#{scene.part}' if scene.part else scene.path
 
 
 def _files(scene: Scene) -> list[str]:

@@ -31,6 +31,7 @@ def from_dataset(
     *,
     space: str | None = None,
     metres: float | None = None,
+    placeless: bool = False,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     **options: Any,
@@ -62,6 +63,8 @@ def from_dataset(
             ``'TesseraEmbeddings-128'``).
         metres: Width of a patch round its centre, for datasets of centres (default: 320 for
             ``EarthIndexEmbeddings``, else points).
+        placeless: Whether rows of a table may have no place: of one without a geometry, or
+            with nulls in it. No place is invented; such rows are searched by all but area.
         out: Archive folder to write; one of pixels can be completed after an interruption.
         overwrite: Replace an archive at *out*.
         **options: Others of :func:`embed`, for vectors of pixels.
@@ -79,6 +82,10 @@ def from_dataset(
     kind = type(dataset).__name__
     modality = kind if modality is None else modality
     if isinstance(dataset, RasterDataset):
+        if placeless:
+            raise RasterError(
+                f'{kind} has rasters, which have a place: leave placeless out'
+            )
         if isinstance(dataset, EmbeddedSeamlessData):
             dataset = _decoded(dataset)
         pixel = torch.zeros(len(list_scenes(dataset)[0].bands), 1, 1)
@@ -98,13 +105,14 @@ def from_dataset(
             'vectors of pixels'
         )
     width = _METRES.get(kind) if metres is None else metres
-    frame, vectors = _rows(dataset.data, modality, width)
+    frame, vectors = _rows(dataset.data, modality, width, placeless)
     table = EmbeddingTable.from_frame(
         frame,
         vectors,
         space=space or f'{kind}-{vectors.shape[1]}',
         modality=modality,
         record={'dataset': kind, 'metres': width},
+        placeless=placeless,
     )
     if out is not None:
         table.save(out, overwrite=overwrite)
@@ -147,7 +155,7 @@ def _decoded(dataset: EmbeddedSeamlessData) -> RasterDataset:
 
 
 def _rows(
-    data: pd.DataFrame, modality: str, metres: float | None
+    data: pd.DataFrame, modality: str, metres: float | None, placeless: bool
 ) -> tuple[gpd.GeoDataFrame, NDArray[np.floating]]:
     """Read footprints, dates and vectors of a table with one vector a row."""
     key = next((k for k in ('embedding', 'embeddings') if k in data), None)
@@ -162,7 +170,7 @@ def _rows(
         raise ArchiveError(
             f'the column {key} holds vectors of different lengths: give those of one model'
         ) from error
-    shapes = _outlines(data, metres)
+    shapes = _outlines(data, metres, placeless)
     frame = gpd.GeoDataFrame(
         {'patch_id': [f'{modality}:{n}' for n in range(len(data))]},
         geometry=shapes.to_numpy(),
@@ -187,17 +195,21 @@ def _rows(
     return frame, vectors
 
 
-def _outlines(data: pd.DataFrame, metres: float | None) -> gpd.GeoSeries:
+def _outlines(
+    data: pd.DataFrame, metres: float | None, placeless: bool
+) -> gpd.GeoSeries:
     """Give the footprints: those of the table, or squares round its centres."""
     if isinstance(data, gpd.GeoDataFrame):
         shapes = cast(gpd.GeoSeries, data.geometry.reset_index(drop=True))
     elif {'centre_lon', 'centre_lat'} <= set(data):
         points = gpd.points_from_xy(data['centre_lon'], data['centre_lat'])
         shapes = gpd.GeoSeries(points, crs='EPSG:4326')
+    elif placeless:
+        shapes = gpd.GeoSeries([None] * len(data), crs='EPSG:4326')
     else:
         raise ArchiveError(
             'the dataset says nowhere where its vectors lie: it needs a geometry, or the '
-            'columns centre_lon and centre_lat'
+            'columns centre_lon and centre_lat, or say placeless=True'
         )
     if metres is None or not (shapes.geom_type == 'Point').all():
         return shapes

@@ -44,6 +44,8 @@ class Report:
     too_small: list[str] = field(default_factory=list)
     #: Part of ``done`` that was embedded before, and whose files changed.
     changed: list[str] = field(default_factory=list)
+    #: Part of ``done`` without a patch that is valid enough and clear enough.
+    empty: list[str] = field(default_factory=list)
     #: In the archive, but no longer among the scenes.
     vanished: list[str] = field(default_factory=list)
     #: Part of ``vanished`` whose rows were dropped.
@@ -107,7 +109,15 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Give counts and names as plain values, with the speed of this run."""
         seconds = time.monotonic() - self.begun
-        names = ('done', 'skipped', 'changed', 'too_small', 'vanished', 'pruned')
+        names = (
+            'done',
+            'skipped',
+            'changed',
+            'empty',
+            'too_small',
+            'vanished',
+            'pruned',
+        )
         told: dict[str, Any] = {
             'counts': {n: len(getattr(self, n)) for n in (*names, 'refused')},
             'patches': self.patches,
@@ -126,17 +136,20 @@ class Report:
         Returns:
             ``<archive>-report.json``.
         """
-        path = _beside(archive)
+        path = beside(archive, '-report.json')
         with new_file(path, overwrite=True) as temporary:
             text = json.dumps({'archive': archive.name, **self.to_dict()}, indent=1)
             temporary.write_text(text + '\n', encoding='utf-8')
         _LOG.info(
-            'scenes: %d done, %d there already, %d smaller than a patch, %d refused; '
+            'scenes: %d done, %d there already, %d smaller than a patch, %d refused%s; '
             'report in %s',
             len(self.done),
             len(self.skipped),
             len(self.too_small),
             len(self.refused),
+            f', {len(self.empty)} done without a patch that counts'
+            if self.empty
+            else '',
             path,
         )
         return path
@@ -151,7 +164,8 @@ def read_report(archive: str | os.PathLike[str]) -> dict[str, Any]:
     Returns:
         ``counts``, ``patches``, ``patches_left_out``, ``seconds``, ``patches_per_second`` and
         the ids of the scenes that were ``done``, ``skipped`` (there already), ``changed`` (done
-        again), ``too_small``, ``vanished`` and ``pruned``; ``refused`` maps an id, or the path
+        again), ``empty`` (done, but no patch is valid and clear enough), ``too_small``,
+        ``vanished`` and ``pruned``; ``refused`` maps an id, or the path
         of a file that could not even be opened, to the sentence that says why.
 
     Raises:
@@ -159,7 +173,7 @@ def read_report(archive: str | os.PathLike[str]) -> dict[str, Any]:
 
     .. versionadded:: 0.1
     """
-    path = _beside(Path(archive))
+    path = beside(Path(archive), '-report.json')
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
@@ -168,7 +182,7 @@ def read_report(archive: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
 
 
-def _beside(archive: Path) -> Path:
-    """Name the report of an archive, also of a folder given as ``.`` or ``..``."""
+def beside(archive: Path, ending: str) -> Path:
+    """Name what stands beside an archive, also of a folder given as ``.`` or ``..``."""
     folder = archive if archive.name not in ('', '..') else archive.resolve()
-    return folder.with_name(f'{folder.name}-report.json')
+    return folder.with_name(folder.name + ending)

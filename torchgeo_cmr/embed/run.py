@@ -19,7 +19,7 @@ from torchgeo_cmr.embed.encode import (
 from torchgeo_cmr.embed.inputs import Paths, list_scenes
 from torchgeo_cmr.embed.item import Encoder
 from torchgeo_cmr.embed.layout import Edges, Gsd
-from torchgeo_cmr.embed.plan import Plan, plan_scenes
+from torchgeo_cmr.embed.plan import plan_scenes
 from torchgeo_cmr.embed.report import Errors, Report
 from torchgeo_cmr.embed.work import Run
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError, RasterError
@@ -162,7 +162,7 @@ def embed(
             f'max_cloud is {max_cloud}: give a percentage between 0 and 100'
         )
     number = check_batch_size(batch_size)
-    _check_update(out, update, prune, overwrite)
+    check_update(out, update, prune, overwrite)
     report = Report(errors)
     begun: dict[str, Any] = {}
     if out is not None and not overwrite and (Path(out) / 'archive.json').exists():
@@ -189,7 +189,11 @@ def embed(
         in_channels=task.in_channels.get(modality),
         spec=spec,
         transformed=transforms is not None,
+        trying=report.trying,
+        others=[path for path in report.refused if os.path.exists(path)],
     )
+    if not plan.items:
+        report.check()
     report.too_small += plan.too_small
     with evaluating(task, device) as where, prepared(task, where, compiled=compile):
         if precision == 'auto':
@@ -198,7 +202,8 @@ def embed(
             _remove(Path(out))
         encoder = task
         if engine != 'torch':
-            encoder = _with_onnx(task, plan, where, precision, engine)
+            sizes = {item.size for item in plan.items}
+            encoder = with_onnx(task, modality, sizes, where, precision, engine)
         run = Run(
             encoder,
             plan,
@@ -220,7 +225,7 @@ def embed(
         return run.work(sample, options, update=update, prune=prune)
 
 
-def _check_update(
+def check_update(
     out: str | os.PathLike[str] | None, update: bool, prune: bool, overwrite: bool
 ) -> None:
     """Refuse an update of nothing."""
@@ -232,21 +237,25 @@ def _check_update(
         raise ArchiveError('scenes are pruned by an update: ask for update as well')
 
 
-def _with_onnx(
-    task: Any, plan: Plan, device: torch.device, precision: str, engine: str
+def with_onnx(
+    task: Any,
+    modality: str,
+    sizes: set[int],
+    device: torch.device,
+    precision: str,
+    engine: str,
 ) -> Encoder:
     """Have ONNX Runtime run the encoder, or say why it cannot."""
     from torchgeo_cmr.embed.to_onnx import OnnxEncoder
 
     if engine != 'onnx':
         raise RasterError(f'there is no engine {engine!r}: choose of torch, onnx')
-    sizes = {item.size for item in plan.items}
     if device.type != 'cpu' or precision not in ('auto', '32') or len(sizes) > 1:
         raise RasterError(
             'ONNX Runtime is for the CPU, precision 32 and patches of one size, found '
             f'{device.type}, precision {precision} and {len(sizes)} sizes: leave engine out'
         )
-    return OnnxEncoder(task, plan.items[0].modality, sizes.pop())
+    return OnnxEncoder(task, modality, *sizes)
 
 
 def _remove(out: Path) -> None:

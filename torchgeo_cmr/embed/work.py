@@ -105,6 +105,8 @@ class Run:
                 else:
                     sink.commit(item.key, table, fingerprint=made)
                 report.done.append(item.id)
+                if not len(table):
+                    report.empty.append(item.id)
             if sink is not None and update:
                 for key in gone if prune else ():
                     sink.remove(key)

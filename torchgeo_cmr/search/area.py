@@ -7,6 +7,7 @@ or winds round a pole is cut and closed.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -188,9 +189,15 @@ def _read(given: AreaLike) -> tuple[Any, CRS | None, str]:
 
 def _crs(crs: Any) -> CRS:
     try:
-        return CRS.from_user_input(crs)
+        return _named(crs) if isinstance(crs, str) else CRS.from_user_input(crs)
     except CRSError as error:
         raise QueryError(f"{crs!r} is no CRS; write it like 'EPSG:32632'") from error
+
+
+@lru_cache(maxsize=256)
+def _named(crs: str) -> CRS:
+    """Look a CRS up once."""
+    return CRS.from_user_input(crs)
 
 
 def _box(numbers: tuple[float, ...], crs: CRS) -> Geometry:

@@ -17,6 +17,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .columns import Columns, check_placed
+from .curve import together
 from .during import Spans, in_months, in_window, spans, within_days
 from .expression import Expression
 from .predicates import lies, near_boxes, overlap
@@ -157,14 +158,15 @@ def by_area(area: Geometry, predicate: str, min_overlap: float | None) -> Clause
             own = doubt if rows is None else rows[doubt]
             mask[doubt] = test(columns.footprints(own))
             return _narrowed(rows, mask), None
-        mask = np.zeros(len(columns), dtype=bool)
-        doubt = cover.border
+        sure, doubt = cover.inside, cover.border
         if predicate == 'contains':
-            doubt = np.union1d(cover.inside, cover.border)
-        else:
-            mask[cover.inside] = True
-        mask[doubt[test(columns.footprints(doubt))]] = True
-        return np.flatnonzero(mask) if rows is None else rows[mask[rows]], None
+            sure, doubt = sure[:0], np.union1d(sure, doubt)
+        found = together([sure, doubt[test(columns.footprints(doubt))]], len(columns))
+        if rows is None:
+            return found, None
+        mask = np.zeros(len(columns), dtype=bool)
+        mask[found] = True
+        return rows[mask[rows]], None
 
     return Clause(f'area, {predicate}{share}', keep, early=True)
 

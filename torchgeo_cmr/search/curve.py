@@ -9,6 +9,7 @@ opened, down to the rows. Only rows whose boxes the border may cross are left to
 their footprints.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,12 @@ _FAN = 16
 #: Nodes that are all looked at: with so few, one more level above them is no gain.
 _TOP = 1_024
 #: Cells of a raster along each axis, from few to many rows: one for every four of them.
-_SIDES = (32, 512)
+_SIDES = (64, 512)
 _MANY = 2_000
+#: Nodes that are opened unseen.
+_HANDFUL = 48
+#: Share of all, one in so many, below which numbers are sorted rather than marked.
+_SCARCE = 32
 _BITS = 16
 
 
@@ -84,30 +89,74 @@ class Curve:
             area: Geometry in EPSG:4326, cut at the antimeridian.
         """
         n = len(self.boxes)
-        inside = np.zeros(n, dtype=bool)
         nodes = np.flatnonzero(near_boxes(self.levels[-1], area))
         most = len(nodes) * self._spans[-1]
         drawn = rasters(area, int(np.clip(np.sqrt(most) / 2, *_SIDES)))
+        inside: list[tuple[NDArray[np.int64], int]] = []
         for level, span in zip(self.levels[::-1], self._spans[::-1], strict=True):
             nodes = nodes[nodes < len(level)]
+            if span > _FAN and len(nodes) <= _HANDFUL:
+                # Judging these costs as much as judging all that they hold.
+                nodes = _opened(nodes, _FAN)
+                continue
             whole, nodes = _judged(nodes, level[nodes], drawn)
-            for first in (whole * span).tolist():
-                inside[first : first + span] = True
+            inside.append((whole, span))
             if span == _FAN and len(nodes) > _MANY:
                 # The edges of many small parts mark all cells: look at them more closely.
                 shapely.prepare(area)
                 near = shapely.intersects(area, shapely.box(*level[nodes].T))
                 nodes = nodes[near]
-            nodes = (nodes[:, None] * _FAN + np.arange(_FAN)).ravel()
-        inside[self._nowhere] = False
+            nodes = _opened(nodes, _FAN)
         rows = nodes[nodes < n]
         boxes = self.boxes[rows if self.order is None else self.order[rows]]
         whole, border = _judged(rows, boxes, drawn)
-        inside[whole] = True
-        certain = np.flatnonzero(inside)
+        inside.append((whole, 1))
+        certain = _held(inside, n)
+        if len(self._nowhere):
+            certain = np.setdiff1d(certain, self._nowhere, assume_unique=True)
         if self.order is None:
             return Cover(certain, border)
         return Cover(np.sort(self.order[certain]), np.sort(self.order[border]))
+
+
+def together(parts: Sequence[NDArray[np.int64]], total: int) -> NDArray[np.int64]:
+    """Give numbers of several arrays, each once, in order.
+
+    Args:
+        parts: Arrays of numbers from 0 on, no number in two of them.
+        total: Number that all are below.
+
+    .. versionadded:: 0.1
+    """
+    if sum(map(len, parts)) * _SCARCE < total:
+        return np.sort(np.concatenate(parts))
+    # Many are sooner marked than sorted.
+    mask = np.zeros(total, dtype=bool)
+    for part in parts:
+        mask[part] = True
+    return np.flatnonzero(mask)
+
+
+def _held(
+    runs: Sequence[tuple[NDArray[np.int64], int]], total: int
+) -> NDArray[np.int64]:
+    """Give the sorted numbers of rows that nodes of some spans hold, no row in two of them."""
+    if sum(len(nodes) * span for nodes, span in runs) * _SCARCE < total:
+        rows = together([_opened(nodes, span) for nodes, span in runs], total)
+        return rows[: np.searchsorted(rows, total)]
+    mask = np.zeros(total, dtype=bool)
+    for nodes, span in runs:
+        if span == 1:
+            mask[nodes] = True
+            continue
+        for first in (nodes * span).tolist():
+            mask[first : first + span] = True
+    return np.flatnonzero(mask)
+
+
+def _opened(nodes: NDArray[np.int64], span: int) -> NDArray[np.int64]:
+    """Give the numbers of all that some nodes hold."""
+    return (nodes[:, None] * span + np.arange(span)).ravel()
 
 
 def _judged(

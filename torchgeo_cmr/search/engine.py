@@ -1,14 +1,12 @@
 """What happens between a question and its answer: filter, plan, rank, merge.
 
-An index is, at any moment, a :class:`State`; everything here is a function of it, so a search
-that has begun is not disturbed by a change.
+An index is, at any moment, a :class:`~torchgeo_cmr.search.state.State`; everything here is a
+function of it.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,72 +14,14 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from . import store
-from .calibration import Calibration
 from .exact import above, top_k
 from .filters import Step, Where
-from .numbered import Numbered
 from .plan import Plan, choose
-from .segment import Segment, alphabetical
-
-if TYPE_CHECKING:
-    from .approximate import Approximate
+from .state import State
 
 type _Rows = NDArray[np.int64]
 type _Scores = NDArray[np.float32]
 type _Answer = tuple[_Rows, _Scores]
-
-
-@dataclass(frozen=True)
-class State:
-    """What an index is at one moment; changes put another in its place."""
-
-    parts: tuple[Segment, ...]
-    approximate: Sequence[Sequence['Approximate']]
-    facts: dict[str, Any]
-
-    @cached_property
-    def starts(self) -> _Rows:
-        """Number of the first row of each part, and of the row after the last."""
-        return np.cumsum([0, *(len(part) for part in self.parts)])
-
-    @cached_property
-    def columns(self) -> Numbered:
-        """All parts as one, by row number."""
-        return Numbered(self.parts)
-
-    @cached_property
-    def ties(self) -> _Rows:
-        """Alphabetical rank of each row's ``patch_id``, by row number."""
-        if len(self.parts) == 1 and self.parts[0].numbers is None:
-            part = self.parts[0]
-            return part.ranks(np.arange(len(part)))
-        return alphabetical(self.columns.names())
-
-    @cached_property
-    def calibration(self) -> Calibration:
-        """What makes scores of several modalities comparable."""
-        return Calibration(self.parts)
-
-
-class _Later(Sequence[Sequence['Approximate']]):
-    """Approximate indexes of the segments on disk, each read when it is first asked.
-
-    faiss reads an index whole, and most searches are exact: they should not pay for it.
-    """
-
-    def __init__(self, folder: Path, segments: Sequence[dict[str, Any]]) -> None:
-        self._folder, self._segments = folder, segments
-        self._read: dict[int, Sequence[Approximate]] = {}
-
-    def __len__(self) -> int:
-        return len(self._segments)
-
-    def __getitem__(self, i: Any) -> Any:
-        if i not in self._read:
-            facts = self._segments[i]
-            self._read[i] = store.read_approximate(self._folder, facts)
-        return self._read[i]
 
 
 @dataclass(frozen=True)
@@ -96,14 +36,6 @@ class Group:
     def rows(self) -> int:
         """Give how many rows they may find."""
         return sum(map(len, self.selection))
-
-
-def read_state(folder: Path, header: dict[str, Any]) -> State:
-    """Map what a header names."""
-    parts = tuple(store.read_segment(folder, facts) for facts in header['segments'])
-    approximate = _Later(folder, header['segments'])
-    names = ('dim', 'metric', 'spaces', 'record', 'fingerprint')
-    return State(parts, approximate, {name: header[name] for name in names})
 
 
 def select(

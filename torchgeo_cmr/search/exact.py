@@ -204,12 +204,15 @@ def _scores(
 ) -> NDArray[np.float32]:
     """Score pairs in float64, where products of float32 are exact and order is fixed."""
     scores = np.empty(len(row), dtype=np.float32)
+    packed = vectors.kind == 'hamming'
+    asked: NDArray[Any] = queries if packed else queries.astype(np.float64)
     pairs = max(1, _PAIRS // vectors.dim)
     for start in range(0, len(row), pairs):
         part = slice(start, start + pairs)
-        asked, whole = queries[owner[part]], vectors.whole[row[part]]
-        if vectors.kind == 'hamming':
-            scores[part] = agreement(whole, asked, vectors.dim)
+        one, other = asked[owner[part]], vectors.whole[row[part]]
+        if packed:
+            scores[part] = agreement(other, one, vectors.dim)
         else:
-            scores[part] = (asked.astype(np.float64) * whole).sum(axis=1)
+            one *= other
+            scores[part] = one.sum(axis=1)
     return np.clip(scores, -1, 1, out=scores)

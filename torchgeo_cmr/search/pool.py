@@ -77,12 +77,17 @@ def _kth(scores: NDArray[np.float32], k: int) -> NDArray[np.float32]:
 def gathered(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Give query and row of the pairs that all pools together cannot rule out.
 
+    Of one pool with few pairs too many, all are given: sorting them costs more.
+
     .. versionadded:: 0.1
     """
     first, *others = pools
     for other in others:
         np.maximum(first.least, other.least, out=first.least)
         first._new += [(other.owner, other.row, other.score), *other._new]
+    if not others and not len(first.owner) and len(first._new) == 1:
+        owner, row, _ = first._new[0]
+        return owner, row
     first._raise()
     return first.owner, first.row
 

@@ -87,11 +87,13 @@ def near_boxes(boxes: NDArray[np.float64], area: Geometry) -> NDArray[np.bool_]:
 
     .. versionadded:: 0.1
     """
-    parts = shapely.get_parts(area)
-    # Two parts either side of 180 must not become one box round the world.
-    few = parts if len(parts) <= _PARTS else np.array([area])
+    few = np.array([area])
+    if area.geom_type != 'Polygon':
+        # Two parts either side of 180 must not become one box round the world.
+        parts = shapely.get_parts(area)
+        few = parts if len(parts) <= _PARTS else few
     near = np.zeros(len(boxes), dtype=bool)
-    for west, south, east, north in shapely.bounds(few).reshape(-1, 4):
+    for west, south, east, north in shapely.bounds(few).reshape(-1, 4).tolist():
         near |= (
             (boxes[:, 0] <= east)
             & (boxes[:, 2] >= west)

@@ -80,7 +80,10 @@ def scan[S: Sink](
     alone, longest = (_ALONE, _LONG) if few else (_ALONE_OF_MANY, _ROWS)
     workers = max(1, min(_cores(), len(rows) * len(queries) // alone))
     pieces = min(_PIECES * workers, len(rows) // (longest // _PIECES))
-    size = ceil(len(rows) / max(1, pieces, ceil(len(rows) / longest)))
+    if workers == 1:
+        pieces = 1  # there is nobody to leave them to
+    # A block is as long as that, or up to twice: the last shall not be a short one.
+    size = ceil(len(rows) / max(1, pieces, len(rows) // longest))
     todo = deque(range(0, len(rows), size))
 
     def work() -> S:

@@ -54,6 +54,13 @@ class Segment:
         return len(self.vectors)
 
     @cached_property
+    def _every(self) -> NDArray[np.int64]:
+        """Give all positions: counting to a million takes longer than an approximate answer."""
+        every = np.arange(len(self), dtype=np.int64)
+        every.flags.writeable = False
+        return every
+
+    @cached_property
     def _alive(self) -> NDArray[np.bool_]:
         alive = np.ones(len(self), dtype=bool)
         alive[self.dead] = False
@@ -76,7 +83,7 @@ class Segment:
     def living(self, positions: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Leave deleted rows out of sorted positions, or out of all."""
         if positions is None:
-            positions = np.arange(len(self), dtype=np.int64)
+            positions = self._every
         return positions[self._alive[positions]] if len(self.dead) else positions
 
     def ranks(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -41,7 +41,8 @@ def over_dates(
         of their first rows. A place with one row keeps its ``patch_id`` and vector; of several,
         the id is that of the earliest row and ``+<others>``, the time spans all of them (null
         if one is unknown), ``source`` joins theirs with ``+`` and ``valid_fraction`` is the
-        smallest. Other columns are kept if their values agree at every place.
+        smallest. Other columns are kept if their values agree at every place. A row without a
+        place is joined with none.
 
     Raises:
         ArchiveError: If *how* is unknown, *min_dates* is below 1, no place has as many dates,
@@ -62,7 +63,13 @@ def over_dates(
     vectors = np.stack([_join(table.vectors[rows], how) for rows in groups])
     frame = _rows(table.frame, groups)
     record = {**table.record, 'over_dates': how}
-    return EmbeddingTable.from_frame(frame, vectors, metric=table.metric, record=record)
+    return EmbeddingTable.from_frame(
+        frame,
+        vectors,
+        metric=table.metric,
+        record=record,
+        placeless=not table.placed.all(),
+    )
 
 
 def _places(table: EmbeddingTable) -> Iterable[NDArray[np.int64]]:
@@ -70,6 +77,8 @@ def _places(table: EmbeddingTable) -> Iterable[NDArray[np.int64]]:
     keys = pd.DataFrame(np.round(table.boxes, 7))
     keys['modality'] = table.frame['modality'].to_numpy()
     keys['space'] = table.frame['space'].to_numpy()
+    # Nowhere is no common place: each row without one stays by itself.
+    keys['own'] = np.where(table.placed, -1, np.arange(len(table)))
     numbers = keys.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
     times = table.frame['time_start'].reset_index(drop=True)
     order = times.sort_values(kind='stable', na_position='last').index.to_numpy()

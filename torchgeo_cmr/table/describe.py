@@ -26,7 +26,8 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
         JSON-able: ``kind``, ``path``, ``version``, ``rows``, ``dim``, ``metric``,
         ``modalities`` and ``crs`` (name -> rows; ``'unknown'`` for null), ``spaces``,
         ``columns`` of its own, ``time`` (first and last moment, null if no row has one) and
-        ``undated`` rows, ``bounds`` (west, south, east, north in degrees; null if empty),
+        ``undated`` rows, ``placeless`` rows, ``bounds`` (west, south, east, north in degrees;
+        null if no row has a place),
         ``scenes`` (sources with rows), ``parts``, ``complete`` (null if the archive does not
         say how much was planned), ``bytes``, ``header`` and ``record`` without its sources.
 
@@ -44,7 +45,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
     boxes: list[list[float]] = []
     records = [header.get('record') or {}]
     spaces: set[str] = set()
-    rows = dated = size = 0
+    rows = dated = lost = size = 0
     own: set[str] = set()
     parts = sorted(folder.glob(PARTS))
     for part in parts:
@@ -68,8 +69,10 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
         dated += len(known)
         if len(known):
             times += [known.min(), end.fillna(start).max()]
-        if len(table):
-            box = table.column('bbox').combine_chunks()
+        box = table.column('bbox').combine_chunks()
+        lost += box.null_count
+        box = box.drop_null()
+        if len(box):
             sides = np.array([box.field(name).to_numpy() for name in _SIDES])
             boxes.append([*sides[:2].min(axis=1), *sides[2:].max(axis=1)])
     corners = np.array(boxes)
@@ -91,6 +94,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
         'crs': dict(codes.most_common()),
         'time': [min(times).isoformat(), max(times).isoformat()] if times else None,
         'undated': rows - dated,
+        'placeless': lost,
         'bounds': [*corners[:, :2].min(0).tolist(), *corners[:, 2:].max(0).tolist()]
         if boxes
         else None,

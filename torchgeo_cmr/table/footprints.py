@@ -89,6 +89,9 @@ def _crosses(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
         return crossing
     # What could not be transformed is infinite; the caller refuses it.
     lon = np.where(np.isfinite(coordinates[:, 0]), coordinates[:, 0], 0.0)
+    west, east = lon.min(), lon.max()
+    if west >= -180 and east <= 180 and east - west <= 180:
+        return crossing
     crossing[owner[np.abs(lon) > 180]] = True
     jump = (np.abs(np.diff(lon)) > 180) & (owner[1:] == owner[:-1])
     crossing[owner[1:][jump]] = True

@@ -220,7 +220,7 @@ class ParquetSink:
                 path, old, new = _difference(
                     name, there.get(name), self.header.get(name)
                 )
-                update = 'update it, ' if name == 'scenes' else ''
+                update = 'update it, ' if name in ('scenes', 'pairs') else ''
                 raise ArchiveError(
                     f'the archive {self.path} was begun with {path} = {old} and not {new}; '
                     f'{update}name another folder or replace the archive'

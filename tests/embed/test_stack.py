@@ -1,0 +1,100 @@
+"""Several dates, one row: what the command writes beside an archive."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from torchgeo_cmr import tasks
+from torchgeo_cmr.embed import embed, stack_dates
+from torchgeo_cmr.errors import ArchiveError, OutputExistsError
+from torchgeo_cmr.main import main
+from torchgeo_cmr.search import RetrievalIndex, Where
+from torchgeo_cmr.table import EmbeddingTable, over_dates
+
+BANDS = ('B02', 'B03', 'B04')
+
+
+@pytest.fixture
+def run(
+    fake: Callable[..., Any],
+    s2_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., int]:
+    """Embed two zones at two dates by the command."""
+    task = fake(bands=BANDS)
+    monkeypatch.setattr(tasks, 'load_task', lambda ckpt, task_class: task)
+    words = ['embed', str(s2_folder), '--ckpt', 'x', '--modality', 's2', '--quiet']
+    words += ['--out', str(tmp_path / 'out')]
+    return lambda *more: main([*words, *more])
+
+
+@pytest.mark.parametrize('how', ['mean', 'attention'])
+def test_the_command_writes_one_row_a_place(
+    how: str,
+    run: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run('--over-dates', how, '--min-dates', '2') == 0
+    archive = EmbeddingTable.load(tmp_path / 'out')
+    stack = EmbeddingTable.load(tmp_path / 'out-over-dates')
+    assert (len(archive), len(stack)) == (24, 12)
+    expected = over_dates(archive, how, min_dates=2)  # ty: ignore[invalid-argument-type]
+    assert stack.frame['patch_id'].tolist() == expected.frame['patch_id'].tolist()
+    np.testing.assert_array_equal(stack.vectors, expected.vectors)
+    row = stack.frame.iloc[0]
+    first, second = 'T32TQM_20240601T101031_B02.tif', 'T32TQM_20240611T101031_B02.tif'
+    assert row['source'] == f'{first}+{second}'
+    assert row['patch_id'] == f's2:{first}:0_0_16x16+1'
+    assert row['dates'] == 2
+    assert row['sensor'] == 'sentinel-2'
+    assert row['time_start'] == pd.Timestamp('2024-06-01T10:10:31Z')
+    assert str(row['time_end'])[:19] == '2024-06-11 10:10:31'
+    # It is searched like any other: the time of a row is the whole span.
+    index = RetrievalIndex(stack)
+    during = Where(during=('2024-06-05', '2024-06-06'))
+    assert len(index.search(stack.select([0]), k=12, where=during)) == 12
+    capsys.readouterr()
+    assert main(['info', str(tmp_path / 'out-over-dates'), '--json']) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told['rows'], told['record']['over_dates']) == (12, how)
+
+
+def test_the_stack_is_made_again(
+    run: Callable[..., int], s2_folder: Path, tmp_path: Path
+) -> None:
+    assert run('--over-dates', 'mean') == 0
+    for path in s2_folder.glob('T33TUG_20240611*'):
+        path.unlink()
+    assert run('--over-dates', 'mean', '--update', '--prune') == 0
+    stack = EmbeddingTable.load(tmp_path / 'out-over-dates')
+    assert stack.frame['dates'].value_counts().to_dict() == {2: 6, 1: 6}
+
+
+def test_only_a_stack_is_replaced(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run() == 0
+    beside = tmp_path / 'out-over-dates'
+    with pytest.raises(ArchiveError, match='no place of the table has 3 dates'):
+        stack_dates(tmp_path / 'out', min_dates=3)
+    assert not beside.exists()
+    EmbeddingTable.load(tmp_path / 'out').save(beside)
+    with pytest.raises(OutputExistsError, match='is no stack over dates'):
+        stack_dates(tmp_path / 'out')
+    assert run('--over-dates', 'mode') == 2
+    assert 'is no stack over dates' in capsys.readouterr().err
+    assert len(EmbeddingTable.load(beside)) == 24
+
+
+def test_a_stack_of_what_memory_holds(
+    s2_folder: Path, fake: Callable[..., Any]
+) -> None:
+    table = embed(fake(bands=BANDS), str(s2_folder), 's2', 16, progress=False)
+    assert over_dates(table).frame['dates'].tolist() == [2] * 12

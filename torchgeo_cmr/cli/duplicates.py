@@ -1,0 +1,73 @@
+"""The verb duplicates: patches of an archive that look the same, in groups."""
+
+import sys
+
+from torchgeo_cmr.cli import answer, values
+
+
+def duplicates(
+    archives: list[str],
+    *,
+    min_score: float = 0.99,
+    within: str | None = None,
+    during: str | None = None,
+    where: str | None = None,
+    out: list[str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Find patches that look the same: many dates of one field, scenes delivered twice.
+
+    Two patches are in one group if the cosine of their vectors is at least the score, or
+    others lead from one to the other. All patches that the filters leave are compared with
+    all: meant for some hundred thousand.
+
+    The groups of an area, in the terminal, and as a layer with the columns group and members:
+    torchgeo-cmr duplicates archive --within area.gpkg
+    torchgeo-cmr duplicates archive --min-score 0.999 --out same.gpkg
+
+    To leave them out of answers, not of the archive:
+    torchgeo-cmr search archive --query queries --distinct 0.99
+
+    Args:
+        archives: Archive folders, or an index folder; several are taken as one.
+        min_score: Least cosine of two patches that look the same, at most 1.
+        within: Area: a vector file with a CRS, or a box W,S,E,N in EPSG:4326, where W > E
+            crosses the antimeridian.
+        during: Time window START/END; END itself is outside, times are UTC, and either may
+            be left empty or be two dots.
+        where: Condition on columns of the archive, such as 'cloud < 10'.
+        out: File to write instead of a table in the terminal; may be repeated. The suffix
+            names the format: .gpkg (for QGIS), .geojson or .parquet.
+        overwrite: Replace files that are there.
+    """
+    import numpy as np
+
+    from torchgeo_cmr.export import check_all, write_all
+    from torchgeo_cmr.search import Where, near_duplicates, open_archives
+
+    check_all(out or [], overwrite=overwrite)
+    chosen = Where(
+        None if within is None else values.area(within),
+        during=None if during is None else values.window(during),
+        where=where,
+    )
+    index = open_archives(archives)
+    chosen.check(index.columns)
+    table = index.select(index.rows(chosen))
+    group = near_duplicates(table, min_score)
+    members = np.bincount(group, minlength=1)[group]
+    rows = np.flatnonzero(members > 1)
+    # Groups in the order of their first patches, numbered from 1 without gaps.
+    rows = rows[np.argsort(group[rows], kind='stable')]
+    numbers = np.unique(group[rows], return_inverse=True)[1] + 1
+    found = table.frame.iloc[rows].reset_index(drop=True)
+    found.insert(0, 'members', members[rows])
+    found.insert(0, 'group', numbers)
+    sys.stderr.write(
+        f'{len(found)} of {len(table)} patches look like another, in '
+        f'{numbers.max(initial=0)} groups\n'
+    )
+    for path, told in write_all(found, out or [], overwrite=overwrite):
+        sys.stdout.write(f'{path}: {told}\n')
+    if not out:
+        sys.stdout.write(answer.group_table(found))

@@ -1,0 +1,71 @@
+"""The verb fuse: saved answers of several models, sensors or examples become one."""
+
+import sys
+from typing import Any
+
+from torchgeo_cmr.cli import answer
+
+
+def fuse(
+    results: list[str],
+    *,
+    method: str = 'rrf',
+    by: str = 'patch_id',
+    constant: float = 60,
+    k: int = 10,
+    out: list[str] | None = None,
+    project: bool = False,
+    heatmap: bool = False,
+    html: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Put saved answers to the same questions together.
+
+    Scores of two models, or of two sensors, cannot be compared; their ranks can. Queries are
+    matched by query_id if all answers hold the same, else by their order. What is missing
+    from an answer counts for nothing there: save each with a larger -k than you want.
+
+    Two models, or radar and optical queries of the same places:
+    torchgeo-cmr search one --query radar -k 100 --out one.gpkg
+    torchgeo-cmr search other --query optical -k 100 --out other.gpkg
+    torchgeo-cmr fuse one.gpkg other.gpkg -k 20 --out both.gpkg
+
+    One answer to several examples, of which a hit need resemble only one:
+    torchgeo-cmr fuse examples.gpkg --method max -k 20
+
+    Args:
+        results: Results that search wrote, .gpkg, .geojson or .parquet. One alone is taken
+            apart: all its queries are one question.
+        method: rrf adds up 1 / (60 + rank) over the answers (reciprocal rank fusion); max
+            takes the best score, for answers of one model.
+        by: Column by which two hits are the same, such as one that names the place where
+            answers come from two archives.
+        constant: What rrf adds to each rank.
+        k: Hits a query.
+        out: File to write instead of a table in the terminal; may be repeated. The suffix
+            names the format: .gpkg (for QGIS), .geojson, .parquet, .html, .tif (similarity
+            raster) or .stac.json.
+        project: Write a QGIS project NAME.qgz beside the GeoPackage.
+        heatmap: Write the best score of each place as NAME_similarity.tif; the project
+            shows it.
+        html: Write NAME.html, a page with map and table for any browser.
+        overwrite: Replace files that are there.
+    """
+    from torchgeo_cmr.export import check_all, read_search, write_all
+    from torchgeo_cmr.search import fuse as put_together
+
+    outputs: dict[str, Any] = {
+        'project': project,
+        'heatmap': heatmap,
+        'html': html,
+        'overwrite': overwrite,
+    }
+    check_all(out or [], **outputs)
+    read = [read_search(one).results for one in results]
+    fused = put_together(
+        read[0] if len(read) == 1 else read, k, method=method, by=by, constant=constant
+    )
+    for path, told in write_all(fused, out or [], **outputs):
+        sys.stdout.write(f'{path}: {told}\n')
+    if not out:
+        sys.stdout.write(answer.hit_table(fused))

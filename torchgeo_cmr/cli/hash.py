@@ -1,0 +1,82 @@
+"""The verb hash: the vectors of an archive as a few hundred bits each."""
+
+import sys
+from pathlib import Path
+
+_KINDS = ('sign', 'lsh', 'itq')
+
+
+def hash(
+    archives: list[str],
+    *,
+    out: str,
+    using: str,
+    kind: str | None = None,
+    bits: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Turn the vectors of an archive into packed codes, compared by how many bits differ.
+
+    Codes are small, 32 bytes for 256 bits, and lose recall; evaluate says how much. Queries
+    must be turned by the same hash, which is a file of its own:
+    torchgeo-cmr hash archive --out codes --using itq.npz --kind itq --bits 256
+    torchgeo-cmr hash queries --out asking --using itq.npz
+    torchgeo-cmr search codes --query asking
+
+    If one sensor asks another, learn from both together:
+    torchgeo-cmr hash radar optical --out all --using itq.npz --kind itq
+
+    To keep the vectors and let bits only propose, build an index instead:
+    torchgeo-cmr index archive --out index --vectors binary
+
+    Args:
+        archives: Archive folders that embed wrote; several become one archive of codes.
+        out: Archive folder to write, for search, evaluate and export.
+        using: File of the hash (.npz). One that is there is used; else it is made, with
+            --kind, and written.
+        kind: Kind of a hash that is made: sign (the sign of each number), lsh (the side of
+            random planes) or itq (a rotation learned from the archives, best for its length).
+        bits: Bits of a code, a multiple of 8; as many as numbers in a vector if not given.
+        seed: Seed of random planes and of the first rotation.
+        overwrite: Replace the folder, and with --kind the file of the hash.
+    """
+    from torchgeo_cmr.errors import OutputExistsError, QueryError
+    from torchgeo_cmr.search import Hash, open_archives
+
+    file = Path(using)
+    if kind is None and not file.exists():
+        raise QueryError(
+            f'--using {using} is not there: name a hash, or make one with --kind itq'
+        )
+    if kind is None and (bits is not None or seed):
+        raise QueryError('--bits and --seed are for a hash that is made: add --kind')
+    if kind is not None and kind not in _KINDS:
+        raise QueryError(f'--kind {kind} is not known: use one of {", ".join(_KINDS)}')
+    if kind is not None and file.exists() and not overwrite:
+        raise OutputExistsError(
+            f'{using} is there already: leave out --kind to use it, or add --overwrite'
+        )
+    if Path(out).exists() and not overwrite:
+        raise OutputExistsError(
+            f'{out} is there already; choose another name or add --overwrite'
+        )
+    table = open_archives(archives).table
+    if kind is None:
+        chosen = Hash.load(file)
+    elif kind == 'sign':
+        if bits not in (None, table.dim):
+            raise QueryError(
+                f'--kind sign keeps one bit a number, {table.dim} of them: leave out --bits'
+            )
+        chosen = Hash.sign(table.dim)
+    elif kind == 'lsh':
+        chosen = Hash.lsh(table.dim, bits or table.dim, seed=seed)
+    else:
+        chosen = Hash.itq(table, bits, seed=seed)
+    made = chosen.table(table)
+    if kind is not None:
+        chosen.save(file, overwrite=overwrite)
+        sys.stdout.write(f'{file}: {chosen.name}\n')
+    made.save(out, overwrite=overwrite)
+    sys.stdout.write(f'{out}: {len(made)} rows of {chosen.bits} bits\n')

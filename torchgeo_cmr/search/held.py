@@ -1,0 +1,143 @@
+"""What an index holds: rows by their number, and facts about all of them."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from torchgeo_cmr.table import EmbeddingTable
+
+from .columns import Columns, TableColumns
+from .engine import select
+from .filters import Where
+from .state import State
+
+type _Rows = NDArray[np.int64]
+
+
+class Held:
+    """Rows of an archive by number, as a state of an index has them.
+
+    .. versionadded:: 0.1
+    """
+
+    _state: State
+
+    def __len__(self) -> int:
+        """Give the number of rows that can be found."""
+        return sum(len(part) - len(part.dead) for part in self._state.parts)
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector, or bits in a code."""
+        return int(self._state.facts['dim'])
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Fingerprints of the weights that made the vectors."""
+        return tuple(self._state.facts['spaces'])
+
+    @property
+    def metric(self) -> str:
+        """What vectors are compared by: ``'cosine'`` or ``'hamming'``."""
+        return str(self._state.facts['metric'])
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """How the archive was made, and where its scenes are."""
+        return dict(self._state.facts['record'])
+
+    @property
+    def columns(self) -> Columns:
+        """What a filter reads, by row number; deleted rows are still in it."""
+        return self._state.columns
+
+    @property
+    def ties(self) -> _Rows:
+        """Alphabetical rank of each row's ``patch_id``, by row number."""
+        return self._state.ties
+
+    @property
+    def table(self) -> EmbeddingTable:
+        """All rows that can be found, as a table; an index on disk is read for it."""
+        state = self._state
+        part = state.parts[0]
+        alone = len(state.parts) == 1 and not len(part.dead)
+        if alone and isinstance(part.columns, TableColumns):
+            return part.columns.table
+        return self.select(self.rows())
+
+    def rows(
+        self, where: Where | None = None, query: EmbeddingTable | None = None
+    ) -> _Rows:
+        """Give the numbers of rows that can be found.
+
+        Args:
+            where: Which rows; all without it.
+            query: One row that clauses of the filter may refer to.
+
+        Returns:
+            Sorted row numbers (m,).
+
+        Raises:
+            QueryError: As :meth:`Where.rows`.
+        """
+        state = self._state
+        selection, _ = select(state, where, query)
+        numbers = [
+            part.to_numbers(some) + start
+            for part, some, start in zip(
+                state.parts, selection, state.starts, strict=False
+            )
+        ]
+        return np.sort(np.concatenate(numbers))
+
+    def vectors(self, rows: ArrayLike) -> NDArray[np.float32]:
+        """Give the vectors of some rows (m, dim), in the order asked."""
+        state = self._state
+        numbers = np.asarray(rows, dtype=np.int64)
+        whole = state.parts[0].vectors.whole
+        taken = np.empty((len(numbers), whole.shape[1]), dtype=whole.dtype)
+        for part, own, positions in state.columns.places(numbers):
+            taken[own] = part.vectors.whole[positions]
+        return taken
+
+    def select(self, rows: ArrayLike) -> EmbeddingTable:
+        """Give some rows as a table, in the order asked.
+
+        Args:
+            rows: Row numbers, each once.
+        """
+        numbers = np.asarray(rows, dtype=np.int64).reshape(-1)
+        vectors = self.vectors(numbers)
+        vectors.flags.writeable = False
+        facts = self._state.facts
+        return EmbeddingTable(
+            self._state.columns.frame(numbers),
+            vectors,
+            facts['metric'],
+            facts['record'],
+        )
+
+    def _check(self, table: EmbeddingTable, kind: type[ValueError], words: str) -> None:
+        """Refuse a table of another space, metric or dimension."""
+        facts = self._state.facts
+        if len({*table.spaces, *self.spaces}) > 1:
+            raise kind(
+                f'{words} were embedded in space {_words(table.spaces)} and the archive in '
+                f'{_words(self.spaces)}; embed both with one checkpoint'
+            )
+        if table.metric != facts['metric']:
+            raise kind(
+                f'{words} are compared by {table.metric} and the archive by {facts["metric"]}; '
+                'embed both with one checkpoint'
+            )
+        if table.dim != self.dim:
+            raise kind(
+                f'{words} have {table.dim} numbers and the archive has {self.dim}; '
+                'embed both with one checkpoint'
+            )
+
+
+def _words(spaces: tuple[str, ...]) -> str:
+    return ' and '.join(spaces) or 'none'
