@@ -37,7 +37,7 @@ from typing import Any, cast
 import numpy as np
 import rasterio
 import torch
-from lightning.pytorch import LightningDataModule, Trainer, seed_everything
+from lightning.pytorch import Trainer, seed_everything
 from numpy.typing import NDArray
 from rasterio.windows import Window, from_bounds
 from torch import Tensor
@@ -70,20 +70,7 @@ LAKE, RIVER, BROADLEAF, CONIFER, FIELD, DENSE, SPARSE, WETLAND = range(8)
 
 #: Land-cover codes of the synthetic world -> kinds. A field is a field whatever grows on it, or
 #: nothing: on the one day of the pair, fallow land and what is sown but not yet up look alike.
-KINDS = (
-    -1,
-    LAKE,
-    BROADLEAF,
-    CONIFER,
-    FIELD,
-    FIELD,
-    FIELD,
-    FIELD,
-    FIELD,
-    DENSE,
-    SPARSE,
-    WETLAND,
-)
+KINDS = (-1, LAKE, BROADLEAF, CONIFER, *[FIELD] * 5, DENSE, SPARSE, WETLAND)
 
 #: How folder names of UC-Merced are said, where a voice would stumble.
 WORDS = {
@@ -151,7 +138,7 @@ def embedded(
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def train(task: CrossModalTask, data: Any, epochs: int) -> None:
+def train(task: CrossModalTask, data: DataLoader[Any], epochs: int) -> None:
     """Train for some epochs; the last one counts, nothing is chosen by test scores."""
     trainer = Trainer(
         max_epochs=epochs,
@@ -163,10 +150,7 @@ def train(task: CrossModalTask, data: Any, epochs: int) -> None:
         num_sanity_val_steps=0,
         limit_val_batches=0,
     )
-    if isinstance(data, LightningDataModule):
-        trainer.fit(task, data)
-    else:
-        trainer.fit(task, train_dataloaders=data)
+    trainer.fit(task, train_dataloaders=data)
 
 
 def turned(pair: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -199,6 +183,9 @@ WORLDS = 8
 
 #: As `torchgeo-cmr embed --flips`: a patch is embedded as it is, and mirrored.
 FLIPS = ((), (2,), (3,), (2, 3))
+
+#: Width of a patch in pixels of the truth, 10 m.
+PATCH = 24
 
 #: Test patches of a kind at most, so that no kind makes the score by itself.
 MOST = 40
@@ -239,63 +226,74 @@ def clear(image: NDArray[np.uint16]) -> NDArray[np.float32]:
     return np.log(np.maximum(image - darkest, 0) + 100).astype(np.float32)
 
 
-def cut(world: SyntheticLandscape) -> Iterator[tuple[str, Any]]:
-    """Cut patches of 240 m, mostly of one kind, and say on which side of the scene they lie.
+def cut(world: SyntheticLandscape) -> Iterator[tuple[str, tuple[str, int, int], Any]]:
+    """Cut patches of 240 m, half a patch apart: side of the scene, place and sample.
 
-    One kind covers three quarters of a patch, or a river a fifth of it (and less than a
-    twentieth of others). Patches in the west overlap by half, as training patches may; those
-    in the east, a patch's width away, do not.
+    One kind covers 0.85 of a patch, or a river a fifth of it (and less than a twentieth of
+    others). Patches of the west and of the east are a patch's width apart.
     """
-    side = 24  # pixels of the truth, 10 m
     for files in zip(*map(world.files, ('truth', 'pan', 'ms')), strict=True):
         truth, pan, ms = (rasterio.open(file).read() for file in files)
-        kind, pan, ms = kinds(truth[0]), clear(pan), clear(ms)
+        kind, pan, ms = kinds(truth[0]), *map(torch.from_numpy, map(clear, (pan, ms)))
         most = ms.shape[1] * 3
-        border, starts = 0.6 * most, range(0, most - side + 1, side // 2)
+        border, starts = 0.6 * most, range(0, most - PATCH + 1, PATCH // 2)
         for row, col in itertools.product(starts, starts):
-            inside = kind[row : row + side, col : col + side]
-            shares = np.bincount(inside[inside >= 0], minlength=8) / side**2
-            west, apart = col + side <= border, col >= border + side
-            whole = row % side == 0 and col % side == 0
-            river, clear_cut = shares[RIVER] >= 0.2, shares.max() >= 0.75
-            clear_cut &= shares[RIVER] < 0.05
-            if not (west or (apart and whole)) or not (river or clear_cut):
-                continue
-            corners = ((start // 3, (start + side) // 3) for start in (row, col))
-            low = [slice(*ends) for ends in corners]
-            high = [slice(2 * s.start, 2 * s.stop) for s in low]
-            yield (
-                'west' if west else 'east',
-                {
-                    'image_pan': torch.tensor(pan[:, *high]),
-                    'image_ms': torch.tensor(ms[:, *low]),
-                    'label': torch.tensor(RIVER if river else int(shares.argmax())),
-                },
+            west = col + PATCH <= border
+            inside = kind[row : row + PATCH, col : col + PATCH]
+            shares = np.bincount(inside[inside >= 0], minlength=8) / inside.size
+            river = shares[RIVER] >= 0.2
+            clear_cut = shares[RIVER] < 0.05 and shares.max() >= 0.85
+            if (river or clear_cut) and (west or col >= border + PATCH):
+                low = [slice(at // 3, (at + PATCH) // 3) for at in (row, col)]
+                high = [slice(2 * s.start, 2 * s.stop) for s in low]
+                yield (
+                    'west' if west else 'east',
+                    (str(files[0]), row, col),
+                    {
+                        'image_pan': pan[:, *high],
+                        'image_ms': ms[:, *low],
+                        'label': torch.tensor(RIVER if river else int(shares.argmax())),
+                    },
+                )
+
+
+def scattered(
+    places: Sequence[tuple[str, int, int]],
+    labels: NDArray[np.int64],
+    most: int,
+    seed: int,
+) -> list[int]:
+    """Take at most so many patches of each kind, none over another, rare kinds first."""
+    order = np.random.default_rng(seed).permutation(len(places))
+    taken: list[int] = []
+    for kind in np.argsort(np.bincount(labels)):
+        end = len(taken) + most
+        for i in order[labels[order] == kind]:
+            scene, row, col = places[i]
+            over = (
+                scene == s and max(abs(row - r), abs(col - c)) < PATCH
+                for s, r, c in (places[j] for j in taken)
             )
-
-
-def few(samples: Sequence[Any], most: int, seed: int) -> list[Any]:
-    """Take at most so many samples of each kind, at random."""
-    taken: dict[int, int] = {}
-    kept = []
-    for i in np.random.default_rng(seed).permutation(len(samples)):
-        kind = int(samples[i]['label'])
-        taken[kind] = taken.get(kind, 0) + 1
-        if taken[kind] <= most:
-            kept.append(samples[i])
-    return kept
+            if len(taken) < end and not any(over):
+                taken.append(int(i))
+    return taken
 
 
 def synthetic(seed: int, folder: Path, words: argparse.Namespace) -> dict[str, Any]:
     """CMIR-NET on eight kinds of land cover, learnt in the west of several worlds."""
     parts: dict[str, list[Any]] = {'west': [], 'east': []}
+    places = []
     for number in range(WORLDS):
         world = SyntheticLandscape(
             folder / str(number), WORLDS * seed + number, sensors=('pan', 'ms')
         )
-        for where, sample in cut(world):
+        for where, place, sample in cut(world):
             parts[where].append(sample)
-    train_set, test_set = parts['west'], few(parts['east'], MOST, seed)
+            if where == 'east':
+                places.append(place)
+    found = np.array([int(s['label']) for s in parts['east']])
+    chosen = scattered(places, found, MOST, seed)
+    train_set, test_set = parts['west'], [parts['east'][i] for i in chosen]
     told = statistics(train_set)
     seed_everything(seed, verbose=False)
     task = CMIRNet(
@@ -313,7 +311,7 @@ def synthetic(seed: int, folder: Path, words: argparse.Namespace) -> dict[str, A
         std=told['std'],
     )
     train(task, DataLoader(Drawn(train_set, 4096), 64), 48)
-    labels = np.array([int(s['label']) for s in test_set])
+    labels = found[chosen]
     both = ('pan', 'ms')
     return {
         'counts': {
@@ -489,6 +487,13 @@ SPOKEN: dict[str, Any] = {
 ENOUGH = 10
 
 
+def few(labels: NDArray[Any], most: int, seed: int) -> list[int]:
+    """Take at most so many samples of each class, at random."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    picked = (order[labels[order] == c][:most] for c in np.unique(labels))
+    return np.concatenate(list(picked)).tolist()
+
+
 class Held(NonGeoDataset):
     """Samples with labels, in memory; of several views of one, any is given."""
 
@@ -513,10 +518,7 @@ def pictures(folder: Path, split: str, seed: int) -> ClassFolders:
     part = ClassFolders(
         folder, split=split, size=256, shares={'train': 0.8, 'test': 0.2}, seed=seed
     )
-    order = np.random.default_rng(seed).permutation(len(part)).tolist()
-    most, kept = {'train': 40, 'test': 20}[split], []
-    for c in range(len(part.classes)):
-        kept += [i for i in order if part.labels[i] == c][:most]
+    kept = few(part.labels.numpy(), {'train': 40, 'test': 20}[split], seed)
     part.files, part.labels = [part.files[i] for i in kept], part.labels[kept]
     return part
 
@@ -535,8 +537,7 @@ def described(part: ClassFolders, views: int) -> Held:
 
 def heard(speech: SpokenLabels, most: int) -> Held:
     """Read utterances, no more than some of each class."""
-    kept = few([{'label': c, 'at': i} for i, c in enumerate(speech.labels)], most, 0)
-    order = sorted(one['at'] for one in kept)
+    order = sorted(few(speech.labels.numpy(), most, 0))
     sounds = [speech[i]['audio'][None] for i in order]
     return Held('audio', sounds, speech.labels[order])
 

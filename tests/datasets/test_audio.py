@@ -159,6 +159,14 @@ class TestManifest:
         with pytest.raises(AudioError, match=message):
             SpokenLabels(tmp_path, manifest=self.write(tmp_path, text))
 
+    def test_no_text(self, tmp_path: Path) -> None:
+        path = tmp_path / 'mine.csv'
+        path.write_bytes('file,label\na.wav,Gewässer\n'.encode('latin-1'))
+        with pytest.raises(
+            AudioError, match=r'mine.csv is no text in UTF-8 .*save the'
+        ):
+            SpokenLabels(tmp_path, manifest=path)
+
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(AudioError, match='there is no manifest'):
             SpokenLabels(tmp_path, manifest=tmp_path / 'none.csv')

@@ -133,11 +133,44 @@ class TestRefused:
         ):
             DSRSID(tmp_path)
 
-    def test_other_labels(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize('label', [9, 0, 1.5, np.nan])
+    def test_other_labels(self, tmp_path: Path, label: float) -> None:
         FAKE['write'](tmp_path / 'DSRSID.mat')
         with h5py.File(tmp_path / 'DSRSID.mat', 'a') as file:
-            file['LAND_COVER_TYPES'][0, 0] = 9
+            file['LAND_COVER_TYPES'][0, 0] = label
         with pytest.raises(RasterError, match='has labels beyond 1 to 8'):
+            DSRSID(tmp_path)
+
+    def test_labels_that_are_words(self, tmp_path: Path) -> None:
+        FAKE['write'](tmp_path / 'DSRSID.mat')
+        with h5py.File(tmp_path / 'DSRSID.mat', 'a') as file:
+            count = file['LAND_COVER_TYPES'].size
+            del file['LAND_COVER_TYPES']
+            file['LAND_COVER_TYPES'] = np.array([b'river'] * count)
+        with pytest.raises(RasterError, match='has labels beyond 1 to 8'):
+            DSRSID(tmp_path)
+
+    def test_a_group_is_no_array(self, tmp_path: Path) -> None:
+        FAKE['write'](tmp_path / 'DSRSID.mat')
+        with h5py.File(tmp_path / 'DSRSID.mat', 'a') as file:
+            del file['PAN_IMAGES']
+            file.create_group('PAN_IMAGES')
+        with pytest.raises(RasterError, match='has no PAN_IMAGES, it holds'):
+            DSRSID(tmp_path)
+
+    def test_too_few_to_divide(self, tmp_path: Path) -> None:
+        FAKE['write'](tmp_path / 'DSRSID.mat', pairs=1)
+        with pytest.raises(
+            RasterError, match='has 8 pairs, which leaves none for train'
+        ):
+            DSRSID(tmp_path)
+
+    @pytest.mark.parametrize('share', [0, 0.5, 0.99])
+    def test_cut_short(self, tmp_path: Path, share: float) -> None:
+        path = FAKE['write'](tmp_path / 'DSRSID.mat')
+        data = path.read_bytes()
+        path.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(RasterError, match=r'cannot be read as HDF5 .*fetch the'):
             DSRSID(tmp_path)
 
     def test_checksum_finds_damage(self, tmp_path: Path) -> None:

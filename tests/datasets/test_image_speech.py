@@ -221,11 +221,15 @@ class TestAdvance:
         with pytest.raises(PairingError, match="split 'dev' is not known"):
             ADVANCEPairs(str(advance), 'dev')
 
-    def test_a_sound_that_is_missing(self, advance: Path) -> None:
-        (advance / 'sound' / 'airport' / '00001.wav').unlink()
-        with pytest.raises(
-            PairingError, match='a file is missing, extract the dataset'
-        ):
+    @pytest.mark.parametrize('name', ['airport/00001', 'beach/00014'])
+    def test_a_sound_that_is_missing(self, advance: Path, name: str) -> None:
+        sound = advance / 'sound' / f'{name}.wav'
+        sound.unlink()
+        with pytest.raises(PairingError, match='has 10 images and 9 sounds: a file is'):
+            ADVANCEPairs(str(advance))
+        # as many, but another one
+        FAKE['write_pcm'](sound.with_name('00099.wav'), FAKE['tone'](0, 0, 1.0))
+        with pytest.raises(PairingError, match=r'image .* meets the sound .*a file is'):
             ADVANCEPairs(str(advance))
 
     def test_not_there(self, tmp_path: Path) -> None:

@@ -213,6 +213,12 @@ class TestRefused:
             LabelFromMask(write_raster('f.tif'))
         with pytest.raises(RasterError, match='has no CRS: declare it'):
             LabelFromMask(write_raster('bare.tif', crs=None, dtype='uint8'))
+        picture = write_raster(
+            'p.tif', data=np.arange(400).reshape(1, 20, 20), dtype='uint16'
+        )
+        with pytest.raises(RasterError, match='more than 256 different numbers, as a'):
+            LabelFromMask(picture)
+        assert LabelFromMask(picture, {7: 'seven'}).classes == ('seven',)
         nothing = write_raster(
             'none.tif', data=np.zeros((1, 4, 4)), dtype='uint8', nodata=0
         )

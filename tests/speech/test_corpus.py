@@ -121,6 +121,11 @@ class TestRefused:
         speak(LABELS, tmp_path, engine=tones, seed=1, overwrite=True, **FEW)
         assert json.loads((tmp_path / 'speak.json').read_text())['seed'] == 1
 
+    def test_a_file_is_no_folder(self, tones: Any, tmp_path: Path) -> None:
+        (tmp_path / 'out').write_text('x')
+        with pytest.raises(OutputExistsError, match='out is a file: name a folder'):
+            speak(LABELS, tmp_path / 'out', engine=tones, **FEW)
+
     def test_recordings_of_others(self, tones: Any, tmp_path: Path) -> None:
         (tmp_path / 'river').mkdir()
         (tmp_path / 'river' / 'me_0.wav').write_bytes(b'x')
@@ -177,3 +182,6 @@ class TestLabels:
             read_labels(['a=x', 'a=y'])
         with pytest.raises(AudioError, match='there is no label to speak'):
             read_labels([])
+        (tmp_path / 'tanks.wav').write_bytes(b'\xff\xfe\x91')
+        with pytest.raises(AudioError, match=r'tanks.wav is no text in UTF-8'):
+            read_labels([str(tmp_path / 'tanks.wav')])

@@ -1,6 +1,7 @@
 """Spoken labels: recorded or synthesised words, one folder a class."""
 
 import csv
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -142,18 +143,22 @@ class SpokenLabels(NonGeoDataset):
     def _listed(self, manifest: Path) -> list[Utterance]:
         if not manifest.is_file():
             raise AudioError(f'there is no manifest {manifest}: check the path')
-        with manifest.open(newline='', encoding='utf-8-sig') as file:
-            reader = csv.DictReader(file)
-            missing = {'file', 'label'} - set(reader.fieldnames or ())
-            if missing:
-                raise AudioError(
-                    f'{manifest} has no column {" or ".join(sorted(missing))}, it has '
-                    f'{", ".join(reader.fieldnames or ["nothing"])}: name the columns file, '
-                    'label and voice'
-                )
-            rows = list(reader)
+        try:
+            text = manifest.read_text(encoding='utf-8-sig')
+        except UnicodeDecodeError as error:
+            raise AudioError(
+                f'{manifest} is no text in UTF-8 ({error}): save the table as CSV in UTF-8'
+            ) from error
+        reader = csv.DictReader(io.StringIO(text))
+        missing = {'file', 'label'} - set(reader.fieldnames or ())
+        if missing:
+            raise AudioError(
+                f'{manifest} has no column {" or ".join(sorted(missing))}, it has '
+                f'{", ".join(reader.fieldnames or ["nothing"])}: name the columns file, '
+                'label and voice'
+            )
         found = []
-        for number, row in enumerate(rows, 2):
+        for number, row in enumerate(reader, 2):
             name, label = (row['file'] or '').strip(), (row['label'] or '').strip()
             if not name or not label:
                 raise AudioError(

@@ -117,12 +117,18 @@ class DSRSID(ChipPairs):
             self._axes = {
                 m: _axes(file[_KEYS[m][0]].shape, len(numbers), m) for m in names
             }
-        labels = numbers.astype(np.int64) - 1
-        if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(self.classes):
+        known = np.isin(numbers, np.arange(1, len(self.classes) + 1))
+        if known.size == 0 or not known.all():
             raise RasterError(
                 f'{self.path} has labels beyond 1 to {len(self.classes)}: it is not DSRSID'
             )
+        labels = numbers.astype(np.int64) - 1
         self._rows = _split(labels, split, seed)
+        if len(self._rows) == 0:
+            raise RasterError(
+                f'{self.path} has {len(labels)} pairs, which leaves none for {split}: three '
+                'or more of each class can be divided'
+            )
         #: Class of each pair of the split, int64.
         self.labels = torch.from_numpy(labels[self._rows])
         if checksum:
@@ -142,7 +148,7 @@ class DSRSID(ChipPairs):
 
     def _missing(self, file: 'h5py.File') -> None:
         wanted = [*(_KEYS[m][0] for m in self.bands), _LABELS]
-        absent = [name for name in wanted if name not in file]
+        absent = [name for name in wanted if not hasattr(file.get(name), 'shape')]
         if absent:
             raise RasterError(
                 f'{self.path} has no {", ".join(absent)}, it holds '

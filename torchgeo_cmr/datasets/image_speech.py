@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -210,6 +211,16 @@ class ADVANCEPairs(NonGeoDataset):
         """
         dataset = ADVANCE(root)
         self.classes = dataset.classes
+        # TorchGeo pairs the two lists in order, and drops what one of them has beyond the other
+        found = {
+            kind: len(list(Path(root, kind).glob(f'*/*.{suffix}')))
+            for kind, suffix in (('vision', 'jpg'), ('sound', 'wav'))
+        }
+        if len(set(found.values())) > 1:
+            raise PairingError(
+                f'{root} has {found["vision"]} images and {found["sound"]} sounds: a file is '
+                'missing, extract the dataset again'
+            )
         for files in dataset.files:
             names = [_stem(files[kind]) for kind in ('image', 'audio')]
             if names[0] != names[1]:

@@ -33,6 +33,9 @@ _CELLS = 64
 #: Cells of a raster that are no class.
 _NOTHING = -1
 
+#: Codes without names above which a raster is taken for a picture, and no map.
+_MOST_CODES = 256
+
 
 class LabelFromMask:
     """The label of a patch, by what a map of classes shows on its ground.
@@ -72,7 +75,7 @@ class LabelFromMask:
             min_known: Share of a patch that must be known, above 0, or it has no label.
 
         Raises:
-            RasterError: If the map cannot be read, has no CRS or no class, or a number or
+            RasterError: If the map cannot be read, has no CRS, no class or too many, or a number or
                 word is out of range.
         """
         if rule not in get_args(Rule) or not 0 < share <= 1 or not 0 < min_known <= 1:
@@ -172,6 +175,11 @@ class LabelFromMask:
                     for _, window in file.block_windows(1):
                         codes = np.unique(file.read(1, window=window)).tolist()
                         tags |= {c: str(c) for c in codes if c != file.nodata}
+                        if len(tags) > _MOST_CODES:
+                            raise RasterError(
+                                f'{path} holds more than {_MOST_CODES} different numbers, as a '
+                                'picture does: give a map of classes, or name its `classes`'
+                            )
                 found |= tags
         if isinstance(classes, Mapping):
             found = {int(code): str(name) for code, name in classes.items()}

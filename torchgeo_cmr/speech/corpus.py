@@ -170,7 +170,8 @@ def read_labels(words: Iterable[str]) -> dict[str, str]:
         Label -> words to say, in order, each label once.
 
     Raises:
-        AudioError: If there is no label, or one has two different wordings.
+        AudioError: If there is no label, one has two different wordings, or a file is no
+            text in UTF-8.
 
     .. versionadded:: 0.1
     """
@@ -186,7 +187,7 @@ def read_labels(words: Iterable[str]) -> dict[str, str]:
                     'with one a line'
                 )
         elif path.is_file():
-            lines += path.read_text(encoding='utf-8').splitlines()
+            lines += _lines(path)
         else:
             lines.append(word)
     labels: dict[str, str] = {}
@@ -203,6 +204,15 @@ def read_labels(words: Iterable[str]) -> dict[str, str]:
     if not labels:
         raise AudioError('there is no label to speak: name at least one')
     return labels
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding='utf-8-sig').splitlines()
+    except UnicodeDecodeError as error:
+        raise AudioError(
+            f'{path} is no text in UTF-8 ({error}): give a text file with a label a line'
+        ) from error
 
 
 def _words(labels: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
@@ -259,6 +269,8 @@ def _check(
 def _begin(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
     """Make the folder, or see that it was begun with the same settings."""
     record = folder / _SETTINGS
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f'{folder} is a file: name a folder to write to')
     if record.exists():
         known = json.loads(record.read_text(encoding='utf-8'))
         differs = [name for name in settings if known.get(name) != settings[name]]
