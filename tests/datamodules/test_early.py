@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -6,7 +7,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchgeo_cmr.datamodules.early import EarlyLoader
 
 
-class Numbers(Dataset[torch.Tensor]):
+class Numbers(Dataset[Any]):
     """Says when a batch is started and when it is asked for."""
 
     def __init__(self) -> None:

@@ -239,10 +239,12 @@ class PairedDataset(GeoDataset):
         }
 
         def finish() -> list[Sample]:
+            # As TorchGeo writes them, for all at once.
+            corners = torch.tensor([_corners(*place) for place in places])
             apart = torch.from_numpy(self._apart[rows].astype(np.float32))
             samples: list[Sample] = [
-                {'bounds': self._slice_to_tensor(place), 'days_apart': days}
-                for place, days in zip(places, apart, strict=True)
+                {'bounds': corner, 'days_apart': days}
+                for corner, days in zip(corners, apart, strict=True)
             ]
             for name, read in coming.items():
                 for sample, (key, image, place) in zip(samples, read(), strict=True):
@@ -555,6 +557,11 @@ class _Member:
         place = Affine(xres, 0, xmin, 0, -yres, ymax)
         key = 'image' if 'image' in sample else 'mask'
         return key, sample[key], torch.tensor(place)
+
+
+def _corners(x: slice, y: slice, t: slice) -> tuple[float, ...]:
+    times = t.start.timestamp(), t.stop.timestamp(), t.step
+    return x.start, x.stop, x.step, y.start, y.stop, y.step, *times
 
 
 def _transforms(scene: Scene, windows: np.ndarray) -> np.ndarray:
