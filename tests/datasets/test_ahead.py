@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from torchgeo_cmr.datasets.ahead import ahead
+from torchgeo_cmr.datasets.ahead import ahead, one_early
 
 
 def test_same_steps_in_the_same_order() -> None:
@@ -37,3 +37,12 @@ def test_what_a_step_raises_comes_where_it_is_asked_for() -> None:
         assert next(read) == 1
         with pytest.raises(OSError, match='disk'):
             next(read)
+
+
+def test_each_step_is_taken_one_early() -> None:
+    taken = []
+    steps = one_early(taken.append(i) or i for i in range(3))
+    assert next(steps) == 0
+    assert taken == [0, 1]
+    assert list(steps) == [1, 2]
+    assert list(one_early(())) == []

@@ -314,3 +314,31 @@ def test_pairs_say_how_many_days_lie_between(
         {'a': Dated(tmp_path / 'a'), 'b': RasterDataset(tmp_path / 'b')}
     )
     assert undated.index['days_apart'].isna().all()
+
+
+def test_datasets_may_share_what_they_keep(write_raster: Writer) -> None:
+    one, other = (
+        PairedDataset(
+            {m: RasterDataset([write_raster(f'{i}{m}.tif')]) for m in ('s1', 's2')}
+        )
+        for i in range(2)
+    )
+    other.share(one)
+    assert len({id(r.kept) for d in (one, other) for r in d._readers()}) == 1
+    x, y, _ = other.bounds
+    sample = other[x.start : x.start + 80, y.start : y.start + 80]
+    assert sample['image_s1'].isfinite().all()
+
+
+def test_bounds_are_those_of_torchgeo(write_raster: Writer) -> None:
+    pairs = PairedDataset(
+        {m: RasterDataset([write_raster(f'{m}.tif')]) for m in ('s1', 's2')}
+    )
+    x, y, t = pairs.bounds
+    for place in (
+        (x, y, t),
+        (slice(x.start, x.start + 80), slice(y.start, y.start + 80)),
+    ):
+        expected = pairs._slice_to_tensor(place)
+        assert torch.equal(pairs[place]['bounds'], expected)
+        assert pairs[place]['bounds'].dtype == expected.dtype

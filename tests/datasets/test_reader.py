@@ -205,13 +205,18 @@ class TestReadMany:
         reader = SceneReader(scenes(from_paths(path))[0])
         windows = np.array([[r, c, 32, 32] for r in (0, 96, 224) for c in (0, 96, 224)])
         expected = reader.read_many(windows)
-        opened = set(map(id, reader._handles.values()))
+
+        def waiting() -> list[object]:
+            return [h for hs in reader.kept.handles._waiting.values() for h in hs]
+
+        opened = waiting()
+        assert opened
         context = get_context('fork')
         queue = context.Queue()
 
         def child() -> None:
             pixels = reader.read_many(windows)
-            own = opened.isdisjoint(map(id, reader._handles.values()))
+            own = not any(a is b for a in opened for b in waiting())
             queue.put((own, pixels))
 
         process = context.Process(target=child)

@@ -540,8 +540,9 @@ class TestEncoder:
         again = embed_pairs(task, data, batch_size='auto', **options)
         np.testing.assert_array_equal(again.vectors, table.vectors)
         assert tried == [3]
+        other: dict[str, Any] = {**begun, 'precision': '32'}
         with pytest.raises(ArchiveError, match='begun with precision = "bf16"'):
-            embed_pairs(task, data, **(begun | {'precision': '32'}))
+            embed_pairs(task, data, **other)
 
     @pytest.mark.slow
     def test_onnx_runtime_embeds_sensor_by_sensor(

@@ -29,10 +29,11 @@ def _whole(values: Sequence[Any]) -> Tensor | None:
     base = getattr(values[0], '_base', None)
     if base is None or len(base) != len(values) or not base.is_contiguous():
         return None
-    for value, row in zip(values, base, strict=True):
+    step = base.stride(0) * base.element_size()
+    for i, value in enumerate(values):
         same = isinstance(value, Tensor) and value._base is base
-        if not same or value.shape != row.shape or value.data_ptr() != row.data_ptr():
+        if not same or value.data_ptr() != base.data_ptr() + i * step:
             return None
-        if not value.is_contiguous():
+        if value.shape != base.shape[1:] or not value.is_contiguous():
             return None
     return base

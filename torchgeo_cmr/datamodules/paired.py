@@ -1,6 +1,6 @@
 """Paired rasters as loaders: random disjoint patches to train on, a grid to judge by."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +19,7 @@ from torchgeo.datasets import GeoDataset
 from torchgeo.datasets.utils import Sample
 
 from torchgeo_cmr.datamodules.collate import collate
+from torchgeo_cmr.datamodules.early import EarlyLoader
 from torchgeo_cmr.datamodules.split import SPLITS, split_ground
 from torchgeo_cmr.datasets.labels import LabelFromMask
 from torchgeo_cmr.datasets.paired import PairedDataset, split_by_crs
@@ -196,6 +197,8 @@ class PairedDataModule(BaseDataModule):
                 zones = range(first, len(self.zones))
                 whole = [self.zones[i].index.geometry.union_all() for i in zones]
                 self._use(split, zones, whole)
+        for zone in self.zones[1:]:
+            zone.share(self.zones[0])
         patches = _Patches(self.zones, self.labels)
         self.train_dataset = self.val_dataset = self.test_dataset = patches
         self.predict_dataset = patches
@@ -423,7 +426,7 @@ class PairedDataModule(BaseDataModule):
             )
 
     def _loader(self, **kwargs: Any) -> DataLoader[Sample]:
-        return DataLoader(
+        return EarlyLoader(
             cast(Dataset[Sample], self.train_dataset),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
@@ -453,16 +456,25 @@ class _Patches(Dataset[Sample]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indexes: Sequence[PatchKey]) -> list[Sample]:
-        """Read a batch zone by zone; its order is kept."""
-        samples: dict[int, Sample] = {}
+        return self.start(indexes)()
+
+    def start(self, indexes: Sequence[PatchKey]) -> Callable[[], list[Sample]]:
+        """Begin to read a batch zone by zone; its order is kept."""
+        coming = []
         for zone, dataset in enumerate(self.zones):
             inside = [i for i, (number, _) in enumerate(indexes) if number == zone]
-            read = dataset.__getitems__([indexes[i][1] for i in inside])
-            samples |= zip(inside, read, strict=True)
-        if self.labels is not None:
-            for i, (zone, place) in enumerate(indexes):
-                samples[i]['label'] = self._label(zone, place)
-        return [samples[i] for i in range(len(indexes))]
+            coming.append((inside, dataset.start([indexes[i][1] for i in inside])))
+
+        def finish() -> list[Sample]:
+            samples: dict[int, Sample] = {}
+            for inside, read in coming:
+                samples |= zip(inside, read(), strict=True)
+            if self.labels is not None:
+                for i, (zone, place) in enumerate(indexes):
+                    samples[i]['label'] = self._label(zone, place)
+            return [samples[i] for i in range(len(indexes))]
+
+        return finish
 
     def _label(self, zone: int, place: tuple[slice, ...]) -> Tensor:
         x, y = place[:2]

@@ -1,6 +1,6 @@
-"""Reading ahead: the next step runs in a thread while this one is used."""
+"""Going ahead: the next step is under way while this one is used."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 
 
@@ -26,3 +26,19 @@ def ahead[T](steps: Iterator[T], pool: Executor) -> Iterator[T]:
             yield found[0]
 
     return asked(pool.submit(step))
+
+
+def one_early[T](steps: Iterable[T]) -> Iterator[T]:
+    """Take each step before the one before it is given: for steps that start something.
+
+    Args:
+        steps: What to go through.
+
+    Yields:
+        The same steps.
+    """
+    waiting: list[T] = []
+    for step in steps:
+        yield from waiting
+        waiting = [step]
+    yield from waiting

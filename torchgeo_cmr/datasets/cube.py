@@ -5,10 +5,10 @@ those that xarray decodes: scale, offset, sign and fill value are applied. Cubes
 go from south to north are turned over, so that every image has north at the top.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,9 @@ from rasterio.warp import reproject
 from rasterio.windows import Window
 from rioxarray.exceptions import MissingSpatialDimensionError
 
+from torchgeo_cmr.datasets.kept import Kept
 from torchgeo_cmr.datasets.names import find_bands, last_part, mask_name
-from torchgeo_cmr.datasets.reader import Part, SceneReader
+from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Layer, Scene
 from torchgeo_cmr.datasets.units import stated_unit, unit_of
 from torchgeo_cmr.errors import RasterError
@@ -245,14 +246,14 @@ class CubeReader(SceneReader):
     .. versionadded:: 0.1
     """
 
-    def __init__(self, scene: Scene) -> None:
-        """Initialize a new CubeReader instance."""
-        super().__init__(scene)
-        self._cube: xr.Dataset | None = None
+    # Several variables are read at once: not by blocks of a file.
+    _tasks = SceneReader._strips
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Open anew in another process."""
-        self.__init__(state['scene'])
+    def __init__(self, scene: Scene, kept: Kept | None = None) -> None:
+        """Initialize a new CubeReader instance."""
+        super().__init__(scene, kept)
+        self._cube: xr.Dataset | None = None
+        self._lock = Lock()
 
     def read(
         self,
@@ -261,6 +262,15 @@ class CubeReader(SceneReader):
         out_shape: tuple[int, int] | None = None,
     ) -> NDArray[np.float32]:
         """Read pixels, as :meth:`SceneReader.read` does."""
+        with self._lock:
+            return self._read(window, bands, out_shape)
+
+    def _read(
+        self,
+        window: Window,
+        bands: Sequence[int] | None,
+        out_shape: tuple[int, int] | None,
+    ) -> NDArray[np.float32]:
         scene = self.scene
         assert scene.layers is not None
         if self._cube is None:
@@ -309,13 +319,6 @@ class CubeReader(SceneReader):
             :, places[0][inside[0]][:, None], places[1][inside[1]][None]
         ].reshape(len(chosen), -1)
         return out
-
-    def _parts(
-        self, window: Window, bands: Sequence[int] | None, shape: tuple[int, int]
-    ) -> Iterator[Part]:
-        """Read all bands in one go."""
-        pixels = self.read(window, bands, shape)
-        yield list(range(len(pixels))), pixels, None
 
     def _layer(
         self, cube: xr.Dataset, layer: Layer, x: str, y: str, spans: list[slice]

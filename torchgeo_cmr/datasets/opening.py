@@ -1,32 +1,34 @@
 """Which reader a scene needs, and in which units its pixels come."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from torchgeo_cmr.datasets.cube import CubeReader
+from torchgeo_cmr.datasets.kept import Kept
 from torchgeo_cmr.datasets.names import last_part
-from torchgeo_cmr.datasets.reader import Part, SceneReader
+from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene
 from torchgeo_cmr.datasets.units import SAR_BANDS, convert
 
 
-def open_reader(scene: Scene) -> SceneReader:
+def open_reader(scene: Scene, kept: Kept | None = None) -> SceneReader:
     """Give the reader of a scene: of rasters or of a cube, in the units it is read as.
 
     Args:
         scene: What to read.
+        kept: Open files, blocks and threads of readers that belong together (default: its
+            own).
 
     Returns:
         A reader whose pixels are those of the files, or converted backscatter if the scene
         has :attr:`~torchgeo_cmr.datasets.scene.Scene.read_as`.
     """
     if scene.read_as not in (None, scene.units):
-        return ConvertingReader(scene)
-    return SceneReader(scene) if scene.layers is None else CubeReader(scene)
+        return ConvertingReader(scene, kept)
+    return (SceneReader if scene.layers is None else CubeReader)(scene, kept)
 
 
 class ConvertingReader(SceneReader):
@@ -40,17 +42,15 @@ class ConvertingReader(SceneReader):
     .. versionadded:: 0.1
     """
 
-    def __init__(self, scene: Scene) -> None:
+    _tasks = SceneReader._strips
+
+    def __init__(self, scene: Scene, kept: Kept | None = None) -> None:
         """Initialize a new ConvertingReader instance."""
-        super().__init__(scene)
+        super().__init__(scene, kept)
         kind = SceneReader if scene.layers is None else CubeReader
-        self._stored = kind(scene)
+        self._stored = kind(scene, kept)
         radar = [last_part(band) in SAR_BANDS for band in scene.bands]
         self._radar = np.array(radar) if any(radar) else np.ones(len(radar), bool)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Open anew in another process."""
-        self.__init__(state['scene'])
 
     def read(
         self,
@@ -66,10 +66,3 @@ class ConvertingReader(SceneReader):
         radar = self._radar if bands is None else self._radar[list(bands)]
         pixels[radar] = convert(pixels[radar], scene.units, scene.read_as)
         return pixels
-
-    def _parts(
-        self, window: Window, bands: Sequence[int] | None, shape: tuple[int, int]
-    ) -> Iterator[Part]:
-        """Read all bands in one go."""
-        pixels = self.read(window, bands, shape)
-        yield list(range(len(pixels))), pixels, None

@@ -1,8 +1,7 @@
 """Pairs: the same ground seen by two or more sensors, each on its own grid."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -15,12 +14,12 @@ from affine import Affine
 from geopandas import GeoDataFrame
 from pyproj import CRS
 from rasterio.warp import calculate_default_transform
-from rasterio.windows import transform
 from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset, RasterDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
+from torchgeo_cmr.datasets.kept import Kept
 from torchgeo_cmr.datasets.panels import panels
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene, scenes
@@ -110,9 +109,9 @@ class PairedDataset(GeoDataset):
                 f'tolerance is {tolerance}: a time span is never negative'
             )
         self.members = {}
-        crs = None
+        crs, kept = None, Kept()
         for name, dataset in self.datasets.items():
-            self.members[name] = _Member(name, dataset, crs)
+            self.members[name] = _Member(name, dataset, crs, kept)
             crs = self.members[name].crs
         first = self.members[self.modalities[0]]
         self._res = first.res
@@ -202,8 +201,7 @@ class PairedDataset(GeoDataset):
     def __getitems__(self, indexes: Sequence[GeoSlice]) -> list[Sample]:
         """Read many patches at once, which a loader does for each batch.
 
-        Patches that lie side by side are cut out of one strip, and every modality is read
-        in a thread of its own.
+        Blocks of all files are decoded on all cores, each once.
 
         Args:
             indexes: Slices, as for one patch.
@@ -215,30 +213,59 @@ class PairedDataset(GeoDataset):
             IndexError: If no pair of scenes covers a slice.
             RasterError: If a file cannot be read.
         """
+        return self.start(indexes)()
+
+    def start(self, indexes: Sequence[GeoSlice]) -> Callable[[], list[Sample]]:
+        """Begin to read many patches, and go on with something else.
+
+        Args:
+            indexes: Slices, as for one patch.
+
+        Returns:
+            What waits for the samples and gives them, as :meth:`__getitems__` does.
+
+        Raises:
+            IndexError: If no pair of scenes covers a slice.
+            RasterError: If a file cannot be opened.
+        """
         if not indexes:
-            return []
+            return list
         places = [self._disambiguate_slice(index) for index in indexes]
         bounds = [(x.start, y.start, x.stop, y.stop) for x, y, _ in places]
         rows = self._covering(places)
-        samples: list[Sample] = [
-            {
-                'bounds': self._slice_to_tensor(place),
-                'days_apart': torch.tensor(self._apart[row], dtype=torch.float32),
-            }
-            for place, row in zip(places, rows, strict=True)
-        ]
-        with ThreadPoolExecutor(len(self.members)) as pool:
-            coming = {
-                name: pool.submit(member.read, self._rows[name][rows], bounds)
-                for name, member in self.members.items()
-            }
-        for name, parts in coming.items():
-            for sample, (key, image, place) in zip(
-                samples, parts.result(), strict=True
-            ):
-                sample[f'{key}_{name}'] = image
-                sample[f'transform_{name}'] = torch.tensor(place)
-        return samples
+        coming = {
+            name: member.start(self._rows[name][rows], bounds)
+            for name, member in self.members.items()
+        }
+
+        def finish() -> list[Sample]:
+            # As TorchGeo writes them, for all at once.
+            corners = torch.tensor([_corners(*place) for place in places])
+            apart = torch.from_numpy(self._apart[rows].astype(np.float32))
+            samples: list[Sample] = [
+                {'bounds': corner, 'days_apart': days}
+                for corner, days in zip(corners, apart, strict=True)
+            ]
+            for name, read in coming.items():
+                for sample, (key, image, place) in zip(samples, read(), strict=True):
+                    sample[f'{key}_{name}'] = image
+                    sample[f'transform_{name}'] = place
+            return samples
+
+        return finish
+
+    def share(self, other: 'PairedDataset') -> None:
+        """Keep open files, decoded blocks and threads together with another dataset.
+
+        Args:
+            other: Whose to use, so that the two together hold no more than one would.
+        """
+        for reader in self._readers():
+            for theirs in other._readers()[:1]:
+                reader.kept = theirs.kept
+
+    def _readers(self) -> list[SceneReader]:
+        return [r for member in self.members.values() for r in member.readers]
 
     @cached_property
     def bounds(self) -> tuple[slice, slice, slice]:
@@ -397,7 +424,9 @@ def _zone(dataset: RasterDataset, catalogue: list[Scene], crs: CRS) -> RasterDat
 class _Member:
     """One modality as the pairs see it: outlines and times in the common CRS."""
 
-    def __init__(self, name: str, dataset: GeoDataset, crs: CRS | None) -> None:
+    def __init__(
+        self, name: str, dataset: GeoDataset, crs: CRS | None, kept: Kept
+    ) -> None:
         self.name = name
         self.dataset = dataset
         self.readers: list[SceneReader] = []
@@ -406,7 +435,7 @@ class _Member:
             catalogue = scenes(dataset)
             self.crs = crs or catalogue[0].crs
             catalogue = [scene.to_crs(self.crs) for scene in catalogue]
-            self.readers = [SceneReader(scene) for scene in catalogue]
+            self.readers = [SceneReader(scene, kept) for scene in catalogue]
             self.outlines = [scene.footprint for scene in catalogue]
             self.bands = catalogue[0].bands
             self.res = catalogue[0].res
@@ -469,26 +498,37 @@ class _Member:
             self.valid[row] = Validity(self.readers[row], patch // _CELLS)
         return self.valid[row].share(bounds)
 
-    def read(
+    def start(
         self, rows: Sequence[int], bounds: Sequence[Bounds]
-    ) -> list[tuple[str, torch.Tensor, Affine]]:
-        """Read patches: sample key without the modality, pixels and transform of each."""
+    ) -> Callable[[], list[tuple[str, torch.Tensor, torch.Tensor]]]:
+        """Begin to read patches: key without the modality, pixels and transform of each."""
         if not self.readers:
-            return [self._index(r, b) for r, b in zip(rows, bounds, strict=True)]
-        windows = [self.readers[r].window(b) for r, b in zip(rows, bounds, strict=True)]
-        asked = np.array([(w.row_off, w.col_off, w.height, w.width) for w in windows])
-        # Patches of one scene and one size share their strips.
-        groups: dict[tuple[int, int, int], list[int]] = {}
-        for i, (row, (_, _, height, width)) in enumerate(zip(rows, asked, strict=True)):
-            groups.setdefault((int(row), int(height), int(width)), []).append(i)
-        images: dict[int, torch.Tensor] = {}
-        for (row, _, _), members in groups.items():
-            pixels = torch.from_numpy(self.readers[row].read_many(asked[members]))
-            images |= zip(members, pixels, strict=True)
-        return [
-            (*self._sample(images[i]), transform(w, self.readers[r].scene.transform))
-            for i, (r, w) in enumerate(zip(rows, windows, strict=True))
-        ]
+            return lambda: [
+                self._index(r, b) for r, b in zip(rows, bounds, strict=True)
+            ]
+        chosen = np.asarray(rows)
+        asked = np.empty((len(rows), 4), np.int64)
+        places = np.empty((len(rows), 9), np.float32)
+        coming = []
+        for row in np.unique(chosen):
+            inside, reader = np.flatnonzero(chosen == row), self.readers[row]
+            asked[inside] = reader.windows([bounds[i] for i in inside.tolist()])
+            places[inside] = _transforms(reader.scene, asked[inside])
+            # Patches of one scene and one size share their blocks.
+            for size in np.unique(asked[inside, 2:], axis=0):
+                members = inside[(asked[inside, 2:] == size).all(axis=1)]
+                coming.append((members.tolist(), reader.start(asked[members])))
+
+        def finish() -> list[tuple[str, torch.Tensor, torch.Tensor]]:
+            images: dict[int, torch.Tensor] = {}
+            for members, read in coming:
+                images |= zip(members, torch.from_numpy(read()), strict=True)
+            return [
+                (*self._sample(images[i]), place)
+                for i, place in enumerate(torch.from_numpy(places))
+            ]
+
+        return finish
 
     def _sample(self, image: torch.Tensor) -> tuple[str, torch.Tensor]:
         """Key and pixels of a sample, as the dataset's own transforms leave them."""
@@ -500,7 +540,9 @@ class _Member:
         key = 'image' if 'image' in sample else 'mask'
         return key, sample[key]
 
-    def _index(self, row: int, bounds: Bounds) -> tuple[str, torch.Tensor, Affine]:
+    def _index(
+        self, row: int, bounds: Bounds
+    ) -> tuple[str, torch.Tensor, torch.Tensor]:
         """Ask a dataset that is not made of raster files, as TorchGeo would."""
         xmin, ymin, xmax, ymax = bounds
         time = self.times[row]
@@ -514,7 +556,22 @@ class _Member:
         ]
         place = Affine(xres, 0, xmin, 0, -yres, ymax)
         key = 'image' if 'image' in sample else 'mask'
-        return key, sample[key], place
+        return key, sample[key], torch.tensor(place)
+
+
+def _corners(x: slice, y: slice, t: slice) -> tuple[float, ...]:
+    times = t.start.timestamp(), t.stop.timestamp(), t.step
+    return x.start, x.stop, x.step, y.start, y.stop, y.step, *times
+
+
+def _transforms(scene: Scene, windows: np.ndarray) -> np.ndarray:
+    """Affine transforms of windows, float64 of shape ``(n, 9)``."""
+    rows, columns = windows[:, 0], windows[:, 1]
+    a, b, c, d, e, f, *_ = scene.transform
+    found = np.tile(np.array(scene.transform), (len(windows), 1))
+    found[:, 2] = columns * a + rows * b + c
+    found[:, 5] = columns * d + rows * e + f
+    return found
 
 
 def _span(text: str | timedelta) -> timedelta:

@@ -1,54 +1,58 @@
 """Windows of a scene: read on its own grid, or warped into a stated CRS."""
 
-import multiprocessing
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from torchgeo_cmr.datasets.ahead import ahead
-from torchgeo_cmr.datasets.scene import Scene, apply, open_raster
+from torchgeo_cmr.datasets.blocks import Block, touched, unit
+from torchgeo_cmr.datasets.kept import Kept
+from torchgeo_cmr.datasets.scene import Scene, apply, reopen
 from torchgeo_cmr.datasets.strips import strips
 from torchgeo_cmr.errors import RasterError
 
-#: Bytes of decoded blocks that GDAL may keep: 12 bands of 512 rows of 10980 are 129 MiB.
-#: Bytes, because rasterio hands a small number on as bytes, not as the MiB of GDAL's own setting.
-_CACHE = 512 * 2**20
+#: Values that mark missing pixels, besides NaN.
+type Marks = list[float]
 
-#: Channels of a result, their pixels as the file has them, and which of them are missing.
-type Part = tuple[list[int], NDArray[Any], NDArray[np.bool_] | None]
+#: Row and column on the scene's grid where some pixels begin, and the pixels as the file has
+#: them.
+type Piece = tuple[int, int, NDArray[Any], Marks]
+
+#: Windows that need a piece, channels of the result that it fills, and what reads it.
+type Task = tuple[Sequence[int], list[int], Callable[[], Piece]]
 
 
 class SceneReader:
-    """Reads windows of one scene, keeping one open handle a file.
+    """Reads windows of one scene; threads may share it.
 
-    Handles are opened on first use and left behind when the reader is pickled or its
-    process forks: two processes that read through one would move each other's place in the
-    file. Not safe to share between threads.
+    Files are opened on first use.
 
     Args:
         scene: What to read.
+        kept: Open files, blocks and threads of readers that belong together (default: its
+            own).
 
     .. versionadded:: 0.1
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, kept: Kept | None = None) -> None:
         """Initialize a new SceneReader instance."""
         self.scene = scene
-        self._handles: dict[str, Any] = {}
-        self._process = os.getpid()
+        self.kept = kept or Kept()
+        self._layouts: dict[str, _Layout] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave open files behind."""
-        return {'scene': self.scene, '_handles': {}, '_process': 0}
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open anew in another process."""
+        return type(self), (self.scene, self.kept)
 
     def window(self, bounds: tuple[float, float, float, float]) -> Window:
         """Return the whole-pixel window nearest to some bounds.
@@ -59,12 +63,28 @@ class SceneReader:
         Returns:
             Window whose size depends only on the size of the bounds, not on their place.
         """
-        xmin, ymin, xmax, ymax = bounds
+        (window,) = self.windows([bounds])
+        row, column, height, width = window.tolist()
+        return Window(column, row, width, height)  # ty: ignore[too-many-positional-arguments]
+
+    def windows(
+        self, bounds: Sequence[tuple[float, float, float, float]]
+    ) -> NDArray[np.int64]:
+        """Return the windows of many bounds.
+
+        Args:
+            bounds: As for one.
+
+        Returns:
+            ``(row, column, height, width)``, int64 of shape ``(n, 4)``.
+        """
+        xmin, ymin, xmax, ymax = np.array(bounds, np.float64).reshape(-1, 4).T
         xres, yres = self.scene.res
         column, row = apply(~self.scene.transform, xmin, ymax)
-        width = max(1, round((xmax - xmin) / xres))
-        height = max(1, round((ymax - ymin) / yres))
-        return Window(round(column), round(row), width, height)  # ty: ignore[too-many-positional-arguments]
+        height = np.maximum(1, np.round((ymax - ymin) / yres))
+        width = np.maximum(1, np.round((xmax - xmin) / xres))
+        places = np.stack([np.round(row), np.round(column), height, width], axis=1)
+        return places.astype(np.int64)
 
     def read(
         self,
@@ -92,18 +112,17 @@ class SceneReader:
         shape = out_shape or (int(window.height), int(window.width))
         count = len(self.scene.bands if bands is None else bands)
         out = np.empty((count, *shape), np.float32)
-        for part in self._parts(window, bands, shape):
-            _fill(out, *part)
+        for path, channels, indexes in self._files(bands):
+            _fill(out, channels, *self._read_file(path, indexes, window, shape))
         return out
 
     def read_many(
         self, windows: NDArray[np.int64], bands: Sequence[int] | None = None
     ) -> NDArray[np.float32]:
-        """Read windows of one size, those side by side in one go.
+        """Read windows of one size, each block of pixels once.
 
-        Every value is the one that :meth:`read` gives. The files are gone through in the
-        order in which they store their pixels, and the blocks of a strip are decoded on
-        all cores.
+        Every value is the one that :meth:`read` gives. Blocks are decoded on all cores, and
+        those that were used last are kept for the next call.
 
         Args:
             windows: ``(row, column, height, width)`` on the scene's grid, int64 of shape
@@ -118,36 +137,119 @@ class SceneReader:
             RasterError: If a file cannot be read to its end.
             ValueError: If the windows differ in size.
         """
+        return self.start(windows, bands)()
+
+    def start(
+        self, windows: NDArray[np.int64], bands: Sequence[int] | None = None
+    ) -> Callable[[], NDArray[np.float32]]:
+        """Begin what :meth:`read_many` does, and go on with something else.
+
+        Args:
+            windows: As there.
+            bands: As there.
+
+        Returns:
+            What waits for the pixels and gives them.
+
+        Raises:
+            RasterError: If a file cannot be opened.
+            ValueError: If the windows differ in size.
+        """
         sizes = np.unique(windows[:, 2:], axis=0)
         if len(sizes) > 1:
             raise ValueError(f'windows of {len(sizes)} sizes: read one size at a time')
         height, width = sizes[0] if len(sizes) else (0, 0)
         count = len(self.scene.bands if bands is None else bands)
-        out = np.empty((len(windows), count, height, width), np.float32)
+        out = self.kept.spare.empty((len(windows), count, height, width), np.float32)
+        starts, ends = windows[:, :2], windows[:, :2] + windows[:, 2:]
+        out[((starts < 0) | (ends > self.scene.shape)).any(axis=1)] = np.nan
 
-        def steps() -> Iterator[tuple[Any, ...]]:
-            with threads():
+        def cut(
+            inside: Sequence[int], channels: list[int], read: Callable[[], Piece]
+        ) -> None:
+            top, left, pixels, marks = read()
+            origin = np.array([top, left])
+            low = np.maximum(starts[inside], origin)
+            high = np.minimum(ends[inside], origin + pixels.shape[1:])
+            here = np.hstack([low, high]) - np.tile(origin, 2)
+            there = np.hstack([low, high]) - np.tile(starts[inside], 2)
+            for i, (y, x, y_end, x_end), (row, column, bottom, right) in zip(
+                inside, here.tolist(), there.tolist(), strict=True
+            ):
+                part = pixels[:, y:y_end, x:x_end]
+                _fill(out[i, :, row:bottom, column:right], channels, part, marks)
+
+        threads = self.kept.threads
+        tasks = [threads.submit(cut, *task) for task in self._tasks(windows, bands)]
+
+        def finish() -> NDArray[np.float32]:
+            wait(tasks)
+            for task in tasks:
+                task.result()
+            return out
+
+        return finish
+
+    def _tasks(
+        self, windows: NDArray[np.int64], bands: Sequence[int] | None
+    ) -> Iterator[Task]:
+        """Read what some windows need, file by file: its blocks, or strips of it."""
+        for path, channels, indexes in self._files(bands):
+            layout = self._layout(path)
+            size = layout.size(indexes)
+            if size is None or not self.kept.blocks.fit(size):
                 for (top, left, rows, columns), inside in strips(windows):
                     area = Window(left, top, columns, rows)  # ty: ignore[too-many-positional-arguments]
-                    places = [
-                        *zip(inside, windows[inside, :2] - (top, left), strict=True)
-                    ]
-                    for part in self._parts(area, bands, (rows, columns)):
-                        yield places, *part
+                    read = partial(self._strip, path, indexes, area)
+                    yield inside.tolist(), channels, read
+                continue
+            needed = touched(windows, layout.shape, layout.unit)
+            keys = {(path, *indexes, *place): size for place in needed}
+            blocks = self.kept.blocks.take(keys)
+            for (place, inside), block in zip(needed.items(), blocks, strict=True):
+                read = partial(self._block, block, path, indexes, place)
+                yield inside, channels, read
 
-        # While one strip is cut into patches, the next is decoded.
-        with ThreadPoolExecutor(1, thread_name_prefix='torchgeo_cmr-strips') as pool:
-            for places, channels, pixels, missing in ahead(steps(), pool):
-                for i, (row, column) in places:
-                    cut = slice(row, row + height), slice(column, column + width)
-                    gone = None if missing is None else missing[:, *cut]
-                    _fill(out[i], channels, pixels[:, *cut], gone)
-        return out
+    def _strips(
+        self, windows: NDArray[np.int64], bands: Sequence[int] | None
+    ) -> Iterator[Task]:
+        """Read strips of all bands in one go, as readers of other things than files do."""
+        count = len(self.scene.bands if bands is None else bands)
 
-    def _parts(
-        self, window: Window, bands: Sequence[int] | None, shape: tuple[int, int]
-    ) -> Iterator[Part]:
-        """Read a window file by file, each once."""
+        def read(area: Window) -> Piece:
+            return area.row_off, area.col_off, self.read(area, bands), []
+
+        for (top, left, rows, columns), inside in strips(windows):
+            area = Window(left, top, columns, rows)  # ty: ignore[too-many-positional-arguments]
+            yield inside.tolist(), [*range(count)], partial(read, area)
+
+    def _block(
+        self, block: Block, path: str, indexes: list[int], place: tuple[int, int]
+    ) -> Piece:
+        """Pixels of a block, decoded unless they are kept."""
+        layout, (top, left) = self._layout(path), place
+        height, width = np.minimum(layout.unit, np.subtract(layout.shape, place))
+        area = Window(left, top, int(width), int(height))  # ty: ignore[too-many-positional-arguments]
+
+        def decode() -> NDArray[Any]:
+            try:
+                with self._borrow(path) as source:
+                    return source.read(indexes, window=area)
+            except RasterioIOError as error:
+                raise _damaged(path) from error
+
+        return top, left, block.pixels(decode), layout.marks
+
+    def _strip(self, path: str, indexes: list[int], area: Window) -> Piece:
+        """Pixels of a strip, moved or masked as the file wants it."""
+        shape = int(area.height), int(area.width)
+        read = self._read_file(path, indexes, area, shape)
+        return int(area.row_off), int(area.col_off), *read
+
+    def _files(
+        self, bands: Sequence[int] | None
+    ) -> Iterator[tuple[str, list[int], list[int]]]:
+        """Give each file once: its path, channels of the result and bands in the file."""
         chosen = range(len(self.scene.bands)) if bands is None else bands
         files: dict[str, tuple[list[int], list[int]]] = {}
         for channel, position in enumerate(chosen):
@@ -156,40 +258,50 @@ class SceneReader:
             channels.append(channel)
             indexes.append(index)
         for path, (channels, indexes) in files.items():
-            yield channels, *self._read_file(path, indexes, window, shape)
+            yield path, channels, indexes
 
-    def _handle(self, path: str) -> Any:
-        if self._process != os.getpid():
-            self._handles, self._process = {}, os.getpid()
-        if path not in self._handles:
-            source = open_raster(path)
-            if self.scene.warped:
-                rows, columns = self.scene.shape
-                source = WarpedVRT(
-                    source,
-                    crs=self.scene.crs.to_wkt(),
-                    transform=self.scene.transform,
-                    height=rows,
-                    width=columns,
-                    resampling=Resampling.bilinear,
-                    src_nodata=self.scene.nodata,
-                    # What lies outside the source, or is masked in it, comes out as NaN.
-                    nodata=np.nan,
-                    dtype='float32',
-                )
-            self._handles[path] = source
-        return self._handles[path]
+    def _layout(self, path: str) -> '_Layout':
+        """How a file stores its pixels; looked up once."""
+        if path not in self._layouts:
+            with self._borrow(path) as source:
+                self._layouts[path] = _Layout.of(source, self.scene)
+        return self._layouts[path]
+
+    def _borrow(self, path: str) -> AbstractContextManager[Any]:
+        """Lend a handle of a file, warped if the scene is."""
+        scene = self.scene
+        grid = (scene.transform, scene.shape) if scene.warped else None
+
+        def open_file() -> Any:
+            source = reopen(path)
+            if not scene.warped:
+                return source
+            rows, columns = scene.shape
+            return WarpedVRT(
+                source,
+                crs=scene.crs.to_wkt(),
+                transform=scene.transform,
+                height=rows,
+                width=columns,
+                resampling=Resampling.bilinear,
+                src_nodata=scene.nodata,
+                # What lies outside the source, or is masked in it, comes out as NaN.
+                nodata=np.nan,
+                dtype='float32',
+            )
+
+        return self.kept.handles.borrow((path, grid), open_file)
 
     def _read_file(
         self, path: str, indexes: list[int], window: Window, shape: tuple[int, int]
-    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """Pixels as the file has them, and which are missing besides NaN."""
-        source = self._handle(path)
-        own_grid = source.shape == self.scene.shape
+    ) -> tuple[NDArray[Any], Marks]:
+        """Pixels as the file has them, and which values mark missing ones besides NaN."""
+        layout = self._layout(path)
+        own_grid = layout.shape == self.scene.shape
         resampling = Resampling.nearest
         if not own_grid:
-            rows = source.height / self.scene.shape[0]
-            columns = source.width / self.scene.shape[1]
+            rows = layout.shape[0] / self.scene.shape[0]
+            columns = layout.shape[1] / self.scene.shape[1]
             window = Window(
                 window.col_off * columns,  # ty: ignore[too-many-positional-arguments]
                 window.row_off * rows,
@@ -197,10 +309,10 @@ class SceneReader:
                 window.height * rows,
             )
             resampling = Resampling.bilinear
-        part, place = _clip(window, source.shape, shape)
+        part, place = _clip(window, layout.shape, shape)
         full = (len(indexes), *shape)
         if part is None:
-            return np.full(full, np.nan, np.float32), None
+            return np.full(full, np.nan, np.float32), []
         rows, columns = place
         options: dict[str, Any] = {
             'window': part,
@@ -211,54 +323,86 @@ class SceneReader:
             ),
             'resampling': resampling,
         }
-        # Only a plain nodata value can be told from the pixels; masks must be read.
-        marks = {self.scene.nodata, source.nodata} - {None}
-        masked = MaskFlags.per_dataset in source.mask_flag_enums[0]
         try:
-            if masked:
-                data = source.read(indexes, masked=True, **options)
-                pixels = np.ma.filled(data.astype(np.float32), np.nan)
-            else:
-                pixels = source.read(indexes, **options)
+            with self._borrow(path) as source:
+                # Only a plain nodata value can be told from the pixels; masks must be read.
+                if layout.masked:
+                    data = source.read(indexes, masked=True, **options)
+                    pixels = np.ma.filled(data.astype(np.float32), np.nan)
+                else:
+                    pixels = source.read(indexes, **options)
         except RasterioIOError as error:
-            raise RasterError(
-                f'{path} is damaged or truncated at {window}: fetch the file again'
-            ) from error
-        # The value is compared before the cast: float32 cannot hold every nodata value.
-        missing = np.any([pixels == mark for mark in marks], axis=0) if marks else None
+            raise _damaged(path) from error
         if pixels.shape == full:
-            return pixels, missing
+            return pixels, layout.marks
         out = np.full(full, np.nan, np.float32)
-        inside = out[:, rows, columns]
-        _fill(inside, slice(None), pixels, missing)
-        return out, None
+        _fill(out[:, rows, columns], [*range(len(out))], pixels, layout.marks)
+        return out, []
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a file stores its pixels.
+
+    Attributes:
+        shape: Rows and columns.
+        unit: Rows and columns of what is decoded together.
+        types: Type of each band.
+        whole: Whether pixels are taken as they are stored: not moved, no mask beside.
+        masked: Whether it has a mask beside its bands.
+        marks: Values of missing pixels, in its own type if they fit it.
+    """
+
+    shape: tuple[int, int]
+    unit: tuple[int, int]
+    types: tuple[str, ...]
+    whole: bool
+    masked: bool
+    marks: Marks
+
+    @classmethod
+    def of(cls, source: Any, scene: Scene) -> '_Layout':
+        """Look at an open file."""
+        masked = MaskFlags.per_dataset in source.mask_flag_enums[0]
+        own_grid = source.shape == scene.shape and not scene.warped
+        given = {float(m) for m in (scene.nodata, source.nodata) if m is not None}
+        marks = [mark for mark in given if not np.isnan(mark)]
+        if np.issubdtype(np.dtype(source.dtypes[0]), np.integer):
+            # Whole numbers are compared without a detour through float64.
+            marks = [int(mark) if mark.is_integer() else mark for mark in marks]
+        return cls(
+            source.shape,
+            unit(source.block_shapes[0]),
+            source.dtypes,
+            own_grid and not masked and len({*source.block_shapes}) == 1,
+            masked,
+            marks,
+        )
+
+    def size(self, indexes: Sequence[int]) -> int | None:
+        """Bytes of a block of some bands; None if they cannot be decoded together."""
+        types = {self.types[i - 1] for i in indexes}
+        if not self.whole or len(types) > 1:
+            return None
+        (kind,) = types
+        return self.unit[0] * self.unit[1] * len(indexes) * np.dtype(kind).itemsize
+
+
+def _damaged(path: str) -> RasterError:
+    return RasterError(f'{path} is damaged or truncated: fetch the file again')
 
 
 def _fill(
-    out: NDArray[np.float32],
-    channels: list[int] | slice,
-    pixels: NDArray[Any],
-    missing: NDArray[np.bool_] | None,
+    out: NDArray[np.float32], channels: list[int], pixels: NDArray[Any], marks: Marks
 ) -> None:
     """Copy pixels of any type into some channels, and NaN where they are missing."""
-    if channels == list(range(len(out))):
-        channels = slice(None)
-    out[channels] = pixels
-    if missing is not None and missing.any():
-        out[channels] = np.where(missing, np.nan, pixels)
-
-
-def threads() -> rasterio.Env:
-    """Let GDAL decode the blocks of each read on all cores, while the context lasts.
-
-    A loader's worker keeps to its own core: GDAL's threads do not survive a fork, and the
-    first read would wait for them for ever. GDAL would keep decoded blocks in a twentieth
-    of all memory; unless the environment says otherwise, it gets what a row of blocks of a
-    large scene needs (GDAL asks once, at the first read of a process).
-    """
-    child = multiprocessing.parent_process() is not None
-    cache = {} if 'GDAL_CACHEMAX' in os.environ else {'GDAL_CACHEMAX': _CACHE}
-    return rasterio.Env(GDAL_NUM_THREADS='1' if child else 'ALL_CPUS', **cache)
+    chosen = slice(None) if len(channels) == len(out) else channels
+    out[chosen] = pixels
+    if marks:
+        # Compared before the cast: float32 cannot hold every value.
+        missing = np.any([pixels == mark for mark in marks], axis=0)
+        if missing.any():
+            out[chosen] = np.where(missing, np.nan, pixels)
 
 
 def _clip(

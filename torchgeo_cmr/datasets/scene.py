@@ -224,11 +224,16 @@ def from_paths(
 
 def open_raster(path: str) -> Any:
     """Open a raster file, or say in one sentence that it is none."""
+    with warnings.catch_warnings():
+        # What has no CRS is refused with a sentence of our own.
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        return reopen(path)
+
+
+def reopen(path: str) -> Any:
+    """Open a raster file that has a CRS, in any thread: warnings are left alone."""
     try:
-        with warnings.catch_warnings():
-            # What has no CRS is refused with a sentence of our own.
-            warnings.simplefilter('ignore', NotGeoreferencedWarning)
-            return rasterio.open(path)
+        return rasterio.open(path)
     except RasterioIOError as error:
         raise RasterError(
             f'{path} cannot be read as a raster ({error}): replace or remove the file'
@@ -433,8 +438,10 @@ def moment(text: Any) -> pd.Timestamp | None:
     return found if isinstance(found, pd.Timestamp) and not pd.isna(found) else None
 
 
-def apply(transform: Affine, x: float, y: float) -> tuple[float, float]:
-    """Map a point: pixel ``(column, row)`` to coordinates, or back with the inverse."""
+def apply[T: (float, NDArray[np.float64])](
+    transform: Affine, x: T, y: T
+) -> tuple[T, T]:
+    """Map points: pixels ``(column, row)`` to coordinates, or back with the inverse."""
     # Written out because the operator for points differs between versions of affine.
     t = transform
     return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f

@@ -15,9 +15,10 @@ from rasterio.windows import Window
 from torch import Tensor
 
 import torchgeo_cmr
+from torchgeo_cmr.datasets.ahead import one_early
+from torchgeo_cmr.datasets.cores import environment
 from torchgeo_cmr.datasets.opening import open_reader
 from torchgeo_cmr.datasets.quality import QualityReader
-from torchgeo_cmr.datasets.reader import threads
 from torchgeo_cmr.embed.encode import Encoding
 from torchgeo_cmr.embed.plan import WorkItem, mask_of, patch_ids, places
 from torchgeo_cmr.embed.scene import RESAMPLING
@@ -91,10 +92,9 @@ def read_item(
     max_cloud: float = 100,
     transforms: Transforms | None = None,
 ) -> Iterator[Batch]:
-    """Read the patches of a scene, each strip of rows once.
+    """Read the patches of a scene, each block of pixels once.
 
-    Patches that share their rows are cut out of one strip as wide as the scene, so no
-    block is decoded twice for them. Memory holds a strip and a batch, never the scene.
+    Memory holds the blocks that rows of patches share and some batches, never the scene.
 
     Args:
         item: What to read.
@@ -117,43 +117,59 @@ def read_item(
     """
     reader = open_reader(item.scene)
     quality = None if item.scene.quality is None else QualityReader(item.scene)
-    cloudy = None
     pending: list[tuple[NDArray[np.int64], float, Tensor, float]] = []
-    windows = item.windows
-    _, starts = np.unique(windows[:, 0], return_index=True)
-    for strip in np.split(windows, starts[1:]):
-        top, height = int(strip[0, 0]), int(strip[0, 2])
-        right = int((strip[:, 1] + strip[:, 3]).max())
-        area = Window(0, top, right, height)  # ty: ignore[too-many-positional-arguments]
-        with threads():
-            pixels = reader.read(area)
-            if quality is not None:
-                missing, cloudy = quality.read(area)
-                pixels[:, missing] = np.nan
-        finite = np.isfinite(pixels)
-        pixels[~finite] = np.nan
-        valid = finite.all(axis=0)
-        for window in strip:
-            columns = slice(int(window[1]), int(window[1] + window[3]))
-            share = float(valid[:, columns].mean())
+    runs = _runs(item.windows, batch_size)
+    for windows, finish in one_early((run, reader.start(run)) for run in runs):
+        images = finish()
+        cloudy = None
+        if quality is not None:
+            missing, cloudy = _judge(quality, windows)
+            images[np.broadcast_to(missing[:, None], images.shape)] = np.nan
+        finite = np.isfinite(images)
+        if not finite.all():
+            images[~finite] = np.nan
+        valid = finite.all(axis=1)
+        for i in range(len(windows)):
+            share = float(valid[i].mean())
             if share == 0 or share < min_valid:
                 continue
             percent = np.nan
             if cloudy is not None:
-                percent = 100 * float(cloudy[:, columns][valid[:, columns]].mean())
+                percent = 100 * float(cloudy[i][valid[i]].mean())
                 if percent > max_cloud:
                     continue
-            image = torch.from_numpy(pixels[:, :, columns].copy())
+            image = torch.from_numpy(images[i])
             if transforms is not None:
                 image = transforms({'image': image})['image']
-            pending.append((window, share, image, percent))
+            pending.append((windows[i], share, image, percent))
             if len(pending) == batch_size:
                 yield _batch(pending)
                 pending = []
-        # The next strip is read without this one beside it.
-        del pixels, finite
     if pending:
         yield _batch(pending)
+
+
+def _runs(windows: NDArray[np.int64], most: int) -> Iterator[NDArray[np.int64]]:
+    """Split windows into those that share their rows, and these into so many at most."""
+    _, starts = np.unique(windows[:, 0], return_index=True)
+    for row in np.split(windows, starts[1:]):
+        yield from (row[i : i + most] for i in range(0, len(row), most))
+
+
+def _judge(
+    quality: QualityReader, windows: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say which pixels of windows side by side are missing and which are cloud."""
+    top, left = int(windows[0, 0]), int(windows[:, 1].min())
+    height, width = int(windows[0, 2]), int(windows[0, 3])
+    across = int(windows[:, 1].max()) + width - left
+    with environment():
+        masks = quality.read(Window(left, top, across, height))  # ty: ignore[too-many-positional-arguments]
+    starts = (windows[:, 1] - left).tolist()
+    missing, cloudy = (
+        np.stack([mask[:, c : c + width] for c in starts]) for mask in masks
+    )
+    return missing, cloudy
 
 
 def embed_item(

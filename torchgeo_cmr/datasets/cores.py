@@ -1,0 +1,31 @@
+"""How many cores decode pixels, and how much of them GDAL keeps."""
+
+import os
+
+import rasterio
+from torch.utils.data import get_worker_info
+
+#: Bytes of decoded blocks that GDAL may keep, for what is resampled or masked: the rest is in
+#: :class:`~torchgeo_cmr.datasets.blocks.Blocks`. Bytes, because rasterio hands a small number
+#: on as bytes, not as the MiB of GDAL's own setting.
+_CACHE = 128 * 2**20
+
+
+def cores() -> int:
+    """Return how many threads may decode: a loader's worker keeps to its own core."""
+    if get_worker_info() is not None:
+        return 1
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def environment() -> rasterio.Env:
+    """Limit what GDAL keeps and the threads it starts, while the context lasts.
+
+    Threads of GDAL would not survive a fork, and ours are enough. Decoded blocks would be
+    kept in a twentieth of all memory; unless the environment says otherwise, they get what a
+    row of blocks of a large scene needs (GDAL asks once, at the first read of a process).
+    """
+    cache = {} if 'GDAL_CACHEMAX' in os.environ else {'GDAL_CACHEMAX': _CACHE}
+    return rasterio.Env(GDAL_NUM_THREADS='1', **cache)
