@@ -3,25 +3,22 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from torchgeo_cmr.datasets.blocks import Block, touched, unit
+from torchgeo_cmr.datasets.blocks import Block, touched
 from torchgeo_cmr.datasets.kept import Kept
+from torchgeo_cmr.datasets.layout import Layout, Marks
 from torchgeo_cmr.datasets.scene import Scene, apply, reopen
 from torchgeo_cmr.datasets.strips import strips
 from torchgeo_cmr.errors import RasterError
-
-#: Values that mark missing pixels, besides NaN.
-type Marks = list[float]
 
 #: Row and column on the scene's grid where some pixels begin, and the pixels as the file has
 #: them.
@@ -48,7 +45,7 @@ class SceneReader:
         """Initialize a new SceneReader instance."""
         self.scene = scene
         self.kept = kept or Kept()
-        self._layouts: dict[str, _Layout] = {}
+        self._layouts: dict[str, Layout] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open anew in another process."""
@@ -260,11 +257,11 @@ class SceneReader:
         for path, (channels, indexes) in files.items():
             yield path, channels, indexes
 
-    def _layout(self, path: str) -> '_Layout':
+    def _layout(self, path: str) -> Layout:
         """How a file stores its pixels; looked up once."""
         if path not in self._layouts:
             with self._borrow(path) as source:
-                self._layouts[path] = _Layout.of(source, self.scene)
+                self._layouts[path] = Layout.of(source, self.scene)
         return self._layouts[path]
 
     def _borrow(self, path: str) -> AbstractContextManager[Any]:
@@ -338,54 +335,6 @@ class SceneReader:
         out = np.full(full, np.nan, np.float32)
         _fill(out[:, rows, columns], [*range(len(out))], pixels, layout.marks)
         return out, []
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How a file stores its pixels.
-
-    Attributes:
-        shape: Rows and columns.
-        unit: Rows and columns of what is decoded together.
-        types: Type of each band.
-        whole: Whether pixels are taken as they are stored: not moved, no mask beside.
-        masked: Whether it has a mask beside its bands.
-        marks: Values of missing pixels, in its own type if they fit it.
-    """
-
-    shape: tuple[int, int]
-    unit: tuple[int, int]
-    types: tuple[str, ...]
-    whole: bool
-    masked: bool
-    marks: Marks
-
-    @classmethod
-    def of(cls, source: Any, scene: Scene) -> '_Layout':
-        """Look at an open file."""
-        masked = MaskFlags.per_dataset in source.mask_flag_enums[0]
-        own_grid = source.shape == scene.shape and not scene.warped
-        given = {float(m) for m in (scene.nodata, source.nodata) if m is not None}
-        marks = [mark for mark in given if not np.isnan(mark)]
-        if np.issubdtype(np.dtype(source.dtypes[0]), np.integer):
-            # Whole numbers are compared without a detour through float64.
-            marks = [int(mark) if mark.is_integer() else mark for mark in marks]
-        return cls(
-            source.shape,
-            unit(source.block_shapes[0]),
-            source.dtypes,
-            own_grid and not masked and len({*source.block_shapes}) == 1,
-            masked,
-            marks,
-        )
-
-    def size(self, indexes: Sequence[int]) -> int | None:
-        """Bytes of a block of some bands; None if they cannot be decoded together."""
-        types = {self.types[i - 1] for i in indexes}
-        if not self.whole or len(types) > 1:
-            return None
-        (kind,) = types
-        return self.unit[0] * self.unit[1] * len(indexes) * np.dtype(kind).itemsize
 
 
 def _damaged(path: str) -> RasterError:
