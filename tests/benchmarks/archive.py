@@ -204,7 +204,7 @@ def warm() -> None:
     """Use a gibibyte of memory and give it back.
 
     A virtual machine hands memory that was idle for seconds back to its host, and fetching it
-    again costs fifty times as much as using it: the candidate after a small one would pay.
+    again costs fifty times as much as using it: the candidate after a pause would pay.
     """
     np.empty(2**30, np.uint8)[::4096] = 1
 
@@ -234,7 +234,8 @@ def in_turns(
 ) -> dict[str, list[float]]:
     """Seconds of each candidate in each round; they take turns, each in its own process.
 
-    So none of them reads through the blocks that another one left in GDAL's cache.
+    So none of them reads through the blocks that another one left in GDAL's cache. The first
+    two rounds do not count: a process grows in them.
     """
     context = multiprocessing.get_context('fork')
     pipes = {}
@@ -242,13 +243,13 @@ def in_turns(
         pipes[name], theirs = context.Pipe()
         context.Process(target=serve, args=(prepare, theirs), daemon=True).start()
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(rounds):
+    for _ in range(2 + rounds):
         for name, pipe in pipes.items():
             pipe.send(True)
             seconds[name].append(pipe.recv())
     for pipe in pipes.values():
         pipe.send(False)
-    return seconds
+    return {name: each[2:] for name, each in seconds.items()}
 
 
 def rows(
