@@ -111,6 +111,7 @@ class TestSyntheticJourney:
             run(journey.out, settings=QUICK, progress=False)
 
 
+@pytest.mark.slow
 def test_same_seed_same_scores_and_overwrite(journey: Journey, tmp_path: Path) -> None:
     out = tmp_path / 'again'
     (out / 'world').mkdir(parents=True)

@@ -85,6 +85,7 @@ class TestProcess:
         assert done.returncode == 0, done.stderr
         assert time.perf_counter() - begin < 1.5
 
+    @pytest.mark.slow
     def test_help_of_fit_says_nothing_on_stderr(self, program: Run) -> None:
         done = program('-m', 'torchgeo_cmr', 'fit', '--help')
         assert (done.returncode, done.stderr) == (0, '')

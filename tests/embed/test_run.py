@@ -287,6 +287,7 @@ def test_stopping_keeps_what_is_done(
     same(resumed, embed(fake(), dataset, 's2', 16, progress=False))
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_nothing_is_lost_nothing_twice(
     s2_folder: Path, fake: Callable[..., Any], tmp_path: Path
 ) -> None:
