@@ -10,7 +10,13 @@ import pytest
 import shapely
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.search import Where, changes, check_result, near_duplicates
+from torchgeo_cmr.search import (
+    Where,
+    changes,
+    check_result,
+    duplicates,
+    near_duplicates,
+)
 from torchgeo_cmr.table import EmbeddingTable
 
 type Make = Callable[..., Any]
@@ -140,11 +146,17 @@ class TestNearDuplicates:
         first = [int(np.flatnonzero(group == g)[0]) for g in range(57)]
         assert first == sorted(first)
         assert near_duplicates(table, 1.0)[5] == near_duplicates(table, 1.0)[50]
+        found, names = duplicates(table, 0.99), table.frame['patch_id']
+        assert found['patch_id'].tolist() == names[[3, 10, 20, 5, 50]].tolist()
+        assert found['group'].tolist() == [1, 1, 1, 2, 2]
+        assert found['members'].tolist() == [3, 3, 3, 2, 2]
 
     def test_all_and_none(self, make: Make) -> None:
         table = make(10)
         same = EmbeddingTable.from_frame(table.frame, np.ones((10, 4)))
         assert near_duplicates(same, 1).tolist() == [0] * 10
         assert near_duplicates(table.select([]), 1).tolist() == []
+        assert len(duplicates(same, 1)) == 10
+        assert not len(duplicates(table.select([]), 1))
         with pytest.raises(QueryError, match='give a cosine above -1'):
             near_duplicates(table, 1.5)

@@ -1,15 +1,31 @@
 """What search says: its hits as a table, and why there are fewer than asked for."""
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import geopandas as gpd
     import pandas as pd
 
     from torchgeo_cmr.search import RetrievalIndex, Where
     from torchgeo_cmr.table import EmbeddingTable
+
+
+def deliver(
+    rows: 'gpd.GeoDataFrame',
+    out: list[str] | None,
+    laid_out: 'Callable[[gpd.GeoDataFrame], str]',
+    **outputs: Any,
+) -> None:
+    """Write the files that were asked for, or rows as a table where there are none."""
+    from torchgeo_cmr.export import write_all
+
+    for path, told in write_all(rows, out or [], **outputs):
+        sys.stdout.write(f'{path}: {told}\n')
+    if not out:
+        sys.stdout.write(laid_out(rows))
 
 
 def shortfall(

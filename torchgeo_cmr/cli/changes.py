@@ -59,7 +59,7 @@ def changes(
         overwrite: Replace files that are there.
     """
     from torchgeo_cmr.errors import QueryError
-    from torchgeo_cmr.export import check_all, write_all
+    from torchgeo_cmr.export import check_all
     from torchgeo_cmr.search import Where, open_archives
     from torchgeo_cmr.search import changes as find_changes
 
@@ -84,7 +84,4 @@ def changes(
     results = find_changes(index.table, k, across=across, where=chosen)
     if len(results) < k:
         sys.stderr.write(f'{len(results)} of {k} places have two patches to compare\n')
-    for path, told in write_all(results, out or [], area=chosen.area, **outputs):
-        sys.stdout.write(f'{path}: {told}\n')
-    if not out:
-        sys.stdout.write(answer.change_table(results))
+    answer.deliver(results, out, answer.change_table, area=chosen.area, **outputs)

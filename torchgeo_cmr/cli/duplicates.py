@@ -40,10 +40,9 @@ def duplicates(
             names the format: .gpkg (for QGIS), .geojson or .parquet.
         overwrite: Replace files that are there.
     """
-    import numpy as np
-
-    from torchgeo_cmr.export import check_all, write_all
-    from torchgeo_cmr.search import Where, near_duplicates, open_archives
+    from torchgeo_cmr.export import check_all
+    from torchgeo_cmr.search import Where, open_archives
+    from torchgeo_cmr.search import duplicates as find_duplicates
 
     check_all(out or [], overwrite=overwrite)
     chosen = Where(
@@ -54,20 +53,9 @@ def duplicates(
     index = open_archives(archives)
     chosen.check(index.columns)
     table = index.select(index.rows(chosen))
-    group = near_duplicates(table, min_score)
-    members = np.bincount(group, minlength=1)[group]
-    rows = np.flatnonzero(members > 1)
-    # Groups in the order of their first patches, numbered from 1 without gaps.
-    rows = rows[np.argsort(group[rows], kind='stable')]
-    numbers = np.unique(group[rows], return_inverse=True)[1] + 1
-    found = table.frame.iloc[rows].reset_index(drop=True)
-    found.insert(0, 'members', members[rows])
-    found.insert(0, 'group', numbers)
+    found = find_duplicates(table, min_score)
     sys.stderr.write(
         f'{len(found)} of {len(table)} patches look like another, in '
-        f'{numbers.max(initial=0)} groups\n'
+        f'{found["group"].nunique()} groups\n'
     )
-    for path, told in write_all(found, out or [], overwrite=overwrite):
-        sys.stdout.write(f'{path}: {told}\n')
-    if not out:
-        sys.stdout.write(answer.group_table(found))
+    answer.deliver(found, out, answer.group_table, overwrite=overwrite)

@@ -1,6 +1,5 @@
 """The verb fuse: saved answers of several models, sensors or examples become one."""
 
-import sys
 from typing import Any
 
 from torchgeo_cmr.cli import answer
@@ -51,7 +50,7 @@ def fuse(
         html: Write NAME.html, a page with map and table for any browser.
         overwrite: Replace files that are there.
     """
-    from torchgeo_cmr.export import check_all, read_search, write_all
+    from torchgeo_cmr.export import check_all, read_search
     from torchgeo_cmr.search import fuse as put_together
 
     outputs: dict[str, Any] = {
@@ -65,7 +64,4 @@ def fuse(
     fused = put_together(
         read[0] if len(read) == 1 else read, k, method=method, by=by, constant=constant
     )
-    for path, told in write_all(fused, out or [], **outputs):
-        sys.stdout.write(f'{path}: {told}\n')
-    if not out:
-        sys.stdout.write(answer.hit_table(fused))
+    answer.deliver(fused, out, answer.hit_table, **outputs)

@@ -49,8 +49,8 @@ class Ground(Protocol):
 
         Returns:
             One row a pair: ``pair`` (its name), ``src_crs``, ``native_corners`` and the
-            outline, null where a pair has no place; and for a modality what is known of ``source``, ``time_start`` and
-            ``time_end`` of its side of each pair.
+            outline, null where a pair has no place; and for a modality what is known of
+            ``source``, ``time_start`` and ``time_end`` of its side of each pair.
         """
         ...
 

@@ -8,7 +8,7 @@ from .examples import from_examples
 from .feedback import from_feedback
 from .filters import Step, Where
 from .fuse import fuse
-from .groups import near_duplicates
+from .groups import duplicates, near_duplicates
 from .hashing import Hash
 from .hubs import HubFree
 from .index import Explanation, RetrievalIndex
@@ -29,6 +29,7 @@ __all__ = (
     'changes',
     'check_result',
     'describe_index',
+    'duplicates',
     'from_examples',
     'from_feedback',
     'from_ids',

@@ -1,5 +1,6 @@
 """Groups of patches that look the same: near-duplicates of an archive."""
 
+import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,3 +82,30 @@ def components(
             break
         label = new
     return np.unique(label, return_inverse=True)[1]
+
+
+def duplicates(table: EmbeddingTable, min_score: float = 0.99) -> gpd.GeoDataFrame:
+    """Find the patches that look like another, group by group.
+
+    Args:
+        table: Patches of one space.
+        min_score: As for :func:`near_duplicates`.
+
+    Returns:
+        Rows of ``table.frame`` in groups of two or more, after their ``group`` (from 1, in
+        the order of the first patches) and its ``members``.
+
+    Raises:
+        QueryError: As :func:`near_duplicates`.
+
+    .. versionadded:: 0.1
+    """
+    group = near_duplicates(table, min_score)
+    members = np.bincount(group, minlength=1)[group]
+    rows = np.flatnonzero(members > 1)
+    rows = rows[np.argsort(group[rows], kind='stable')]
+    found = table.frame.iloc[rows].reset_index(drop=True)
+    found.insert(0, 'members', members[rows])
+    # Numbered without the gaps that patches alone leave.
+    found.insert(0, 'group', np.unique(group[rows], return_inverse=True)[1] + 1)
+    return found
