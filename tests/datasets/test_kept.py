@@ -2,18 +2,19 @@ import multiprocessing
 import pickle
 import warnings
 
+from torchgeo_cmr.datasets.cores import threads
 from torchgeo_cmr.datasets.kept import Kept
 
 
 def _in_child(kept: Kept, known: int, answers: 'multiprocessing.Queue[bool]') -> None:
     fresh = id(kept.blocks) != known
-    answers.put(fresh and kept.threads.submit(lambda: True).result(timeout=20))
+    answers.put(fresh and threads().submit(lambda: True).result(timeout=20))
 
 
 def test_a_fork_starts_empty() -> None:
     kept = Kept()
     known = id(kept.blocks)
-    assert kept.threads.submit(lambda: 1).result() == 1
+    assert threads().submit(lambda: 1).result() == 1
     context = multiprocessing.get_context('fork')
     answers = context.Queue()
     child = context.Process(target=_in_child, args=(kept, known, answers))

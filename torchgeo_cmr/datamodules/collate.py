@@ -29,11 +29,13 @@ def _whole(values: Sequence[Any]) -> Tensor | None:
     base = getattr(values[0], '_base', None)
     if base is None or len(base) != len(values) or not base.is_contiguous():
         return None
-    step = base.stride(0) * base.element_size()
-    for i, value in enumerate(values):
-        same = isinstance(value, Tensor) and value._base is base
-        if not same or value.data_ptr() != base.data_ptr() + i * step:
+    step, *strides = base.stride()
+    row = base.shape[1:], tuple(strides)
+    place = base.storage_offset()
+    for value in values:
+        if not isinstance(value, Tensor) or value._base is not base:
             return None
-        if value.shape != base.shape[1:] or not value.is_contiguous():
+        if value.storage_offset() != place or (value.shape, value.stride()) != row:
             return None
+        place += step
     return base

@@ -1,6 +1,8 @@
-"""How many cores decode pixels, and how much of them GDAL keeps."""
+"""Threads that decode pixels, one a core, and how much GDAL keeps of what they decode."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import rasterio
 from torch.utils.data import get_worker_info
@@ -20,6 +22,28 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+@cache
+def threads() -> ThreadPoolExecutor:
+    """Return the threads that decode in this process, whatever reads.
+
+    All readers share them: each thread keeps memory for what it decodes, and more threads
+    than cores would only take turns.
+    """
+    return ThreadPoolExecutor(
+        cores(), thread_name_prefix='torchgeo_cmr-decode', initializer=_settle
+    )
+
+
+# Threads do not survive a fork.
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=threads.cache_clear)
+
+
+def _settle() -> None:
+    """Set GDAL up once in a thread: doing so for each block costs as much as a small one."""
+    environment().__enter__()
+
+
 def environment() -> rasterio.Env:
     """Limit what GDAL keeps and the threads it starts, while the context lasts.
 
@@ -27,5 +51,5 @@ def environment() -> rasterio.Env:
     kept in a twentieth of all memory; unless the environment says otherwise, they get what a
     row of blocks of a large scene needs (GDAL asks once, at the first read of a process).
     """
-    cache = {} if 'GDAL_CACHEMAX' in os.environ else {'GDAL_CACHEMAX': _CACHE}
-    return rasterio.Env(GDAL_NUM_THREADS='1', **cache)
+    limit = {} if 'GDAL_CACHEMAX' in os.environ else {'GDAL_CACHEMAX': _CACHE}
+    return rasterio.Env(GDAL_NUM_THREADS='1', **limit)

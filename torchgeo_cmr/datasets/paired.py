@@ -255,7 +255,7 @@ class PairedDataset(GeoDataset):
         return finish
 
     def share(self, other: 'PairedDataset') -> None:
-        """Keep open files, decoded blocks and threads together with another dataset.
+        """Keep open files and decoded blocks together with another dataset.
 
         Args:
             other: Whose to use, so that the two together hold no more than one would.
@@ -277,8 +277,9 @@ class PairedDataset(GeoDataset):
         spans = [(x.start, y.start, x.stop, y.stop) for x, y, _ in places]
         boxes = shapely.box(*np.array(spans).T)
         asked, hits = self._tree.query(boxes, predicate='intersects')
-        starts = _moments(pd.DatetimeIndex([t.start for *_, t in places]))
-        ends = _moments(pd.DatetimeIndex([t.stop for *_, t in places]))
+        starts, ends = np.array(
+            [(t.start.asm8, t.stop.asm8) for *_, t in places], 'datetime64[us]'
+        ).T
         alive = (self._starts[hits] <= ends[asked]) & (
             self._ends[hits] >= starts[asked]
         )

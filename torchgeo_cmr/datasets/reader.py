@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +14,29 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from torchgeo_cmr.datasets.blocks import Block, touched
+from torchgeo_cmr.datasets.cores import threads
+from torchgeo_cmr.datasets.cuts import Cut, cuts
 from torchgeo_cmr.datasets.kept import Kept
 from torchgeo_cmr.datasets.layout import Layout, Marks
 from torchgeo_cmr.datasets.scene import Scene, apply, reopen
 from torchgeo_cmr.datasets.strips import strips
 from torchgeo_cmr.errors import RasterError
 
-#: Row and column on the scene's grid where some pixels begin, and the pixels as the file has
-#: them.
-type Piece = tuple[int, int, NDArray[Any], Marks]
+#: Pixels as the file has them, and which values mark missing ones besides NaN.
+type Piece = tuple[NDArray[Any], Marks]
 
-#: Windows that need a piece, channels of the result that it fills, and what reads it.
-type Task = tuple[Sequence[int], list[int], Callable[[], Piece]]
+
+class Task(NamedTuple):
+    """A piece of the scene that some windows need."""
+
+    #: ``(row, column, height, width)`` on the scene's grid.
+    area: tuple[int, int, int, int]
+    #: Positions of the windows.
+    inside: list[int]
+    #: Channels of the result.
+    channels: list[int]
+    #: Gives the pixels.
+    read: Callable[[], Piece]
 
 
 class SceneReader:
@@ -35,8 +46,7 @@ class SceneReader:
 
     Args:
         scene: What to read.
-        kept: Open files, blocks and threads of readers that belong together (default: its
-            own).
+        kept: Open files and blocks of readers that belong together (default: its own).
 
     .. versionadded:: 0.1
     """
@@ -61,8 +71,7 @@ class SceneReader:
             Window whose size depends only on the size of the bounds, not on their place.
         """
         (window,) = self.windows([bounds])
-        row, column, height, width = window.tolist()
-        return Window(column, row, width, height)  # ty: ignore[too-many-positional-arguments]
+        return _window(window.tolist())
 
     def windows(
         self, bounds: Sequence[tuple[float, float, float, float]]
@@ -161,28 +170,21 @@ class SceneReader:
         starts, ends = windows[:, :2], windows[:, :2] + windows[:, 2:]
         out[((starts < 0) | (ends > self.scene.shape)).any(axis=1)] = np.nan
 
-        def cut(
-            inside: Sequence[int], channels: list[int], read: Callable[[], Piece]
-        ) -> None:
-            top, left, pixels, marks = read()
-            origin = np.array([top, left])
-            low = np.maximum(starts[inside], origin)
-            high = np.minimum(ends[inside], origin + pixels.shape[1:])
-            here = np.hstack([low, high]) - np.tile(origin, 2)
-            there = np.hstack([low, high]) - np.tile(starts[inside], 2)
-            for i, (y, x, y_end, x_end), (row, column, bottom, right) in zip(
-                inside, here.tolist(), there.tolist(), strict=True
-            ):
-                part = pixels[:, y:y_end, x:x_end]
-                _fill(out[i, :, row:bottom, column:right], channels, part, marks)
+        def fill(task: Task, places: list[Cut]) -> None:
+            pixels, marks = task.read()
+            for i, there, here in places:
+                _fill(out[i, :, *there], task.channels, pixels[:, *here], marks)
 
-        threads = self.kept.threads
-        tasks = [threads.submit(cut, *task) for task in self._tasks(windows, bands)]
+        tasks = [*self._tasks(windows, bands)]
+        places = cuts(windows, [t.area for t in tasks], [t.inside for t in tasks])
+        coming = [
+            threads().submit(fill, *each) for each in zip(tasks, places, strict=True)
+        ]
 
         def finish() -> NDArray[np.float32]:
-            wait(tasks)
-            for task in tasks:
-                task.result()
+            wait(coming)
+            for done in coming:
+                done.result()
             return out
 
         return finish
@@ -195,17 +197,21 @@ class SceneReader:
             layout = self._layout(path)
             size = layout.size(indexes)
             if size is None or not self.kept.blocks.fit(size):
-                for (top, left, rows, columns), inside in strips(windows):
-                    area = Window(left, top, columns, rows)  # ty: ignore[too-many-positional-arguments]
-                    read = partial(self._strip, path, indexes, area)
-                    yield inside.tolist(), channels, read
+                for strip, inside in strips(windows):
+                    read = partial(self._strip, path, indexes, strip)
+                    yield Task(strip, inside.tolist(), channels, read)
                 continue
             needed = touched(windows, layout.shape, layout.unit)
             keys = {(path, *indexes, *place): size for place in needed}
             blocks = self.kept.blocks.take(keys)
-            for (place, inside), block in zip(needed.items(), blocks, strict=True):
-                read = partial(self._block, block, path, indexes, place)
-                yield inside, channels, read
+            for ((top, left), inside), block in zip(
+                needed.items(), blocks, strict=True
+            ):
+                height = min(layout.unit[0], layout.shape[0] - top)
+                width = min(layout.unit[1], layout.shape[1] - left)
+                area = top, left, height, width
+                read = partial(self._block, block, path, indexes, area)
+                yield Task(area, inside, channels, read)
 
     def _strips(
         self, windows: NDArray[np.int64], bands: Sequence[int] | None
@@ -213,35 +219,35 @@ class SceneReader:
         """Read strips of all bands in one go, as readers of other things than files do."""
         count = len(self.scene.bands if bands is None else bands)
 
-        def read(area: Window) -> Piece:
-            return area.row_off, area.col_off, self.read(area, bands), []
+        def read(strip: tuple[int, int, int, int]) -> Piece:
+            return self.read(_window(strip), bands), []
 
-        for (top, left, rows, columns), inside in strips(windows):
-            area = Window(left, top, columns, rows)  # ty: ignore[too-many-positional-arguments]
-            yield inside.tolist(), [*range(count)], partial(read, area)
+        for strip, inside in strips(windows):
+            yield Task(strip, inside.tolist(), [*range(count)], partial(read, strip))
 
     def _block(
-        self, block: Block, path: str, indexes: list[int], place: tuple[int, int]
+        self,
+        block: Block,
+        path: str,
+        indexes: list[int],
+        area: tuple[int, int, int, int],
     ) -> Piece:
         """Pixels of a block, decoded unless they are kept."""
-        layout, (top, left) = self._layout(path), place
-        height, width = np.minimum(layout.unit, np.subtract(layout.shape, place))
-        area = Window(left, top, int(width), int(height))  # ty: ignore[too-many-positional-arguments]
 
         def decode() -> NDArray[Any]:
             try:
                 with self._borrow(path) as source:
-                    return source.read(indexes, window=area)
+                    return source.read(indexes, window=_window(area))
             except RasterioIOError as error:
                 raise _damaged(path) from error
 
-        return top, left, block.pixels(decode), layout.marks
+        return block.pixels(decode), self._layout(path).marks
 
-    def _strip(self, path: str, indexes: list[int], area: Window) -> Piece:
+    def _strip(
+        self, path: str, indexes: list[int], strip: tuple[int, int, int, int]
+    ) -> Piece:
         """Pixels of a strip, moved or masked as the file wants it."""
-        shape = int(area.height), int(area.width)
-        read = self._read_file(path, indexes, area, shape)
-        return int(area.row_off), int(area.col_off), *read
+        return self._read_file(path, indexes, _window(strip), strip[2:])
 
     def _files(
         self, bands: Sequence[int] | None
@@ -291,8 +297,8 @@ class SceneReader:
 
     def _read_file(
         self, path: str, indexes: list[int], window: Window, shape: tuple[int, int]
-    ) -> tuple[NDArray[Any], Marks]:
-        """Pixels as the file has them, and which values mark missing ones besides NaN."""
+    ) -> Piece:
+        """Pixels of a window, at another number of rows and columns if the grid differs."""
         layout = self._layout(path)
         own_grid = layout.shape == self.scene.shape
         resampling = Resampling.nearest
@@ -335,6 +341,11 @@ class SceneReader:
         out = np.full(full, np.nan, np.float32)
         _fill(out[:, rows, columns], [*range(len(out))], pixels, layout.marks)
         return out, []
+
+
+def _window(area: tuple[int, int, int, int]) -> Window:
+    row, column, height, width = area
+    return Window(column, row, width, height)  # ty: ignore[too-many-positional-arguments]
 
 
 def _damaged(path: str) -> RasterError:

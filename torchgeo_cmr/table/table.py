@@ -487,10 +487,9 @@ def _corners(values: pd.Series, ids: Sequence[str]) -> pd.Series:
                 'ulx, uly, urx, ury, lrx, lry, llx, lly or null'
             )
         corners.append(array)
-    column = pd.Series([None] * len(corners), dtype=object)
-    for row, value in enumerate(corners):
-        column.iat[row] = value
-    return column
+    column = np.empty(len(corners), dtype=object)
+    column[:] = corners
+    return pd.Series(column)
 
 
 def _own(values: pd.Series) -> pd.Series:
