@@ -19,6 +19,7 @@ from torchgeo_cmr.datasets.ahead import one_early
 from torchgeo_cmr.datasets.cores import environment
 from torchgeo_cmr.datasets.opening import open_reader
 from torchgeo_cmr.datasets.quality import QualityReader
+from torchgeo_cmr.datasets.strips import strips
 from torchgeo_cmr.embed.encode import Encoding
 from torchgeo_cmr.embed.plan import WorkItem, mask_of, patch_ids, places
 from torchgeo_cmr.embed.scene import RESAMPLING
@@ -91,6 +92,7 @@ def read_item(
     min_valid: float = 0.5,
     max_cloud: float = 100,
     transforms: Transforms | None = None,
+    early: bool = True,
 ) -> Iterator[Batch]:
     """Read the patches of a scene, each block of pixels once.
 
@@ -105,6 +107,8 @@ def read_item(
             without a mask none is.
         transforms: Applied to each sample ``{'image': (bands, height, width)}``, as the
             dataset would have done.
+        early: Whether the next batch is read while this one is used, which gains nothing if
+            both need the same cores.
 
     Yields:
         Batches in the order of the plan. Which patches share one depends only on the item
@@ -118,30 +122,26 @@ def read_item(
     reader = open_reader(item.scene)
     quality = None if item.scene.quality is None else QualityReader(item.scene)
     pending: list[tuple[NDArray[np.int64], float, Tensor, float]] = []
-    runs = _runs(item.windows, batch_size)
-    for windows, finish in one_early((run, reader.start(run)) for run in runs):
+    planned = item.windows
+    runs = (
+        planned[first : first + batch_size]
+        for first in range(0, len(planned), batch_size)
+    )
+    started = ((run, reader.start(run)) for run in runs)
+    for windows, finish in one_early(started) if early else started:
         images = finish()
-        cloudy = None
-        if quality is not None:
-            missing, cloudy = _judge(quality, windows)
-            images[np.broadcast_to(missing[:, None], images.shape)] = np.nan
-        finite = np.isfinite(images)
-        if not finite.all():
-            images[~finite] = np.nan
-        valid = finite.all(axis=1)
-        for i in range(len(windows)):
-            share = float(valid[i].mean())
-            if share == 0 or share < min_valid:
-                continue
-            percent = np.nan
-            if cloudy is not None:
-                percent = 100 * float(cloudy[i][valid[i]].mean())
-                if percent > max_cloud:
-                    continue
-            image = torch.from_numpy(images[i])
+        shares, cloud = _judge(images, windows, quality)
+        kept = (shares > 0) & (shares >= min_valid) & ~(cloud > max_cloud)
+        pixels = torch.from_numpy(images)
+        if transforms is None and not pending and kept.all():
+            # What was read together is not copied.
+            yield Batch(windows, shares, pixels, cloud)
+            continue
+        for i in np.flatnonzero(kept).tolist():
+            image = pixels[i]
             if transforms is not None:
                 image = transforms({'image': image})['image']
-            pending.append((windows[i], share, image, percent))
+            pending.append((windows[i], shares[i], image, cloud[i]))
             if len(pending) == batch_size:
                 yield _batch(pending)
                 pending = []
@@ -149,26 +149,52 @@ def read_item(
         yield _batch(pending)
 
 
-def _runs(windows: NDArray[np.int64], most: int) -> Iterator[NDArray[np.int64]]:
-    """Split windows into those that share their rows, and these into so many at most."""
-    _, starts = np.unique(windows[:, 0], return_index=True)
-    for row in np.split(windows, starts[1:]):
-        yield from (row[i : i + most] for i in range(0, len(row), most))
-
-
 def _judge(
+    images: NDArray[np.float32],
+    windows: NDArray[np.int64],
+    quality: QualityReader | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Write NaN where nothing valid is, and say how much of each patch is valid and cloud.
+
+    Args:
+        images: Pixels, float32 of shape ``(n, bands, height, width)``; changed in place.
+        windows: Where they are, int64 of shape ``(n, 4)``.
+        quality: The scene's quality mask.
+
+    Returns:
+        Share of valid pixels and percent of them that shows cloud (NaN if no mask tells),
+        float64 of shape ``(n,)``.
+    """
+    cloudy = None
+    if quality is not None:
+        missing, cloudy = _masks(quality, windows)
+        images[np.broadcast_to(missing[:, None], images.shape)] = np.nan
+    finite, unknown = np.isfinite(images), np.full(len(images), np.nan)
+    if cloudy is None and finite.all():
+        return np.ones(len(images)), unknown
+    images[~finite] = np.nan
+    valid = finite.all(axis=1)
+    shares = valid.mean(axis=(1, 2))
+    if cloudy is None:
+        return shares, unknown
+    counts = ((cloudy & valid).sum(axis=(1, 2)), valid.sum(axis=(1, 2)))
+    return shares, 100 * np.divide(*counts, out=unknown, where=counts[1] > 0)
+
+
+def _masks(
     quality: QualityReader, windows: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Say which pixels of windows side by side are missing and which are cloud."""
-    top, left = int(windows[0, 0]), int(windows[:, 1].min())
-    height, width = int(windows[0, 2]), int(windows[0, 3])
-    across = int(windows[:, 1].max()) + width - left
-    with environment():
-        masks = quality.read(Window(left, top, across, height))  # ty: ignore[too-many-positional-arguments]
-    starts = (windows[:, 1] - left).tolist()
-    missing, cloudy = (
-        np.stack([mask[:, c : c + width] for c in starts]) for mask in masks
-    )
+    """Say which pixels of windows of one size are missing and which are cloud."""
+    height, width = windows[0, 2:].tolist()
+    missing = np.empty((len(windows), height, width), np.bool_)
+    cloudy = np.empty_like(missing)
+    for (top, left, rows, columns), inside in strips(windows):
+        with environment():
+            masks = quality.read(Window(left, top, columns, rows))  # ty: ignore[too-many-positional-arguments]
+        for i in inside.tolist():
+            row, column = (windows[i, :2] - (top, left)).tolist()
+            here = slice(row, row + height), slice(column, column + width)
+            missing[i], cloudy[i] = (mask[here] for mask in masks)
     return missing, cloudy
 
 

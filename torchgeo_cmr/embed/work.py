@@ -153,7 +153,7 @@ class Run:
     def _tables(
         self, todo: Sequence[WorkItem], options: dict[str, Any], space: str, dim: int
     ) -> Iterator[tuple[WorkItem, str, EmbeddingTable]]:
-        """Embed one scene after the other, reading ahead in one thread."""
+        """Embed one scene after the other; beside a GPU, one thread reads ahead."""
         total = sum(len(item.windows) for item in todo)
         with (
             ThreadPoolExecutor(1, thread_name_prefix='torchgeo_cmr-read') as pool,
@@ -164,7 +164,12 @@ class Run:
                 file=sys.stderr,
             ) as bar,
         ):
-            streams = (ahead(read_item(item, **options), pool) for item in todo)
+            # An encoder on the CPU needs the cores itself: threads that decode meanwhile hold
+            # up those that wait for one another, by as much as they gain.
+            early = self.device.type != 'cpu'
+            streams = (read_item(item, **options, early=early) for item in todo)
+            if early:
+                streams = (ahead(stream, pool) for stream in streams)
             following = next(streams, None)
             for item in todo:
                 # While this scene is encoded, the first patches of the next are read.
