@@ -14,7 +14,14 @@ from PIL import Image
 from rasterio.control import GroundControlPoint
 from torch import Tensor, nn
 
-from torchgeo_cmr.embed import embed_images, embed_sounds, find_files, kind_of
+from torchgeo_cmr.embed import (
+    RefusedWarning,
+    embed_images,
+    embed_sounds,
+    find_files,
+    kind_of,
+    read_report,
+)
 from torchgeo_cmr.embed.files import has_place
 from torchgeo_cmr.errors import ArchiveError, AudioError, CMRError, RasterError
 from torchgeo_cmr.table import EmbeddingTable
@@ -132,7 +139,7 @@ class TestSound:
             embed_sounds(Ears(), root / 'images')
         (root / 'speech' / 'river' / 'voice1_0.wav').write_bytes(b'')
         with pytest.raises(AudioError, match=r'voice1_0.wav is empty'):
-            embed_sounds(Ears(), root / 'speech', progress=False)
+            embed_sounds(Ears(), root / 'speech', errors='raise', progress=False)
         task = Ears()
         task.specs['speech'] = {}
         with pytest.raises(AudioError, match='does not say how long its speech was'):
@@ -145,6 +152,40 @@ class TestSound:
             embed_sounds(Ears(), root / 'speech', root=root / 'images')
         with pytest.raises(RasterError, match='batch_size is 0'):
             embed_sounds(Ears(), root / 'speech', batch_size=0)
+
+    def test_one_that_is_broken_stops_no_other(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr('torchgeo_cmr.embed.files._PART', 5)
+        whole = embed_sounds(Ears(), root / 'speech', progress=False)
+        broken = root / 'speech' / 'forest' / 'voice0_1.wav'
+        sound = broken.read_bytes()
+        broken.write_bytes(sound[:100])
+        out = root / 'a'
+        with pytest.warns(
+            RefusedWarning, match=r'1 of 12 files were refused.*voice0_1'
+        ):
+            table = embed_sounds(Ears(), root / 'speech', out=out, progress=False)
+        rest = whole.frame['source'] != 'forest/voice0_1.wav'
+        np.testing.assert_allclose(table.vectors, whole.vectors[rest], atol=1e-6)
+        assert [*read_report(out)['refused']] == ['forest/voice0_1.wav']
+        # Once it is mended, only those that are committed with it are embedded again.
+        broken.write_bytes(sound)
+        task = Ears()
+        table = embed_sounds(task, root / 'speech', out=out, progress=False)
+        assert task.batches == [5]
+        assert np.array_equal(table.vectors, whole.vectors)
+        assert (
+            read_report(out)['counts'] | {'skipped': 7, 'done': 5, 'refused': 0}
+            == (read_report(out)['counts'])
+        )
+
+    def test_nothing_but_broken_files(self, root: Path) -> None:
+        for path in (root / 'speech').rglob('*.wav'):
+            path.write_bytes(b'')
+        with pytest.raises(AudioError, match=r'is empty.*11 other files were refused'):
+            embed_sounds(Ears(), root / 'speech', out=root / 'a', progress=False)
+        assert len(read_report(root / 'a')['refused']) == 12
 
 
 class TestImages:
@@ -173,7 +214,7 @@ class TestImages:
     def test_a_place_is_not_dropped(self, root: Path, write_raster: Writer) -> None:
         path = write_raster('images/river/here.tif', bands='RGB')
         with pytest.raises(RasterError, match=r'here.tif says where it lies'):
-            embed_images(Ears(), root / 'images', progress=False)
+            embed_images(Ears(), root / 'images', errors='raise', progress=False)
         assert kind_of(path) == 'raster'
 
     def test_refused(self, root: Path) -> None:

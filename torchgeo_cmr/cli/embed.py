@@ -69,10 +69,10 @@ def embed(
     --over-dates attention --min-dates 3
 
     A scene that cannot be used (no CRS, other bands, a truncated file) is refused with a
-    sentence, and the others are embedded. What was done with each is written beside the
-    archive, as archive-report.json. The exit code is 0 if all scenes were embedded or are left
-    out for a reason that you gave, 1 if some were refused, 2 if none could be used or an
-    argument is wrong.
+    sentence, and the others are embedded; sound and images without a place likewise. What was
+    done with each is written beside the archive, as archive-report.json. The exit code is 0 if
+    all were embedded or are left out for a reason that you gave, 1 if some were refused, 2 if
+    none could be used or an argument is wrong.
 
     Names that are not known are opened by a TorchGeo dataset:
     torchgeo-cmr embed products --dataset torchgeo.datasets.Sentinel2 --ckpt best.ckpt
@@ -140,8 +140,8 @@ def embed(
         update: Complete an archive whose scenes or pairs are no longer those it was begun with;
             scenes whose files changed are embedded again.
         prune: With --update, drop the rows of scenes that are no longer there.
-        errors: Of scenes: refuse leaves broken ones out and tells of them at the end; raise
-            stops at the first.
+        errors: Of scenes, images and sound: refuse leaves broken ones out and tells of them at
+            the end; raise stops at the first.
         over_dates: Of scenes and pairs: write a second archive with one row a place, out of all
             its dates: mean, or attention, in which a date unlike the others counts less. Its
             rows have the span of their dates as time, all their scenes as source and their
@@ -193,7 +193,7 @@ def embed(
         function(model, scenes, sensor, **options)
     if over_dates is not None:
         library.stack_dates(out, over_dates, min_dates=min_dates)  # ty: ignore[invalid-argument-type]
-    return int(kind == 'raster' and bool(library.read_report(out)['refused']))
+    return int(kind != 'pair' and bool(library.read_report(out)['refused']))
 
 
 #: Arguments of the verb that are no options of the library, or have another name there.

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from torchgeo_cmr.datasets.class_folders import SUFFIXES
 from torchgeo_cmr.embed.device import evaluating
 from torchgeo_cmr.embed.encode import check_batch_size
 from torchgeo_cmr.embed.item import Encoder, _versions
+from torchgeo_cmr.embed.report import Errors, Report
 from torchgeo_cmr.embed.run import _remove
 from torchgeo_cmr.errors import AudioError, CMRError, RasterError
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
@@ -150,10 +151,14 @@ def embed_files(
     root: str | os.PathLike[str] | None,
     batch_size: int | str,
     device: torch.device | str | None,
+    errors: Errors,
     overwrite: bool,
     progress: bool,
 ) -> EmbeddingTable:
     """Embed files one by one, resumable if there is an *out*.
+
+    Files are committed 1,024 at a time. Those among which one was refused are all embedded
+    again by the next run, for it may have been mended.
 
     Args:
         task: The encoder.
@@ -165,12 +170,14 @@ def embed_files(
         root: Folder to which ids are relative (default: the deepest that holds every file).
         batch_size: Files given to the encoder at once; 64 if ``'auto'``.
         device: Where to run (default: where the task is).
+        errors: Whether files that cannot be used are left out, or the first ends the run.
         overwrite: Replace an archive at *out*.
         progress: Show a bar on stderr.
 
     Returns:
         One row a file with null geometry, in the order of the files.
     """
+    report = Report(errors, of='files')
     number = check_batch_size(batch_size) or _BATCH
     home = _home(files, root)
     names = [path.absolute().relative_to(home).as_posix() for path in files]
@@ -197,7 +204,7 @@ def embed_files(
                 **settings,
             }
             sink = ParquetSink(out, header)
-            done = sink.done()
+            done = {k for k, lacks in sink.fingerprints().items() if lacks is None}
         tables: list[EmbeddingTable] = []
         with tqdm(
             total=len(files), unit='file', disable=not progress, file=sys.stderr
@@ -205,24 +212,35 @@ def embed_files(
             for start in range(0, len(files), _PART):
                 part = slice(start, start + _PART)
                 key = f'files-{start // _PART:06d}'
-                if key not in done:
-                    vectors = _encode(
-                        task, files[part], modality, read, number, where, bar
-                    )
-                    table = EmbeddingTable.from_frame(
-                        _rows(names[part], modality),
-                        vectors,
-                        space=space,
-                        modality=modality,
-                        record=record,
-                        placeless=True,
-                    )
-                    if sink is None:
-                        tables.append(table)
-                    else:
-                        sink.commit(key, table)
-                else:
+                if key in done:
+                    report.skipped += names[part]
                     bar.update(len(files[part]))
+                    continue
+                given = dict(zip(names[part], files[part], strict=True))
+                vectors = _encode(
+                    task, given, modality, read, number, where, bar, report
+                )
+                if not vectors:
+                    continue
+                report.done += vectors
+                report.patches += len(vectors)
+                table = EmbeddingTable.from_frame(
+                    _rows([*vectors], modality),
+                    np.stack([*vectors.values()]),
+                    space=space,
+                    modality=modality,
+                    record=record,
+                    placeless=True,
+                )
+                if sink is None:
+                    tables.append(table)
+                else:
+                    lacks = len(given) - len(vectors)
+                    fingerprint = f'{lacks} files refused' if lacks else None
+                    sink.commit(key, table, fingerprint=fingerprint)
+    if sink is not None:
+        report.write(sink.path)
+    report.check()
     table = EmbeddingTable.concat(tables) if out is None else EmbeddingTable.load(out)
     _LOG.info(
         '%d files without a place%s: they are found by what they hold, not by area',
@@ -269,21 +287,30 @@ def pick_modality(task: Encoder, modality: str | None, *, sound: bool) -> str:
 
 def _encode(
     task: Encoder,
-    files: Sequence[Path],
+    files: Mapping[str, Path],
     modality: str,
     read: Callable[[Path], Tensor],
     batch_size: int,
     device: torch.device,
     bar: Any,
-) -> np.ndarray:
-    rows = []
-    for start in range(0, len(files), batch_size):
-        batch = torch.stack([read(path) for path in files[start : start + batch_size]])
-        with torch.inference_mode():
-            found = task.embed({task.keys[modality]: batch.to(device)}, modality)
-        rows.append(found.float().cpu().numpy())
-        bar.update(len(batch))
-    return np.concatenate(rows)
+    report: Report,
+) -> dict[str, np.ndarray]:
+    """Give the vector of each file that can be read, by name."""
+    rows: dict[str, np.ndarray] = {}
+    names = [*files]
+    for start in range(0, len(names), batch_size):
+        asked = names[start : start + batch_size]
+        samples = {}
+        for name in asked:
+            with report.trying(name):
+                samples[name] = read(files[name])
+        if samples:
+            batch = torch.stack([*samples.values()]).to(device)
+            with torch.inference_mode():
+                found = task.embed({task.keys[modality]: batch}, modality)
+            rows |= zip(samples, found.float().cpu().numpy(), strict=True)
+        bar.update(len(asked))
+    return rows
 
 
 def _rows(names: Sequence[str], modality: str) -> gpd.GeoDataFrame:

@@ -11,6 +11,7 @@ from torchgeo_cmr.datasets.chips import read_chip
 from torchgeo_cmr.datasets.class_folders import SUFFIXES, read_image, resized
 from torchgeo_cmr.embed.files import embed_files, find_files, has_place, pick_modality
 from torchgeo_cmr.embed.item import Encoder
+from torchgeo_cmr.embed.report import Errors
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -25,6 +26,7 @@ def embed_images(
     root: str | os.PathLike[str] | None = None,
     batch_size: int | str = 64,
     device: torch.device | str | None = None,
+    errors: Errors = 'refuse',
     overwrite: bool = False,
     progress: bool = True,
 ) -> EmbeddingTable:
@@ -44,6 +46,8 @@ def embed_images(
         root: Folder to which ids are relative (default: the deepest that holds every file).
         batch_size: Files given to the encoder at once; 64 if ``'auto'``.
         device: Where to run, ``'auto'`` for the fastest present (default: where the task is).
+        errors: ``'refuse'`` leaves out images that cannot be used and goes on, with a warning
+            and a report beside *out* (:func:`read_report`); ``'raise'`` ends at the first.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr.
 
@@ -52,9 +56,12 @@ def embed_images(
 
     Raises:
         ArchiveError: If *out* holds an archive made with other settings, weights or files.
-        RasterError: If there is no file, one cannot be read, has a place, or has other bands
-            than the encoder expects; if the task has no modality for images or several, or
-            nobody says how large they are to be.
+        RasterError: If there is no file; if none (or, by *errors*, not each) can be read, lacks
+            a place and has the bands that the encoder expects; if the task has no modality for
+            images or several, or nobody says how large they are to be.
+
+    Warns:
+        RefusedWarning: If images were refused.
 
     .. versionadded:: 0.1
     """
@@ -94,6 +101,7 @@ def embed_images(
         root=root,
         batch_size=batch_size,
         device=device,
+        errors=errors,
         overwrite=overwrite,
         progress=progress,
     )

@@ -1,4 +1,4 @@
-"""What a run did with each scene: embedded, there already, left out, refused."""
+"""What a run did with each scene or file: embedded, there already, left out, refused."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from torchgeo_cmr.errors import ArchiveError, RasterError
+from torchgeo_cmr.errors import ArchiveError, AudioError, CMRError, RasterError
 from torchgeo_cmr.export.output import new_file
 
 #: What happens to a scene that cannot be used.
@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class RefusedWarning(UserWarning):
-    """Some scenes could not be used; the others were embedded.
+    """Some scenes or files could not be used; the others were embedded.
 
     .. versionadded:: 0.1
     """
@@ -36,6 +36,8 @@ class Report:
 
     #: Whether a broken scene is refused and the others go on, or the run ends.
     errors: Errors = 'refuse'
+    #: What the run works through: scenes, or files without a place.
+    of: str = 'scenes'
     #: Embedded in this run, new ones first met or changed since they were embedded.
     done: list[str] = field(default_factory=list)
     #: Done by an earlier run.
@@ -56,6 +58,8 @@ class Report:
     patches: int = 0
     #: Patches of this run left out because too few of their pixels are valid.
     left_out: int = 0
+    #: The first refusal as it was raised.
+    first: CMRError | None = None
     #: When the run began, seconds of a clock that never goes back.
     begun: float = field(default_factory=time.monotonic)
 
@@ -74,34 +78,37 @@ class Report:
             scene: Scene id, or the path of its file as long as it has no id.
 
         Yields:
-            Nothing; what is in the block is given up when a :class:`RasterError` is raised.
+            Nothing; what is in the block is given up when a :class:`RasterError` or an
+            :class:`AudioError` is raised.
         """
         try:
             yield
-        except RasterError as error:
+        except (RasterError, AudioError) as error:
             if self.errors == 'raise':
                 raise
             self.refused[scene] = str(error)
+            self.first = self.first or error
 
     def check(self) -> None:
         """Raise the first refusal if nothing at all could be used, else warn of them.
 
         Raises:
             RasterError: If scenes were refused and no other is there.
+            AudioError: If it is sound that was refused.
         """
-        if not self.refused:
+        if self.first is None:
             return
         scene, sentence = next(iter(self.refused.items()))
         used = len(self.done) + len(self.skipped)
         if not used:
             others = len(self.refused) - 1
-            raise RasterError(
+            raise type(self.first)(
                 sentence
-                + (f'; {others} other scenes were refused too' if others else '')
+                + (f'; {others} other {self.of} were refused too' if others else '')
             )
         warnings.warn(
-            f'{len(self.refused)} of {used + len(self.refused)} scenes were refused, for '
-            f'example {scene}: {sentence}',
+            f'{len(self.refused)} of {used + len(self.refused)} {self.of} were refused, '
+            f'for example {scene}: {sentence}',
             RefusedWarning,
             stacklevel=4,
         )
@@ -141,8 +148,9 @@ class Report:
             text = json.dumps({'archive': archive.name, **self.to_dict()}, indent=1)
             temporary.write_text(text + '\n', encoding='utf-8')
         _LOG.info(
-            'scenes: %d done, %d there already, %d smaller than a patch, %d refused%s; '
+            '%s: %d done, %d there already, %d smaller than a patch, %d refused%s; '
             'report in %s',
+            self.of,
             len(self.done),
             len(self.skipped),
             len(self.too_small),

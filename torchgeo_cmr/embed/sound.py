@@ -9,6 +9,7 @@ import torch
 from torchgeo_cmr.datasets.audio import read_audio
 from torchgeo_cmr.embed.files import embed_files, find_files, pick_modality
 from torchgeo_cmr.embed.item import Encoder
+from torchgeo_cmr.embed.report import Errors
 from torchgeo_cmr.errors import AudioError
 from torchgeo_cmr.speech import RATE
 from torchgeo_cmr.table import EmbeddingTable
@@ -24,6 +25,7 @@ def embed_sounds(
     root: str | os.PathLike[str] | None = None,
     batch_size: int | str = 64,
     device: torch.device | str | None = None,
+    errors: Errors = 'refuse',
     overwrite: bool = False,
     progress: bool = True,
 ) -> EmbeddingTable:
@@ -41,6 +43,8 @@ def embed_sounds(
         root: Folder to which ids are relative (default: the deepest that holds every file).
         batch_size: Files given to the encoder at once; 64 if ``'auto'``.
         device: Where to run, ``'auto'`` for the fastest present (default: where the task is).
+        errors: ``'refuse'`` leaves out files that cannot be used and goes on, with a warning
+            and a report beside *out* (:func:`read_report`); ``'raise'`` ends at the first.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr.
 
@@ -49,9 +53,12 @@ def embed_sounds(
 
     Raises:
         ArchiveError: If *out* holds an archive made with other settings, weights or files.
-        AudioError: If there is no file, one cannot be used, or nobody says how long it is to
-            be.
+        AudioError: If there is no file, none (or, by *errors*, not each) can be used, or
+            nobody says how long it is to be.
         RasterError: If the task has no modality for sound, or not the one named.
+
+    Warns:
+        RefusedWarning: If files were refused.
 
     .. versionadded:: 0.1
     """
@@ -75,6 +82,7 @@ def embed_sounds(
         root=root,
         batch_size=batch_size,
         device=device,
+        errors=errors,
         overwrite=overwrite,
         progress=progress,
     )
