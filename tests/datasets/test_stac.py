@@ -115,6 +115,28 @@ def test_collections_and_catalogues(folder: Path) -> None:
     assert Path(scene.path) == folder / 'b2.tif'
 
 
+def test_a_link_that_leads_nowhere_keeps_no_other(folder: Path) -> None:
+    one = item({'B02': asset('b2.tif')})
+    (folder / 'item.json').write_text(json.dumps(one))
+    (folder / 'cut.json').write_text(json.dumps(one)[:20])
+    deep = {'rel': 'child', 'href': './deep.json'}
+    names = ('absent.json', 'item.json', 'cut.json')
+    links = [{'rel': 'item', 'href': f'./{name}'} for name in names]
+    (folder / 'top.json').write_text(json.dumps({'type': 'Catalog', 'links': [deep]}))
+    back = {'rel': 'child', 'href': './top.json'}
+    (folder / 'deep.json').write_text(
+        json.dumps({'type': 'Catalog', 'links': [*links, back]})
+    )
+    found = dict(find_items(str(folder / 'top.json')))
+    assert [Path(name).name for name in found] == ['absent.json', 'one', 'cut.json']
+    absent, opening, cut = found.values()
+    assert Path(opening()[0].path) == folder / 'b2.tif'
+    with pytest.raises(RasterError, match=r'absent.json cannot be read'):
+        absent()
+    with pytest.raises(RasterError, match=r'cut.json cannot be read as JSON'):
+        cut()
+
+
 def test_a_parquet_is_a_list_as_well(folder: Path) -> None:
     row = item({'B02': asset((folder / 'b2.tif').as_uri()), 'B03': None})
     row |= {

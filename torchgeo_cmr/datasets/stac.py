@@ -59,9 +59,11 @@ class _Band:
     told: Mapping[str, Any]
 
 
-def find_items(
-    path: str, bands: Sequence[str] = ()
-) -> list[tuple[str, Callable[[], list[Scene]]]]:
+#: The id of an item, and what opens it.
+type _Opening = tuple[str, Callable[[], list[Scene]]]
+
+
+def find_items(path: str, bands: Sequence[str] = ()) -> list[_Opening]:
     """Read a list of STAC items: one scene an item, or one a date of its cubes.
 
     Args:
@@ -74,52 +76,61 @@ def find_items(
         For each item its id and a function that opens it, with dates, sensor and quality
         mask as the item has them. Rasters that hold the bands come before cubes, whose own
         dates count. That raises RasterError if the item has no local file of a band, or its
-        projection is not that of its files.
+        projection is not that of its files; of a link that leads nowhere, always.
 
     Raises:
         RasterError: If it cannot be read or holds no items.
     """
-    items = list(_items(path))
+    items = list(_items(path, bands, set()))
     if not items:
         raise RasterError(
             f'{path} holds no STAC items: give an item, an item collection or a '
             'stac-geoparquet'
         )
-    return [
-        (str(item.get('id')), partial(_scenes, item, home, bands))
-        for item, home in items
-    ]
+    return items
 
 
-def _items(path: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Give each item and the folder its files are relative to."""
+def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[_Opening]:
+    """Open each item; *seen* are the files read so far, for links may lead back."""
     home = os.path.dirname(os.path.abspath(path))
+    seen.add(os.path.abspath(path))
     if path.lower().endswith('parquet'):
         try:
-            rows = pq.read_table(path).to_pylist()
+            items = pq.read_table(path).to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise RasterError(
                 f'{path} cannot be read as stac-geoparquet ({error}): write it again'
             ) from error
-        yield from ((row, home) for row in rows if row.get('assets'))
+        told = {}
+    else:
+        try:
+            with open(path, encoding='utf-8') as file:
+                told = json.load(file)
+        except (OSError, ValueError) as error:
+            raise RasterError(
+                f'{path} cannot be read as JSON ({error}): give a STAC item or a raster'
+            ) from error
+        told = told if isinstance(told, dict) else {}
+        held = {'Feature': [told], 'FeatureCollection': told.get('features')}
+        items = held.get(told.get('type')) or ()
+    for item in items:
+        if item.get('assets'):
+            yield str(item.get('id')), partial(_scenes, item, home, bands)
+    if told.get('type') not in ('Collection', 'Catalog'):
         return
-    try:
-        with open(path, encoding='utf-8') as file:
-            told = json.load(file)
-    except (OSError, ValueError) as error:
-        raise RasterError(
-            f'{path} cannot be read as JSON ({error}): give a STAC item or a raster'
-        ) from error
-    told = told if isinstance(told, dict) else {}
-    if told.get('type') == 'FeatureCollection':
-        items = told.get('features') or ()
-        yield from ((item, home) for item in items if item.get('assets'))
-    elif told.get('type') == 'Feature' and told.get('assets'):
-        yield told, home
-    elif told.get('type') in ('Collection', 'Catalog'):
-        for link in told.get('links', ()):
-            if link.get('rel') in ('item', 'child'):
-                yield from _items(_local(link['href'], home))
+    for link in told.get('links', ()):
+        file = _local(str(link.get('href')), home)
+        if link.get('rel') not in ('item', 'child') or os.path.abspath(file) in seen:
+            continue
+        try:
+            yield from _items(file, bands, seen)
+        except RasterError as error:
+            # Found when it is opened, so that it keeps none of the others.
+            yield file, partial(_fail, error)
+
+
+def _fail(error: RasterError) -> list[Scene]:
+    raise error
 
 
 def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Scene]:
