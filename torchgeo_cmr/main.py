@@ -68,7 +68,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return _mistake(f'{verb!r} is no verb: choose one of {", ".join(VERBS)}')
     _talk_on_stderr()
     # Read when torch is loaded: features in huge pages, for fetching them in small ones takes
-    # a CPU a third of the time that it embeds.
+    # up to a third of the time in which a CPU embeds.
     os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
     code = 0
     try:
