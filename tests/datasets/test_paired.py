@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -328,6 +329,15 @@ def test_datasets_may_share_what_they_keep(write_raster: Writer) -> None:
     x, y, _ = other.bounds
     sample = other[x.start : x.start + 80, y.start : y.start + 80]
     assert sample['image_s1'].isfinite().all()
+
+
+def test_dates_may_be_those_of_python(write_raster: Writer) -> None:
+    pairs = PairedDataset(
+        {m: RasterDataset([write_raster(f'{m}.tif')]) for m in ('s1', 's2')}
+    )
+    x, y, t = pairs.bounds
+    days = slice(datetime(2024, 1, 1), datetime(2024, 1, 2))
+    assert torch.equal(pairs[x, y, days]['image_s1'], pairs[x, y, t]['image_s1'])
 
 
 def test_bounds_are_those_of_torchgeo(write_raster: Writer) -> None:

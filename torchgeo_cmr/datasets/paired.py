@@ -278,7 +278,7 @@ class PairedDataset(GeoDataset):
         boxes = shapely.box(*np.array(spans).T)
         asked, hits = self._tree.query(boxes, predicate='intersects')
         starts, ends = np.array(
-            [(t.start.asm8, t.stop.asm8) for *_, t in places], 'datetime64[us]'
+            [(t.start, t.stop) for *_, t in places], 'datetime64[us]'
         ).T
         alive = (self._starts[hits] <= ends[asked]) & (
             self._ends[hits] >= starts[asked]
