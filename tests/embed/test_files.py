@@ -175,10 +175,8 @@ class TestSound:
         table = embed_sounds(task, root / 'speech', out=out, progress=False)
         assert task.batches == [5]
         assert np.array_equal(table.vectors, whole.vectors)
-        assert (
-            read_report(out)['counts'] | {'skipped': 7, 'done': 5, 'refused': 0}
-            == (read_report(out)['counts'])
-        )
+        counts = read_report(out)['counts']
+        assert (counts['skipped'], counts['done'], counts['refused']) == (7, 5, 0)
 
     def test_nothing_but_broken_files(self, root: Path) -> None:
         for path in (root / 'speech').rglob('*.wav'):

@@ -2,7 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import lru_cache
 
 import rasterio
 from torch.utils.data import get_worker_info
@@ -22,21 +22,23 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-@cache
 def threads() -> ThreadPoolExecutor:
     """Return the threads that decode in this process, whatever reads.
 
     All readers share them: each thread keeps memory for what it decodes, and more threads
     than cores would only take turns.
     """
+    return _threads_of(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _threads_of(process: int) -> ThreadPoolExecutor:
+    """Start threads: those of another process did not survive the fork."""
     return ThreadPoolExecutor(
-        cores(), thread_name_prefix='torchgeo_cmr-decode', initializer=_settle
+        cores(),
+        thread_name_prefix=f'torchgeo_cmr-decode-{process}',
+        initializer=_settle,
     )
-
-
-# Threads do not survive a fork.
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=threads.cache_clear)
 
 
 def _settle() -> None:

@@ -59,11 +59,11 @@ class _Band:
     told: Mapping[str, Any]
 
 
-#: The id of an item, and what opens it.
-type _Opening = tuple[str, Callable[[], list[Scene]]]
+#: What opens one input: a name for the report, and the way to its scenes.
+type Opening = tuple[str, Callable[[], list[Scene]]]
 
 
-def find_items(path: str, bands: Sequence[str] = ()) -> list[_Opening]:
+def find_items(path: str, bands: Sequence[str] = ()) -> list[Opening]:
     """Read a list of STAC items: one scene an item, or one a date of its cubes.
 
     Args:
@@ -90,7 +90,7 @@ def find_items(path: str, bands: Sequence[str] = ()) -> list[_Opening]:
     return items
 
 
-def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[_Opening]:
+def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]:
     """Open each item; *seen* are the files read so far, for links may lead back."""
     home = os.path.dirname(os.path.abspath(path))
     seen.add(os.path.abspath(path))

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import batched
 from pathlib import Path
 from typing import Any, Literal
 
@@ -297,13 +298,11 @@ def _encode(
 ) -> dict[str, np.ndarray]:
     """Give the vector of each file that can be read, by name."""
     rows: dict[str, np.ndarray] = {}
-    names = [*files]
-    for start in range(0, len(names), batch_size):
-        asked = names[start : start + batch_size]
+    for asked in batched(files.items(), batch_size):
         samples = {}
-        for name in asked:
+        for name, path in asked:
             with report.trying(name):
-                samples[name] = read(files[name])
+                samples[name] = read(path)
         if samples:
             batch = torch.stack([*samples.values()]).to(device)
             with torch.inference_mode():

@@ -15,13 +15,10 @@ from torchgeo_cmr.datasets.names import nameless
 from torchgeo_cmr.datasets.products import find_products, sensor_of
 from torchgeo_cmr.datasets.quality import judged
 from torchgeo_cmr.datasets.scene import Scene, scenes
-from torchgeo_cmr.datasets.stac import find_items
+from torchgeo_cmr.datasets.stac import Opening, find_items
 
 #: A file, folder or glob pattern, or several.
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-
-#: What opens one input: a name for the report, and the way to its scenes.
-type Opening = tuple[str, Callable[[], list[Scene]]]
 
 
 def list_scenes(

@@ -17,6 +17,7 @@ from torch import Tensor
 import torchgeo_cmr
 from torchgeo_cmr.datasets.ahead import one_early
 from torchgeo_cmr.datasets.cores import environment
+from torchgeo_cmr.datasets.cuts import cuts
 from torchgeo_cmr.datasets.opening import open_reader
 from torchgeo_cmr.datasets.quality import QualityReader
 from torchgeo_cmr.datasets.strips import strips
@@ -174,11 +175,12 @@ def _judge(
         return np.ones(len(images)), unknown
     images[~finite] = np.nan
     valid = finite.all(axis=1)
-    shares = valid.mean(axis=(1, 2))
+    counts = valid.sum(axis=(1, 2))
+    shares = counts / valid[0].size
     if cloudy is None:
         return shares, unknown
-    counts = ((cloudy & valid).sum(axis=(1, 2)), valid.sum(axis=(1, 2)))
-    return shares, 100 * np.divide(*counts, out=unknown, where=counts[1] > 0)
+    clouds = (cloudy & valid).sum(axis=(1, 2))
+    return shares, 100 * np.divide(clouds, counts, out=unknown, where=counts > 0)
 
 
 def _masks(
@@ -188,13 +190,14 @@ def _masks(
     height, width = windows[0, 2:].tolist()
     missing = np.empty((len(windows), height, width), np.bool_)
     cloudy = np.empty_like(missing)
-    for (top, left, rows, columns), inside in strips(windows):
+    areas, inside = zip(*strips(windows), strict=True)
+    for (top, left, rows, columns), found in zip(
+        areas, cuts(windows, areas, inside), strict=True
+    ):
         with environment():
             masks = quality.read(Window(left, top, columns, rows))  # ty: ignore[too-many-positional-arguments]
-        for i in inside.tolist():
-            row, column = (windows[i, :2] - (top, left)).tolist()
-            here = slice(row, row + height), slice(column, column + width)
-            missing[i], cloudy[i] = (mask[here] for mask in masks)
+        for i, there, here in found:
+            missing[i][there], cloudy[i][there] = (mask[here] for mask in masks)
     return missing, cloudy
 
 

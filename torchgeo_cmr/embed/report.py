@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from torchgeo_cmr.errors import ArchiveError, AudioError, CMRError, RasterError
+from torchgeo_cmr.errors import ArchiveError, AudioError, RasterError
 from torchgeo_cmr.export.output import new_file
 
 #: What happens to a scene that cannot be used.
@@ -59,7 +59,7 @@ class Report:
     #: Patches of this run left out because too few of their pixels are valid.
     left_out: int = 0
     #: The first refusal as it was raised.
-    first: CMRError | None = None
+    first: RasterError | AudioError | None = field(default=None, init=False)
     #: When the run began, seconds of a clock that never goes back.
     begun: float = field(default_factory=time.monotonic)
 

@@ -172,7 +172,7 @@ class Run:
                 streams = (ahead(stream, pool) for stream in streams)
             following = next(streams, None)
             for item in todo:
-                # While this scene is encoded, the first patches of the next are read.
+                # Beside a GPU the first patches of the next scene are read meanwhile.
                 batches, following = following, next(streams, None)
                 planned, counted, table, made = len(item.windows), [0], None, ''
 
