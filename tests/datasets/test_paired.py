@@ -325,7 +325,7 @@ def test_datasets_may_share_what_they_keep(write_raster: Writer) -> None:
         for i in range(2)
     )
     other.share(one)
-    assert len({id(r.kept) for d in (one, other) for r in d._readers()}) == 1
+    assert len({id(r.cache) for d in (one, other) for r in d._readers()}) == 1
     x, y, _ = other.bounds
     sample = other[x.start : x.start + 80, y.start : y.start + 80]
     assert sample['image_s1'].isfinite().all()

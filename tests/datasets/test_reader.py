@@ -207,7 +207,7 @@ class TestReadMany:
         expected = reader.read_many(windows)
 
         def waiting() -> list[object]:
-            return [h for hs in reader.kept.handles._waiting.values() for h in hs]
+            return [h for hs in reader.cache.handles._waiting.values() for h in hs]
 
         opened = waiting()
         assert opened

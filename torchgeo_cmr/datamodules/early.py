@@ -6,7 +6,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 from torchgeo.datasets.utils import Sample
 
-from torchgeo_cmr.datasets.ahead import one_early
+from torchgeo_cmr.datasets.threads import one_early
 
 #: What waits for a batch that is being read.
 type Finish = Callable[[], list[Sample]]

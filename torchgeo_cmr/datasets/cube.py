@@ -22,7 +22,7 @@ from rasterio.warp import reproject
 from rasterio.windows import Window
 from rioxarray.exceptions import MissingSpatialDimensionError
 
-from torchgeo_cmr.datasets.kept import Kept
+from torchgeo_cmr.datasets.cache import Cache
 from torchgeo_cmr.datasets.names import find_bands, last_part, mask_name
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Layer, Scene
@@ -249,9 +249,9 @@ class CubeReader(SceneReader):
     # Several variables are read at once: not by blocks of a file.
     _tasks = SceneReader._strips
 
-    def __init__(self, scene: Scene, kept: Kept | None = None) -> None:
+    def __init__(self, scene: Scene, cache: Cache | None = None) -> None:
         """Initialize a new CubeReader instance."""
-        super().__init__(scene, kept)
+        super().__init__(scene, cache)
         self._cube: xr.Dataset | None = None
         self._lock = Lock()
 

@@ -6,20 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from torchgeo_cmr.datasets.cache import Cache
 from torchgeo_cmr.datasets.cube import CubeReader
-from torchgeo_cmr.datasets.kept import Kept
 from torchgeo_cmr.datasets.names import last_part
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene
 from torchgeo_cmr.datasets.units import SAR_BANDS, convert
 
 
-def open_reader(scene: Scene, kept: Kept | None = None) -> SceneReader:
+def open_reader(scene: Scene, cache: Cache | None = None) -> SceneReader:
     """Give the reader of a scene: of rasters or of a cube, in the units it is read as.
 
     Args:
         scene: What to read.
-        kept: Open files, blocks and threads of readers that belong together (default: its
+        cache: Open files, blocks and threads of readers that belong together (default: its
             own).
 
     Returns:
@@ -27,8 +27,8 @@ def open_reader(scene: Scene, kept: Kept | None = None) -> SceneReader:
         has :attr:`~torchgeo_cmr.datasets.scene.Scene.read_as`.
     """
     if scene.read_as not in (None, scene.units):
-        return ConvertingReader(scene, kept)
-    return (SceneReader if scene.layers is None else CubeReader)(scene, kept)
+        return ConvertingReader(scene, cache)
+    return (SceneReader if scene.layers is None else CubeReader)(scene, cache)
 
 
 class ConvertingReader(SceneReader):
@@ -44,11 +44,11 @@ class ConvertingReader(SceneReader):
 
     _tasks = SceneReader._strips
 
-    def __init__(self, scene: Scene, kept: Kept | None = None) -> None:
+    def __init__(self, scene: Scene, cache: Cache | None = None) -> None:
         """Initialize a new ConvertingReader instance."""
-        super().__init__(scene, kept)
+        super().__init__(scene, cache)
         kind = SceneReader if scene.layers is None else CubeReader
-        self._stored = kind(scene, kept)
+        self._stored = kind(scene, cache)
         radar = [last_part(band) in SAR_BANDS for band in scene.bands]
         self._radar = np.array(radar) if any(radar) else np.ones(len(radar), bool)
 

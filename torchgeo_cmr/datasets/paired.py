@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from torchgeo.datasets import GeoDataset, RasterDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
-from torchgeo_cmr.datasets.kept import Kept
+from torchgeo_cmr.datasets.cache import Cache
 from torchgeo_cmr.datasets.panels import panels
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene, scenes
@@ -109,9 +109,9 @@ class PairedDataset(GeoDataset):
                 f'tolerance is {tolerance}: a time span is never negative'
             )
         self.members = {}
-        crs, kept = None, Kept()
+        crs, cache = None, Cache()
         for name, dataset in self.datasets.items():
-            self.members[name] = _Member(name, dataset, crs, kept)
+            self.members[name] = _Member(name, dataset, crs, cache)
             crs = self.members[name].crs
         first = self.members[self.modalities[0]]
         self._res = first.res
@@ -262,7 +262,7 @@ class PairedDataset(GeoDataset):
         """
         for reader in self._readers():
             for theirs in other._readers()[:1]:
-                reader.kept = theirs.kept
+                reader.cache = theirs.cache
 
     def _readers(self) -> list[SceneReader]:
         return [r for member in self.members.values() for r in member.readers]
@@ -426,7 +426,7 @@ class _Member:
     """One modality as the pairs see it: outlines and times in the common CRS."""
 
     def __init__(
-        self, name: str, dataset: GeoDataset, crs: CRS | None, kept: Kept
+        self, name: str, dataset: GeoDataset, crs: CRS | None, cache: Cache
     ) -> None:
         self.name = name
         self.dataset = dataset
@@ -436,7 +436,7 @@ class _Member:
             catalogue = scenes(dataset)
             self.crs = crs or catalogue[0].crs
             catalogue = [scene.to_crs(self.crs) for scene in catalogue]
-            self.readers = [SceneReader(scene, kept) for scene in catalogue]
+            self.readers = [SceneReader(scene, cache) for scene in catalogue]
             self.outlines = [scene.footprint for scene in catalogue]
             self.bands = catalogue[0].bands
             self.res = catalogue[0].res

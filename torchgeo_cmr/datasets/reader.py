@@ -13,13 +13,11 @@ from rasterio.errors import RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from torchgeo_cmr.datasets.blocks import Block, touched
-from torchgeo_cmr.datasets.cores import threads
-from torchgeo_cmr.datasets.cuts import Cut, cuts
-from torchgeo_cmr.datasets.kept import Kept
-from torchgeo_cmr.datasets.layout import Layout, Marks
+from torchgeo_cmr.datasets.cache import Block, Cache, touched
 from torchgeo_cmr.datasets.scene import Scene, apply, reopen
-from torchgeo_cmr.datasets.strips import strips
+from torchgeo_cmr.datasets.storage import Marks, Storage
+from torchgeo_cmr.datasets.threads import threads
+from torchgeo_cmr.datasets.windows import Cut, cuts, strips
 from torchgeo_cmr.errors import RasterError
 
 #: Pixels as the file has them, and which values mark missing ones besides NaN.
@@ -46,20 +44,20 @@ class SceneReader:
 
     Args:
         scene: What to read.
-        kept: Open files and blocks of readers that belong together (default: its own).
+        cache: Open files and blocks of readers that belong together (default: its own).
 
     .. versionadded:: 0.1
     """
 
-    def __init__(self, scene: Scene, kept: Kept | None = None) -> None:
+    def __init__(self, scene: Scene, cache: Cache | None = None) -> None:
         """Initialize a new SceneReader instance."""
         self.scene = scene
-        self.kept = kept or Kept()
-        self._layouts: dict[str, Layout] = {}
+        self.cache = cache or Cache()
+        self._storages: dict[str, Storage] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open anew in another process."""
-        return type(self), (self.scene, self.kept)
+        return type(self), (self.scene, self.cache)
 
     def window(self, bounds: tuple[float, float, float, float]) -> Window:
         """Return the whole-pixel window nearest to some bounds.
@@ -166,7 +164,7 @@ class SceneReader:
             raise ValueError(f'windows of {len(sizes)} sizes: read one size at a time')
         height, width = sizes[0] if len(sizes) else (0, 0)
         count = len(self.scene.bands if bands is None else bands)
-        out = self.kept.spare.empty((len(windows), count, height, width), np.float32)
+        out = np.empty((len(windows), count, height, width), np.float32)
         starts, ends = windows[:, :2], windows[:, :2] + windows[:, 2:]
         out[((starts < 0) | (ends > self.scene.shape)).any(axis=1)] = np.nan
 
@@ -194,21 +192,21 @@ class SceneReader:
     ) -> Iterator[Task]:
         """Read what some windows need, file by file: its blocks, or strips of it."""
         for path, channels, indexes in self._files(bands):
-            layout = self._layout(path)
-            size = layout.size(indexes)
-            if size is None or not self.kept.blocks.fit(size):
+            storage = self._storage(path)
+            size = storage.size(indexes)
+            if size is None or not self.cache.blocks.fit(size):
                 for strip, inside in strips(windows):
                     read = partial(self._strip, path, indexes, strip)
                     yield Task(strip, inside.tolist(), channels, read)
                 continue
-            needed = touched(windows, layout.shape, layout.unit)
+            needed = touched(windows, storage.shape, storage.unit)
             keys = {(path, *indexes, *place): size for place in needed}
-            blocks = self.kept.blocks.take(keys)
+            blocks = self.cache.blocks.take(keys)
             for ((top, left), inside), block in zip(
                 needed.items(), blocks, strict=True
             ):
-                height = min(layout.unit[0], layout.shape[0] - top)
-                width = min(layout.unit[1], layout.shape[1] - left)
+                height = min(storage.unit[0], storage.shape[0] - top)
+                width = min(storage.unit[1], storage.shape[1] - left)
                 area = top, left, height, width
                 read = partial(self._block, block, path, indexes, area)
                 yield Task(area, inside, channels, read)
@@ -241,7 +239,7 @@ class SceneReader:
             except RasterioIOError as error:
                 raise _damaged(path) from error
 
-        return block.pixels(decode), self._layout(path).marks
+        return block.pixels(decode), self._storage(path).marks
 
     def _strip(
         self, path: str, indexes: list[int], strip: tuple[int, int, int, int]
@@ -263,12 +261,12 @@ class SceneReader:
         for path, (channels, indexes) in files.items():
             yield path, channels, indexes
 
-    def _layout(self, path: str) -> Layout:
+    def _storage(self, path: str) -> Storage:
         """How a file stores its pixels; looked up once."""
-        if path not in self._layouts:
+        if path not in self._storages:
             with self._borrow(path) as source:
-                self._layouts[path] = Layout.of(source, self.scene)
-        return self._layouts[path]
+                self._storages[path] = Storage.of(source, self.scene)
+        return self._storages[path]
 
     def _borrow(self, path: str) -> AbstractContextManager[Any]:
         """Lend a handle of a file, warped if the scene is."""
@@ -293,18 +291,18 @@ class SceneReader:
                 dtype='float32',
             )
 
-        return self.kept.handles.borrow((path, grid), open_file)
+        return self.cache.handles.borrow((path, grid), open_file)
 
     def _read_file(
         self, path: str, indexes: list[int], window: Window, shape: tuple[int, int]
     ) -> Piece:
         """Pixels of a window, at another number of rows and columns if the grid differs."""
-        layout = self._layout(path)
-        own_grid = layout.shape == self.scene.shape
+        storage = self._storage(path)
+        own_grid = storage.shape == self.scene.shape
         resampling = Resampling.nearest
         if not own_grid:
-            rows = layout.shape[0] / self.scene.shape[0]
-            columns = layout.shape[1] / self.scene.shape[1]
+            rows = storage.shape[0] / self.scene.shape[0]
+            columns = storage.shape[1] / self.scene.shape[1]
             window = Window(
                 window.col_off * columns,  # ty: ignore[too-many-positional-arguments]
                 window.row_off * rows,
@@ -312,7 +310,7 @@ class SceneReader:
                 window.height * rows,
             )
             resampling = Resampling.bilinear
-        part, place = _clip(window, layout.shape, shape)
+        part, place = _clip(window, storage.shape, shape)
         full = (len(indexes), *shape)
         if part is None:
             return np.full(full, np.nan, np.float32), []
@@ -329,7 +327,7 @@ class SceneReader:
         try:
             with self._borrow(path) as source:
                 # Only a plain nodata value can be told from the pixels; masks must be read.
-                if layout.masked:
+                if storage.masked:
                     data = source.read(indexes, masked=True, **options)
                     pixels = np.ma.filled(data.astype(np.float32), np.nan)
                 else:
@@ -337,9 +335,9 @@ class SceneReader:
         except RasterioIOError as error:
             raise _damaged(path) from error
         if pixels.shape == full:
-            return pixels, layout.marks
+            return pixels, storage.marks
         out = np.full(full, np.nan, np.float32)
-        _fill(out[:, rows, columns], [*range(len(out))], pixels, layout.marks)
+        _fill(out[:, rows, columns], [*range(len(out))], pixels, storage.marks)
         return out, []
 
 

@@ -15,12 +15,10 @@ from rasterio.windows import Window
 from torch import Tensor
 
 import torchgeo_cmr
-from torchgeo_cmr.datasets.ahead import one_early
-from torchgeo_cmr.datasets.cores import environment
-from torchgeo_cmr.datasets.cuts import cuts
 from torchgeo_cmr.datasets.opening import open_reader
 from torchgeo_cmr.datasets.quality import QualityReader
-from torchgeo_cmr.datasets.strips import strips
+from torchgeo_cmr.datasets.threads import environment, one_early
+from torchgeo_cmr.datasets.windows import cuts, strips
 from torchgeo_cmr.embed.encode import Encoding
 from torchgeo_cmr.embed.plan import WorkItem, mask_of, patch_ids, places
 from torchgeo_cmr.embed.scene import RESAMPLING

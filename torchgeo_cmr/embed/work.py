@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from torchgeo_cmr.datasets.ahead import ahead
+from torchgeo_cmr.datasets.threads import ahead
 from torchgeo_cmr.embed.content import fingerprint
 from torchgeo_cmr.embed.encode import Encoding, find_batch_size
 from torchgeo_cmr.embed.item import Batch, Encoder, embed_item, read_item

@@ -1,7 +1,9 @@
-"""Blocks of files, the pieces in which pixels are stored: each is decoded once while in use."""
+"""What readers that belong together share: decoded blocks and open files."""
 
+import os
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping
+from contextlib import contextmanager
 from itertools import product
 from threading import Lock
 from typing import Any
@@ -129,3 +131,91 @@ def touched(
         for row, column in product(range(top, bottom), range(left, right)):
             found.setdefault((row * unit[0], column * unit[1]), []).append(i)
     return dict(sorted(found.items()))
+
+
+#: Handles that wait open: scenes come in thousands, and a process may open about as many files.
+_OPEN = 256
+
+
+class Handles:
+    """Keeps files open between reads; those used longest ago are closed.
+
+    A handle is never with two threads at once, for they would move each other's place in the
+    file. Of the handles of one file the one given back last is lent first: it has the blocks
+    that were decoded last.
+
+    Args:
+        limit: Handles that wait open at most.
+    """
+
+    def __init__(self, limit: int = _OPEN) -> None:
+        """Initialize a new Handles instance."""
+        self.limit = limit
+        self._waiting: OrderedDict[Hashable, list[Any]] = OrderedDict()
+        self._lock = Lock()
+
+    @contextmanager
+    def borrow(self, key: Hashable, open_file: Callable[[], Any]) -> Generator[Any]:
+        """Lend a handle for the time of a context.
+
+        Args:
+            key: What the handle is of.
+            open_file: Opens another one if none is waiting.
+
+        Yields:
+            The handle.
+        """
+        with self._lock:
+            waiting = self._waiting.get(key)
+            handle = waiting.pop() if waiting else None
+        handle = handle or open_file()
+        try:
+            yield handle
+        finally:
+            self._give_back(key, handle)
+
+    def _give_back(self, key: Hashable, handle: Any) -> None:
+        with self._lock:
+            self._waiting.setdefault(key, []).append(handle)
+            self._waiting.move_to_end(key)
+            old = []
+            while sum(map(len, self._waiting.values())) > self.limit:
+                _, handles = self._waiting.popitem(last=False)
+                old += handles
+        for other in old:
+            other.close()
+
+
+class Cache:
+    """Open files and decoded blocks, shared by the readers of a dataset.
+
+    Left behind when it is pickled or its process forks: two processes that read through one
+    handle would move each other's place in the file.
+    """
+
+    def __init__(self) -> None:
+        """Initialize a new Cache instance."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._handles, self._blocks = Handles(), Blocks()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Start empty in another process."""
+        return type(self), ()
+
+    @property
+    def handles(self) -> Handles:
+        """Open files of this process."""
+        return self._here()._handles
+
+    @property
+    def blocks(self) -> Blocks:
+        """Decoded blocks of this process."""
+        return self._here()._blocks
+
+    def _here(self) -> 'Cache':
+        if self._process != os.getpid():
+            self._begin()
+        return self

@@ -1,14 +1,15 @@
-"""Threads that decode pixels, one a core, and how much GDAL keeps of what they decode."""
+"""Threads that decode pixels, one per core, and steps that run ahead of their use."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import lru_cache
 
 import rasterio
 from torch.utils.data import get_worker_info
 
 #: Bytes of decoded blocks that GDAL may keep, for what is resampled or masked: the rest is in
-#: :class:`~torchgeo_cmr.datasets.blocks.Blocks`. Bytes, because rasterio hands a small number
+#: :class:`~torchgeo_cmr.datasets.cache.Blocks`. Bytes, because rasterio hands a small number
 #: on as bytes, not as the MiB of GDAL's own setting.
 _CACHE = 128 * 2**20
 
@@ -55,3 +56,43 @@ def environment() -> rasterio.Env:
     """
     limit = {} if 'GDAL_CACHEMAX' in os.environ else {'GDAL_CACHEMAX': _CACHE}
     return rasterio.Env(GDAL_NUM_THREADS='1', **limit)
+
+
+def ahead[T](steps: Iterator[T], pool: Executor) -> Iterator[T]:
+    """Start now, and stay one step ahead of whoever asks.
+
+    Args:
+        steps: What to go through; each step runs in *pool*, one after the other.
+        pool: Threads.
+
+    Returns:
+        The same steps. What a step raises is raised where it is asked for.
+    """
+
+    def step() -> tuple[T] | None:
+        for value in steps:
+            return (value,)
+        return None
+
+    def asked(coming: Future[tuple[T] | None]) -> Iterator[T]:
+        while (found := coming.result()) is not None:
+            coming = pool.submit(step)
+            yield found[0]
+
+    return asked(pool.submit(step))
+
+
+def one_early[T](steps: Iterable[T]) -> Iterator[T]:
+    """Take each step before the one before it is given: for steps that start something.
+
+    Args:
+        steps: What to go through.
+
+    Yields:
+        The same steps.
+    """
+    waiting: list[T] = []
+    for step in steps:
+        yield from waiting
+        waiting = [step]
+    yield from waiting

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from rasterio.enums import MaskFlags
 
-from torchgeo_cmr.datasets.blocks import unit
+from torchgeo_cmr.datasets.cache import unit
 from torchgeo_cmr.datasets.scene import Scene
 
 #: Values that mark missing pixels, besides NaN.
@@ -15,7 +15,7 @@ type Marks = list[float]
 
 
 @dataclass(frozen=True)
-class Layout:
+class Storage:
     """How a file stores its pixels.
 
     Attributes:

@@ -1,10 +1,15 @@
+import multiprocessing
+import pickle
+import threading
+import warnings
 from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 import pytest
 
-from torchgeo_cmr.datasets.blocks import Block, Blocks, touched, unit
+from torchgeo_cmr.datasets.cache import Block, Blocks, Cache, Handles, touched, unit
+from torchgeo_cmr.datasets.threads import threads
 
 
 def ask(blocks: Blocks, keys: Sequence[int], size: int = 10) -> list[int]:
@@ -64,7 +69,7 @@ def test_the_limit_holds_and_what_is_needed_next_stays() -> None:
 
 
 def test_little_is_remembered_of_a_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('torchgeo_cmr.datasets.blocks._REMEMBERED', 8)
+    monkeypatch.setattr('torchgeo_cmr.datasets.cache._REMEMBERED', 8)
     blocks = Blocks(40)
     for key in range(100):
         ask(blocks, [key])
@@ -99,3 +104,86 @@ def test_touched_blocks_are_those_that_hold_a_pixel_of_a_window() -> None:
             expected.setdefault(place, []).append(i)
     assert found == expected
     assert list(found) == sorted(found)
+
+
+class File:
+    def __init__(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_handle_is_lent_again_and_never_twice_at_once() -> None:
+    handles = Handles()
+    with handles.borrow('a', File) as first, handles.borrow('a', File) as second:
+        assert first is not second
+    with handles.borrow('a', File) as third:
+        # the one given back last has the blocks that were decoded last
+        assert third is first
+
+
+def test_those_used_longest_ago_are_closed() -> None:
+    handles = Handles(limit=2)
+    files = []
+    for name in 'abc':
+        with handles.borrow(name, File) as file:
+            files.append(file)
+    assert [file.closed for file in files] == [True, False, False]
+    with handles.borrow('a', File) as file:
+        assert file is not files[0]
+
+
+def test_a_failed_read_gives_the_handle_back() -> None:
+    handles = Handles()
+    with pytest.raises(OSError, match='cut short'), handles.borrow('a', File) as file:
+        raise OSError('cut short')
+    with handles.borrow('a', File) as again:
+        assert again is file
+
+
+def test_many_threads_share() -> None:
+    handles, lent, twice = Handles(), set(), []
+
+    def work() -> None:
+        for _ in range(300):
+            with handles.borrow('a', File) as file:
+                if id(file) in lent:
+                    twice.append(file)
+                lent.add(id(file))
+                lent.discard(id(file))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not twice
+    assert sum(map(len, handles._waiting.values())) <= 4
+
+
+def _in_child(kept: Cache, known: int, answers: 'multiprocessing.Queue[bool]') -> None:
+    fresh = id(kept.blocks) != known
+    answers.put(fresh and threads().submit(lambda: True).result(timeout=20))
+
+
+def test_a_fork_starts_empty() -> None:
+    kept = Cache()
+    known = id(kept.blocks)
+    assert threads().submit(lambda: 1).result() == 1
+    context = multiprocessing.get_context('fork')
+    answers = context.Queue()
+    child = context.Process(target=_in_child, args=(kept, known, answers))
+    with warnings.catch_warnings():
+        # Python warns of forking with threads, which is what is tested.
+        warnings.simplefilter('ignore', DeprecationWarning)
+        child.start()
+    assert answers.get(timeout=30)
+    child.join()
+    assert id(kept.blocks) == known
+
+
+def test_a_copy_starts_empty() -> None:
+    kept = Cache()
+    kept.blocks.take({'a': 1})
+    assert not pickle.loads(pickle.dumps(kept)).blocks._kept

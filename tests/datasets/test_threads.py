@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from torchgeo_cmr.datasets.ahead import ahead, one_early
+from torchgeo_cmr.datasets.threads import ahead, one_early
 
 
 def test_same_steps_in_the_same_order() -> None:
