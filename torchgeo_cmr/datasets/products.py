@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import pandas as pd
 from torchgeo.datasets import (
@@ -30,7 +29,8 @@ from torchgeo.datasets import (
 )
 from torchgeo.datasets.utils import disambiguate_timestamp
 
-from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of, moment, open_raster
+from torchgeo_cmr.datasets.header import read_header
+from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of, moment
 from torchgeo_cmr.errors import RasterError
 
 #: Sensor -> the class of TorchGeo that knows its names.
@@ -219,8 +219,9 @@ def _plain(file: str) -> Scene:
     stem = os.path.splitext(os.path.basename(file))[0]
     times = _date(stem)
     if times[0] is None:
-        with open_raster(file) as source:
-            times = _stated(source)
+        # GDAL keeps the moment in its domain for imagery.
+        time = moment(read_header(file).imagery.get('ACQUISITIONDATETIME'))
+        times = time, time
     return assemble(sources, names, times=times, sensor=_sensor(stem))
 
 
@@ -249,8 +250,7 @@ def _safe(folder: str) -> str | None:
 
 def _has_one_band(file: str) -> bool:
     try:
-        with open_raster(file) as source:
-            return source.count == 1
+        return read_header(file).count == 1
     except RasterError:
         # Told of when its scene is opened.
         return True
@@ -276,9 +276,3 @@ def _date(stem: str) -> Times:
         except ValueError:
             continue
     return None, None
-
-
-def _stated(source: Any) -> Times:
-    """Moment that a file states in GDAL's domain for imagery."""
-    time = moment(source.tags(ns='IMAGERY').get('ACQUISITIONDATETIME'))
-    return time, time

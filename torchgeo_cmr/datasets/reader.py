@@ -14,7 +14,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from torchgeo_cmr.datasets.cache import Block, Cache, touched
-from torchgeo_cmr.datasets.scene import Scene, apply, reopen
+from torchgeo_cmr.datasets.header import reopen
+from torchgeo_cmr.datasets.scene import Scene, apply
 from torchgeo_cmr.datasets.storage import Marks, Storage
 from torchgeo_cmr.datasets.threads import threads
 from torchgeo_cmr.datasets.windows import Cut, cuts, strips

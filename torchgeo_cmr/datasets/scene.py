@@ -11,22 +11,20 @@ beside it, with its own sentence.
 
 import glob
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Geod
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.warp import calculate_default_transform
 from shapely import Polygon
 from torchgeo.datasets import RasterDataset
 
+from torchgeo_cmr.datasets.header import Header, read_header
 from torchgeo_cmr.datasets.units import find_units
 from torchgeo_cmr.errors import RasterError
 
@@ -217,42 +215,9 @@ def from_paths(
         )
     files = list(dict.fromkeys(files))
     for file in files:
-        with open_raster(file) as source:
-            _check_crs(source)
+        # Refuses files without a CRS, which TorchGeo would skip.
+        assert read_header(file).crs
     return RasterDataset(files)
-
-
-def open_raster(path: str) -> Any:
-    """Open a raster file, or say in one sentence that it is none."""
-    with warnings.catch_warnings():
-        # What has no CRS is refused with a sentence of our own.
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        return reopen(path)
-
-
-def reopen(path: str) -> Any:
-    """Open a raster file that has a CRS, in any thread: warnings are left alone."""
-    try:
-        return rasterio.open(path)
-    except RasterioIOError as error:
-        raise RasterError(
-            f'{path} cannot be read as a raster ({error}): replace or remove the file'
-        ) from error
-
-
-def _check_crs(source: Any) -> CRS:
-    if source.crs is None and source.gcps[0]:
-        raise RasterError(
-            f'{source.name} has ground control points in place of a grid: warp it first, for '
-            'example with `gdalwarp`'
-        )
-    if source.crs is None:
-        raise RasterError(
-            f'{source.name} has no CRS: declare it, for example with `gdal_edit.py '
-            '-a_srs EPSG:CODE`, because no place is ever guessed'
-        )
-    with rasterio.Env(OSR_WKT_FORMAT='WKT2_2018'):
-        return CRS.from_user_input(source.crs)
 
 
 def _scene(dataset: RasterDataset, path: str, interval: Any) -> Scene:
@@ -296,15 +261,16 @@ def bands_of(
     Raises:
         RasterError: If the file cannot be read or lacks a band.
     """
-    with open_raster(path) as source:
-        chosen = list(indexes or source.indexes)
-        if max(chosen, default=0) > source.count:
-            raise RasterError(
-                f'{path} has {source.count} bands, band {max(chosen)} was asked: check '
-                'the file or the `bands` of the dataset'
-            )
-        told = source.descriptions
-        own = tuple(names) or tuple(told[i - 1] or f'band_{i}' for i in chosen)
+    header = read_header(path)
+    chosen = list(indexes or range(1, header.count + 1))
+    if max(chosen, default=0) > header.count:
+        raise RasterError(
+            f'{path} has {header.count} bands, band {max(chosen)} was asked: check '
+            'the file or the `bands` of the dataset'
+        )
+    own = tuple(names) or tuple(
+        header.descriptions[i - 1] or f'band_{i}' for i in chosen
+    )
     return own, [(path, i) for i in chosen]
 
 
@@ -340,30 +306,30 @@ def assemble(
     """
     path = sources[0][0] if path is None else path
     stated = crs is not None
-    with open_raster(path) as source:
-        if source.crs is not None or crs is None:
-            crs = _check_crs(source)
+    header = read_header(path)
+    if header.wkt or crs is None:
+        crs = header.crs
     grids = _grids(list(dict.fromkeys(file for file, _ in sources)), crs, stated)
     # The smallest pixel wins; among equals, the file of the first band.
     finest = min(grids, key=lambda file: abs(grids[file][0].determinant))
     transform, shape = grids[finest]
     gsd = {file: _gsd(*grid, crs) for file, grid in grids.items()}
     start, end = (None if time is None else _utc(time) for time in times)
-    with open_raster(finest) as source:
-        return Scene(
-            path=path,
-            sources=tuple(sources),
-            bands=tuple(bands),
-            crs=crs,
-            transform=transform,
-            shape=shape,
-            gsd=tuple(gsd[file] for file, _ in sources),
-            nodata=_nodata(source, nodata),
-            time_start=start,
-            time_end=end,
-            units=find_units(finest, bands, source, regex),
-            sensor=sensor,
-        )
+    header = read_header(finest)
+    return Scene(
+        path=path,
+        sources=tuple(sources),
+        bands=tuple(bands),
+        crs=crs,
+        transform=transform,
+        shape=shape,
+        gsd=tuple(gsd[file] for file, _ in sources),
+        nodata=_nodata(header, nodata),
+        time_start=start,
+        time_end=end,
+        units=find_units(header, bands, regex),
+        sensor=sensor,
+    )
 
 
 def _grids(
@@ -372,12 +338,11 @@ def _grids(
     """Grid of each file of a scene, once it is sure that they show one ground."""
     grids: dict[str, tuple[Affine, tuple[int, int]]] = {}
     for file in files:
-        with open_raster(file) as source:
-            own = crs if source.crs is None and stated else _check_crs(source)
-            _check_pixels(source)
-            same = own.equals(crs, ignore_axis_order=True)
-            grids[file] = source.transform, source.shape
-        if not same:
+        header = read_header(file)
+        own = crs if stated and not header.wkt else header.crs
+        _check_pixels(header)
+        grids[file] = header.transform, header.shape
+        if own is not crs and not own.equals(crs, ignore_axis_order=True):
             raise RasterError(
                 f'{file} is not in the CRS of the other bands of its scene ({crs.name}): the '
                 'bands of one scene must share one'
@@ -394,16 +359,16 @@ def _grids(
     return grids
 
 
-def _check_pixels(source: Any) -> None:
+def _check_pixels(header: Header) -> None:
     """Refuse pixels that lie nowhere, and numbers that no encoder takes."""
-    if source.transform.is_identity:
+    if header.transform.is_identity:
         raise RasterError(
-            f'{source.name} has a CRS but no geotransform: state it, for example with '
+            f'{header.path} has a CRS but no geotransform: state it, for example with '
             '`gdal_edit.py -a_ullr`, because no place is ever guessed'
         )
-    if any(kind.startswith('complex') for kind in source.dtypes):
+    if any(kind.startswith('complex') for kind in header.dtypes):
         raise RasterError(
-            f'{source.name} holds complex numbers: write their amplitude or power first'
+            f'{header.path} holds complex numbers: write their amplitude or power first'
         )
 
 
@@ -447,6 +412,6 @@ def apply[T: (float, NDArray[np.float64])](
     return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
 
 
-def _nodata(source: Any, override: float | None) -> float | None:
-    value = source.nodata if override is None else override
+def _nodata(header: Header, override: float | None) -> float | None:
+    value = header.nodata[0] if override is None else override
     return None if value is None or np.isnan(value) else float(value)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchgeo_cmr.datasets.header import Header
+
 #: Band names that only a radar has: their scale (dB, power, amplitude) must be known.
 SAR_BANDS = frozenset({'VV', 'VH', 'HH', 'HV'})
 
@@ -26,27 +28,26 @@ BACKSCATTER = frozenset({'db', 'power', 'amplitude'})
 SAR_SCALES = {'d': 'db', 'p': 'power', 'a': 'amplitude'}
 
 
-def find_units(path: str, bands: Sequence[str], source: Any, regex: str) -> str | None:
+def find_units(header: Header, bands: Sequence[str], regex: str) -> str | None:
     """Say what the pixel values are, from what the file itself states.
 
     Args:
-        path: File that is asked.
+        header: Header of the file.
         bands: Band names.
-        source: The open file.
         regex: The dataset's pattern for file names.
 
     Returns:
         'db', 'power', 'amplitude', 'reflectance' or 'dn'; None for radar bands of unknown
         scale, which must never be guessed.
     """
-    stated = stated_unit(source.units)
+    stated = stated_unit(header.units)
     if stated is not None:
         return stated
-    match = re.match(regex, os.path.basename(path), re.VERBOSE)
+    match = re.match(regex, os.path.basename(header.path), re.VERBOSE)
     scale = match.groupdict().get('scale') if match else None
     if scale in SAR_SCALES:
         return SAR_SCALES[scale]
-    return unit_of(bands, np.dtype(source.dtypes[0]))
+    return unit_of(bands, np.dtype(header.dtypes[0]))
 
 
 def stated_unit(words: Sequence[Any]) -> str | None:
