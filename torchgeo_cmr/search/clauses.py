@@ -1,12 +1,14 @@
 """The clauses of a filter: each takes rows and gives back those that it lets pass.
 
 A clause sees the archive as columns (:class:`~torchgeo_cmr.search.columns.Columns`) and
-asks for footprints only where boxes leave a doubt, so that an index of a million rows never
-makes a million geometry objects. ``rows`` is None while every row is still in.
+reads footprints only where boxes leave a doubt, so that an index of a million rows never
+makes a million geometry objects. ``rows`` is None while every row is still in. Clauses are
+plain values: they can be compared, hashed and sent to another process.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 import shapely
@@ -24,45 +26,56 @@ from .predicates import lies, near_boxes, overlap
 from .reach import bounds, likely, measured
 
 type Rows = NDArray[np.int64]
-#: Columns, rows or None for all, the query or None -> rows, and how many were undated.
-type Keep = Callable[
-    [Columns, Rows | None, EmbeddingTable | None], tuple[Rows, int | None]
-]
 
 _FEW = 16
 _MANY = 2_000
 
 
-@dataclass(frozen=True)
-class Clause:
+class Clause(Protocol):
     """One condition of a filter.
-
-    Args:
-        words: The condition in words.
-        keep: What does it.
-        relative: Whether it refers to the query.
-        early: Whether it is worth asking first where rows are many, since it leaves most of
-            them out without looking at them.
 
     .. versionadded:: 0.1
     """
 
-    words: str
-    keep: Keep
-    relative: bool = False
-    early: bool = False
+    #: Whether it refers to the query.
+    relative: ClassVar[bool]
+    #: Whether it is worth testing first where rows are many, since it leaves most of them
+    #: out without looking at them.
+    early: ClassVar[bool]
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        ...
+
+    def keep(
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+    ) -> tuple[Rows, int | None]:
+        """Give the rows that pass, and how many of those tested were undated."""
+        ...
 
 
-def by_attributes(text: str) -> Clause:
+@dataclass(frozen=True)
+class Condition:
     """Keep rows whose columns meet a condition.
 
     .. versionadded:: 0.1
     """
-    expression = Expression(text)
+
+    expression: Expression
+    relative: ClassVar[bool] = False
+    early: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        return f'where {self.expression.text}'
 
     def keep(
-        columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
     ) -> tuple[Rows, None]:
+        """Give the rows that pass."""
+        expression = self.expression
         none = columns.attributes(np.empty(0, dtype=np.int64))
         if not expression.names <= set(none.columns):
             expression.mask(none)  # says which column is not there
@@ -70,53 +83,75 @@ def by_attributes(text: str) -> Clause:
             rows, expression.mask(columns.attributes(rows, sorted(expression.names)))
         ), None
 
-    return Clause(f'where {text}', keep)
 
-
-def by_time(
-    words: str, test: Callable[[Spans], NDArray[np.bool_]], *, undated: bool
-) -> Clause:
-    """Keep rows whose dates pass a test; rows without any, if ``undated``.
+@dataclass(frozen=True)
+class Window:
+    """Keep rows of a time window; rows without time, if ``undated``.
 
     .. versionadded:: 0.1
     """
+
+    start: np.datetime64 | None
+    end: np.datetime64 | None
+    undated: bool = False
+    relative: ClassVar[bool] = False
+    early: ClassVar[bool] = False
+    words: ClassVar[str] = 'during'
 
     def keep(
-        columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
     ) -> tuple[Rows, int]:
-        return _dated(columns, rows, test, undated=undated)
-
-    return Clause(words, keep)
-
-
-def by_window(
-    window: tuple[np.datetime64 | None, np.datetime64 | None], *, undated: bool
-) -> Clause:
-    """Keep rows of a time window.
-
-    .. versionadded:: 0.1
-    """
-    return by_time('during', lambda times: in_window(times, window), undated=undated)
+        """Give the rows that pass, and how many were undated."""
+        window = self.start, self.end
+        return _dated(columns, rows, lambda t: in_window(t, window), self.undated)
 
 
-def by_months(months: tuple[int, ...], *, undated: bool) -> Clause:
-    """Keep rows of some months of any year.
+@dataclass(frozen=True)
+class Months:
+    """Keep rows of some months of any year; rows without time, if ``undated``.
 
     .. versionadded:: 0.1
     """
-    words = f'months {", ".join(map(str, months))}'
-    return by_time(words, lambda times: in_months(times, months), undated=undated)
+
+    months: tuple[int, ...]
+    undated: bool = False
+    relative: ClassVar[bool] = False
+    early: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        return f'months {", ".join(map(str, self.months))}'
+
+    def keep(
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+    ) -> tuple[Rows, int]:
+        """Give the rows that pass, and how many were undated."""
+        return _dated(columns, rows, lambda t: in_months(t, self.months), self.undated)
 
 
-def by_days(days: float, *, undated: bool) -> Clause:
+@dataclass(frozen=True)
+class Days:
     """Keep rows taken at most some days from the query.
 
     .. versionadded:: 0.1
     """
 
+    days: float
+    undated: bool = False
+    relative: ClassVar[bool] = True
+    early: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        return f'within {self.days:g} days of the query'
+
     def keep(
-        columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
     ) -> tuple[Rows, int]:
+        """Give the rows that pass, and how many were undated."""
+        days = self.days
         one = _one(query, f'days={days:g}')
         own = spans(*(_moment(one, name) for name in ('time_start', 'time_end')))
         if own.undated[0]:
@@ -124,76 +159,108 @@ def by_days(days: float, *, undated: bool) -> Clause:
                 f'query {one.frame["patch_id"].iloc[0]!r} has no date, so days={days:g} cannot be '
                 'counted from it; leave days out or ask with dated patches'
             )
-        return _dated(
-            columns, rows, lambda times: within_days(times, own, days), undated=undated
-        )
-
-    return Clause(f'within {days:g} days of the query', keep, relative=True)
+        return _dated(columns, rows, lambda t: within_days(t, own, days), self.undated)
 
 
-def by_area(area: Geometry, predicate: str, min_overlap: float | None) -> Clause:
+@dataclass(frozen=True)
+class InArea:
     """Keep rows that lie to an area as asked.
 
     .. versionadded:: 0.1
     """
-    share = '' if min_overlap is None else f', at least {min_overlap:g} of a footprint'
 
-    def test(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
-        hit = lies(shapes, area, predicate)
-        if min_overlap is not None:
-            hit[hit] = overlap(shapes[hit], area) >= min_overlap
-        return hit
+    area: Geometry
+    predicate: str = 'intersects'
+    min_overlap: float | None = None
+    relative: ClassVar[bool] = False
+    early: ClassVar[bool] = True
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        share = self.min_overlap
+        least = '' if share is None else f', at least {share:g} of a footprint'
+        return f'area, {self.predicate}{least}'
 
     def keep(
-        columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
     ) -> tuple[Rows, None]:
+        """Give the rows that pass."""
         if len(columns):
             check_placed(columns)
         # Few rows are tested sooner than an area is covered.
-        cover = columns.cover(area) if rows is None or len(rows) > _MANY else None
+        many = rows is None or len(rows) > _MANY
+        cover = columns.cover(self.area) if many else None
         if cover is None:
             boxes = columns.boxes if rows is None else columns.boxes[rows]
-            mask = near_boxes(boxes, area)
+            mask = near_boxes(boxes, self.area)
             doubt = np.flatnonzero(mask)
             own = doubt if rows is None else rows[doubt]
-            mask[doubt] = test(columns.footprints(own))
+            mask[doubt] = self._test(columns.footprints(own))
             return _narrowed(rows, mask), None
         sure, doubt = cover.inside, cover.border
-        if predicate == 'contains':
+        if self.predicate == 'contains':
             sure, doubt = sure[:0], np.union1d(sure, doubt)
-        found = together([sure, doubt[test(columns.footprints(doubt))]], len(columns))
+        passed = doubt[self._test(columns.footprints(doubt))]
+        found = together([sure, passed], len(columns))
         if rows is None:
             return found, None
         mask = np.zeros(len(columns), dtype=bool)
         mask[found] = True
         return rows[mask[rows]], None
 
-    return Clause(f'area, {predicate}{share}', keep, early=True)
+    def _test(self, shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
+        hit = lies(shapes, self.area, self.predicate)
+        if self.min_overlap is not None:
+            hit[hit] = overlap(shapes[hit], self.area) >= self.min_overlap
+        return hit
 
 
-def by_distance(place: Geometry, metres: float) -> Clause:
+@dataclass(frozen=True)
+class Near:
     """Keep rows at most some metres from a place.
 
     .. versionadded:: 0.1
     """
 
+    place: Geometry
+    metres: float
+    relative: ClassVar[bool] = False
+    early: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        return f'within {self.metres:g} m'
+
     def keep(
-        columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
     ) -> tuple[Rows, None]:
-        return _narrowed(rows, _within(columns, rows, place, metres)), None
+        """Give the rows that pass."""
+        return _narrowed(rows, _within(columns, rows, self.place, self.metres)), None
 
-    return Clause(f'within {metres:g} m', keep)
 
-
-def beyond_query(metres: float) -> Clause:
+@dataclass(frozen=True)
+class Beyond:
     """Keep rows more than some metres from the query's own footprint.
 
     .. versionadded:: 0.1
     """
 
+    metres: float
+    relative: ClassVar[bool] = True
+    early: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        return f'beyond {self.metres:g} m of the query'
+
     def keep(
-        columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
     ) -> tuple[Rows, None]:
+        """Give the rows that pass."""
+        metres = self.metres
         one = _one(query, f'beyond={metres:g}')
         own = one.frame.geometry.iloc[0]
         if own is None:
@@ -202,8 +269,6 @@ def beyond_query(metres: float) -> Clause:
                 'cannot be counted from it; leave beyond out'
             )
         return _narrowed(rows, ~_within(columns, rows, own, metres)), None
-
-    return Clause(f'beyond {metres:g} m of the query', keep, relative=True)
 
 
 def _narrowed(rows: Rows | None, mask: NDArray[np.bool_]) -> Rows:
@@ -214,7 +279,6 @@ def _dated(
     columns: Columns,
     rows: Rows | None,
     test: Callable[[Spans], NDArray[np.bool_]],
-    *,
     undated: bool,
 ) -> tuple[Rows, int]:
     start, end = columns.times

@@ -80,6 +80,18 @@ class Expression:
             node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)
         )
 
+    def __eq__(self, other: object) -> bool:
+        """Compare what is asked, not how it was spaced."""
+        return isinstance(other, Expression) and self._key == other._key
+
+    def __hash__(self) -> int:
+        """Hash what is asked."""
+        return hash(self._key)
+
+    @property
+    def _key(self) -> str:
+        return ast.dump(self._tree)
+
     def mask(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
         """Say which rows match.
 

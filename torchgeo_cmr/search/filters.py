@@ -20,18 +20,11 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .area import AreaLike, read_area
-from .clauses import (
-    Clause,
-    beyond_query,
-    by_area,
-    by_attributes,
-    by_days,
-    by_distance,
-    by_months,
-    by_window,
-)
+from .clauses import Beyond, Clause, Condition, Days, InArea, Months, Near, Window
 from .columns import Columns, as_columns, check_placed
 from .during import TimeLike, read_months, read_window
+from .expression import Expression
+from .notation import notation
 from .predicates import PREDICATES, distance, near_boxes
 
 type _Rows = NDArray[np.int64]
@@ -63,13 +56,14 @@ class Step:
     undated: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Where:
     """A filter: area, dates, distance, a condition on attributes; all that are given hold.
 
     ``a & b`` keeps rows that both keep, ``a | b`` those that either keeps, ``~a`` all rows
     that ``a`` does not keep, those with nulls too: rows without a date match
-    ``~Where(during=...)``.
+    ``~Where(during=...)``. Filters are equal if they ask the same in the same order; they
+    can be hashed and pickled, and are printed as they were written.
 
     Args:
         geometry: The area: a shapely geometry (``crs`` needed); a GeoDataFrame or GeoSeries
@@ -134,6 +128,9 @@ class Where:
             raise QueryError(
                 'min_overlap was given without an area; give the geometry to overlap with'
             )
+        if isinstance(self.months, Iterator):
+            # It can be read once only, and not be pickled.
+            object.__setattr__(self, 'months', tuple(self.months))
         area = None if self.geometry is None else read_area(self.geometry, self.crs)
         object.__setattr__(self, 'area', area)
         object.__setattr__(self, '_clauses', tuple(self._read()))
@@ -142,20 +139,38 @@ class Where:
         """Give the clauses, cheapest first."""
         late = {'undated': self.undated}
         if self.where is not None:
-            yield by_attributes(self.where)
+            yield Condition(Expression(self.where))
         if self.during is not None:
-            yield by_window(read_window(self.during), **late)
+            yield Window(*read_window(self.during), **late)
         if self.months is not None:
-            yield by_months(read_months(self.months), **late)
+            yield Months(read_months(self.months), **late)
         if self.days is not None:
-            yield by_days(_amount('days', self.days), **late)
+            yield Days(_amount('days', self.days), **late)
         if self.near is not None:
-            yield by_distance(*_near(self.near, self.crs))
+            yield Near(*_near(self.near, self.crs))
         if self.area is not None:
             share = None if self.min_overlap is None else _share(self.min_overlap)
-            yield by_area(self.area, self.predicate, share)
+            yield InArea(self.area, self.predicate, share)
         if self.beyond is not None:
-            yield beyond_query(_amount('beyond', self.beyond))
+            yield Beyond(_amount('beyond', self.beyond))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what two filters ask."""
+        if not isinstance(other, Where):
+            return NotImplemented
+        return self._asked == other._asked
+
+    def __hash__(self) -> int:
+        """Hash what the filter asks."""
+        return hash(self._asked)
+
+    def __repr__(self) -> str:
+        """Give the filter as it was written."""
+        return notation(self)
+
+    @property
+    def _asked(self) -> tuple[Any, ...]:
+        return self._join, self._parts, self._clauses
 
     def __and__(self, other: 'Where') -> 'Where':
         """Keep rows that both keep."""
