@@ -13,7 +13,7 @@ from pyproj import Transformer
 from torchgeo.datasets import RasterDataset, XarrayDataset
 from torchgeo.samplers import GriddedPatchSampler
 
-from torchgeo_cmr.datasets.paired import PairedDataset, split_by_crs
+from torchgeo_cmr.datasets.paired import PairedDataset, PairSlice, split_by_crs
 from torchgeo_cmr.errors import PairingError
 
 Writer = Callable[..., Path]
@@ -352,3 +352,23 @@ def test_bounds_are_those_of_torchgeo(write_raster: Writer) -> None:
         expected = pairs._slice_to_tensor(place)
         assert torch.equal(pairs[place]['bounds'], expected)
         assert pairs[place]['bounds'].dtype == expected.dtype
+
+
+def test_a_pair_slice_is_read_from_the_pair_that_it_names(write_raster: Writer) -> None:
+    # Two products of one moment on one place: bounds and dates cannot tell them apart.
+    for name, value in (('p1', 1.0), ('p2', 2.0)):
+        write_raster(f'a/{name}/t_20240614.tif', data=np.full((1, 40, 40), value))
+    write_raster('b/t_20240614.tif', data=np.full((1, 40, 40), 3.0))
+    folder = write_raster('c/t_20240614.tif', shape=(40, 40)).parents[1]
+    paired = PairedDataset({'a': Dated(folder / 'a'), 'b': Dated(folder / 'b')})
+    x, y, t = paired.bounds
+    x, y = slice(x.start, x.start + 80), slice(y.start, y.start + 80)
+    for row, path in enumerate(Dated(folder / 'a').index['filepath']):
+        key = PairSlice(row, x, y, t)
+        assert paired.scenes_at(key)['a'].path == path
+        assert paired[key]['image_a'].unique().tolist() == [1.0 if 'p1' in path else 2]
+    both = paired.__getitems__([PairSlice(1, x, y, t), (x, y, t)])
+    assert [s['image_a'][0, 0, 0].item() for s in both] == [2, 1]
+    for row in (2, -1):
+        with pytest.raises(IndexError, match=f'pair {row} is not in a dataset of 2'):
+            paired[PairSlice(row, x, y, t)]

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,20 @@ _EARTH_RADIUS = 6371008.8
 
 #: A patch is this many cells across when its valid pixels are counted.
 _CELLS = 8
+
+
+class PairSlice(NamedTuple):
+    """Ground to read from one pair of scenes, where several pairs may cover it.
+
+    .. versionadded:: 0.1
+    """
+
+    #: Number of the pair, counted from 0 in the order of the index.
+    row: int
+    #: Ground in the CRS of the pairs, and dates as TorchGeo slices them.
+    x: slice
+    y: slice
+    t: slice
 
 
 class PairedDataset(GeoDataset):
@@ -183,11 +197,13 @@ class PairedDataset(GeoDataset):
             f'{_days_apart(first, self.members[name])}; check that both cover one place'
         )
 
-    def __getitem__(self, index: GeoSlice) -> Sample:
+    def __getitem__(self, index: GeoSlice | PairSlice) -> Sample:
         """Read one patch of every modality.
 
         Args:
-            index: [xmin:xmax, ymin:ymax, tmin:tmax] in the CRS of the first modality.
+            index: [xmin:xmax, ymin:ymax, tmin:tmax] in the CRS of the first modality, read
+                from the pair that covers most of it; a :class:`PairSlice` is read from the
+                pair that it names.
 
         Returns:
             The sample described above.
@@ -198,7 +214,7 @@ class PairedDataset(GeoDataset):
         """
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indexes: Sequence[GeoSlice]) -> list[Sample]:
+    def __getitems__(self, indexes: Sequence[GeoSlice | PairSlice]) -> list[Sample]:
         """Read many patches at once, which a loader does for each batch.
 
         Blocks of all files are decoded on all cores, each once.
@@ -215,7 +231,9 @@ class PairedDataset(GeoDataset):
         """
         return self.start(indexes)()
 
-    def start(self, indexes: Sequence[GeoSlice]) -> Callable[[], list[Sample]]:
+    def start(
+        self, indexes: Sequence[GeoSlice | PairSlice]
+    ) -> Callable[[], list[Sample]]:
         """Begin to read many patches, and go on with something else.
 
         Args:
@@ -230,9 +248,9 @@ class PairedDataset(GeoDataset):
         """
         if not indexes:
             return list
-        places = [self._disambiguate_slice(index) for index in indexes]
+        places = [self._place(index) for index in indexes]
         bounds = [(x.start, y.start, x.stop, y.stop) for x, y, _ in places]
-        rows = self._covering(places)
+        rows = self._find(indexes, places)
         coming = {
             name: member.start(self._rows[name][rows], bounds)
             for name, member in self.members.items()
@@ -271,6 +289,29 @@ class PairedDataset(GeoDataset):
     def bounds(self) -> tuple[slice, slice, slice]:
         """Bounds of the index; pairs do not change, so they are looked up once."""
         return super().bounds
+
+    def _place(self, index: GeoSlice | PairSlice) -> tuple[slice, slice, slice]:
+        ground = index[1:] if isinstance(index, PairSlice) else index
+        return self._disambiguate_slice(ground)
+
+    def _find(
+        self,
+        indexes: Sequence[GeoSlice | PairSlice],
+        places: Sequence[tuple[slice, slice, slice]],
+    ) -> np.ndarray:
+        """Row numbers of the pairs that are named, or cover most of their slices."""
+        rows = np.full(len(indexes), -1, np.int64)
+        for i, index in enumerate(indexes):
+            if isinstance(index, PairSlice):
+                rows[i] = index.row
+                if not 0 <= index.row < len(self.index):
+                    raise IndexError(
+                        f'pair {index.row} is not in a dataset of {len(self.index)} pairs'
+                    )
+        free = np.flatnonzero(rows < 0)
+        if len(free):
+            rows[free] = self._covering([places[i] for i in free])
+        return rows
 
     def _covering(self, places: Sequence[tuple[slice, slice, slice]]) -> np.ndarray:
         """Row numbers of the pairs that cover most of some slices."""
@@ -313,7 +354,7 @@ class PairedDataset(GeoDataset):
         xmin, _, _, ymax = first.outlines[self.index[first.name].iloc[row]].bounds
         return xmin, ymax
 
-    def scenes_at(self, index: GeoSlice) -> dict[str, Scene | None]:
+    def scenes_at(self, index: GeoSlice | PairSlice) -> dict[str, Scene | None]:
         """Return the scenes from which a patch is read.
 
         Args:
@@ -325,7 +366,7 @@ class PairedDataset(GeoDataset):
         Raises:
             IndexError: If no pair of scenes covers the slice.
         """
-        (row,) = self._covering([self._disambiguate_slice(index)])
+        (row,) = self._find([index], [self._place(index)])
         numbers = {name: int(self._rows[name][row]) for name in self.modalities}
         return {
             name: member.readers[numbers[name]].scene if member.readers else None
