@@ -1,3 +1,4 @@
+import pickle
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -365,10 +366,24 @@ def test_a_pair_slice_is_read_from_the_pair_that_it_names(write_raster: Writer) 
     x, y = slice(x.start, x.start + 80), slice(y.start, y.start + 80)
     for row, path in enumerate(Dated(folder / 'a').index['filepath']):
         key = PairSlice(row, x, y, t)
-        assert paired.scenes_at(key)['a'].path == path
+        scene = paired.scenes_at(key)['a']
+        assert scene is not None
+        assert scene.path == path
         assert paired[key]['image_a'].unique().tolist() == [1.0 if 'p1' in path else 2]
     both = paired.__getitems__([PairSlice(1, x, y, t), (x, y, t)])
     assert [s['image_a'][0, 0, 0].item() for s in both] == [2, 1]
     for row in (2, -1):
         with pytest.raises(IndexError, match=f'pair {row} is not in a dataset of 2'):
             paired[PairSlice(row, x, y, t)]
+
+
+def test_a_pair_slice_is_a_slice_with_a_row() -> None:
+    place = slice(0, 80, 10), slice(5, 85, 10), slice(1, 2, 1)
+    key = PairSlice(3, *place)
+    x, y, t = key
+    assert (x, y, t, key.row) == (*place, 3)
+    assert key == place
+    assert key != PairSlice(4, *place)
+    again = pickle.loads(pickle.dumps(key))
+    assert (again, again.row) == (key, 3)
+    assert len({key, again, place}) == 1

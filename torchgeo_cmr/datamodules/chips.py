@@ -11,8 +11,8 @@ from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import NonGeoDataset
 from torchgeo.datasets.utils import Sample
 
-from torchgeo_cmr.datamodules.paired import _Moments
 from torchgeo_cmr.datamodules.split import SPLITS
+from torchgeo_cmr.datamodules.statistics import Moments
 from torchgeo_cmr.datasets import BIGEARTHNET_STATISTICS
 from torchgeo_cmr.datasets.units import SAR_BANDS, UNITS
 from torchgeo_cmr.errors import PairingError, RasterError
@@ -227,7 +227,7 @@ class ChipDataModule(BaseDataModule):
                 {m: [known[name][0] for name in names] for m, names in bands.items()},
                 {m: [known[name][1] for name in names] for m, names in bands.items()},
             )
-        sums = {modality: _Moments() for modality in bands}
+        sums = {modality: Moments() for modality in bands}
         train = cast(Subset[Sample], self.train_dataset)
         generator = np.random.default_rng(self.seed)
         count = min(self.stat_samples, len(train))

@@ -10,7 +10,7 @@ from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import DLRSDMultilabel, NonGeoDataset, UCMerced
 from torchgeo.datasets.utils import Sample
 
-from torchgeo_cmr.datamodules.paired import _Moments
+from torchgeo_cmr.datamodules.statistics import Moments
 from torchgeo_cmr.datasets import ADVANCEPairs, ClassFolders, ImageSpeech, SpokenLabels
 from torchgeo_cmr.datasets.audio import HoldOut
 from torchgeo_cmr.datasets.holdout import SPLITS, hold_out
@@ -209,7 +209,7 @@ class ImageSpeechDataModule(BaseDataModule):
         self.setup()
         if self._described is None:
             train = self.parts['train']
-            pixels, sound = _Moments(), _Moments()
+            pixels, sound = Moments(), Moments()
             generator = np.random.default_rng(self.seed)
             count = min(self.stat_samples, len(train))
             for index in np.sort(generator.choice(len(train), count, replace=False)):

@@ -21,6 +21,7 @@ from torchgeo.datasets.utils import Sample
 from torchgeo_cmr.datamodules.collate import collate
 from torchgeo_cmr.datamodules.early import EarlyLoader
 from torchgeo_cmr.datamodules.split import SPLITS, split_ground
+from torchgeo_cmr.datamodules.statistics import Moments
 from torchgeo_cmr.datasets.labels import LabelFromMask
 from torchgeo_cmr.datasets.paired import PairedDataset, split_by_crs
 from torchgeo_cmr.datasets.units import UNITS
@@ -344,7 +345,7 @@ class PairedDataModule(BaseDataModule):
         self.setup()
         if self._described is None:
             units = {name: self._units(name) for name in self.modalities}
-            sums = {name: _Moments() for name in self.modalities}
+            sums = {name: Moments() for name in self.modalities}
             patches = cast(Dataset[Sample], self.train_dataset)
             for key in self._sample(self.stat_patches):
                 sample = patches[key]
@@ -506,34 +507,6 @@ class _Valid:
         if share > 0 and self.labels is not None:
             return share if self.labels(bounds, self.zone.crs) is not None else -1.0
         return share
-
-
-class _Moments:
-    """Mean and deviation of each band over valid pixels, one patch at a time."""
-
-    def __init__(self) -> None:
-        self.count = self.total = self.squares = np.zeros(0)
-
-    def add(self, image: np.ndarray) -> None:
-        pixels = image.reshape(len(image), -1).astype(np.float64)
-        if len(self.count) == 0:
-            self.count, self.total, self.squares = np.zeros((3, len(pixels)))
-        valid = np.isfinite(pixels)
-        pixels = np.where(valid, pixels, 0)
-        self.count = self.count + valid.sum(1)
-        self.total = self.total + pixels.sum(1)
-        self.squares = self.squares + (pixels**2).sum(1)
-
-    def mean(self) -> list[float]:
-        return (self.total / np.maximum(self.count, 1)).tolist()
-
-    def std(self) -> list[float]:
-        mean = self.total / np.maximum(self.count, 1)
-        variance = self.squares / np.maximum(self.count, 1) - mean**2
-        # A constant band carries nothing: 1 keeps it at zero instead of at infinity.
-        return np.where(
-            variance > 1e-12, np.sqrt(np.maximum(variance, 0)), 1.0
-        ).tolist()
 
 
 def _polygons(geometry: BaseGeometry) -> list[Any]:

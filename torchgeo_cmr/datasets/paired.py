@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -45,18 +45,44 @@ _EARTH_RADIUS = 6371008.8
 _CELLS = 8
 
 
-class PairSlice(NamedTuple):
+class PairSlice(tuple[slice, slice, slice]):
     """Ground to read from one pair of scenes, where several pairs may cover it.
+
+    It is an ordinary slice ``(x, y, t)`` that also names its pair, so it unpacks and
+    indexes as any other.
+
+    Args:
+        row: Number of the pair, counted from 0 in the order of the index.
+        x: Ground from west to east, in the CRS of the pairs.
+        y: Ground from south to north.
+        t: Dates, as TorchGeo slices them.
 
     .. versionadded:: 0.1
     """
 
-    #: Number of the pair, counted from 0 in the order of the index.
     row: int
-    #: Ground in the CRS of the pairs, and dates as TorchGeo slices them.
-    x: slice
-    y: slice
-    t: slice
+
+    def __new__(cls, row: int, x: slice, y: slice, t: slice) -> Self:
+        """Make a new PairSlice."""
+        made = super().__new__(cls, (x, y, t))
+        made.row = row
+        return made
+
+    def __getnewargs__(self) -> tuple[int, slice, slice, slice]:
+        """Keep the row when it goes to a worker process."""
+        return self.row, *self
+
+    def __eq__(self, other: object) -> bool:
+        """Compare ground and dates, and rows if both have one."""
+        return super().__eq__(other) and self.row == getattr(other, 'row', self.row)
+
+    def __ne__(self, other: object) -> bool:
+        """Negate equality, for tuples compare without it."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """Agree with plain slices of the same ground and dates."""
+        return super().__hash__()
 
 
 class PairedDataset(GeoDataset):
@@ -248,7 +274,7 @@ class PairedDataset(GeoDataset):
         """
         if not indexes:
             return list
-        places = [self._place(index) for index in indexes]
+        places = [self._disambiguate_slice(index) for index in indexes]
         bounds = [(x.start, y.start, x.stop, y.stop) for x, y, _ in places]
         rows = self._find(indexes, places)
         coming = {
@@ -290,10 +316,6 @@ class PairedDataset(GeoDataset):
         """Bounds of the index; pairs do not change, so they are looked up once."""
         return super().bounds
 
-    def _place(self, index: GeoSlice | PairSlice) -> tuple[slice, slice, slice]:
-        ground = index[1:] if isinstance(index, PairSlice) else index
-        return self._disambiguate_slice(ground)
-
     def _find(
         self,
         indexes: Sequence[GeoSlice | PairSlice],
@@ -310,7 +332,7 @@ class PairedDataset(GeoDataset):
                     )
         free = np.flatnonzero(rows < 0)
         if len(free):
-            rows[free] = self._covering([places[i] for i in free])
+            rows[free] = self._covering([places[i] for i in free.tolist()])
         return rows
 
     def _covering(self, places: Sequence[tuple[slice, slice, slice]]) -> np.ndarray:
@@ -366,7 +388,7 @@ class PairedDataset(GeoDataset):
         Raises:
             IndexError: If no pair of scenes covers the slice.
         """
-        (row,) = self._find([index], [self._place(index)])
+        (row,) = self._find([index], [self._disambiguate_slice(index)])
         numbers = {name: int(self._rows[name][row]) for name in self.modalities}
         return {
             name: member.readers[numbers[name]].scene if member.readers else None
