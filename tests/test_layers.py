@@ -16,6 +16,7 @@ NAME = PACKAGE.name
 PLACES = {
     '': (0, 'both'),
     'errors': (0, 'both'),
+    'iso8601': (0, 'both'),
     'speech': (0, 'both'),
     'datasets': (1, 'left'),
     'transforms': (1, 'left'),

@@ -595,12 +595,14 @@ _OUT = 'out.geojson'
         ('{archive} --query {id} --within -99,29,-98,30 --predicate near', "predicate 'near' is not known; use one of intersects, within"),
         ('{archive} --query {id} --predicate within', '--predicate within says nothing without --within'),
         # the dates
-        ('{archive} --query {id} --during 2024-06-01', "--during '2024-06-01' is no window: write START/END"),
-        ('{archive} --query {id} --during 2024/06/01', 'is no window'),
+        ('{archive} --query {id} --during 2024-06-01T10:30', 'is one moment; give a window'),
+        ('{archive} --query {id} --during 2024/06/01', "write '2024-06-01'"),
+        ('{archive} --query {id} --during 06/2024', "write '2024-06'"),
+        ('{archive} --query {id} --during 01.06.2024/10.06.2024', "write '2024-06-01' or '2024-01-06'"),
         ('{archive} --query {id} --during /', "--during '/' limits nothing"),
         ('{archive} --query {id} --during ../..', 'limits nothing'),
-        ('{archive} --query {id} --during 2024-06-01/soon', "'soon' is no time; write it like '2024-06-01'"),
-        ('{archive} --query {id} --during 2024-07-01/2024-06-01', 'starts at 2024-07-01 00:00:00+00:00 after it ends'),
+        ('{archive} --query {id} --during 2024-06-01/soon', "'soon' is not a date in ISO 8601; write it like '2024-06-01'"),
+        ('{archive} --query {id} --during 2024-07-01/2024-06-01', 'starts at 2024-07-01T00:00:00 and ends at 2024-06-01'),
         # the condition
         ('{archive} --query {id} --where cloud<', "the condition 'cloud<' cannot be read; write conditions like"),
         ('{archive} --query {id} --where clouds<3', "there is no column 'clouds' to compare; the archive has"),

@@ -129,6 +129,31 @@ def test_a_file_may_state_when_it_was_acquired(
     assert scene.sensor is None
 
 
+@pytest.mark.parametrize(
+    ('stated', 'start', 'end'),
+    [
+        ('2024-06-11', '2024-06-11', '2024-06-11T23:59:59.999999'),
+        ('2024-06-11 10:10:31', '2024-06-11T10:10:31', '2024-06-11T10:10:31'),
+        ('11.06.2024', None, None),
+    ],
+)
+def test_a_stated_day_is_the_whole_of_it_and_none_is_guessed(
+    write_raster: Writer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    stated: str,
+    start: str | None,
+    end: str | None,
+) -> None:
+    path = write_raster('a.tif')
+    with rasterio.open(path, 'r+') as file:
+        file.update_tags(ns='IMAGERY', ACQUISITIONDATETIME=stated)
+    (scene,) = opened(tmp_path)
+    expected = [t and pd.Timestamp(t, tz='UTC') for t in (start, end)]
+    assert [scene.time_start, scene.time_end] == expected
+    assert ("'2024-06-11' or '2024-11-06'" in caplog.text) == (start is None)
+
+
 def test_a_broken_file_is_told_of_when_it_is_opened(
     write_raster: Writer, tmp_path: Path
 ) -> None:

@@ -100,6 +100,21 @@ def test_one_file_of_several_bands_of_stac_1_1(folder: Path) -> None:
     assert scene.sensor is None
 
 
+def test_a_day_is_the_whole_of_it_and_no_date_is_guessed(folder: Path) -> None:
+    assets = {'data': asset('both.tif')}
+    (scene,) = opened(item(assets, datetime='2024-06-11'), folder)
+    assert scene.time_start == pd.Timestamp('2024-06-11T00:00Z')
+    assert scene.time_end == pd.Timestamp('2024-06-11T23:59:59.999999Z')
+    times = {'datetime': None, 'start_datetime': '2024-06', 'end_datetime': '2024-07'}
+    (scene,) = opened(item(assets, **times), folder)
+    assert scene.time_start == pd.Timestamp('2024-06-01T00:00Z')
+    assert scene.time_end == pd.Timestamp('2024-07-31T23:59:59.999999Z')
+    with pytest.raises(RasterError, match=r"item one: '11.06.2024' .* '2024-06-11' or"):
+        opened(item(assets, datetime='11.06.2024'), folder)
+    with pytest.raises(RasterError, match='date of the item one'):
+        opened(item(assets, datetime=20240611), folder)
+
+
 def test_collections_and_catalogues(folder: Path) -> None:
     one = item({'B02': asset('b2.tif')})
     both = {'type': 'FeatureCollection', 'features': [one, {**one, 'id': 'two'}]}

@@ -210,10 +210,10 @@ class TestMonths:
         ('months', 'message'),
         [
             ((), 'months is empty'),
-            ((0,), '0 is no month'),
-            (13, '13 is no month'),
-            (('June',), "'June' is no month; give numbers from 1 to 12"),
-            (True, 'True is no month'),
+            ((0,), '0 is not a month'),
+            (13, '13 is not a month'),
+            (('June',), "'June' is not a month; give numbers from 1 to 12"),
+            (True, 'True is not a month'),
         ],
     )
     def test_refuses(self, months: Any, message: str) -> None:

@@ -45,7 +45,8 @@ def changes(
         predicate: How a footprint must lie to the area, one of intersects, within, contains
             (the footprint holds the area), centroid.
         during: Time window START/END of the patches that are compared; END itself is outside,
-            times are UTC, and either may be left empty or be two dots.
+            times are UTC, and either may be left empty or be two dots. Or one year, month or
+            day, such as 2024-06, for the whole of it.
         months: Months of any year, such as 6,7,8 or 6-8, or 11-2 over the new year.
         where: Condition on columns of the archive, such as 'cloud < 10'.
         k: Places to find.

@@ -34,7 +34,8 @@ def duplicates(
         within: Area: a vector file with a CRS, or a box W,S,E,N in EPSG:4326, where W > E
             crosses the antimeridian.
         during: Time window START/END; END itself is outside, times are UTC, and either may
-            be left empty or be two dots.
+            be left empty or be two dots. Or one year, month or day, such as 2024-06, for the
+            whole of it.
         where: Condition on columns of the archive, such as 'cloud < 10'.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
             names the format: .gpkg (for QGIS), .geojson or .parquet.

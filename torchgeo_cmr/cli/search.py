@@ -119,7 +119,8 @@ def search(
         exclude_own: Metres: only footprints farther than this from the query's own; 0 leaves
             out those that touch it.
         during: Time window START/END, such as 2024-06-01/2024-07-01 for June; END itself is
-            outside, times are UTC, and either may be left empty or be two dots.
+            outside, times are UTC, and either may be left empty or be two dots. Or one year,
+            month or day, such as 2024-06, for the whole of it. Dates are ISO 8601.
         days: Only patches taken at most so many days before or after the query's own date.
         months: Months of any year, such as 6,7,8 or 6-8, or 11-2 over the new year.
         where: Condition on columns of the archive, such as 'cloud < 10 and source == "x"'.

@@ -49,14 +49,11 @@ def months(word: str) -> list[int]:
     return found
 
 
-def window(word: str) -> tuple[str | None, str | None]:
-    """Read --during: START/END, either may be empty or two dots."""
-    start, slash, end = (part.strip() for part in word.partition('/'))
-    if not slash or '/' in end:
-        raise QueryError(
-            f'--during {word!r} is no window: write START/END, such as 2024-06-01/2024-07-01'
-        )
-    first, last = (None if part in ('', '..') else part for part in (start, end))
-    if first is None and last is None:
+def window(word: str) -> str | tuple[str | None, str | None]:
+    """Read --during: START/END, either may be empty or two dots; or one date, as it is."""
+    from torchgeo_cmr.search.during import read_sides
+
+    sides = read_sides(word)
+    if sides == (None, None):
         raise QueryError(f'--during {word!r} limits nothing: give a start or an end')
-    return first, last
+    return sides or word

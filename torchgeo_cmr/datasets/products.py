@@ -5,6 +5,7 @@ not needed, so no file is warped or opened twice. Files of other origin that end
 names of bands form scenes as well.
 """
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -30,8 +31,10 @@ from torchgeo.datasets import (
 from torchgeo.datasets.utils import disambiguate_timestamp
 
 from torchgeo_cmr.datasets.header import read_header
-from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of, moment
+from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of, moments
 from torchgeo_cmr.errors import RasterError
+
+_LOG = logging.getLogger(__name__)
 
 #: Sensor -> the class of TorchGeo that knows its names.
 PRODUCTS: dict[str, type[RasterDataset]] = {
@@ -220,8 +223,13 @@ def _plain(file: str) -> Scene:
     times = _date(stem)
     if times[0] is None:
         # GDAL keeps the moment in its domain for imagery.
-        time = moment(read_header(file).imagery.get('ACQUISITIONDATETIME'))
-        times = time, time
+        stated = read_header(file).imagery.get('ACQUISITIONDATETIME')
+        try:
+            times = moments(stated)
+        except ValueError as error:
+            _LOG.warning(
+                '%s is taken as undated: its ACQUISITIONDATETIME %s', file, error
+            )
     return assemble(sources, names, times=times, sensor=_sensor(stem))
 
 

@@ -13,6 +13,7 @@ import glob
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from torchgeo.datasets import RasterDataset
 from torchgeo_cmr.datasets.header import Header, read_header
 from torchgeo_cmr.datasets.units import find_units
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.iso8601 import read_period
 
 #: A variable of a cube, and the position along each of its other dimensions.
 type Layer = tuple[str, tuple[tuple[str, int], ...]]
@@ -397,10 +399,36 @@ def _utc(time: pd.Timestamp) -> pd.Timestamp:
     return time.tz_localize('UTC') if time.tzinfo is None else time.tz_convert('UTC')
 
 
-def moment(text: Any) -> pd.Timestamp | None:
-    """Read a moment as files and catalogues write it; None if it is none."""
-    found = pd.to_datetime(text, errors='coerce', utc=True) if text else pd.NaT
-    return found if isinstance(found, pd.Timestamp) and not pd.isna(found) else None
+def moments(
+    value: str | datetime | None,
+) -> tuple[pd.Timestamp, pd.Timestamp] | tuple[None, None]:
+    """Read a date as files and catalogues write it.
+
+    Args:
+        value: ISO 8601, or a time without a zone in UTC; None or empty if unknown.
+
+    Returns:
+        First and last moment, to the microsecond: a year, month or day is the whole of it.
+
+    Raises:
+        ValueError: If it is something else, or text in another form.
+    """
+    if value is None or value == '':
+        return None, None
+    if isinstance(value, str):
+        period = read_period(value)
+        first = pd.Timestamp(np.datetime64(period.start // 1000, 'us'), tz='UTC')
+        last = pd.Timestamp(np.datetime64((period.end - 1) // 1000, 'us'), tz='UTC')
+        assert isinstance(first, pd.Timestamp)  # only NaT becomes NaT
+        assert isinstance(last, pd.Timestamp)
+        return first, last
+    if not isinstance(value, datetime):
+        # Also wrong text is a ValueError: one kind for whoever reads a file.
+        raise ValueError(f'{value!r:.60} is not a date; write it in ISO 8601')  # noqa: TRY004
+    moment = pd.Timestamp(value)
+    if not isinstance(moment, pd.Timestamp):
+        return None, None
+    return _utc(moment), _utc(moment)
 
 
 def apply[T: (float, NDArray[np.float64])](

@@ -23,7 +23,7 @@ from pyproj.exceptions import CRSError
 from torchgeo_cmr.datasets.cube import cube_scenes
 from torchgeo_cmr.datasets.files import CUBES, RASTERS
 from torchgeo_cmr.datasets.names import mask_name, nameless
-from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of, moment
+from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of, moments
 from torchgeo_cmr.datasets.units import stated_unit
 from torchgeo_cmr.errors import RasterError
 
@@ -282,7 +282,10 @@ def _choose(offered: Sequence[_Band], wanted: Sequence[str]) -> list[tuple[_Band
 def _times(told: Mapping[str, Any]) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
     start = told.get('start_datetime') or told.get('datetime')
     end = told.get('end_datetime') or told.get('datetime')
-    return moment(start), moment(end)
+    try:
+        return moments(start)[0], moments(end)[1]
+    except ValueError as error:
+        raise RasterError(f'the date of the item {told.get("id")}: {error}') from error
 
 
 def _local(href: str, home: str) -> str:

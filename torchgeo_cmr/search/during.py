@@ -8,17 +8,27 @@ without any time is undated: no clause can judge it, so the filter says what bec
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.iso8601 import DAY, Period, read_period
 
-#: What a time may be given as; naive times are UTC.
+#: What a time may be given as, text in ISO 8601; naive times are UTC.
 type TimeLike = str | date | datetime | np.datetime64 | pd.Timestamp
+#: What a window may be given as: a pair, a slice, ``'START/END'``, or one year, month or day.
+type WindowLike = TimeLike | slice | Sequence[TimeLike | None]
 
 _YEAR = 12
+#: Days that hold all of time between the years 1 and 9999; more would not fit microseconds.
+_EVER = 3_700_000
+_US = 1_000
+_EXAMPLE = (
+    "such as '2024-06-01/2024-07-01', or one year, month or day, such as '2024-06'"
+)
 
 
 @dataclass(frozen=True)
@@ -56,35 +66,101 @@ def spans(start: NDArray[np.datetime64], end: NDArray[np.datetime64]) -> Spans:
 
 
 def read_window(
-    during: tuple[TimeLike | None, TimeLike | None],
+    during: WindowLike,
 ) -> tuple[np.datetime64 | None, np.datetime64 | None]:
-    """Read a window (start, end), either may be None.
+    """Read a window: from its start until before its end.
 
     Args:
-        during: The pair.
+        during: A pair (start, end), a slice or text ``'START/END'``, either side None, empty or
+            two dots where it is open; a year, month or day in it stands for its first moment.
+            Or one year, month or day, which is the whole of it.
 
     Returns:
-        Both as ``datetime64[us]`` in UTC.
+        Both as ``datetime64[us]`` in UTC, None where open.
 
     Raises:
-        QueryError: If it is no pair, limits nothing, holds no times or is upside down.
+        QueryError: If it is not a window, limits nothing, a date is not in ISO 8601, or the end
+            is not after the start.
 
     .. versionadded:: 0.1
     """
-    if isinstance(during, str) or not isinstance(during, Sequence) or len(during) != 2:
-        raise QueryError(
-            f'during is {during!r:.80}; give a pair (start, end), either may be None'
-        )
-    start, end = (_time(value) for value in during)
+    pair = _pair(during)
+    if pair is None:
+        period = read_time(during)
+        if not period.whole:
+            raise QueryError(
+                f'during={during!r:.80} is one moment; give a window, {_EXAMPLE}'
+            )
+        return _ceiled(period.start), _ceiled(period.end)
+    start, end = (None if one is None else read_time(one).start for one in pair)
     if start is None and end is None:
         raise QueryError(
-            'during=(None, None) limits nothing; give a start or an end, or leave it out'
+            f'during={during!r:.80} limits nothing; give a start or an end, or leave it out'
         )
-    if start is not None and end is not None and start > end:
+    window = _ceiled(start), _ceiled(end)
+    if start is not None and end is not None and end <= start:
+        first, last = (str(one).removesuffix('.000000') for one in window)
+        advice = 'swap the two'
+        if end == start:
+            advice = 'END itself is outside, so give a later one'
+            if read_time(pair[0]).whole:
+                advice += f', or during={str(pair[0])!r} for the whole of it'
         raise QueryError(
-            f'the time window starts at {start} after it ends at {end}; swap the two'
+            f'the time window starts at {first} and ends at {last}, which is not after it; {advice}'
         )
-    return _plain(start), _plain(end)
+    return window
+
+
+def read_sides(text: str) -> tuple[str | None, str | None] | None:
+    """Divide ``START/END``.
+
+    Args:
+        text: A window or a date.
+
+    Returns:
+        The sides, None where empty or two dots; None of one date, and of a date that is
+        written with slashes, so that whoever reads it can say how to write it.
+
+    .. versionadded:: 0.1
+    """
+    sides = [part.strip() for part in text.split('/')]
+    if len(sides) != 2 or any(len(part) < 3 and part.isdecimal() for part in sides):
+        return None
+    start, end = (None if part in ('', '..') else part for part in sides)
+    return start, end
+
+
+def read_time(value: Any) -> Period:
+    """Read one date or moment.
+
+    Args:
+        value: Text in ISO 8601, or an object of Python, NumPy or pandas; naive times are UTC. A
+            ``date`` is a day, a ``datetime64`` of years, months or days the whole of one.
+
+    Raises:
+        QueryError: If it is something else, or text in another form; the message says what was
+            probably meant.
+
+    .. versionadded:: 0.1
+    """
+    given = value
+    try:
+        if isinstance(value, str):
+            return read_period(value)
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return read_period(value.isoformat())
+        if isinstance(value, datetime):
+            moment = pd.Timestamp(value)
+            if isinstance(moment, pd.Timestamp) and moment.tzinfo is not None:
+                moment = moment.tz_convert('UTC').tz_localize(None)
+            value = moment.to_datetime64()
+        if isinstance(value, np.datetime64) and not np.isnat(value):
+            return _numpy_period(value)
+    except ValueError as error:
+        raise QueryError(str(error)) from error
+    raise QueryError(
+        f"{given!r:.80} is not a date; write it like '2024-06-01' or '2024-06-01T10:30Z'"
+    )
 
 
 def read_months(months: int | Iterable[int]) -> tuple[int, ...]:
@@ -97,7 +173,7 @@ def read_months(months: int | Iterable[int]) -> tuple[int, ...]:
         The months, sorted, each once.
 
     Raises:
-        QueryError: If there is none, or one is no month.
+        QueryError: If there is none, or one is not a month.
 
     .. versionadded:: 0.1
     """
@@ -110,7 +186,7 @@ def read_months(months: int | Iterable[int]) -> tuple[int, ...]:
             or not isinstance(month, int | np.integer)
             or not 1 <= month <= _YEAR
         ):
-            raise QueryError(f'{month!r} is no month; give numbers from 1 to 12')
+            raise QueryError(f'{month!r} is not a month; give numbers from 1 to 12')
     return tuple(sorted({int(month) for month in given}))
 
 
@@ -175,7 +251,7 @@ def within_days(times: Spans, own: Spans, days: float) -> NDArray[np.bool_]:
 
     .. versionadded:: 0.1
     """
-    gap = np.timedelta64(round(days * 86_400_000_000), 'us')
+    gap = np.timedelta64(round(min(days, _EVER) * 86_400_000_000), 'us')
     return (
         ~times.undated
         & (times.start <= own.end[0] + gap)
@@ -183,25 +259,38 @@ def within_days(times: Spans, own: Spans, days: float) -> NDArray[np.bool_]:
     )
 
 
-def _time(value: TimeLike | None) -> pd.Timestamp | None:
-    if value is None:
+def _pair(during: WindowLike) -> tuple[Any, Any] | None:
+    """Give the two sides of a window; None of something that has one only."""
+    if isinstance(during, str):
+        return read_sides(during)
+    if isinstance(during, slice) and during.step is None:
+        return during.start, during.stop
+    if isinstance(during, date | np.datetime64):
         return None
-    try:
-        if not isinstance(value, str | date | np.datetime64):
-            raise TypeError(f'a {type(value).__name__}')
-        moment = pd.Timestamp(value)
-        if not isinstance(moment, pd.Timestamp):
-            raise TypeError('not a time')
-    except (TypeError, ValueError) as error:
-        raise QueryError(
-            f"{value!r} is no time; write it like '2024-06-01' or '2024-06-01T10:30Z'"
-        ) from error
-    zoned = (
-        moment.tz_localize('UTC') if moment.tzinfo is None else moment.tz_convert('UTC')
+    if isinstance(during, Sequence | np.ndarray | pd.Index) and len(during) == 2:
+        return during[0], during[1]
+    raise QueryError(
+        f'during is {during!r:.80}; give a pair (start, end), either may be None, {_EXAMPLE}'
     )
-    assert isinstance(zoned, pd.Timestamp)  # only NaT becomes NaT
-    return zoned
 
 
-def _plain(moment: pd.Timestamp | None) -> np.datetime64 | None:
-    return None if moment is None else moment.tz_localize(None).to_datetime64()
+def _numpy_period(value: np.datetime64) -> Period:
+    """Give the nanoseconds of a NumPy time, which may be a whole year, month or day."""
+    unit, count = np.datetime_data(value.dtype)
+    if unit in 'YMWD' and count == 1:
+        first, after = (
+            int(day.astype('datetime64[D]').astype(np.int64)) * DAY
+            for day in (value, value + np.ones((), dtype=f'timedelta64[{unit}]'))
+        )
+        return Period(first, after, whole=unit != 'W')
+    if unit in ('ps', 'fs', 'as'):
+        value = value.astype('datetime64[ns]')
+    seconds = value.astype('datetime64[s]')
+    rest = (value - seconds).astype('timedelta64[ns]').astype(np.int64)
+    start = int(seconds.astype(np.int64)) * 10**9 + int(rest)
+    return Period(start, start + 1, whole=False)
+
+
+def _ceiled(nanoseconds: int | None) -> np.datetime64 | None:
+    """Give microseconds: rows have no finer times, so no comparison changes."""
+    return None if nanoseconds is None else np.datetime64(-(-nanoseconds // _US), 'us')

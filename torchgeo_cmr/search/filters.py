@@ -22,7 +22,7 @@ from torchgeo_cmr.table import EmbeddingTable
 from .area import AreaLike, read_area
 from .clauses import Beyond, Clause, Condition, Days, InArea, Months, Near, Window
 from .columns import Columns, as_columns, check_placed
-from .during import TimeLike, read_months, read_window
+from .during import WindowLike, read_months, read_window
 from .expression import Expression
 from .notation import notation
 from .predicates import PREDICATES, distance, near_boxes
@@ -80,9 +80,10 @@ class Where:
             ``(lon, lat)`` in EPSG:4326 or anything an area may be.
         beyond: Metres: only footprints farther than this from the query's own, which 0 takes
             to mean those that do not touch it.
-        during: ``(start, end)``, either may be None. A row matches if its ``time_start`` is
-            before end and its ``time_end`` at or after start; a missing end stands for the
-            start and the other way round.
+        during: ``(start, end)`` or ``'START/END'``, either may be None or empty, or one year,
+            month or day, such as ``'2024-06'``, for the whole of it. Text is ISO 8601. A row
+            matches if its ``time_start`` is before end and its ``time_end`` at or after start;
+            a missing end stands for the start and the other way round.
         months: Months, 1 to 12, of any year, in UTC: ``(12, 1, 2)`` for northern winters.
         days: Only rows taken at most so many days before or after the query's own date.
         where: Condition on columns, such as ``'cloud < 10 and source == "x"'``.
@@ -100,9 +101,7 @@ class Where:
     min_overlap: float | None = field(default=None, kw_only=True)
     near: tuple[Any, float] | None = field(default=None, kw_only=True)
     beyond: float | None = field(default=None, kw_only=True)
-    during: tuple[TimeLike | None, TimeLike | None] | None = field(
-        default=None, kw_only=True
-    )
+    during: WindowLike | None = field(default=None, kw_only=True)
     months: int | Iterable[int] | None = field(default=None, kw_only=True)
     days: float | None = field(default=None, kw_only=True)
     where: str | None = field(default=None, kw_only=True)
