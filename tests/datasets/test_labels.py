@@ -1,5 +1,6 @@
 """Labels from a map of classes: known shares, other CRS, polygons, and what is unknown."""
 
+import multiprocessing as mp
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,15 @@ def patch(row: int, column: int, size: int) -> tuple[float, float, float, float]
     """Bounds of so many cells."""
     west, north = X + 10 * column, Y - 10 * row
     return west, north - 10 * size, west + 10 * size, north
+
+
+def _label_and_opens() -> tuple[Any, int]:
+    """Label a patch in a worker process, and count the files that it opens."""
+    opened, real = [], rasterio.open
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rasterio, 'open', lambda p: opened.append(p) or real(p))
+        label = _label_and_opens.labels(patch(0, 12, 4), UTM)  # ty: ignore[unresolved-attribute]
+    return label.item(), len(opened)
 
 
 class TestRaster:
@@ -134,8 +144,78 @@ class TestRaster:
         labels = LabelFromMask(path, NAMES)
         before = labels(patch(0, 12, 4), UTM)
         copy = pickle.loads(pickle.dumps(labels))
-        assert not copy._files
         assert copy(patch(0, 12, 4), UTM) == before
+
+    def test_a_forked_worker_opens_its_own_file(self, path: Path) -> None:
+        labels = LabelFromMask(path, NAMES)
+        before = labels(patch(0, 12, 4), UTM)
+        # As an attribute of a function it is forked, where an argument would be pickled.
+        _label_and_opens.labels = labels  # ty: ignore[unresolved-attribute]
+        with mp.get_context('fork').Pool(1) as pool:
+            assert pool.apply(_label_and_opens) == (before, 1)
+
+    @pytest.mark.parametrize('north', [4e6, 5.5e6, 6.66e6, 7.8e6])
+    def test_maps_of_two_zones(self, write_raster: Writer, north: float) -> None:
+        maps = [
+            write_raster(
+                f'{epsg}.tif',
+                data=np.full((1, 600, 600), code),
+                dtype='uint8',
+                origin=(300_000, north),
+                crs=f'EPSG:{epsg}',
+            )
+            for epsg, code in ((32632, 1), (32633, 2))
+        ]
+        crs = CRS.from_epsg(32633)
+        for width in (640, 1200, 2560):
+            ground = (302_000, north - 4000, 302_000 + width, north - 4000 + width)
+            for order in (maps, maps[::-1]):
+                assert LabelFromMask(order, NAMES)(ground, crs) == 1
+
+    def test_the_first_of_two_resolutions_decides(self, write_raster: Writer) -> None:
+        coarse = write_raster(
+            'coarse.tif', data=np.array([[[1, 0]]]), dtype='uint8', nodata=0, res=100
+        )
+        fine = write_raster('fine.tif', data=np.full((1, 10, 20), 2), dtype='uint8')
+        labels = LabelFromMask([coarse, fine], NAMES)
+        shares, known = labels.shares((X, Y - 100, X + 200, Y), UTM)
+        assert known == 1
+        np.testing.assert_allclose(shares, [0.5, 0.5, 0])
+        shares, _ = LabelFromMask([fine, coarse], NAMES).shares(
+            (X, Y - 100, X + 200, Y), UTM
+        )
+        np.testing.assert_allclose(shares, [0, 1, 0])
+
+    def test_only_maps_of_the_ground_are_opened(
+        self, write_raster: Writer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        maps = [
+            write_raster(
+                f'{i}.tif',
+                data=np.full((1, 10, 10), 1 + i % 2),
+                dtype='uint8',
+                origin=(X + 100 * i, Y),
+            )
+            for i in range(30)
+        ]
+        labels = LabelFromMask(maps, NAMES)
+        opened = []
+        real = rasterio.open
+        monkeypatch.setattr(rasterio, 'open', lambda p: opened.append(p) or real(p))
+        assert labels((X + 1220, Y - 80, X + 1280, Y - 20), UTM) == 0
+        assert opened == [str(maps[12])]
+
+    def test_a_map_of_the_world(self, write_raster: Writer) -> None:
+        world = write_raster(
+            'world.tif',
+            data=np.full((1, 180, 360), 2),
+            dtype='uint8',
+            crs='EPSG:4326',
+            origin=(-180, 90),
+            res=1,
+        )
+        label = LabelFromMask(world, NAMES)((X, Y, X + 5e4, Y + 5e4), UTM)
+        assert label is not None
 
 
 class TestPolygons:

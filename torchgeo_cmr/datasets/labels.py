@@ -1,26 +1,29 @@
 """Labels for patches, from a map of classes: a raster, or polygons."""
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import geopandas as gpd
 import numpy as np
-import rasterio
 import shapely
 import torch
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import RasterioIOError
 from rasterio.features import rasterize
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from torch import Tensor
 
+from torchgeo_cmr.datasets.cache import Cache
+from torchgeo_cmr.datasets.header import Header, open_raster, read_header
+from torchgeo_cmr.datasets.scene import apply
 from torchgeo_cmr.errors import RasterError
 
 Rule = Literal['majority', 'share']
@@ -33,6 +36,9 @@ _CELLS = 64
 #: Cells of a raster that are no class.
 _NOTHING = -1
 
+#: Farther than any coordinate.
+_ANYWHERE = 1e12
+
 #: Codes without names above which a raster is taken for a picture, and no map.
 _MOST_CODES = 256
 
@@ -42,7 +48,8 @@ class LabelFromMask:
 
     The map is one or more rasters of class codes, or a file of polygons with a column of
     classes. It may be in any CRS: it is brought to that of the patch, rasters by nearest
-    neighbour, polygons vertex by vertex. Ground that the map does not cover, its nodata and
+    neighbour, polygons vertex by vertex. Where several rasters show one ground, the first
+    that knows it decides, whatever the CRS and the resolution of each. Ground that the map does not cover, its nodata and
     codes that are no class count for nothing.
 
     Relations: give it to :class:`~torchgeo_cmr.datamodules.PairedDataModule` as ``labels``;
@@ -95,7 +102,8 @@ class LabelFromMask:
         self.min_known = min_known
         self.polygons: gpd.GeoDataFrame | None = None
         self._moved: dict[str, tuple[shapely.STRtree, NDArray[Any], NDArray[Any]]] = {}
-        self._files: dict[tuple[str, str], Any] = {}
+        self._outlines: dict[str, shapely.STRtree] = {}
+        self._cache = Cache()
         if column is None:
             named = self._codes(classes)
         else:
@@ -106,8 +114,8 @@ class LabelFromMask:
         self.classes = tuple(named.values())
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave open files behind: each loader worker opens its own."""
-        return {**self.__dict__, '_files': {}}
+        """Leave behind what a worker process finds out again for itself."""
+        return {**self.__dict__, '_moved': {}, '_outlines': {}}
 
     def __call__(self, bounds: Bounds, crs: CRS) -> Tensor | None:
         """Say what a patch shows.
@@ -158,29 +166,20 @@ class LabelFromMask:
         """Classes of rasters: as told, as tagged, or as they occur."""
         found: dict[int, str] = {}
         for path in self.paths:
-            with _open(path) as file:
-                if np.dtype(file.dtypes[0]).kind not in 'iu':
-                    raise RasterError(
-                        f'{path} holds {file.dtypes[0]} and no class codes: give a raster of '
-                        'whole numbers, or a vector file and its `column`'
-                    )
-                if classes is not None:
-                    continue
-                tags = {
-                    int(key.removeprefix('CLASS_')): name
-                    for key, name in file.tags().items()
-                    if key.removeprefix('CLASS_').isdigit() and key.startswith('CLASS_')
-                }
-                if not tags:
-                    for _, window in file.block_windows(1):
-                        codes = np.unique(file.read(1, window=window)).tolist()
-                        tags |= {c: str(c) for c in codes if c != file.nodata}
-                        if len(tags) > _MOST_CODES:
-                            raise RasterError(
-                                f'{path} holds more than {_MOST_CODES} different numbers, as a '
-                                'picture does: give a map of classes, or name its `classes`'
-                            )
-                found |= tags
+            header = _header(path)
+            if np.dtype(header.dtypes[0]).kind not in 'iu':
+                raise RasterError(
+                    f'{path} holds {header.dtypes[0]} and no class codes: give a raster of '
+                    'whole numbers, or a vector file and its `column`'
+                )
+            if classes is not None:
+                continue
+            tags = {
+                int(key.removeprefix('CLASS_')): name
+                for key, name in header.tags.items()
+                if key.removeprefix('CLASS_').isdigit() and key.startswith('CLASS_')
+            }
+            found |= tags or _occurring(path)
         if isinstance(classes, Mapping):
             found = {int(code): str(name) for code, name in classes.items()}
         elif classes is not None:
@@ -226,46 +225,57 @@ class LabelFromMask:
         return dict(enumerate(names))
 
     def _read(self, bounds: Bounds, crs: CRS) -> NDArray[np.int64]:
-        """Codes on the ground of a patch, at the resolution of the raster."""
-        cells: NDArray[np.int64] | None = None
-        for path in self.paths:
-            here = self._codes_in(path, bounds, crs)
-            if cells is None:
-                cells = here
-            elif cells.shape == here.shape:
-                # The first map that knows a cell decides.
-                cells = np.where(np.isin(cells, list(self.codes)), cells, here)
-        return cells if cells is not None else np.empty((0, 0), np.int64)
+        """Codes on the ground of a patch, at the resolution of the finest map there."""
+        maps = [
+            codes
+            for path in self._near(bounds, crs)
+            if np.isin(
+                codes := self._codes_in(path, bounds, crs), list(self.codes)
+            ).any()
+        ]
+        rows = max((len(codes) for codes in maps), default=1)
+        columns = max((codes.shape[1] for codes in maps), default=1)
+        cells = np.full((rows, columns), _NOTHING, np.int64)
+        for codes in maps:
+            # The first map that knows a cell decides. Maps of two zones, or of two
+            # resolutions, have other numbers of cells on the same ground.
+            row = (np.arange(rows) + 0.5) * len(codes) // rows
+            column = (np.arange(columns) + 0.5) * codes.shape[1] // columns
+            here = codes[np.ix_(row.astype(int), column.astype(int))]
+            cells = np.where(np.isin(cells, list(self.codes)), cells, here)
+        return cells
+
+    def _near(self, bounds: Bounds, crs: CRS) -> list[Path]:
+        """Maps that may show some ground, in the order given."""
+        key = crs.to_wkt()
+        if key not in self._outlines:
+            self._outlines[key] = shapely.STRtree(
+                [_outline(p, crs) for p in self.paths]
+            )
+        hits = self._outlines[key].query(shapely.box(*bounds))
+        return [self.paths[i] for i in np.sort(hits)]
 
     def _codes_in(self, path: Path, bounds: Bounds, crs: CRS) -> NDArray[np.int64]:
         """Codes of one raster, nothing beyond its edge."""
-        file = self._file(path, crs)
-        wanted = file.window(*bounds)
-        top, left = round(wanted.row_off), round(wanted.col_off)
-        rows, columns = max(1, round(wanted.height)), max(1, round(wanted.width))
-        out = np.full((rows, columns), _NOTHING, np.int64)
-        first = max(top, 0), max(left, 0)
-        last = min(top + rows, file.height), min(left + columns, file.width)
-        if last[0] <= first[0] or last[1] <= first[1]:
-            return out
-        window = Window.from_slices((first[0], last[0]), (first[1], last[1]))
-        try:
-            codes = file.read(1, window=window, masked=True)
-        except RasterioIOError as error:
-            raise RasterError(f'{path} is damaged: fetch it again') from error
+        key = str(path), crs.to_wkt()
+        with self._cache.handles.borrow(key, lambda: _open(path, crs)) as file:
+            wanted = file.window(*bounds)
+            top, left = round(wanted.row_off), round(wanted.col_off)
+            rows, columns = max(1, round(wanted.height)), max(1, round(wanted.width))
+            out = np.full((rows, columns), _NOTHING, np.int64)
+            first = max(top, 0), max(left, 0)
+            last = min(top + rows, file.height), min(left + columns, file.width)
+            if last[0] <= first[0] or last[1] <= first[1]:
+                return out
+            window = Window.from_slices((first[0], last[0]), (first[1], last[1]))
+            try:
+                codes = file.read(1, window=window, masked=True)
+            except RasterioIOError as error:
+                raise RasterError(f'{path} is damaged: fetch it again') from error
         out[first[0] - top : last[0] - top, first[1] - left : last[1] - left] = (
             np.ma.filled(codes.astype(np.int64), _NOTHING)
         )
         return out
-
-    def _file(self, path: Path, crs: CRS) -> Any:
-        key = str(path), crs.to_wkt()
-        if key not in self._files:
-            file = _open(path)
-            if not CRS.from_user_input(file.crs).equals(crs, ignore_axis_order=True):
-                file = WarpedVRT(file, crs=key[1], resampling=Resampling.nearest)
-            self._files[key] = file
-        return self._files[key]
 
     def _burn(self, bounds: Bounds, crs: CRS) -> NDArray[np.int64]:
         """Polygons as cells; where some overlap, the last of the file lies on top."""
@@ -289,20 +299,65 @@ class LabelFromMask:
         return cells.astype(np.int64)
 
 
-def _open(path: Path) -> Any:
+def _header(path: Path) -> Header:
+    """What a map states, once it is sure that it is a raster with a CRS."""
     try:
-        with warnings.catch_warnings():
-            # What has no CRS is refused with a sentence of our own.
-            warnings.simplefilter('ignore', NotGeoreferencedWarning)
-            file = rasterio.open(path)
-    except RasterioIOError as error:
+        header = read_header(str(path))
+    except RasterError as error:
         raise RasterError(
-            f'{path} cannot be read as a raster ({error}): polygons need the `column` that '
-            'holds their class'
+            f'{error}; polygons need the `column` that holds their class'
         ) from error
-    if file.crs is None:
-        raise RasterError(f'{path} has no CRS: declare it, no place is ever guessed')
-    return file
+    assert header.crs
+    return header
+
+
+def _occurring(path: Path) -> dict[int, str]:
+    """Codes that a map holds, for want of names."""
+    found: set[int] = set()
+    with open_raster(str(path)) as file:
+        for _, window in file.block_windows(1):
+            codes = np.unique(file.read(1, window=window)).tolist()
+            found |= {code for code in codes if code != file.nodata}
+            if len(found) > _MOST_CODES:
+                raise RasterError(
+                    f'{path} holds more than {_MOST_CODES} different numbers, as a '
+                    'picture does: give a map of classes, or name its `classes`'
+                )
+    return {code: str(code) for code in found}
+
+
+def _outline(path: Path, crs: CRS) -> shapely.Polygon:
+    """Box in some CRS beyond which a map shows nothing."""
+    header = _header(path)
+    height, width = header.shape
+    x, y = zip(
+        *(
+            apply(header.transform, column, row)
+            for column, row in product((0, width), (0, height))
+        ),
+        strict=True,
+    )
+    bounds = min(x), min(y), max(x), max(y)
+    if not header.crs.equals(crs, ignore_axis_order=True):
+        move = Transformer.from_crs(header.crs, crs, always_xy=True)
+        try:
+            bounds = move.transform_bounds(*bounds, densify_pts=21)
+        except ProjError:
+            bounds = (np.inf,) * 4
+    if not np.isfinite(bounds).all():
+        # A map of half the world: it may show anything.
+        bounds = (-_ANYWHERE, -_ANYWHERE, _ANYWHERE, _ANYWHERE)
+    # Curved edges reach a little beyond the points between which they were followed.
+    spare = 0.01 * max(bounds[2] - bounds[0], bounds[3] - bounds[1])
+    return shapely.box(*bounds).buffer(spare, join_style='mitre')
+
+
+def _open(path: Path, crs: CRS) -> Any:
+    """Open a map in some CRS."""
+    file = open_raster(str(path))
+    if CRS.from_user_input(file.crs).equals(crs, ignore_axis_order=True):
+        return file
+    return WarpedVRT(file, crs=crs.to_wkt(), resampling=Resampling.nearest)
 
 
 __all__ = ('LabelFromMask',)
