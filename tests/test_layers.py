@@ -17,6 +17,7 @@ PLACES = {
     '': (0, 'both'),
     'errors': (0, 'both'),
     'iso8601': (0, 'both'),
+    'orientation': (0, 'both'),
     'speech': (0, 'both'),
     'datasets': (1, 'left'),
     'transforms': (1, 'left'),

@@ -133,6 +133,47 @@ def test_a_rotated_grid_keeps_its_corners(
     assert corners[4:6].tolist() == [32 * a + 16 * b + c, 32 * d + 16 * e + f]
 
 
+@pytest.mark.parametrize(
+    'transform',
+    [
+        rasterio.Affine(10, 0, 5e5, 0, 10, 4_999_520),
+        rasterio.Affine(-10, 0, 500_480, 0, -10, 5e6),
+        rasterio.Affine(0, 10, 5e5, -10, 0, 5e6),
+        rasterio.Affine(0, 10, 5e5, 10, 0, 4_999_520),
+    ],
+    ids=['south-up', 'east-left', 'transposed', 'turned'],
+)
+def test_the_encoder_sees_north_at_the_top(
+    write_raster: Writer, fake: Callable[..., Any], transform: rasterio.Affine
+) -> None:
+    """Whatever the orientation of the file; ids count its own rows and columns."""
+    row, column = np.mgrid[:48, :48] + 0.5
+    east = transform.a * column + transform.b * row + transform.c
+    north = transform.d * column + transform.e * row + transform.f
+    path = write_raster(
+        'o.tif',
+        bands=('x', 'y'),
+        data=np.stack([east - 5e5, north - 5e6]),
+        transform=transform,
+    )
+    task = fake(channels=2, bands=('x', 'y'))
+    table = embed(task, [path], 's2', 16, progress=False)
+    # The first was a trial.
+    seen = zip(task.seen[1:], table.frame.iterrows(), strict=True)
+    for image, (_, one) in seen:
+        west, top, right, _, _, bottom, *_ = one['native_corners']
+        assert (right - west, top - bottom) == (160, 160)
+        x = np.arange(west + 5, right, 10) - 5e5
+        y = np.arange(top - 5, bottom, -10) - 5e6
+        np.testing.assert_array_equal(image[0], np.tile(x, (16, 1)))
+        np.testing.assert_array_equal(image[1], np.tile(y[:, None], (1, 16)))
+        # The id names the window of the file that holds these pixels.
+        r, c = map(int, one['patch_id'].split(':')[-1].split('_')[:2])
+        with rasterio.open(path) as file:
+            stored = file.read(window=((r, r + 16), (c, c + 16)))
+        np.testing.assert_array_equal(np.sort(stored.ravel()), image.ravel().sort()[0])
+
+
 def test_scenes_on_the_antimeridian(
     write_raster: Writer, fake: Callable[..., Any]
 ) -> None:

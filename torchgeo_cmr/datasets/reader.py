@@ -20,6 +20,7 @@ from torchgeo_cmr.datasets.storage import Marks, Storage
 from torchgeo_cmr.datasets.threads import threads
 from torchgeo_cmr.datasets.windows import Cut, cuts, strips
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.orientation import upright
 
 #: Pixels as the file has them, and which values mark missing ones besides NaN.
 type Piece = tuple[NDArray[Any], Marks]
@@ -277,7 +278,7 @@ class SceneReader:
         def open_file() -> Any:
             source = reopen(path)
             if not scene.warped:
-                return source
+                return upright(source)
             rows, columns = scene.shape
             return WarpedVRT(
                 source,

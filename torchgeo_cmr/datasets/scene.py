@@ -29,6 +29,7 @@ from torchgeo_cmr.datasets.header import Header, read_header
 from torchgeo_cmr.datasets.units import find_units
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.iso8601 import read_period
+from torchgeo_cmr.orientation import AS_STORED, Turn, north_up
 
 #: A variable of a cube, and the position along each of its other dimensions.
 type Layer = tuple[str, tuple[tuple[str, int], ...]]
@@ -49,7 +50,7 @@ class Scene:
     bands: tuple[str, ...]
     #: CRS of ``transform``.
     crs: CRS
-    #: Pixel to CRS coordinates of the grid that is read.
+    #: Pixel to CRS coordinates of the grid that is read, which has north at the top.
     transform: Affine
     #: Rows and columns of that grid.
     shape: tuple[int, int]
@@ -76,6 +77,8 @@ class Scene:
     read_as: str | None = None
     #: One band that says which pixels are missing or cloud, on its own grid; None if none.
     quality: 'Scene | None' = None
+    #: How the stored pixels become those of the grid, before anything is resampled.
+    turn: Turn = AS_STORED
 
     @property
     def grid_gsd(self) -> float:
@@ -313,9 +316,9 @@ def assemble(
         crs = header.crs
     grids = _grids(list(dict.fromkeys(file for file, _ in sources)), crs, stated)
     # The smallest pixel wins; among equals, the file of the first band.
-    finest = min(grids, key=lambda file: abs(grids[file][0].determinant))
-    transform, shape = grids[finest]
-    gsd = {file: _gsd(*grid, crs) for file, grid in grids.items()}
+    finest = min(grids, key=lambda file: abs(grids[file][1].determinant))
+    turn, transform, shape = grids[finest]
+    gsd = {file: _gsd(grid, size, crs) for file, (_, grid, size) in grids.items()}
     start, end = (None if time is None else _utc(time) for time in times)
     header = read_header(finest)
     return Scene(
@@ -331,29 +334,30 @@ def assemble(
         time_end=end,
         units=find_units(header, bands, regex),
         sensor=sensor,
+        turn=turn,
     )
 
 
 def _grids(
     files: list[str], crs: CRS, stated: bool
-) -> dict[str, tuple[Affine, tuple[int, int]]]:
-    """Grid of each file of a scene, once it is sure that they show one ground."""
-    grids: dict[str, tuple[Affine, tuple[int, int]]] = {}
+) -> dict[str, tuple[Turn, Affine, tuple[int, int]]]:
+    """Grid of each file of a scene, north up, once it is sure that they show one ground."""
+    grids: dict[str, tuple[Turn, Affine, tuple[int, int]]] = {}
     for file in files:
         header = read_header(file)
         own = crs if stated and not header.wkt else header.crs
         _check_pixels(header)
-        grids[file] = header.transform, header.shape
+        grids[file] = north_up(header.transform, header.shape)
         if own is not crs and not own.equals(crs, ignore_axis_order=True):
             raise RasterError(
                 f'{file} is not in the CRS of the other bands of its scene ({crs.name}): the '
                 'bands of one scene must share one'
             )
     first, *others = grids
-    outline = _corners(*grids[first])
-    finest = min(abs(transform.determinant) ** 0.5 for transform, _ in grids.values())
+    outline = _corners(*grids[first][-2:])
+    finest = min(abs(grid.determinant) ** 0.5 for _, grid, _ in grids.values())
     for file in others:
-        if np.abs(_corners(*grids[file]) - outline).max() > 0.01 * finest:
+        if np.abs(_corners(*grids[file][-2:]) - outline).max() > 0.01 * finest:
             raise RasterError(
                 f'{file} does not cover the same ground as {first}, a band of the same '
                 'scene: crop them to one extent'

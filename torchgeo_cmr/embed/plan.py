@@ -270,9 +270,13 @@ def mask_of(item: WorkItem) -> list[Any] | None:
 
 
 def patch_ids(item: WorkItem, windows: NDArray[np.int64]) -> list[str]:
-    """Name windows: ``<modality>:<scene id>:<row>_<column>_<height>x<width>``."""
+    """Name windows: ``<modality>:<scene id>:<row>_<column>_<height>x<width>``.
+
+    Rows and columns count as the file stores them, whatever its orientation.
+    """
     start = f'{item.modality}:{item.id}'
-    return [f'{start}:{r}_{c}_{h}x{w}' for r, c, h, w in windows.tolist()]
+    stored = (item.scene.turn.stored(w, item.scene.shape) for w in windows.tolist())
+    return [f'{start}:{r}_{c}_{h}x{w}' for r, c, h, w in stored]
 
 
 def places(
