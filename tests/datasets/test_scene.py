@@ -63,7 +63,11 @@ class TestScenes:
         [
             ('float32', 'VV', 'dB', 'db'),
             ('float32', 'VV', None, None),
-            ('uint8', 'VH', None, 'dn'),
+            ('uint8', 'VH', None, None),
+            ('float32', 'Sigma0_VH_db', None, 'db'),
+            ('float32', 'S1_VV_linear', None, 'power'),
+            ('float32', 'vv', None, None),
+            ('float32', 'elevation', None, 'dn'),
             ('float32', 'B04', None, 'reflectance'),
             ('uint16', 'B04', None, 'dn'),
         ],

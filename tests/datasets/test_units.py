@@ -33,6 +33,36 @@ def test_a_unit_is_stated_or_unknown() -> None:
     assert stated_unit(['dB', None, 'decibel']) == 'db'
     assert stated_unit(['dB', 'power']) is None
     assert stated_unit(['metre']) is None
-    assert unit_of(['VV'], np.dtype('float32')) is None
-    assert unit_of(['VV'], np.dtype('uint16')) == 'dn'
-    assert unit_of(['B02'], np.dtype('float32')) == 'reflectance'
+    assert stated_unit(['dB', 'degree']) == 'db'
+    assert stated_unit(['linear power']) is None
+
+
+@pytest.mark.parametrize(
+    ('bands', 'kind', 'unit'),
+    [
+        (['VV', 'VH'], 'float32', None),
+        (['vv'], 'float32', None),
+        (['VV'], 'uint16', None),
+        (['Gamma0_VH'], 'float32', None),
+        (['intensity_vv'], 'float32', None),
+        (['S1-SIGMA0-VV', 'elevation'], 'int16', None),
+        (['Sigma0_VV_db', 'Sigma0_VH_db'], 'float32', 'db'),
+        (['VV_dB'], 'int16', 'db'),
+        (['VVdB', 'angle'], 'float32', 'db'),
+        (['S1_VV_linear'], 'float32', 'power'),
+        (['Amplitude_VV'], 'float32', 'amplitude'),
+        (['VV_db', 'VV_linear'], 'float32', None),
+        (['VV_db', 'VH'], 'float32', None),
+        (['B02', 'B8A'], 'float32', 'reflectance'),
+        (['red', '842'], 'float64', 'reflectance'),
+        (['B02'], 'uint16', 'dn'),
+        (['elevation'], 'float32', 'dn'),
+        (['height'], 'float64', 'dn'),
+        (['landcover'], 'float32', 'dn'),
+        (['band_1'], 'float32', 'dn'),
+    ],
+)
+def test_units_are_what_names_say(
+    bands: list[str], kind: str, unit: str | None
+) -> None:
+    assert unit_of(bands, np.dtype(kind)) == unit

@@ -143,6 +143,54 @@ def test_backscatter_is_converted_and_never_guessed(write_raster: Writer) -> Non
         plan_scenes([scene], 's1', 16, spec=db, units='dB')
 
 
+def test_radar_of_any_spelling_must_say_its_unit(write_raster: Writer) -> None:
+    plain = {'units': 'dn', 'bands': ['VV', 'VH']}
+    spec = {**plain, 'units': 'db'}
+    for bands in (('vv', 'vh'), ('Gamma0_VV', 'Gamma0_VH'), ('', '')):
+        for dtype in ('float32', 'int16'):
+            (scene,) = catalogue(write_raster('a.tif', bands=bands, dtype=dtype))
+            with pytest.raises(RasterError, match='is never guessed'):
+                plan_scenes([scene], 's1', 16, spec=spec)
+            (item,) = plan_scenes([scene], 's1', 16, spec=spec, units='power').items
+            assert (item.scene.units, item.scene.read_as) == ('power', 'db')
+            # Stored integers are what an encoder of stored integers has seen.
+            if dtype == 'int16':
+                assert plan_scenes([scene], 's1', 16, spec=plain).items
+                continue
+            with pytest.raises(RasterError, match='is never guessed'):
+                plan_scenes([scene], 's1', 16, spec=plain)
+            assert plan_scenes([scene], 's1', 16, spec=plain, units='dn').items
+    (scene,) = catalogue(write_raster('a.tif', bands=('VV_linear', 'VH_linear')))
+    (item,) = plan_scenes([scene], 's1', 16, spec=spec).items
+    assert (item.scene.units, item.scene.read_as) == ('power', 'db')
+    with pytest.raises(RasterError, match='trained on radar whose pixels are dn'):
+        plan_scenes([scene], 's1', 16, spec=plain)
+
+
+def test_bands_go_by_name_where_there_are_names(write_raster: Writer) -> None:
+    def order(given: tuple[str, ...], wanted: list[str]) -> list[int]:
+        scenes_ = catalogue(write_raster('a.tif', bands=given))
+        (item,) = plan_scenes(scenes_, 's2', 16, spec={'bands': wanted}).items
+        return [index for _, index in item.scene.sources]
+
+    assert order(('665', '490'), ['490', '665']) == [2, 1]
+    assert order(('665', '490'), ['B02', 'B04']) == [2, 1]
+    assert order(('2021', '2020'), ['2020', '2021']) == [2, 1]
+    assert order(('band_3', 'band_1'), ['band_1', 'band_3']) == [2, 1]
+    assert order(('red', 'blue'), ['B02', 'B04']) == [2, 1]
+    # One side without any name: by position.
+    assert order(('', ''), ['B02', 'B04']) == [1, 2]
+    assert order(('B04', 'B02'), ['band_1', 'band_2']) == [1, 2]
+    with pytest.raises(RasterError, match=r'there is no band B08$'):
+        order(('B02', 'B04', 'B03'), ['B02', 'B08'])
+    with pytest.raises(RasterError, match=r'there is no band B04$'):
+        order(('band_3',), ['B04'])
+    with pytest.raises(RasterError, match='VV could be x-VV or y-VV'):
+        order(('x-VV', 'y-VV'), ['VV'])
+    with pytest.raises(RasterError, match='the number of bands must agree'):
+        order(('', '', ''), ['B02', 'B04'])
+
+
 class Bands(RasterDataset):
     filename_glob = '*_fine.tif'
     filename_regex = r'(?P<tile>\w)_(?P<band>[a-z]+)\.tif'

@@ -14,7 +14,8 @@ from torchgeo.datasets.utils import Sample
 from torchgeo_cmr.datamodules.split import SPLITS
 from torchgeo_cmr.datamodules.statistics import Moments
 from torchgeo_cmr.datasets import BIGEARTHNET_STATISTICS
-from torchgeo_cmr.datasets.units import SAR_BANDS, UNITS
+from torchgeo_cmr.datasets.names import is_radar
+from torchgeo_cmr.datasets.units import UNITS, unit_of
 from torchgeo_cmr.errors import PairingError, RasterError
 
 if TYPE_CHECKING:
@@ -272,7 +273,10 @@ class ChipDataModule(BaseDataModule):
 
     def _units(self, modality: str, names: Sequence[str]) -> str | None:
         unit = self._known('units').get(modality)
-        if unit is None and set(names) & SAR_BANDS:
+        if unit is not None or not any(map(is_radar, names)):
+            return unit
+        unit = unit_of(names, np.dtype(np.float32))
+        if unit is None:
             raise RasterError(
                 f"the scale of {modality}'s radar bands is unknown: state the units of "
                 f'{modality}, {modality}=db (or power, or amplitude), since a guess would be '

@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from rioxarray.exceptions import MissingSpatialDimensionError
 
 from torchgeo_cmr.datasets.cache import Cache
-from torchgeo_cmr.datasets.names import find_bands, last_part, mask_name
+from torchgeo_cmr.datasets.names import find_bands, mask_name
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Layer, Scene
 from torchgeo_cmr.datasets.units import stated_unit, unit_of
@@ -93,7 +93,7 @@ def cube_scenes(
             layers=tuple(layers.values()),
         )
         scene = replace(scene, gsd=(scene.grid_gsd,) * len(layers))
-        order = find_bands(bands, scene.bands) if bands else None
+        order = find_bands(bands, scene.bands, scene.sensor) if bands else None
         if order is not None:
             masks = [i for i, b in enumerate(scene.bands) if mask_name(b)]
             masks = [i for i in masks if i not in order]
@@ -184,12 +184,12 @@ def _layers(
 
 
 def _units(scene: Scene, images: dict[str, xr.DataArray]) -> str | None:
-    layers = [
-        layer
+    layers = {
+        band: layer
         for layer, band in zip(scene.layers or (), scene.bands, strict=True)
         if mask_name(band) is None
-    ]
-    chosen = [images[variable] for variable, _ in layers]
+    }
+    chosen = [images[variable] for variable, _ in layers.values()]
     stated = stated_unit([image.attrs.get('units') for image in chosen])
     if stated is not None or not chosen:
         return stated
@@ -200,8 +200,7 @@ def _units(scene: Scene, images: dict[str, xr.DataArray]) -> str | None:
         else np.dtype(image.encoding.get('dtype', image.dtype))
         for image in chosen
     ]
-    names = [last_part(band) for band in scene.bands]
-    return unit_of(names, np.result_type(*kinds))
+    return unit_of(list(layers), np.result_type(*kinds))
 
 
 def _sensor(cube: xr.Dataset) -> str | None:

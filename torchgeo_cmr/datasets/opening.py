@@ -8,10 +8,10 @@ from rasterio.windows import Window
 
 from torchgeo_cmr.datasets.cache import Cache
 from torchgeo_cmr.datasets.cube import CubeReader
-from torchgeo_cmr.datasets.names import last_part
+from torchgeo_cmr.datasets.names import is_radar
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene
-from torchgeo_cmr.datasets.units import SAR_BANDS, convert
+from torchgeo_cmr.datasets.units import convert
 
 
 def open_reader(scene: Scene, cache: Cache | None = None) -> SceneReader:
@@ -49,7 +49,7 @@ class ConvertingReader(SceneReader):
         super().__init__(scene, cache)
         kind = SceneReader if scene.layers is None else CubeReader
         self._stored = kind(scene, cache)
-        radar = [last_part(band) in SAR_BANDS for band in scene.bands]
+        radar = [is_radar(band) for band in scene.bands]
         self._radar = np.array(radar) if any(radar) else np.ones(len(radar), bool)
 
     def read(

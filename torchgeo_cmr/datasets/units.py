@@ -2,7 +2,7 @@
 
 Backscatter in decibels, power and amplitude are three ways to write one measurement, so
 they can be turned into each other exactly. Which one a file holds is read from it or
-stated by the user, never guessed.
+stated by the user, never guessed: bands of radar whose unit nobody states have none.
 """
 
 import os
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr.datasets.header import Header
+from torchgeo_cmr.datasets.names import is_optical, is_radar
 
-#: Band names that only a radar has: their scale (dB, power, amplitude) must be known.
+#: Band names that only a radar has.
 SAR_BANDS = frozenset({'VV', 'VH', 'HH', 'HV'})
 
 #: What pixel values can be.
@@ -26,6 +27,19 @@ BACKSCATTER = frozenset({'db', 'power', 'amplitude'})
 
 #: The letter in the name of a terrain-corrected Sentinel-1 product -> unit of the pixels.
 SAR_SCALES = {'d': 'db', 'p': 'power', 'a': 'amplitude'}
+
+#: Words for a unit, in metadata and in the names of radar bands -> the unit.
+_WORDS = {
+    'db': 'db',
+    'decibel': 'db',
+    'decibels': 'db',
+    'linear': 'power',
+    'lin': 'power',
+    'power': 'power',
+    'pow': 'power',
+    'amplitude': 'amplitude',
+    'amp': 'amplitude',
+}
 
 
 def find_units(header: Header, bands: Sequence[str], regex: str) -> str | None:
@@ -40,7 +54,9 @@ def find_units(header: Header, bands: Sequence[str], regex: str) -> str | None:
         'db', 'power', 'amplitude', 'reflectance' or 'dn'; None for radar bands of unknown
         scale, which must never be guessed.
     """
-    stated = stated_unit(header.units)
+    stated = stated_unit(
+        [*header.units, *(tags.get('units') for tags in header.band_tags)]
+    )
     if stated is not None:
         return stated
     match = re.match(regex, os.path.basename(header.path), re.VERBOSE)
@@ -51,18 +67,38 @@ def find_units(header: Header, bands: Sequence[str], regex: str) -> str | None:
 
 
 def stated_unit(words: Sequence[Any]) -> str | None:
-    """Give the unit on which all bands that name one agree; None if there is none."""
-    stated = {str(word).strip().lower() for word in words if word}
-    stated = {'db' if word in ('decibel', 'decibels') else word for word in stated}
-    unit = stated.pop() if len(stated) == 1 else None
-    return unit if unit in UNITS else None
+    """Give the unit on which all bands that name a known one agree; None if there is none."""
+    known = {word: word for word in UNITS} | _WORDS
+    stated = {known.get(str(word).strip().lower()) for word in words if word} - {None}
+    return stated.pop() if len(stated) == 1 else None
 
 
 def unit_of(bands: Sequence[str], kind: np.dtype) -> str | None:
-    """Give the unit of bands that name none: None for radar, which is never guessed."""
-    if np.issubdtype(kind, np.integer):
-        return 'dn'
-    return None if set(bands) & SAR_BANDS else 'reflectance'
+    """Give the unit of bands whose file states none, from their names.
+
+    Args:
+        bands: Band names.
+        kind: NumPy type of the stored pixels.
+
+    Returns:
+        Of radar what its names say, such as ``Sigma0_VV_db``, else None: it is never
+        guessed. Of others ``'reflectance'`` if they are floats whose names are those of
+        reflected light, and else ``'dn'``: heights and classes reflect nothing.
+    """
+    radar = [band for band in bands if is_radar(band)]
+    if radar:
+        said = {_said(band) for band in radar}
+        return said.pop() if len(said) == 1 else None
+    light = all(map(is_optical, bands)) and not np.issubdtype(kind, np.integer)
+    return 'reflectance' if light else 'dn'
+
+
+def _said(band: str) -> str | None:
+    """Unit that the name of a radar band says."""
+    # 'VVdB' are two words.
+    text = re.sub('[vh]{2}(?=db|lin|pow|amp)', ' ', band.lower())
+    words = re.findall('[a-z]+', text)
+    return stated_unit([word for word in words if word in _WORDS])
 
 
 def convert(

@@ -176,7 +176,9 @@ def plan_scenes(
     for scene in named:
         with trying(_told(scene)):
             scene = match_bands(scene, modality, in_channels, trained, transformed)
-            chosen.append(match_units(scene, modality, wanted, units))
+            chosen.append(
+                match_units(scene, modality, wanted, units, trained.get('bands') or ())
+            )
     chosen = layout.fit(
         chosen, modality, trained.get('gsd'), lambda scene: trying(_told(scene))
     )

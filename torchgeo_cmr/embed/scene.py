@@ -8,9 +8,13 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 from torchgeo.datasets import DatasetNotFoundError, RasterDataset
 
-from torchgeo_cmr.datasets.names import find_bands, nameless
+from torchgeo_cmr.datasets.bands import pick_bands
+from torchgeo_cmr.datasets.cube import open_cube
+from torchgeo_cmr.datasets.header import read_header
+from torchgeo_cmr.datasets.names import explain, find_bands, is_radar, nameless
 from torchgeo_cmr.datasets.scene import Scene
 from torchgeo_cmr.datasets.units import BACKSCATTER, UNITS
 from torchgeo_cmr.errors import RasterError
@@ -53,13 +57,17 @@ def open_dataset(
     found: list[str] = []
     for path in paths:
         found += [path] if os.path.exists(path) else sorted(glob.glob(path))
-    options = {'bands': list(bands)} if bands and not nameless(bands) else {}
-    unknown = sorted(set(options.get('bands', ())) - set(getattr(cls, 'all_bands', ())))
-    if unknown:
-        raise RasterError(
-            f'{cls.__name__} has no band {", ".join(unknown)}: give the dataset that the '
-            'encoder was trained with'
-        )
+    options: dict[str, Any] = {}
+    if bands and not nameless(bands):
+        every = [str(band) for band in getattr(cls, 'all_bands', ())]
+        order = find_bands(list(bands), every)
+        if order is None:
+            raise RasterError(
+                f'{cls.__name__} has no band {", ".join(sorted(set(bands) - set(every)))}: '
+                f'{explain(list(bands), every)} among {", ".join(every)}; give the dataset '
+                'that the encoder was trained with'
+            )
+        options = {'bands': [every[i] for i in order]}
     try:
         with warnings.catch_warnings():
             # Asked with all files of a product, TorchGeo warns of all but the first band's.
@@ -79,10 +87,9 @@ def match_bands(
     spec: Mapping[str, Any],
     transformed: bool = False,
 ) -> Scene:
-    """Pick an encoder's bands: by name if both sides have names, else by count.
+    """Pick an encoder's bands: by name, or by count where one side has no names.
 
-    The variables of a cube may be named after their product as well: ``S2-L2A-B02`` is
-    taken for ``B02`` if no other is.
+    Names are compared as :mod:`torchgeo_cmr.datasets.names` says.
 
     Args:
         scene: What the catalogue offers.
@@ -99,20 +106,12 @@ def match_bands(
         RasterError: If bands are missing or their number is wrong.
     """
     wanted = [str(name) for name in spec.get('bands') or ()]
-    given = list(scene.bands)
-    if wanted == given:
+    given = scene.bands
+    if transformed and (nameless(wanted) or nameless(given) or tuple(wanted) == given):
         return scene
-    if wanted and not nameless(wanted) and not nameless(given):
-        if transformed:
-            order = None
-        elif scene.layers is not None:
-            order = find_bands(wanted, given)
-        else:
-            known = set(wanted) <= set(given) and len(set(given)) == len(given)
-            order = [given.index(name) for name in wanted] if known else None
-        if order is not None:
-            return scene.pick(order)
-    elif transformed or in_channels is None or len(given) == in_channels:
+    if wanted and not transformed:
+        return pick_bands(scene, wanted, modality)
+    if not wanted and in_channels in (None, len(given)):
         return scene
     names = f' ({", ".join(wanted)})' if wanted else ''
     raise RasterError(
@@ -123,7 +122,11 @@ def match_bands(
 
 
 def match_units(
-    scene: Scene, modality: str, trained: str | None, stated: str | None = None
+    scene: Scene,
+    modality: str,
+    trained: str | None,
+    stated: str | None = None,
+    bands: Sequence[str] = (),
 ) -> Scene:
     """Have backscatter read in the unit that the encoder was trained on.
 
@@ -132,6 +135,7 @@ def match_units(
         modality: Modality name, for messages.
         trained: Unit of the training data; None if unknown.
         stated: Unit of scenes whose files do not state theirs, as the user says.
+        bands: Names of the bands of the training, which may say that it is radar.
 
     Returns:
         The scene, with ``units`` as found or stated, and ``read_as`` if they differ from
@@ -139,7 +143,7 @@ def match_units(
 
     Raises:
         RasterError: If *stated* contradicts the file, or the unit of the scene is not
-            known and the encoder was trained on backscatter.
+            known and the encoder was trained on radar.
     """
     if stated is not None:
         if stated not in UNITS:
@@ -150,11 +154,32 @@ def match_units(
                 f'{stated}: leave units out'
             )
         scene = replace(scene, units=stated)
-    if trained not in BACKSCATTER or trained == scene.units:
+    radar = trained in BACKSCATTER or any(map(is_radar, (*bands, *scene.bands)))
+    if trained is None or not radar:
         return scene
-    if scene.units not in BACKSCATTER:
+    if scene.units in BACKSCATTER and trained in BACKSCATTER:
+        return scene if trained == scene.units else replace(scene, read_as=trained)
+    if scene.units in BACKSCATTER:
         raise RasterError(
-            f'{modality} was trained on backscatter in {trained}, and {scene.path} does not '
-            'say what its pixels are: state it with `units`, which is never guessed'
+            f'{modality} was trained on radar whose pixels are {trained}, and {scene.path} '
+            f'is in {scene.units}: train with the units of the pixels stated'
         )
-    return replace(scene, read_as=trained)
+    # Numbers as they are stored are the same thing on both sides, if both are integers.
+    if stated == trained or (trained == 'dn' and _stores_integers(scene)):
+        return scene
+    raise RasterError(
+        f'{modality} was trained on radar in {trained}, and {scene.path} does not say what '
+        'its pixels are: state it with `units`, which is never guessed'
+    )
+
+
+def _stores_integers(scene: Scene) -> bool:
+    if scene.layers is None:
+        return all(
+            np.issubdtype(read_header(file).dtypes[i - 1], np.integer)
+            for file, i in scene.sources
+        )
+    with open_cube(scene.path) as cube:
+        images = [cube[name] for name, _ in scene.layers]
+        kinds = [image.encoding.get('dtype', image.dtype) for image in images]
+    return all(np.issubdtype(kind, np.integer) for kind in kinds)
