@@ -323,9 +323,8 @@ def mask_name(band: str) -> str | None:
 
 def mask_stem(name: str) -> str | None:
     """Give what stands before the mask in the name of a file; None if it is not one."""
-    mask = mask_name(name)
-    match = mask and _mask_pattern(mask).fullmatch(name)
-    return (match['stem'] or '') if match else None
+    found = (_mask_pattern(mask).fullmatch(name) for mask in MASKS)
+    return next((match['stem'] or '' for match in found if match), None)
 
 
 def is_udm2(bands: Sequence[str]) -> bool:
