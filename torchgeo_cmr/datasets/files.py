@@ -2,67 +2,144 @@
 
 import glob
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from torchgeo_cmr.errors import RasterError
 
 #: Suffixes of rasters looked for in a folder. A VRT there most often points at the files
-#: beside it, so it must be named.
+#: next to it, so it must be named.
 RASTERS = ('.tif', '.tiff', '.jp2')
 #: Suffixes of cubes, which xarray reads.
 CUBES = ('.nc', '.nc4', '.zarr')
 #: Suffixes of lists of STAC items; a folder may hold other JSON, so they must be named.
 LISTS = ('.json', '.geojson', '.parquet', '.geoparquet')
 
+#: A file, folder or glob pattern, or several.
+type Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
 
 def find_files(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: Paths,
+    suffixes: Sequence[str] = (*RASTERS, *CUBES),
+    what: str = 'raster',
+    error: type[Exception] = RasterError,
 ) -> list[str]:
     """Find the files meant by paths, each once, in the order given.
 
-    A Zarr store is a folder on disk and one file here. In folders, rasters and cubes are
-    looked for at any depth.
+    A name that exists is that file or folder, whatever characters it holds; only other
+    names are patterns. ``~`` is the home folder. In folders, files are looked for at any
+    depth, behind links too, each real folder once; hidden files are skipped. A Zarr store is
+    a folder on disk and one file here.
 
     Args:
         paths: Files, folders or glob patterns.
+        suffixes: What the names of files in folders end in, lower case.
+        what: What is looked for, for the message.
+        error: What to raise.
 
     Returns:
         Paths of files and Zarr stores; those of one folder or pattern are sorted.
 
     Raises:
-        RasterError: If nothing matches.
+        RasterError: If one of the paths matches nothing, or is neither a file nor a folder.
     """
-    if isinstance(paths, str | os.PathLike):
-        paths = [paths]
-    given = [str(path) for path in paths]
     found: list[str] = []
-    for path in given:
-        if os.path.isdir(path) and not _is_cube(path):
-            found += _inside(path)
-            continue
-        for match in sorted(glob.glob(path, recursive=True)):
-            if os.path.isfile(match) or _is_cube(match):
-                found.append(match)
-            elif os.path.isdir(match) and match != path:
-                # A pattern may match products that are folders, such as *.SAFE.
-                found += _inside(match)
+    for path in listed(paths):
+        there = os.path.lexists(path)
+        matches = [path] if there else sorted(glob.iglob(path, recursive=True))
+        files = [
+            file for match in matches for file in _of_match(match, suffixes, error)
+        ]
+        if not files:
+            raise error(f'no {what} matches {path}: {_cure(path, suffixes)}')
+        found += files
     if not found:
-        raise RasterError(
-            f'no raster matches {", ".join(given)}: check the path, and put quotes round '
-            'a pattern so that it reaches us unchanged'
-        )
+        raise error(f'no {what} is given: name files, folders or patterns')
     return list(dict.fromkeys(found))
 
 
-def _inside(folder: str) -> list[str]:
-    found: list[str] = []
-    for parent, folders, names in os.walk(folder):
-        stores = sorted(name for name in folders if _is_cube(name))
-        folders[:] = sorted(set(folders) - set(stores))
-        names = [n for n in names if n.lower().endswith((*RASTERS, *CUBES))]
-        found += [os.path.join(parent, name) for name in [*names, *stores]]
-    return sorted(found)
+def _cure(path: str, suffixes: Sequence[str]) -> str:
+    if os.path.isdir(path):
+        return f'nothing in this folder ends in {", ".join(suffixes)}'
+    if glob.has_magic(path):
+        return 'check the path, and put quotes round a pattern so that it arrives unchanged'
+    return 'check the path, and that its disk is mounted'
+
+
+def listed(paths: Paths) -> list[str]:
+    """Return paths as a list of words, the home folder written out."""
+    words = [paths] if isinstance(paths, str | os.PathLike) else paths
+    return [os.path.expanduser(word) for word in words]
+
+
+def readable_folders(paths: Paths) -> list[str]:
+    """Return the real folders that paths speak of and that can be listed now.
+
+    Args:
+        paths: Files, folders or glob patterns.
+
+    Returns:
+        The folder itself, that of a file, or the one in which a pattern begins.
+    """
+    folders: dict[str, None] = {}
+    for path in listed(paths):
+        folder = path
+        while glob.has_magic(folder) and not os.path.lexists(folder):
+            folder = os.path.dirname(folder)
+        if os.path.isfile(folder):
+            folder = os.path.dirname(folder)
+        folder = folder or os.curdir
+        try:
+            with os.scandir(folder):
+                folders[os.path.realpath(folder)] = None
+        except OSError:
+            continue
+    return list(folders)
+
+
+def _of_match(
+    path: str, suffixes: Sequence[str], error: type[Exception]
+) -> Iterator[str]:
+    """Give a file itself, and of a folder what it holds."""
+    if _is_cube(path) or os.path.isfile(path):
+        yield path
+    elif os.path.isdir(path):
+        yield from sorted(_inside(path, suffixes, set()))
+    elif os.path.islink(path):
+        raise error(f'{path} is a link to {os.readlink(path)}, which does not exist')
+    else:
+        # Reading a pipe or a device might never end.
+        raise error(f'{path} is neither a file nor a folder: name a file')
+
+
+def _inside(
+    folder: str, suffixes: Sequence[str], seen: set[tuple[int, int]]
+) -> Iterator[str]:
+    """Walk through a folder; links may lead back, so each real folder is entered once."""
+    try:
+        status = os.stat(folder)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise RasterError(
+            f'{folder} cannot be listed ({error.strerror}): check its permissions'
+        ) from error
+    if (place := (status.st_dev, status.st_ino)) in seen:
+        return
+    seen.add(place)
+    # Real folders come before links to them, so that the names of files stay as they are.
+    for entry in sorted(entries, key=lambda entry: entry.is_symlink()):
+        wanted = entry.name.lower().endswith(tuple(suffixes))
+        if entry.name.startswith('.'):
+            continue
+        if wanted and (entry.is_file() or _is_cube(entry.path)):
+            yield entry.path
+        elif entry.is_dir():
+            yield from _inside(entry.path, suffixes, seen)
 
 
 def _is_cube(path: str) -> bool:
-    return path.rstrip('/\\').lower().endswith(CUBES)
+    """Say whether a path is a cube: a file, or a folder that is a Zarr store."""
+    path = path.rstrip('/\\')
+    return path.lower().endswith(CUBES) and (
+        os.path.isfile(path) or (os.path.isdir(path) and path.lower().endswith('.zarr'))
+    )

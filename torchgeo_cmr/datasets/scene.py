@@ -9,9 +9,8 @@ Products, STAC items and cubes become scenes in the modules of those names, thro
 beside it, with its own sentence.
 """
 
-import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +24,7 @@ from rasterio.warp import calculate_default_transform
 from shapely import Polygon
 from torchgeo.datasets import RasterDataset
 
+from torchgeo_cmr.datasets.files import RASTERS, Paths, find_files
 from torchgeo_cmr.datasets.header import Header, read_header
 from torchgeo_cmr.datasets.units import find_units
 from torchgeo_cmr.errors import RasterError
@@ -191,9 +191,7 @@ def scenes(dataset: RasterDataset) -> list[Scene]:
     ]
 
 
-def from_paths(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-) -> RasterDataset:
+def from_paths(paths: Paths) -> RasterDataset:
     """Open plain raster files as a dataset, checking first what TorchGeo would skip.
 
     Args:
@@ -205,20 +203,7 @@ def from_paths(
     Raises:
         RasterError: If nothing matches, a file has no CRS or cannot be read.
     """
-    if isinstance(paths, str | os.PathLike):
-        paths = [paths]
-    given = [str(path) for path in paths]
-    files: list[str] = []
-    for path in given:
-        if os.path.isdir(path):
-            path = os.path.join(glob.escape(path), '**', '*.tif*')
-        files += sorted(f for f in glob.glob(path, recursive=True) if os.path.isfile(f))
-    if not files:
-        raise RasterError(
-            f'no raster matches {", ".join(given)}: check the path, and put quotes round '
-            'a pattern so that it reaches us unchanged'
-        )
-    files = list(dict.fromkeys(files))
+    files = find_files(paths, RASTERS)
     for file in files:
         # Refuses files without a CRS, which TorchGeo would skip.
         assert read_header(file).crs

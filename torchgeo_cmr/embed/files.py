@@ -1,12 +1,11 @@
 """Files without a place, sound and plain images: one vector a file, and no footprint."""
 
-import glob
 import hashlib
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import batched
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 import torchgeo_cmr
+from torchgeo_cmr.datasets import files as listing
 from torchgeo_cmr.datasets.class_folders import SUFFIXES
+from torchgeo_cmr.datasets.files import CUBES, RASTERS, Paths
 from torchgeo_cmr.embed.device import evaluating
 from torchgeo_cmr.embed.encode import check_batch_size
 from torchgeo_cmr.embed.item import Encoder, _versions
@@ -33,7 +34,7 @@ from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 Kind = Literal['sound', 'image', 'raster']
 
 #: Suffixes that no plain image and no sound has.
-_PLACED = ('.jp2', '.json', '.nc', '.parquet', '.vrt')
+_PLACED = ('.jp2', '.json', *CUBES, '.parquet', '.vrt')
 
 #: Suffixes of sound that is not read.
 _OTHER_SOUND = ('.aac', '.aiff', '.flac', '.m4a', '.mp3', '.ogg', '.opus', '.wma')
@@ -47,7 +48,7 @@ _PART = 1024
 _LOG = logging.getLogger(__name__)
 
 
-def kind_of(words: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Kind:
+def kind_of(words: Paths) -> Kind:
     """Say what files are: sound, plain images, or rasters that have a place.
 
     Args:
@@ -64,7 +65,11 @@ def kind_of(words: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
 
     .. versionadded:: 0.1
     """
-    files = find_files(words, ('.wav', *SUFFIXES, *_PLACED, *_OTHER_SOUND))
+    suffixes = ('.wav', *SUFFIXES, *RASTERS, *CUBES, *_PLACED, *_OTHER_SOUND)
+    try:
+        files = find_files(words, suffixes)
+    except RasterError:
+        return 'raster'  # whose reader says which word matches nothing
     # Products hold quicklooks beside their bands: one file with a place tells what they are.
     first = {path.suffix.lower(): path for path in reversed(files)}
     if '.wav' in first:
@@ -87,36 +92,28 @@ def kind_of(words: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
 
 
 def find_files(
-    words: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    words: Paths,
     suffixes: Sequence[str],
+    what: str = 'file',
+    error: type[CMRError] = RasterError,
 ) -> list[Path]:
     """List files: those named, those of folders and below, those that match a pattern.
 
     Args:
         words: Files, folders or patterns.
         suffixes: What files of folders end in, lower case.
+        what: What is looked for, for the message.
+        error: What to raise.
 
     Returns:
         Each once, in the order of their names.
 
+    Raises:
+        RasterError: If one of the words matches nothing.
+
     .. versionadded:: 0.1
     """
-    if isinstance(words, str | os.PathLike):
-        words = [words]
-    found: set[Path] = set()
-    for word in map(Path, words):
-        if word.is_dir():
-            found |= {
-                path
-                for path in word.rglob('*')
-                if path.suffix.lower() in suffixes and not path.name.startswith('.')
-            }
-        elif word.is_file():
-            found.add(word)
-        else:
-            matches = map(Path, glob.glob(str(word), recursive=True))
-            found |= {path for path in matches if path.is_file()}
-    return sorted(found)
+    return sorted(map(Path, listing.find_files(words, suffixes, what, error)))
 
 
 def has_place(path: str | os.PathLike[str]) -> bool:

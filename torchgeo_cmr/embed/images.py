@@ -65,9 +65,7 @@ def embed_images(
 
     .. versionadded:: 0.1
     """
-    files = find_files(paths, SUFFIXES)
-    if not files:
-        raise RasterError(f'no image matches {paths}: check the path')
+    files = find_files(paths, SUFFIXES, 'image')
     modality = pick_modality(task, modality, sound=False)
     side = task.specs.get(modality, {}).get('patch_size') if size is None else size
     if not side:

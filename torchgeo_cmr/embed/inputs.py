@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, cast
@@ -10,15 +10,12 @@ from typing import Any, cast
 from torchgeo.datasets import RasterDataset, XarrayDataset
 
 from torchgeo_cmr.datasets.cube import cube_scenes
-from torchgeo_cmr.datasets.files import CUBES, LISTS, find_files
+from torchgeo_cmr.datasets.files import CUBES, LISTS, Paths, find_files
 from torchgeo_cmr.datasets.names import nameless
 from torchgeo_cmr.datasets.products import find_products, sensor_of
 from torchgeo_cmr.datasets.quality import judged
 from torchgeo_cmr.datasets.scene import Scene, scenes
 from torchgeo_cmr.datasets.stac import Opening, find_items
-
-#: A file, folder or glob pattern, or several.
-Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 def list_scenes(

@@ -1,10 +1,11 @@
 """From files to scenes that an encoder can read: its bands, in its order and units."""
 
-import glob
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatch
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +14,7 @@ from torchgeo.datasets import DatasetNotFoundError, RasterDataset
 
 from torchgeo_cmr.datasets.bands import pick_bands
 from torchgeo_cmr.datasets.cube import open_cube
+from torchgeo_cmr.datasets.files import RASTERS, find_files
 from torchgeo_cmr.datasets.header import read_header
 from torchgeo_cmr.datasets.names import explain, find_bands, is_radar, nameless
 from torchgeo_cmr.datasets.scene import Scene
@@ -54,9 +56,7 @@ def open_dataset(
             f'{name} is no raster dataset of images: give a Python path such as '
             'torchgeo.datasets.Sentinel2'
         )
-    found: list[str] = []
-    for path in paths:
-        found += [path] if os.path.exists(path) else sorted(glob.glob(path))
+    found = find_files(paths, suffixes=('',))
     options: dict[str, Any] = {}
     if bands and not nameless(bands):
         every = [str(band) for band in getattr(cls, 'all_bands', ())]
@@ -72,12 +72,42 @@ def open_dataset(
         with warnings.catch_warnings():
             # Asked with all files of a product, TorchGeo warns of all but the first band's.
             warnings.filterwarnings('ignore', 'Could not find any relevant files')
-            return cls(found, **options)
+            dataset = cls(found, **options)
     except DatasetNotFoundError as error:
         raise RasterError(
             f'{cls.__name__} recognises no file in {", ".join(paths)}: check the path, and '
             'that files have the names of the product'
         ) from error
+    _warn_of_unmatched(dataset, found)
+    return dataset
+
+
+def _warn_of_unmatched(dataset: RasterDataset, files: Sequence[str]) -> None:
+    """Count and name the rasters that a dataset takes no notice of."""
+    cls = type(dataset)
+    # TorchGeo fills the first band and its resolution into the patterns of its classes.
+    names = cls.filename_glob.replace('{}', '*')
+    pattern = cls.filename_regex
+    pattern = pattern.format(r'\w+') if '{}' in pattern else pattern
+    used = {os.path.abspath(path) for path in dataset.index['filepath']}
+    unmatched = [
+        file
+        for file in files
+        if file.lower().endswith(RASTERS)
+        and os.path.abspath(file) not in used
+        and not (
+            fnmatch(os.path.basename(file), names)
+            and re.match(pattern, os.path.basename(file), re.VERBOSE)
+        )
+    ]
+    if unmatched:
+        warnings.warn(
+            f'{cls.__name__} recognises the names of {len(files) - len(unmatched)} '
+            f'of {len(files)} files, and {len(unmatched)} rasters are not embedded, for '
+            f'example {unmatched[0]}: give them without a dataset, or rename them',
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def match_bands(

@@ -62,9 +62,7 @@ def embed_sounds(
 
     .. versionadded:: 0.1
     """
-    files = find_files(paths, ('.wav',))
-    if not files:
-        raise AudioError(f'no WAV file matches {paths}: check the path')
+    files = find_files(paths, ('.wav',), 'WAV file', AudioError)
     modality = pick_modality(task, modality, sound=True)
     trained = task.specs.get(modality, {}).get('patch_size')
     samples = trained if seconds is None else round(seconds * RATE)
