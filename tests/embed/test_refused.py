@@ -1,6 +1,7 @@
 """One broken scene in a folder: refused with a sentence, and the others are embedded."""
 
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning
 
 from torchgeo_cmr import tasks
+from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.embed import read_report
 from torchgeo_cmr.embed.inputs import list_scenes
 from torchgeo_cmr.embed.plan import plan_scenes
@@ -113,6 +115,27 @@ CASES: dict[str, tuple[Callable[[Path, Writer], None], list[str], str]] = {
         'has no longitude and latitude: declare the CRS',
     ),
     'off the Earth': (written(transform=NOWHERE), [], 'has no place on Earth'),
+    'beyond the pole': (
+        written(crs='EPSG:4326', transform=Affine(3.75, 0, -180, 0, -2, 95)),
+        ['--gsd', 'ignore'],
+        'bad.tif',
+    ),
+    'not a longitude': (
+        written(crs='EPSG:4326', transform=Affine(0.001, 0, 500, 0, -0.001, 500)),
+        ['--gsd', 'ignore'],
+        'bad.tif',
+    ),
+    'beyond Mercator': (
+        written(crs='EPSG:3857', transform=Affine(1000, 0, 0, 0, -1000, 9e8)),
+        ['--gsd', 'ignore'],
+        'bad.tif',
+    ),
+    'geocentric': (written(crs='EPSG:4978'), [], 'geocentric CRS WGS 84: warp it'),
+    'flat pixels': (
+        written(transform=Affine(10, 0, 6e5, 0, 0, 5e6)),
+        [],
+        'pixels without a width or a height',
+    ),
     'control points': (write_gcps, [], 'ground control points in place of a grid'),
     'too many bands': (
         written(bands=('band_1', 'band_2', 'band_3', 'band_4')),
@@ -161,6 +184,83 @@ def test_one_broken_scene_is_refused_and_the_others_are_embedded(
     mended = run(*words, '--update')
     assert (mended.code, mended.report['done']) == (0, ['bad.tif'])
     assert len(mended.table) == 12
+
+
+@pytest.mark.parametrize('broken', ['encoder', 'reader'])
+def test_any_error_over_one_scene_refuses_it_alone(
+    broken: str,
+    run: Callable[..., Ran],
+    task: Any,
+    write_raster: Writer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = np.full((3, 32, 32), 12345.0)
+    write_raster('in/bad.tif', bands=BANDS, data=data)
+
+    def judge(pixels: Any) -> Any:
+        if (pixels == 12345).any():
+            raise ZeroDivisionError('division by\nzero')
+        return pixels
+
+    owner, name = (task, 'embed') if broken == 'encoder' else (SceneReader, 'start')
+    real = getattr(owner, name)
+
+    def encode(batch: dict[str, Any], modality: str) -> Any:
+        judge(batch['image_s2'])
+        return real(batch, modality)
+
+    def start(reader: Any, *given: Any) -> Any:
+        finish = real(reader, *given)
+        return lambda: judge(finish())
+
+    monkeypatch.setattr(owner, name, encode if broken == 'encoder' else start)
+    ran = run()
+    assert ran.code == 1
+    assert set(ran.table.frame['source']) == {'good1.tif', 'good2.tif'}
+    (told,) = ran.report['refused'].values()
+    assert told.startswith(
+        'bad.tif cannot be used (ZeroDivisionError: division by zero)'
+    )
+
+
+def test_a_vector_that_is_not_finite_refuses_its_scene(
+    run: Callable[..., Ran], task: Any, write_raster: Writer
+) -> None:
+    data = np.ones((3, 32, 32), np.float32)
+    data[0, 0, 0] = np.finfo(np.float32).min
+    task.weights[0] *= 1e10
+    write_raster('in/bad.tif', bands=BANDS, data=data)
+    ran = run()
+    assert ran.code == 1
+    assert [Path(name).name for name in ran.report['refused']] == ['bad.tif']
+    assert len(ran.table) == 8
+
+
+def test_a_name_that_is_not_text_and_a_month_that_does_not_exist(
+    run: Callable[..., Ran], write_raster: Writer, tmp_path: Path
+) -> None:
+    good = tmp_path / 'in' / 'good1.tif'
+    shutil.copy(good, os.fsencode(tmp_path / 'in') + b'/bad\xff.tif')
+    for band in BANDS:
+        write_raster(f'in/T32TQM_20241399T101559_{band}.tif', shape=(32, 32))
+    ran = run()
+    assert ran.code == 1
+    assert {'good1.tif', 'good2.tif'} <= set(ran.table.frame['source'])
+    assert len(ran.report['refused']) == 1
+
+
+def test_a_header_that_claims_too_much(run: Callable[..., Ran], tmp_path: Path) -> None:
+    bands = ''.join(f'<VRTRasterBand dataType="UInt16" band="{i}"/>' for i in (1, 2, 3))
+    (tmp_path / 'bad.vrt').write_text(
+        '<VRTDataset rasterXSize="2000000000" rasterYSize="2000000000">'
+        '<SRS>EPSG:32632</SRS>'
+        f'<GeoTransform>600000,10,0,5000000,0,-10</GeoTransform>{bands}</VRTDataset>'
+    )
+    ran = run(beside=('bad.vrt',))
+    assert ran.code == 1
+    assert len(ran.table) == 8
+    (told,) = ran.report['refused'].values()
+    assert 'claims 2000000000 x 2000000000 pixels' in told
 
 
 def test_a_scene_without_a_grid_has_no_place(

@@ -139,7 +139,8 @@ def embed(
             CPU, which starts slowly and pays for many scenes.
         update: Complete an archive whose scenes or pairs are no longer those it was begun with;
             scenes whose files changed are embedded again.
-        prune: With --update, drop the rows of scenes that are no longer there.
+        prune: With --update, drop the rows of scenes whose files are gone. Rows stay of files
+            that are there but refused or not named, and of folders that are not mounted.
         errors: Of scenes, images and sound: refuse leaves broken ones out and tells of them at
             the end; raise stops at the first.
         over_dates: Of scenes and pairs: write a second archive with one row a place, out of all

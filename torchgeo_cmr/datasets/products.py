@@ -135,20 +135,18 @@ def _recognise(file: str, products: dict[tuple[str, str], _Product]) -> bool:
         if match is None:
             continue
         told = match.groupdict()
+        try:
+            times = disambiguate_timestamp(told['date'], cls.date_format)
+        except ValueError:
+            # Looks like a product, but its date does not exist.
+            continue
         band = told.get('band') or ''
         home, last = os.path.split(folder)
         if _RESOLUTION.fullmatch(last):
             folder = home
         stem = name[: match.start('band')] if band else name
         product = products.setdefault(
-            (folder, stem),
-            _Product(
-                sensor.split()[0],
-                folder,
-                stem,
-                disambiguate_timestamp(told['date'], cls.date_format),
-                regex,
-            ),
+            (folder, stem), _Product(sensor.split()[0], folder, stem, times, regex)
         )
         product.files.setdefault(band, {})[told.get('resolution') or ''] = file
         return True

@@ -331,7 +331,7 @@ def _grids(
     for file in files:
         header = read_header(file)
         own = crs if stated and not header.wkt else header.crs
-        _check_pixels(header)
+        _check_pixels(header, own)
         grids[file] = north_up(header.transform, header.shape)
         if own is not crs and not own.equals(crs, ignore_axis_order=True):
             raise RasterError(
@@ -350,12 +350,22 @@ def _grids(
     return grids
 
 
-def _check_pixels(header: Header) -> None:
+def _check_pixels(header: Header, crs: CRS) -> None:
     """Refuse pixels that lie nowhere, and numbers that no encoder takes."""
     if header.transform.is_identity:
         raise RasterError(
             f'{header.path} has a CRS but no geotransform: state it, for example with '
             '`gdal_edit.py -a_ullr`, because no place is ever guessed'
+        )
+    if not np.isfinite(header.transform).all() or not header.transform.determinant:
+        raise RasterError(
+            f'{header.path} has pixels without a width or a height '
+            f'({tuple(header.transform)[:6]}): correct its geotransform'
+        )
+    if crs.is_geocentric:
+        raise RasterError(
+            f'{header.path} is in the geocentric CRS {crs.name}: warp it to a CRS with '
+            'two axes, for example with `gdalwarp -t_srs EPSG:4326`'
         )
     if any(kind.startswith('complex') for kind in header.dtypes):
         raise RasterError(

@@ -26,6 +26,9 @@ Gsd = Literal['warn', 'resample', 'error', 'ignore']
 #: Share by which the pixel size may differ from the training's before it counts.
 TOLERANCE = 0.1
 
+#: Patches of one scene. The largest mosaics in use have a few million.
+_MOST = 10**8
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -165,6 +168,20 @@ class Layout:
             'edges': self.edges,
             'gsd': self.gsd,
         }
+
+
+def check_count(path: str, shape: tuple[int, int], stride: int) -> None:
+    """Refuse a grid of more patches than a plan can hold, as damaged headers claim.
+
+    Raises:
+        RasterError: If there are more than a hundred million.
+    """
+    count = (shape[0] // stride) * (shape[1] // stride)
+    if count > _MOST:
+        raise RasterError(
+            f'{path} claims {shape[0]} x {shape[1]} pixels, which are {count} patches: fetch '
+            'the file again if it is damaged, or choose a larger stride'
+        )
 
 
 def windows_of(

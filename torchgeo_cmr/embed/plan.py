@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.datasets.scene import Scene
 from torchgeo_cmr.embed.footprints import crs_code, footprints, native_corners
-from torchgeo_cmr.embed.layout import Edges, Gsd, Layout, windows_of
+from torchgeo_cmr.embed.layout import Edges, Gsd, Layout, check_count, windows_of
 from torchgeo_cmr.embed.scene import RESAMPLING, match_bands, match_units
 from torchgeo_cmr.errors import RasterError
 
@@ -199,6 +199,7 @@ def plan_scenes(
         for scene in unique.values()
     ]
     every.sort(key=lambda item: item.id)
+    every = [item for item in every if _is_possible(item, trying)]
     items = [item for item in every if len(item.windows)]
     too_small = [item for item in every if not len(item.windows)]
     if too_small:
@@ -291,6 +292,15 @@ def places(
         return code, corners, footprints(corners, code)
     except RasterError as error:
         raise RasterError(f'{item.id}: {error}') from error
+
+
+def _is_possible(
+    item: WorkItem, trying: Callable[[str], AbstractContextManager[Any]]
+) -> bool:
+    with trying(item.id):
+        check_count(item.scene.path, item.scene.shape, item.stride)
+        return True
+    return False
 
 
 def _told(scene: Scene) -> str:

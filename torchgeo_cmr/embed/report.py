@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from torchgeo_cmr.errors import ArchiveError, AudioError, RasterError
+import torch
+
+from torchgeo_cmr.errors import ArchiveError, AudioError, CMRError, RasterError
 from torchgeo_cmr.export.output import new_file
 
 #: What happens to a scene that cannot be used.
@@ -78,16 +80,31 @@ class Report:
             scene: Scene id, or the path of its file as long as it has no id.
 
         Yields:
-            Nothing; what is in the block is given up when a :class:`RasterError` or an
-            :class:`AudioError` is raised.
+            Nothing; what is in the block is given up when an error is raised. Only lack of
+            memory on the device passes: it concerns the run, not the scene.
         """
         try:
             yield
-        except (RasterError, AudioError) as error:
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
             if self.errors == 'raise':
                 raise
-            self.refused[scene] = str(error)
+            if not isinstance(error, RasterError | AudioError):
+                error = self._explained(scene, error)
+            self.refused[_printable(scene)] = _printable(str(error))
             self.first = self.first or error
+
+    def _explained(self, scene: str, error: Exception) -> RasterError:
+        """Put what a library says of one file, which must not end the run, into a sentence."""
+        if isinstance(error, CMRError):
+            return RasterError(f'{scene}: {error}')
+        _LOG.debug('%s cannot be used', scene, exc_info=error)
+        reason = ' '.join(str(error).split())[:300]
+        return RasterError(
+            f'{scene} cannot be used ({type(error).__name__}: {reason}): check the file, or '
+            'fetch it again'
+        )
 
     def check(self) -> None:
         """Raise the first refusal if nothing at all could be used, else warn of them.
@@ -188,6 +205,11 @@ def read_report(archive: str | os.PathLike[str]) -> dict[str, Any]:
         raise ArchiveError(
             f'{path} cannot be read: it is written by the run that embeds'
         ) from error
+
+
+def _printable(text: str) -> str:
+    """Write out bytes of file names that are not text."""
+    return text.encode('utf-8', 'backslashreplace').decode()
 
 
 def beside(archive: Path, ending: str) -> Path:

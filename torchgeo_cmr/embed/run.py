@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torchgeo.datasets import RasterDataset, XarrayDataset
 
+from torchgeo_cmr.datasets.files import readable_folders
 from torchgeo_cmr.embed.device import evaluating, prepared
 from torchgeo_cmr.embed.encode import (
     Encoding,
@@ -123,7 +124,8 @@ def embed(
         update: Complete an archive whose scenes are no longer those it was begun with: only
             new scenes are embedded, and those whose files changed (see
             :func:`~torchgeo_cmr.embed.content.fingerprint`).
-        prune: With *update*, drop the rows of scenes that are no longer there.
+        prune: With *update*, drop the rows of scenes whose files are gone from folders that
+            could be listed.
         errors: ``'refuse'`` leaves out scenes that cannot be used and goes on, with a warning
             and a sentence for each in the report; the next run tries them again. ``'raise'``
             ends at the first.
@@ -212,6 +214,7 @@ def embed(
             None if out is None else Path(out),
             report,
             progress,
+            tuple(readable_folders(getattr(dataset, 'paths', dataset))),
         )
         sample = run.sample(transforms)
         if number is None:

@@ -1,7 +1,9 @@
 """A plan is worked through: what is missing is embedded, committed, counted and reported."""
 
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from torchgeo_cmr.embed.content import fingerprint
 from torchgeo_cmr.embed.encode import Encoding, find_batch_size
 from torchgeo_cmr.embed.item import Batch, Encoder, embed_item, read_item
 from torchgeo_cmr.embed.plan import Plan, WorkItem, header_of
+from torchgeo_cmr.embed.prune import is_gone
 from torchgeo_cmr.embed.report import Report
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
@@ -38,6 +41,8 @@ class Run:
     out: Path | None
     report: Report
     progress: bool
+    #: Real paths of folders that could be listed.
+    folders: tuple[str, ...] = ()
 
     def sample(self, transforms: Callable[..., Any] | None) -> Tensor:
         """Make one empty patch, as the encoder gets it."""
@@ -108,7 +113,7 @@ class Run:
                 if not len(table):
                     report.empty.append(item.id)
             if sink is not None and update:
-                for key in gone if prune else ():
+                for key in self._known_gone(gone) if prune else ():
                     sink.remove(key)
                     report.pruned.append(key.partition(':')[2])
                 sink.finish()
@@ -131,6 +136,24 @@ class Run:
             table = EmbeddingTable.load(out)
         self._tell(table, options)
         return table
+
+    def _known_gone(self, keys: Sequence[str]) -> list[str]:
+        """Pick the parts whose files are gone; the others keep their rows, with a warning."""
+        opened = {os.path.realpath(item.scene.path) for item in self.plan.items}
+        gone = [
+            key
+            for key in keys
+            if is_gone(key.partition(':')[2], self.plan.root, self.folders, opened)
+        ]
+        if kept := sorted(set(keys) - set(gone)):
+            warnings.warn(
+                f'rows of {len(kept)} scenes are kept, for example {kept[0]}: they were not '
+                'embedded in this run, but nothing shows that their files are gone (refused, '
+                'not named, or in a folder that is empty or was not named)',
+                UserWarning,
+                stacklevel=2,
+            )
+        return gone
 
     def _missing(
         self, item: WorkItem, done: dict[str, str | None], update: bool
