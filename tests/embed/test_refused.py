@@ -240,7 +240,7 @@ def test_a_name_that_is_not_text_and_a_month_that_does_not_exist(
     run: Callable[..., Ran], write_raster: Writer, tmp_path: Path
 ) -> None:
     good = tmp_path / 'in' / 'good1.tif'
-    shutil.copy(good, os.fsencode(tmp_path / 'in') + b'/bad\xff.tif')
+    shutil.copy(good, tmp_path / 'in' / os.fsdecode(b'bad\xff.tif'))
     for band in BANDS:
         write_raster(f'in/T32TQM_20241399T101559_{band}.tif', shape=(32, 32))
     ran = run()

@@ -38,6 +38,7 @@ def embed(
     errors: str = 'refuse',
     over_dates: str | None = None,
     min_dates: int = 1,
+    catalogue: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> int:
@@ -148,6 +149,8 @@ def embed(
             rows have the span of their dates as time, all their scenes as source and their
             number in the column dates.
         min_dates: With --over-dates, leave out places with fewer dates.
+        catalogue: Of scenes: GeoParquet in which the headers of rasters are kept, so that the
+            next run over the same files opens none to plan; made if it is not there.
         overwrite: Replace an archive that is there instead of completing it.
         quiet: Show no progress bar.
     """

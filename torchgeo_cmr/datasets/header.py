@@ -7,7 +7,10 @@ once and remembered for as long as neither the file nor its sidecars change.
 
 import os
 import warnings
-from dataclasses import dataclass
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -90,6 +93,30 @@ class Header:
         return _crs(self.wkt)
 
 
+#: Size and time of modification of a file and its sidecars, None where there is none; and
+#: what it stated then.
+type Stamped = tuple[tuple[tuple[int, int] | None, ...], Header]
+
+_KNOWN: ContextVar[dict[str, Stamped] | None] = ContextVar('known', default=None)
+
+
+@contextmanager
+def known_headers(known: dict[str, Stamped]) -> Generator[None]:
+    """Look headers up in a mapping while the context lasts, and add those that are read.
+
+    Args:
+        known: Absolute path -> stamps and header; changed in place.
+
+    Yields:
+        Nothing.
+    """
+    token = _KNOWN.set(known)
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
 def read_header(path: str) -> Header:
     """Read what a raster states about itself.
 
@@ -109,7 +136,13 @@ def read_header(path: str) -> Header:
     if changed[0] is None:
         # Not a file but a name of GDAL's, such as one inside an archive.
         return _read(path)
-    return _remembered(path, changed)
+    known = _KNOWN.get()
+    if known is None:
+        return _remembered(path, changed)
+    place = os.path.abspath(path)
+    if place not in known or known[place][0] != changed:
+        known[place] = changed, _remembered(path, changed)
+    return replace(known[place][1], path=path)
 
 
 def _stamp(path: str) -> tuple[int, int] | None:

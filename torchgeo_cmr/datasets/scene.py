@@ -357,7 +357,7 @@ def _check_pixels(header: Header, crs: CRS) -> None:
             f'{header.path} has a CRS but no geotransform: state it, for example with '
             '`gdal_edit.py -a_ullr`, because no place is ever guessed'
         )
-    if not np.isfinite(header.transform).all() or not header.transform.determinant:
+    if not np.isfinite(tuple(header.transform)).all() or not header.transform.determinant:
         raise RasterError(
             f'{header.path} has pixels without a width or a height '
             f'({tuple(header.transform)[:6]}): correct its geotransform'

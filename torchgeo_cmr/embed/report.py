@@ -98,7 +98,7 @@ class Report:
     def _explained(self, scene: str, error: Exception) -> RasterError:
         """Put what a library says of one file, which must not end the run, into a sentence."""
         if isinstance(error, CMRError):
-            return RasterError(f'{scene}: {error}')
+            return RasterError(str(error))
         _LOG.debug('%s cannot be used', scene, exc_info=error)
         reason = ' '.join(str(error).split())[:300]
         return RasterError(

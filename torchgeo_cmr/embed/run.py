@@ -4,12 +4,13 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torchgeo.datasets import RasterDataset, XarrayDataset
 
-from torchgeo_cmr.datasets.files import readable_folders
+from torchgeo_cmr.datasets.catalogue import header_catalogue
+from torchgeo_cmr.datasets.files import Paths, readable_folders
 from torchgeo_cmr.embed.device import evaluating, prepared
 from torchgeo_cmr.embed.encode import (
     Encoding,
@@ -17,7 +18,7 @@ from torchgeo_cmr.embed.encode import (
     check_batch_size,
     settle_precision,
 )
-from torchgeo_cmr.embed.inputs import Paths, list_scenes
+from torchgeo_cmr.embed.inputs import list_scenes
 from torchgeo_cmr.embed.item import Encoder
 from torchgeo_cmr.embed.layout import Edges, Gsd
 from torchgeo_cmr.embed.plan import plan_scenes
@@ -56,6 +57,7 @@ def embed(
     update: bool = False,
     prune: bool = False,
     errors: Errors = 'refuse',
+    catalogue: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> EmbeddingTable:
@@ -129,6 +131,8 @@ def embed(
         errors: ``'refuse'`` leaves out scenes that cannot be used and goes on, with a warning
             and a sentence for each in the report; the next run tries them again. ``'raise'``
             ends at the first.
+        catalogue: GeoParquet in which the headers of rasters are kept, so that the next run
+            over the same files opens none to plan; it is made if it is not there.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr.
 
@@ -174,11 +178,12 @@ def embed(
         root = begun.get('root')
     spec = task.specs.get(modality) or {}
     transforms = getattr(dataset, 'transforms', None)
-    catalogue = list_scenes(dataset, spec.get('bands'), nodata, report.trying)
-    if not catalogue:
+    with header_catalogue(catalogue):
+        found = list_scenes(dataset, spec.get('bands'), nodata, report.trying)
+    if not found:
         report.check()
     plan = plan_scenes(
-        catalogue,
+        found,
         modality,
         size,
         stride,
@@ -214,7 +219,7 @@ def embed(
             None if out is None else Path(out),
             report,
             progress,
-            tuple(readable_folders(getattr(dataset, 'paths', dataset))),
+            tuple(readable_folders(cast(Paths, getattr(dataset, 'paths', dataset)))),
         )
         sample = run.sample(transforms)
         if number is None:
