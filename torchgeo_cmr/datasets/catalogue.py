@@ -119,7 +119,7 @@ def _save(known: Mapping[str, Stamped], file: Path) -> None:
         handle, temporary = tempfile.mkstemp('.parquet', '.tmp-', file.parent)
         os.close(handle)
         try:
-            frame.to_parquet(temporary)
+            frame.to_parquet(Path(temporary))
             os.replace(temporary, file)
         except BaseException:
             os.unlink(temporary)
