@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from affine import Affine
+from pyproj import Transformer
 from rasterio.windows import Window
 
 from torchgeo_cmr.datasets.cube import CubeReader
@@ -81,6 +83,48 @@ def test_a_mask_of_other_ground_is_named(write_raster: Writer) -> None:
     write_raster('T32TQM_20240611T101031_SCL.tif', origin=(500_010.0, 5e6))
     with pytest.raises(RasterError, match='does not cover the same ground as'):
         QualityReader(scene_of(path))
+
+
+MIRRORED = Affine(-20, 0, 500_080, 0, -20, 5e6)
+SOUTH_UP = Affine(20, 0, 5e5, 0, 20, 4_999_920)
+TURNED = Affine(0, 20, 5e5, -20, 0, 5e6)
+#: A tile of which the scene is a part.
+LARGER = Affine(20, 0, 499_920, 0, -20, 5_000_040)
+TILTED = Affine.translation(499_900, 5e6) @ Affine.rotation(30) @ Affine.scale(15, -25)
+
+
+@pytest.mark.parametrize('grid', [MIRRORED, SOUTH_UP, TURNED, LARGER, TILTED])
+@pytest.mark.parametrize('crs', ['EPSG:32632', 'EPSG:32633', 'EPSG:4326'])
+def test_a_mask_lies_as_it_likes(write_raster: Writer, grid: Affine, crs: str) -> None:
+    """Each pixel has the class of that pixel of the mask in which its centre lies."""
+    path = write_raster('T32TQM_20240611T101031_B02.tif', shape=(8, 8))
+    size = 4 if grid in (MIRRORED, SOUTH_UP, TURNED) else 16
+    if crs != 'EPSG:32632':
+        # About the same ground: what covers it must be larger.
+        there = Transformer.from_crs('EPSG:32632', crs, always_xy=True)
+        x, y = there.transform(500_040, 4_999_960)
+        step = 10 if crs == 'EPSG:32633' else 1e-4
+        size = 40
+        linear = Affine(grid.a, grid.b, 0, grid.d, grid.e, 0)
+        linear = Affine.scale(step / 20) @ linear
+        grid = Affine.translation(x, y) @ linear @ Affine.translation(-20, -20)
+    codes = np.random.default_rng(0).integers(0, 12, (1, size, size))
+    write_raster(
+        'T32TQM_20240611T101031_SCL.tif',
+        data=codes,
+        dtype='uint8',
+        transform=grid,
+        crs=crs,
+    )
+    missing, cloud = QualityReader(scene_of(path)).read(window(0, 0, 8, 8))
+    x, y = np.meshgrid(5e5 + 5 + 10 * np.arange(8), 5e6 - 5 - 10 * np.arange(8))
+    x, y = Transformer.from_crs('EPSG:32632', crs, always_xy=True).transform(x, y)
+    back = ~grid
+    column = np.floor(back.a * x + back.b * y + back.c).astype(int)
+    row = np.floor(back.d * x + back.e * y + back.f).astype(int)
+    expected = codes[0, row, column]
+    np.testing.assert_array_equal(missing, np.isin(expected, (0, 1)))
+    np.testing.assert_array_equal(cloud, np.isin(expected, (8, 9, 10)))
 
 
 def test_backscatter_is_converted_while_it_is_read(write_raster: Writer) -> None:

@@ -13,12 +13,14 @@ import re
 from dataclasses import replace
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
+from pyproj import Transformer
 from rasterio.windows import Window
 
 from torchgeo_cmr.datasets.names import MASKS, mask_name
 from torchgeo_cmr.datasets.opening import open_reader
-from torchgeo_cmr.datasets.scene import Scene, assemble
+from torchgeo_cmr.datasets.scene import Scene, apply, assemble
 from torchgeo_cmr.errors import RasterError
 
 _SCL_MISSING = (0, 1)
@@ -82,13 +84,13 @@ class QualityReader:
     """Reads which pixels of a scene are missing or cloud, on the grid of its bands.
 
     The mask is never interpolated: each pixel has the class of the mask's pixel in which
-    its centre lies.
+    its centre lies, whatever the grid and CRS of the mask.
 
     Args:
         scene: A scene with a quality mask.
 
     Raises:
-        RasterError: If the mask does not lie on the ground of the scene.
+        RasterError: If the mask does not cover the scene.
 
     .. versionadded:: 0.1
     """
@@ -97,11 +99,27 @@ class QualityReader:
         """Initialize a new QualityReader instance."""
         assert scene.quality is not None
         self.scene, self.mask = scene, scene.quality
-        apart = np.abs(
-            np.subtract(scene.footprint.bounds, self.mask.footprint.bounds)
-        ).max()
-        same = self.mask.crs.equals(scene.crs, ignore_axis_order=True)
-        if not same or apart > 0.01 * max(scene.res):
+        # From pixels of the scene to pixels of the mask, unless a CRS lies between.
+        to_mask, to_crs = (
+            np.reshape(t, (3, 3)) for t in (~self.mask.transform, scene.transform)
+        )
+        self._grid = Affine(*(to_mask @ to_crs)[:2].ravel())
+        self._change: Transformer | None = None
+        if not self.mask.crs.equals(scene.crs, ignore_axis_order=True):
+            self._change = Transformer.from_crs(
+                scene.crs, self.mask.crs, always_xy=True
+            )
+        height, width = scene.shape
+        columns, rows = self._places(
+            np.array([0.0, width, width, 0.0]), np.array([0.0, 0.0, height, height])
+        )
+        # A hundredth of the scene's pixels.
+        slack = 0.01 * max(scene.res) / min(self.mask.res) if not self._change else 1
+        inside = [
+            (axis > -slack) & (axis < count + slack)
+            for axis, count in zip((rows, columns), self.mask.shape, strict=True)
+        ]
+        if not np.all(inside):
             raise RasterError(
                 f'{self.mask.path} does not cover the same ground as {scene.path}, whose '
                 'quality mask it is: crop them to one extent, or take it away'
@@ -118,11 +136,23 @@ class QualityReader:
             Which pixels are missing and which are cloud, both of shape ``(height, width)``.
             What lies outside the scene is missing.
         """
-        rows = self._positions(window.row_off, window.height, axis=0)
-        columns = self._positions(window.col_off, window.width, axis=1)
-        top, left = int(rows[0]), int(columns[0])
-        area = Window(left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1)  # ty: ignore[too-many-positional-arguments]
-        codes = self._reader.read(area)[0][np.ix_(rows - top, columns - left)]
+        column, row = np.meshgrid(
+            int(window.col_off) + np.arange(int(window.width)) + 0.5,
+            int(window.row_off) + np.arange(int(window.height)) + 0.5,
+            sparse=True,
+        )
+        found = self._places(column, row)
+        # A centre on an edge between two pixels lies in the second, despite rounding.
+        columns, rows = (
+            np.floor(np.nan_to_num(axis, nan=-1, posinf=-1, neginf=-1) + 1e-6).astype(
+                np.int64
+            )
+            for axis in found
+        )
+        top, left = int(rows.min()), int(columns.min())
+        height, width = int(rows.max()) - top + 1, int(columns.max()) - left + 1
+        area = Window(left, top, width, height)  # ty: ignore[too-many-positional-arguments]
+        codes = self._reader.read(area)[0][rows - top, columns - left]
         missing = ~np.isfinite(codes)
         values = np.where(missing, 0, codes).astype(np.int64)
         if self.mask.bands[0] == 'SCL':
@@ -131,7 +161,15 @@ class QualityReader:
         missing |= (values & _QA_MISSING) != 0
         return missing, ((values & _QA_CLOUD) != 0) & ~missing
 
-    def _positions(self, start: float, count: float, axis: int) -> NDArray[np.int64]:
-        ratio = self.mask.shape[axis] / self.scene.shape[axis]
-        centres = int(start) + np.arange(int(count)) + 0.5
-        return np.floor(centres * ratio).astype(np.int64)
+    def _places(
+        self, columns: NDArray[np.floating], rows: NDArray[np.floating]
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Columns and rows of points of the scene's grid on that of the mask."""
+        t = self._grid
+        if self._change is not None:
+            x, y = apply(self.scene.transform, columns, rows)
+            return apply(~self.mask.transform, *self._change.transform(x, y))
+        if t.b == t.d == 0:
+            # Nearly always: the one depends on columns alone, the other on rows.
+            return t.a * columns + t.c, t.e * rows + t.f
+        return apply(t, columns, rows)
