@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import shapely
 import torch
+from affine import Affine
 from pyproj import CRS, Transformer
 
 from torchgeo_cmr.datasets import LabelFromMask
@@ -216,6 +217,58 @@ class TestRaster:
         )
         label = LabelFromMask(world, NAMES)((X, Y, X + 5e4, Y + 5e4), UTM)
         assert label is not None
+
+
+#: Transform of a map of 60 x 60 cells over the corner, in whatever orientation.
+ORIENTATIONS = {
+    'north-up': Affine(10, 0, X - 200, 0, -10, Y + 200),
+    'south-up': Affine(10, 0, X - 200, 0, 10, Y - 400),
+    'east-left': Affine(-10, 0, X + 400, 0, -10, Y + 200),
+    'transposed': Affine(0, 10, X - 200, -10, 0, Y + 200),
+    'not square': Affine(10, 0, X - 200, 0, -8, Y + 200),
+    'rotated': Affine.translation(X - 100, Y + 250)
+    @ Affine.rotation(-30)
+    @ Affine.scale(10, -10),
+    'sheared': Affine(10, 3, X - 300, 0, -10, Y + 200),
+}
+
+
+@pytest.mark.parametrize('name', ORIENTATIONS)
+@pytest.mark.parametrize('epsg', [32632, 32633, 4326])
+def test_a_map_of_any_orientation(write_raster: Writer, name: str, epsg: int) -> None:
+    """The shares are those of the pixels under the centres of the cells."""
+    codes = np.random.default_rng(1).integers(1, 4, (1, 60, 60))
+    transform = ORIENTATIONS[name]
+    if epsg != 32632:
+        # The same map around the same place, in units of the other CRS.
+        move = Transformer.from_crs(UTM, epsg, always_xy=True)
+        x, y = move.transform(X + 100, Y - 100)
+        unit = 1.0 if epsg == 32633 else 1e-5
+        transform = (
+            Affine.translation(x, y)
+            @ Affine.scale(unit)
+            @ Affine.translation(-X - 100, -Y + 100)
+            @ transform
+        )
+    path = write_raster(
+        'any.tif', data=codes, dtype='uint8', crs=f'EPSG:{epsg}', transform=transform
+    )
+    labels = LabelFromMask(path, {1: 'a', 2: 'b', 3: 'c'})
+    bounds = patch(3, 4, 16)
+    shares, known = labels.shares(bounds, UTM)
+    assert known == 1
+    # Sampled ten times as densely, by hand.
+    x, y = np.meshgrid(
+        np.linspace(bounds[0], bounds[2], 321)[:-1] + 0.25,
+        np.linspace(bounds[3], bounds[1], 321)[:-1] - 0.25,
+    )
+    x, y = Transformer.from_crs(UTM, epsg, always_xy=True).transform(x, y)
+    back = ~transform
+    column = np.floor(back.a * x + back.b * y + back.c).astype(int)
+    row = np.floor(back.d * x + back.e * y + back.f).astype(int)
+    expected = np.bincount(codes[0, row, column].ravel(), minlength=4)[1:] / x.size
+    straight = epsg == 32632 and name not in ('rotated', 'sheared', 'not square')
+    np.testing.assert_allclose(shares, expected, atol=1e-9 if straight else 0.05)
 
 
 class TestPolygons:

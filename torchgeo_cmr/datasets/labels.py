@@ -14,10 +14,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
-from rasterio.enums import Resampling
 from rasterio.errors import RasterioIOError
 from rasterio.features import rasterize
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from torch import Tensor
 
@@ -47,10 +45,11 @@ class LabelFromMask:
     """The label of a patch, by what a map of classes shows on its ground.
 
     The map is one or more rasters of class codes, or a file of polygons with a column of
-    classes. It may be in any CRS: it is brought to that of the patch, rasters by nearest
-    neighbour, polygons vertex by vertex. Where several rasters show one ground, the first
-    that knows it decides, whatever the CRS and the resolution of each. Ground that the map does not cover, its nodata and
-    codes that are no class count for nothing.
+    classes. It may be in any CRS and orientation: rasters are looked up at the centres of
+    as many cells as they have pixels, polygons are brought to the CRS of the patch vertex by
+    vertex. Where several rasters show one ground, the first that knows it decides, whatever
+    the CRS and the resolution of each. Ground that the map does not cover, its nodata and
+    codes that are not a class count for nothing.
 
     Relations: give it to :class:`~torchgeo_cmr.datamodules.PairedDataModule` as ``labels``;
     patches without a label are then left out.
@@ -103,6 +102,7 @@ class LabelFromMask:
         self.polygons: gpd.GeoDataFrame | None = None
         self._moved: dict[str, tuple[shapely.STRtree, NDArray[Any], NDArray[Any]]] = {}
         self._outlines: dict[str, shapely.STRtree] = {}
+        self._ways: dict[tuple[str, str], tuple[Affine, Transformer | None]] = {}
         self._cache = Cache()
         if column is None:
             named = self._codes(classes)
@@ -115,7 +115,7 @@ class LabelFromMask:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what a worker process finds out again for itself."""
-        return {**self.__dict__, '_moved': {}, '_outlines': {}}
+        return {**self.__dict__, '_moved': {}, '_outlines': {}, '_ways': {}}
 
     def __call__(self, bounds: Bounds, crs: CRS) -> Tensor | None:
         """Say what a patch shows.
@@ -256,26 +256,60 @@ class LabelFromMask:
         return [self.paths[i] for i in np.sort(hits)]
 
     def _codes_in(self, path: Path, bounds: Bounds, crs: CRS) -> NDArray[np.int64]:
-        """Codes of one raster, nothing beyond its edge."""
-        key = str(path), crs.to_wkt()
-        with self._cache.handles.borrow(key, lambda: _open(path, crs)) as file:
-            wanted = file.window(*bounds)
-            top, left = round(wanted.row_off), round(wanted.col_off)
-            rows, columns = max(1, round(wanted.height)), max(1, round(wanted.width))
-            out = np.full((rows, columns), _NOTHING, np.int64)
-            first = max(top, 0), max(left, 0)
-            last = min(top + rows, file.height), min(left + columns, file.width)
-            if last[0] <= first[0] or last[1] <= first[1]:
+        """Codes of one raster, nothing beyond its edge.
+
+        The cells are as many as the raster has pixels across, each with the code of the
+        pixel in which its centre lies.
+        """
+        transform, move = self._way(path, crs)
+        xmin, ymin, xmax, ymax = bounds
+        corners = np.array([[xmin, ymax], [xmax, ymax], [xmin, ymin]]).T
+        places = np.array(_pixels_at(*corners, transform, move))
+        if not np.isfinite(places).all():
+            return np.full((1, 1), _NOTHING, np.int64)
+        origin, right, bottom = places.T
+        columns, rows = (
+            max(1, round(float(np.hypot(*(end - origin))))) for end in (right, bottom)
+        )
+        x = xmin + (xmax - xmin) * (np.arange(columns) + 0.5) / columns
+        y = ymax - (ymax - ymin) * (np.arange(rows) + 0.5) / rows
+        x, y = np.meshgrid(x, y)
+        # A centre on an edge between two pixels lies in the second, despite rounding.
+        column, row = (
+            np.floor(axis + 1e-6) for axis in _pixels_at(x, y, transform, move)
+        )
+        out = np.full((rows, columns), _NOTHING, np.int64)
+        with self._cache.handles.borrow(
+            str(path), lambda: open_raster(str(path))
+        ) as file:
+            inside = (row >= 0) & (row < file.height)
+            inside &= (column >= 0) & (column < file.width)
+            if not inside.any():
                 return out
-            window = Window.from_slices((first[0], last[0]), (first[1], last[1]))
+            row, column = (axis[inside].astype(np.int64) for axis in (row, column))
+            top, left = int(row.min()), int(column.min())
+            window = Window.from_slices(
+                (top, int(row.max()) + 1), (left, int(column.max()) + 1)
+            )
             try:
                 codes = file.read(1, window=window, masked=True)
             except RasterioIOError as error:
                 raise RasterError(f'{path} is damaged: fetch it again') from error
-        out[first[0] - top : last[0] - top, first[1] - left : last[1] - left] = (
-            np.ma.filled(codes.astype(np.int64), _NOTHING)
-        )
+        known = np.ma.filled(codes.astype(np.int64), _NOTHING)
+        out[inside] = known[row - top, column - left]
         return out
+
+    def _way(self, path: Path, crs: CRS) -> tuple[Affine, Transformer | None]:
+        """Coordinates to pixels of a map, after a change of CRS if there is one."""
+        key = str(path), crs.to_wkt()
+        if key not in self._ways:
+            header = _header(path)
+            same = header.crs.equals(crs, ignore_axis_order=True)
+            self._ways[key] = (
+                ~header.transform,
+                None if same else Transformer.from_crs(crs, header.crs, always_xy=True),
+            )
+        return self._ways[key]
 
     def _burn(self, bounds: Bounds, crs: CRS) -> NDArray[np.int64]:
         """Polygons as cells; where some overlap, the last of the file lies on top."""
@@ -352,12 +386,16 @@ def _outline(path: Path, crs: CRS) -> shapely.Polygon:
     return shapely.box(*bounds).buffer(spare, join_style='mitre')
 
 
-def _open(path: Path, crs: CRS) -> Any:
-    """Open a map in some CRS."""
-    file = open_raster(str(path))
-    if CRS.from_user_input(file.crs).equals(crs, ignore_axis_order=True):
-        return file
-    return WarpedVRT(file, crs=crs.to_wkt(), resampling=Resampling.nearest)
+def _pixels_at(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    transform: Affine,
+    move: Transformer | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Columns and rows of points; not finite where the map has no place for them."""
+    if move is not None:
+        x, y = move.transform(x, y)
+    return apply(transform, x, y)
 
 
 __all__ = ('LabelFromMask',)

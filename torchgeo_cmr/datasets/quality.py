@@ -101,7 +101,7 @@ class QualityReader:
         self.scene, self.mask = scene, scene.quality
         # From pixels of the scene to pixels of the mask, unless a CRS lies between.
         to_mask, to_crs = (
-            np.reshape(t, (3, 3)) for t in (~self.mask.transform, scene.transform)
+            np.array(t).reshape(3, 3) for t in (~self.mask.transform, scene.transform)
         )
         self._grid = Affine(*(to_mask @ to_crs)[:2].ravel())
         self._change: Transformer | None = None
@@ -136,23 +136,22 @@ class QualityReader:
             Which pixels are missing and which are cloud, both of shape ``(height, width)``.
             What lies outside the scene is missing.
         """
-        column, row = np.meshgrid(
-            int(window.col_off) + np.arange(int(window.width)) + 0.5,
-            int(window.row_off) + np.arange(int(window.height)) + 0.5,
-            sparse=True,
+        columns = np.arange(int(window.width), dtype=np.float64)[None]
+        rows = np.arange(int(window.height), dtype=np.float64)[:, None]
+        found = self._places(
+            columns + (int(window.col_off) + 0.5), rows + (int(window.row_off) + 0.5)
         )
-        found = self._places(column, row)
         # A centre on an edge between two pixels lies in the second, despite rounding.
-        columns, rows = (
+        column, row = (
             np.floor(np.nan_to_num(axis, nan=-1, posinf=-1, neginf=-1) + 1e-6).astype(
                 np.int64
             )
             for axis in found
         )
-        top, left = int(rows.min()), int(columns.min())
-        height, width = int(rows.max()) - top + 1, int(columns.max()) - left + 1
+        top, left = int(row.min()), int(column.min())
+        height, width = int(row.max()) - top + 1, int(column.max()) - left + 1
         area = Window(left, top, width, height)  # ty: ignore[too-many-positional-arguments]
-        codes = self._reader.read(area)[0][rows - top, columns - left]
+        codes = self._reader.read(area)[0][row - top, column - left]
         missing = ~np.isfinite(codes)
         values = np.where(missing, 0, codes).astype(np.int64)
         if self.mask.bands[0] == 'SCL':
@@ -162,8 +161,8 @@ class QualityReader:
         return missing, ((values & _QA_CLOUD) != 0) & ~missing
 
     def _places(
-        self, columns: NDArray[np.floating], rows: NDArray[np.floating]
-    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        self, columns: NDArray[np.float64], rows: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Columns and rows of points of the scene's grid on that of the mask."""
         t = self._grid
         if self._change is not None:
