@@ -17,14 +17,13 @@ import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
-from rasterio.enums import Resampling
-from rasterio.warp import reproject
 from rasterio.windows import Window
 from rioxarray.exceptions import MissingSpatialDimensionError
 
 from torchgeo_cmr.datasets.cache import Cache
 from torchgeo_cmr.datasets.names import find_bands, mask_name
 from torchgeo_cmr.datasets.reader import SceneReader
+from torchgeo_cmr.datasets.resampling import interpolate, nearest
 from torchgeo_cmr.datasets.scene import Layer, Scene
 from torchgeo_cmr.datasets.units import stated_unit, unit_of
 from torchgeo_cmr.errors import RasterError
@@ -297,18 +296,21 @@ class CubeReader(SceneReader):
         stored = np.stack(
             [self._layer(cube, scene.layers[i], x, y, spans) for i in chosen]
         )
-        if own != scene.shape:
-            return self._resampled(stored, spans, own, window, shape)
+        down, across = (n / asked for n, asked in zip(own, scene.shape, strict=True))
+        area = (
+            window.row_off * down,
+            window.col_off * across,
+            window.height * down,
+            window.width * across,
+        )
+        corner = spans[0].start, spans[1].start
+        if own != scene.shape and out_shape is None:
+            return interpolate(stored, corner, area, shape)
         out = np.full((len(chosen), *shape), np.nan, np.float32)
         places = [
-            np.floor(start + (np.arange(n) + 0.5) * size / n).astype(np.int64)
-            - span.start
-            for start, size, n, span in zip(
-                (window.row_off, window.col_off),
-                (window.height, window.width),
-                shape,
-                spans,
-                strict=True,
+            nearest(start, size, n) - first
+            for start, size, n, first in zip(
+                area[:2], area[2:], shape, corner, strict=True
             )
         ]
         inside = [
@@ -345,37 +347,3 @@ class CubeReader(SceneReader):
             # Compared before the cast: float32 cannot hold every value.
             pixels[values == self.scene.nodata] = np.nan
         return pixels
-
-    def _resampled(
-        self,
-        stored: NDArray[np.float32],
-        spans: list[slice],
-        own: tuple[int, int],
-        window: Window,
-        shape: tuple[int, int],
-    ) -> NDArray[np.float32]:
-        """Bring a piece of the cube's own grid onto the grid of the scene."""
-        out = np.full((len(stored), *shape), np.nan, np.float32)
-        if not stored.size:
-            return out
-        down, across = (
-            n / asked for n, asked in zip(own, self.scene.shape, strict=True)
-        )
-        # In pixels of the cube: the same plane on both sides, whichever it is called.
-        plane = 'EPSG:3857'
-        rows = window.height / shape[0] * down
-        columns = window.width / shape[1] * across
-        reproject(
-            stored,
-            out,
-            src_transform=Affine(1, 0, spans[1].start, 0, 1, spans[0].start),
-            dst_transform=Affine(
-                columns, 0, window.col_off * across, 0, rows, window.row_off * down
-            ),
-            src_crs=plane,
-            dst_crs=plane,
-            src_nodata=np.nan,
-            dst_nodata=np.nan,
-            resampling=Resampling.bilinear,
-        )
-        return out

@@ -504,7 +504,7 @@ class _Member:
             self.bands = catalogue[0].bands
             self.res = catalogue[0].res
             self.units = catalogue[0].units
-            self.nodata = catalogue[0].nodata
+            self.nodata = catalogue[0].stated_nodata
         else:
             if dataset.crs is None:
                 raise RasterError(

@@ -14,16 +14,18 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from torchgeo_cmr.datasets.cache import Block, Cache, touched
-from torchgeo_cmr.datasets.header import reopen
+from torchgeo_cmr.datasets.header import Header, read_header, reopen
+from torchgeo_cmr.datasets.nodata import Marks, masked_copy, missing
+from torchgeo_cmr.datasets.resampling import MARGIN, interpolate, nearest
 from torchgeo_cmr.datasets.scene import Scene, apply
-from torchgeo_cmr.datasets.storage import Marks, Storage
+from torchgeo_cmr.datasets.storage import Storage, alpha_taken
 from torchgeo_cmr.datasets.threads import threads
 from torchgeo_cmr.datasets.windows import Cut, cuts, strips
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.orientation import upright
 
-#: Pixels as the file has them, and which values mark missing ones besides NaN.
-type Piece = tuple[NDArray[Any], Marks]
+#: Pixels as the file has them, and which values of each band mean missing besides NaN.
+type Piece = tuple[NDArray[Any], Sequence[Marks]]
 
 
 class Task(NamedTuple):
@@ -220,7 +222,7 @@ class SceneReader:
         count = len(self.scene.bands if bands is None else bands)
 
         def read(strip: tuple[int, int, int, int]) -> Piece:
-            return self.read(_window(strip), bands), []
+            return self.read(_window(strip), bands), [()] * count
 
         for strip, inside in strips(windows):
             yield Task(strip, inside.tolist(), [*range(count)], partial(read, strip))
@@ -241,7 +243,8 @@ class SceneReader:
             except RasterioIOError as error:
                 raise _damaged(path) from error
 
-        return block.pixels(decode), self._storage(path).marks
+        marks = self._storage(path).marks
+        return block.pixels(decode), [marks[i - 1] for i in indexes]
 
     def _strip(
         self, path: str, indexes: list[int], strip: tuple[int, int, int, int]
@@ -252,95 +255,179 @@ class SceneReader:
     def _files(
         self, bands: Sequence[int] | None
     ) -> Iterator[tuple[str, list[int], list[int]]]:
-        """Give each file once: its path, channels of the result and bands in the file."""
+        """Give each file: its path, channels of the result and bands of one type in it."""
         chosen = range(len(self.scene.bands)) if bands is None else bands
-        files: dict[str, tuple[list[int], list[int]]] = {}
+        files: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         for channel, position in enumerate(chosen):
             path, index = self.scene.sources[position]
-            channels, indexes = files.setdefault(path, ([], []))
+            kind = self._storage(path).types[index - 1]
+            channels, indexes = files.setdefault((path, kind), ([], []))
             channels.append(channel)
             indexes.append(index)
-        for path, (channels, indexes) in files.items():
+        for (path, _), (channels, indexes) in files.items():
             yield path, channels, indexes
 
     def _storage(self, path: str) -> Storage:
         """How a file stores its pixels; looked up once."""
         if path not in self._storages:
-            with self._borrow(path) as source:
-                self._storages[path] = Storage.of(source, self.scene)
+            self._storages[path] = Storage.of(read_header(path), self.scene)
         return self._storages[path]
 
-    def _borrow(self, path: str) -> AbstractContextManager[Any]:
+    def _borrow(
+        self, path: str, resampling: Resampling = Resampling.bilinear
+    ) -> AbstractContextManager[Any]:
         """Lend a handle of a file, warped if the scene is."""
         scene = self.scene
-        grid = (scene.transform, scene.shape) if scene.warped else None
+        grid = (scene.transform, scene.shape, resampling) if scene.warped else None
 
         def open_file() -> Any:
-            source = reopen(path)
             if not scene.warped:
-                return upright(source)
+                return upright(reopen(path))
             rows, columns = scene.shape
             return WarpedVRT(
-                source,
+                reopen(self._complete(read_header(path))),
                 crs=scene.crs.to_wkt(),
                 transform=scene.transform,
                 height=rows,
                 width=columns,
-                resampling=Resampling.bilinear,
-                src_nodata=scene.nodata,
-                # What lies outside the source, or is masked in it, comes out as NaN.
+                resampling=resampling,
+                src_nodata=np.nan,
+                # What lies outside the source, or is missing in it, comes out as NaN.
                 nodata=np.nan,
                 dtype='float32',
+                # Each band by itself: otherwise one that is missing spoils its neighbours.
+                UNIFIED_SRC_NODATA='NO',
             )
 
         return self.cache.handles.borrow((path, grid), open_file)
+
+    def _complete(self, header: Header) -> str:
+        """Name a file for the warper, in such a form that it knows what is missing."""
+        storage, value = self._storage(header.path), self.scene.nodata
+        # The warper takes an alpha band for a mask, whoever wants it as a band.
+        if not (any(storage.masks) or any(storage.marks) or 'alpha' in header.colours):
+            return header.path
+        return masked_copy(header, not alpha_taken(header, self.scene), value)
 
     def _read_file(
         self, path: str, indexes: list[int], window: Window, shape: tuple[int, int]
     ) -> Piece:
         """Pixels of a window, at another number of rows and columns if the grid differs."""
-        storage = self._storage(path)
-        own_grid = storage.shape == self.scene.shape
-        resampling = Resampling.nearest
-        if not own_grid:
-            rows = storage.shape[0] / self.scene.shape[0]
-            columns = storage.shape[1] / self.scene.shape[1]
+        scene, storage = self.scene, self._storage(path)
+        grid = scene.shape if scene.warped else storage.shape
+        overview = shape != (int(window.height), int(window.width))
+        if grid != scene.shape:
+            rows, columns = (a / b for a, b in zip(grid, scene.shape, strict=True))
             window = Window(
                 window.col_off * columns,  # ty: ignore[too-many-positional-arguments]
                 window.row_off * rows,
                 window.width * columns,
                 window.height * rows,
             )
-            resampling = Resampling.bilinear
-        part, place = _clip(window, storage.shape, shape)
+        part, place = _clip(window, grid, shape)
         full = (len(indexes), *shape)
         if part is None:
-            return np.full(full, np.nan, np.float32), []
-        rows, columns = place
-        options: dict[str, Any] = {
-            'window': part,
-            'out_shape': (
-                len(indexes),
-                rows.stop - rows.start,
-                columns.stop - columns.start,
-            ),
-            'resampling': resampling,
-        }
+            return np.full(full, np.nan, np.float32), [()] * len(indexes)
+        size = place[0].stop - place[0].start, place[1].stop - place[1].start
         try:
-            with self._borrow(path) as source:
-                # Only a plain nodata value can be told from the pixels; masks must be read.
-                if storage.masked:
-                    data = source.read(indexes, masked=True, **options)
-                    pixels = np.ma.filled(data.astype(np.float32), np.nan)
-                else:
-                    pixels = source.read(indexes, **options)
+            if scene.warped:
+                pixels, marks = self._warped(path, indexes, part, size)
+            elif grid != scene.shape and not overview:
+                pixels, marks = self._resampled(path, indexes, part, size)
+            else:
+                pixels, marks = self._unmoved(path, indexes, part, size)
         except RasterioIOError as error:
             raise _damaged(path) from error
         if pixels.shape == full:
-            return pixels, storage.marks
+            return pixels, marks
         out = np.full(full, np.nan, np.float32)
-        _fill(out[:, rows, columns], [*range(len(out))], pixels, storage.marks)
-        return out, []
+        _fill(out[:, *place], [*range(len(out))], pixels, marks)
+        return out, [()] * len(indexes)
+
+    def _unmoved(
+        self, path: str, indexes: list[int], part: Window, size: tuple[int, int]
+    ) -> Piece:
+        """Pixels on the file's own grid; the nearest ones if *size* is not that of *part*."""
+        storage = self._storage(path)
+        options = {'window': part, 'out_shape': (len(indexes), *size)}
+        marks = [storage.marks[i - 1] for i in indexes]
+        with self._borrow(path) as source:
+            pixels = source.read(indexes, **options)
+            if not any(storage.masks[i - 1] for i in indexes):
+                return pixels, marks
+            valid = source.read_masks(indexes, **options) > 0
+        valid[[not storage.masks[i - 1] for i in indexes]] = True
+        out = np.empty(pixels.shape, np.float32)
+        _fill(out, [*range(len(out))], pixels, marks)
+        out[~valid] = np.nan
+        return out, [()] * len(indexes)
+
+    def _warped(
+        self, path: str, indexes: list[int], part: Window, size: tuple[int, int]
+    ) -> Piece:
+        """Pixels on a grid in another CRS."""
+        storage = self._storage(path)
+        options = {'window': part, 'out_shape': (len(indexes), *size)}
+        with self._borrow(path) as source:
+            pixels = source.read(indexes, **options)
+        if any(storage.may_miss(i) for i in indexes):
+            # A pixel is missing if the one is in which its centre lies.
+            with self._borrow(path, Resampling.nearest) as source:
+                pixels[np.isnan(source.read(indexes, **options))] = np.nan
+        return pixels, [()] * len(indexes)
+
+    def _resampled(
+        self, path: str, indexes: list[int], part: Window, size: tuple[int, int]
+    ) -> Piece:
+        """Pixels on a grid with other pixels than the file has."""
+        storage = self._storage(path)
+        lost, corner = np.zeros(0, np.bool_), (0, 0)
+        if any(storage.may_miss(i) for i in indexes):
+            known, corner = self._around(path, indexes, part, size)
+            lost = np.isnan(known)
+            floats = any(storage.types[i - 1].startswith('float') for i in indexes)
+            if lost.any() and (floats or not storage.alike):
+                window = part.row_off, part.col_off, part.height, part.width
+                return interpolate(known, corner, window, size), [()] * len(indexes)
+        with self._borrow(path) as source:
+            pixels = source.read(
+                indexes,
+                window=part,
+                out_shape=(len(indexes), *size),
+                resampling=Resampling.bilinear,
+            )
+        if lost.any():
+            rows = nearest(part.row_off, part.height, size[0]) - corner[0]
+            columns = nearest(part.col_off, part.width, size[1]) - corner[1]
+            pixels = pixels.astype(np.float32)
+            pixels[lost[:, rows[:, None], columns[None]]] = np.nan
+        return pixels, [()] * len(indexes)
+
+    def _around(
+        self, path: str, indexes: list[int], part: Window, size: tuple[int, int]
+    ) -> tuple[NDArray[np.float32], tuple[int, int]]:
+        """Stored pixels on which those of a window depend, and where the first one is."""
+        spans = []
+        for start, length, count, limit in zip(
+            (part.row_off, part.col_off),
+            (part.height, part.width),
+            size,
+            self._storage(path).shape,
+            strict=True,
+        ):
+            margin = MARGIN * max(1, int(np.ceil(length / count)))
+            low = max(0, int(np.floor(start)) - margin)
+            high = min(limit, int(np.ceil(start + length)) + margin)
+            spans.append((low, high - low))
+        (top, height), (left, width) = spans
+        area = _window((top, left, height, width))
+        pixels = np.empty((len(indexes), height, width), np.float32)
+        _fill(
+            pixels,
+            [*range(len(indexes))],
+            *self._unmoved(path, indexes, area, (height, width)),
+        )
+        return pixels, (top, left)
 
 
 def _window(area: tuple[int, int, int, int]) -> Window:
@@ -353,16 +440,18 @@ def _damaged(path: str) -> RasterError:
 
 
 def _fill(
-    out: NDArray[np.float32], channels: list[int], pixels: NDArray[Any], marks: Marks
+    out: NDArray[np.float32],
+    channels: list[int],
+    pixels: NDArray[Any],
+    marks: Sequence[Marks],
 ) -> None:
     """Copy pixels of any type into some channels, and NaN where they are missing."""
     chosen = slice(None) if len(channels) == len(out) else channels
     out[chosen] = pixels
-    if marks:
-        # Compared before the cast: float32 cannot hold every value.
-        missing = np.any([pixels == mark for mark in marks], axis=0)
-        if missing.any():
-            out[chosen] = np.where(missing, np.nan, pixels)
+    # Compared before the cast: float32 cannot hold every value.
+    lost = missing(pixels, marks) if any(marks) else None
+    if lost is not None:
+        out[chosen] = np.where(lost, np.nan, pixels)
 
 
 def _clip(

@@ -95,6 +95,15 @@ class Scene:
         return float(np.hypot(t.a, t.d)), float(np.hypot(t.b, t.e))
 
     @property
+    def stated_nodata(self) -> float | None:
+        """Value that marks missing pixels of the first band; None if there is none."""
+        value = self.nodata
+        if value is None and self.layers is None:
+            path, index = self.sources[0]
+            value = read_header(path).nodata[index - 1]
+        return None if value is None or np.isnan(value) else float(value)
+
+    @property
     def footprint(self) -> Polygon:
         """Outline of the grid, in :attr:`crs`."""
         return Polygon(_corners(self.transform, self.shape))
@@ -281,7 +290,7 @@ def assemble(
         sources: ``(file, 1-based band)`` of each band.
         bands: Names of the bands.
         path: File that names the scene (default: that of the first band).
-        nodata: Value that marks missing pixels (default: what the finest file says).
+        nodata: Value that marks missing pixels besides what each file says.
         times: First and last moment; naive times are UTC.
         regex: Pattern whose group ``scale`` says in which unit backscatter is.
         sensor: Name of the sensor.
@@ -305,7 +314,6 @@ def assemble(
     turn, transform, shape = grids[finest]
     gsd = {file: _gsd(grid, size, crs) for file, (_, grid, size) in grids.items()}
     start, end = (None if time is None else _utc(time) for time in times)
-    header = read_header(finest)
     return Scene(
         path=path,
         sources=tuple(sources),
@@ -314,10 +322,10 @@ def assemble(
         transform=transform,
         shape=shape,
         gsd=tuple(gsd[file] for file, _ in sources),
-        nodata=_nodata(header, nodata),
+        nodata=None if nodata is None or np.isnan(nodata) else float(nodata),
         time_start=start,
         time_end=end,
-        units=find_units(header, bands, regex),
+        units=find_units(read_header(finest), bands, regex),
         sensor=sensor,
         turn=turn,
     )
@@ -357,7 +365,10 @@ def _check_pixels(header: Header, crs: CRS) -> None:
             f'{header.path} has a CRS but no geotransform: state it, for example with '
             '`gdal_edit.py -a_ullr`, because no place is ever guessed'
         )
-    if not np.isfinite(tuple(header.transform)).all() or not header.transform.determinant:
+    if (
+        not np.isfinite(tuple(header.transform)).all()
+        or not header.transform.determinant
+    ):
         raise RasterError(
             f'{header.path} has pixels without a width or a height '
             f'({tuple(header.transform)[:6]}): correct its geotransform'
@@ -437,8 +448,3 @@ def apply[T: (float, NDArray[np.float64])](
     # Written out because the operator for points differs between versions of affine.
     t = transform
     return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
-
-
-def _nodata(header: Header, override: float | None) -> float | None:
-    value = header.nodata[0] if override is None else override
-    return None if value is None or np.isnan(value) else float(value)
