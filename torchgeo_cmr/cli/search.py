@@ -123,7 +123,8 @@ def search(
             month or day, such as 2024-06, for the whole of it. Dates are ISO 8601.
         days: Only patches taken at most so many days before or after the query's own date.
         months: Months of any year, such as 6,7,8 or 6-8, or 11-2 over the new year.
-        where: Condition on columns of the archive, such as 'cloud < 10 and source == "x"'.
+        where: Condition on columns of the archive, as SQL, QGIS and CQL2 write it, such as
+            "cloud < 10 and source = 'x'", or 'cloud < 10 and source == "x"'.
         undated: Let patches without a date pass --during, --days and --months.
         k: Hits a query; 0 with --min-score for all that reach it.
         min_score: Least score of a hit.

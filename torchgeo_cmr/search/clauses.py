@@ -76,12 +76,16 @@ class Condition:
     ) -> tuple[Rows, None]:
         """Give the rows that pass."""
         expression = self.expression
-        none = columns.attributes(np.empty(0, dtype=np.int64))
-        if not expression.names <= set(none.columns):
-            expression.mask(none)  # says which column is not there
-        return _narrowed(
-            rows, expression.mask(columns.attributes(rows, sorted(expression.names)))
-        ), None
+        try:
+            frame = columns.attributes(rows, sorted(expression.names))
+        except KeyError:
+            frame = None
+        if frame is None or expression.doubtful:
+            # To list or to compare with the names of all columns; seldom needed.
+            every = columns.attributes(np.empty(0, dtype=np.int64))
+            expression.check(every.columns)
+        assert frame is not None  # else a column is missing, which was refused
+        return _narrowed(rows, expression.mask(frame)), None
 
 
 @dataclass(frozen=True)

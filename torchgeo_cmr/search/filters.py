@@ -86,7 +86,8 @@ class Where:
             a missing end stands for the start and the other way round.
         months: Months, 1 to 12, of any year, in UTC: ``(12, 1, 2)`` for northern winters.
         days: Only rows taken at most so many days before or after the query's own date.
-        where: Condition on columns, such as ``'cloud < 10 and source == "x"'``.
+        where: Condition on columns, such as ``"cloud < 10 and source = 'x'"``: OGC CQL2-Text
+            with SQL's habits, or the form ``'cloud < 10 and source == "x"'``.
         undated: Let rows without time pass ``during``, ``months`` and ``days``.
 
     Raises:
