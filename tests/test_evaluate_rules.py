@@ -7,6 +7,8 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
+from affine import Affine
 from rasterio.transform import from_origin
 from shapely import MultiPolygon, box
 
@@ -201,6 +203,51 @@ class TestRaster:
         assert labels_from_raster(patches, [world], ignore=None)[4] == 0
         strict = labels_from_raster(patches, [world], share=0.9)
         assert strict.isna().tolist() == [False, True, True, True, True, True]
+
+    @pytest.mark.parametrize(
+        'transform',
+        [
+            Affine(10, 0, X0, 0, 10, Y0),
+            Affine(-10, 0, X0 + 500, 0, -10, Y0 + 320),
+            Affine(0, 10, X0, -10, 0, Y0 + 320),
+            Affine.translation(X0 - 150, Y0 + 450)
+            @ Affine.rotation(-20)
+            @ Affine.scale(10, -12),
+        ],
+        ids=['south-up', 'east-left', 'transposed', 'rotated'],
+    )
+    def test_a_map_of_any_orientation(self, tmp_path: Path, transform: Affine) -> None:
+        """Every pixel counts whose centre lies in the footprint."""
+        row, column = np.mgrid[:70, :70] + 0.5
+        x, y = (
+            t[0] * column + t[1] * row + t[2]
+            for t in (tuple(transform)[:3], tuple(transform)[3:6])
+        )
+        classes = np.where(x < X0 + 120, 1, np.where(y < Y0 + 160, 2, 3)).astype(
+            'uint8'
+        )
+        path = tmp_path / 'any.tif'
+        with rasterio.open(
+            path,
+            'w',
+            driver='GTiff',
+            height=70,
+            width=70,
+            count=1,
+            dtype='uint8',
+            crs='EPSG:32632',
+            transform=transform,
+        ) as file:
+            file.write(classes, 1)
+        boxes = squares([(0, 0), (150, 30), (150, 170), (60, 100)], width=100)
+        patches = table(boxes)
+        found = labels_from_raster(patches, [path])
+        for shape, label in zip(
+            patches.frame.geometry.to_crs(32632), found, strict=True
+        ):
+            inside = shapely.contains_xy(shape, x, y)
+            assert label == np.bincount(classes[inside]).argmax()
+        assert found.nunique() == 3
 
     def test_native_corners_and_other_crs(self, world: Path) -> None:
         corners = np.array([0, 160, 160, 160, 160, 0, 0, 0], float)

@@ -409,7 +409,9 @@ def _answer(
         ),
     }
     # Only the scenes of the window: a place should be shown at one time in all sensors.
-    reader = PatchReader({name: _seen(table) for name, table in galleries.items()})
+    reader = PatchReader(
+        {name: _seen(table) for name, table in galleries.items()}, north_up=True
+    )
     files['contact_sheet'] = to_sheet(
         _judged(results, queries, truth),
         out / 'contact_sheet.png',

@@ -9,7 +9,7 @@ image.
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from affine import Affine
@@ -174,6 +174,15 @@ class NorthUp:
     def __getattr__(self, name: str) -> Any:
         """Give what does not depend on the grid."""
         return getattr(self._source, name)
+
+    def __enter__(self) -> Self:
+        """Open it for a context, as rasterio does."""
+        self._source.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close it."""
+        self._source.__exit__(*error)
 
     def read(self, *args: Any, **options: Any) -> Any:
         """Read pixels, as rasterio does, or masked pixels."""

@@ -9,6 +9,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
@@ -105,6 +106,63 @@ def test_bands_of_two_sizes(
         half = column // 2
         assert np.array_equal(file.read(), coarse[:, :16, half : half + 16])
         assert file.descriptions == ('B11',)
+
+
+@pytest.mark.parametrize(
+    'transform',
+    [
+        Affine(10, 0, 5e5, 0, 10, 4_998_080),
+        Affine(-10, 0, 501_920, 0, -10, 5e6),
+        Affine(0, 10, 5e5, -10, 0, 5e6),
+        Affine.translation(5e5, 5e6) @ Affine.rotation(20) @ Affine.scale(10, -10),
+    ],
+    ids=['south-up', 'east-left', 'transposed', 'rotated'],
+)
+def test_scenes_of_any_orientation(
+    hits: gpd.GeoDataFrame,
+    record: dict[str, Any],
+    scenes: Path,
+    tmp_path: Path,
+    transform: Affine,
+) -> None:
+    """Whole pixels of the source, on its own grid, that hold the ground of the hit."""
+    data = np.random.default_rng(0).normal(size=(2, 192, 192)).astype(np.float32)
+    with rasterio.open(
+        scenes / 's1.tif',
+        'w',
+        driver='GTiff',
+        width=192,
+        height=192,
+        count=2,
+        crs='EPSG:32632',
+        transform=transform,
+        dtype='float32',
+    ) as file:
+        file.write(data)
+        outline = shapely.Polygon(
+            [file.xy(*c, offset='ul') for c in ((0, 0), (0, 192), (192, 192), (192, 0))]
+        )
+    folder = clip_hits(hits, tmp_path / 'clips', record=record)
+    told = json.loads((folder / 'clips.json').read_text())
+    found = {clip['patch_id']: clip for clip in told if clip['modality'] == 's1'}
+    for _, hit in hits.iterrows():
+        ground = shapely.Polygon(hit['native_corners'].reshape(4, 2))
+        assert (hit['patch_id'] in found) == (ground.intersection(outline).area > 0)
+        if hit['patch_id'] not in found:
+            continue
+        clip = found[hit['patch_id']]
+        row, col, height, width = clip['window']
+        with rasterio.open(folder / clip['name']) as file:
+            expected = data[:, row : row + height, col : col + width]
+            assert file.read().tobytes() == expected.tobytes()
+            assert file.transform.almost_equals(
+                transform @ Affine.translation(col, row)
+            )
+            ends = ((0, 0), (0, width), (height, width), (height, 0))
+            clipped = shapely.Polygon([file.xy(*end, offset='ul') for end in ends])
+        there = ground.intersection(outline)
+        assert there.difference(clipped.buffer(1e-3)).is_empty
+    assert found
 
 
 def test_another_zone_on_its_own_grid(

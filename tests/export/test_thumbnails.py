@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export import PatchReader
@@ -63,6 +65,72 @@ def test_other_modality_at_the_same_place(
     assert picture is not None
     assert picture.shape[:2] == pytest.approx((32, 32), abs=1)
     assert spied[2].mean() == pytest.approx(96 + 15.5, abs=1)
+
+
+@pytest.mark.parametrize(
+    ('transform', 'turn'),
+    [
+        (Affine(10, 0, 5e5, 0, 10, 4_999_360), lambda p: p[::-1]),
+        (Affine(-10, 0, 501_920, 0, -10, 5e6), lambda p: p[:, ::-1]),
+        (Affine(0, 10, 5e5, -10, 0, 5e6), lambda p: p.T),
+        (
+            Affine.translation(5e5, 5e6) @ Affine.rotation(-20) @ Affine.scale(10, -10),
+            lambda p: p,
+        ),
+    ],
+    ids=['south-up', 'east-left', 'transposed', 'rotated'],
+)
+@pytest.mark.parametrize('north_up', [False, True])
+def test_scenes_of_any_orientation(
+    make: Make,
+    tmp_path: Path,
+    spied: list[np.ndarray],
+    transform: Affine,
+    turn: Callable[[np.ndarray], np.ndarray],
+    north_up: bool,
+) -> None:
+    """A patch shows the window of its id; another sensor, the ground under it."""
+    pixels = np.random.default_rng(0).random((192, 192)).astype(np.float32)
+    profile = {'driver': 'GTiff', 'width': 192, 'height': 192, 'dtype': 'float32'}
+    for name in ('s1', 's2'):
+        with rasterio.open(
+            tmp_path / f'{name}.tif',
+            'w',
+            count=3,
+            crs='EPSG:32632',
+            transform=transform,
+            **profile,
+        ) as file:
+            file.write(np.stack([pixels] * 3))
+    s1, s2 = make('s1'), make('s2')
+    reader = PatchReader(
+        {'s1': s1.record, 's2': s2.record}, tmp_path, north_up=north_up
+    )
+    window = s2.frame.iloc[2].copy()
+    window['patch_id'] = 's2:s2.tif:32_64_16x24'
+    assert reader(window, 's2') is not None
+    own = pixels[32:48, 64:88]
+    np.testing.assert_array_equal(spied[0], turn(own) if north_up else own)
+    spied.clear()
+    # A square of 160 m in the middle of the scene, as the other sensor has it.
+    centre = np.array(
+        [96 * (transform.a + transform.b), 96 * (transform.d + transform.e)]
+    )
+    centre += (transform.c, transform.f)
+    other = s1.frame.iloc[0].copy()
+    ends = np.array([-80, 80, 80, 80, 80, -80, -80, -80])
+    other['native_corners'] = np.tile(centre, 4) + ends
+    assert reader(other, 's2') is not None
+    if transform.b == 0 or transform.a == 0:
+        expected = pixels[88:104, 88:104]
+        np.testing.assert_array_equal(
+            spied[0], turn(expected) if north_up else expected
+        )
+    else:
+        # The box round a square that was turned by 20 degrees.
+        half = 8 * (np.cos(np.pi / 9) + np.sin(np.pi / 9))
+        at = np.floor(96 - half + (np.arange(21) + 0.5) * 2 * half / 21).astype(int)
+        np.testing.assert_array_equal(spied[0], pixels[np.ix_(at, at)])
 
 
 def test_nothing_there(make: Make, scenes: Path) -> None:

@@ -5,7 +5,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
@@ -20,6 +20,7 @@ from torchgeo.datasets import NonGeoDataset
 
 from torchgeo_cmr.datasets.panels import panels
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.orientation import upright
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -173,8 +174,8 @@ class ChipPairs(NonGeoDataset):
         return panels(shown, show_titles=show_titles, suptitle=suptitle)
 
 
-def open_chip(path: Path) -> rasterio.DatasetReader:
-    """Open a raster that may lack georeferencing.
+def open_chip(path: Path) -> Any:
+    """Open a raster that may lack georeferencing, with north at the top if it has some.
 
     Args:
         path: The file.
@@ -189,7 +190,7 @@ def open_chip(path: Path) -> rasterio.DatasetReader:
         # Chips without a place are as good as others until a place is asked for.
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         try:
-            return rasterio.open(path)
+            return upright(rasterio.open(path))
         except RasterioIOError as error:
             raise RasterError(
                 f'{path} cannot be read ({error}): check that the download is complete'

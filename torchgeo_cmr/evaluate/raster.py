@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 import rasterio
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import RasterioIOError, WindowError
-from rasterio.features import geometry_mask, geometry_window
+from rasterio.errors import RasterioIOError
+from rasterio.features import geometry_mask
 from rasterio.windows import Window
 from shapely import Polygon
 
 from torchgeo_cmr.errors import QueryError, RasterError
+from torchgeo_cmr.orientation import NorthUp
 from torchgeo_cmr.table import EmbeddingTable
 
 
@@ -59,7 +61,7 @@ def labels_from_raster(
     settled = np.zeros(len(frame), bool)
     for path in paths:
         try:
-            file = rasterio.open(path)
+            file = NorthUp(rasterio.open(path))
         except RasterioIOError as error:
             raise RasterError(f'{fspath(path)} cannot be read: {error}') from error
         with file:
@@ -106,21 +108,14 @@ def add_classes(table: EmbeddingTable, pattern: str, column: str) -> EmbeddingTa
 
 
 def _majority(
-    file: rasterio.DatasetReader, outline: Polygon, share: float, left: set[int | None]
+    file: NorthUp, outline: Polygon, share: float, left: set[int | None]
 ) -> int | None:
     """Class of more than a share of the pixels in an outline; None off the raster."""
-    half = max(abs(file.transform.a), abs(file.transform.e)) / 2
-    west, south, east, north = outline.bounds
-    if not np.isfinite([west, south, east, north]).all():
-        return None
-    box = file.bounds
+    pixels = _in_pixels(file, outline)
     # Half a pixel of grace: corners that went through degrees lose their last bits.
-    if (
-        west < min(box.left, box.right) - half
-        or east > max(box.left, box.right) + half
-        or south < min(box.bottom, box.top) - half
-        or north > max(box.bottom, box.top) + half
-    ):
+    if not (np.isfinite(pixels) & (pixels >= -0.5)).all():
+        return None
+    if (pixels > np.array([file.width, file.height]) + 0.5).any():
         return None
     inside = _pixels(file, outline)
     values, counts = np.unique(inside, return_counts=True)
@@ -131,28 +126,38 @@ def _majority(
     return int(values[best]) if counts[best] > share * counts.sum() else None
 
 
-def _pixels(file: rasterio.DatasetReader, outline: Polygon) -> NDArray[Any]:
+def _pixels(file: NorthUp, outline: Polygon) -> NDArray[Any]:
     """Pixels whose centre lies in an outline."""
-    step = file.transform
-    west, south, east, north = outline.bounds
-    upright = step.b == step.d == 0 and step.a > 0 > step.e
-    # The usual patch: a box on a map that points north needs no mask.
-    if upright and np.isclose(outline.area, (east - west) * (north - south), rtol=1e-9):
-        left, right = (round((x - step.c) / step.a) for x in (west, east))
-        top, bottom = (round((y - step.f) / step.e) for y in (north, south))
-        window = Window.from_slices(
-            (max(top, 0), max(bottom, top, 0)), (max(left, 0), max(right, left, 0))
-        )
-        return file.read(1, window=window)
-    try:
-        window = geometry_window(file, [outline])
-    except WindowError:
+    t = file.transform
+    corners = _in_pixels(file, outline)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    # The usual patch, a box along the grid of the map, needs no mask.
+    boxed = np.isclose(outline.area, np.prod(high - low) * -t.determinant, rtol=1e-9)
+    if boxed:
+        first, last = np.round(low), np.round(high)
+    else:
+        first, last = np.floor(low), np.ceil(high)
+    limits = file.width, file.height
+    left, top = np.clip(first, 0, limits).astype(int).tolist()
+    right, bottom = np.clip(last, 0, limits).astype(int).tolist()
+    if right <= left or bottom <= top:
         return np.zeros(0, np.uint8)
+    window = Window.from_slices((top, bottom), (left, right))
     classes = file.read(1, window=window)
-    inside = geometry_mask(
-        [outline], classes.shape, file.window_transform(window), invert=True
+    if boxed:
+        return classes
+    here = Affine(
+        *(t.a, t.b, t.c + left * t.a + top * t.b),
+        *(t.d, t.e, t.f + left * t.d + top * t.e),
     )
-    return classes[inside]
+    return classes[geometry_mask([outline], classes.shape, here, invert=True)]
+
+
+def _in_pixels(file: NorthUp, outline: Polygon) -> NDArray[np.float64]:
+    """Columns and rows (n, 2) of the points of an outline."""
+    a, b, c, d, e, f = tuple(~file.transform)[:6]
+    x, y = shapely.get_coordinates(outline).T
+    return np.column_stack([a * x + b * y + c, d * x + e * y + f])
 
 
 def _outlines(

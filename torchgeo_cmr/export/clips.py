@@ -16,8 +16,6 @@ import numpy as np
 import pandas as pd
 import rasterio
 import shapely
-from affine import Affine
-from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.windows import Window
 
@@ -29,7 +27,7 @@ from .output import new_file
 from .place import check_drawable, moved, placed
 from .raster import write_cog
 from .sheet import to_sheet
-from .thumbnails import Band, PatchReader, is_cube, parse_window
+from .thumbnails import Band, PatchReader, is_cube, on, parse_window
 
 _INDEX = 'clips.json'
 _SHEET = 'contact_sheet.png'
@@ -102,7 +100,7 @@ def clip_hits(
     check_clips(results, record)
     folder, scenes = Path(path), (record or {})['scenes']
     results = results[placed(results)]
-    reader = PatchReader(scenes)
+    reader = PatchReader(scenes, north_up=True)
     clips = list(_planned(results, reader, scenes))
     _claim(folder, clips, overwrite)
     for clip in clips:
@@ -191,8 +189,7 @@ def _planned(
             if modality == own:
                 scene = hit['source']
             else:
-                found = reader.scene_at(hit, modality, scenes[modality])
-                scene = None if found is None else found[0]
+                scene = reader.scene_at(hit, modality, scenes[modality])
             if scene is None:
                 continue
             if is_cube(scenes[modality]['sources'][scene]):
@@ -224,6 +221,10 @@ def _ground(
     hit: pd.Series, reader: PatchReader, scenes: Mapping[str, Any]
 ) -> gpd.GeoDataFrame:
     """Give the outline of a hit, as exactly as it is known."""
+    corners = hit.get('native_corners')
+    if isinstance(corners, np.ndarray) and isinstance(hit['src_crs'], str):
+        ring = shapely.Polygon(corners.reshape(4, 2))
+        return gpd.GeoDataFrame(geometry=[ring], crs=hit['src_crs'])
     record = scenes.get(hit['modality'])
     window = parse_window(hit['patch_id'])
     resampled = record is not None and hit['source'] in (record.get('grids') or {})
@@ -234,22 +235,9 @@ def _ground(
             row, col, height, width = window
             corners = [(col, row), (col + width, row), (col + width, row + height)]
             corners.append((col, row + height))
-            ring = shapely.Polygon(_on(file.transform, corners))
+            ring = shapely.Polygon(on(file.transform, np.array(corners)))
             return gpd.GeoDataFrame(geometry=[ring], crs=file.crs.to_wkt())
-    corners = hit.get('native_corners')
-    if isinstance(corners, np.ndarray) and isinstance(hit['src_crs'], str):
-        ring = shapely.Polygon(corners.reshape(4, 2))
-        return gpd.GeoDataFrame(geometry=[ring], crs=hit['src_crs'])
     return gpd.GeoDataFrame(geometry=[hit['geometry']], crs='EPSG:4326')
-
-
-def _on(
-    transform: Affine, points: Sequence[tuple[float, float]]
-) -> NDArray[np.float64]:
-    """Bring (column, row) to (x, y), or back with the inverse transform."""
-    a, b, c, d, e, f = tuple(transform)[:6]
-    u, v = np.asarray(points, dtype=np.float64).T
-    return np.column_stack([a * u + b * v + c, d * u + e * v + f])
 
 
 def _grids(
@@ -265,7 +253,7 @@ def _grids(
                 )
             crs = CRS.from_wkt(file.crs.to_wkt())
             outline = moved(ground, crs)[0]
-            pixels = _on(~file.transform, shapely.get_coordinates(outline).tolist())
+            pixels = on(~file.transform, shapely.get_coordinates(outline))
             first = np.floor(pixels.min(axis=0) + _SNAP)
             last = np.ceil(pixels.max(axis=0) - _SNAP)
             # What lies beyond the scene has no pixels.

@@ -100,7 +100,7 @@ def to_html(
     scenes = (record or {}).get('scenes') or {}
     notes: list[str] = []
     if read is None and scenes:
-        read = _while_there(PatchReader(scenes), notes)
+        read = _while_there(PatchReader(scenes, north_up=True), notes)
     page = Element('html', lang='en')
     head = SubElement(page, 'head')
     SubElement(head, 'meta', charset='utf-8')

@@ -6,19 +6,30 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import rasterio
+import shapely
+import shapely.affinity
+from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.errors import RasterioError
-from rasterio.warp import transform_bounds
-from rasterio.windows import Window, from_bounds
+from rasterio.windows import Window
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.orientation import NorthUp
+from torchgeo_cmr.table.footprints import WGS84, unwrap
 
-_WINDOW = re.compile(r':(\d+)_(\d+)_(\d+)x(\d+)$')
+from .place import moved
+
+#: Windows that hang over an edge may start before the first row or column.
+_WINDOW = re.compile(r':(-?\d+)_(-?\d+)_(\d+)x(\d+)$')
 _RED_GREEN_BLUE = (('b04', 'b03', 'b02'), ('red', 'green', 'blue'), ('r', 'g', 'b'))
+
+#: Row, column, height and width in pixels.
+type Area = tuple[float, float, float, float]
 
 #: One band of a scene: relative path, band number from 1, band name, ground sample distance.
 type Band = Sequence[Any]
@@ -36,6 +47,9 @@ class PatchReader:
         records: The ``record`` of an embedding table for each modality; ``sources``,
             ``grids`` and ``root`` are used. Scenes of a cube (NetCDF, Zarr) have no picture.
         root: Folder that the paths are relative to, in place of the records' own.
+        north_up: Whether pictures of scenes that are stored in another orientation are
+            turned until north is at the top; without it they show rows and columns as the
+            file has them.
 
     .. versionadded:: 0.1
     """
@@ -44,13 +58,13 @@ class PatchReader:
         self,
         records: Mapping[str, Mapping[str, Any]],
         root: str | PathLike[str] | None = None,
+        *,
+        north_up: bool = False,
     ) -> None:
         """Remember where the scenes are; files are opened when a picture is asked."""
-        self._root = root
+        self._root, self._north_up = root, north_up
         self._records = {modality: dict(record) for modality, record in records.items()}
-        self._places: dict[
-            str, dict[str, tuple[CRS, tuple[float, float, float, float]]]
-        ] = {}
+        self._places: dict[str, list[tuple[CRS, list[str], NDArray[np.object_]]]] = {}
 
     def __call__(self, patch: pd.Series, modality: str) -> NDArray[np.float64] | None:
         """Read one picture.
@@ -82,21 +96,20 @@ class PatchReader:
                 raise QueryError(
                     f'patch_id {patch["patch_id"]!r} does not end in row_col_HEIGHTxWIDTH'
                 )
-            row, col, height, width = found
-            finest = min((b[3] for b in record['sources'][scene] if b[3]), default=None)
-            windows = [
-                _scaled(row, col, height, width, finest, band[3]) for band in bands
-            ]
-            return self._picture(record, bands, windows, (height, width))
-        place = self.scene_at(patch, modality, record)
-        if place is None:
+            every = record['sources'][scene]
+            finest = min(every, key=lambda band: band[3] or np.inf)
+            with NorthUp(self.open(record, finest)) as file:
+                area = file.turn.presented(found, file.shape)
+            windows = [_scaled(area, finest[3], band[3]) for band in bands]
+            return self._picture(record, bands, windows, (int(area[2]), int(area[3])))
+        scene = self.scene_at(patch, modality, record)
+        if scene is None:
             return None
-        scene, _ = place
         return self._ground(record, shown_bands(record['sources'][scene]), patch)
 
     def scene_at(
         self, patch: pd.Series, modality: str, record: Mapping[str, Any]
-    ) -> tuple[str, tuple[float, float, float, float]] | None:
+    ) -> str | None:
         """Find the scene that covers most of a footprint.
 
         Args:
@@ -105,8 +118,7 @@ class PatchReader:
             record: That record.
 
         Returns:
-            Scene id, and the box round the footprint in its CRS; None if no scene does, or
-            the patch has no place.
+            Scene id; None if no scene does, or the patch has no place.
 
         Raises:
             QueryError: If a scene's file cannot be opened.
@@ -114,26 +126,41 @@ class PatchReader:
         if patch['geometry'] is None:
             return None
         if modality not in self._places:
-            places = {}
-            for scene in sorted(record['sources']):
-                if is_cube(record['sources'][scene]):
-                    continue
-                with self.open(record, record['sources'][scene][0]) as file:
-                    if file.crs is not None:
-                        places[scene] = (
-                            CRS.from_wkt(file.crs.to_wkt()),
-                            tuple(file.bounds),
-                        )
-            self._places[modality] = places
+            self._places[modality] = self._outlines(record)
+        shares: dict[str, float] = {}
+        for crs, scenes, outlines in self._places[modality]:
+            try:
+                own = _outline(patch, crs)
+            except QueryError:
+                # The patch has no place on that map.
+                continue
+            covered = shapely.area(shapely.intersection(outlines, own)) / own.area
+            shares |= zip(scenes, covered.tolist(), strict=True)
         best, chosen = 0.0, None
-        for scene, (crs, bounds) in self._places[modality].items():
-            west, south, east, north = box = _box(patch, crs)
-            wide = min(east, bounds[2]) - max(west, bounds[0])
-            high = min(north, bounds[3]) - max(south, bounds[1])
-            share = max(wide, 0) * max(high, 0) / ((east - west) * (north - south))
-            if share > best + 1e-9:
-                best, chosen = share, (scene, box)
+        for scene in sorted(shares):
+            if shares[scene] > best + 1e-9:
+                best, chosen = shares[scene], scene
         return chosen
+
+    def _outlines(
+        self, record: Mapping[str, Any]
+    ) -> list[tuple[CRS, list[str], NDArray[np.object_]]]:
+        """Outlines of the scenes of a record, by their CRS."""
+        found: dict[str, dict[str, shapely.Polygon]] = {}
+        for scene, bands in record['sources'].items():
+            if is_cube(bands):
+                continue
+            with self.open(record, bands[0]) as file:
+                if file.crs is None:
+                    continue
+                height, width = file.shape
+                corners = [(0, 0), (width, 0), (width, height), (0, height)]
+                ring = shapely.Polygon(on(file.transform, np.array(corners)))
+                found.setdefault(file.crs.to_wkt(), {})[scene] = ring
+        return [
+            (CRS.from_wkt(wkt), [*rings], np.array([*rings.values()]))
+            for wkt, rings in found.items()
+        ]
 
     def path_of(self, record: Mapping[str, Any], band: Band) -> Path:
         """Give the file of a band.
@@ -169,28 +196,36 @@ class PatchReader:
         """Show the ground of a patch, whatever the grid of the files."""
         windows = []
         for band in bands:
-            with self.open(record, band) as file:
+            with NorthUp(self.open(record, band)) as file:
                 if file.crs is None:
                     return None
-                bounds = _box(patch, CRS.from_wkt(file.crs.to_wkt()))
-                windows.append(from_bounds(*bounds, transform=file.transform))
-        shape = (max(1, round(windows[0].height)), max(1, round(windows[0].width)))
+                own = _outline(patch, CRS.from_wkt(file.crs.to_wkt()))
+                if own.geom_type == 'MultiPolygon':
+                    # Cut at the antimeridian: put together where the scene lies.
+                    own = shapely.affinity.translate(
+                        unwrap(own), 0 if file.transform.c > 0 else -360
+                    )
+                pixels = on(~file.transform, shapely.get_coordinates(own))
+                low, high = pixels.min(axis=0), pixels.max(axis=0)
+                windows.append((low[1], low[0], *(high - low)[::-1].tolist()))
+        shape = max(1, round(windows[0][2])), max(1, round(windows[0][3]))
         return self._picture(record, bands, windows, shape)
 
     def _picture(
         self,
         record: Mapping[str, Any],
         bands: Sequence[Band],
-        windows: Sequence[Window],
+        windows: Sequence[Area],
         shape: tuple[int, int],
     ) -> NDArray[np.float64] | None:
         planes = []
         for band, window in zip(bands, windows, strict=True):
-            with self.open(record, band) as file:
-                plane = file.read(
-                    band[1], window=window, out_shape=shape, boundless=True, masked=True
-                )
-            planes.append(np.ma.filled(plane.astype(np.float64), np.nan))
+            with NorthUp(self.open(record, band)) as file:
+                planes.append(_read(file, band[1], window, shape))
+                turn = file.turn
+        if not self._north_up:
+            # As the file of the last band is; those of one scene rarely differ.
+            planes = [turn.back(plane) for plane in planes]
         pixels = np.stack(planes)
         if not np.isfinite(pixels).any():
             return None
@@ -281,23 +316,53 @@ def shown_bands(bands: Sequence[Band]) -> list[Band]:
     return list(bands[:3]) if len(bands) >= 3 else [bands[0]]
 
 
-def _scaled(
-    row: int, col: int, height: int, width: int, finest: Any, gsd: Any
-) -> Window:
+def _scaled(area: Area, finest: Any, gsd: Any) -> Area:
     """Give a window of the finest band in pixels of a coarser one."""
     ratio = float(finest) / float(gsd) if finest and gsd else 1.0
-    return Window(col * ratio, row * ratio, width * ratio, height * ratio)  # ty: ignore[too-many-positional-arguments]
+    row, column, height, width = area
+    return row * ratio, column * ratio, height * ratio, width * ratio
 
 
-def _box(patch: pd.Series, crs: CRS) -> tuple[float, float, float, float]:
-    """Give the box round a footprint in another CRS."""
+def _read(
+    file: Any, number: int, area: Area, shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Pixels nearest to the centres of so many cells; NaN where there are none."""
+    row, column, height, width = area
+    rows = np.floor(row + (np.arange(shape[0]) + 0.5) * height / shape[0] + 1e-6)
+    columns = np.floor(column + (np.arange(shape[1]) + 0.5) * width / shape[1] + 1e-6)
+    out = np.full(shape, np.nan)
+    inside = (rows >= 0) & (rows < file.height), (columns >= 0) & (columns < file.width)
+    rows, columns = (
+        axis[there].astype(np.int64)
+        for axis, there in zip((rows, columns), inside, strict=True)
+    )
+    if rows.size and columns.size:
+        window = Window.from_slices(
+            (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
+        )
+        plane = file.read(number, window=window, masked=True).astype(np.float64)
+        pixels = np.ma.filled(plane, np.nan)
+        out[np.ix_(*inside)] = pixels[np.ix_(rows - rows[0], columns - columns[0])]
+    return out
+
+
+def on(transform: Affine, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Bring points (n, 2) of (column, row) to (x, y), or back with the inverse transform.
+
+    Args:
+        transform: The transform.
+        points: The points.
+    """
+    a, b, c, d, e, f = tuple(transform)[:6]
+    u, v = np.asarray(points, dtype=np.float64).T
+    return np.column_stack([a * u + b * v + c, d * u + e * v + f])
+
+
+def _outline(patch: pd.Series, crs: CRS) -> shapely.Geometry:
+    """Give a footprint in another CRS."""
     corners = patch.get('native_corners')
+    own, shape = WGS84, patch['geometry']
     if isinstance(corners, np.ndarray) and isinstance(patch.get('src_crs'), str):
         own = CRS.from_user_input(patch['src_crs'])
-        points = corners.reshape(4, 2)
-        bounds = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
-    else:
-        own, bounds = CRS.from_epsg(4326), patch['geometry'].bounds
-    return (
-        bounds if own == crs else transform_bounds(own.to_wkt(), crs.to_wkt(), *bounds)
-    )
+        shape = shapely.Polygon(corners.reshape(4, 2))
+    return moved(gpd.GeoDataFrame(geometry=[shape], crs=own), crs)[0]
