@@ -14,7 +14,7 @@ from pyproj import Transformer
 from torchgeo.datasets import RasterDataset, XarrayDataset
 from torchgeo.samplers import GriddedPatchSampler
 
-from torchgeo_cmr.datasets.paired import PairedDataset, PairSlice, split_by_crs
+from torchgeo_cmr.datasets.paired import PairedDataset, PairSlice
 from torchgeo_cmr.errors import PairingError
 
 Writer = Callable[..., Path]
@@ -221,14 +221,16 @@ class TestTime:
         assert areas == pytest.approx([320 * 640] * 2)
         assert shapely.intersection(*paired.index.geometry).area == 0
 
-    def test_undated_pairs_with_any_date(
+    def test_undated_fails_every_tolerance(
         self, dated: Callable[..., Dated], write_raster: Writer
     ) -> None:
-        a = RasterDataset(write_raster('plain.tif'))
-        assert (
-            len(PairedDataset({'a': a, 'b': dated('b', '20240110')}, tolerance='1D'))
-            == 1
-        )
+        members = {
+            'a': RasterDataset(write_raster('plain.tif')),
+            'b': dated('b', '20240110'),
+        }
+        assert len(PairedDataset(members)) == 1
+        with pytest.raises(PairingError, match='a has no date and so fails every'):
+            PairedDataset(members, tolerance='1D')
 
     @pytest.mark.parametrize('bad', ['soon', 'NaT'])
     def test_tolerance_must_be_a_time_span(
@@ -274,26 +276,6 @@ class TestBadInput:
             paired[place(paired, 600_000, 4_999_500, 100)]
 
 
-class TestSplitByCRS:
-    def test_zones_keep_native_outlines(self, write_raster: Writer) -> None:
-        write_raster('a.tif')
-        write_raster('b.tif', crs='EPSG:32633', res=20)
-        dataset = RasterDataset(write_raster('c.tif').parent)
-        zones = split_by_crs(dataset)
-        assert [(crs.to_epsg(), len(zone), zone.res) for crs, zone in zones] == [
-            (32632, 2, (10, 10)),
-            (32633, 1, (20, 20)),
-        ]
-        assert zones[1][1].index.geometry.iloc[0].bounds == (
-            5e5,
-            4_998_720,
-            501_280,
-            5e6,
-        )
-        assert len(dataset) == 3
-        assert dataset.crs.to_epsg() == 32632
-
-
 def test_pairs_say_how_many_days_lie_between(
     write_raster: Writer, tmp_path: Path
 ) -> None:
@@ -326,10 +308,12 @@ def test_datasets_may_share_what_they_keep(write_raster: Writer) -> None:
         for i in range(2)
     )
     other.share(one)
-    assert len({id(r.cache) for d in (one, other) for r in d._readers()}) == 1
     x, y, _ = other.bounds
-    sample = other[x.start : x.start + 80, y.start : y.start + 80]
-    assert sample['image_s1'].isfinite().all()
+    for pairs in (one, other):
+        place = slice(x.start, x.start + 80), slice(y.start, y.start + 80)
+        assert pairs[place]['image_s1'].isfinite().all()
+    members = [m for pairs in (one, other) for m in pairs.members.values()]
+    assert len({id(r.cache) for m in members for r in m.readers.values()}) == 1
 
 
 def test_dates_may_be_those_of_python(write_raster: Writer) -> None:

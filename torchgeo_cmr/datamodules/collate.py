@@ -21,7 +21,13 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     batch = {key: _whole([sample[key] for sample in samples]) for key in samples[0]}
     rest = [key for key, whole in batch.items() if whole is None]
-    return batch | default_collate([{k: s[k] for k in rest} for s in samples])
+    joined: dict[str, Any] = batch | default_collate(
+        [{k: s[k] for k in rest} for s in samples]
+    )
+    if 'days_apart' in joined:
+        # One number for each pair.
+        joined['days_apart'] = joined['days_apart'].flatten()
+    return joined
 
 
 def _whole(values: Sequence[Any]) -> Tensor | None:

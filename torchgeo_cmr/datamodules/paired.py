@@ -23,8 +23,9 @@ from torchgeo_cmr.datamodules.early import EarlyLoader
 from torchgeo_cmr.datamodules.split import SPLITS, split_ground
 from torchgeo_cmr.datamodules.statistics import Moments
 from torchgeo_cmr.datasets.labels import LabelFromMask
-from torchgeo_cmr.datasets.paired import PairedDataset, split_by_crs
+from torchgeo_cmr.datasets.paired import PairedDataset
 from torchgeo_cmr.datasets.units import UNITS
+from torchgeo_cmr.datasets.zones import paired_zones
 from torchgeo_cmr.errors import PairingError, RasterError
 from torchgeo_cmr.samplers import Area, DisjointBatchSampler
 from torchgeo_cmr.samplers.area import Bounds, PatchKey
@@ -186,7 +187,7 @@ class PairedDataModule(BaseDataModule):
         if self.zones:
             return
         if self.datasets is not None:
-            self.zones = self._pair(self.datasets)
+            self.zones = paired_zones(self.datasets, self.tolerance)
             regions = self._split(self.zones)
             for split in reversed(SPLITS):
                 self._use(split, range(len(self.zones)), [r[split] for r in regions])
@@ -194,7 +195,7 @@ class PairedDataModule(BaseDataModule):
             for split, members in self.ready.items():
                 first = len(self.zones)
                 if members is not None:
-                    self.zones += self._pair(members)
+                    self.zones += paired_zones(members, self.tolerance)
                 zones = range(first, len(self.zones))
                 whole = [self.zones[i].index.geometry.union_all() for i in zones]
                 self._use(split, zones, whole)
@@ -203,25 +204,6 @@ class PairedDataModule(BaseDataModule):
         patches = _Patches(self.zones, self.labels)
         self.train_dataset = self.val_dataset = self.test_dataset = patches
         self.predict_dataset = patches
-
-    def _pair(self, members: Mapping[str, GeoDataset]) -> list[PairedDataset]:
-        """One paired dataset for each CRS in which the first modality has files."""
-        first, *others = members
-        zoned = {name: split_by_crs(dataset) for name, dataset in members.items()}
-        zones: list[PairedDataset] = []
-        error: PairingError | None = None
-        for crs, dataset in zoned[first]:
-            # A member without files in this zone is warped into it, whatever zone it has.
-            parts = {n: dict(zoned[n]).get(crs, members[n]) for n in others}
-            try:
-                zones.append(
-                    PairedDataset({first: dataset, **parts}, tolerance=self.tolerance)
-                )
-            except PairingError as reason:
-                error = reason
-        if not zones and error is not None:
-            raise error
-        return zones
 
     def _split(self, zones: Sequence[PairedDataset]) -> list[dict[str, BaseGeometry]]:
         extents = [np.array(zone.res) * self.patch_size for zone in zones]

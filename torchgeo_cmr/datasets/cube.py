@@ -13,20 +13,28 @@ from threading import Lock
 import numpy as np
 import pandas as pd
 import rasterio
+import shapely
 import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
+from rasterio.enums import Resampling
+from rasterio.io import MemoryFile
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from rioxarray.exceptions import MissingSpatialDimensionError
 
 from torchgeo_cmr.datasets.cache import Cache
 from torchgeo_cmr.datasets.names import find_bands, mask_name
+from torchgeo_cmr.datasets.outlines import project
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.resampling import interpolate, nearest
-from torchgeo_cmr.datasets.scene import Layer, Scene
+from torchgeo_cmr.datasets.scene import Layer, Scene, apply
 from torchgeo_cmr.datasets.units import stated_unit, unit_of
 from torchgeo_cmr.errors import RasterError
+
+#: Part of a pixel by which GDAL may miss the place of a pixel while warping.
+_TOLERANCE = 0.01
 
 #: Part of a pixel by which coordinates may leave an even grid.
 _UNEVEN = 0.01
@@ -278,6 +286,8 @@ class CubeReader(SceneReader):
         own = cube.sizes[y], cube.sizes[x]
         chosen = range(len(scene.bands)) if bands is None else bands
         shape = out_shape or (int(window.height), int(window.width))
+        if scene.warped:
+            return self._warp(cube, chosen, window, shape)
         # Rows and columns of the cube's own grid that are needed, with a margin for the
         # kernel if pixels are resampled.
         spans = []
@@ -347,3 +357,70 @@ class CubeReader(SceneReader):
             # Compared before the cast: float32 cannot hold every value.
             pixels[values == self.scene.nodata] = np.nan
         return pixels
+
+    def _warp(
+        self,
+        cube: xr.Dataset,
+        chosen: Sequence[int],
+        window: Window,
+        shape: tuple[int, int],
+    ) -> NDArray[np.float32]:
+        """Bring a piece of the cube's own grid onto a grid of another CRS or pixel size."""
+        scene = self.scene
+        assert scene.layers is not None
+        x, y = str(cube.rio.x_dim), str(cube.rio.y_dim)
+        grid, own = _grid(cube, x, y, scene.path)
+        source = scene.source_crs or scene.crs
+        target = scene.transform @ Affine.translation(window.col_off, window.row_off)
+        corners = [
+            apply(target, float(column), float(row))
+            for column in (0, window.width)
+            for row in (0, window.height)
+        ]
+        box = np.array([shapely.MultiPoint(corners).envelope], object)
+        left, bottom, right, top = project(box, scene.crs, source)[0].bounds
+        out = np.full((len(chosen), *shape), np.nan, np.float32)
+        if not np.isfinite([left, bottom, right, top]).all():
+            return out
+        spans = []
+        # As many pixels beyond the window as the kernel may reach.
+        for low, high, pixels, count in (
+            ((grid.f - top) / -grid.e, (grid.f - bottom) / -grid.e, shape[0], own[0]),
+            ((left - grid.c) / grid.a, (right - grid.c) / grid.a, shape[1], own[1]),
+        ):
+            margin = 2 * max(1, (high - low) / pixels) + 2
+            first = min(max(0, int(np.floor(low - margin))), count)
+            spans.append(slice(first, max(first, min(count, int(high + margin) + 1))))
+        stored = np.stack(
+            [self._layer(cube, scene.layers[i], x, y, spans) for i in chosen]
+        )
+        if not stored.size:
+            return out
+        # Not rasterio's `reproject`, which changes the filters of warnings.
+        with MemoryFile() as memory:
+            with memory.open(
+                driver='GTiff',
+                count=len(stored),
+                height=stored.shape[1],
+                width=stored.shape[2],
+                dtype='float32',
+                crs=source.to_wkt(),
+                transform=grid @ Affine.translation(spans[1].start, spans[0].start),
+                nodata=np.nan,
+            ) as file:
+                file.write(stored)
+            with (
+                memory.open() as file,
+                WarpedVRT(
+                    file,
+                    crs=scene.crs.to_wkt(),
+                    transform=target
+                    @ Affine.scale(window.width / shape[1], window.height / shape[0]),
+                    height=shape[0],
+                    width=shape[1],
+                    resampling=Resampling[scene.resampling],
+                    tolerance=_TOLERANCE,
+                    UNIFIED_SRC_NODATA='NO',
+                ) as moved,
+            ):
+                return moved.read()

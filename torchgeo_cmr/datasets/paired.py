@@ -1,48 +1,33 @@
 """Pairs: the same ground seen by two or more sensors, each on its own grid."""
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import pandas as pd
 import shapely
 import torch
-from affine import Affine
 from geopandas import GeoDataFrame
 from pyproj import CRS
-from rasterio.warp import calculate_default_transform
 from shapely import STRtree
-from shapely.geometry.base import BaseGeometry
-from torchgeo.datasets import GeoDataset, RasterDataset
+from torchgeo.datasets import GeoDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
 from torchgeo_cmr.datasets.cache import Cache
+from torchgeo_cmr.datasets.listing import Listing, moments, read_listing
+from torchgeo_cmr.datasets.member import Member, pixels_across
+from torchgeo_cmr.datasets.outlines import pixel_in, project
 from torchgeo_cmr.datasets.panels import panels
-from torchgeo_cmr.datasets.reader import SceneReader
-from torchgeo_cmr.datasets.scene import Scene, scenes
-from torchgeo_cmr.datasets.units import SAR_BANDS
-from torchgeo_cmr.datasets.validity import Validity
-from torchgeo_cmr.errors import PairingError, RasterError
-
-#: ``(xmin, ymin, xmax, ymax)`` in the CRS of the pairs.
-type Bounds = tuple[float, float, float, float]
+from torchgeo_cmr.datasets.partners import pair_scenes
+from torchgeo_cmr.datasets.scene import Scene
+from torchgeo_cmr.errors import PairingError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: How TorchGeo writes "no date": the widest interval pandas can hold.
-_UNDATED = pd.Interval(pd.Timestamp.min, pd.Timestamp.max, closed='both')
-
-_SECOND_EVER = pd.Timestamp.min + pd.Timedelta(seconds=1)
-
 #: Mean radius of the Earth in metres: one radian of latitude.
 _EARTH_RADIUS = 6371008.8
-
-#: A patch is this many cells across when its valid pixels are counted.
-_CELLS = 8
 
 
 class PairSlice(tuple[slice, slice, slice]):
@@ -116,112 +101,168 @@ class PairedDataset(GeoDataset):
         datasets: Mapping[str, GeoDataset],
         *,
         tolerance: str | timedelta | None = None,
+        transforms: Callable[[Sample], Sample] | None = None,
     ) -> None:
         """Initialize a new PairedDataset instance.
 
         Args:
             datasets: Modality name (lower-case identifier) -> dataset; the first gives the
                 CRS and the reference grid.
-            tolerance: Largest time between paired acquisitions, such as ``'5D'``; None
-                pairs the nearest dates whatever lies between them, and undated data too.
+            tolerance: Largest time between paired acquisitions, such as ``'5D'``, which
+                data without a date always fails; None pairs the nearest dates whatever
+                lies between them, and data without a date where there is no other.
+            transforms: A function that takes a sample of all modalities and returns it
+                changed; those of the members act before it, each on its own sample.
 
         Raises:
             PairingError: If fewer than two modalities are given, a name is no identifier,
                 or nothing overlaps in space, or in time within the tolerance.
             RasterError: If a raster has no CRS or cannot be read.
         """
-        if len(datasets) < 2:
-            raise PairingError(
-                f'pairs need at least two modalities, {len(datasets)} given: name them, '
-                "for example {'s1': ..., 's2': ...}"
-            )
-        for name in datasets:
-            if not name.isidentifier() or name != name.lower():
-                raise PairingError(
-                    f'{name!r} cannot name a modality: use a short lower-case word such as '
-                    "'s1'"
-                )
-        self.datasets = dict(datasets)
-        self.modalities = tuple(self.datasets)
-        self.tolerance = None if tolerance is None else _span(tolerance)
-        if self.tolerance is not None and self.tolerance < timedelta(0):
-            raise PairingError(
-                f'tolerance is {tolerance}: a time span is never negative'
-            )
-        self.members = {}
-        crs, cache = None, Cache()
-        for name, dataset in self.datasets.items():
-            self.members[name] = _Member(name, dataset, crs, cache)
-            crs = self.members[name].crs
-        first = self.members[self.modalities[0]]
-        self._res = first.res
+        check_modalities(datasets)
+        self._begin(
+            {name: read_listing(name, member) for name, member in datasets.items()},
+            None,
+            _tolerance(tolerance),
+            transforms,
+        )
+
+    @classmethod
+    def of_zone(
+        cls,
+        listings: Mapping[str, Listing],
+        crs: CRS,
+        tolerance: str | timedelta | None = None,
+    ) -> Self:
+        """Pair listings that were read already, in the CRS of one zone.
+
+        Args:
+            listings: Modality name -> what it lists; the first gives the grid.
+            crs: CRS of the pairs.
+            tolerance: As for a new dataset.
+
+        Returns:
+            The pairs.
+
+        Raises:
+            PairingError: If nothing overlaps.
+        """
+        made = cls.__new__(cls)
+        made._begin(listings, crs, _tolerance(tolerance), None)
+        return made
+
+    def _begin(
+        self,
+        listings: Mapping[str, Listing],
+        crs: CRS | None,
+        tolerance: timedelta | None,
+        transforms: Callable[[Sample], Sample] | None,
+    ) -> None:
+        self.listings = dict(listings)
+        self.datasets = {name: c.dataset for name, c in self.listings.items()}
+        self.modalities = tuple(self.listings)
+        self.tolerance = tolerance
+        self.transforms = transforms
+        self.cache = Cache()
+        first = self.listings[self.modalities[0]]
         self.paths = first.dataset.paths
+        crs = first.dataset.crs if crs is None else crs
+        self._lay(crs, first.pixel(crs))
         self.index = self._pair()
-        # Plain arrays beside the index: a sample costs look-ups, not frames.
-        self._outlines = self.index.geometry.to_numpy()
-        self._tree = STRtree(self._outlines)
-        times = cast(pd.IntervalIndex, self.index.index)
-        self._starts = _moments(times.left)
-        self._ends = _moments(times.right)
-        self._rows = {name: self.index[name].to_numpy() for name in self.modalities}
-        self._apart = self.index['days_apart'].to_numpy()
+
+    def _lay(self, crs: CRS, res: tuple[float, float]) -> None:
+        """Lay every modality on its lattice."""
+        self._res = res
+        self._looked_up: _LookUp | None = None
+        name, *others = self.modalities
+        first = Member(self.listings[name], crs, res, None, self.cache, None)
+        left, bottom, right, top = shapely.total_bounds(first.outlines)
+        # Slices may hang over the edge of the first modality.
+        x, y = right - left, top - bottom
+        region = shapely.box(left - x, bottom - y, right + x, top + y)
+        self.members = {name: first}
+        for other in others:
+            listing = self.listings[other]
+            # Pixels of one size lie upon one another, whatever has to be warped.
+            self.members[other] = Member(
+                listing, crs, listing.pixel(crs), first.corner, self.cache, region
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what can be made again: it would be most of what is sent."""
+        return self.__dict__ | {'_looked_up': None}
 
     def _pair(self) -> GeoDataFrame:
         """Lay the nearest-in-time scenes of every other modality over the first's."""
-        first, *others = (self.members[name] for name in self.modalities)
-        rows: list[dict[str, Any]] = []
-        closest: list[timedelta] = []
-        for i, (outline, time) in enumerate(
-            zip(first.outlines, first.times, strict=True)
-        ):
-            pieces = [({first.name: i}, outline)]
-            for other in others:
-                pieces = [
-                    ({**chosen, other.name: j}, part)
-                    for chosen, piece in pieces
-                    for j, part in other.nearest(piece, time, self.tolerance, closest)
-                ]
-            rows += [
-                {
-                    **chosen,
-                    'days_apart': self._days_between(chosen),
-                    'datetime': time,
-                    'geometry': part,
-                }
-                for chosen, part in pieces
-            ]
-        if not rows:
-            raise PairingError(self._why_nothing(closest))
-        frame = pd.DataFrame(rows)
-        times = pd.IntervalIndex(frame.pop('datetime'), closed='both', name='datetime')
-        return GeoDataFrame(frame.set_index(times), geometry='geometry', crs=first.crs)
+        first, *others = self.members.values()
+        found = pair_scenes(first, others, self.tolerance)
+        if not len(found.pieces):
+            raise PairingError(self._why_nothing())
+        columns = dict(zip(self.modalities, found.entries.T, strict=True))
+        times = first.listing.times[found.entries[:, 0]]
+        return GeoDataFrame(
+            columns | {'days_apart': found.days},
+            index=times,
+            geometry=found.pieces,
+            crs=first.crs,
+        )
 
-    def _days_between(self, chosen: Mapping[str, int]) -> float:
-        """Days between the first modality and the farthest other; NaN if one is undated."""
-        times = [self.members[name].times[row] for name, row in chosen.items()]
-        if _UNDATED in times:
-            return float('nan')
-        return max(_gap(times[0], time) / timedelta(days=1) for time in times[1:])
-
-    def _why_nothing(self, gaps: list[timedelta]) -> str:
-        first, *others = (self.members[name] for name in self.modalities)
-        if gaps:
+    def _why_nothing(self) -> str:
+        first, *others = self.members.values()
+        found = pair_scenes(first, others, None)
+        if len(found.pieces) and np.isnan(found.days).all():
+            undated = [m.name for m in self.members.values() if m.listing.undated.all()]
+            return (
+                f'{" and ".join(self.modalities)} share ground, but '
+                f'{" and ".join(undated) or "what overlaps"} has no date and so fails every '
+                f'tolerance (here {self.tolerance}); give tolerance=None to pair by place '
+                'alone, or a dataset that takes dates from file names'
+            )
+        if len(found.pieces):
+            nearest = timedelta(days=float(np.nanmin(found.days)))
             return (
                 f'{" and ".join(self.modalities)} share ground but no date: the nearest '
-                f'acquisitions are {min(gaps).days} days apart and the tolerance is '
+                f'acquisitions are {nearest.days} days apart and the tolerance is '
                 f'{self.tolerance}; widen it, or give tolerance=None to pair by place alone'
             )
         ground = shapely.union_all(first.outlines)
-        gaps_m = {
-            m.name: ground.distance(shapely.union_all(m.outlines)) for m in others
-        }
-        name, distance = max(gaps_m.items(), key=lambda item: item[1])
+        gaps = {m: ground.distance(shapely.union_all(m.outlines)) for m in others}
+        other, distance = max(gaps.items(), key=lambda item: item[1])
         unit = first.crs.axis_info[0].unit_name
         return (
-            f'{first.name} and {name} have no common ground: their footprints are '
+            f'{first.name} and {other.name} have no common ground: their footprints are '
             f'{distance:,.0f} {unit}s apart in {first.crs.name}'
-            f'{_days_apart(first, self.members[name])}; check that both cover one place'
+            f'{_days_apart(first, other)}; check that both cover one place'
         )
+
+    @property
+    def crs(self) -> CRS:
+        """CRS of the pairs; setting it moves the index and warps every modality into it."""
+        return super().crs
+
+    @crs.setter
+    def crs(self, new_crs: CRS) -> None:
+        crs = CRS.from_user_input(new_crs)
+        if crs == self.crs:
+            return
+        ground = project(np.array(self.index.geometry, object), self.crs, crs)
+        self._lay(crs, pixel_in(self.res, self.crs, crs, self._centre()))
+        self.index = cast(GeoDataFrame, self.index.set_geometry(ground, crs=crs))
+
+    @property
+    def res(self) -> tuple[float, float]:
+        """Pixel size of the first modality; setting it leaves the others as they are."""
+        return self._res
+
+    @res.setter
+    def res(self, new_res: float | tuple[float, float]) -> None:
+        x, y = (new_res, new_res) if isinstance(new_res, int | float) else new_res
+        if (abs(x), abs(y)) != self._res:
+            self._lay(self.crs, (abs(x), abs(y)))
+
+    def _centre(self) -> tuple[float, float]:
+        left, bottom, right, top = self.index.total_bounds
+        return (left + right) / 2, (bottom + top) / 2
 
     def __getitem__(self, index: GeoSlice | PairSlice) -> Sample:
         """Read one patch of every modality.
@@ -274,26 +315,30 @@ class PairedDataset(GeoDataset):
         """
         if not indexes:
             return list
-        places = [self._disambiguate_slice(index) for index in indexes]
+        places = [self._place(index) for index in indexes]
         bounds = [(x.start, y.start, x.stop, y.stop) for x, y, _ in places]
+        pairs = self._pairs
         rows = self._find(indexes, places)
         coming = {
-            name: member.start(self._rows[name][rows], bounds)
+            name: member.start(pairs.entries[name][rows], bounds)
             for name, member in self.members.items()
         }
 
         def finish() -> list[Sample]:
             # As TorchGeo writes them, for all at once.
             corners = torch.tensor([_corners(*place) for place in places])
-            apart = torch.from_numpy(self._apart[rows].astype(np.float32))
+            # Not a scalar: TorchGeo joins what samples hold along an axis.
+            apart = torch.from_numpy(pairs.apart[rows])[:, None]
             samples: list[Sample] = [
                 {'bounds': corner, 'days_apart': days}
                 for corner, days in zip(corners, apart, strict=True)
             ]
             for name, read in coming.items():
-                for sample, (key, image, place) in zip(samples, read(), strict=True):
-                    sample[f'{key}_{name}'] = image
-                    sample[f'transform_{name}'] = place
+                for sample, part in zip(samples, read(), strict=True):
+                    # Bounds are those of all modalities.
+                    sample |= {f'{k}_{name}': part[k] for k in part if k != 'bounds'}
+            if self.transforms is not None:
+                samples = [self.transforms(sample) for sample in samples]
             return samples
 
         return finish
@@ -304,17 +349,36 @@ class PairedDataset(GeoDataset):
         Args:
             other: Whose to use, so that the two together hold no more than one would.
         """
-        for reader in self._readers():
-            for theirs in other._readers()[:1]:
-                reader.cache = theirs.cache
+        self.cache = other.cache
+        for member in self.members.values():
+            member.share(self.cache)
 
-    def _readers(self) -> list[SceneReader]:
-        return [r for member in self.members.values() for r in member.readers]
+    @property
+    def _pairs(self) -> '_LookUp':
+        """The index as arrays: a sample costs look-ups, not frames."""
+        known = self._looked_up
+        # TorchGeo's splits put another index, or other dates, into a copy.
+        if known is None or not known.shows(self.index):
+            known = self._looked_up = _LookUp(self.index, self.modalities)
+        return known
 
-    @cached_property
+    @property
     def bounds(self) -> tuple[slice, slice, slice]:
-        """Bounds of the index; pairs do not change, so they are looked up once."""
-        return super().bounds
+        """Bounds of the index, as TorchGeo gives them."""
+        pairs = self._pairs
+        if pairs.bounds is None:
+            pairs.bounds = super().bounds
+        return pairs.bounds
+
+    def _place(self, index: GeoSlice | PairSlice) -> tuple[slice, slice, slice]:
+        """Ground and dates of a slice, once it is sure that it wants no other pixels."""
+        x, y, t = self._disambiguate_slice(index)
+        if not np.allclose((x.step, y.step), self.res, rtol=1e-6, atol=0):
+            raise PairingError(
+                f'a slice asks for pixels of {x.step} x {y.step}, but every modality of a '
+                'pair is read at its own: leave the step out, or set `res` of the dataset'
+            )
+        return x, y, t
 
     def _find(
         self,
@@ -339,15 +403,16 @@ class PairedDataset(GeoDataset):
         """Row numbers of the pairs that cover most of some slices."""
         spans = [(x.start, y.start, x.stop, y.stop) for x, y, _ in places]
         boxes = shapely.box(*np.array(spans).T)
-        asked, hits = self._tree.query(boxes, predicate='intersects')
+        pairs = self._pairs
+        asked, hits = pairs.tree.query(boxes, predicate='intersects')
         starts, ends = np.array(
             [(t.start, t.stop) for *_, t in places], 'datetime64[us]'
         ).T
-        alive = (self._starts[hits] <= ends[asked]) & (
-            self._ends[hits] >= starts[asked]
+        alive = (pairs.starts[hits] <= ends[asked]) & (
+            pairs.ends[hits] >= starts[asked]
         )
         asked, hits = asked[alive], hits[alive]
-        shares = shapely.area(shapely.intersection(self._outlines[hits], boxes[asked]))
+        shares = shapely.area(shapely.intersection(pairs.outlines[hits], boxes[asked]))
         # For each slice the largest share; among equals, the first row.
         order = np.lexsort((hits, -shares, asked))
         found, first = np.unique(asked[order], return_index=True)
@@ -367,14 +432,16 @@ class PairedDataset(GeoDataset):
         Returns:
             Modality -> pixels, on the same ground extent.
         """
-        ground = size * self.res[0]
-        return {n: max(1, round(ground / m.res[0])) for n, m in self.members.items()}
+        ground = (0, 0, size * self.res[0], size * self.res[1])
+        return {
+            name: int(pixels_across([ground], member.res)[0, 1])
+            for name, member in self.members.items()
+        }
 
     def origin(self, row: int) -> tuple[float, float]:
         """Return a corner of the first modality's pixel lattice in a pair of scenes."""
-        first = self.members[self.modalities[0]]
-        xmin, _, _, ymax = first.outlines[self.index[first.name].iloc[row]].bounds
-        return xmin, ymax
+        name = self.modalities[0]
+        return self.members[name].origin(int(self._pairs.entries[name][row]))
 
     def scenes_at(self, index: GeoSlice | PairSlice) -> dict[str, Scene | None]:
         """Return the scenes from which a patch is read.
@@ -388,10 +455,10 @@ class PairedDataset(GeoDataset):
         Raises:
             IndexError: If no pair of scenes covers the slice.
         """
-        (row,) = self._find([index], [self._disambiguate_slice(index)])
-        numbers = {name: int(self._rows[name][row]) for name in self.modalities}
+        (row,) = self._find([index], [self._place(index)])
+        entries = self._pairs.entries
         return {
-            name: member.readers[numbers[name]].scene if member.readers else None
+            name: member.scene(int(entries[name][row]))
             for name, member in self.members.items()
         }
 
@@ -422,9 +489,9 @@ class PairedDataset(GeoDataset):
             Share from 0 to 1, from the first band of each modality; datasets that are not
             raster files count as wholly valid.
         """
-        sizes = self.sizes(patch)
+        sizes, entries = self.sizes(patch), self._pairs.entries
         return min(
-            member.valid_share(int(self._rows[name][row]), bounds, sizes[name])
+            member.valid_share(int(entries[name][row]), bounds, sizes[name])
             for name, member in self.members.items()
         )
 
@@ -451,176 +518,67 @@ class PairedDataset(GeoDataset):
         return panels(shown, show_titles=show_titles, suptitle=suptitle)
 
 
-def split_by_crs(dataset: GeoDataset) -> list[tuple[CRS, GeoDataset]]:
-    """Split a dataset whose files lie in several zones into one dataset a CRS.
-
-    TorchGeo lists every file in the CRS of the first. This gives each zone its own view,
-    in its own CRS and with its own resolution; the dataset itself is left as it is.
+def check_modalities(names: Collection[str]) -> None:
+    """Refuse names of modalities with which no sample can be written.
 
     Args:
-        dataset: Any GeoDataset; only raster datasets can hold more than one CRS.
+        names: The names.
 
-    Returns:
-        CRS and dataset, in order of first appearance.
+    Raises:
+        PairingError: If there are fewer than two, or one is no lower-case identifier.
     """
-    if not isinstance(dataset, RasterDataset):
-        return [(dataset.crs, dataset)]
-    catalogue = scenes(dataset)
-    zones: list[CRS] = []
-    for scene in catalogue:
-        if scene.crs not in zones:
-            zones.append(scene.crs)
-    return [(crs, _zone(dataset, catalogue, crs)) for crs in zones]
+    if len(names) < 2:
+        raise PairingError(
+            f'pairs need at least two modalities, {len(names)} given: name them, '
+            "for example {'s1': ..., 's2': ...}"
+        )
+    for name in names:
+        if not name.isidentifier() or name != name.lower():
+            raise PairingError(
+                f'{name!r} cannot name a modality: use a short lower-case word such as '
+                "'s1'"
+            )
 
 
-def _zone(dataset: RasterDataset, catalogue: list[Scene], crs: CRS) -> RasterDataset:
-    rows = [i for i, scene in enumerate(catalogue) if scene.crs == crs]
-    zone = copy.copy(dataset)
-    index = cast(GeoDataFrame, dataset.index.iloc[rows].copy())
-    outlines = [catalogue[i].footprint for i in rows]
-    zone.index = GeoDataFrame(
-        index.drop(columns=index.geometry.name), geometry=outlines, crs=crs
-    )
-    zone._res = catalogue[rows[0]].res
-    return zone
+class _LookUp:
+    """The index of pairs as plain arrays, and a tree of their ground."""
 
-
-class _Member:
-    """One modality as the pairs see it: outlines and times in the common CRS."""
-
-    def __init__(
-        self, name: str, dataset: GeoDataset, crs: CRS | None, cache: Cache
-    ) -> None:
-        self.name = name
-        self.dataset = dataset
-        self.readers: list[SceneReader] = []
-        self.outlines: list[BaseGeometry]
-        if isinstance(dataset, RasterDataset):
-            catalogue = scenes(dataset)
-            self.crs = crs or catalogue[0].crs
-            catalogue = [scene.to_crs(self.crs) for scene in catalogue]
-            self.readers = [SceneReader(scene, cache) for scene in catalogue]
-            self.outlines = [scene.footprint for scene in catalogue]
-            self.bands = catalogue[0].bands
-            self.res = catalogue[0].res
-            self.units = catalogue[0].units
-            self.nodata = catalogue[0].stated_nodata
-        else:
-            if dataset.crs is None:
-                raise RasterError(
-                    f'{name} has no CRS: declare it when opening the dataset'
-                )
-            self.crs = crs or dataset.crs
-            # The member itself must not change: TorchGeo's setters work in place.
-            view = copy.copy(dataset)
-            view.index = dataset.index.to_crs(self.crs)
-            if dataset.crs != self.crs:
-                view._res = _res_in(dataset, self.crs)
-            self.view = view
-            self.outlines = list(view.index.geometry)
-            self.bands = tuple(getattr(dataset, 'data_vars', ()) or ())
-            # TorchGeo keeps the sign of rioxarray's row spacing.
-            self.res = abs(view.res[0]), abs(view.res[1])
-            self.units = None if set(self.bands) & SAR_BANDS else 'reflectance'
-            self.nodata = getattr(dataset, 'nodata', None)
-        self.valid: dict[int, Validity] = {}
-        self.times = list(dataset.index.index)
-
-    def nearest(
-        self,
-        piece: BaseGeometry,
-        time: pd.Interval,
-        tolerance: timedelta | None,
-        gaps: list[timedelta],
-    ) -> list[tuple[int, BaseGeometry]]:
-        """Cover a piece of ground with this member's scenes, nearest in time first."""
-        tree = STRtree(self.outlines)
-        hits = [int(i) for i in tree.query(piece, predicate='intersects')]
-        hits.sort(key=lambda i: (_gap(time, self.times[i]), i))
-        covers = []
-        for i in hits:
-            part = _polygons(piece & self.outlines[i])
-            if part.is_empty:
-                continue
-            gap = _gap(time, self.times[i])
-            gaps.append(gap)
-            if tolerance is not None and gap > tolerance:
-                break
-            covers.append((i, part))
-            piece = piece - self.outlines[i]
-            if piece.is_empty:
-                break
-        return covers
-
-    def valid_share(
-        self, row: int, bounds: tuple[float, float, float, float], patch: int
-    ) -> float:
-        """Share of valid pixels of one scene in some bounds."""
-        if not self.readers:
-            return 1.0
-        if row not in self.valid:
-            self.valid[row] = Validity(self.readers[row], patch // _CELLS)
-        return self.valid[row].share(bounds)
-
-    def start(
-        self, rows: Sequence[int], bounds: Sequence[Bounds]
-    ) -> Callable[[], list[tuple[str, torch.Tensor, torch.Tensor]]]:
-        """Begin to read patches: key without the modality, pixels and transform of each."""
-        if not self.readers:
-            return lambda: [
-                self._index(r, b) for r, b in zip(rows, bounds, strict=True)
-            ]
-        chosen = np.asarray(rows)
-        asked = np.empty((len(rows), 4), np.int64)
-        places = np.empty((len(rows), 9), np.float32)
-        coming = []
-        for row in np.unique(chosen):
-            inside, reader = np.flatnonzero(chosen == row), self.readers[row]
-            asked[inside] = reader.windows([bounds[i] for i in inside.tolist()])
-            places[inside] = _transforms(reader.scene, asked[inside])
-            # Patches of one scene and one size share their blocks.
-            for size in np.unique(asked[inside, 2:], axis=0):
-                members = inside[(asked[inside, 2:] == size).all(axis=1)]
-                coming.append((members.tolist(), reader.start(asked[members])))
-
-        def finish() -> list[tuple[str, torch.Tensor, torch.Tensor]]:
-            images: dict[int, torch.Tensor] = {}
-            for members, read in coming:
-                images |= zip(members, torch.from_numpy(read()), strict=True)
-            return [
-                (*self._sample(images[i]), place)
-                for i, place in enumerate(torch.from_numpy(places))
-            ]
-
-        return finish
-
-    def _sample(self, image: torch.Tensor) -> tuple[str, torch.Tensor]:
-        """Key and pixels of a sample, as the dataset's own transforms leave them."""
-        dataset = cast(RasterDataset, self.dataset)
-        key = 'image' if dataset.is_image else 'mask'
-        sample: Sample = {key: image}
-        if dataset.transforms is not None:
-            sample = dataset.transforms(sample)
-        key = 'image' if 'image' in sample else 'mask'
-        return key, sample[key]
-
-    def _index(
-        self, row: int, bounds: Bounds
-    ) -> tuple[str, torch.Tensor, torch.Tensor]:
-        """Ask a dataset that is not made of raster files, as TorchGeo would."""
-        xmin, ymin, xmax, ymax = bounds
-        time = self.times[row]
-        xres, yres = self.res
-        # TorchGeo compares with half-open intervals: one moment alone would be empty.
-        start = max(time.left, _SECOND_EVER) - pd.Timedelta(seconds=1)
-        sample = self.view[
-            slice(xmin, xmax, xres),
-            slice(ymin, ymax, yres),
-            slice(start, time.right, 1),
+    def __init__(self, index: GeoDataFrame, modalities: Sequence[str]) -> None:
+        self.index, self.times = index, index.index
+        self.outlines = np.array(index.geometry, object)
+        self.tree = STRtree(self.outlines)
+        times = cast(pd.IntervalIndex, index.index)
+        self.starts, self.ends = moments(times.left), moments(times.right)
+        # TorchGeo's assignment of grid cells keeps the order of columns, not their names.
+        names = [*modalities, 'days_apart']
+        columns = [
+            (index[name] if name in index else index.iloc[:, i]).to_numpy()
+            for i, name in enumerate(names)
         ]
-        place = Affine(xres, 0, xmin, 0, -yres, ymax)
-        key = 'image' if 'image' in sample else 'mask'
-        return key, sample[key], torch.tensor(place)
+        self.entries = {
+            name: column.astype(np.int64)
+            for name, column in zip(modalities, columns, strict=False)
+        }
+        self.apart = columns[-1].astype(np.float32)
+        self.bounds: tuple[slice, slice, slice] | None = None
+
+    def shows(self, index: GeoDataFrame) -> bool:
+        """Whether it was made of this index as it is."""
+        return index is self.index and index.index is self.times
+
+
+def _days_apart(a: Member, b: Member) -> str:
+    known = [~member.listing.undated for member in (a, b)]
+    if not all(dated.any() for dated in known):
+        return ''
+    first, other = (
+        np.c_[m.listing.starts[dated], m.listing.ends[dated]]
+        for m, dated in zip((a, b), known, strict=True)
+    )
+    after = other[:, 0].min() - first[:, 1].max()
+    before = first[:, 0].min() - other[:, 1].max()
+    gap = max(after, before, np.timedelta64(0, 'us'))
+    return f' and their dates {gap // np.timedelta64(1, "D")} days'
 
 
 def _corners(x: slice, y: slice, t: slice) -> tuple[float, ...]:
@@ -628,14 +586,11 @@ def _corners(x: slice, y: slice, t: slice) -> tuple[float, ...]:
     return x.start, x.stop, x.step, y.start, y.stop, y.step, *times
 
 
-def _transforms(scene: Scene, windows: np.ndarray) -> np.ndarray:
-    """Affine transforms of windows, float64 of shape ``(n, 9)``."""
-    rows, columns = windows[:, 0], windows[:, 1]
-    a, b, c, d, e, f, *_ = scene.transform
-    found = np.tile(np.array(scene.transform), (len(windows), 1))
-    found[:, 2] = columns * a + rows * b + c
-    found[:, 5] = columns * d + rows * e + f
-    return found
+def _tolerance(text: str | timedelta | None) -> timedelta | None:
+    span = None if text is None else _span(text)
+    if span is not None and span < timedelta(0):
+        raise PairingError(f'tolerance is {text}: a time span is never negative')
+    return span
 
 
 def _span(text: str | timedelta) -> timedelta:
@@ -648,49 +603,3 @@ def _span(text: str | timedelta) -> timedelta:
             f"tolerance {text!r} is no time span: write for example '5D'"
         )
     return span.to_pytimedelta()
-
-
-def _moments(times: pd.Index) -> np.ndarray:
-    # Nanoseconds overflow where undated scenes begin and end; microseconds hold all times.
-    return pd.DatetimeIndex(times).as_unit('us').to_numpy()
-
-
-def _gap(a: pd.Interval, b: pd.Interval) -> timedelta:
-    """Time between two acquisitions; none if they overlap or one has no date."""
-    if _UNDATED in (a, b) or a.overlaps(b):
-        return timedelta(0)
-    return b.left - a.right if b.left > a.right else a.left - b.right
-
-
-def _polygons(geometry: BaseGeometry) -> BaseGeometry:
-    """Drop the lines and points that an intersection of touching polygons leaves."""
-    parts = shapely.get_parts(geometry)
-    return shapely.union_all(parts[shapely.area(parts) > 0])
-
-
-def _days_apart(a: _Member, b: _Member) -> str:
-    known_a = [time for time in a.times if time != _UNDATED]
-    known_b = [time for time in b.times if time != _UNDATED]
-    if not known_a or not known_b:
-        return ''
-    gap = min(_gap(p, q) for p in known_a for q in known_b)
-    return f' and their dates {gap.days} days'
-
-
-def _res_in(dataset: GeoDataset, crs: CRS) -> tuple[float, float]:
-    """Resolution of a dataset in another CRS, at its own number of pixels."""
-    x, y, _ = dataset.bounds
-    xres, yres = dataset.res
-    columns = max(1, round((x.stop - x.start) / xres))
-    rows = max(1, round((y.stop - y.start) / yres))
-    grid, _, _ = calculate_default_transform(
-        dataset.crs.to_wkt(),
-        crs.to_wkt(),
-        columns,
-        rows,
-        x.start,
-        y.start,
-        x.stop,
-        y.stop,
-    )
-    return grid.a, -grid.e

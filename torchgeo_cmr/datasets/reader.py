@@ -28,6 +28,10 @@ from torchgeo_cmr.orientation import upright
 type Piece = tuple[NDArray[Any], Sequence[Marks]]
 
 
+#: Part of a pixel by which GDAL may miss the place of a pixel while warping.
+_TOLERANCE = 0.01
+
+
 class Task(NamedTuple):
     """A piece of the scene that some windows need."""
 
@@ -274,11 +278,12 @@ class SceneReader:
         return self._storages[path]
 
     def _borrow(
-        self, path: str, resampling: Resampling = Resampling.bilinear
+        self, path: str, resampling: Resampling | None = None
     ) -> AbstractContextManager[Any]:
         """Lend a handle of a file, warped if the scene is."""
         scene = self.scene
-        grid = (scene.transform, scene.shape, resampling) if scene.warped else None
+        how = Resampling[scene.resampling] if resampling is None else resampling
+        grid = (scene.transform, scene.shape, how) if scene.warped else None
 
         def open_file() -> Any:
             if not scene.warped:
@@ -290,8 +295,9 @@ class SceneReader:
                 transform=scene.transform,
                 height=rows,
                 width=columns,
-                resampling=resampling,
+                resampling=how,
                 src_nodata=np.nan,
+                tolerance=_TOLERANCE,
                 # What lies outside the source, or is missing in it, comes out as NaN.
                 nodata=np.nan,
                 dtype='float32',
@@ -380,21 +386,22 @@ class SceneReader:
         self, path: str, indexes: list[int], part: Window, size: tuple[int, int]
     ) -> Piece:
         """Pixels on a grid with other pixels than the file has."""
+        how = Resampling[self.scene.resampling]
+        if how is Resampling.nearest:
+            return self._unmoved(path, indexes, part, size)
         storage = self._storage(path)
         lost, corner = np.zeros(0, np.bool_), (0, 0)
         if any(storage.may_miss(i) for i in indexes):
             known, corner = self._around(path, indexes, part, size)
             lost = np.isnan(known)
             floats = any(storage.types[i - 1].startswith('float') for i in indexes)
-            if lost.any() and (floats or not storage.alike):
+            mixed = lost.any() and (floats or not storage.alike)
+            if mixed and how is Resampling.bilinear:
                 window = part.row_off, part.col_off, part.height, part.width
                 return interpolate(known, corner, window, size), [()] * len(indexes)
         with self._borrow(path) as source:
             pixels = source.read(
-                indexes,
-                window=part,
-                out_shape=(len(indexes), *size),
-                resampling=Resampling.bilinear,
+                indexes, window=part, out_shape=(len(indexes), *size), resampling=how
             )
         if lost.any():
             rows = nearest(part.row_off, part.height, size[0]) - corner[0]

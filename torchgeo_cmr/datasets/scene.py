@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from pyproj import CRS, Geod
 from rasterio.warp import calculate_default_transform
 from shapely import Polygon
-from torchgeo.datasets import RasterDataset
+from shapely.geometry.base import BaseGeometry
+from torchgeo.datasets import GeoDataset, RasterDataset
 
 from torchgeo_cmr.datasets.files import RASTERS, Paths, find_files
 from torchgeo_cmr.datasets.header import Header, read_header
+from torchgeo_cmr.datasets.outlines import clips, project, same_crs
 from torchgeo_cmr.datasets.units import find_units
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.iso8601 import read_period
@@ -79,6 +81,12 @@ class Scene:
     quality: 'Scene | None' = None
     #: How the stored pixels become those of the grid, before anything is resampled.
     turn: Turn = AS_STORED
+    #: Part of the grid that may be used, in ``crs``; None for all of it.
+    clip: BaseGeometry | None = None
+    #: How pixels are moved to another grid, by GDAL's name.
+    resampling: str = 'bilinear'
+    #: CRS of the files if it is not ``crs``.
+    source_crs: CRS | None = None
 
     @property
     def grid_gsd(self) -> float:
@@ -107,6 +115,11 @@ class Scene:
     def footprint(self) -> Polygon:
         """Outline of the grid, in :attr:`crs`."""
         return Polygon(_corners(self.transform, self.shape))
+
+    @property
+    def outline(self) -> BaseGeometry:
+        """Ground that may be used, in :attr:`crs`."""
+        return self.footprint if self.clip is None else self.clip
 
     def pick(self, order: Sequence[int], names: Sequence[str] | None = None) -> 'Scene':
         """Return this scene with some of its bands.
@@ -177,12 +190,81 @@ class Scene:
             self, crs=crs, transform=transform, shape=(rows, columns), warped=True
         )
 
+    def on_lattice(
+        self,
+        crs: CRS,
+        res: tuple[float, float],
+        origin: tuple[float, float],
+        *,
+        nearest: bool = False,
+        within: BaseGeometry | None = None,
+    ) -> 'Scene':
+        """Return this scene as it is read on a north-up lattice of a stated pixel size.
+
+        Args:
+            crs: CRS of the lattice.
+            res: Width and height of a pixel in units of *crs*.
+            origin: A corner of the lattice, from which pixels count if they are resampled;
+                pixels that have the right size stay where they are.
+            nearest: Whether pixels that are moved take the nearest value, as classes must;
+                otherwise they are moved as :attr:`resampling` says.
+            within: Ground in *crs* outside of which nothing will be read.
+
+        Returns:
+            A scene with north up and pixels of that size; this one if it is so already.
+        """
+        scene = replace(self, resampling='nearest') if nearest else self
+        same = same_crs(self.crs, crs)
+        t = self.transform
+        if same and t.b == t.d == 0 and t.a > 0 > t.e:
+            ratios = t.a / res[0], -t.e / res[1]
+            columns, rows = (
+                n * ratio for n, ratio in zip(self.shape[::-1], ratios, strict=True)
+            )
+            shape = max(1, round(rows)), max(1, round(columns))
+            if abs(rows - shape[0]) < _WHOLE and abs(columns - shape[1]) < _WHOLE:
+                if shape == self.shape:
+                    return scene
+                grid = Affine(res[0], 0, t.c, 0, -res[1], t.f)
+                return replace(scene, transform=grid, shape=shape, resampled=True)
+        outline = np.array([self.footprint], object)
+        ground = project(outline, self.crs, crs)[0]
+        if within is not None:
+            ground = ground & within
+        left, bottom, right, top = ground.bounds
+        first = np.floor((left - origin[0]) / res[0] + 1e-6)
+        last = np.ceil((right - origin[0]) / res[0] - 1e-6)
+        upper = np.ceil((top - origin[1]) / res[1] - 1e-6)
+        lower = np.floor((bottom - origin[1]) / res[1] + 1e-6)
+        clip = np.array([self.clip], object)
+        return replace(
+            scene,
+            crs=crs,
+            source_crs=None if same else self.source_crs or self.crs,
+            transform=Affine(
+                res[0],
+                0,
+                origin[0] + first * res[0],
+                0,
+                -res[1],
+                origin[1] + upper * res[1],
+            ),
+            shape=(max(1, int(upper - lower)), max(1, int(last - first))),
+            clip=None if self.clip is None else project(clip, self.crs, crs)[0],
+            warped=True,
+        )
+
+
+#: Part of a pixel by which a grid may miss a whole number of pixels.
+_WHOLE = 0.01
+
 
 def scenes(dataset: RasterDataset) -> list[Scene]:
     """Read the catalogue of a raster dataset: one scene an index row, in index order.
 
     The dataset is never indexed, so nothing is warped and no dates are merged. Files are
-    opened once to learn their grid.
+    opened once to learn their grid. A geometry of the index that is smaller than its file,
+    as TorchGeo's splits leave it, becomes the clip of the scene.
 
     Args:
         dataset: Any TorchGeo raster dataset.
@@ -194,9 +276,50 @@ def scenes(dataset: RasterDataset) -> list[Scene]:
         RasterError: If a file has no CRS, cannot be read or lacks a band.
     """
     times = dataset.index.index
+    found = [
+        _scene(dataset, path, interval)
+        for path, interval in zip(index_paths(dataset), times, strict=True)
+    ]
+    return clipped(dataset, found)
+
+
+def index_paths(dataset: GeoDataset) -> list[str]:
+    """Return the file of each row of an index, also where its columns lost their names.
+
+    Args:
+        dataset: A dataset of files; TorchGeo's ``random_grid_cell_assignment`` leaves one
+            whose columns only count.
+
+    Returns:
+        One path for each row.
+    """
+    index = dataset.index
+    column = 'filepath' if 'filepath' in index else index.columns[0]
+    return [str(path) for path in index[column]]
+
+
+def clipped(dataset: GeoDataset, listed: Sequence[Scene]) -> list[Scene]:
+    """Cut scenes to the ground that an index lists of them.
+
+    Args:
+        dataset: The dataset with the index.
+        listed: One scene for each row of the index.
+
+    Returns:
+        The scenes, with :attr:`Scene.clip` where the index lists a part of their grid.
+    """
+    if not listed:
+        return []
+    found = clips(
+        np.array([scene.footprint for scene in listed], object),
+        [scene.crs for scene in listed],
+        np.array(dataset.index.geometry, object),
+        dataset.crs,
+        min(map(abs, dataset.res)),
+    )
     return [
-        _scene(dataset, str(path), interval)
-        for path, interval in zip(dataset.index['filepath'], times, strict=True)
+        scene if clip is None else replace(scene, clip=clip)
+        for scene, clip in zip(listed, found, strict=True)
     ]
 
 

@@ -1,0 +1,322 @@
+"""One modality as pairs see it: its ground in the common CRS, read on one lattice."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import shapely
+import torch
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.enums import Resampling
+from shapely.geometry.base import BaseGeometry
+from torch import Tensor
+from torchgeo.datasets import GeoDataset, RasterDataset
+from torchgeo.datasets.utils import Sample
+
+from torchgeo_cmr.datasets.cache import Cache
+from torchgeo_cmr.datasets.listing import Listing
+from torchgeo_cmr.datasets.opening import open_reader
+from torchgeo_cmr.datasets.outlines import project, same_crs
+from torchgeo_cmr.datasets.reader import SceneReader
+from torchgeo_cmr.datasets.scene import Scene, apply
+from torchgeo_cmr.datasets.units import SAR_BANDS
+from torchgeo_cmr.datasets.validity import Validity
+from torchgeo_cmr.errors import RasterError
+
+#: ``(xmin, ymin, xmax, ymax)`` in the CRS of the pairs.
+type Bounds = tuple[float, float, float, float]
+
+#: A patch is this many cells across when its valid pixels are counted.
+_CELLS = 8
+
+_SECOND_EVER = pd.Timestamp.min + pd.Timedelta(seconds=1)
+
+
+class Member:
+    """One modality of a paired dataset.
+
+    Scenes are laid on one lattice, so that patches of one modality always have one shape:
+    those that lie on it are read as they are, others are warped.
+
+    Args:
+        listing: What the dataset lists.
+        crs: CRS of the pairs.
+        res: Width and height of a pixel in units of *crs*.
+        origin: A corner of the lattice for scenes that must be warped; None for a corner of
+            the first scene.
+        cache: Open files and decoded blocks.
+        region: Ground of the pairs in *crs*, outside of which nothing is read; None for
+            everything.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        crs: CRS,
+        res: tuple[float, float],
+        origin: tuple[float, float] | None,
+        cache: Cache,
+        region: BaseGeometry | None,
+    ) -> None:
+        """Initialize a new Member instance."""
+        self.listing = listing
+        self.name = listing.name
+        self.dataset = listing.dataset
+        self.crs = crs
+        self.res = res
+        self.cache = cache
+        self.region = region
+        self.readers: dict[int, SceneReader] = {}
+        self.valid: dict[int, Validity] = {}
+        if listing.scenes:
+            first = listing.scenes[0]
+            self.bands = first.bands
+            self.units = first.units
+            self.nodata = first.stated_nodata
+        else:
+            self.bands = tuple(getattr(self.dataset, 'data_vars', ()) or ())
+            self.units = None if set(self.bands) & SAR_BANDS else 'reflectance'
+            self.nodata = getattr(self.dataset, 'nodata', None)
+        self.corner = self._corner() if origin is None else origin
+        if self.resampling is Resampling.gauss:
+            raise RasterError(
+                f'{self.name} is resampled by gauss, which GDAL cannot while it warps: '
+                'choose another `resampling`, such as average'
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what can be read again."""
+        state = self.__dict__ | {'readers': {}, 'valid': {}}
+        state.pop('view', None)
+        return state
+
+    @property
+    def resampling(self) -> Resampling:
+        """How pixels are moved, as the dataset wants it."""
+        return getattr(self.dataset, 'resampling', Resampling.bilinear)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the pixels that leave, as the dataset wants it."""
+        return getattr(self.dataset, 'dtype', torch.float32)
+
+    def _corner(self) -> tuple[float, float]:
+        """A corner of the lattice: that of the first scene that lies on it."""
+        for scene in self.listing.scenes:
+            t = scene.transform
+            if same_crs(scene.crs, self.crs) and t.b == t.d == 0:
+                return t.c, t.f
+        left, _, _, top = self.outlines[0].bounds
+        return left, top
+
+    @cached_property
+    def outlines(self) -> NDArray[np.object_]:
+        """Ground of each entry in the CRS of the pairs; empty far from the region."""
+        scenes = self.listing.scenes
+        if not scenes:
+            geometries = np.array(self.dataset.index.geometry, object)
+            return project(
+                geometries[self.listing.rows], self.listing.dataset.crs, self.crs
+            )
+        found = np.array([scene.outline for scene in scenes], object)
+        groups: dict[int, list[int]] = {}
+        for i, scene in enumerate(scenes):
+            groups.setdefault(id(scene.crs), []).append(i)
+        for rows in groups.values():
+            crs = scenes[rows[0]].crs
+            if same_crs(crs, self.crs):
+                continue
+            ground = found[rows]
+            if self.region is not None:
+                # Only what is near can be moved: a global raster has no place in a zone.
+                box = np.array([self.region.envelope], object)
+                (near,) = project(box, self.crs, crs)
+                if np.isfinite(near.bounds).all():
+                    ground = shapely.intersection(ground, near)
+            moved = project(ground, crs, self.crs)
+            moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = shapely.Polygon()
+            found[rows] = moved
+        return found
+
+    def reader(self, number: int) -> SceneReader:
+        """Return what reads an entry on the lattice."""
+        reader = self.readers.get(number)
+        if reader is None:
+            scene = replace(
+                self.listing.scenes[number], resampling=self.resampling.name
+            ).on_lattice(self.crs, self.res, self.corner, within=self.region)
+            reader = self.readers.setdefault(number, open_reader(scene, self.cache))
+        return reader
+
+    def scene(self, number: int) -> Scene | None:
+        """Return the scene of an entry as it is read; None for other data than files."""
+        return self.reader(number).scene if self.listing.scenes else None
+
+    def share(self, cache: Cache) -> None:
+        """Use the open files and decoded blocks of another member."""
+        self.cache = cache
+        self.readers.clear()
+        self.valid.clear()
+
+    def origin(self, number: int) -> tuple[float, float]:
+        """Return a corner of the pixels of an entry."""
+        if not self.listing.scenes:
+            left, _, _, top = self.outlines[number].bounds
+            return left, top
+        t = self.reader(number).scene.transform
+        return t.c, t.f
+
+    def valid_share(self, number: int, bounds: Bounds, patch: int) -> float:
+        """Share of valid pixels of one entry in some bounds."""
+        if not self.listing.scenes:
+            return 1.0
+        if number not in self.valid:
+            self.valid[number] = Validity(self.reader(number), patch // _CELLS)
+        return self.valid[number].share(bounds)
+
+    def start(
+        self, numbers: Sequence[int], bounds: Sequence[Bounds]
+    ) -> Callable[[], list[Sample]]:
+        """Begin to read patches.
+
+        Args:
+            numbers: Entry of each patch.
+            bounds: Bounds of each, in the CRS of the pairs.
+
+        Returns:
+            What waits for the samples, as TorchGeo's dataset would give them, and gives
+            them.
+        """
+        if not self.listing.own:
+            return lambda: [
+                self._index(*each) for each in zip(numbers, bounds, strict=True)
+            ]
+        chosen = np.asarray(numbers)
+        asked = np.empty((len(chosen), 4), np.int64)
+        places = np.empty((len(chosen), 9), np.float32)
+        coming = []
+        for number in np.unique(chosen).tolist():
+            inside, reader = np.flatnonzero(chosen == number), self.reader(number)
+            here = [bounds[i] for i in inside.tolist()]
+            asked[inside] = reader.windows(here)
+            # Of the lattice, not of the scene: one ground has one number of pixels.
+            asked[inside, 2:] = pixels_across(here, self.res)
+            places[inside] = _transforms(reader.scene, asked[inside])
+            # Patches of one scene and one size share their blocks.
+            for size in np.unique(asked[inside, 2:], axis=0):
+                members = inside[(asked[inside, 2:] == size).all(axis=1)]
+                read = reader.start(asked[members])
+                coming.append((members.tolist(), reader.scene.stated_nodata, read))
+
+        def finish() -> list[Sample]:
+            images: dict[int, Tensor] = {}
+            for members, nodata, read in coming:
+                images |= zip(members, self._typed(read(), nodata), strict=True)
+            return [
+                self._sample(images[i], place, int(chosen[i]), bounds[i])
+                for i, place in enumerate(torch.from_numpy(places))
+            ]
+
+        return finish
+
+    def _typed(self, images: NDArray[np.float32], nodata: float | None) -> Tensor:
+        """Pixels of several patches in the type and shape that TorchGeo gives."""
+        kind = self.dtype
+        if not (kind.is_floating_point or kind.is_complex):
+            # What has no NaN keeps the value of missing pixels, or 0 as TorchGeo does.
+            missing = ~np.isfinite(images)
+            images[missing] = 0 if nodata is None else nodata
+        pixels = torch.from_numpy(images).to(kind)
+        return pixels if getattr(self.dataset, 'is_image', True) else pixels.squeeze(-3)
+
+    def _sample(
+        self, pixels: Tensor, place: Tensor, number: int, bounds: Bounds
+    ) -> Sample:
+        """One sample, as the dataset's own transforms leave it."""
+        key = 'image' if getattr(self.dataset, 'is_image', True) else 'mask'
+        transforms = getattr(self.dataset, 'transforms', None)
+        if transforms is None:
+            return {key: pixels, 'transform': place}
+        xmin, ymin, xmax, ymax = bounds
+        time = self.listing.times[number]
+        first, last = time.left.timestamp(), time.right.timestamp()
+        xres, yres = self.res
+        corners = [xmin, xmax, xres, ymin, ymax, yres, first, last, 1]
+        return transforms(
+            {'bounds': torch.tensor(corners), key: pixels, 'transform': place}
+        )
+
+    def _index(self, number: int, bounds: Bounds) -> Sample:
+        """Ask a dataset that reads in its own way, for one entry."""
+        xmin, ymin, xmax, ymax = bounds
+        xres, yres = self.res
+        times = self.listing.times[number]
+        # TorchGeo compares with half-open intervals: one moment alone would be empty.
+        start = max(times.left, _SECOND_EVER) - pd.Timedelta(seconds=1)
+        view = self.view
+        if self.listing.scenes:
+            # Other files of that date are other entries.
+            view = copy.copy(view)
+            view.index = view.index.iloc[[self.listing.rows[number]]]
+        sample = view[
+            slice(xmin, xmax, xres),
+            slice(ymin, ymax, yres),
+            slice(start, times.right, 1),
+        ]
+        sample.setdefault(
+            'transform', torch.tensor(Affine(xres, 0, xmin, 0, -yres, ymax))
+        )
+        return sample
+
+    @cached_property
+    def view(self) -> GeoDataset:
+        """The dataset in the CRS and resolution of the lattice; it is not changed itself."""
+        return _view(self.dataset, self.crs, self.res)
+
+
+def _view(dataset: GeoDataset, crs: CRS, res: tuple[float, float]) -> GeoDataset:
+    # TorchGeo's setters work in place, so a copy is given what they would set.
+    view = copy.copy(dataset)
+    if hasattr(view, 'datasets'):
+        parts = [_view(part, crs, res) for part in cast(Any, view).datasets]
+        cast(Any, view).datasets = parts
+    index = dataset.index.copy()
+    if not same_crs(dataset.crs, crs):
+        index = index.to_crs(crs)
+    if 'filepath' not in index and isinstance(dataset, RasterDataset):
+        index = index.rename(columns={index.columns[0]: 'filepath'})
+    view.index = index
+    view._res = res
+    return view
+
+
+def pixels_across(
+    bounds: Sequence[Bounds] | NDArray[np.float64], res: tuple[float, float]
+) -> NDArray[np.int64]:
+    """Return how many pixels some bounds have.
+
+    Args:
+        bounds: ``(xmin, ymin, xmax, ymax)`` of each, of shape ``(n, 4)``.
+        res: Width and height of a pixel.
+
+    Returns:
+        Rows and columns, int64 of shape ``(n, 2)``, at least 1.
+    """
+    xmin, ymin, xmax, ymax = np.asarray(bounds, np.float64).reshape(-1, 4).T
+    sizes = np.stack([(ymax - ymin) / res[1], (xmax - xmin) / res[0]], axis=1)
+    # Halves are rounded up, whatever the last digits of the bounds are.
+    return np.maximum(1, np.floor(sizes + 0.5 + 1e-6)).astype(np.int64)
+
+
+def _transforms(scene: Scene, windows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Affine transforms of windows, float64 of shape ``(n, 9)``."""
+    rows, columns = windows[:, 0].astype(float), windows[:, 1].astype(float)
+    found = np.tile(np.array(scene.transform), (len(windows), 1))
+    found[:, 2], found[:, 5] = apply(scene.transform, columns, rows)
+    return found
