@@ -160,3 +160,30 @@ def test_zarr_is_read_alike(tmp_path: Path) -> None:
     scene = cube_scenes(path, ['B03'])[1]
     pixels = CubeReader(scene).read(window(0, 0, 6, 8))[0]
     np.testing.assert_array_equal(pixels, cube()['S2-B03'].values[1])
+
+
+def test_coordinates_may_be_rounded_to_float32(tmp_path: Path) -> None:
+    made = cube(crs=None).isel(t=0, drop=True)
+    made = made.drop_vars('station').assign_coords(
+        x=(12 + 1e-4 * np.arange(8)).astype('float32'),
+        y=(45 - 1e-4 * np.arange(6)).astype('float32'),
+    )
+    path = str(tmp_path / 'a.nc')
+    made.rio.write_crs('EPSG:4326').to_netcdf(path)
+    (scene,) = cube_scenes(path)
+    wanted = (1e-4, 0, 12 - 5e-5, 0, -1e-4, 45 + 5e-5)
+    np.testing.assert_allclose(tuple(scene.transform)[:6], wanted, rtol=0.01, atol=4e-6)
+    # A twentieth of a pixel that rounding does not explain.
+    uneven = made.assign_coords(x=made.x.astype('float64') + 1e-5 * (np.arange(8) == 3))
+    uneven.rio.write_crs('EPSG:4326').to_netcdf(tmp_path / 'b.nc')
+    with pytest.raises(RasterError, match='no even steps along x'):
+        cube_scenes(str(tmp_path / 'b.nc'))
+
+
+def test_another_calendar_is_refused(tmp_path: Path) -> None:
+    made = cube(dates=DATES)
+    days = {'units': 'days since 2024-01-01', 'calendar': '360_day'}
+    made = made.assign_coords(t=('t', [0, 30], days))
+    made.to_netcdf(tmp_path / 'a.nc')
+    with pytest.raises(RasterError, match='by the calendar 360_day'):
+        cube_scenes(str(tmp_path / 'a.nc'))

@@ -11,7 +11,7 @@ from torchgeo.datasets import Landsat8, RasterDataset, Sentinel2
 
 from torchgeo_cmr.datasets.files import find_files
 from torchgeo_cmr.datasets.products import find_products, sensor_of
-from torchgeo_cmr.datasets.scene import Scene
+from torchgeo_cmr.datasets.scene import Scene, scenes
 from torchgeo_cmr.errors import RasterError
 
 Writer = Callable[..., Path]
@@ -34,7 +34,7 @@ def opened(folder: Path, bands: Sequence[str] = ()) -> list[Scene]:
     return [opening() for _, opening in find_products(find_files(folder), bands)]
 
 
-def names(scene: Scene) -> list[str]:
+def names_of(scene: Scene) -> list[str]:
     return [Path(file).name for file, _ in scene.sources]
 
 
@@ -53,7 +53,7 @@ def test_a_safe_folder_is_one_scene_at_native_pixels(
                 )
     write_raster(f'{home}QI_DATA/MSK_CLDPRB_20m.tif')
     (scene,) = opened(tmp_path, ['B8A', 'B02'])
-    assert names(scene) == [f'{start}B8A_20m.tif', f'{start}B02_10m.tif']
+    assert names_of(scene) == [f'{start}B8A_20m.tif', f'{start}B02_10m.tif']
     assert scene.shape == (120, 120)
     assert scene.gsd == (20, 10)
     assert scene.sensor == 'sentinel-2'
@@ -61,7 +61,7 @@ def test_a_safe_folder_is_one_scene_at_native_pixels(
     # Without names to look for: what the product has, in its own order.
     (scene,) = opened(tmp_path)
     assert scene.bands == ('B01', 'B02', 'B8A')
-    assert names(scene)[0] == f'{start}B01_60m.tif'
+    assert names_of(scene)[0] == f'{start}B01_60m.tif'
     # Bands that are not all there: what there is, for the message of who asked.
     (scene,) = opened(tmp_path, ['B02', 'VV'])
     assert scene.bands == ('B01', 'B02', 'B8A')
@@ -106,16 +106,130 @@ def test_names_that_end_in_bands_form_a_set(
             write_raster(f'{place}/S2A_MSIL2A_20180204T94161_57_{band}.tif')
     write_raster('plain_B02.tif', bands=('B02', 'B03'))
     first, second, plain = opened(tmp_path, ['B03', 'B02'])
-    assert names(first) == [
+    assert names_of(first) == [
         f'S2A_MSIL2A_20180204T94161_57_{b}.tif' for b in ('B03', 'b02')
     ]
     assert first.bands == second.bands == ('B03', 'B02')
     # There is no minute 61, but there is that day.
     assert first.time_start == pd.Timestamp('2018-02-04T00:00Z')
     assert first.sensor == 'sentinel-2'
-    assert names(plain) == ['plain_B02.tif'] * 2
+    assert names_of(plain) == ['plain_B02.tif'] * 2
     with pytest.raises(RasterError, match=r'there is no file for B04 beside it'):
         opened(tmp_path / 'here', ['B03', 'B04'])
+
+
+@pytest.mark.parametrize(
+    ('start', 'bands', 'sensor'),
+    [
+        ('HLS.S30.T32TQM.2024001T101010.v2.0.', ('B02', 'B8A', 'B11'), 'sentinel-2'),
+        ('HLS.L30.T32TQM.2024001T101010.v2.0.', ('B02', 'B05', 'B06'), 'landsat'),
+    ],
+)
+def test_hls(
+    write_raster: Writer,
+    tmp_path: Path,
+    start: str,
+    bands: tuple[str, ...],
+    sensor: str,
+) -> None:
+    for name in (*bands, 'Fmask', 'SAA', 'SZA', 'VAA', 'VZA'):
+        write_raster(f'{start}{name}.tif', dtype='int16')
+    (scene,) = opened(tmp_path)
+    assert scene.bands == bands
+    assert scene.sensor == sensor
+    assert str(scene.time_start) == '2024-01-01 10:10:10+00:00'
+    # By the common names of each sensor, in any order.
+    (scene,) = opened(tmp_path, ['swir16', 'nir08', 'blue'])
+    assert scene.bands == bands[::-1]
+
+
+GRD = 'S1A_IW_GRDH_1SDV_20240611T052811_20240611T052836_054271_069A3D'
+
+
+@pytest.mark.parametrize(
+    ('names', 'units'),
+    [
+        (f'{GRD}_rtc/measurement/iw-{{}}.rtc.tiff', 'power'),
+        (f'{GRD}_rtc/iw-{{}}.rtc.tiff', 'power'),
+        (f'{GRD}.rtc_{{}}.tif', None),
+        (f'{GRD}_rtc_{{}}.tif', None),
+        (f'{GRD}_{{}}_dB.tif', 'db'),
+    ],
+)
+def test_terrain_corrected_radar_of_others(
+    write_raster: Writer, tmp_path: Path, names: str, units: str | None
+) -> None:
+    for band in ('vv', 'vh'):
+        write_raster(names.format(band), bands=('',))
+    (scene,) = opened(tmp_path, ['VV', 'VH'])
+    assert scene.bands == ('VV', 'VH')
+    assert ['vv' in name for name in map(str.lower, names_of(scene))] == [True, False]
+    assert scene.sensor == 'sentinel-1'
+    assert str(scene.time_start) == '2024-06-11 05:28:11+00:00'
+    assert scene.units == units
+
+
+def test_a_flat_folder_of_sentinel_2(write_raster: Writer, tmp_path: Path) -> None:
+    start = 'T36KVU_20210513T073609_'
+    for band, res in {'B02': 10, 'B04': 10, 'B11': 20, 'B01': 60, 'TCI': 10}.items():
+        write_raster(
+            f'{start}{band}_{res}m.tif', shape=(120 // (res // 10),) * 2, res=res
+        )
+    write_raster(f'{start}SCL_20m.tif', shape=(60, 60), res=20)
+    (scene,) = opened(tmp_path, ['B11', 'B02', 'B01'])
+    assert scene.bands == ('B11', 'B02', 'B01')
+    assert scene.gsd == (20, 10, 60)
+    # TorchGeo looks for each resolution in a folder of its own.
+    (same,) = scenes(Sentinel2(tmp_path, bands=['B02', 'B01', 'B11']))
+    assert same.gsd == (10, 60, 20)
+    assert same.sources == tuple(scene.sources[i] for i in (1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ('files', 'wanted'),
+    [
+        (('VV_2024.tif', 'VH_2024.tif'), ['VV', 'VH']),
+        (('x-red.tif', 'x-nir08.tif'), ['B04', 'B8A']),
+        (('x.b4.tif', 'x.b8a.tif'), ['B04', 'B8A']),
+        (('B04.tif', 'B8A.tif'), ['B04', 'B8A']),
+        (('x_B04_10m.tif', 'x_B8A_20m.tif'), ['B04', 'B8A']),
+        (('x_SR_B4.tif', 'x_SR_B5.tif'), ['SR_B4', 'SR_B5']),
+        (('x_2020.tif', 'x_2021.tif'), ['2020', '2021']),
+        (('x_665.tif', 'x_865.tif'), ['B04', 'B8A']),
+    ],
+)
+def test_the_band_may_stand_anywhere_in_the_name(
+    write_raster: Writer, tmp_path: Path, files: tuple[str, ...], wanted: list[str]
+) -> None:
+    for file in files:
+        write_raster(file, bands=('',))
+    (scene,) = opened(tmp_path, wanted)
+    assert scene.bands == tuple(wanted)
+    assert names_of(scene) == list(files)
+    (turned,) = opened(tmp_path, wanted[::-1])
+    assert names_of(turned) == list(files[::-1])
+
+
+def test_a_set_says_its_unit_itself(write_raster: Writer, tmp_path: Path) -> None:
+    for band in ('VV', 'VH'):
+        write_raster(f'x_{band}.tif', bands=('',))
+    (scene,) = opened(tmp_path, ['Sigma0_VV_db', 'Sigma0_VH_db'])
+    assert scene.units is None
+
+
+def test_masks_are_no_scenes(write_raster: Writer, tmp_path: Path) -> None:
+    for mask in ('SCL', 'qa_pixel', 'Fmask', 'ortho_udm2', 'udm2_clip', 'SCL_20m'):
+        write_raster(f'scene_{mask}.tif')
+    for _, opening in find_products(find_files(tmp_path)):
+        with pytest.raises(RasterError, match=r'is a quality mask .*give the images'):
+            opening()
+    write_raster('scene.tif')
+    assert [Path(scene.path).name for scene in opened(tmp_path)] == ['scene.tif']
+    # An encoder of classes takes them as they are.
+    found = opened(tmp_path, ['SCL'])
+    assert {Path(file).name for scene in found for file, _ in scene.sources} >= {
+        'scene_SCL.tif'
+    }
 
 
 def test_a_file_may_state_when_it_was_acquired(

@@ -143,3 +143,96 @@ def test_backscatter_is_converted_while_it_is_read(write_raster: Writer) -> None
     np.testing.assert_array_equal(many[0], pixels[:, :2, :2])
     assert type(open_reader(replace(scene, read_as='power'))) is SceneReader
     assert type(open_reader(replace(scene, read_as=None, layers=()))) is CubeReader
+
+
+def masked(path: Path, count: int) -> tuple[list[bool], list[bool]]:
+    """Missing and cloud in the first row of a scene."""
+    missing, cloud = QualityReader(scene_of(path)).read(window(0, 0, 1, count))
+    return missing[0].tolist(), cloud[0].tolist()
+
+
+def test_bits_of_fmask(write_raster: Writer) -> None:
+    start = 'HLS.S30.T32TQM.2024001T101010.v2.0.'
+    path = write_raster(f'{start}B02.tif', shape=(1, 9))
+    # Cirrus, cloud, adjacent, shadow, snow, water, aerosol, clear, fill.
+    codes = np.array([[1, 2, 4, 8, 16, 32, 192, 0, 255]])
+    for nodata in (255, None):
+        write_raster(
+            f'{start}Fmask.tif', data=codes[None], dtype='uint8', nodata=nodata
+        )
+        missing, cloud = masked(path, 9)
+        assert missing == [False] * 8 + [True]
+        assert cloud == [True, True] + [False] * 7
+
+
+@pytest.mark.parametrize('nodata', [None, 0])
+@pytest.mark.parametrize('named', [True, False])
+def test_bands_of_udm2(write_raster: Writer, nodata: int | None, named: bool) -> None:
+    path = write_raster('20240611_101530_12_2479_3B_AnalyticMS_SR_8b.tif', shape=(1, 6))
+    bands = ('clear', 'snow', 'shadow', 'light haze', 'heavy haze', 'cloud')
+    bands += ('confidence', 'unusable') if named else ('', '')
+    data = np.zeros((8, 1, 6))
+    # Clear, snow, heavy haze, cloud, fill, a defect of one band.
+    data[[0, 1, 4, 5], 0, [0, 1, 2, 3]] = 1
+    data[7, 0] = [0, 0, 0, 2, 1, 16]
+    write_raster(
+        '20240611_101530_12_2479_3B_udm2.tif',
+        data=data,
+        dtype='uint8',
+        nodata=nodata,
+        bands=bands if named else ('',) * 8,
+    )
+    missing, cloud = masked(path, 6)
+    assert missing == [False] * 4 + [True] * 2
+    assert cloud == [False] * 3 + [True] + [False] * 2
+
+
+def test_a_mask_without_its_bands_is_named(write_raster: Writer) -> None:
+    path = write_raster('scene.tif')
+    write_raster('scene_udm2.tif')
+    with pytest.raises(RasterError, match=r'scene_udm2\.tif has 1 bands, but a UDM2'):
+        scene_of(path)
+
+
+@pytest.mark.parametrize(
+    ('image', 'mask', 'found'),
+    [
+        (
+            'T32TQM_20240611T101031_B02_10m.tif',
+            'T32TQM_20240611T101031_SCL_20m.tif',
+            True,
+        ),
+        ('scene.tif', 'scene_SCL.tif', True),
+        ('scene_b8a.tif', 'scene_scl.tif', True),
+        (
+            'LC08_L2SP_001055_20230701_20230711_02_T1_SR_B4.TIF',
+            'LC08_L2SP_001055_20230701_20230711_02_T1_QA_PIXEL.TIF',
+            True,
+        ),
+        ('LC08_001055_B4.tif', 'LC08_001055_pixel_qa.tif', True),
+        (
+            'HLS.L30.T32TQM.2024001T101010.v2.0.B05.tif',
+            'HLS.L30.T32TQM.2024001T101010.v2.0.Fmask.tif',
+            True,
+        ),
+        ('2024_3B_AnalyticMS_SR_8b_harmonized_clip.tif', '2024_3B_udm2_clip.tif', True),
+        ('2024_ortho_analytic_sr.tif', '2024_ortho_udm2.tif', True),
+        ('B02.tif', 'SCL.tif', True),
+        ('blue.tif', 'scl.tif', True),
+        # Of another date, tile or scene.
+        ('S2_20240611.tif', 'S2_SCL.tif', False),
+        ('S2_T32TQM_B02.tif', 'S2_SCL.tif', False),
+        ('scene.tif', 'SCL.tif', False),
+        ('scenery.tif', 'scene_SCL.tif', False),
+        ('scene.tif', 'scene_MUSCL.tif', False),
+    ],
+)
+def test_a_mask_belongs_to_the_files_called_like_it(
+    write_raster: Writer, image: str, mask: str, found: bool
+) -> None:
+    count = 8 if 'udm2' in mask else 1
+    write_raster(mask, data=np.zeros((count, 8, 8)), bands=('',) * count)
+    scene = scene_of(write_raster(image, shape=(8, 8)))
+    assert (scene.quality is not None) == found
+    if scene.quality is not None:
+        assert Path(scene.quality.path).name == mask

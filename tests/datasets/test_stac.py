@@ -83,6 +83,121 @@ def test_common_names_of_sentinel_2_are_bands(folder: Path) -> None:
     assert scene.bands == ('blue', 'green')
 
 
+def test_bands_of_the_planetary_computer(folder: Path) -> None:
+    def band(name: str, common: str) -> dict[str, Any]:
+        return {'eo:bands': [{'name': name, 'common_name': common}]}
+
+    landsat = {
+        'red': asset('b2.tif', **band('OLI_B4', 'red')),
+        'nir08': asset('b3.tif', **band('OLI_B5', 'nir08')),
+        'qa_pixel': asset('scl.tif'),
+    }
+    told = item(landsat, platform='landsat-9')
+    (scene,) = opened(told, folder, 'SR_B5', 'SR_B4')
+    assert [Path(file).name for file, _ in scene.sources] == ['b3.tif', 'b2.tif']
+    assert scene.quality is not None
+    assert scene.quality.bands == ('QA_PIXEL',)
+    told = item(
+        {'B02': asset('b2.tif', **band('B02', 'blue'))}, constellation='Sentinel 2'
+    )
+    (scene,) = opened(told, folder, '490')
+    assert (scene.bands, scene.sensor) == (('490',), 'sentinel-2')
+
+
+def test_terrain_corrected_radar_of_the_planetary_computer(
+    write_raster: Writer, tmp_path: Path
+) -> None:
+    for band in ('vv', 'vh'):
+        write_raster(f'rtc/iw-{band}.rtc.tiff', bands=('',))
+    assets = {b: asset(f'rtc/iw-{b}.rtc.tiff', roles=['data']) for b in ('vh', 'vv')}
+    told = item(assets, constellation='Sentinel-1', platform='SENTINEL-1A')
+    (scene,) = opened(told, tmp_path, 'VV', 'VH')
+    assert [Path(file).name[3:5] for file, _ in scene.sources] == ['vv', 'vh']
+    assert (scene.bands, scene.units) == (('VV', 'VH'), 'power')
+    assert scene.sensor == 'sentinel-1'
+
+
+def test_units_are_those_of_the_item(folder: Path) -> None:
+    told = item({'vv': asset('b2.tif'), 'vh': asset('b3.tif')})
+    (scene,) = opened(told, folder, 'Sigma0_VV_db', 'Sigma0_VH_db')
+    assert (scene.bands, scene.units) == (('Sigma0_VV_db', 'Sigma0_VH_db'), None)
+    told = item({'VV_dB': asset('b2.tif'), 'VH_dB': asset('b3.tif')})
+    (scene,) = opened(told, folder, 'VV', 'VH')
+    assert (scene.bands, scene.units) == (('VV', 'VH'), 'db')
+
+
+@pytest.mark.parametrize(
+    ('key', 'mask'),
+    [
+        *((key, 'SCL') for key in ('scl', 'SCL', 'SCL_20m', 'SCL_60m', 'scl-jp2')),
+        *((key, 'QA_PIXEL') for key in ('qa_pixel', 'pixel_qa', 'QA_PIXEL')),
+        *(('Fmask', 'FMASK'), ('fmask', 'FMASK')),
+        *(('udm2', 'UDM2_CLOUD'), ('ortho_udm2', 'UDM2_CLOUD')),
+    ],
+)
+def test_masks_by_the_keys_of_catalogues(
+    write_raster: Writer, tmp_path: Path, key: str, mask: str
+) -> None:
+    write_raster('m.tif', data=np.zeros((8, 4, 4)), bands=('',) * 8)
+    write_raster('b.tif', shape=(4, 4), bands=('',))
+    told = item({key: asset('m.tif'), 'B02': asset('b.tif')})
+    (scene,) = opened(told, tmp_path, 'B02')
+    assert scene.quality is not None
+    assert scene.quality.bands[0] == mask
+    # No band of the scene, also where all bands are taken.
+    (scene,) = opened(told, tmp_path)
+    assert scene.bands == ('B02',)
+
+
+def test_the_finest_of_several_renditions(write_raster: Writer, tmp_path: Path) -> None:
+    assets: dict[str, Any] = {}
+    for res in (60, 20, 10):
+        for band in ('B02', 'SCL'):
+            write_raster(f'{band}_{res}.tif', shape=(120 // res,) * 2, res=res)
+            assets[f'{band}_{res}m'] = asset(f'{band}_{res}.tif', band)
+    (scene,) = opened(item(assets), tmp_path, 'B02')
+    assert Path(scene.path).name == 'B02_10.tif'
+    assert scene.quality is not None
+    assert Path(scene.quality.path).name == 'SCL_10.tif'
+
+
+@pytest.mark.parametrize(
+    ('href', 'file'),
+    [
+        ('./my%20data/b.tif', 'my data/b.tif'),
+        ('my data/b.tif', 'my data/b.tif'),
+        ('a%20b/b.tif', 'a%20b/b.tif'),
+        ('caf%C3%A9.tif', 'caf\u00e9.tif'),
+        ('100%.tif', '100%.tif'),
+        ('b[1]#2?.tif', 'b[1]#2?.tif'),
+        ('file://{root}/my%20data/b.tif', 'my data/b.tif'),
+        ('file://localhost{root}/my%20data/b.tif', 'my data/b.tif'),
+        ('file:{root}/b.tif', 'b.tif'),
+        ('~/home.tif', 'home.tif'),
+    ],
+)
+def test_a_href_is_a_path_or_a_uri(
+    write_raster: Writer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    href: str,
+    file: str,
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    path = write_raster(file)
+    (scene,) = opened(item({'B02': asset(href.format(root=tmp_path))}), tmp_path, 'B02')
+    assert Path(scene.path) == path
+
+
+def test_a_band_whose_file_is_not_there_is_named(folder: Path) -> None:
+    told = item({'B02': asset('b2.tif', 'B02'), 'nir': asset('gone.tif', 'B08')})
+    with pytest.raises(
+        RasterError, match=r'one has B08 in gone\.tif, which is not there'
+    ):
+        opened(told, folder, 'B02', 'B08')
+    assert opened(told, folder, 'B02')[0].bands == ('B02',)
+
+
 def test_one_file_of_several_bands_of_stac_1_1(folder: Path) -> None:
     assets = {
         'data': {

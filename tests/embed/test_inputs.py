@@ -12,7 +12,7 @@ import pytest
 import rioxarray  # noqa: F401
 import xarray as xr
 from rasterio.shutil import copy  # ty: ignore[import-not-found]
-from torchgeo.datasets import CDL, Sentinel2, XarrayDataset
+from torchgeo.datasets import CDL, RasterDataset, Sentinel2, XarrayDataset
 
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.embed.inputs import list_scenes
@@ -112,6 +112,27 @@ def test_a_broken_input_may_be_swallowed(write_raster: Writer, tmp_path: Path) -
         list_scenes(tmp_path / 'in')
 
 
+def test_a_mask_is_never_embedded(
+    write_raster: Writer, fake: Callable[..., Any], tmp_path: Path
+) -> None:
+    task = fake(channels=8)
+    bands = ('clear', 'snow', 'shadow', 'light_haze', 'heavy_haze', 'cloud')
+    zeros = np.zeros((8, 16, 16))
+    write_raster('in/a.tif', data=zeros + 1, bands=('',) * 8)
+    write_raster('in/a_udm2.tif', data=zeros, bands=('',) * 8)
+    write_raster('in/odd.tif', data=zeros, bands=(*bands, 'confidence', 'udm1'))
+    folder = tmp_path / 'in'
+    # In a folder, a pattern, a list as a shell makes of it, and a dataset of TorchGeo.
+    files = [str(file) for file in sorted(folder.glob('*.tif'))]
+    for given in (folder, str(folder / '*.tif'), files, RasterDataset(folder)):
+        table = embed(task, given, 's2', 16, progress=False)
+        assert table.frame['source'].tolist() == ['a.tif']
+        assert table.frame['cloud'].tolist() == [0]
+    for alone in files[1:]:
+        with pytest.raises(RasterError, match=r'is a quality mask .* give the images'):
+            embed(task, alone, 's2', 16, progress=False)
+
+
 @pytest.fixture
 def cloudy(write_raster: Writer, tmp_path: Path) -> Path:
     """Three patches of 16 x 16: half cloud, a quarter missing and the rest cloud, clear."""
@@ -147,7 +168,10 @@ def test_clouds_are_a_percentage_of_what_is_valid(
     assert len(embed(task, str(cloudy), 's2', 16, max_cloud=10, **options)) == 1
     assert len(embed(task, str(cloudy), 's2', 16, max_cloud=50, **options)) == 2
     plain = write_raster('a.tif', bands=BANDS)
-    frame = embed(task, str(plain), 's2', 16, max_cloud=0, **options).frame
+    with pytest.warns(
+        UserWarning, match=r'1 of 1 scenes have no quality mask.* a\.tif'
+    ):
+        frame = embed(task, str(plain), 's2', 16, max_cloud=0, **options).frame
     assert len(frame) == 16
     assert frame['cloud'].isna().all()
     assert frame['sensor'].isna().all()

@@ -44,8 +44,8 @@ CASES: dict[str, tuple[Any, ...]] = {
         15,
         120,
         None,
-        # 120 pixels of 15 m; without a mask no patch is too cloudy.
-        ['--size-metres', '1800', '--gsd', 'error', '--max-cloud', '0'],
+        # 120 pixels of 15 m.
+        ['--size-metres', '1800', '--gsd', 'error'],
         1,
         30,
     ),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,7 @@ def cube_scenes(
             ),
             None,
         )
+        _check_calendar(cube, dims, path)
         layers = {
             name: layer
             for variable in images
@@ -159,12 +161,20 @@ def _grid(
             )
         step = (centres[-1] - centres[0]) / (len(centres) - 1)
         even = centres[0] + step * np.arange(len(centres))
-        if step == 0 or np.abs(centres - even).max() > _UNEVEN * abs(step):
+        slack = _UNEVEN * abs(step)
+        if cube[axis].dtype == np.float32:
+            # Rounded, so that the line through all of them is closer to the grid.
+            places = np.arange(len(centres)) - (len(centres) - 1) / 2
+            step = (places * centres).sum() / (places**2).sum()
+            even = centres.mean() + step * places
+            rounded = float(np.spacing(np.float32(np.abs(centres).max())))
+            slack = max(slack, min(rounded, abs(step) / 4))
+        if step == 0 or np.abs(centres - even).max() > slack:
             raise RasterError(
                 f'{path} has no even steps along {axis}: put it on a regular grid first'
             )
         steps.append(abs(step))
-        starts.append(min(centres[0], centres[-1]) if axis == x else centres.max())
+        starts.append(even.min() if axis == x else even.max())
     across, down = steps
     transform = Affine(
         across, 0, starts[0] - across / 2, 0, -down, starts[1] + down / 2
@@ -214,6 +224,18 @@ def _sensor(cube: xr.Dataset) -> str | None:
     """Platform or sensor as the attributes of CF and ACDD name it."""
     named = cube.attrs.get('platform') or cube.attrs.get('sensor')
     return str(named).strip().lower() or None if named else None
+
+
+def _check_calendar(cube: xr.Dataset, dims: set[Any], path: str) -> None:
+    """Refuse dates that no other scene has, such as those of years of 360 days."""
+    for dim in dims:
+        first = cube[dim].values[:1] if dim in cube else np.zeros(0)
+        calendar = getattr(first[0], 'calendar', None) if len(first) else None
+        if calendar:
+            raise RasterError(
+                f'{path} counts its days by the calendar {calendar}, so that they are not '
+                'those of other scenes: convert it with `convert_calendar` of xarray'
+            )
 
 
 def _times(axis: xr.DataArray, path: str) -> pd.DatetimeIndex:

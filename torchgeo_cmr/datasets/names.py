@@ -269,9 +269,11 @@ def _family(sensor: str | None) -> str | None:
     text = (sensor or '').lower()
     if text.startswith('sentinel-2'):
         return 'sentinel-2'
-    number = re.match(r'landsat[-_ ]?(\d)', text)
-    if number:
-        return {'8': 'oli', '9': 'oli', '4': 'tm', '5': 'tm', '7': 'tm'}.get(number[1])
+    landsat = re.match(r'landsat[-_ ]?(\d?)', text)
+    if landsat:
+        # HLS does not say which of its two, 8 and 9, whose bands are the same.
+        numbers = {'4': 'tm', '5': 'tm', '7': 'tm', '8': 'oli', '9': 'oli', '': 'oli'}
+        return numbers.get(landsat[1])
     return None
 
 

@@ -1,16 +1,23 @@
 """Quality masks: which pixels are missing, and which show cloud.
 
-Two masks are known. The *scene classification* (SCL) of Sentinel-2 level 2A: classes 0 (no
-data) and 1 (saturated or defective) are missing, 8, 9 (cloud of medium and high
-probability) and 10 (thin cirrus) are cloud. *QA_PIXEL* of Landsat collection 2: bit 0
-(fill) is missing, bits 1 (dilated cloud), 2 (cirrus) and 3 (cloud) are cloud. Shadows are
-not cloud, as in ``eo:cloud_cover`` of STAC.
+=========  ==================================================  ===============================
+Mask       Missing                                             Cloud
+=========  ==================================================  ===============================
+SCL        0 no data, 1 saturated or defective                 8, 9 cloud of medium and high
+                                                               probability, 10 thin cirrus
+QA_PIXEL   bit 0 fill                                          bits 1 dilated cloud, 2 cirrus,
+                                                               3 cloud
+Fmask      255 fill                                            bits 0 cirrus, 1 cloud
+UDM2       band *unusable*: any bit except 1, which is cloud   band *cloud*
+=========  ==================================================  ===============================
+
+SCL is the scene classification of Sentinel-2 level 2A, QA_PIXEL of Landsat collection 2,
+Fmask of HLS 2.0, UDM2 the mask of usable data of PlanetScope. Shadows and haze are not
+cloud, as in ``eo:cloud_cover`` of STAC.
 """
 
-import glob
-import os
-import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from affine import Affine
@@ -18,28 +25,50 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from torchgeo_cmr.datasets.names import MASKS, mask_name
+from torchgeo_cmr.datasets.header import read_header
+from torchgeo_cmr.datasets.mask_files import mask_next_to
+from torchgeo_cmr.datasets.names import is_udm2, mask_name
 from torchgeo_cmr.datasets.opening import open_reader
 from torchgeo_cmr.datasets.scene import Scene, apply, assemble
 from torchgeo_cmr.errors import RasterError
 
-_SCL_MISSING = (0, 1)
-_SCL_CLOUD = (8, 9, 10)
-_QA_MISSING = 1 << 0
-_QA_CLOUD = (1 << 1) | (1 << 2) | (1 << 3)
 
-#: A file of one band: what stands before the band, and its resolution behind it.
-_BAND_FILE = re.compile(
-    r'(?P<stem>.+?)_(?:(?:SR|ST)_)?B(?:\d{1,2}|8A)(?:_\d+m)?(?P<suffix>\.\w+)',
-    re.IGNORECASE,
-)
+@dataclass(frozen=True)
+class Coding:
+    """What the codes of one band of a mask mean."""
+
+    #: Codes of pixels that are missing, and of those that show cloud.
+    missing: tuple[int, ...] = ()
+    cloud: tuple[int, ...] = ()
+    #: Bits that are set in the codes of such pixels.
+    missing_bits: int = 0
+    cloud_bits: int = 0
+    #: Whether a pixel that the file declares as nodata has code 0, and is not missing.
+    zero_counts: bool = False
 
 
-def judged(scene: Scene) -> Scene:
-    """Find the quality mask of a scene: one of its bands, or a file beside its files.
+#: Band of a mask -> its codes.
+CODINGS = {
+    'SCL': Coding(missing=(0, 1), cloud=(8, 9, 10)),
+    'QA_PIXEL': Coding(missing_bits=0b1, cloud_bits=0b1110),
+    'FMASK': Coding(missing=(255,), cloud_bits=0b11),
+    'UDM2_CLOUD': Coding(cloud=(1,), zero_counts=True),
+    'UDM2_UNUSABLE': Coding(missing_bits=0b11111101, zero_counts=True),
+}
+
+#: Bands of UDM2 that are read: position and names, of which older masks have others.
+_UDM2 = {
+    'UDM2_CLOUD': (6, ('cloud',)),
+    'UDM2_UNUSABLE': (8, ('unusable', 'udm1', 'unusable_data_mask', 'unusable_data')),
+}
+
+
+def judged(scene: Scene, next_to: bool = True) -> Scene:
+    """Find the quality mask of a scene: one of its bands, or a file next to its files.
 
     Args:
         scene: Any scene.
+        next_to: Whether to look for files; a STAC item says itself what it has.
 
     Returns:
         The scene with its mask, and without it among the bands; the same scene if no mask
@@ -51,33 +80,62 @@ def judged(scene: Scene) -> Scene:
         i = next(i for i in range(len(scene.bands)) if i not in rest)
         mask = mask or scene.pick([i], [mask_name(scene.bands[i]) or ''])
         scene = scene.pick(rest)
-    files = [] if scene.layers else list(dict.fromkeys(f for f, _ in scene.sources))
+    files = (
+        []
+        if scene.layers or not next_to
+        else list(dict.fromkeys(f for f, _ in scene.sources))
+    )
     while mask is None and files:
-        found = _file_beside(files.pop(0))
-        mask = found and assemble([(found[0], 1)], [found[1]])
+        found = mask_next_to(files.pop(0))
+        mask = found and open_mask(*found)
     if mask is None:
         return scene
     # The codes say themselves what is missing, and mean no reflectance.
     return replace(scene, quality=replace(mask, nodata=None, units='dn', quality=None))
 
 
-def _file_beside(file: str) -> tuple[str, str] | None:
-    folder, name = os.path.split(file)
-    match = _BAND_FILE.fullmatch(name)
-    if match is None:
-        return None
-    # In a Sentinel-2 product the mask has coarser pixels, and lies in their folder.
-    folders = [folder]
-    if re.fullmatch(r'R\d+m', os.path.basename(folder)):
-        folders += [os.path.join(os.path.dirname(folder), r) for r in ('R20m', 'R60m')]
-    for mask in MASKS:
-        for place in folders:
-            start = glob.escape(os.path.join(place, f'{match["stem"]}_{mask}'))
-            end = glob.escape(match['suffix'])
-            found = sorted([*glob.glob(start + end), *glob.glob(f'{start}_*m{end}')])
-            if found:
-                return found[0], mask
-    return None
+def open_mask(file: str, mask: str) -> Scene:
+    """Open the file of a quality mask.
+
+    Args:
+        file: Path of the mask.
+        mask: Which it is, a key of :data:`torchgeo_cmr.datasets.names.MASKS`.
+
+    Returns:
+        A scene of the bands that say what is missing and cloud.
+
+    Raises:
+        RasterError: If it cannot be read or lacks those bands.
+    """
+    if mask != 'UDM2':
+        return assemble([(file, 1)], [mask])
+    header = read_header(file)
+    own = [
+        (name or '').strip().lower().replace(' ', '_') for name in header.descriptions
+    ]
+    sources = {
+        band: next((own.index(name) + 1 for name in names if name in own), position)
+        for band, (position, names) in _UDM2.items()
+    }
+    if max(sources.values()) > header.count:
+        raise RasterError(
+            f'{file} has {header.count} bands, but a UDM2 mask has 8: replace or remove it'
+        )
+    return assemble([(file, i) for i in sources.values()], list(sources))
+
+
+def is_mask(scene: Scene, wanted: Sequence[str] = ()) -> bool:
+    """Say whether a scene is a quality mask, and no image that an encoder takes.
+
+    Args:
+        scene: Any scene.
+        wanted: Bands of the encoder: one that names a mask takes it as an image.
+
+    Returns:
+        True if all its bands are masks, or those of UDM2.
+    """
+    masks = is_udm2(scene.bands) or all(map(mask_name, scene.bands))
+    return masks and not any(map(mask_name, wanted))
 
 
 class QualityReader:
@@ -151,14 +209,21 @@ class QualityReader:
         top, left = int(row.min()), int(column.min())
         height, width = int(row.max()) - top + 1, int(column.max()) - left + 1
         area = Window(left, top, width, height)  # ty: ignore[too-many-positional-arguments]
-        codes = self._reader.read(area)[0][row - top, column - left]
-        missing = ~np.isfinite(codes)
-        values = np.where(missing, 0, codes).astype(np.int64)
-        if self.mask.bands[0] == 'SCL':
-            missing |= np.isin(values, _SCL_MISSING)
-            return missing, np.isin(values, _SCL_CLOUD) & ~missing
-        missing |= (values & _QA_MISSING) != 0
-        return missing, ((values & _QA_CLOUD) != 0) & ~missing
+        pixels = self._reader.read(area)[:, row - top, column - left]
+        missing = (row < 0) | (row >= self.mask.shape[0])
+        missing = missing | (column < 0) | (column >= self.mask.shape[1])
+        cloud = np.zeros_like(missing)
+        for band, codes in zip(self.mask.bands, pixels, strict=True):
+            coding = CODINGS[band]
+            known = np.isfinite(codes)
+            if not coding.zero_counts:
+                missing |= ~known
+            values = np.where(known, codes, 0).astype(np.int64)
+            missing |= np.isin(values, coding.missing) & known
+            missing |= (values & coding.missing_bits) != 0
+            cloud |= np.isin(values, coding.cloud) & known
+            cloud |= (values & coding.cloud_bits) != 0
+        return missing, cloud & ~missing
 
     def _places(
         self, columns: NDArray[np.float64], rows: NDArray[np.float64]

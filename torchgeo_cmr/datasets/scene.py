@@ -10,6 +10,7 @@ beside it, with its own sentence.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -347,7 +348,7 @@ def _scene(dataset: RasterDataset, path: str, interval: Any) -> Scene:
     wanted = tuple(dataset.bands or ())
     if dataset.separate_files:
         bands = wanted
-        sources = [(dataset._update_filepath(band, path), 1) for band in bands]
+        sources = [(_file_of_band(dataset, band, path), 1) for band in bands]
         missing = [file for file, _ in sources if not os.path.isfile(file)]
         if missing:
             raise RasterError(
@@ -365,6 +366,20 @@ def _scene(dataset: RasterDataset, path: str, interval: Any) -> Scene:
         times=(interval.left, interval.right) if known else (None, None),
         regex=dataset.filename_regex,
     )
+
+
+def _file_of_band(dataset: RasterDataset, band: str, path: str) -> str:
+    """Find the file of a band where TorchGeo expects it, or next to a given file.
+
+    TorchGeo looks for each resolution of Sentinel-2 in a folder of its own; in flat folders
+    all lie together, and some products repeat a band at coarser pixels only.
+    """
+    expected: str = dataset._update_filepath(band, path)
+    folder, name = os.path.split(expected)
+    names = [name, *(re.sub(r'_\d+m(?=\.)', f'_{r}m', name) for r in (10, 20, 60))]
+    places = [folder, os.path.dirname(path)]
+    files = (os.path.join(place, name) for name in names for place in places)
+    return next((file for file in files if os.path.isfile(file)), expected)
 
 
 def bands_of(

@@ -8,11 +8,11 @@ date.
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import pandas as pd
 import pyarrow as pa
@@ -20,44 +20,24 @@ import pyarrow.parquet as pq
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from torchgeo_cmr.datasets.assets import (
+    AssetBand,
+    bands_of_asset,
+    best_mask,
+    choose_bands,
+    is_cube,
+    is_data,
+    local_file,
+    mask_of_asset,
+    names_stated,
+)
 from torchgeo_cmr.datasets.cube import cube_scenes
-from torchgeo_cmr.datasets.files import CUBES, RASTERS
-from torchgeo_cmr.datasets.names import mask_name, nameless
-from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of, moments
+from torchgeo_cmr.datasets.names import candidates, is_radar
+from torchgeo_cmr.datasets.product_names import parse_name
+from torchgeo_cmr.datasets.quality import open_mask
+from torchgeo_cmr.datasets.scene import Scene, assemble, moments
 from torchgeo_cmr.datasets.units import stated_unit
 from torchgeo_cmr.errors import RasterError
-
-#: Roles and keys of assets that are pictures of a scene, not its data.
-_PICTURES = frozenset(
-    {'visual', 'overview', 'thumbnail', 'preview', 'rendered_preview'}
-)
-
-#: Common names that catalogues give the bands of Sentinel-2 in place of their own.
-_SENTINEL2 = {
-    'coastal': 'B01',
-    'blue': 'B02',
-    'green': 'B03',
-    'red': 'B04',
-    'rededge1': 'B05',
-    'rededge2': 'B06',
-    'rededge3': 'B07',
-    'nir': 'B08',
-    'nir08': 'B8A',
-    'nir09': 'B09',
-    'swir16': 'B11',
-    'swir22': 'B12',
-}
-
-
-@dataclass(frozen=True)
-class _Band:
-    """A band that an item offers: where it is, and the names it goes by."""
-
-    file: str
-    index: int
-    names: tuple[str, ...]
-    told: Mapping[str, Any]
-
 
 #: What opens one input: a name for the report, and the way to its scenes.
 type Opening = tuple[str, Callable[[], list[Scene]]]
@@ -119,7 +99,7 @@ def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]
     if told.get('type') not in ('Collection', 'Catalog'):
         return
     for link in told.get('links', ()):
-        file = _local(str(link.get('href')), home)
+        file = local_file(str(link.get('href')), home)
         if link.get('rel') not in ('item', 'child') or os.path.abspath(file) in seen:
             continue
         try:
@@ -136,45 +116,83 @@ def _fail(error: RasterError) -> list[Scene]:
 def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Scene]:
     told = {**item, **(item.get('properties') or {})}
     name = str(told.get('id'))
-    constellation = str(told.get('constellation') or told.get('platform') or '').lower()
-    offered, absent, cubes = [], [], []
-    mask = None
+    sensor = _sensor(told)
+    offered: list[AssetBand] = []
+    absent: dict[str, tuple[str, ...]] = {}
+    cubes, masks = [], []
     for key, asset in (item.get('assets') or {}).items():
-        if not _is_data(key, asset):
+        if not is_data(key, asset):
             continue
-        file = _local(asset['href'], home)
+        file = local_file(asset['href'], home)
         if not os.path.exists(file):
-            absent.append(asset['href'])
-        elif _is_cube(file):
+            absent[asset['href']] = names_stated(key, asset)
+        elif is_cube(file):
             cubes.append((file, asset))
-        elif mask_name(key):
-            mask = mask or assemble([(file, 1)], [mask_name(key) or ''])
+        elif mask := mask_of_asset(key, asset, file):
+            masks.append((file, mask))
         else:
-            offered += _bands(key, asset, file, constellation)
-    chosen = _choose(offered, bands)
+            offered += bands_of_asset(key, asset, file)
+    chosen = choose_bands(offered, bands, sensor)
     crs = _crs(told)
     found = [band for _, band in chosen] == list(bands) if bands else bool(chosen)
     if cubes and not found:
         return [s for cube in cubes for s in _of_cube(*cube, bands, told, crs)]
     if not chosen:
+        href = next(iter(absent), None)
         raise RasterError(
             f'the item {name} has no band in a local file'
-            f'{f" ({absent[0]} is not there)" if absent else ""}: download its assets, and '
+            f'{f" ({href} is not there)" if href else ""}: download its assets, and '
             'give paths relative to the list'
         )
+    if not found:
+        _check_absent(name, bands, [band.names for band in offered], absent, sensor)
     values = {band.told.get('nodata') for band, _ in chosen}
     nodata = values.pop() if len(values) == 1 else None
     scene = assemble(
         [(band.file, band.index) for band, _ in chosen],
-        [name for _, name in chosen],
+        # Units are what the item says, not what the encoder calls its bands.
+        [next((n for n in b.names if is_radar(n)), b.names[0]) for b, _ in chosen],
         nodata=float(nodata) if isinstance(nodata, int | float) else None,
         times=_times(told),
-        sensor=constellation or None,
+        sensor=sensor,
         crs=crs,
     )
     _check_crs(name, crs, scene)
-    unit = stated_unit([band.told.get('unit') for band, _ in chosen])
-    return [replace(scene, units=unit or scene.units, quality=mask)]
+    unit = stated_unit([band.told.get('unit') for band, _ in chosen]) or scene.units
+    product = parse_name(chosen[0][0].file)
+    mask = best_mask(masks)
+    return [
+        replace(
+            scene,
+            bands=tuple(name for _, name in chosen),
+            units=unit or (product.pattern.units if product else None),
+            quality=mask and open_mask(*mask),
+        )
+    ]
+
+
+def _check_absent(
+    item: str,
+    wanted: Sequence[str],
+    offered: Sequence[tuple[str, ...]],
+    absent: Mapping[str, tuple[str, ...]],
+    sensor: str | None,
+) -> None:
+    """Refuse an item that names a wanted band in a file that is not there."""
+    here = candidates(wanted, offered, sensor)
+    there = candidates(wanted, list(absent.values()), sensor)
+    for name, found, gone in zip(wanted, here, there, strict=True):
+        if gone and not found:
+            href = list(absent)[gone[0]]
+            raise RasterError(
+                f'the item {item} has {name} in {href}, which is not there: download it, '
+                'and give paths relative to the list'
+            )
+
+
+def _sensor(told: Mapping[str, Any]) -> str | None:
+    named = str(told.get('constellation') or told.get('platform') or '')
+    return re.sub(r'[ _]+', '-', named.strip().lower()) or None
 
 
 def _of_cube(
@@ -185,7 +203,6 @@ def _of_cube(
     crs: CRS | None,
 ) -> list[Scene]:
     """Open a cube: it says its dates itself, the item what it leaves open."""
-    sensor = str(told.get('constellation') or told.get('platform') or '').lower()
     start, end = _times(told)
     nodata = asset.get('nodata')
     made = []
@@ -195,7 +212,7 @@ def _of_cube(
             replace(
                 scene,
                 units=scene.units or stated_unit([asset.get('unit')]),
-                sensor=scene.sensor or sensor or None,
+                sensor=scene.sensor or _sensor(told),
                 time_start=scene.time_start or start,
                 time_end=scene.time_end or end,
                 nodata=float(nodata) if isinstance(nodata, int | float) else None,
@@ -225,60 +242,6 @@ def _check_crs(item: str, crs: CRS | None, scene: Scene) -> None:
         )
 
 
-def _is_cube(file: str) -> bool:
-    return file.rstrip('/\\').lower().endswith(CUBES)
-
-
-def _is_data(key: str, asset: Mapping[str, Any] | None) -> bool:
-    if not asset or not asset.get('href'):
-        return False
-    kind = str(asset.get('type') or '')
-    file = urlparse(asset['href']).path.lower()
-    raster = kind.startswith(('image/tiff', 'image/jp2', 'image/vnd.stac.geotiff'))
-    known = raster or _is_cube(file) or file.endswith((*RASTERS, '.vrt'))
-    return known and not _PICTURES & {key.lower(), *(asset.get('roles') or ())}
-
-
-def _bands(
-    key: str, asset: Mapping[str, Any], file: str, constellation: str
-) -> list[_Band]:
-    """List the bands of an asset with all their names."""
-    told = asset.get('bands') or asset.get('eo:bands') or []
-    raster = asset.get('raster:bands') or []
-    names, sources = bands_of(file)
-    found = []
-    for i, ((path, index), own) in enumerate(zip(sources, names, strict=True)):
-        facts = told[i] if i < len(told) and told[i] else {}
-        known = [facts.get('name')]
-        known += [key] if len(sources) == 1 else [None if nameless([own]) else own]
-        known += [facts.get('eo:common_name'), facts.get('common_name')]
-        if constellation.startswith('sentinel-2'):
-            known += [_SENTINEL2.get(str(name).lower()) for name in known]
-        unique = tuple(dict.fromkeys(str(name) for name in known if name)) or (own,)
-        # The asset speaks for all its bands; a band's own word comes first.
-        about = {k: v for k in ('unit', 'nodata') if (v := asset.get(k)) is not None}
-        about |= raster[i] if i < len(raster) and raster[i] else {}
-        about |= {k: v for k, v in facts.items() if v is not None}
-        found.append(_Band(path, index, unique, about))
-    return found
-
-
-def _choose(offered: Sequence[_Band], wanted: Sequence[str]) -> list[tuple[_Band, str]]:
-    """Pick the wanted bands, the first of each name; all of them if that fails."""
-    chosen = []
-    for name in wanted:
-        ranks = [
-            (band.names.index(name), i, band)
-            for i, band in enumerate(offered)
-            if name in band.names
-        ]
-        if ranks:
-            chosen.append((min(ranks, key=lambda rank: rank[:2])[2], name))
-    if wanted and len(chosen) == len(wanted):
-        return chosen
-    return [(band, band.names[0]) for band in offered]
-
-
 def _times(told: Mapping[str, Any]) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
     start = told.get('start_datetime') or told.get('datetime')
     end = told.get('end_datetime') or told.get('datetime')
@@ -286,14 +249,3 @@ def _times(told: Mapping[str, Any]) -> tuple[pd.Timestamp | None, pd.Timestamp |
         return moments(start)[0], moments(end)[1]
     except ValueError as error:
         raise RasterError(f'the date of the item {told.get("id")}: {error}') from error
-
-
-def _local(href: str, home: str) -> str:
-    """Path of a file that an item names; of one that is elsewhere, the address itself."""
-    parsed = urlparse(href)
-    if parsed.scheme == 'file':
-        return unquote(parsed.path)
-    # A letter alone is a drive, not a scheme.
-    if len(parsed.scheme) > 1:
-        return href
-    return os.path.normpath(os.path.join(home, href))

@@ -11,11 +11,13 @@ from torchgeo.datasets import RasterDataset, XarrayDataset
 
 from torchgeo_cmr.datasets.cube import cube_scenes
 from torchgeo_cmr.datasets.files import CUBES, LISTS, Paths, find_files
+from torchgeo_cmr.datasets.mask_files import mask_of_file
 from torchgeo_cmr.datasets.names import nameless
 from torchgeo_cmr.datasets.products import find_products, sensor_of
-from torchgeo_cmr.datasets.quality import judged
+from torchgeo_cmr.datasets.quality import is_mask, judged
 from torchgeo_cmr.datasets.scene import Scene, scenes
 from torchgeo_cmr.datasets.stac import Opening, find_items
+from torchgeo_cmr.errors import RasterError
 
 
 def list_scenes(
@@ -54,14 +56,21 @@ def list_scenes(
     if isinstance(inputs, str | os.PathLike | list | tuple | set):
         openings = _of_paths(find_files(inputs), names, trying)
     elif isinstance(inputs, XarrayDataset):
-        openings = _of_cubes(inputs)
+        openings = _judging(_of_cubes(inputs))
         nodata = inputs.nodata if nodata is None else nodata
     else:
-        openings = _of_rasters(_checked(inputs))
+        openings = _judging(_of_rasters(_checked(inputs)))
     found: list[Scene] = []
+    masks: list[Scene] = []
     for name, opening in openings:
         with trying(name):
-            found += [judged(scene) for scene in opening()]
+            for scene in opening():
+                (masks if is_mask(scene, names) else found).append(scene)
+    if masks and not found:
+        raise RasterError(
+            f'{masks[0].path} is a quality mask ({", ".join(masks[0].bands)}), which is not '
+            'embedded: give the images that it belongs to'
+        )
     if nodata is not None:
         found = [replace(scene, nodata=float(nodata)) for scene in found]
     return found
@@ -73,21 +82,30 @@ def _of_paths(
     trying: Callable[[str], AbstractContextManager[Any]],
 ) -> list[Opening]:
     rasters: list[str] = []
-    openings: list[Opening] = []
+    cubes: list[Opening] = []
+    items: list[Opening] = []
     for file in files:
         suffix = os.path.splitext(file.rstrip('/\\'))[1].lower()
         if suffix in CUBES:
-            openings.append((file, lambda file=file: cube_scenes(file, bands)))
+            cubes.append((file, lambda file=file: cube_scenes(file, bands)))
         elif suffix in LISTS:
             with trying(file):
-                openings += find_items(file, bands)
+                items += find_items(file, bands)
         else:
             rasters.append(file)
-    products = [
+    products: list[Opening] = [
         (name, lambda opening=opening: [opening()])
         for name, opening in find_products(rasters, bands)
     ]
-    return [*products, *openings]
+    # A STAC item says itself which masks it has.
+    return [*_judging([*products, *cubes]), *_judging(items, next_to=False)]
+
+
+def _judging(openings: Sequence[Opening], next_to: bool = True) -> list[Opening]:
+    return [
+        (name, lambda opening=opening: [judged(scene, next_to) for scene in opening()])
+        for name, opening in openings
+    ]
 
 
 def _of_rasters(dataset: RasterDataset) -> list[Opening]:
@@ -101,6 +119,7 @@ def _of_rasters(dataset: RasterDataset) -> list[Opening]:
     return [
         (str(path), lambda number=number: opening(number))
         for number, path in enumerate(dataset.index['filepath'])
+        if mask_of_file(str(path)) is None
     ]
 
 

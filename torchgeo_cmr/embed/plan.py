@@ -264,11 +264,14 @@ def facts_of(item: WorkItem) -> list[Any]:
 
 
 def mask_of(item: WorkItem) -> list[Any] | None:
-    """``[relative path, 1-based band index, mask]`` of the quality mask; None if none."""
+    """``[relative path, 1-based band index, mask]`` of the quality mask; None if none.
+
+    Of a mask with several bands it is the first.
+    """
     mask = item.scene.quality
     if mask is None:
         return None
-    ((path, index),) = mask.sources
+    path, index = mask.sources[0]
     return [_relative(path, item.root), index, mask.bands[0]]
 
 

@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,6 +13,7 @@ from torchgeo.datasets import RasterDataset, XarrayDataset
 
 from torchgeo_cmr.datasets.catalogue import header_catalogue
 from torchgeo_cmr.datasets.files import Paths, readable_folders
+from torchgeo_cmr.datasets.names import MASKS
 from torchgeo_cmr.embed.device import evaluating, prepared
 from torchgeo_cmr.embed.encode import (
     Encoding,
@@ -21,7 +24,7 @@ from torchgeo_cmr.embed.encode import (
 from torchgeo_cmr.embed.inputs import list_scenes
 from torchgeo_cmr.embed.item import Encoder
 from torchgeo_cmr.embed.layout import Edges, Gsd
-from torchgeo_cmr.embed.plan import plan_scenes
+from torchgeo_cmr.embed.plan import WorkItem, plan_scenes
 from torchgeo_cmr.embed.report import Errors, Report
 from torchgeo_cmr.embed.work import Run
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError, RasterError
@@ -110,7 +113,8 @@ def embed(
         min_valid: Patches with a smaller share of valid pixels are left out, and those
             without any always; 0 to 1.
         max_cloud: Patches of whose valid pixels a larger percentage is cloud are left out,
-            if a quality mask tells; 0 to 100.
+            where a quality mask tells, and one warning counts the scenes without; 0 to
+            100.
         nodata: Value that marks missing pixels, besides those that files state.
         device: Where to run, ``'auto'`` for the fastest present (default: where the task
             is).
@@ -151,8 +155,8 @@ def embed(
         TypeError: If *dataset* does not list raster images.
 
     Warns:
-        UserWarning: If scenes smaller than a patch are left out, or pixels are not as wide
-            as in training.
+        UserWarning: If scenes smaller than a patch are left out, pixels are not as wide as
+            in training, or *max_cloud* is given and scenes have no quality mask.
         RefusedWarning: If scenes were refused.
 
     .. versionadded:: 0.1
@@ -202,6 +206,8 @@ def embed(
     if not plan.items:
         report.check()
     report.too_small += plan.too_small
+    if max_cloud < 100:
+        _warn_of_clouds(plan.items, max_cloud)
     with evaluating(task, device) as where, prepared(task, where, compiled=compile):
         if precision == 'auto':
             precision = begun.get('precision', precision)
@@ -231,6 +237,19 @@ def embed(
             'transforms': transforms,
         }
         return run.work(sample, options, update=update, prune=prune)
+
+
+def _warn_of_clouds(items: Sequence[WorkItem], max_cloud: float) -> None:
+    """Say once that scenes without a mask are kept, whatever cloud they show."""
+    blind = [item.id for item in items if item.scene.quality is None]
+    if blind:
+        warnings.warn(
+            f'max_cloud is {max_cloud:g}, but {len(blind)} of {len(items)} scenes have no '
+            f'quality mask, for example {blind[0]}: all their patches are kept; put the mask '
+            f'({", ".join(MASKS)}) next to the files, or leave max_cloud out',
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def check_update(
