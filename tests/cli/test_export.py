@@ -153,8 +153,8 @@ def test_in_place_with_overwrite(
     ('words', 'message'),
     [
         ('{t}/gone', 'gone is not there; name an archive folder or a vector file'),
-        ('{t}/empty', 'empty is not an archive: it has no readable archive.json'),
-        ('{t}/broken', 'archive.json is broken'),
+        ('{t}/empty', 'empty is not an archive: it has no readable _archive.json'),
+        ('{t}/broken', '_archive.json is broken'),
         ('{t}/text.geojson', 'text.geojson cannot be read as a vector file'),
         ('{t}/text.csv', 'text.csv has no geometry; name a file with footprints'),
         (
@@ -179,7 +179,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 ) -> None:
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'broken').mkdir()
-    (tmp_path / 'broken' / 'archive.json').write_text('{')
+    (tmp_path / 'broken' / '_archive.json').write_text('{')
     (tmp_path / 'text.geojson').write_text('no vector file')
     (tmp_path / 'text.csv').write_text('a,b\n1,2\n')
     layer.to_file(tmp_path / 'bare.shp')

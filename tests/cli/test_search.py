@@ -564,7 +564,7 @@ _OUT = 'out.geojson'
     ('words', 'message'),
     [
         # the archive
-        ('{gone} --query {id}', 'gone is not an archive: it has no readable archive.json'),
+        ('{gone} --query {id}', 'gone is not an archive: it has no readable _archive.json'),
         ('{asking} {gone} --query {id}', 'gone is not an archive'),
         ('{archive} {archive} --query {id}', 'is in two of the tables; leave one'),
         # the query
@@ -572,7 +572,7 @@ _OUT = 'out.geojson'
         ('{archive} --query scene.tif:0_64_', f'similar ones are {name(2)}'),
         ('{archive} --query no*.tif', '--query no*.tif is no file or folder'),
         ('{archive} --query {away}', 'place0 touches no patch: the nearest is 42.6 km away; draw it inside'),
-        ('{archive} --query {folder}', 'is a folder without archive.json: to ask with rasters, add --ckpt'),
+        ('{archive} --query {folder}', 'is a folder without _archive.json: to ask with rasters, add --ckpt'),
         ('{archive} --query -99,29.5', 'no patch covers -99,29.5: the nearest is 39.2 km away'),
         ('{archive} --query 29.5,-98.5', 'give longitude (-180 to 180), then latitude'),
         ('{archive} --query 1,2,3', '--query 1,2,3 is no file or folder'),
@@ -604,7 +604,7 @@ _OUT = 'out.geojson'
         ('{archive} --query {id} --during 2024-06-01/soon', "'soon' is not a date in ISO 8601; write it like '2024-06-01'"),
         ('{archive} --query {id} --during 2024-07-01/2024-06-01', 'starts at 2024-07-01T00:00:00 and ends at 2024-06-01'),
         # the condition
-        ('{archive} --query {id} --where cloud<', "the condition 'cloud<' cannot be read; write conditions like"),
+        ('{archive} --query {id} --where cloud<', "the condition 'cloud<' cannot be read at its end"),
         ('{archive} --query {id} --where clouds<3', "there is no column 'clouds' to compare; the archive has"),
         ('{archive} --query {id} --where open("x")', 'is not allowed in a condition'),
         ('{archive} --query {id} --where cloud=="x"', 'cloud'),
@@ -664,9 +664,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 
 class TestBrokenArchives:
     def test_header(self, refused: Refused, archive: Path) -> None:
-        (archive / 'archive.json').write_text('{"format": ')
+        (archive / '_archive.json').write_text('{"format": ')
         line = refused('search', archive, '--query', name(0))
-        assert 'archive.json is broken' in line
+        assert '_archive.json is broken' in line
         assert 'write the archive again' in line
 
     def test_part_cut_short(self, refused: Refused, archive: Path) -> None:
@@ -681,7 +681,7 @@ class TestBrokenArchives:
         assert 'a part file is missing' in refused('search', archive, '--query', 'x')
 
     def test_query_archive(self, refused: Refused, archive: Path, asking: Path) -> None:
-        (asking / 'archive.json').write_text('[]')
+        (asking / '_archive.json').write_text('[]')
         line = refused('search', archive, '--query', asking)
         assert 'name an archive folder' in line
 

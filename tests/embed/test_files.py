@@ -119,7 +119,7 @@ class TestSound:
         assert np.array_equal(table.vectors, whole.vectors)
         assert table.frame['patch_id'].tolist() == whole.frame['patch_id'].tolist()
         assert (
-            json.loads((root / 'b' / 'archive.json').read_text())['space'] == 'space0'
+            json.loads((root / 'b' / '_archive.json').read_text())['space'] == 'space0'
         )
 
     def test_another_model_or_other_files(self, root: Path) -> None:

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 import shapely
 
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
 
 
@@ -148,7 +152,7 @@ def test_tables_that_do_not_fit(tmp_path: Path) -> None:
 
 def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / 'photo.jpg').write_bytes(b'1')
-    with pytest.raises(ArchiveError, match=r'holds files but no archive\.json'):
+    with pytest.raises(ArchiveError, match=r'holds files but no _archive\.json'):
         ParquetSink(tmp_path, {})
     with pytest.raises(ArchiveError, match='is a file; name a folder'):
         ParquetSink(tmp_path / 'photo.jpg', {})
@@ -188,7 +192,7 @@ def test_failed_write_leaves_nothing(
     monkeypatch.setattr('torchgeo_cmr.table.sink.pq.write_table', half)
     with pytest.raises(OSError, match='disk full'):
         sink.commit('y', make('y'))
-    assert sorted(p.name[:4] for p in (tmp_path / 'a').iterdir()) == ['arch', 'part']
+    assert sorted(p.name[:4] for p in (tmp_path / 'a').iterdir()) == ['_arc', 'part']
     assert sink.done() == {'x'}
 
 
@@ -249,4 +253,52 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
         committed = len(done)
     (folder / '.tmp-x-1-1').write_bytes(b'PAR1')
     assert len(EmbeddingTable.load(folder)) == 400 * committed
-    assert json.loads((folder / 'archive.json').read_text())['dim'] == 256
+    assert json.loads((folder / '_archive.json').read_text())['dim'] == 256
+
+
+def test_the_folder_is_a_data_set_to_everybody(tmp_path: Path) -> None:
+    folder = tmp_path / 'archive'
+    sink = ParquetSink(folder, {'space': 'abc'})
+    for key in ('a', 'b', 'c'):
+        sink.commit(key, make(key, n=5))
+    (folder / '.tmp-host-1-1').write_bytes(b'PAR1')
+    table = EmbeddingTable.load(folder)
+    ids = sorted(table.frame['patch_id'])
+    frame = gpd.read_parquet(folder)
+    assert frame.crs == 4326
+    assert sorted(frame['patch_id']) == ids
+    shapes = dict(zip(table.frame['patch_id'], table.frame.geometry, strict=True))
+    for name, shape in zip(frame['patch_id'], frame.geometry, strict=True):
+        assert shape.equals(shapes[name])
+    assert len(gpd.read_parquet(folder, bbox=(0.2, 0.2, 1.5, 0.5))) == 6
+    rows = ds.dataset(folder).to_table(filter=ds.field('source') == 'b')
+    assert sorted(rows.column('patch_id').to_pylist()) == [f'b:{i}' for i in range(5)]
+    assert pq.read_table(folder).num_rows == pd.read_parquet(folder).shape[0] == 15
+    files = sorted(map(str, folder.glob('*.parquet')))
+    assert ds.dataset(files).count_rows() == 15
+
+
+def test_an_older_archive_is_read_and_continued(tmp_path: Path) -> None:
+    folder = tmp_path / 'archive'
+    sink = ParquetSink(folder, {'space': 'abc'})
+    sink.commit('a', make('a'))
+    before = EmbeddingTable.load(folder)
+    (folder / '_archive.json').rename(folder / 'archive.json')
+    assert read_header(folder)['space'] == 'abc'
+    assert EmbeddingTable.load(folder).frame.equals(before.frame)
+    RetrievalIndex.build(folder, tmp_path / 'index')
+    assert len(RetrievalIndex.open(tmp_path / 'index', folder)) == 3
+    later = ParquetSink(folder, {'space': 'abc', 'plan': 1}, replacing=['plan'])
+    assert later.done() == {'a'}
+    later.commit('b', make('b'))
+    later.finish()
+    assert read_header(folder)['plan'] == 1
+    assert len(EmbeddingTable.load(folder)) == 6
+    assert sorted(p.name for p in folder.glob('*.json')) == ['archive.json']
+    with pytest.raises(ArchiveError, match='was begun with space = "abc"'):
+        ParquetSink(folder, {'space': 'other', 'plan': 1})
+    before.save(folder, overwrite=True)
+    assert sorted(p.name for p in folder.glob('*.json')) == ['_archive.json']
+    # If both are there, the new one counts.
+    (folder / 'archive.json').write_text('{')
+    assert len(EmbeddingTable.load(folder)) == 3

@@ -472,7 +472,7 @@ class TestDisk:
         table = EmbeddingTable.from_frame(frame, vectors)
         good = table.save(tmp_path / 'good')
         (name,) = (p.name for p in good.glob('*.parquet'))
-        header = json.loads((good / 'archive.json').read_text())
+        header = json.loads((good / '_archive.json').read_text())
 
         def broken(
             message: str, *, head: object = None, part: bytes | None = None
@@ -481,7 +481,7 @@ class TestDisk:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(good, folder)
             if head is not None:
-                (folder / 'archive.json').write_text(
+                (folder / '_archive.json').write_text(
                     head if isinstance(head, str) else json.dumps(head)
                 )
             if part is not None:
@@ -505,10 +505,10 @@ class TestDisk:
         broken('format version 99', head=header | {'version': 99})
         broken('names no dim', head={k: v for k, v in header.items() if k != 'dim'})
         broken(
-            r'vectors of 5 numbers but archive\.json says 4', head=header | {'dim': 4}
+            r'vectors of 5 numbers but the header says 4', head=header | {'dim': 4}
         )
         broken('12 of 13 rows: a part file is missing', head=header | {'rows': 13})
-        with pytest.raises(ArchiveError, match=r'it has no readable archive\.json'):
+        with pytest.raises(ArchiveError, match=r'it has no readable _archive\.json'):
             EmbeddingTable.load(tmp_path / 'nowhere')
         (good / name).unlink()
         with pytest.raises(ArchiveError, match='0 of 12 rows'):

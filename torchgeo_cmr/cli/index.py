@@ -1,7 +1,6 @@
 """The verb index: an archive put in order once, to be searched from then on."""
 
 import sys
-from pathlib import Path
 
 
 def index(
@@ -53,11 +52,12 @@ def index(
     """
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.search import RetrievalIndex, Where, open_archives
+    from torchgeo_cmr.table.sink import is_archive
 
     if not (append or delete or delete_where):
         if not archives:
             raise QueryError('nothing to index: name an archive folder')
-        alone = len(archives) == 1 and (Path(archives[0]) / 'archive.json').exists()
+        alone = len(archives) == 1 and is_archive(archives[0])
         made = RetrievalIndex.build(
             archives[0] if alone else open_archives(archives).table,
             out,

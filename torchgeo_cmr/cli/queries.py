@@ -77,6 +77,7 @@ def _queries(
     """Turn what was asked into one table: archives, and places drawn, then patches, then rasters."""
     from torchgeo_cmr.search import at, from_ids, open_archives, patch_ids
     from torchgeo_cmr.table import EmbeddingTable
+    from torchgeo_cmr.table.sink import is_archive
 
     # Not read for archives alone: an index of a million rows opens without its ids.
     known: set[str] | None = None
@@ -85,7 +86,7 @@ def _queries(
     ids: dict[str, str] = {}
     rasters: list[str] = []
     for word in words:
-        if any((Path(word) / name).exists() for name in ('archive.json', 'index.json')):
+        if is_archive(word) or (Path(word) / 'index.json').exists():
             tables.append(_of_kind(open_archives(word).table, 'table'))
             continue
         if known is None:
@@ -130,7 +131,7 @@ def _check_raster(word: str, archive: 'RetrievalIndex', ckpt: str | None) -> Non
             f'--query {word} is sound: to ask with it, add --ckpt CHECKPOINT'
         )
     if ckpt is None:
-        kind = 'a folder without archive.json' if Path(word).is_dir() else 'a file'
+        kind = 'a folder without _archive.json' if Path(word).is_dir() else 'a file'
         raise QueryError(
             f'--query {word} is {kind}: to ask with rasters, add --ckpt CHECKPOINT and '
             '--modality NAME'

@@ -34,6 +34,7 @@ from torchgeo_cmr.embed.run import _remove, check_update, with_onnx
 from torchgeo_cmr.errors import PairingError, QueryError, RasterError
 from torchgeo_cmr.models.fusion import Fusion, check_fusion
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
+from torchgeo_cmr.table.sink import is_archive
 from torchgeo_cmr.tasks import CrossModalTask
 
 #: Pairs that are committed together.
@@ -137,7 +138,7 @@ def embed_pairs(
     ground = ground_of(data)
     parts = _parts(ground, [splits] if isinstance(splits, str) else splits)
     begun: dict[str, Any] = {}
-    if out is not None and not overwrite and (Path(out) / 'archive.json').exists():
+    if out is not None and not overwrite and is_archive(out):
         begun = read_header(out)
     with evaluating(task, device) as where, prepared(task, where, compiled=compile):
         if precision == 'auto':

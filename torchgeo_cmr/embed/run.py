@@ -29,9 +29,10 @@ from torchgeo_cmr.embed.report import Errors, Report
 from torchgeo_cmr.embed.work import Run
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError, RasterError
 from torchgeo_cmr.table import EmbeddingTable, read_header
+from torchgeo_cmr.table.sink import is_archive
 
 #: Names of the files of an archive folder.
-_ARCHIVE = re.compile(r'archive\.json|part-.*\.parquet|\.tmp-.*')
+_ARCHIVE = re.compile(r'_?archive\.json|part-.*\.parquet|\.tmp-.*')
 
 
 def embed(
@@ -175,7 +176,7 @@ def embed(
     check_update(out, update, prune, overwrite)
     report = Report(errors)
     begun: dict[str, Any] = {}
-    if out is not None and not overwrite and (Path(out) / 'archive.json').exists():
+    if out is not None and not overwrite and is_archive(out):
         begun = read_header(out)
     if update and root is None:
         # New scenes must not move the folder that all ids are relative to.

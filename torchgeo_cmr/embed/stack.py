@@ -7,6 +7,7 @@ from torchgeo_cmr.embed.report import beside
 from torchgeo_cmr.errors import OutputExistsError
 from torchgeo_cmr.table import EmbeddingTable, over_dates, read_header
 from torchgeo_cmr.table.dates import How
+from torchgeo_cmr.table.sink import is_archive
 
 
 def stack_dates(
@@ -34,7 +35,7 @@ def stack_dates(
     """
     path = beside(Path(archive), '-over-dates')
     if os.path.lexists(path):
-        there = (path / 'archive.json').exists()
+        there = is_archive(path)
         if not there or 'over_dates' not in (read_header(path).get('record') or {}):
             raise OutputExistsError(
                 f'{path} is no stack over dates, so it is not replaced: move it away'

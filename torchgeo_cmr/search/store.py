@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.sink import PARTS, header_file, is_archive
 
 from .columns import StoredColumns, TableColumns
 from .segment import Segment, build
@@ -280,7 +281,8 @@ def fingerprint(archive: EmbeddingTable | str | PathLike[str]) -> str:
         digest.update(np.ascontiguousarray(archive.vectors))
         return f'table:{digest.hexdigest()}'
     folder = Path(archive)
-    for file in sorted([*folder.glob('archive.json'), *folder.glob('part-*.parquet')]):
+    header = [header_file(folder)] if is_archive(folder) else []
+    for file in [*header, *sorted(folder.glob(PARTS))]:
         size = file.stat().st_size
         digest.update(f'{file.name}\0{size}\0'.encode())
         with file.open('rb') as content:

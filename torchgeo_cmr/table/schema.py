@@ -21,7 +21,7 @@ from torchgeo_cmr.errors import ArchiveError
 
 from .footprints import WGS84
 
-#: Name of the format in ``archive.json`` and in the metadata of each part.
+#: Name of the format in ``_archive.json`` and in the metadata of each part.
 FORMAT = 'torchgeo_cmr.archive'
 #: Version of the format; a reader refuses higher ones.
 FORMAT_VERSION = 1
@@ -239,7 +239,7 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
         )
     if found != dim:
         raise ArchiveError(
-            f'{name} holds vectors of {found} numbers but archive.json says {dim}; '
+            f'{name} holds vectors of {found} numbers but the header says {dim}; '
             'parts of two archives were mixed'
         )
     return facts

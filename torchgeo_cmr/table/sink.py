@@ -1,6 +1,6 @@
 """Archive folders: parts that appear whole or not at all.
 
-``archive.json`` says what the folder is; every ``part-*.parquet`` is complete, because it is
+``_archive.json`` says what the folder is; every ``part-*.parquet`` is complete, because it is
 written under a temporary name, flushed to disk and renamed. A process killed at any moment
 leaves the parts it had committed and perhaps one temporary file, which readers ignore and
 the next writer removes. Writing and reading share this one long module, because each rule
@@ -43,10 +43,14 @@ from .schema import (
 if TYPE_CHECKING:
     from .table import EmbeddingTable
 
-_HEADER = 'archive.json'
+#: The header. Readers of many Parquet files (Arrow, DuckDB, Spark, geopandas) skip names that
+#: begin with an underscore, so that the folder is a data set to them.
+HEADER = '_archive.json'
+#: What it was called before; archives that have it are read and continued as they are.
+_OLDER = 'archive.json'
 #: Pattern of the part files of an archive.
 PARTS = 'part-*.parquet'
-_OURS = re.compile(r'archive\.json|part-.*\.parquet|\.tmp-.*')
+_OURS = re.compile(r'_?archive\.json|part-.*\.parquet|\.tmp-.*')
 _DAY = 86_400
 _count = itertools.count()
 
@@ -131,7 +135,7 @@ class ParquetSink:
 
     def finish(self) -> None:
         """Write the facts that were to be replaced, once all parts are as they say."""
-        if not self._replacing or not (self.path / _HEADER).exists():
+        if not self._replacing or not is_archive(self.path):
             return
         new = {**read_header(self.path), **self._given}
         if new != read_header(self.path):
@@ -197,7 +201,7 @@ class ParquetSink:
         self._ready = True
 
     def _write_header(self, header: Mapping[str, Any]) -> None:
-        with _appearing(self.path / _HEADER) as temporary:
+        with _appearing(header_file(self.path)) as temporary:
             text = json.dumps(header, indent=1, sort_keys=True) + '\n'
             temporary.write_text(text, encoding='utf-8')
 
@@ -207,10 +211,10 @@ class ParquetSink:
             return False
         if not self.path.is_dir():
             raise ArchiveError(f'{self.path} is a file; name a folder for the archive')
-        if not (self.path / _HEADER).exists():
+        if not is_archive(self.path):
             if any(not p.name.startswith('.tmp-') for p in self.path.iterdir()):
                 raise ArchiveError(
-                    f'{self.path} holds files but no {_HEADER}; name a new folder for the archive'
+                    f'{self.path} holds files but no {HEADER}; name a new folder for the archive'
                 )
             return False
         there = read_header(self.path)
@@ -304,7 +308,7 @@ def read_archive(
         dim, metric = int(header['dim']), str(header['metric'])
     except (KeyError, TypeError, ValueError) as error:
         raise ArchiveError(
-            f'{folder / _HEADER} names no dim or metric; write the archive again'
+            f'{header_file(folder)} names no dim or metric; write the archive again'
         ) from error
     parts: list[tuple[str, pa.Table, dict[str, Any]]] = []
     for part in folder.glob(PARTS):
@@ -355,8 +359,32 @@ def read_archive(
     return frame, vectors, metric, record
 
 
+def header_file(path: str | PathLike[str]) -> Path:
+    """Say where the header of an archive is, or would be.
+
+    Args:
+        path: The folder.
+
+    .. versionadded:: 0.1
+    """
+    older = Path(path) / _OLDER
+    new = Path(path) / HEADER
+    return older if older.exists() and not new.exists() else new
+
+
+def is_archive(path: str | PathLike[str]) -> bool:
+    """Say whether a folder has the header of an archive.
+
+    Args:
+        path: Any path.
+
+    .. versionadded:: 0.1
+    """
+    return header_file(path).exists()
+
+
 def read_header(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read ``archive.json`` of an archive folder.
+    """Read the header, ``_archive.json``, of an archive folder.
 
     Args:
         path: The folder.
@@ -369,12 +397,12 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
 
     .. versionadded:: 0.1
     """
-    file = Path(path) / _HEADER
+    file = header_file(path)
     try:
         header = json.loads(file.read_text(encoding='utf-8'))
     except OSError as error:
         raise ArchiveError(
-            f'{path} is not an archive: it has no readable {_HEADER}'
+            f'{path} is not an archive: it has no readable {HEADER}'
         ) from error
     except ValueError as error:
         raise ArchiveError(
