@@ -373,7 +373,9 @@ def randomness(size: int, batches: int = 400) -> list[dict[str, Any]]:
             res=(10, 10),
             size=PATCH,
         )
-        sampler = DisjointBatchSampler([area], 64, length=64 * batches, gather=gather)
+        sampler = DisjointBatchSampler(
+            [area], 64, length=64 * batches, gather=gather, generator=0
+        )
         means = []
         for batch in sampler:
             x = np.array([(k[1][0].start + k[1][0].stop) / 2 for k in batch]) - 500_000

@@ -1,13 +1,24 @@
+from typing import Any
+
 import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 from pyproj import CRS
 from shapely import MultiPolygon, box
+from shapely.geometry.base import BaseGeometry
 
-from torchgeo_cmr.datamodules.split import SPLITS, split_ground
+from torchgeo_cmr.datamodules.split import SPLITS
+from torchgeo_cmr.datamodules.split import split_ground as tiles_of
 
 UTM32, UTM33 = CRS.from_epsg(32632), CRS.from_epsg(32633)
 SHARES = {'train': 0.7, 'val': 0.1, 'test': 0.2}
+
+
+def split_ground(*args: Any, **options: Any) -> list[dict[str, BaseGeometry]]:
+    """Ground of each split as one geometry."""
+    zones = tiles_of(*args, **options)
+    return [{s: shapely.union_all(tiles) for s, tiles in z.items()} for z in zones]
 
 
 def test_splits_keep_their_distance_and_shares() -> None:

@@ -52,7 +52,7 @@ def _label_and_opens() -> tuple[Any, int]:
     opened, real = [], rasterio.open
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(rasterio, 'open', lambda p: opened.append(p) or real(p))
-        label = _label_and_opens.labels(patch(0, 12, 4), UTM)  # ty: ignore[unresolved-attribute]
+        label = _label_and_opens.labels(patch(0, 12, 4), UTM)  # ty: ignore[missing-attribute]
     return label.item(), len(opened)
 
 
@@ -151,7 +151,7 @@ class TestRaster:
         labels = LabelFromMask(path, NAMES)
         before = labels(patch(0, 12, 4), UTM)
         # As an attribute of a function it is forked, where an argument would be pickled.
-        _label_and_opens.labels = labels  # ty: ignore[unresolved-attribute]
+        _label_and_opens.labels = labels  # ty: ignore[missing-attribute]
         with mp.get_context('fork').Pool(1) as pool:
             assert pool.apply(_label_and_opens) == (before, 1)
 

@@ -4,6 +4,7 @@ import pytest
 from pyproj import CRS
 from shapely import Polygon, box
 
+from torchgeo_cmr.datasets.paired import PairSlice
 from torchgeo_cmr.samplers import Area
 
 TIME = pd.IntervalIndex.from_breaks(
@@ -11,7 +12,7 @@ TIME = pd.IntervalIndex.from_breaks(
 )[0]
 
 
-def area(polygon: Polygon, size: int = 4, **options: object) -> Area:
+def area(polygon: Polygon, size: int | tuple[int, int] = 4, **options: object) -> Area:
     settings = {
         'zone': 0,
         'crs': CRS.from_epsg(32632),
@@ -90,3 +91,18 @@ def test_key_names_zone_and_date() -> None:
     assert zone == 3
     assert (x, y) == (slice(0, 40, 10), slice(0, 40, 10))
     assert (t.start, t.stop) == (TIME.left, TIME.right)
+
+
+def test_key_names_the_pair() -> None:
+    _, place = area(box(0, 0, 40, 40), row=5).key((0, 0, 40, 40))
+    assert isinstance(place, PairSlice)
+    assert place.row == 5
+
+
+def test_height_and_width() -> None:
+    field = area(box(3, 7, 123, 87), size=(2, 6))
+    grid = field.grid()
+    assert len(grid) == 8
+    assert grid[0] == (3, 7, 63, 27)
+    assert area(box(0, 0, 60, 20), size=(2, 6)).is_chip
+    assert not area(box(0, 0, 20, 60), size=(2, 6)).is_chip

@@ -1,20 +1,29 @@
 import itertools
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from pyproj import CRS, Transformer
 from shapely import Polygon, box, transform
-from torch.utils.data import BatchSampler, DistributedSampler
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
+from torchgeo.datasets import RasterDataset, VectorDataset, stack_samples
+from torchgeo.samplers import Units
 
+from torchgeo_cmr.datasets.paired import PairedDataset, PairSlice
 from torchgeo_cmr.errors import PairingError
 from torchgeo_cmr.samplers import Area, DisjointBatchSampler
-from torchgeo_cmr.samplers.area import PatchKey
+from torchgeo_cmr.samplers.area import Bounds, PatchKey
+
+type Writer = Callable[..., Path]
 
 TIME = pd.IntervalIndex.from_breaks(
     pd.to_datetime(['2024-01-01', '2024-01-02']), closed='both'
@@ -48,7 +57,7 @@ WIDE = box(500_000, 5_000_000, 504_000, 5_004_000)
 
 class TestDisjointBatchSampler:
     def test_no_two_patches_of_a_batch_overlap(self) -> None:
-        sampler = DisjointBatchSampler([area(WIDE)], 128, length=1280)
+        sampler = DisjointBatchSampler([area(WIDE)], 128, length=1280, generator=0)
         batches = list(sampler)
         assert [len(batch) for batch in batches] == [128] * 10
         assert sum(overlaps(batch) for batch in batches) == 0
@@ -61,7 +70,9 @@ class TestDisjointBatchSampler:
         )
 
     def test_two_dates_of_one_place_do_not_meet(self) -> None:
-        sampler = DisjointBatchSampler([area(WIDE), area(WIDE)], 64, length=640)
+        sampler = DisjointBatchSampler(
+            [area(WIDE), area(WIDE)], 64, length=640, generator=0
+        )
         assert sum(overlaps(batch) for batch in sampler) == 0
 
     def test_two_zones_over_one_ground_do_not_meet(self) -> None:
@@ -70,7 +81,7 @@ class TestDisjointBatchSampler:
             WIDE.segmentize(100), lambda xy: np.stack(there.transform(*xy.T), axis=-1)
         )
         sampler = DisjointBatchSampler(
-            [area(WIDE), area(moved, zone=1, epsg=32633)], 64, length=640
+            [area(WIDE), area(moved, zone=1, epsg=32633)], 64, length=640, generator=0
         )
         back = Transformer.from_crs(32633, 32632)
 
@@ -93,7 +104,7 @@ class TestDisjointBatchSampler:
 
     def test_epochs_differ_and_repeat_by_seed(self) -> None:
         one, two, other = (
-            DisjointBatchSampler([area(WIDE)], 8, length=16, seed=seed)
+            DisjointBatchSampler([area(WIDE)], 8, length=16, generator=seed)
             for seed in (1, 1, 2)
         )
         first, second = list(one), list(one)
@@ -105,14 +116,16 @@ class TestDisjointBatchSampler:
 
     def test_epoch_of_an_injected_sampler_counts(self) -> None:
         injected = DistributedSampler(range(4), num_replicas=1, rank=0)  # ty: ignore[invalid-argument-type]
-        sampler = DisjointBatchSampler([area(WIDE)], 8, length=16, sampler=injected)
+        sampler = DisjointBatchSampler(
+            [area(WIDE)], 8, length=16, generator=0, sampler=injected
+        )
         first = list(sampler)
         assert list(sampler) == first
         injected.set_epoch(1)
         assert list(sampler) != first
 
     def test_default_length_covers_the_ground_once(self) -> None:
-        sampler = DisjointBatchSampler([area(WIDE)], 10)
+        sampler = DisjointBatchSampler([area(WIDE)], 10, generator=0)
         assert sampler.length == 50 * 50
         assert len(sampler) == 250
         assert len(list(sampler)) == 250
@@ -121,7 +134,9 @@ class TestDisjointBatchSampler:
         small = box(600_000, 5_000_000, 601_000, 5_004_000)
         keys = [
             k
-            for b in DisjointBatchSampler([area(WIDE), area(small)], 10, length=2000)
+            for b in DisjointBatchSampler(
+                [area(WIDE), area(small)], 10, length=2000, generator=0
+            )
             for k in b
         ]
         share = np.mean([k[1][0].start >= 600_000 for k in keys])
@@ -130,7 +145,7 @@ class TestDisjointBatchSampler:
 
     def test_full_ground_shortens_the_batch_with_one_warning(self) -> None:
         tight = box(0, 0, 320, 320)
-        sampler = DisjointBatchSampler([area(tight)], 16, length=64)
+        sampler = DisjointBatchSampler([area(tight)], 16, length=64, generator=0)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always')
             batches = list(sampler)
@@ -162,14 +177,60 @@ class TestDisjointBatchSampler:
 
     def test_chips_and_scenes_together(self) -> None:
         chips = [area(box(80 * i, 0, 80 * i + 80, 80)) for i in range(10)]
-        sampler = DisjointBatchSampler([*chips, area(WIDE)], 6, length=20)
+        sampler = DisjointBatchSampler([*chips, area(WIDE)], 6, length=20, generator=0)
         keys = [outline(key).bounds for batch in sampler for key in batch]
         assert len(keys) == 30
         assert sum(bounds[1] == 0 for bounds in keys) == 10
 
+    @pytest.mark.parametrize(
+        ('count', 'empty', 'drop_last', 'sizes'),
+        [
+            (64, 0, True, [16] * 4),
+            (64, 32, True, [16] * 2),
+            (64, 31, True, [16] * 2),
+            (64, 31, False, [16, 16, 1]),
+            (64, 60, True, [4]),
+            (10, 0, True, [10]),
+        ],
+    )
+    def test_as_many_batches_as_it_says(
+        self, count: int, empty: int, drop_last: bool, sizes: list[int]
+    ) -> None:
+        looks = []
+
+        def valid(bounds: Bounds) -> float:
+            looks.append(bounds)
+            return float(bounds[0] >= 80 * empty)
+
+        chips = [
+            replace(area(box(80 * i, 0, 80 * i + 80, 80)), valid=valid, min_valid=0.5)
+            for i in range(count)
+        ]
+        sampler = DisjointBatchSampler(chips, 16, drop_last=drop_last)
+        for _ in range(2):
+            assert [len(batch) for batch in sampler] == sizes
+            assert len(sampler) == len(sizes)
+        assert len(looks) == count
+
+    def test_only_empty_chips(self) -> None:
+        chip = replace(area(box(0, 0, 80, 80)), valid=lambda _: 0.0)
+        sampler = DisjointBatchSampler([chip], 16)
+        for use in (len, list):
+            with pytest.raises(PairingError, match='none of 1 chips has enough valid'):
+                use(sampler)
+
+    def test_length_limits_chips(self) -> None:
+        chips = [area(box(80 * i, 0, 80 * i + 80, 80)) for i in range(50)]
+        sampler = DisjointBatchSampler(chips, 8, length=24, generator=0)
+        first, second = ({k[1][0].start for b in sampler for k in b} for _ in range(2))
+        assert len(sampler) == 3
+        assert len(first) == len(second) == 24
+        assert first != second
+
     def test_nothing_fits(self) -> None:
-        with pytest.raises(PairingError, match=r'no patch fits .* smaller patch_size'):
-            DisjointBatchSampler([], 4)
+        for areas in ([], [area(box(0, 0, 70, 500))]):
+            with pytest.raises(PairingError, match=r'no patch fits .* smaller patch_s'):
+                DisjointBatchSampler(areas, 4)
 
     def test_nothing_valid(self) -> None:
         empty = replace(area(WIDE), valid=lambda _: 0.0, min_valid=0.5)
@@ -177,18 +238,135 @@ class TestDisjointBatchSampler:
             pytest.warns(UserWarning, match='side by side'),
             pytest.raises(PairingError, match='lower min_valid'),
         ):
-            list(DisjointBatchSampler([empty], 4, length=8))
+            list(DisjointBatchSampler([empty], 4, length=8, generator=0))
 
     def test_batch_size(self) -> None:
         with pytest.raises(ValueError, match='batch_size is 0'):
             DisjointBatchSampler([area(WIDE)], 0)
 
 
+class Dated(RasterDataset):
+    filename_regex = r'.*_(?P<date>\d{8}T\d{6})'
+    date_format = '%Y%m%dT%H%M%S'
+
+
+@pytest.fixture
+def member(write_raster: Writer) -> Dated:
+    """Two dates of one place, apart from one another by half of it."""
+    count = np.arange(128 * 128).reshape(1, 128, 128)
+    for date, east in (('20240601T101010', 5e5), ('20240611T101010', 500_640)):
+        path = write_raster(
+            f'a/a_{date}.tif', data=count, dtype='int32', origin=(east, 5e6)
+        )
+    return Dated(path.parent)
+
+
+class TestDataset:
+    """Any dataset of TorchGeo, by the conventions of TorchGeo's own samplers."""
+
+    def test_rasters_through_a_loader(self, member: Dated) -> None:
+        sampler = DisjointBatchSampler(
+            member, size=16, batch_size=8, length=64, generator=0
+        )
+        assert len(sampler) == 8
+        loader = DataLoader(
+            member, batch_sampler=sampler, collate_fn=stack_samples, num_workers=0
+        )
+        batches = list(loader)
+        assert [batch['image'].shape for batch in batches] == [(8, 1, 16, 16)] * 8
+        for batch in batches:
+            # Pixels of the files themselves: rows of consecutive numbers.
+            assert (batch['image'].diff(dim=-1) == 1).all()
+        keys = [key for batch in sampler for key in batch]
+        assert len({t.start for _, _, t in keys}) == 2
+        for batch in sampler:
+            assert overlaps([(0, key) for key in batch]) == 0
+
+    def test_pairs_name_their_row(self, member: Dated) -> None:
+        pairs = PairedDataset({'a': member, 'b': member})
+        sampler = DisjointBatchSampler(pairs, size=8, batch_size=4, generator=0)
+        batch = next(iter(sampler))
+        assert all(isinstance(key, PairSlice) for key in batch)
+        (sample, *_) = pairs.__getitems__(batch)
+        assert torch.equal(sample['image_a'], sample['image_b'])
+        assert sample['image_a'].shape == (1, 8, 8)
+
+    @pytest.mark.filterwarnings('ignore:The inplace keyword')  # TorchGeo uses it
+    def test_vectors_and_intersections(self, member: Dated, tmp_path: Path) -> None:
+        ground = gpd.GeoSeries([box(5e5, 4_999_000, 501_000, 5e6)], crs='EPSG:32632')
+        ground.to_file(tmp_path / 'v.gpkg')
+        vectors = VectorDataset(tmp_path / 'v.gpkg', res=(10, 10))
+        for dataset in (vectors, member & vectors, member | vectors):
+            sampler = DisjointBatchSampler(dataset, size=16, batch_size=4, length=8)
+            for batch in sampler:
+                assert len(batch) == 4
+                sample = dataset[batch[0]]
+                found = [sample[key] for key in ('image', 'mask') if key in sample]
+                assert found
+                assert all(pixels.shape[-2:] == (16, 16) for pixels in found)
+
+    def test_sizes_and_units(self, member: Dated) -> None:
+        settings = {'batch_size': 2, 'length': 2, 'generator': 0}
+        for size, units, expected in (
+            (16, Units.PIXELS, (160, 160)),
+            ((8, 16), Units.PIXELS, (160, 80)),
+            (320.0, Units.CRS, (320, 320)),
+            ((80, 240), Units.CRS, (240, 80)),
+        ):
+            sampler = DisjointBatchSampler(member, size=size, units=units, **settings)  # ty: ignore[invalid-argument-type]
+            for x, y, _ in next(iter(sampler)):
+                assert (x.stop - x.start, y.stop - y.start) == expected
+
+    def test_roi_and_toi(self, member: Dated) -> None:
+        roi = box(5e5, 4_999_300, 501_100, 4_999_900)
+        times = pd.to_datetime(['2024-06-05', '2024-07-01'])
+        toi = pd.IntervalIndex.from_breaks(times, closed='both')[0]
+        options = {'size': 8, 'batch_size': 4, 'length': 40, 'generator': 1}
+        keys = [
+            k
+            for b in DisjointBatchSampler(member, roi=roi, toi=toi, **options)
+            for k in b
+        ]
+        assert len(keys) > 4
+        for key in keys:
+            assert roi.covers(outline((0, key)))
+            assert key[2].start >= pd.Timestamp(2024, 6, 11)
+        with pytest.raises(PairingError, match='no patch fits'):
+            DisjointBatchSampler(member, roi=box(0, 0, 1, 1), **options)
+
+    def test_generators(self, member: Dated) -> None:
+        def draw(generator: Any) -> list[Any]:
+            return list(
+                DisjointBatchSampler(member, size=8, batch_size=4, generator=generator)
+            )
+
+        assert draw(3) == draw(3) != draw(4)
+        assert draw(np.random.default_rng(3)) == draw(np.random.default_rng(3))
+        assert draw(np.random.SeedSequence(3)) == draw(np.random.SeedSequence(3))
+        assert draw(None) != draw(None)
+
+    def test_plot(self, member: Dated) -> None:
+        sampler = DisjointBatchSampler(member, size=8, batch_size=4, length=12)
+        animation = sampler.plot()
+        html = animation.to_jshtml()
+        assert html.count('data:image/png') == 3
+        there = Transformer.from_crs(32632, 32633)
+        east = transform(WIDE, lambda xy: np.stack(there.transform(*xy.T), axis=-1))
+        two = DisjointBatchSampler([area(WIDE), area(east, 1, 32633)], 8, length=8)
+        assert two.plot().to_jshtml()
+
+    def test_refused(self, member: Dated) -> None:
+        with pytest.raises(ValueError, match='size is missing'):
+            DisjointBatchSampler(member, 8)
+        with pytest.raises(ValueError, match='size is 3 CRS: a patch needs a pixel'):
+            DisjointBatchSampler(member, 8, size=3, units=Units.CRS)
+
+
 def _draw(rank: int, folder: str) -> None:
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
     )
-    sampler = DisjointBatchSampler([area(WIDE)], 16, length=64)
+    sampler = DisjointBatchSampler([area(WIDE)], 16, length=64, generator=0)
     lines = [[outline(key).wkt for key in batch] for batch in sampler]
     Path(folder, f'{rank}.txt').write_text(
         '\n'.join(' | '.join(line) for line in lines)
@@ -206,7 +384,7 @@ def test_two_processes_share_one_disjoint_batch(tmp_path: Path) -> None:
         ]
         for rank in (0, 1)
     ]
-    whole = DisjointBatchSampler([area(WIDE)], 32, length=64)
+    whole = DisjointBatchSampler([area(WIDE)], 32, length=64, generator=0)
     for expected, left, right in zip(whole, *shares, strict=True):
         assert len(left) == len(right) == 16
         assert {outline(key).wkt for key in expected} == {*left, *right}
@@ -214,7 +392,9 @@ def test_two_processes_share_one_disjoint_batch(tmp_path: Path) -> None:
 
 class TestGather:
     def test_groups_are_near_and_batches_stay_disjoint(self) -> None:
-        sampler = DisjointBatchSampler([area(WIDE)], 64, length=640, gather=8)
+        sampler = DisjointBatchSampler(
+            [area(WIDE)], 64, length=640, gather=8, generator=0
+        )
         spans = []
         for batch in sampler:
             assert len(batch) == 64
@@ -227,7 +407,9 @@ class TestGather:
         assert near.mean() > 0.8
 
     def test_ground_is_still_covered_evenly(self) -> None:
-        sampler = DisjointBatchSampler([area(WIDE)], 64, length=12_800, gather=8)
+        sampler = DisjointBatchSampler(
+            [area(WIDE)], 64, length=12_800, gather=8, generator=0
+        )
         keys = [key for batch in sampler for key in batch]
         centres = np.array([outline(key).centroid.coords[0] for key in keys])
         inner = centres[(np.abs(centres - (502_000, 5_002_000)) < 1_600).all(axis=1)]
@@ -238,7 +420,7 @@ class TestGather:
         # what is lost in randomness: variance of the mean of a smooth field over a batch
         def spread(gather: int) -> float:
             sampler = DisjointBatchSampler(
-                [area(WIDE)], 64, length=64 * 150, gather=gather
+                [area(WIDE)], 64, length=64 * 150, gather=gather, generator=0
             )
             means = [
                 np.mean([np.sin(outline(key).centroid.x / 300) for key in batch])
@@ -253,7 +435,7 @@ class TestGather:
             area(box(500_000 + x, 5_000_000, 500_120 + x, 5_000_080))
             for x in range(0, 8_000, 400)
         ]
-        (batch,) = DisjointBatchSampler(small, 16, length=16, gather=8)
+        (batch,) = DisjointBatchSampler(small, 16, length=16, gather=8, generator=0)
         assert len(batch) == 16
         assert overlaps(batch) == 0
 

@@ -287,16 +287,19 @@ class ChipDataModule(BaseDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return shuffled training pairs in whole batches."""
         train = cast(Subset[Sample], self.train_dataset)
-        if len(train) < self.batch_size:
+        size = self.train_batch_size or self.batch_size
+        if len(train) < size:
             raise PairingError(
-                f'{len(train)} training pairs do not fill one batch of {self.batch_size}: '
+                f'{len(train)} training pairs do not fill one batch of {size}: '
                 'choose a smaller batch_size'
             )
-        return self._loader(train, shuffle=True, drop_last=True)
+        return self._loader(train, size, shuffle=True, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
         """Return the validation pairs in order; nothing if there are none."""
-        return [] if self.val_dataset is None else self._loader(self.val_dataset)
+        if self.val_dataset is None:
+            return []
+        return self._loader(self.val_dataset, self.val_batch_size)
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """Return the test pairs in order.
@@ -308,16 +311,19 @@ class ChipDataModule(BaseDataModule):
             raise PairingError(
                 'there are no test pairs: give `test`, or a test_split to hold some out'
             )
-        return self._loader(self.test_dataset)
+        return self._loader(self.test_dataset, self.test_batch_size)
 
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Return the pairs of all splits, one split after the other."""
-        return self._loader(cast(Dataset[Sample], self.predict_dataset))
+        dataset = cast(Dataset[Sample], self.predict_dataset)
+        return self._loader(dataset, self.predict_batch_size)
 
-    def _loader(self, dataset: Dataset[Sample], **kwargs: Any) -> DataLoader[Sample]:
+    def _loader(
+        self, dataset: Dataset[Sample], batch_size: int | None, **kwargs: Any
+    ) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=batch_size or self.batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             **kwargs,

@@ -1,7 +1,6 @@
 """Paired rasters as loaders: random disjoint patches to train on, a grid to judge by."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import geopandas as gpd
@@ -10,9 +9,8 @@ import numpy as np
 import pandas as pd
 import shapely
 from geopandas import GeoDataFrame
-from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
@@ -20,15 +18,17 @@ from torchgeo.datasets.utils import Sample
 
 from torchgeo_cmr.datamodules.collate import collate
 from torchgeo_cmr.datamodules.early import EarlyLoader
-from torchgeo_cmr.datamodules.split import SPLITS, split_ground
+from torchgeo_cmr.datamodules.patches import Patches
+from torchgeo_cmr.datamodules.split import SPLITS, Tiles, split_ground
 from torchgeo_cmr.datamodules.statistics import Moments
+from torchgeo_cmr.datamodules.tiling import grid, zone_areas
 from torchgeo_cmr.datasets.labels import LabelFromMask
 from torchgeo_cmr.datasets.paired import PairedDataset
 from torchgeo_cmr.datasets.units import UNITS
 from torchgeo_cmr.datasets.zones import paired_zones
 from torchgeo_cmr.errors import PairingError, RasterError
 from torchgeo_cmr.samplers import Area, DisjointBatchSampler
-from torchgeo_cmr.samplers.area import Bounds, PatchKey
+from torchgeo_cmr.samplers.area import PatchKey, sides
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,11 +44,16 @@ class PairedDataModule(BaseDataModule):
     The ground is divided into square cells; each belongs to training, validation or test,
     with a margin between them, so no training patch touches a test patch. Training draws
     random patches, none overlapping another of its batch; validation and test lay a grid
-    and see each place once (at the first of its dates). Pre-cut chips, files exactly one
-    patch wide, are used whole and once an epoch.
+    and see each place once, at the first of its dates that has enough valid pixels there.
+    Pre-cut chips, files exactly one patch wide, are used whole and once per epoch. Each patch
+    is read from the pair of scenes by which it was judged.
 
     Members whose files lie in several zones give one
-    :class:`~torchgeo_cmr.datasets.PairedDataset` a zone: nothing is warped between zones.
+    :class:`~torchgeo_cmr.datasets.PairedDataset` per zone: nothing is warped between zones.
+
+    As in every data module of TorchGeo, ``train_batch_size``, ``val_batch_size``,
+    ``test_batch_size`` and ``predict_batch_size`` take precedence over ``batch_size`` if they
+    are set, and ``train_aug``, ``val_aug``, ``test_aug`` and ``predict_aug`` over ``aug``.
 
     .. versionadded:: 0.1
     """
@@ -60,7 +65,7 @@ class PairedDataModule(BaseDataModule):
         train: dict[str, GeoDataset] | None = None,
         val: dict[str, GeoDataset] | None = None,
         test: dict[str, GeoDataset] | None = None,
-        patch_size: int = 64,
+        patch_size: int | tuple[int, int] = 64,
         batch_size: int = 64,
         length: int | None = None,
         tolerance: str | None = None,
@@ -85,17 +90,19 @@ class PairedDataModule(BaseDataModule):
             train: Instead of *datasets*: ready-made training members.
             val: Ready-made validation members.
             test: Ready-made test members.
-            patch_size: Patch width in pixels of the first modality; the others show the
-                same ground in their own pixels.
-            batch_size: Patches a batch.
-            length: Random patches an epoch (default: enough to cover the ground once).
+            patch_size: Patch size in pixels of the first modality, or height and width; the
+                others show the same ground in their own pixels.
+            batch_size: Patches per batch.
+            length: Random patches per epoch (default: enough to cover the ground once). If
+                there are only chips, the most of them that an epoch uses.
             tolerance: Largest time between paired acquisitions, such as '5D'; None pairs
                 by place and nearest date.
             val_split: Share of the ground for validation.
             test_split: Share of the ground for testing.
             block: Width of a cell in patches.
             margin: Distance between splits in patch widths; 0 lets them touch.
-            min_valid: Smallest share of valid pixels, in every modality, of a patch.
+            min_valid: Smallest share of valid pixels of a patch, in every modality; patches
+                without any are never used. A pixel is valid where no band misses it.
             units: Modality -> 'db', 'power', 'amplitude', 'reflectance' or 'dn', where the
                 files do not say it.
             labels: Map of classes, from which each patch gets its ``label``; patches
@@ -136,11 +143,14 @@ class PairedDataModule(BaseDataModule):
                     f'units are given for {name!r}, but the modalities are '
                     f'{", ".join(datasets or train or {})}'
                 )
+        #: Members to be split by place; None if the splits were ready-made.
         self.datasets = datasets
+        #: Split -> its ready-made members, None where it has none.
         self.ready = {'train': train, 'val': val, 'test': test}
         self.patch_size = patch_size
         self.length = length
         self.tolerance = tolerance
+        #: Split -> share of the ground.
         self.shares = {'val': val_split, 'test': test_split}
         self.shares['train'] = 1 - val_split - test_split
         self.block = block
@@ -151,15 +161,19 @@ class PairedDataModule(BaseDataModule):
         self.gather = gather
         self.stat_patches = stat_patches
         self.seed = seed
+        #: One paired dataset for each zone; empty before :meth:`setup`.
         self.zones: list[PairedDataset] = []
+        #: Split -> ground from which patches may be cut.
         self.areas: dict[str, list[Area]] = {}
         self._ground: dict[str, list[tuple[Any, BaseGeometry]]] = {}
         self._described: dict[str, dict[str, Any]] | None = None
         self.collate_fn = collate
-        # Pixels leave as they are: the task knows the statistics of each modality.
+        #: Applied to batches of splits without an augmentation of their own: nothing, since
+        #: the task knows the statistics of each modality.
         self.aug = nn.Identity()
         if augment:
             flips = (K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5))
+            #: Applied to training batches after they reach the device.
             self.train_aug = K.AugmentationSequential(
                 *flips, data_keys=None, keepdim=True
             )
@@ -188,26 +202,26 @@ class PairedDataModule(BaseDataModule):
             return
         if self.datasets is not None:
             self.zones = paired_zones(self.datasets, self.tolerance)
-            regions = self._split(self.zones)
+            tiles = self._split(self.zones)
             for split in reversed(SPLITS):
-                self._use(split, range(len(self.zones)), [r[split] for r in regions])
+                self._use(split, range(len(self.zones)), [t[split] for t in tiles])
         else:
             for split, members in self.ready.items():
                 first = len(self.zones)
                 if members is not None:
                     self.zones += paired_zones(members, self.tolerance)
                 zones = range(first, len(self.zones))
-                whole = [self.zones[i].index.geometry.union_all() for i in zones]
-                self._use(split, zones, whole)
+                self._use(split, zones, [None] * len(zones))
         for zone in self.zones[1:]:
             zone.share(self.zones[0])
-        patches = _Patches(self.zones, self.labels)
+        patches = Patches(self.zones, self.labels)
         self.train_dataset = self.val_dataset = self.test_dataset = patches
         self.predict_dataset = patches
 
-    def _split(self, zones: Sequence[PairedDataset]) -> list[dict[str, BaseGeometry]]:
-        extents = [np.array(zone.res) * self.patch_size for zone in zones]
-        grounds = [(zone.crs, zone.index.geometry.union_all()) for zone in zones]
+    def _split(self, zones: Sequence[PairedDataset]) -> list[dict[str, Tiles]]:
+        """Tiles of each split in each zone."""
+        extents = [np.array(self._extent(zone)) for zone in zones]
+        grounds = [(zone.crs, _union(zone)) for zone in zones]
         block = self.block
         while block > 1:
             areas = [np.prod(extent * block) for extent in extents]
@@ -224,51 +238,46 @@ class PairedDataModule(BaseDataModule):
                 for e, z in zip(extents, zones, strict=True)
             ],
             shares=self.shares,
+            # A lone chip may be all that there is in a cell.
+            least=[min(0.5, 0.05 * block**2) * float(np.prod(e)) for e in extents],
             seed=self.seed,
         )
 
     def _use(
-        self, split: str, zones: Sequence[int], regions: Sequence[BaseGeometry]
+        self, split: str, zones: Sequence[int], tiles: Sequence[Tiles | None]
     ) -> None:
-        """Give a split its ground, as areas of one pair of scenes each."""
+        """Give a split its ground, or all of some zones."""
         areas: list[Area] = []
-        for number, region in zip(zones, regions, strict=True):
+        ground = []
+        for number, mine in zip(zones, tiles, strict=True):
             zone = self.zones[number]
-            others = STRtree(
-                [a.polygon for s in self.areas.values() for a in s if a.zone == number]
+            others = [
+                a.polygon for s in self.areas.values() for a in s if a.zone == number
+            ]
+            areas += zone_areas(
+                zone,
+                number,
+                mine,
+                others,
+                size=self._size,
+                min_valid=self.min_valid,
+                labels=self.labels,
             )
-            for row, time in enumerate(zone.index.index):
-                piece = zone.index.geometry.iloc[row]
-                if not _is_chip(piece, self._extent(zone)):
-                    parts = _polygons(piece & region)
-                # A chip is in or out as a whole, and out if it touches another split.
-                elif (piece & region).area > 0.5 * piece.area and not len(
-                    others.query(piece, predicate='dwithin', distance=max(zone.res))
-                ):
-                    parts = [piece]
-                else:
-                    parts = []
-                areas += [self._area(number, row, time, part) for part in parts]
+            ground.append(
+                (zone.crs, _union(zone) if mine is None else shapely.union_all(mine))
+            )
         self.areas[split] = areas
-        crs = [self.zones[number].crs for number in zones]
-        self._ground[split] = list(zip(crs, regions, strict=True))
+        self._ground[split] = ground
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Patch height and width in pixels."""
+        return sides(self.patch_size)
 
     def _extent(self, zone: PairedDataset) -> tuple[float, float]:
-        return zone.res[0] * self.patch_size, zone.res[1] * self.patch_size
-
-    def _area(self, number: int, row: int, time: pd.Interval, polygon: Any) -> Area:
-        zone = self.zones[number]
-        return Area(
-            zone=number,
-            polygon=polygon,
-            crs=zone.crs,
-            time=time,
-            origin=zone.origin(row),
-            res=zone.res,
-            size=self.patch_size,
-            valid=_Valid(zone, row, self.patch_size, self.labels),
-            min_valid=self.min_valid,
-        )
+        """Patch width and height in units of the CRS."""
+        height, width = self._size
+        return zone.res[0] * width, zone.res[1] * height
 
     def ground(self, split: str) -> GeoDataFrame:
         """Return the ground of a split.
@@ -300,18 +309,11 @@ class PairedDataModule(BaseDataModule):
             split: 'train', 'val' or 'test'.
 
         Returns:
-            Keys of patches that do not overlap, each place once.
+            Keys of patches that do not overlap, each place once: at the first of its dates
+            that has enough valid pixels there.
         """
         self.setup()
-        keys: list[PatchKey] = []
-        used: dict[int, BaseGeometry] = {}
-        for area in self.areas[split]:
-            before = used.get(area.zone, shapely.GeometryCollection())
-            used[area.zone] = before | area.polygon
-            for part in _polygons(area.polygon - before):
-                rest = replace(area, polygon=part)
-                keys += [rest.key(bounds) for bounds in rest.grid()]
-        return keys
+        return list(grid(self.areas[split]))
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Say what each modality is, from a seeded sample of training patches.
@@ -341,7 +343,7 @@ class PairedDataModule(BaseDataModule):
                     'mean': moments.mean(),
                     'std': moments.std(),
                     'gsd': self.zones[0].gsd(name),
-                    'patch_size': self.zones[0].sizes(self.patch_size)[name],
+                    'patch_size': self.zones[0].sizes(min(self._size))[name],
                     'units': units[name],
                     'nodata': self.zones[0].members[name].nodata,
                 }
@@ -351,7 +353,7 @@ class PairedDataModule(BaseDataModule):
 
     def _sample(self, count: int) -> Iterator[PatchKey]:
         sampler = DisjointBatchSampler(
-            self.areas['train'], 1, length=count, seed=self.seed
+            self.areas['train'], 1, length=count, generator=self.seed
         )
         for number, (key,) in enumerate(sampler):
             if number == count:
@@ -373,36 +375,38 @@ class PairedDataModule(BaseDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return random patches, disjoint within each batch."""
-        self._check('train')
+        self._check('train', self.areas['train'])
         sampler = DisjointBatchSampler(
             self.areas['train'],
-            self.batch_size,
+            self.train_batch_size or self.batch_size,
             length=self.length,
             gather=self.gather,
-            seed=self.seed,
+            generator=self.seed,
         )
         return self._loader(batch_sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
         """Return the grid of validation patches; nothing if there are none."""
-        return self._grid_loader('val') if self.areas['val'] else []
+        if not self.areas['val']:
+            return []
+        return self._grid_loader('val', self.places('val'))
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """Return the grid of test patches."""
-        return self._grid_loader('test')
+        return self._grid_loader('test', self.places('test'))
 
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Return the grids of all splits, one after the other."""
         keys = [key for split in SPLITS for key in self.places(split)]
-        return self._loader(sampler=keys, batch_size=self.batch_size)
+        return self._grid_loader('predict', keys)
 
-    def _grid_loader(self, split: str) -> DataLoader[Sample]:
-        keys = self.places(split)
+    def _grid_loader(self, split: str, keys: list[PatchKey]) -> DataLoader[Sample]:
         self._check(split, keys)
-        return self._loader(sampler=keys, batch_size=self.batch_size)
+        size = getattr(self, f'{split}_batch_size') or self.batch_size
+        return self._loader(sampler=keys, batch_size=size)
 
-    def _check(self, split: str, keys: list[PatchKey] | None = None) -> None:
-        if not self.areas[split] or keys == []:
+    def _check(self, split: str, found: Sequence[Any]) -> None:
+        if not found:
             raise PairingError(
                 f'no {split} patch of {self.patch_size} pixels has {self.min_valid:.0%} valid '
                 'pixels: choose a smaller patch_size or min_valid, or other splits'
@@ -423,83 +427,9 @@ class PairedDataModule(BaseDataModule):
         return self.zones[0].plot(*args, **kwargs)
 
 
-class _Patches(Dataset[Sample]):
-    """All zones as one dataset, addressed by zone number and slice."""
-
-    def __init__(
-        self, zones: Sequence[PairedDataset], labels: LabelFromMask | None = None
-    ) -> None:
-        self.zones = list(zones)
-        self.labels = labels
-
-    def __len__(self) -> int:
-        return sum(len(zone) for zone in self.zones)
-
-    def __getitem__(self, index: PatchKey) -> Sample:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indexes: Sequence[PatchKey]) -> list[Sample]:
-        return self.start(indexes)()
-
-    def start(self, indexes: Sequence[PatchKey]) -> Callable[[], list[Sample]]:
-        """Begin to read a batch zone by zone; its order is kept."""
-        coming = []
-        for zone, dataset in enumerate(self.zones):
-            inside = [i for i, (number, _) in enumerate(indexes) if number == zone]
-            coming.append((inside, dataset.start([indexes[i][1] for i in inside])))
-
-        def finish() -> list[Sample]:
-            samples: dict[int, Sample] = {}
-            for inside, read in coming:
-                samples |= zip(inside, read(), strict=True)
-            if self.labels is not None:
-                for i, (zone, place) in enumerate(indexes):
-                    samples[i]['label'] = self._label(zone, place)
-            return [samples[i] for i in range(len(indexes))]
-
-        return finish
-
-    def _label(self, zone: int, place: tuple[slice, ...]) -> Tensor:
-        x, y = place[:2]
-        bounds = (x.start, y.start, x.stop, y.stop)
-        assert self.labels is not None
-        label = self.labels(bounds, self.zones[zone].crs)
-        if label is None:
-            raise IndexError(f'the map of classes knows nothing of {bounds}')
-        return label
-
-
-class _Valid:
-    """Share of valid pixels of a pair, for an area (a lambda could not be pickled).
-
-    A patch without a label counts as one without pixels.
-    """
-
-    def __init__(
-        self,
-        zone: PairedDataset,
-        row: int,
-        patch: int,
-        labels: LabelFromMask | None = None,
-    ) -> None:
-        self.zone, self.row, self.patch, self.labels = zone, row, patch, labels
-
-    def __call__(self, bounds: Bounds) -> float:
-        share = self.zone.valid_share(self.row, bounds, patch=self.patch)
-        if share > 0 and self.labels is not None:
-            return share if self.labels(bounds, self.zone.crs) is not None else -1.0
-        return share
-
-
-def _polygons(geometry: BaseGeometry) -> list[Any]:
-    parts = shapely.get_parts(geometry)
-    return [p for p in parts if p.geom_type == 'Polygon' and p.area > 0]
-
-
-def _is_chip(piece: BaseGeometry, extent: tuple[float, float]) -> bool:
-    """Whether a piece of ground has room for one patch only."""
-    xmin, ymin, xmax, ymax = piece.bounds
-    return max((xmax - xmin) / extent[0], (ymax - ymin) / extent[1]) < 1.5
+def _union(zone: PairedDataset) -> BaseGeometry:
+    """Ground of a zone. Chips that lie apart are not compared with one another."""
+    return shapely.disjoint_subset_union_all(zone.index.geometry.to_numpy())
 
 
 __all__ = ('PairedDataModule',)

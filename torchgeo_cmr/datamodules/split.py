@@ -1,15 +1,23 @@
 """Divide ground into training, validation and test places that never touch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import geopandas as gpd
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from pyproj import CRS
+from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 
-#: From the one that gives way to the one that is never cut.
+#: A later split is never cut to make room for an earlier one.
 SPLITS = ('train', 'val', 'test')
+
+#: Polygons of one split: disjoint, none larger than a cell.
+type Tiles = NDArray[np.object_]
+
+#: Corners above which a polygon is divided before it is compared with cells.
+_CORNERS = 128
 
 
 def split_ground(
@@ -18,8 +26,9 @@ def split_ground(
     *,
     margins: Sequence[float],
     shares: dict[str, float],
+    least: Sequence[float] | None = None,
     seed: int = 0,
-) -> list[dict[str, BaseGeometry]]:
+) -> list[dict[str, Tiles]]:
     """Assign square cells of ground to splits at random, with a margin between splits.
 
     Test cells stay whole; validation loses what lies within the margin of a test cell and
@@ -33,56 +42,136 @@ def split_ground(
         cells: Cell width and height of each zone, in units of its CRS.
         margins: Smallest distance between two splits in each zone, in the same units.
         shares: Split -> share of the cells, adding up to 1.
+        least: Smallest ground in a cell of each zone, in square units of its CRS; cells
+            with less belong to no split (default: a twentieth of the cell).
         seed: Seed of the assignment.
 
     Returns:
-        For each zone: split -> ground, empty where the split has none.
+        For each zone: split -> its ground cell by cell, so that no later step has to look
+        at all of it; none where the split has none.
     """
     generator = np.random.default_rng(seed)
-    zones: list[dict[str, BaseGeometry]] = []
-    for (crs, ground), cell, margin in zip(grounds, cells, margins, strict=True):
-        squares = _cells(ground, *cell)
-        counts = {s: round(shares[s] * len(squares)) for s in ('val', 'test')}
+    zones: list[dict[str, Tiles]] = []
+    for number, (crs, ground) in enumerate(grounds):
+        width, height = cells[number]
+        smallest = 0.05 * width * height if least is None else least[number]
+        tiles, owners, count = _cut(ground, width, height, smallest)
+        counts = {s: round(shares[s] * count) for s in ('val', 'test')}
         counts = {s: max(n, 1) if shares[s] > 0 else 0 for s, n in counts.items()}
-        order = generator.permutation(len(squares))
+        order = generator.permutation(count)
         ends = np.cumsum([counts['test'], counts['val']])
         chosen = dict(zip(('test', 'val', 'train'), np.split(order, ends), strict=True))
-        regions: dict[str, BaseGeometry] = {}
-        kept: BaseGeometry = shapely.GeometryCollection()
+        regions: dict[str, Tiles] = {}
         for split in reversed(SPLITS):
-            region = shapely.union_all([squares[i] for i in chosen[split]]) & ground
             # Earlier zones have decided already, for every split but this one.
-            for (other_crs, _), decided in zip(grounds, zones, strict=False):
-                taken = [decided[s] for s in SPLITS if s != split]
-                region = region - _grown(_moved(taken, other_crs, crs), margin)
-            regions[split] = region - _grown(kept, margin)
-            kept = kept | regions[split]
+            decided = [
+                _moved(zone[other], source, crs)
+                for zone, (source, _) in zip(zones, grounds, strict=False)
+                for other in SPLITS
+                if other != split
+            ]
+            mine = tiles[np.isin(owners, chosen[split])]
+            blocks = [*decided, *regions.values()]
+            regions[split] = _without(mine, blocks, margins[number])
         zones.append(regions)
     return zones
 
 
-def _cells(ground: BaseGeometry, width: float, height: float) -> list[BaseGeometry]:
-    """Cells of a square grid, from the upper left, that hold some of the ground."""
-    xmin, ymin, xmax, ymax = ground.bounds
-    columns = np.arange(max(1, np.ceil((xmax - xmin) / width - 0.01)))
-    rows = np.arange(max(1, np.ceil((ymax - ymin) / height - 0.01)))
-    x, y = np.meshgrid(xmin + columns * width, ymax - rows * height)
-    squares = shapely.box(x, y - height, x + width, y).ravel()
-    shapely.prepare(ground)
-    held = shapely.area(shapely.intersection(squares, ground))
-    return list(squares[held > 0.05 * width * height])
+def _cut(
+    ground: BaseGeometry, width: float, height: float, least: float
+) -> tuple[Tiles, NDArray[np.int64], int]:
+    """Cut ground along a square grid from its upper left.
+
+    Returns:
+        Pieces of ground, the number of the cell of each, and how many cells there are.
+    """
+    parts = np.array([*_small(ground)], object)
+    xmin, _, _, ymax = shapely.total_bounds(parts)
+    first, last = np.split(_steps(parts, xmin, ymax, width, height), 2, axis=1)
+    # What reaches a hundredth of a cell into the last column or row makes none.
+    ends = np.maximum(1, np.ceil(last.max(axis=0) - 0.01))
+    first = np.clip(np.floor(first + 1e-6), 0, ends - 1).astype(int)
+    last = np.clip(np.ceil(last - 1e-6), first + 1, ends).astype(int)
+    found = [
+        np.stack(np.meshgrid(range(y, bottom), range(x, right), indexing='ij'), -1)
+        for (x, y), (right, bottom) in zip(first.tolist(), last.tolist(), strict=True)
+    ]
+    row, column = np.unique(np.concatenate([f.reshape(-1, 2) for f in found]), axis=0).T
+    squares = shapely.box(
+        xmin + column * width,
+        ymax - (row + 1) * height,
+        xmin + (column + 1) * width,
+        ymax - row * height,
+    )
+    cell, part = STRtree(parts).query(squares, predicate='intersects')
+    tiles, source = _polygons(shapely.intersection(squares[cell], parts[part]))
+    owners = cell[source]
+    kept = np.bincount(owners, shapely.area(tiles), len(squares)) > least
+    numbers = np.cumsum(kept) - 1
+    wanted = kept[owners]
+    return tiles[wanted], numbers[owners[wanted]], int(kept.sum())
 
 
-def _grown(geometry: BaseGeometry, distance: float) -> BaseGeometry:
-    return (
-        geometry.buffer(distance, join_style='mitre')
-        if not geometry.is_empty
-        else geometry
+def _polygons(shapes: Tiles) -> tuple[Tiles, NDArray[np.int64]]:
+    """Polygons of some shapes, without lines where they touch, and of which each is."""
+    parts, source = shapely.get_parts(shapes, return_index=True)
+    has_area = shapely.area(parts) > 0
+    return parts[has_area], source[has_area]
+
+
+def _steps(
+    parts: Tiles, xmin: float, ymax: float, width: float, height: float
+) -> NDArray[np.float64]:
+    """First and last column and row of the grid that parts reach, not rounded."""
+    west, south, east, north = shapely.bounds(parts).T
+    return np.stack(
+        [
+            (west - xmin) / width,
+            (ymax - north) / height,
+            (east - xmin) / width,
+            (ymax - south) / height,
+        ],
+        axis=1,
     )
 
 
-def _moved(parts: Sequence[BaseGeometry], source: CRS, target: CRS) -> BaseGeometry:
-    parts = [part for part in parts if not part.is_empty]
-    if not parts:
-        return shapely.GeometryCollection()
-    return gpd.GeoSeries(parts, crs=source).to_crs(target).union_all()
+def _small(ground: BaseGeometry) -> Iterator[BaseGeometry]:
+    """Divide ground into polygons with few corners.
+
+    Cells are compared with each; one polygon with a corner for every file would be compared
+    as a whole with every cell.
+    """
+    waiting = list(shapely.get_parts(ground))
+    while waiting:
+        part = waiting.pop()
+        if shapely.get_num_coordinates(part) <= _CORNERS:
+            yield part
+            continue
+        xmin, ymin, xmax, ymax = part.bounds
+        x, y = (xmin + xmax) / 2, (ymin + ymax) / 2
+        halves = (
+            [(xmin, ymin, x, ymax), (x, ymin, xmax, ymax)]
+            if xmax - xmin > ymax - ymin
+            else [(xmin, ymin, xmax, y), (xmin, y, xmax, ymax)]
+        )
+        for half in halves:
+            waiting += _polygons(np.array([part & shapely.box(*half)]))[0].tolist()
+
+
+def _without(tiles: Tiles, blocks: Sequence[Tiles], margin: float) -> Tiles:
+    """Take away what lies within a margin of some blocks."""
+    others = np.concatenate([np.empty(0, object), *blocks])
+    if len(tiles) and len(others):
+        grown = shapely.buffer(others, margin, join_style='mitre')
+        tiles = tiles.copy()
+        touched, near = STRtree(grown).query(tiles, predicate='intersects')
+        numbers, starts = np.unique(touched, return_index=True)
+        for i, nearest in zip(numbers, np.split(near, starts)[1:], strict=True):
+            tiles[i] = tiles[i] - shapely.union_all(grown[nearest])
+    return _polygons(tiles)[0]
+
+
+def _moved(tiles: Tiles, source: CRS, target: CRS) -> Tiles:
+    moved = gpd.GeoSeries(tiles, crs=source).to_crs(target).to_numpy()
+    # What lies too far from the other zone has no place in it.
+    return moved[np.isfinite(shapely.bounds(moved).reshape(-1, 4)).all(axis=1)]

@@ -4,17 +4,25 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import shapely
 from pyproj import CRS
 from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
+from torchgeo.datasets import GeoDataset
+from torchgeo.samplers import Units
+
+from torchgeo_cmr.datasets.paired import PairedDataset, PairSlice
 
 #: ``(xmin, ymin, xmax, ymax)`` in the CRS of an area.
 type Bounds = tuple[float, float, float, float]
 
-#: What a loader passes to the dataset: which zone, and the slice of it.
+#: What a loader passes to the dataset: which zone, and the slice of it. Where the ground is
+#: that of pairs, the slice is a :class:`~torchgeo_cmr.datasets.paired.PairSlice`.
 type PatchKey = tuple[int, tuple[slice, slice, slice]]
 
 
@@ -36,17 +44,25 @@ class Area:
     origin: tuple[float, float]
     #: Pixel size ``(x, y)`` in units of the CRS.
     res: tuple[float, float]
-    #: Patch width and height in pixels.
-    size: int
+    #: Patch size in pixels: the side of a square, or height and width.
+    size: int | tuple[int, int]
     #: Share of valid pixels inside some bounds, 0 to 1; None if every pixel is valid.
     valid: Callable[[Bounds], float] | None = None
-    #: Patches with a smaller share are never cut.
+    #: Patches with a smaller share are never cut, and those without a valid pixel neither.
     min_valid: float = 0.0
+    #: Number of the pair of scenes, which the keys name too; None if there are no pairs.
+    row: int | None = None
+
+    @cached_property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height of a patch in pixels."""
+        height, width = sides(self.size)
+        return width, height
 
     @property
     def extent(self) -> tuple[float, float]:
         """Width and height of a patch on the ground, in units of the CRS."""
-        return self.size * self.res[0], self.size * self.res[1]
+        return self.pixels[0] * self.res[0], self.pixels[1] * self.res[1]
 
     @property
     def is_chip(self) -> bool:
@@ -59,15 +75,30 @@ class Area:
             and self.polygon.area > 0.99 * (xmax - xmin) * (ymax - ymin)
         )
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the box around the polygon holds a patch."""
+        xmin, ymin, xmax, ymax = self.polygon.bounds
+        spans = self._steps(xmin, xmax, 0), self._steps(ymin, ymax, 1)
+        return all(first <= last for first, last in spans)
+
     def key(self, bounds: Bounds) -> PatchKey:
         """Return what the loader passes to the dataset for some bounds."""
         xmin, ymin, xmax, ymax = bounds
         x = slice(xmin, xmax, self.res[0])
         y = slice(ymin, ymax, self.res[1])
-        return self.zone, (x, y, slice(self.time.left, self.time.right, 1))
+        t = slice(self.time.left, self.time.right, 1)
+        return self.zone, (x, y, t) if self.row is None else PairSlice(
+            self.row, x, y, t
+        )
 
     def chip(self) -> Bounds | None:
         """Return the bounds of a pre-cut patch, or None if too little of it is valid."""
+        return self._chip
+
+    @cached_property
+    def _chip(self) -> Bounds | None:
+        # Judged once, however many epochs: it costs a look at the file.
         xmin, _, _, ymax = self.polygon.bounds
         width, height = self.extent
         bounds = (xmin, ymax - height, xmin + width, ymax)
@@ -109,8 +140,8 @@ class Area:
         rows = self._steps(ymin, ymax, 1)
         places = [
             self._bounds(column, row)
-            for row in range(rows[0], rows[1] + 1, self.size)
-            for column in range(columns[0], columns[1] + 1, self.size)
+            for row in range(rows[0], rows[1] + 1, self.pixels[1])
+            for column in range(columns[0], columns[1] + 1, self.pixels[0])
         ]
         if not places:
             return []
@@ -123,7 +154,7 @@ class Area:
         """First and last lattice step at which a patch lies between two coordinates."""
         res, origin = self.res[axis], self.origin[axis]
         first = math.ceil((low - origin) / res - 0.01)
-        last = math.floor((high - origin) / res + 0.01) - self.size
+        last = math.floor((high - origin) / res + 0.01) - self.pixels[axis]
         return first, last
 
     def _bounds(self, column: int, row: int) -> Bounds:
@@ -139,6 +170,90 @@ class Area:
         return grown
 
     def _is_valid(self, bounds: Bounds) -> bool:
-        # Nothing is looked up where nothing could fail: the look decodes whole files.
-        known = self.valid is None or self.min_valid <= 0
-        return known or self.valid(bounds) >= self.min_valid
+        if self.valid is None:
+            return True
+        share = self.valid(bounds)
+        return share > 0 and share >= self.min_valid
+
+
+def sides(size: float | tuple[float, float]) -> tuple[Any, Any]:
+    """Return height and width of a size as TorchGeo writes it: one number, or both."""
+    return (size, size) if isinstance(size, Real) else tuple(size)  # ty: ignore[invalid-return-type]
+
+
+def areas_of(
+    dataset: GeoDataset,
+    size: float | tuple[float, float],
+    *,
+    roi: BaseGeometry | None = None,
+    toi: pd.Interval | None = None,
+    units: Units = Units.PIXELS,
+) -> list[Area]:
+    """Give the ground of each row of a dataset's index.
+
+    Args:
+        dataset: Any dataset with an index in space and time.
+        size: Patch size, or height and width.
+        roi: Region that patches must not leave, in the CRS of the dataset.
+        toi: Time to which rows are cut; those outside are dropped.
+        units: Whether *size* counts pixels or units of the CRS, which are rounded to whole
+            pixels.
+
+    Returns:
+        One area for each polygon of each row.
+
+    Raises:
+        ValueError: If a patch is smaller than a pixel.
+    """
+    # XarrayDataset keeps the sign of the row spacing.
+    res = abs(dataset.res[0]), abs(dataset.res[1])
+    height, width = sides(size)
+    if units is Units.CRS:
+        height, width = height / res[1], width / res[0]
+    pixels = round(height), round(width)
+    if min(pixels) < 1:
+        raise ValueError(f'size is {size} {units.name}: a patch needs a pixel at least')
+    pairs = dataset if isinstance(dataset, PairedDataset) else None
+    outlines, areas = dataset.index.geometry.to_numpy(), []
+    for row, (outline, time) in enumerate(
+        zip(outlines, dataset.index.index, strict=True)
+    ):
+        span = _within(time, toi, instants=pairs is not None)
+        if span is None:
+            continue
+        xmin, _, _, ymax = outline.bounds
+        areas += [
+            Area(
+                zone=0,
+                polygon=part,
+                crs=dataset.crs,
+                time=span,
+                origin=(xmin, ymax) if pairs is None else pairs.origin(row),
+                res=res,
+                size=pixels,
+                row=None if pairs is None else row,
+            )
+            for part in polygons(outline if roi is None else outline & roi)
+        ]
+    return areas
+
+
+def polygons(geometry: BaseGeometry) -> list[Any]:
+    """Return the polygons of a geometry, without the lines and points where some touch."""
+    parts = shapely.get_parts(geometry)
+    return [p for p in parts if p.geom_type == 'Polygon' and p.area > 0]
+
+
+def _within(
+    time: pd.Interval, toi: pd.Interval | None, *, instants: bool
+) -> pd.Interval | None:
+    """Cut a time to another; None if nothing is left."""
+    left, right = time.left, time.right
+    if toi is not None:
+        if not time.overlaps(toi):
+            return None
+        left, right = max(left, toi.left), min(right, toi.right)
+    if left == right and not instants and left > pd.Timestamp.min:
+        # TorchGeo compares with half-open intervals: one moment alone would be empty.
+        left -= pd.Timedelta(microseconds=1)
+    return pd.Interval(left, right, closed='both')

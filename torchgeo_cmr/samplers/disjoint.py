@@ -3,15 +3,34 @@
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
+import pandas as pd
 import torch.distributed
-from pyproj import Transformer
+from shapely.geometry.base import BaseGeometry
 from torch.utils.data import BatchSampler, Sampler
+from torchgeo.datasets import GeoDataset
+from torchgeo.samplers import Units
 
 from torchgeo_cmr.errors import PairingError
-from torchgeo_cmr.samplers.area import Area, Bounds, PatchKey
+from torchgeo_cmr.samplers.animation import animate
+from torchgeo_cmr.samplers.area import Area, Bounds, PatchKey, areas_of
+from torchgeo_cmr.samplers.occupancy import Occupancy
+
+if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
+
+#: What NumPy makes a generator of.
+type Seed = (
+    int
+    | np.random.BitGenerator
+    | np.random.Generator
+    | np.random.RandomState
+    | np.random.SeedSequence
+    | None
+)
 
 #: Draws before a patch is given up. Random squares jam when about half the ground is
 #: covered, so more patience buys little.
@@ -22,13 +41,16 @@ class DisjointBatchSampler(BatchSampler):
     """Random patches, none of which overlaps another one of its batch on the ground.
 
     In a contrastive batch every other patch is a negative; one that shows the same ground
-    is a false negative. Patches are drawn uniformly over all areas, whatever their date;
-    areas that hold exactly one patch (pre-cut chips) give it once an epoch.
+    is a false negative. Patches are drawn uniformly over the ground of all rows of the
+    dataset's index, whatever their date; rows that hold exactly one patch (pre-cut chips)
+    give it once per epoch. A patch never leaves its row, so it has one date.
+
+    Give it to a :class:`~torch.utils.data.DataLoader` as ``batch_sampler``.
 
     Under distributed training every process draws the same global batch of ``batch_size``
     times the number of processes and takes its share, so that negatives gathered across
     processes are disjoint as well. A batch that finds no more room is shortened, with one
-    warning. Patches of different zones are compared by their boxes in longitude and
+    warning. Patches of different CRSs are compared by their boxes in longitude and
     latitude, which is slightly too strict.
 
     With *gather* above 1, patches are drawn in small groups: the first anywhere, the others
@@ -40,57 +62,80 @@ class DisjointBatchSampler(BatchSampler):
 
     def __init__(
         self,
-        areas: Sequence[Area],
+        dataset: GeoDataset | Sequence[Area],
         batch_size: int,
         *,
+        size: float | tuple[float, float] | None = None,
         length: int | None = None,
+        roi: BaseGeometry | None = None,
+        toi: pd.Interval | None = None,
+        units: Units = Units.PIXELS,
+        generator: Seed = None,
         drop_last: bool = True,
         gather: int = 1,
-        seed: int = 0,
         sampler: Sampler | None = None,
     ) -> None:
         """Initialize a new DisjointBatchSampler instance.
 
         Args:
-            areas: Ground to draw from.
-            batch_size: Patches a batch (for each process).
-            length: Random patches an epoch, besides chips (default: as many as would
-                cover the areas once).
+            dataset: Any dataset with an index in space and time. Areas instead, such as
+                :class:`~torchgeo_cmr.datamodules.PairedDataModule` makes for several
+                zones, state the size of their patches; their keys name the zone too.
+            batch_size: Patches per batch (for each process).
+            size: Patch size: the side of a square, or height and width.
+            length: Random patches per epoch, in addition to chips (default: as many as
+                would cover the ground once). If there are only chips, the most of them
+                that an epoch uses.
+            roi: Region that patches must not leave, in the CRS of the dataset.
+            toi: Time of interest: other rows of the index are not used.
+            units: Whether *size* is in pixels or in units of the CRS.
+            generator: Where the randomness comes from; a number repeats its epochs. The
+                number of the epoch is mixed in.
             drop_last: Whether to leave out the last, smaller batch of an epoch.
             gather: Patches in a group that is drawn from one neighbourhood, a square with
                 room for four times as many; 1 draws every patch from the whole ground.
-            seed: Seed of the draws; the epoch is mixed in.
             sampler: Only for Lightning, which hands in its own sampler when it restarts
                 loaders for distributed training; nothing but its epoch is used.
 
         Raises:
-            PairingError: If no patch fits into any area.
-            ValueError: If *batch_size* or *gather* is below 1.
+            PairingError: If no patch fits into the ground.
+            ValueError: If *batch_size* or *gather* is below 1, or *size* is missing or less
+                than a pixel.
         """
         for name, value in (('batch_size', batch_size), ('gather', gather)):
             if value < 1:
                 raise ValueError(f'{name} is {value}: it must be at least 1')
-        self.areas = list(areas)
+        self._with_zone = not isinstance(dataset, GeoDataset)
+        if isinstance(dataset, GeoDataset):
+            if size is None:
+                raise ValueError('size is missing: state the size of a patch')
+            dataset = areas_of(dataset, size, roi=roi, toi=toi, units=units)
+        self.areas = list(dataset)
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.gather = gather
-        self.seed = seed
         self.epoch = 0
         self._sampler = sampler
-        self.chips = [i for i, area in enumerate(self.areas) if area.is_chip]
-        self.open = [i for i, area in enumerate(self.areas) if not area.is_chip]
-        sizes = np.array([self.areas[i].polygon.area for i in self.open])
-        patches = sum(
-            self.areas[i].polygon.area / np.prod(self.areas[i].extent)
-            for i in self.open
+        self._is_fixed = isinstance(generator, int)
+        self._seed = (
+            generator
+            if isinstance(generator, int)
+            else int(np.random.default_rng(generator).integers(2**63))
         )
-        if not self.open:
-            length = 0
-        elif length is None:
-            length = max(1, int(patches))
-        self.length = length
-        self.shares = sizes / sizes.sum() if len(sizes) else sizes
-        if self.length + len(self.chips) == 0:
+        whole = np.array([area.is_chip for area in self.areas], bool)
+        self._chips = np.flatnonzero(whole).tolist()
+        self._open = [self.areas[i] for i in np.flatnonzero(~whole).tolist()]
+        sizes = np.array([area.polygon.area for area in self._open])
+        patches = [area.polygon.area / np.prod(area.extent) for area in self._open]
+        if length is None and self._open:
+            length = max(1, int(sum(patches)))
+        #: Random patches per epoch, in addition to chips.
+        self.length = (length or 0) if self._open else 0
+        self._most_chips = None if self._open else length
+        #: Share of the ground up to and with each open area.
+        self._shares = np.cumsum(sizes)
+        self._shares /= self._shares[-1:]
+        if not self._chips and not any(area.has_room for area in self._open):
             raise PairingError(
                 'no patch fits into the training ground: choose a smaller patch_size, '
                 'block or margin'
@@ -112,26 +157,53 @@ class DisjointBatchSampler(BatchSampler):
         """Set the epoch that is mixed into the seed."""
         self.epoch = epoch
 
-    def __len__(self) -> int:
-        """Return the number of batches of each process in an epoch."""
-        total = (self.length + len(self.chips)) / self._global_batch()
-        return max(1, int(total)) if self.drop_last else int(np.ceil(total))
+    @cached_property
+    def _valid_chips(self) -> list[int]:
+        """Numbers of the chips that hold enough valid pixels, each looked at once."""
+        return [i for i in self._chips if self.areas[i].chip() is not None]
 
-    def __iter__(self) -> Iterator[list[PatchKey]]:  # ty: ignore[incompatible-method-override]
+    def __len__(self) -> int:
+        """Return the number of batches of each process in an epoch.
+
+        Chips are judged first, so that it is the number of batches that are drawn.
+        """
+        return self._count()[0]
+
+    def _count(self) -> tuple[int, int]:
+        """Batches and patches of an epoch."""
+        chips = len(self._valid_chips)
+        if self._most_chips is not None:
+            chips = min(chips, self._most_chips)
+        total, batch = self.length + chips, self._global_batch()
+        if total == 0:
+            raise PairingError(
+                f'none of {len(self._chips)} chips has enough valid pixels (and a label, '
+                'if labels are given): lower min_valid, or check nodata'
+            )
+        batches = total // batch
+        # Each process needs a patch of a smaller last batch.
+        if not self.drop_last and total % batch >= _rank_and_world()[1]:
+            batches += 1
+        return max(1, batches), total
+
+    def __iter__(self) -> Iterator[list[Any]]:
         """Draw the batches of one epoch.
 
         Yields:
-            Keys of patches that do not overlap.
+            Keys of patches that do not overlap: what indexes the dataset, and with areas
+            the number of the zone before it.
 
         Raises:
-            PairingError: If not even one patch a process could be placed.
+            PairingError: If not even one patch per process could be placed.
         """
         epoch = int(getattr(self.sampler, 'epoch', self.epoch))
-        generator = np.random.default_rng([self.seed, epoch])
-        chips = deque(generator.permutation(self.chips).tolist())
-        left = self.length + len(chips)
+        generator = np.random.default_rng([self._common_seed(), epoch])
+        batches, left = self._count()
+        chips = deque(generator.permutation(self._valid_chips).tolist())
+        while len(chips) > left - self.length:
+            chips.pop()
         rank, world = _rank_and_world()
-        for _ in range(len(self)):
+        for _ in range(batches):
             wanted = min(left, self._global_batch())
             batch = self._batch(wanted, chips, left, generator)
             left -= len(batch)
@@ -143,8 +215,17 @@ class DisjointBatchSampler(BatchSampler):
                     f'no patch could be placed on the training ground after {_DRAWS} draws: '
                     'lower min_valid, or choose a smaller patch_size or margin'
                 )
-            yield share
+            yield share if self._with_zone else [key for _, key in share]
         self.epoch = epoch + 1
+
+    def _common_seed(self) -> int:
+        """Seed that all processes share."""
+        if not self._is_fixed and _rank_and_world()[1] > 1:
+            seeds = [self._seed]
+            torch.distributed.broadcast_object_list(seeds)
+            (self._seed,) = seeds
+            self._is_fixed = True
+        return self._seed
 
     def _global_batch(self) -> int:
         return self.batch_size * _rank_and_world()[1]
@@ -152,11 +233,11 @@ class DisjointBatchSampler(BatchSampler):
     def _batch(
         self, wanted: int, chips: deque[int], left: int, generator: np.random.Generator
     ) -> list[PatchKey]:
-        taken = _Taken(lonlat=len(self._crs) > 1)
+        taken = Occupancy(lonlat=len(self._crs) > 1)
         batch: list[PatchKey] = []
         for _ in range(wanted):
             from_chips = len(chips) > 0 and (
-                not self.open
+                not self._open
                 or generator.random() < len(chips) / max(1, left - len(batch))
             )
             pick = self._next_chip if from_chips else self._next_draw
@@ -169,28 +250,27 @@ class DisjointBatchSampler(BatchSampler):
         return batch
 
     def _next_chip(
-        self, chips: deque[int], _: np.random.Generator, taken: '_Taken'
+        self, chips: deque[int], _: np.random.Generator, taken: Occupancy
     ) -> PatchKey | None:
-        for _turn in range(len(chips)):
+        for _turn in range(min(len(chips), _DRAWS)):
             i = chips.popleft()
             area = self.areas[i]
             bounds = area.chip()
-            if bounds is None:
-                continue
+            assert bounds is not None
             if taken.add(bounds, area):
                 return area.key(bounds)
             chips.append(i)
         return None
 
     def _next_draw(
-        self, _: deque[int], generator: np.random.Generator, taken: '_Taken'
+        self, _: deque[int], generator: np.random.Generator, taken: Occupancy
     ) -> PatchKey | None:
         for turn in range(_DRAWS):
             if taken.company % self.gather == 0 or turn > _DRAWS // 4:
                 # A new group, or no room left in the neighbourhood of the last.
                 taken.company = 0
-                choice = generator.choice(len(self.open), p=self.shares)
-                taken.area, within = self.areas[self.open[choice]], None
+                choice = self._shares.searchsorted(generator.random(), side='right')
+                taken.area, within = self._open[choice], None
             else:
                 within = taken.around
             area = taken.area
@@ -212,6 +292,28 @@ class DisjointBatchSampler(BatchSampler):
                 UserWarning,
             )
 
+    def plot(self) -> 'FuncAnimation':
+        """Plot the ground, and batch after batch the patches that are drawn on it.
+
+        Returns:
+            An animation with one frame per batch, in the CRS of the ground, or in degrees
+            if it has several.
+        """
+        crs = {area.zone: area.crs for area in self.areas}
+        batches = (
+            [
+                (key[1], crs[key[0]]) if self._with_zone else (key, crs[0])
+                for key in batch
+            ]
+            for batch in self
+        )
+        return animate(
+            type(self).__name__,
+            [(area.polygon, area.crs) for area in self.areas],
+            batches,
+            len(self),
+        )
+
 
 def _neighbourhood(bounds: Bounds, gather: int) -> Bounds:
     """Square round a patch with room for four groups, so that groups do not jam."""
@@ -219,51 +321,6 @@ def _neighbourhood(bounds: Bounds, gather: int) -> Bounds:
     spare = gather**0.5 - 0.5
     x, y = spare * (xmax - xmin), spare * (ymax - ymin)
     return xmin - x, ymin - y, xmax + x, ymax + y
-
-
-class _Taken:
-    """The ground that a batch has used so far, and the group that is being drawn."""
-
-    def __init__(self, *, lonlat: bool) -> None:
-        self.lonlat = lonlat
-        #: Area and neighbourhood of the group, and how many patches it has.
-        self.area: Area | None = None
-        self.around: Bounds | None = None
-        self.company = 0
-        self.boxes: list[tuple[float, float, float, float]] = []
-        self.transformers: dict[str, Transformer] = {}
-
-    def add(self, bounds: Bounds, area: Area) -> bool:
-        """Take some ground; False, and nothing changes, if part of it is taken."""
-        xmin, ymin, xmax, ymax = self._common(bounds, area)
-        if self.boxes:
-            boxes = np.array(self.boxes)
-            dx = np.abs(boxes[:, 0] - (xmin + xmax) / 2)
-            if self.lonlat:
-                dx = np.minimum(dx, 360 - dx)
-            dy = np.abs(boxes[:, 1] - (ymin + ymax) / 2)
-            # Touching edges are no overlap; the factor absorbs rounding.
-            near_x = dx < (boxes[:, 2] + (xmax - xmin) / 2) * (1 - 1e-9)
-            near_y = dy < (boxes[:, 3] + (ymax - ymin) / 2) * (1 - 1e-9)
-            if (near_x & near_y).any():
-                return False
-        centre = (xmin + xmax) / 2, (ymin + ymax) / 2
-        self.boxes.append((*centre, (xmax - xmin) / 2, (ymax - ymin) / 2))
-        return True
-
-    def _common(self, bounds: Bounds, area: Area) -> Bounds:
-        if not self.lonlat:
-            return bounds
-        name = area.crs.to_wkt()
-        if name not in self.transformers:
-            self.transformers[name] = Transformer.from_crs(
-                area.crs, 'EPSG:4326', always_xy=True
-            )
-        corners = shapely.get_coordinates(shapely.box(*bounds))
-        lon, lat = self.transformers[name].transform(corners[:, 0], corners[:, 1])
-        # Keep a box that crosses the antimeridian in one piece.
-        lon = lon[0] + (lon - lon[0] + 180) % 360 - 180
-        return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
 
 
 def _rank_and_world() -> tuple[int, int]:

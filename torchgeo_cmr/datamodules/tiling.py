@@ -1,0 +1,173 @@
+"""Where patches of a split lie: areas to draw from, and a grid to judge by."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import shapely
+from shapely import STRtree
+from shapely.geometry.base import BaseGeometry
+
+from torchgeo_cmr.datamodules.split import Tiles
+from torchgeo_cmr.datasets.labels import LabelFromMask
+from torchgeo_cmr.datasets.paired import PairedDataset
+from torchgeo_cmr.samplers.area import Area, Bounds, PatchKey, polygons
+
+
+def zone_areas(
+    zone: PairedDataset,
+    number: int,
+    tiles: Tiles | None,
+    others: Sequence[BaseGeometry],
+    *,
+    size: tuple[int, int],
+    min_valid: float,
+    labels: LabelFromMask | None = None,
+) -> list[Area]:
+    """Give the ground of one split of a zone, as areas of one pair of scenes each.
+
+    A pre-cut chip is in or out as a whole: in if most of it is ground of the split and it
+    touches no other split.
+
+    Args:
+        zone: Pairs of scenes.
+        number: Number of the zone, for the keys.
+        tiles: Ground of the split; None for all of the zone.
+        others: Ground of the splits that were given theirs before.
+        size: Patch height and width in pixels.
+        min_valid: Smallest share of valid pixels of a patch.
+        labels: Map from which each patch needs a label.
+
+    Returns:
+        The areas, in the order of the pairs.
+    """
+    outlines = zone.index.geometry.to_numpy()
+    extent = zone.res[0] * size[1], zone.res[1] * size[0]
+    if tiles is None:
+        pieces = [(row, part) for row, o in enumerate(outlines) for part in polygons(o)]
+    else:
+        whole = _are_chips(outlines, extent)
+        chosen = _chips(outlines, whole, tiles, others, max(zone.res))
+        pieces = [(row, outlines[row]) for row in chosen]
+        pieces += _parts(outlines, ~whole, tiles)
+        pieces.sort(key=lambda piece: piece[0])
+    times = zone.index.index
+    return [
+        Area(
+            zone=number,
+            polygon=part,
+            crs=zone.crs,
+            time=times[row],
+            origin=zone.origin(row),
+            res=zone.res,
+            size=size,
+            valid=Judge(zone, row, size, labels),
+            min_valid=min_valid,
+            row=row,
+        )
+        for row, part in pieces
+    ]
+
+
+def _are_chips(outlines: Tiles, extent: tuple[float, float]) -> np.ndarray:
+    """Which pieces of ground have room for one patch only."""
+    xmin, ymin, xmax, ymax = shapely.bounds(outlines).T
+    return np.maximum((xmax - xmin) / extent[0], (ymax - ymin) / extent[1]) < 1.5
+
+
+def _chips(
+    outlines: Tiles,
+    whole: np.ndarray,
+    tiles: Tiles,
+    others: Sequence[BaseGeometry],
+    apart: float,
+) -> list[int]:
+    """Rows of the chips of a split."""
+    rows = np.flatnonzero(whole)
+    chip, tile = STRtree(tiles).query(outlines[rows], predicate='intersects')
+    shared = shapely.area(shapely.intersection(outlines[rows[chip]], tiles[tile]))
+    held = np.bincount(chip, shared, len(rows))
+    rows = rows[held > 0.5 * shapely.area(outlines[rows])]
+    near, _ = STRtree(others).query(outlines[rows], predicate='dwithin', distance=apart)
+    return np.delete(rows, near).tolist()
+
+
+def _parts(
+    outlines: Tiles, wanted: np.ndarray, tiles: Tiles
+) -> Iterator[tuple[int, BaseGeometry]]:
+    """Rows and polygons of the pieces of ground that are not chips."""
+    rows = np.flatnonzero(wanted)
+    piece, tile = STRtree(tiles).query(outlines[rows], predicate='intersects')
+    numbers, starts = np.unique(piece, return_index=True)
+    # Many scenes of one place lie on the same tiles.
+    regions: dict[bytes, BaseGeometry] = {}
+    for i, near in zip(numbers, np.split(tile, starts)[1:], strict=True):
+        key = np.sort(near).tobytes()
+        if key not in regions:
+            regions = {key: shapely.union_all(tiles[near])}
+        row = int(rows[i])
+        yield from ((row, part) for part in polygons(outlines[row] & regions[key]))
+
+
+def grid(areas: Sequence[Area]) -> Iterator[PatchKey]:
+    """Lay patches side by side over areas, each place once.
+
+    Where an area has too few valid pixels, a later one that covers the place is used.
+
+    Args:
+        areas: Areas of any zones.
+
+    Yields:
+        Keys of patches that do not overlap.
+    """
+    outlines = np.array([area.polygon for area in areas], object)
+    zones = np.array([area.zone for area in areas])
+    later, earlier = STRtree(outlines).query(outlines, predicate='intersects')
+    before = (earlier < later) & (zones[earlier] == zones[later])
+    later, earlier = later[before], earlier[before]
+    ends = np.searchsorted(later, np.arange(len(areas) + 1))
+    kept: list[list[Bounds]] = []
+    for i, area in enumerate(areas):
+        used = [b for j in earlier[ends[i] : ends[i + 1]] for b in kept[j]]
+        kept.append(_free(area, used))
+        yield from map(area.key, kept[-1])
+
+
+def _free(area: Area, used: Sequence[Bounds]) -> list[Bounds]:
+    """Patches of an area that overlap none of some others."""
+    if used:
+        xmin, ymin, xmax, ymax = np.array(used).T
+        west, south, east, north = area.polygon.bounds
+        # Neighbours that touch leave all of the area.
+        dx, dy = 0.01 * area.res[0], 0.01 * area.res[1]
+        near = (xmin < east - dx) & (xmax > west + dx) & (ymin < north - dy)
+        near &= ymax > south + dy
+        if near.any():
+            boxes = shapely.box(xmin[near], ymin[near], xmax[near], ymax[near])
+            rest = polygons(area.polygon - shapely.union_all(boxes))
+            return [b for part in rest for b in replace(area, polygon=part).grid()]
+    return area.grid()
+
+
+class Judge:
+    """Share of valid pixels of a pair, for an area; below 0 where a label is missing.
+
+    A class, because a function inside another could not be pickled.
+    """
+
+    def __init__(
+        self,
+        zone: PairedDataset,
+        row: int,
+        size: tuple[int, int],
+        labels: LabelFromMask | None = None,
+    ) -> None:
+        """Initialize a new Judge instance."""
+        self.zone, self.row, self.size, self.labels = zone, row, size, labels
+
+    def __call__(self, bounds: Bounds) -> float:
+        """Judge a patch."""
+        share = self.zone.valid_share(self.row, bounds, patch=max(self.size))
+        if share > 0 and self.labels is not None:
+            return share if self.labels(bounds, self.zone.crs) is not None else -1.0
+        return share

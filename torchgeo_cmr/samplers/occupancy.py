@@ -1,0 +1,71 @@
+"""The ground that a batch has used so far."""
+
+import numpy as np
+import shapely
+from numpy.typing import ArrayLike, NDArray
+from pyproj import CRS, Transformer
+
+from torchgeo_cmr.samplers.area import Area, Bounds
+
+
+class Occupancy:
+    """The ground that a batch has used so far, and the group that is being drawn."""
+
+    def __init__(self, *, lonlat: bool) -> None:
+        """Initialize a new Occupancy instance.
+
+        Args:
+            lonlat: Whether to compare in longitude and latitude: for several CRSs.
+        """
+        self.lonlat = lonlat
+        #: Area and neighbourhood of the group, and how many patches it has.
+        self.area: Area | None = None
+        self.around: Bounds | None = None
+        self.company = 0
+        self.boxes: list[tuple[float, float, float, float]] = []
+        self.transformers: dict[str, Transformer] = {}
+
+    def add(self, bounds: Bounds, area: Area) -> bool:
+        """Take some ground; False, and nothing changes, if part of it is taken.
+
+        Args:
+            bounds: ``(xmin, ymin, xmax, ymax)`` in the CRS of the area.
+            area: Where they lie.
+        """
+        xmin, ymin, xmax, ymax = self._common(bounds, area)
+        if self.boxes:
+            boxes = np.array(self.boxes)
+            dx = np.abs(boxes[:, 0] - (xmin + xmax) / 2)
+            if self.lonlat:
+                dx = np.minimum(dx, 360 - dx)
+            dy = np.abs(boxes[:, 1] - (ymin + ymax) / 2)
+            # Touching edges are no overlap; the factor absorbs rounding.
+            near_x = dx < (boxes[:, 2] + (xmax - xmin) / 2) * (1 - 1e-9)
+            near_y = dy < (boxes[:, 3] + (ymax - ymin) / 2) * (1 - 1e-9)
+            if (near_x & near_y).any():
+                return False
+        centre = (xmin + xmax) / 2, (ymin + ymax) / 2
+        self.boxes.append((*centre, (xmax - xmin) / 2, (ymax - ymin) / 2))
+        return True
+
+    def _common(self, bounds: Bounds, area: Area) -> Bounds:
+        if not self.lonlat:
+            return bounds
+        ring = self.common(shapely.get_coordinates(shapely.box(*bounds)), area.crs)
+        (west, south), (east, north) = ring.min(axis=0), ring.max(axis=0)
+        return float(west), float(south), float(east), float(north)
+
+    def common(self, ring: ArrayLike, crs: CRS) -> NDArray[np.float64]:
+        """Move corners ``(n, 2)`` to where patches are compared."""
+        corners = np.asarray(ring, np.float64)
+        if not self.lonlat:
+            return corners
+        name = crs.to_wkt()
+        if name not in self.transformers:
+            self.transformers[name] = Transformer.from_crs(
+                crs, 'EPSG:4326', always_xy=True
+            )
+        lon, lat = self.transformers[name].transform(corners[:, 0], corners[:, 1])
+        # Keep a box that crosses the antimeridian in one piece.
+        lon = lon[0] + (lon - lon[0] + 180) % 360 - 180
+        return np.stack([lon, lat], axis=1)
