@@ -1,7 +1,8 @@
 """The pixels under each hit, in every sensor, cut from the scenes as they are.
 
 Nothing is resampled: a clip holds whole pixels of its source, on the source's own grid, in
-the source's own type. Bands on different grids become files of their own.
+the source's own type. Bands on different grids, or with different values of missing pixels,
+become files of their own.
 """
 
 import json
@@ -17,6 +18,7 @@ import pandas as pd
 import rasterio
 import shapely
 from pyproj import CRS
+from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
 from torchgeo_cmr.errors import OutputExistsError, QueryError
@@ -75,7 +77,7 @@ def clip_hits(
     ``<query>_<rank>_<modality>.tif``, both numbers from 1. Stopped halfway, the same call
     goes on with the clips that are missing. Hits without a place are passed over.
 
-    What this does not know: masks kept in files of their own beside a scene.
+    A mask beside the bands becomes one inside the clip; scale and offset are kept.
 
     Args:
         results: What a search gave.
@@ -199,10 +201,10 @@ def _planned(
                 )
             stem = f'{numbers[hit["query_id"]]:03d}_{hit["rank"]:03d}_{modality}'
             grids = _grids(scenes[modality], scene, reader, ground)
-            for bands, window in grids:
-                gsd = f'_{bands[0][3]:g}m' if len(grids) > 1 and bands[0][3] else ''
+            names = _names(stem, [bands for bands, _ in grids])
+            for name, (bands, window) in zip(names, grids, strict=True):
                 yield Clip(
-                    f'{stem}{gsd}.tif',
+                    name,
                     str(hit['query_id']),
                     int(hit['rank']),
                     str(hit['patch_id']),
@@ -215,6 +217,16 @@ def _planned(
                     tuple(str(band[2]) for band in bands),
                     window,
                 )
+
+
+def _names(stem: str, grids: Sequence[Sequence[Band]]) -> list[str]:
+    """Name the files of one scene: by pixel size if there are several, or by number."""
+    sizes = [f'_{bands[0][3]:g}m' if bands[0][3] else '' for bands in grids]
+    if len(sizes) == 1:
+        return [f'{stem}.tif']
+    if len({*sizes}) < len(sizes):
+        sizes = [f'{size}_{i}' for i, size in enumerate(sizes, start=1)]
+    return [f'{stem}{size}.tif' for size in sizes]
 
 
 def _ground(
@@ -262,11 +274,12 @@ def _grids(
             (col, row), (width, height) = first.tolist(), (last - first).tolist()
             if width < 1 or height < 1:
                 continue
+            # A GeoTIFF has one type and one nodata value. NaN is not equal to itself.
             key = (
                 crs.to_wkt(),
                 tuple(file.transform),
                 file.dtypes[band[1] - 1],
-                file.nodata,
+                repr(file.nodatavals[band[1] - 1]),
             )
             bands, _ = found.setdefault(key, ([], (row, col, height, width)))
             bands.append(band)
@@ -274,17 +287,20 @@ def _grids(
 
 
 def _cut(clip: Clip, target: Path) -> None:
-    """Copy the pixels of a clip."""
+    """Copy the pixels of a clip, and what the source states of them."""
     row, col, height, width = clip.window
     window = Window(col, row, width, height)  # ty: ignore[too-many-positional-arguments]
-    planes, tags = [], {}
+    planes, scales, offsets, mask = [], [], [], None
     for path, number in clip.bands:
         with rasterio.open(path) as file:
             planes.append(file.read(number, window=window))
-            crs, nodata = file.crs, file.nodata
+            crs, nodata = file.crs, file.nodatavals[number - 1]
             transform = file.window_transform(window)
-    for name in ('query_id', 'rank', 'patch_id', 'modality', 'source'):
-        tags[name.upper()] = str(getattr(clip, name))
+            scales.append(file.scales[number - 1])
+            offsets.append(file.offsets[number - 1])
+            if MaskFlags.per_dataset in file.mask_flag_enums[number - 1]:
+                mask = file.read_masks(number, window=window)
+    names = ('query_id', 'rank', 'patch_id', 'modality', 'source')
     with new_file(target, overwrite=True) as temporary:
         write_cog(
             temporary,
@@ -293,5 +309,8 @@ def _cut(clip: Clip, target: Path) -> None:
             transform=transform,
             nodata=nodata,
             names=clip.band_names,
-            tags=tags,
+            tags={name.upper(): str(getattr(clip, name)) for name in names},
+            mask=mask,
+            scales=scales,
+            offsets=offsets,
         )

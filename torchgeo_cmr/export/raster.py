@@ -4,7 +4,7 @@ For looking at where hits lie thickly, under the boxes themselves. What this doe
 between and beyond the hits there is no score, so those cells hold no data, not zero.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -163,6 +163,9 @@ def write_cog(
     nodata: float | None,
     names: tuple[str | None, ...],
     tags: Mapping[str, str] | None = None,
+    mask: NDArray[np.uint8] | None = None,
+    scales: Sequence[float] = (),
+    offsets: Sequence[float] = (),
 ) -> None:
     """Write pixels as a cloud-optimised GeoTIFF, losslessly compressed.
 
@@ -174,6 +177,10 @@ def write_cog(
         nodata: Value of pixels without data, if there is one.
         names: Description of each band.
         tags: Metadata of the file.
+        mask: Which pixels are there (height, width), 0 where missing; None for what *nodata*
+            says.
+        scales: What values of each band are multiplied by, if the source says so.
+        offsets: What is added to that.
 
     .. versionadded:: 0.1
     """
@@ -196,6 +203,10 @@ def write_cog(
         file.write(pixels)
         file.descriptions = names
         file.update_tags(**(tags or {}))
+        if mask is not None:
+            file.write_mask(mask)
+        if any(scale != 1 for scale in scales) or any(offsets):
+            file.scales, file.offsets = scales, offsets
 
 
 def _crs(results: gpd.GeoDataFrame, asked: Any) -> CRS:
