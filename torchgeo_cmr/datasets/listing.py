@@ -15,6 +15,7 @@ from torchgeo.datasets import GeoDataset, RasterDataset, XarrayDataset
 
 from torchgeo_cmr.datasets.cube import cube_scenes
 from torchgeo_cmr.datasets.header import read_header
+from torchgeo_cmr.datasets.names import mask_name
 from torchgeo_cmr.datasets.outlines import pixel_in, project, same_crs
 from torchgeo_cmr.datasets.scene import Scene, clipped, index_paths, scenes
 from torchgeo_cmr.errors import PairingError, RasterError
@@ -168,11 +169,18 @@ def row_scenes(dataset: RasterDataset | XarrayDataset, row: int) -> list[Scene]:
     """
     one = copy.copy(dataset)
     one.index = dataset.index.iloc[[row]]
-    return scenes(one) if isinstance(one, RasterDataset) else _cubes(one)[0]
+    if isinstance(one, XarrayDataset):
+        return _cubes(one, masks=True)[0]
+    return scenes(one)
 
 
-def _cubes(dataset: XarrayDataset) -> tuple[list[Scene], NDArray[np.int64]]:
-    """Scenes of cubes, one for each date that the index lists, and the row of each."""
+def _cubes(
+    dataset: XarrayDataset, masks: bool = False
+) -> tuple[list[Scene], NDArray[np.int64]]:
+    """Scenes of cubes, one for each date that the index lists, and the row of each.
+
+    They have the variables of the dataset, and their quality masks if wanted.
+    """
     wanted = [str(name) for name in getattr(dataset, 'data_vars', ())]
     found: list[Scene] = []
     rows: list[int] = []
@@ -181,8 +189,11 @@ def _cubes(dataset: XarrayDataset) -> tuple[list[Scene], NDArray[np.int64]]:
         for scene in cube_scenes(path, wanted, dataset.crs):
             layers = scene.layers or ()
             order = [
-                i for v in wanted for i, layer in enumerate(layers) if layer[0] == v
+                i for name in wanted for i, each in enumerate(layers) if each[0] == name
             ]
+            if masks:
+                named = [i for i, b in enumerate(scene.bands) if mask_name(b)]
+                order += [i for i in named if i not in order]
             if len(order) not in (0, len(layers)):
                 scene = scene.pick(order)
             if dataset.nodata is not None:

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-import shapely
 import torch
 from affine import Affine
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from torchgeo.datasets.utils import Sample
 from torchgeo_cmr.datasets.cache import Cache
 from torchgeo_cmr.datasets.listing import Listing
 from torchgeo_cmr.datasets.opening import open_reader
-from torchgeo_cmr.datasets.outlines import project, same_crs
+from torchgeo_cmr.datasets.outlines import project, project_near, same_crs
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene, apply
 from torchgeo_cmr.datasets.units import SAR_BANDS
@@ -130,18 +129,7 @@ class Member:
             groups.setdefault(id(scene.crs), []).append(i)
         for rows in groups.values():
             crs = scenes[rows[0]].crs
-            if same_crs(crs, self.crs):
-                continue
-            ground = found[rows]
-            if self.region is not None:
-                # Only what is near can be moved: a global raster has no place in a zone.
-                box = np.array([self.region.envelope], object)
-                (near,) = project(box, self.crs, crs)
-                if np.isfinite(near.bounds).all():
-                    ground = shapely.intersection(ground, near)
-            moved = project(ground, crs, self.crs)
-            moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = shapely.Polygon()
-            found[rows] = moved
+            found[rows] = project_near(found[rows], crs, self.crs, self.region)
         return found
 
     def reader(self, number: int) -> SceneReader:

@@ -56,6 +56,36 @@ def project(
     return shapely.transform(shapely.segmentize(geometries, pieces), move)
 
 
+def project_near(
+    geometries: NDArray[np.object_],
+    source: CRS,
+    target: CRS,
+    within: BaseGeometry | None,
+) -> NDArray[np.object_]:
+    """Move the part of polygons that lies near some ground to its CRS.
+
+    A raster of the whole Earth has no outline in a zone, but the part near it does.
+
+    Args:
+        geometries: Polygons in *source*, of shape ``(n,)``.
+        source: CRS of the polygons.
+        target: CRS wanted.
+        within: Ground in *target*; None for everything.
+
+    Returns:
+        Polygons in *target*, empty where nothing is near.
+    """
+    if same_crs(source, target):
+        return geometries
+    if within is not None:
+        (around,) = project(np.array([within.envelope], object), target, source)
+        if np.isfinite(around.bounds).all():
+            geometries = shapely.intersection(geometries, around)
+    moved = project(geometries, source, target)
+    moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = shapely.Polygon()
+    return moved
+
+
 @lru_cache(maxsize=256)
 def _transformer(source: CRS, target: CRS) -> Transformer:
     return Transformer.from_crs(source, target, always_xy=True)
@@ -131,7 +161,8 @@ def pixel_in(
 def metres_of(crs: CRS, point: tuple[float, float]) -> tuple[float, float]:
     """Return how many metres one unit of a CRS is at a point, eastwards and northwards.
 
-    A projection that stretches lengths by less than a hundredth counts as true.
+    A projection that stretches lengths by less than a hundredth counts as true, and so does
+    one outside the area it is meant for.
     """
     x, y = point
     geod = crs.get_geod() or Geod(ellps='WGS84')
@@ -145,9 +176,21 @@ def metres_of(crs: CRS, point: tuple[float, float]) -> tuple[float, float]:
         if base is None:
             return unit, unit
         points = np.stack(_transformer(crs, base).transform(*points.T), axis=1)
+        if not _within_use(crs, points[0]):
+            return unit, unit
     (lon, lat), *moved = points.tolist()
     found = [geod.inv(lon, lat, there[0], there[1])[2] / step for there in moved]
     if not crs.is_geographic:
         stretched = [np.isfinite(m) and abs(m / unit - 1) > _STRETCH for m in found]
         found = [m if s else unit for m, s in zip(found, stretched, strict=True)]
     return float(found[0]), float(found[1])
+
+
+def _within_use(crs: CRS, lonlat: NDArray[np.float64]) -> bool:
+    """Whether a point lies where a projection is meant to be used."""
+    area = crs.area_of_use
+    if area is None or not np.isfinite(lonlat).all():
+        return False
+    lon, lat = lonlat.tolist()
+    width = (area.east - area.west) % 360 or 360.0
+    return (lon - area.west) % 360 <= width and area.south <= lat <= area.north

@@ -28,7 +28,7 @@ from torchgeo.datasets import GeoDataset, RasterDataset
 
 from torchgeo_cmr.datasets.files import RASTERS, Paths, find_files
 from torchgeo_cmr.datasets.header import Header, read_header
-from torchgeo_cmr.datasets.outlines import clips, project, same_crs
+from torchgeo_cmr.datasets.outlines import clips, project, project_near, same_crs
 from torchgeo_cmr.datasets.units import find_units
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.iso8601 import read_period
@@ -229,10 +229,11 @@ class Scene:
                 grid = Affine(res[0], 0, t.c, 0, -res[1], t.f)
                 return replace(scene, transform=grid, shape=shape, resampled=True)
         outline = np.array([self.footprint], object)
-        ground = project(outline, self.crs, crs)[0]
+        ground = project_near(outline, self.crs, crs, within)[0]
         if within is not None:
             ground = ground & within
-        left, bottom, right, top = ground.bounds
+        bounds = (*origin, *origin) if ground.is_empty else ground.bounds
+        left, bottom, right, top = bounds
         first = np.floor((left - origin[0]) / res[0] + 1e-6)
         last = np.ceil((right - origin[0]) / res[0] - 1e-6)
         upper = np.ceil((top - origin[1]) / res[1] - 1e-6)

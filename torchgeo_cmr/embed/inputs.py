@@ -1,6 +1,5 @@
 """What a user gives to embed, as scenes: datasets, rasters, products, cubes, STAC items."""
 
-import copy
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,11 +10,12 @@ from torchgeo.datasets import RasterDataset, XarrayDataset
 
 from torchgeo_cmr.datasets.cube import cube_scenes
 from torchgeo_cmr.datasets.files import CUBES, LISTS, Paths, find_files
+from torchgeo_cmr.datasets.listing import row_scenes
 from torchgeo_cmr.datasets.mask_files import mask_of_file
 from torchgeo_cmr.datasets.names import nameless
 from torchgeo_cmr.datasets.products import find_products, sensor_of
 from torchgeo_cmr.datasets.quality import is_mask, judged
-from torchgeo_cmr.datasets.scene import Scene, scenes
+from torchgeo_cmr.datasets.scene import Scene, index_paths
 from torchgeo_cmr.datasets.stac import Opening, find_items
 from torchgeo_cmr.errors import RasterError
 
@@ -112,26 +112,24 @@ def _of_rasters(dataset: RasterDataset) -> list[Opening]:
     sensor = sensor_of(dataset)
 
     def opening(number: int) -> list[Scene]:
-        row = copy.copy(dataset)
-        row.index = dataset.index.iloc[[number]]
-        return [replace(scene, sensor=sensor) for scene in scenes(row)]
+        return [replace(s, sensor=sensor) for s in row_scenes(dataset, number)]
 
     return [
-        (str(path), lambda number=number: opening(number))
-        for number, path in enumerate(dataset.index['filepath'])
-        if mask_of_file(str(path)) is None
+        (path, lambda number=number: opening(number))
+        for number, path in enumerate(index_paths(dataset))
+        if mask_of_file(path) is None
     ]
 
 
 def _of_cubes(dataset: XarrayDataset) -> list[Opening]:
-    wanted = [str(name) for name in getattr(dataset, 'data_vars', ())]
-    files = dict.fromkeys(str(path) for path in dataset.index['filepath'])
-    return [(file, lambda file=file: cube_scenes(file, wanted)) for file in files]
+    return [
+        (path, lambda number=number: row_scenes(dataset, number))
+        for number, path in enumerate(index_paths(dataset))
+    ]
 
 
 def _checked(dataset: Any) -> RasterDataset:
-    index = getattr(dataset, 'index', {})
-    if not hasattr(dataset, 'separate_files') or 'filepath' not in index:
+    if not hasattr(dataset, 'separate_files') or not hasattr(dataset, 'index'):
         raise TypeError(
             f'{type(dataset).__name__} does not list raster files: give a TorchGeo '
             'RasterDataset, or paths'

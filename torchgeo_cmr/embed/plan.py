@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.datasets.scene import Scene
@@ -23,6 +24,9 @@ from torchgeo_cmr.embed.footprints import crs_code, footprints, native_corners
 from torchgeo_cmr.embed.layout import Edges, Gsd, Layout, check_count, windows_of
 from torchgeo_cmr.embed.scene import RESAMPLING, match_bands, match_units
 from torchgeo_cmr.errors import RasterError
+
+#: Part of a pixel by which a patch may leave the ground that is listed.
+_MISSED = 0.01
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,11 @@ class WorkItem:
         """Windows ``(row, column, height, width)`` in pixels, int64 of shape ``(n, 4)``.
 
         Row by row from the upper left corner, which is the order in which files store
-        their blocks. What is left at the lower and right edge is dropped, or padded.
+        their blocks. What is left at the lower and right edge is dropped, or padded; what
+        leaves the ground that a dataset lists of the scene is dropped.
         """
-        return windows_of(self.scene.shape, self.size, self.stride, self.edges)
+        windows = windows_of(self.scene.shape, self.size, self.stride, self.edges)
+        return windows if self.scene.clip is None else _listed(windows, self.scene)
 
     @property
     def sources(self) -> list[list[Any]]:
@@ -192,6 +198,8 @@ def plan_scenes(
                     f'two scenes begin with {scene.path}, the other bands of one are in '
                     f'{scene.sources[-1][0]}: one file cannot name two scenes, leave one out'
                 )
+            if first is not scene:
+                unique[scene.path, scene.part] = _joined(first, scene)
     files = [path for scene in named for path in _files(scene)]
     home = _root(files if root is not None else [*others, *files], root)
     every = [
@@ -205,9 +213,10 @@ def plan_scenes(
     if too_small:
         first = too_small[0]
         height, width = first.scene.shape
+        part = '' if first.scene.clip is None else ', of which a part is listed'
         told = (
             f'{len(too_small)} of {len(unique)} scenes are smaller than a patch of '
-            f'{first.size} x {first.size} pixels, for example {first.id} ({height} x {width})'
+            f'{first.size} x {first.size} pixels, for example {first.id} ({height} x {width}{part})'
         )
         if not items:
             raise RasterError(f"{told}: choose a smaller size, or edges='pad'")
@@ -260,6 +269,7 @@ def facts_of(item: WorkItem) -> list[Any]:
         item.sources,
         [scene.units, scene.read_as],
         mask_of(item),
+        *([] if scene.clip is None else [scene.clip.normalize().wkt]),
     ]
 
 
@@ -304,6 +314,25 @@ def _is_possible(
         check_count(item.scene.path, item.scene.shape, item.stride)
         return True
     return False
+
+
+def _listed(windows: NDArray[np.int64], scene: Scene) -> NDArray[np.int64]:
+    """Keep the windows that show listed ground only; what is padded shows none."""
+    assert scene.clip is not None
+    edges = np.c_[windows[:, :2], windows[:, :2] + windows[:, 2:]]
+    edges = np.minimum(edges, np.tile(scene.shape, 2))
+    inside = np.c_[edges[:, :2], edges[:, 2:] - edges[:, :2]]
+    corners = native_corners(scene.transform, inside).reshape(-1, 4, 2)
+    ground = shapely.buffer(scene.clip, _MISSED * min(scene.res), join_style='mitre')
+    shapely.prepare(ground)
+    return windows[shapely.covers(ground, shapely.polygons(corners))]
+
+
+def _joined(one: Scene, other: Scene) -> Scene:
+    """One scene of two rows of an index that list parts of it."""
+    if one.clip is None or other.clip is None:
+        return replace(one, clip=None)
+    return replace(one, clip=one.clip | other.clip)
 
 
 def _told(scene: Scene) -> str:
