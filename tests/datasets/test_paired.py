@@ -109,15 +109,9 @@ class TestPairs:
         assert torch.isnan(image[:32]).all()
         assert (image[32:] == 1).all()
         bounds = (500_000, 4_999_360, 500_640, 5_000_000)
-        assert paired.valid_share(0, bounds, patch=64) == pytest.approx(0.5)
-        assert (
-            paired.valid_share(0, (500_000, 4_999_680, 500_320, 5_000_000), patch=64)
-            == 0
-        )
-        assert (
-            paired.valid_share(0, (500_000, 4_999_360, 500_320, 4_999_680), patch=64)
-            == 1
-        )
+        assert paired.valid_share(0, bounds) == pytest.approx(0.5)
+        assert paired.valid_share(0, (500_000, 4_999_680, 500_320, 5_000_000)) == 0
+        assert paired.valid_share(0, (500_000, 4_999_360, 500_320, 4_999_680)) == 1
 
     def test_member_transforms_are_applied(self, write_raster: Writer) -> None:
         a = RasterDataset(

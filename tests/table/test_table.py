@@ -504,9 +504,7 @@ class TestDisk:
         )
         broken('format version 99', head=header | {'version': 99})
         broken('names no dim', head={k: v for k, v in header.items() if k != 'dim'})
-        broken(
-            r'vectors of 5 numbers but the header says 4', head=header | {'dim': 4}
-        )
+        broken(r'vectors of 5 numbers but the header says 4', head=header | {'dim': 4})
         broken('12 of 13 rows: a part file is missing', head=header | {'rows': 13})
         with pytest.raises(ArchiveError, match=r'it has no readable _archive\.json'):
             EmbeddingTable.load(tmp_path / 'nowhere')

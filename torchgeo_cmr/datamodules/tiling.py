@@ -61,7 +61,7 @@ def zone_areas(
             origin=zone.origin(row),
             res=zone.res,
             size=size,
-            valid=Judge(zone, row, size, labels),
+            valid=Judge(zone, row, labels),
             min_valid=min_valid,
             row=row,
         )
@@ -156,18 +156,14 @@ class Judge:
     """
 
     def __init__(
-        self,
-        zone: PairedDataset,
-        row: int,
-        size: tuple[int, int],
-        labels: LabelFromMask | None = None,
+        self, zone: PairedDataset, row: int, labels: LabelFromMask | None = None
     ) -> None:
         """Initialize a new Judge instance."""
-        self.zone, self.row, self.size, self.labels = zone, row, size, labels
+        self.zone, self.row, self.labels = zone, row, labels
 
     def __call__(self, bounds: Bounds) -> float:
         """Judge a patch."""
-        share = self.zone.valid_share(self.row, bounds, patch=max(self.size))
+        share = self.zone.valid_share(self.row, bounds)
         if share > 0 and self.labels is not None:
             return share if self.labels(bounds, self.zone.crs) is not None else -1.0
         return share

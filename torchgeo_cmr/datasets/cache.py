@@ -186,8 +186,44 @@ class Handles:
             other.close()
 
 
+#: Bytes of masks of valid pixels that are kept: those of the swath edges of a thousand scenes.
+_MASKS = 64 * 2**20
+
+
+class Masks:
+    """Arrays that were used last; those used longest ago make way.
+
+    Args:
+        limit: Bytes to keep at most.
+    """
+
+    def __init__(self, limit: int = _MASKS) -> None:
+        """Initialize a new Masks instance."""
+        self.limit = limit
+        self._kept: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
+        self._size = 0
+        self._lock = Lock()
+
+    def get(self, key: Hashable) -> NDArray[Any] | None:
+        """Return an array, if it is still kept."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: Hashable, mask: NDArray[Any]) -> None:
+        """Keep an array."""
+        with self._lock:
+            old = self._kept.pop(key, None)
+            self._size += mask.nbytes - (0 if old is None else old.nbytes)
+            self._kept[key] = mask
+            while self._size > self.limit:
+                _, gone = self._kept.popitem(last=False)
+                self._size -= gone.nbytes
+
+
 class Cache:
-    """Open files and decoded blocks, shared by the readers of a dataset.
+    """Open files, decoded blocks and masks of valid pixels, shared by the readers of a dataset.
 
     Left behind when it is pickled or its process forks: two processes that read through one
     handle would move each other's place in the file.
@@ -199,7 +235,7 @@ class Cache:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._handles, self._blocks = Handles(), Blocks()
+        self._handles, self._blocks, self._masks = Handles(), Blocks(), Masks()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Start empty in another process."""
@@ -214,6 +250,11 @@ class Cache:
     def blocks(self) -> Blocks:
         """Decoded blocks of this process."""
         return self._here()._blocks
+
+    @property
+    def masks(self) -> Masks:
+        """Masks of valid pixels in this process."""
+        return self._here()._masks
 
     def _here(self) -> 'Cache':
         if self._process != os.getpid():

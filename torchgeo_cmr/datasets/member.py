@@ -31,9 +31,6 @@ from torchgeo_cmr.errors import RasterError
 #: ``(xmin, ymin, xmax, ymax)`` in the CRS of the pairs.
 type Bounds = tuple[float, float, float, float]
 
-#: A patch is this many cells across when its valid pixels are counted.
-_CELLS = 8
-
 _SECOND_EVER = pd.Timestamp.min + pd.Timedelta(seconds=1)
 
 
@@ -160,13 +157,15 @@ class Member:
         t = self.reader(number).scene.transform
         return t.c, t.f
 
-    def valid_share(self, number: int, bounds: Bounds, patch: int) -> float:
+    def valid_share(self, number: int, bounds: Bounds) -> float:
         """Share of valid pixels of one entry in some bounds."""
         if not self.listing.scenes:
             return 1.0
         if number not in self.valid:
-            self.valid[number] = Validity(self.reader(number), patch // _CELLS)
-        return self.valid[number].share(bounds)
+            self.valid[number] = Validity(self.reader(number))
+        ((row, column, *_),) = self.reader(number).windows([bounds]).tolist()
+        ((height, width),) = pixels_across([bounds], self.res).tolist()
+        return self.valid[number].share((row, column, height, width))
 
     def start(
         self, numbers: Sequence[int], bounds: Sequence[Bounds]

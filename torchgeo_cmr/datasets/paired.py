@@ -474,24 +474,22 @@ class PairedDataset(GeoDataset):
             res * unit * _EARTH_RADIUS if self.crs.is_geographic else res * unit
         )
 
-    def valid_share(
-        self, row: int, bounds: tuple[float, float, float, float], *, patch: int
-    ) -> float:
+    def valid_share(self, row: int, bounds: tuple[float, float, float, float]) -> float:
         """Return the smallest share of valid pixels that a modality has in some bounds.
+
+        As in embedding, a pixel is valid if no band misses it and no quality mask calls it
+        missing.
 
         Args:
             row: Number of the pair of scenes.
             bounds: ``(xmin, ymin, xmax, ymax)`` in the CRS of the dataset.
-            patch: Patch width in pixels of the first modality; it sets how closely the
-                share is known.
 
         Returns:
-            Share from 0 to 1, from the first band of each modality; datasets that are not
-            raster files count as wholly valid.
+            Share from 0 to 1; datasets that are not files count as wholly valid.
         """
-        sizes, entries = self.sizes(patch), self._pairs.entries
+        entries = self._pairs.entries
         return min(
-            member.valid_share(int(entries[name][row]), bounds, sizes[name])
+            member.valid_share(int(entries[name][row]), bounds)
             for name, member in self.members.items()
         )
 

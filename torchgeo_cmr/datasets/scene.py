@@ -78,6 +78,8 @@ class Scene:
     layers: tuple[Layer, ...] | None = None
     #: Unit into which backscatter is converted when it is read; None to read it as it is.
     read_as: str | None = None
+    #: True if every pixel of the files holds data: whole numbers without nodata or mask.
+    complete: bool = False
     #: One band that says which pixels are missing or cloud, on its own grid; None if none.
     quality: 'Scene | None' = None
     #: How the stored pixels become those of the grid, before anything is resampled.
@@ -462,6 +464,7 @@ def assemble(
         shape=shape,
         gsd=tuple(gsd[file] for file, _ in sources),
         nodata=None if nodata is None or np.isnan(nodata) else float(nodata),
+        complete=nodata is None and all(_is_complete(*source) for source in sources),
         time_start=start,
         time_end=end,
         units=find_units(read_header(finest), bands, regex),
@@ -495,6 +498,13 @@ def _grids(
                 'scene: crop them to one extent'
             )
     return grids
+
+
+def _is_complete(file: str, index: int) -> bool:
+    """Whether every pixel of a band holds data."""
+    header = read_header(file)
+    whole = np.dtype(header.dtypes[index - 1]).kind in 'iub'
+    return whole and header.masks[index - 1] == ('all_valid',)
 
 
 def _check_pixels(header: Header, crs: CRS) -> None:

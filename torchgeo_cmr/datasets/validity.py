@@ -1,62 +1,154 @@
-"""How much of a patch holds data, known without reading the patch."""
+"""How much of a patch holds data, known without reading the patch again."""
+
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from torchgeo_cmr.datasets.header import read_header
+from torchgeo_cmr.datasets.quality import QualityReader, judged
 from torchgeo_cmr.datasets.reader import SceneReader
+from torchgeo_cmr.datasets.scene import Scene
+from torchgeo_cmr.errors import RasterError
+
+#: Pixels that are looked at together: a block of most large files.
+_SIDE = 512
+
+#: What is known of a page: nothing yet, all pixels valid, none, or some.
+_UNKNOWN, _ALL, _NONE, _SOME = range(4)
 
 
 class Validity:
-    """Share of valid pixels in any window of a scene, from one coarse look at it.
+    """Counts the valid pixels of any window of a scene.
 
-    The first band is read once at a coarse step and summed up, so that a window costs four
-    look-ups. The answer is exact for windows that end on coarse cells and off by at most
-    one ring of cells otherwise.
+    A pixel is valid if no band misses it and no quality mask calls it missing, as in
+    embedding. The scene is looked at page by page, when a window first touches one. A byte
+    is kept of each page, and of those that are partly valid one bit per pixel, in the
+    reader's cache, which forgets what was used longest ago.
 
     Args:
         reader: Reader of the scene.
-        cell: Pixels a coarse cell is wide.
 
     .. versionadded:: 0.1
     """
 
-    def __init__(self, reader: SceneReader, cell: int) -> None:
+    def __init__(self, reader: SceneReader) -> None:
         """Initialize a new Validity instance."""
         self.reader = reader
-        self.cell = max(1, cell)
-        self._sums: np.ndarray | None = None
+        scene = reader.scene
+        self._quality = _quality(scene)
+        self._complete = scene.complete and not scene.warped and self._quality is None
+        self._page = (0, 0) if self._complete else _page(scene)
+        #: Names this scene in the cache, without keeping it alive.
+        self._key = object()
+        self._states = bytearray()
+        if not self._complete:
+            down, self._across = (
+                -(-size // side)
+                for size, side in zip(scene.shape, self._page, strict=True)
+            )
+            self._states = bytearray(down * self._across)
 
-    def share(self, bounds: tuple[float, float, float, float]) -> float:
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Look again in another process."""
+        return type(self), (self.reader,)
+
+    def share(self, window: tuple[int, int, int, int]) -> float:
         """Return the share of valid pixels, 0 to 1.
 
         Args:
-            bounds: ``(xmin, ymin, xmax, ymax)`` in the CRS of the scene.
-        """
-        if self._sums is None:
-            self._sums = self._look()
-        sums = self._sums
-        window = self.reader.window(bounds)
-        rows, columns = self.reader.scene.shape
-        first = np.array([window.row_off / rows, window.col_off / columns])
-        size = np.array([window.height / rows, window.width / columns])
-        limits = np.array(sums.shape) - 1
-        low = np.round(first * limits).astype(int)
-        high = np.maximum(low + 1, np.round((first + size) * limits).astype(int))
-        wanted = float(np.prod(high - low))
-        low, high = np.clip(low, 0, limits), np.clip(high, 0, limits)
-        found = (
-            sums[high[0], high[1]]
-            - sums[low[0], high[1]]
-            - sums[high[0], low[1]]
-            + sums[low[0], low[1]]
-        )
-        return float(found) / wanted
+            window: ``(row, column, height, width)`` on the scene's grid; what lies outside
+                is not valid.
 
-    def _look(self) -> np.ndarray:
+        Raises:
+            RasterError: If a file cannot be read.
+        """
+        top, left, height, width = window
         rows, columns = self.reader.scene.shape
-        coarse = max(1, rows // self.cell), max(1, columns // self.cell)
-        window = Window(0, 0, columns, rows)  # ty: ignore[too-many-positional-arguments]
-        pixels = self.reader.read(window, bands=[0], out_shape=coarse)[0]
-        sums = np.zeros((coarse[0] + 1, coarse[1] + 1), np.int64)
-        sums[1:, 1:] = np.isfinite(pixels).cumsum(0).cumsum(1)
-        return sums
+        first = max(top, 0), max(left, 0)
+        last = min(top + height, rows), min(left + width, columns)
+        if last[0] <= first[0] or last[1] <= first[1]:
+            return 0.0
+        if self._complete:
+            return (last[0] - first[0]) * (last[1] - first[1]) / (height * width)
+        high, wide = self._page
+        count = 0
+        for down in range(first[0] // high, -(-last[0] // high)):
+            for across in range(first[1] // wide, -(-last[1] // wide)):
+                y, x = down * high, across * wide
+                inside = (
+                    slice(max(first[0] - y, 0), min(last[0] - y, high)),
+                    slice(max(first[1] - x, 0), min(last[1] - x, wide)),
+                )
+                count += self._count(down, across, inside)
+        return count / (height * width)
+
+    def _count(self, down: int, across: int, inside: tuple[slice, slice]) -> int:
+        """Valid pixels in some rows and columns of a page."""
+        number = down * self._across + across
+        masks = self.reader.cache.masks
+        bits = masks.get((self._key, number)) if self._states[number] == _SOME else None
+        if self._states[number] == _UNKNOWN or (
+            self._states[number] == _SOME and bits is None
+        ):
+            valid = self._look(down, across)
+            whole, some = bool(valid.all()), bool(valid.any())
+            self._states[number] = _ALL if whole else _SOME if some else _NONE
+            if self._states[number] == _SOME:
+                bits = np.packbits(valid, axis=1)
+                masks.put((self._key, number), bits)
+        if self._states[number] == _NONE:
+            return 0
+        rows, columns = inside
+        if bits is None:
+            return (rows.stop - rows.start) * (columns.stop - columns.start)
+        return int(np.unpackbits(bits[rows], axis=1)[:, columns].sum())
+
+    def _look(self, down: int, across: int) -> NDArray[np.bool_]:
+        """Read a page."""
+        (high, wide), (rows, columns) = self._page, self.reader.scene.shape
+        top, left = down * high, across * wide
+        area = top, left, min(high, rows - top), min(wide, columns - left)
+        (pixels,) = self.reader.read_many(np.array([area]))
+        valid = np.isfinite(pixels).all(axis=0)
+        if self._quality is not None:
+            window = Window(left, top, area[3], area[2])  # ty: ignore[too-many-positional-arguments]
+            valid &= ~self._quality.read(window)[0]
+        return valid
+
+
+def _quality(scene: Scene) -> QualityReader | None:
+    """Reader of the quality mask that embedding would find; None if there is none."""
+    found = judged(scene)
+    if found.quality is None:
+        return None
+    try:
+        return QualityReader(replace(scene, quality=found.quality))
+    except RasterError:
+        # A grid that is warped reaches beyond the file and its mask.
+        if scene.warped:
+            return None
+        raise
+
+
+def _is_complete(scene: Scene) -> bool:
+    """Whether no pixel of the grid can be missing."""
+    changed = scene.warped or scene.read_as is not None
+    return scene.complete and scene.nodata is None and not changed
+
+
+def _page(scene: Scene) -> tuple[int, int]:
+    """Rows and columns of a page: whole blocks of the file, if it is read as it lies."""
+    height, width = _SIDE, _SIDE
+    if scene.layers is None and not scene.warped and not scene.resampled:
+        rows, columns = read_header(scene.sources[0][0]).blocks[0]
+        if columns >= scene.shape[1]:
+            # Strips: as many as make a page of the usual size.
+            width = scene.shape[1]
+            height = max(rows, _SIDE * _SIDE // width)
+        else:
+            width = columns * -(-_SIDE // columns)
+        height = rows * -(-height // rows)
+    return height, width
