@@ -8,15 +8,15 @@ More cases than the default suite has time for:
 import json
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-import rasterio.shutil
 import shapely
 import torch
 from affine import Affine
@@ -72,7 +72,7 @@ class Case:
     tiled: bool
     #: Pixels.
     patch: int
-    edges: str
+    edges: Literal['drop', 'pad']
     seed: int
 
     @property
@@ -107,7 +107,7 @@ def cases() -> st.SearchStrategy[Case]:
         shear=st.sampled_from([0.0, 0.0, 0.0, 0.2]),
         dtype=st.sampled_from(['float32', 'int16', 'uint16', 'float64']),
         missing=st.sampled_from(['none', 'nodata', 'bands', 'nan', 'mask', 'sidecar']),
-        scale=st.sampled_from([None, None, (0.0001, -0.1), (0.5, 0.0), (2.0, 20.0)]),
+        scale=st.sampled_from([None, None, (0.5, 0.0)]),
         tiled=st.booleans(),
         patch=st.integers(5, 17),
         edges=st.sampled_from(['drop', 'pad']),
@@ -164,7 +164,9 @@ def write(case: Case, path: Path) -> Path:
 def _with_marks(path: Path, marks: tuple[float, float]) -> Path:
     """Name a value of missing pixels for each band, which a GeoTIFF cannot."""
     found = path.with_suffix('.vrt')
-    rasterio.shutil.copy(path, found, driver='VRT')
+    # ty does not see compiled modules.
+    copy = import_module('rasterio.shutil').copy
+    copy(path, found, driver='VRT')
     text = found.read_text()
     for number, mark in enumerate(marks, start=1):
         start = text.index('>', text.index(f'band="{number}"')) + 1
@@ -261,7 +263,7 @@ class Encoder(nn.Module):
 
 
 def rows_of(
-    path: Path, size: int, edges: str = 'drop', modality: str = 'm'
+    path: Path, size: int, edges: Literal['drop', 'pad'] = 'drop', modality: str = 'm'
 ) -> tuple[EmbeddingTable, list[Tensor]]:
     """Embed a raster: the rows, and the pixels that the encoder saw of each."""
     task = Encoder()
@@ -312,21 +314,38 @@ def check_embedding(case: Case, path: Path) -> EmbeddingTable:
     return table
 
 
-def check_clips(case: Case, path: Path, table: EmbeddingTable, home: Path) -> None:
-    """A clip holds whole pixels of the file; all under the hit, and no others."""
-    plain = replace(
-        case,
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A raster of the same ground with nothing unusual about it."""
+    case = Case(
         crs=GROUND,
         pixel=(10.0, 10.0),
-        shape=(40, 40),
+        shape=(80, 80),
         quarters=0,
         mirrored=False,
         angle=0,
-        shear=0.0,
+        shear=0,
+        dtype='float64',
         missing='none',
         scale=None,
+        tiled=False,
+        patch=13,
+        edges='drop',
+        seed=0,
     )
-    other, _ = rows_of(write(plain, home / 'plain.tif'), 13, modality='n')
+    return write(case, tmp_path_factory.mktemp('plain') / 'plain.tif')
+
+
+@pytest.fixture(scope='module')
+def other(plain: Path) -> EmbeddingTable:
+    """Patches of that raster, as of another sensor."""
+    return rows_of(plain, 13, modality='n')[0]
+
+
+def check_clips(
+    case: Case, path: Path, table: EmbeddingTable, other: EmbeddingTable, home: Path
+) -> None:
+    """A clip holds whole pixels of the file; all under the hit, and no others."""
     places = scenes_of([table, other])
     rng = np.random.default_rng(case.seed)
     for archive in (table, other):
@@ -373,8 +392,8 @@ def check_clip(case: Case, path: Path, hit: pd.Series, clips: list[Path]) -> Non
             first = np.array([place.f, place.c]).round().astype(int)
             assert np.allclose(first, [place.f, place.c], atol=1e-4)
             last = first + file.shape
-            assert (most[0] <= first).all() and (first <= least[0]).all()
-            assert (least[1] <= last).all() and (last <= most[1]).all()
+            assert ((most[0] <= first) & (first <= least[0])).all()
+            assert ((least[1] <= last) & (last <= most[1])).all()
             inside = slice(first[0], last[0]), slice(first[1], last[1])
             for number, name in enumerate(file.descriptions, start=1):
                 band = ('east', 'north').index(name)
@@ -396,25 +415,9 @@ def check_clip(case: Case, path: Path, hit: pd.Series, clips: list[Path]) -> Non
         )
 
 
-def check_training(case: Case, path: Path, home: Path, first: bool) -> None:
+def check_training(case: Case, path: Path, plain: Path, first: bool) -> None:
     """A patch of a pair has the pixels of its ground: exact ones if the grid lies straight."""
-    plain = replace(
-        case,
-        crs=GROUND,
-        pixel=(10.0, 10.0),
-        shape=(80, 80),
-        quarters=0,
-        mirrored=False,
-        angle=0,
-        shear=0.0,
-        missing='none',
-        scale=None,
-        dtype='float64',
-    )
-    members = {
-        'm': RasterDataset([str(path)]),
-        'n': RasterDataset([str(write(plain, home / 'plain.tif'))]),
-    }
+    members = {'m': RasterDataset([str(path)]), 'n': RasterDataset([str(plain)])}
     names = ('m', 'n') if first else ('n', 'm')
     pairs = PairedDataset({name: members[name] for name in names})
     side = case.patch * pairs.res[0]
@@ -422,9 +425,8 @@ def check_training(case: Case, path: Path, home: Path, first: bool) -> None:
     xmin, ymin, xmax, ymax = pairs.index.geometry.iloc[0].bounds
     x = xmin + rng.random() * max(0, xmax - xmin - side)
     y = ymin + rng.random() * max(0, ymax - ymin - side)
-    x, y, _ = (x, y, None)
     sample = pairs[x : x + side, y : y + side]
-    for name, source in (('n', home / 'plain.tif'), ('m', path)):
+    for name, source in (('n', plain), ('m', path)):
         crs = case.crs if name == 'm' else GROUND
         straight = case.straight or name == 'n'
         place = sample[f'transform_{name}'].double().numpy().reshape(3, 3)
@@ -434,16 +436,22 @@ def check_training(case: Case, path: Path, home: Path, first: bool) -> None:
         assert place[0, 1] == place[1, 0] == 0
         res = place[0, 0], -place[1, 1]
         slack = 0.51 * np.array(res) + 1e-7 * np.abs([x, y])
-        assert (
-            abs(place[0, 2] - x) < slack[0] and abs(place[1, 2] - (y + side)) < slack[1]
-        )
-        assert abs(image.shape[2] * res[0] - side) < slack[0]
-        assert abs(image.shape[1] * res[1] - side) < slack[1]
+        gaps = place[0, 2] - x, place[1, 2] - (y + side)
+        assert (np.abs(gaps) < slack).all()
+        sides = image.shape[2] * res[0], image.shape[1] * res[1]
+        assert (np.abs(np.array(sides) - side) < slack).all()
         exact = straight and own == crs
         check_patch(image, place, own, source, crs, exact)
 
 
-def check_patch(image, place, own: str, source: Path, crs: str, exact: bool) -> None:
+def check_patch(
+    image: NDArray[np.float32],
+    place: NDArray[np.float64],
+    own: str,
+    source: Path,
+    crs: str,
+    exact: bool,
+) -> None:
     """Compare a patch with the file, pixel by pixel or within a part of a pixel."""
     truth = read(source)
     height, width = image.shape[1:]
@@ -492,7 +500,7 @@ def _of(corners: NDArray[np.float64]) -> Affine:
     )
 
 
-CASES = int(os.environ.get('TORCHGEO_CMR_CASES', '20'))
+CASES = int(os.environ.get('TORCHGEO_CMR_CASES', '12'))
 
 #: The same cases every time, so that a run of the suite can be repeated.
 some = settings(
@@ -510,18 +518,18 @@ some = settings(
 @pytest.mark.filterwarnings('ignore:.*are smaller than a patch')
 @some
 @given(case=cases())
-def test_embedding_and_clips(case: Case) -> None:
+def test_embedding_and_clips(other: EmbeddingTable, case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         path = write(case, home / 'case.tif')
         table = check_embedding(case, path)
         if len(table):
-            check_clips(case, path, table, home)
+            check_clips(case, path, table, other, home)
 
 
 @some
 @given(case=cases(), first=st.booleans())
-def test_training(case: Case, first: bool) -> None:
+def test_training(plain: Path, case: Case, first: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        check_training(case, write(case, home / 'case.tif'), home, first)
+        path = write(case, Path(folder) / 'case.tif')
+        check_training(case, path, plain, first)
