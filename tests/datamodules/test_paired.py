@@ -292,6 +292,40 @@ class TestDescribe:
         ).describe()
         assert told['s1']['units'] == 'db'
 
+    @pytest.mark.parametrize(
+        ('band', 'dtype', 'units'),
+        [
+            ('vv', 'float32', None),
+            ('Gamma0_VV', 'float32', None),
+            ('VV', 'uint16', None),
+            ('VV_dB', 'float32', 'db'),
+            ('S1_VV_linear', 'float32', 'power'),
+            ('elevation', 'float32', 'dn'),
+        ],
+    )
+    def test_names_say_the_scale_or_nothing(
+        self, write_raster: Writer, band: str, dtype: str, units: str | None
+    ) -> None:
+        path = write_raster('a.tif', shape=(128, 128), bands=(band,), dtype=dtype)
+        members: dict[str, GeoDataset] = {m: RasterDataset(path) for m in ('s1', 'b')}
+        module = PairedDataModule(members, patch_size=8, block=4)
+        if units is None:
+            with pytest.raises(RasterError, match='state the units of s1, s1=db'):
+                module.describe()
+        else:
+            assert module.describe()['s1']['units'] == units
+
+    def test_stated_units_do_not_contradict_the_files(
+        self, write_raster: Writer
+    ) -> None:
+        path = write_raster('a.tif', shape=(128, 128), bands=('VV_dB',))
+        members: dict[str, GeoDataset] = {m: RasterDataset(path) for m in ('s1', 'b')}
+        module = PairedDataModule(members, patch_size=8, units={'s1': 'power'})
+        with pytest.raises(
+            RasterError, match='say that they are in db: leave the units'
+        ):
+            module.describe()
+
     def test_degrees_become_metres(self, write_raster: Writer) -> None:
         a = RasterDataset(
             write_raster(

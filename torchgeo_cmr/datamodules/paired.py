@@ -24,7 +24,7 @@ from torchgeo_cmr.datamodules.statistics import Moments
 from torchgeo_cmr.datamodules.tiling import grid, zone_areas
 from torchgeo_cmr.datasets.labels import LabelFromMask
 from torchgeo_cmr.datasets.paired import PairedDataset
-from torchgeo_cmr.datasets.units import UNITS
+from torchgeo_cmr.datasets.units import BACKSCATTER, UNITS
 from torchgeo_cmr.datasets.zones import paired_zones
 from torchgeo_cmr.errors import PairingError, RasterError
 from torchgeo_cmr.samplers import Area, DisjointBatchSampler
@@ -365,7 +365,13 @@ class PairedDataModule(BaseDataModule):
         return bands if len(bands) == count else [f'band_{i + 1}' for i in range(count)]
 
     def _units(self, name: str) -> str:
-        stated = self.units.get(name) or self.zones[0].members[name].units
+        found, stated = self.zones[0].members[name].units, self.units.get(name)
+        if stated is not None and found in BACKSCATTER and found != stated:
+            raise RasterError(
+                f'the units of {name} are given as {stated}, but its files say that they '
+                f'are in {found}: leave the units out'
+            )
+        stated = stated or found
         if stated is None:
             raise RasterError(
                 f"the scale of {name}'s radar bands is unknown: state the units of {name}, "

@@ -1,9 +1,11 @@
-"""The bands of a scene in the order in which an encoder, or the scenes before it, have them."""
+"""Bands and units of scenes as an encoder, or the first scene of a modality, has them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torchgeo_cmr.datasets.names import explain, find_bands, nameless
 from torchgeo_cmr.datasets.scene import Scene
+from torchgeo_cmr.datasets.units import BACKSCATTER
 from torchgeo_cmr.errors import RasterError
 
 
@@ -38,3 +40,34 @@ def pick_bands(scene: Scene, wanted: Sequence[str], modality: str) -> Scene:
         f'{modality} expects {len(wanted)} bands ({", ".join(wanted)}), the dataset gives '
         f'{len(given)} ({", ".join(given)}) in {scene.path}: {reason}'
     )
+
+
+def alike(scenes: Sequence[Scene], modality: str) -> list[Scene]:
+    """Give the scenes of one modality the bands, order and unit of the first.
+
+    Args:
+        scenes: Scenes whose pixels become one modality.
+        modality: Modality name, for messages.
+
+    Returns:
+        The scenes in the same order; backscatter in another unit than that of the first is
+        converted when it is read.
+
+    Raises:
+        RasterError: If a scene lacks a band, or backscatter of a known unit is mixed with
+            pixels that do not say what they are.
+    """
+    found = [pick_bands(scene, scenes[0].bands, modality) for scene in scenes]
+    units = {scene.units for scene in found}
+    if len(units) < 2 or not units & BACKSCATTER:
+        return found
+    if not units <= BACKSCATTER:
+        first = next(scene for scene in found if scene.units in BACKSCATTER)
+        other = next(scene for scene in found if scene.units not in BACKSCATTER)
+        raise RasterError(
+            f'{modality} mixes backscatter in {first.units} ({first.path}) with pixels that '
+            f'do not say what they are ({other.path}): write the unit of their bands into '
+            'the files, or open them as another dataset'
+        )
+    target = found[0].units
+    return [s if s.units == target else replace(s, read_as=target) for s in found]

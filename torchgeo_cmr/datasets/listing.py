@@ -13,8 +13,10 @@ from pyproj import CRS
 from rasterio.warp import calculate_default_transform
 from torchgeo.datasets import GeoDataset, RasterDataset, XarrayDataset
 
+from torchgeo_cmr.datasets.bands import alike
 from torchgeo_cmr.datasets.cube import cube_scenes
 from torchgeo_cmr.datasets.header import read_header
+from torchgeo_cmr.datasets.mask_files import mask_of_file
 from torchgeo_cmr.datasets.names import mask_name
 from torchgeo_cmr.datasets.outlines import pixel_in, project, same_crs
 from torchgeo_cmr.datasets.scene import Scene, clipped, index_paths, scenes
@@ -132,12 +134,25 @@ def read_listing(name: str, dataset: GeoDataset) -> Listing:
             for end in ('start', 'end')
         )
     else:
-        found = scenes(dataset) if isinstance(dataset, RasterDataset) else []
-        rows = np.arange(len(dataset.index))
-        listed = cast(pd.IntervalIndex, dataset.index.index)
+        rows = _image_rows(dataset)
+        listing = copy.copy(dataset)
+        listing.index = dataset.index.iloc[rows]
+        found = scenes(listing) if isinstance(listing, RasterDataset) else []
+        if found and getattr(dataset, 'is_image', True) and not overridden(dataset):
+            found = alike(found, name)
+        listed = cast(pd.IntervalIndex, listing.index.index)
         left, right = listed.left, listed.right
     times = pd.IntervalIndex.from_arrays(left, right, closed='both', name='datetime')
     return Listing(name, dataset, found, rows, times, *_pixels(dataset, found))
+
+
+def _image_rows(dataset: GeoDataset) -> NDArray[np.int64]:
+    """Rows of the index that are no quality masks; all, if there is nothing else."""
+    rows = np.arange(len(dataset.index))
+    if not isinstance(dataset, RasterDataset) or not dataset.is_image:
+        return rows
+    images = [mask_of_file(path) is None for path in index_paths(dataset)]
+    return rows[images] if any(images) else rows
 
 
 def overridden(dataset: GeoDataset) -> bool:

@@ -24,7 +24,7 @@ from torchgeo_cmr.datasets.opening import open_reader
 from torchgeo_cmr.datasets.outlines import project, project_near, same_crs
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene, apply
-from torchgeo_cmr.datasets.units import SAR_BANDS
+from torchgeo_cmr.datasets.units import unit_of
 from torchgeo_cmr.datasets.validity import Validity
 from torchgeo_cmr.errors import RasterError
 
@@ -73,11 +73,11 @@ class Member:
         if listing.scenes:
             first = listing.scenes[0]
             self.bands = first.bands
-            self.units = first.units
+            self.units = first.read_as or first.units
             self.nodata = first.stated_nodata
         else:
             self.bands = tuple(getattr(self.dataset, 'data_vars', ()) or ())
-            self.units = None if set(self.bands) & SAR_BANDS else 'reflectance'
+            self.units = unit_of(self.bands, np.dtype(np.float32))
             self.nodata = getattr(self.dataset, 'nodata', None)
         self.corner = self._corner() if origin is None else origin
         if self.resampling is Resampling.gauss:

@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from torchgeo_cmr.datasets.header import Header
 from torchgeo_cmr.datasets.names import is_optical, is_radar
 
-#: Band names that only a radar has.
-SAR_BANDS = frozenset({'VV', 'VH', 'HH', 'HV'})
-
 #: What pixel values can be.
 UNITS = ('db', 'power', 'amplitude', 'reflectance', 'dn')
 
