@@ -47,9 +47,10 @@ def embed(
     Each scene is read in its own CRS, on its own grid and at its own date. Stop the command
     at any time; the same command goes on where it stopped.
 
-    Rasters need no more than their paths. Sentinel-1, Sentinel-2 (also .SAFE folders), Landsat
-    and NAIP are known by their file names, with dates, one file for each band, and the cloud
-    masks SCL and QA_PIXEL; so are files that differ only in a band at the end of their names:
+    Rasters need no more than their paths. Sentinel-1, Sentinel-2 (also .SAFE folders), Landsat,
+    HLS and NAIP are known by their file names, with dates and one file for each band; so are
+    files whose names differ only in a band. The cloud masks SCL, QA_PIXEL, Fmask and UDM2 are
+    found next to them and never embedded:
     torchgeo-cmr embed scenes/*.tif --ckpt best.ckpt --modality s2 --out archive
 
     Cubes (.nc, .zarr) give one scene a date. A list of STAC items (.json, .parquet) names
@@ -120,10 +121,11 @@ def embed(
             place); the archive keeps it for the runs that complete it.
         min_valid: Share of valid pixels that a patch must hold, 0 to 1; the others are left
             out and counted.
-        max_cloud: Percentage of the valid pixels that may be cloud, 0 to 100, where a mask SCL
-            or QA_PIXEL tells; patches with more are left out and counted.
+        max_cloud: Percentage of the valid pixels that may be cloud, 0 to 100, where a mask
+            (SCL, QA_PIXEL, Fmask, UDM2) is found; patches with more are left out and counted.
+            One warning counts the scenes without a mask, which keep all their patches.
         units: What radar pixels are where files do not say it: db, power or amplitude. They
-            are converted to what the training had.
+            are converted to what the training had. Or dn: numbers as the training had them.
         nodata: Value that marks missing pixels, besides those that files state.
         root: Folder to which scene names in the archive are relative; without it, the
             deepest folder that holds every file.
