@@ -88,3 +88,13 @@ def test_folders_that_can_be_listed(folder: Path) -> None:
     make('in/a.tif', 'in/deep/b.tif')
     words = ['in/*.tif', 'in/deep/b.tif', 'in/deep', 'gone/c.tif', 'gone']
     assert readable_folders(words) == [str(folder / 'in'), str(folder / 'in/deep')]
+
+
+def test_an_address_of_this_machine_is_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / 'my data'
+    folder.mkdir()
+    (folder / 'a.tif').touch()
+    uri = (folder / 'a.tif').as_uri()
+    assert '%20' in uri
+    assert find_files(uri) == [str(folder / 'a.tif')]
+    assert find_files([folder.as_uri()]) == [str(folder / 'a.tif')]

@@ -1,11 +1,10 @@
 """Assets of a STAC item: which are data, where they are, and the bands they offer."""
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 
 from torchgeo_cmr.datasets.files import CUBES, RASTERS
 from torchgeo_cmr.datasets.header import read_header
@@ -31,31 +30,6 @@ class AssetBand:
     index: int
     names: tuple[str, ...]
     told: Mapping[str, Any]
-
-
-def local_file(href: str, home: str) -> str:
-    """Find the file that an item names.
-
-    Args:
-        href: Path, relative to *home* or absolute, as it is or with escapes such as
-            ``%20``; or an address that begins with ``file:``.
-        home: Folder of the item.
-
-    Returns:
-        The path; of something that is elsewhere, the address itself.
-    """
-    scheme, _, rest = href.partition(':')
-    if scheme.lower() == 'file':
-        # Two slashes are followed by a host, of which only this one is local.
-        href = rest.removeprefix('//').removeprefix('localhost')
-    elif rest.startswith('//') and len(scheme) > 1:
-        return href
-    # A name that exists is that file, whatever characters it holds.
-    paths = [
-        os.path.normpath(os.path.join(home, os.path.expanduser(text)))
-        for text in (href, unquote(href))
-    ]
-    return next((path for path in paths if os.path.exists(path)), paths[-1])
 
 
 def is_cube(file: str) -> bool:
@@ -181,7 +155,6 @@ __all__ = (
     'choose_bands',
     'is_cube',
     'is_data',
-    'local_file',
     'mask_of_asset',
     'names_stated',
 )

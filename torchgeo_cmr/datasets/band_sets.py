@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from torchgeo_cmr.datasets.header import read_header
-from torchgeo_cmr.datasets.names import candidates
+from torchgeo_cmr.datasets.names import candidates, is_optical, is_radar
 from torchgeo_cmr.datasets.product_names import Times, date_of, sensor_of_name
 from torchgeo_cmr.datasets.scene import Scene, assemble
 from torchgeo_cmr.errors import RasterError
@@ -108,11 +108,21 @@ def _divide(stem: str, bands: tuple[str, ...]) -> tuple[str, str, str] | None:
 
 @lru_cache(maxsize=4096)
 def _meant(text: str, bands: tuple[str, ...]) -> str | None:
-    """Give the one wanted band that a text means."""
+    """Give the one wanted band that a word means."""
+    # Most words of most names are no bands: those are told at a glance.
+    if text.lower() not in _ends(bands) and not is_radar(text) and not is_optical(text):
+        return None
     found = [
         b for b, fit in zip(bands, candidates(bands, [(text,)]), strict=True) if fit
     ]
     return found[0] if len(found) == 1 else None
+
+
+@lru_cache
+def _ends(bands: tuple[str, ...]) -> frozenset[str]:
+    """The bands, and the last words of their names, in lower case."""
+    names = [band.lower() for band in bands]
+    return frozenset(word for n in names for word in (n, *_WORD.findall(n)[-1:]))
 
 
 def _finest(files: Sequence[tuple[str, str]]) -> tuple[str, str]:

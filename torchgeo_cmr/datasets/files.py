@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import unquote
 
 from torchgeo_cmr.errors import RasterError
 
@@ -67,9 +68,35 @@ def _cure(path: str, suffixes: Sequence[str]) -> str:
 
 
 def listed(paths: Paths) -> list[str]:
-    """Return paths as a list of words, the home folder written out."""
+    """Return paths as a list of words, home folder and ``file:`` addresses written out."""
     words = [paths] if isinstance(paths, str | os.PathLike) else paths
-    return [os.path.expanduser(word) for word in words]
+    found = [os.path.expanduser(word) for word in words]
+    return [local_file(w) if w.lower().startswith('file:') else w for w in found]
+
+
+def local_file(href: str, home: str = '') -> str:
+    """Find the file that an address or a path in a list names.
+
+    Args:
+        href: Path, relative to *home* or absolute, as it is or with escapes such as
+            ``%20``; or an address that begins with ``file:``.
+        home: Folder of the list.
+
+    Returns:
+        The path; of something that is elsewhere, the address itself.
+    """
+    scheme, _, rest = href.partition(':')
+    if scheme.lower() == 'file':
+        # Two slashes are followed by a host, of which only this one is local.
+        href = rest.removeprefix('//').removeprefix('localhost')
+    elif rest.startswith('//') and len(scheme) > 1:
+        return href
+    # A name that exists is that file, whatever characters it holds.
+    paths = [
+        os.path.normpath(os.path.join(home, os.path.expanduser(text)))
+        for text in (href, unquote(href))
+    ]
+    return next((path for path in paths if os.path.exists(path)), paths[-1])
 
 
 def readable_folders(paths: Paths) -> list[str]:

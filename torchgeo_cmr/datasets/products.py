@@ -168,6 +168,8 @@ def _without_parts(
     for product in products:
         if product.stem:
             stems.setdefault(product.folder, set()).add(product.stem)
+    if not stems:
+        return list(files)
     safes = {_safe(folder) for folder in stems} - {None}
     kept = []
     for file in files:

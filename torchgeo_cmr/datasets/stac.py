@@ -27,11 +27,11 @@ from torchgeo_cmr.datasets.assets import (
     choose_bands,
     is_cube,
     is_data,
-    local_file,
     mask_of_asset,
     names_stated,
 )
 from torchgeo_cmr.datasets.cube import cube_scenes
+from torchgeo_cmr.datasets.files import local_file
 from torchgeo_cmr.datasets.names import candidates, is_radar
 from torchgeo_cmr.datasets.product_names import parse_name
 from torchgeo_cmr.datasets.quality import open_mask
