@@ -24,6 +24,7 @@ def embed(
     min_valid: float = 0.5,
     max_cloud: float = 100.0,
     units: str | None = None,
+    scale: float | None = None,
     nodata: float | None = None,
     root: str | None = None,
     dataset: str | None = None,
@@ -126,6 +127,8 @@ def embed(
             One warning counts the scenes without a mask, which keep all their patches.
         units: What radar pixels are where files do not say it: db, power or amplitude. They
             are converted to what the training had. Or dn: numbers as the training had them.
+        scale: Physical value of one step of the pixels, such as 0.0001, where neither files nor
+            metadata state it. Pixels are read in the steps of the training.
         nodata: Value that marks missing pixels, besides those that files state.
         root: Folder to which scene names in the archive are relative; without it, the
             deepest folder that holds every file.

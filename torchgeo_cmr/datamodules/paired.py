@@ -320,8 +320,8 @@ class PairedDataModule(BaseDataModule):
 
         Returns:
             Modality -> ``bands`` (names), ``mean`` and ``std`` (one float a band, over
-            valid pixels), ``gsd`` (metres), ``patch_size`` (pixels), ``units`` and
-            ``nodata``. Tasks take this over into the checkpoint.
+            valid pixels), ``gsd`` (metres), ``patch_size`` (pixels), ``units``,
+            ``nodata`` and, if stated, ``scale`` (physical value of one step). Tasks take this over into the checkpoint.
 
         Raises:
             RasterError: If the scale of radar bands is unknown.
@@ -346,6 +346,7 @@ class PairedDataModule(BaseDataModule):
                     'patch_size': self.zones[0].sizes(min(self._size))[name],
                     'units': units[name],
                     'nodata': self.zones[0].members[name].nodata,
+                    **self._scale(name),
                 }
                 for name, moments in sums.items()
             }
@@ -363,6 +364,11 @@ class PairedDataModule(BaseDataModule):
     def _bands(self, name: str, count: int) -> list[str]:
         bands = list(self.zones[0].members[name].bands)
         return bands if len(bands) == count else [f'band_{i + 1}' for i in range(count)]
+
+    def _scale(self, name: str) -> dict[str, list[float | None]]:
+        """Physical value of one step of each band, if any scene states one."""
+        scale = self.zones[0].members[name].scale
+        return {} if scale is None else {'scale': scale}
 
     def _units(self, name: str) -> str:
         found, stated = self.zones[0].members[name].units, self.units.get(name)

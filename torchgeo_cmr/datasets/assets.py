@@ -21,6 +21,9 @@ _PICTURES = frozenset(
 #: What tells one rendition of a band from another.
 _RENDITION = re.compile(r'[-_](?:\d+m|jp2|cog)$')
 
+#: What an asset says of all its bands.
+_SHARED = ('unit', 'nodata', 'raster:scale', 'raster:offset')
+
 
 @dataclass(frozen=True)
 class AssetBand:
@@ -103,7 +106,7 @@ def bands_of_asset(key: str, asset: Mapping[str, Any], file: str) -> list[AssetB
         known += [product.band] if product and len(sources) == 1 else []
         unique = tuple(dict.fromkeys(str(name) for name in known if name)) or (own,)
         # The asset speaks for all its bands; a band's own word comes first.
-        about = {k: v for k in ('unit', 'nodata') if (v := asset.get(k)) is not None}
+        about = {k: v for k in _SHARED if (v := asset.get(k)) is not None}
         about |= raster[i] if i < len(raster) and raster[i] else {}
         about |= {k: v for k, v in facts.items() if v is not None}
         found.append(AssetBand(path, index, unique, about))

@@ -30,12 +30,16 @@ from torchgeo_cmr.datasets.names import find_bands, mask_name
 from torchgeo_cmr.datasets.outlines import project
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.resampling import interpolate, nearest
+from torchgeo_cmr.datasets.scales import Scale, Scales
 from torchgeo_cmr.datasets.scene import Layer, Scene, apply
 from torchgeo_cmr.datasets.units import stated_unit, unit_of
 from torchgeo_cmr.errors import RasterError
 
 #: Part of a pixel by which GDAL may miss the place of a pixel while warping.
 _TOLERANCE = 0.01
+
+#: Attributes of stored numbers that xarray applies.
+_SCALED = {'scale_factor', 'add_offset'}
 
 #: Part of a pixel by which coordinates may leave an even grid.
 _UNEVEN = 0.01
@@ -107,7 +111,9 @@ def cube_scenes(
             masks = [i for i, b in enumerate(scene.bands) if mask_name(b)]
             masks = [i for i in masks if i not in order]
             scene = scene.pick([*order, *masks])
-        scene = replace(scene, units=_units(scene, images))
+        scene = replace(
+            scene, units=_units(scene, images), scales=_scales(scene, images)
+        )
         if time is None:
             return [scene]
         return [_at(scene, time, i, t) for i, t in enumerate(_times(cube[time], path))]
@@ -213,11 +219,20 @@ def _units(scene: Scene, images: dict[str, xr.DataArray]) -> str | None:
     kinds = [
         # What has a scale is a physical value, however it is stored.
         np.dtype(np.float32)
-        if {'scale_factor', 'add_offset'} & set(image.encoding)
+        if _SCALED & set(image.encoding)
         else np.dtype(image.encoding.get('dtype', image.dtype))
         for image in chosen
     ]
     return unit_of(list(layers), np.result_type(*kinds))
+
+
+def _scales(scene: Scene, images: dict[str, xr.DataArray]) -> Scales:
+    """What has a scale is decoded to physical values; of others nothing is known."""
+    found = tuple(
+        Scale(1.0) if _SCALED & set(images[variable].encoding) else Scale()
+        for variable, _ in scene.layers or ()
+    )
+    return found if any(scale.step for scale in found) else None
 
 
 def _sensor(cube: xr.Dataset) -> str | None:
@@ -291,7 +306,8 @@ class CubeReader(SceneReader):
     ) -> NDArray[np.float32]:
         """Read pixels, as :meth:`SceneReader.read` does."""
         with self._lock:
-            return self._read(window, bands, out_shape)
+            pixels = self._read(window, bands, out_shape)
+        return self._scaled(pixels, bands)
 
     def _read(
         self,

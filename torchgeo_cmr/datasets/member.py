@@ -75,10 +75,12 @@ class Member:
             self.bands = first.bands
             self.units = first.read_as or first.units
             self.nodata = first.stated_nodata
+            self.scale = next((s.scale for s in listing.scenes if s.scale), None)
         else:
             self.bands = tuple(getattr(self.dataset, 'data_vars', ()) or ())
             self.units = unit_of(self.bands, np.dtype(np.float32))
             self.nodata = getattr(self.dataset, 'nodata', None)
+            self.scale = None
         self.corner = self._corner() if origin is None else origin
         if self.resampling is Resampling.gauss:
             raise RasterError(

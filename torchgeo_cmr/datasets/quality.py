@@ -91,7 +91,9 @@ def judged(scene: Scene, next_to: bool = True) -> Scene:
     if mask is None:
         return scene
     # The codes say themselves what is missing, and mean no reflectance.
-    return replace(scene, quality=replace(mask, nodata=None, units='dn', quality=None))
+    return replace(
+        scene, quality=replace(mask, nodata=None, units='dn', scales=None, quality=None)
+    )
 
 
 def open_mask(file: str, mask: str) -> Scene:

@@ -17,6 +17,7 @@ from torchgeo_cmr.datasets.cache import Block, Cache, touched
 from torchgeo_cmr.datasets.header import Header, read_header, reopen
 from torchgeo_cmr.datasets.nodata import Marks, masked_copy, missing
 from torchgeo_cmr.datasets.resampling import MARGIN, interpolate, nearest
+from torchgeo_cmr.datasets.scales import changes
 from torchgeo_cmr.datasets.scene import Scene, apply
 from torchgeo_cmr.datasets.storage import Storage, alpha_taken
 from torchgeo_cmr.datasets.threads import threads
@@ -43,6 +44,8 @@ class Task(NamedTuple):
     channels: list[int]
     #: Gives the pixels.
     read: Callable[[], Piece]
+    #: Factor and shift of each of the channels; None if numbers stay as they are read.
+    changes: list[tuple[float, float]] | None = None
 
 
 class SceneReader:
@@ -62,6 +65,7 @@ class SceneReader:
         self.scene = scene
         self.cache = cache or Cache()
         self._storages: dict[str, Storage] = {}
+        self._changes = changes(scene.scales, scene.steps)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open anew in another process."""
@@ -126,7 +130,16 @@ class SceneReader:
         out = np.empty((count, *shape), np.float32)
         for path, channels, indexes in self._files(bands):
             _fill(out, channels, *self._read_file(path, indexes, window, shape))
-        return out
+        return self._scaled(out, bands)
+
+    def _scaled(
+        self, pixels: NDArray[np.float32], bands: Sequence[int] | None
+    ) -> NDArray[np.float32]:
+        """Change stored numbers of some bands into those that are read, in place."""
+        if self._changes is not None:
+            chosen = range(len(pixels)) if bands is None else bands
+            _change(pixels, [*range(len(pixels))], [self._changes[i] for i in chosen])
+        return pixels
 
     def read_many(
         self, windows: NDArray[np.int64], bands: Sequence[int] | None = None
@@ -180,6 +193,8 @@ class SceneReader:
             pixels, marks = task.read()
             for i, there, here in places:
                 _fill(out[i, :, *there], task.channels, pixels[:, *here], marks)
+                if task.changes is not None:
+                    _change(out[i, :, *there], task.channels, task.changes)
 
         tasks = [*self._tasks(windows, bands)]
         places = cuts(windows, [t.area for t in tasks], [t.inside for t in tasks])
@@ -201,11 +216,15 @@ class SceneReader:
         """Read what some windows need, file by file: its blocks, or strips of it."""
         for path, channels, indexes in self._files(bands):
             storage = self._storage(path)
+            how = None
+            if self._changes is not None:
+                chosen = channels if bands is None else [bands[i] for i in channels]
+                how = [self._changes[i] for i in chosen]
             size = storage.size(indexes)
             if size is None or not self.cache.blocks.fit(size):
                 for strip, inside in strips(windows):
                     read = partial(self._strip, path, indexes, strip)
-                    yield Task(strip, inside.tolist(), channels, read)
+                    yield Task(strip, inside.tolist(), channels, read, how)
                 continue
             needed = touched(windows, storage.shape, storage.unit)
             keys = {(path, *indexes, *place): size for place in needed}
@@ -217,7 +236,7 @@ class SceneReader:
                 width = min(storage.unit[1], storage.shape[1] - left)
                 area = top, left, height, width
                 read = partial(self._block, block, path, indexes, area)
-                yield Task(area, inside, channels, read)
+                yield Task(area, inside, channels, read, how)
 
     def _strips(
         self, windows: NDArray[np.int64], bands: Sequence[int] | None
@@ -459,6 +478,17 @@ def _fill(
     lost = missing(pixels, marks) if any(marks) else None
     if lost is not None:
         out[chosen] = np.where(lost, np.nan, pixels)
+
+
+def _change(
+    out: NDArray[np.float32], channels: list[int], how: list[tuple[float, float]]
+) -> None:
+    """Change numbers of some channels, in place."""
+    for channel, (factor, shift) in zip(channels, how, strict=True):
+        if shift:
+            out[channel] += np.float32(shift)
+        if factor != 1:
+            out[channel] *= np.float32(factor)
 
 
 def _clip(

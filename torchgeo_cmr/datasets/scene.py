@@ -11,6 +11,7 @@ beside it, with its own sentence.
 
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,8 +29,10 @@ from torchgeo.datasets import GeoDataset, RasterDataset
 
 from torchgeo_cmr.datasets.files import RASTERS, Paths, find_files
 from torchgeo_cmr.datasets.header import Header, read_header
+from torchgeo_cmr.datasets.names import is_radar
 from torchgeo_cmr.datasets.outlines import clips, project, project_near, same_crs
-from torchgeo_cmr.datasets.units import find_units
+from torchgeo_cmr.datasets.scales import UNKNOWN, Scales, common_steps, find_scales
+from torchgeo_cmr.datasets.units import BACKSCATTER, find_units
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.iso8601 import read_period
 from torchgeo_cmr.orientation import AS_STORED, Turn, north_up
@@ -80,6 +83,10 @@ class Scene:
     read_as: str | None = None
     #: True if every pixel of the files holds data: whole numbers without nodata or mask.
     complete: bool = False
+    #: What the stored numbers of each band mean; None if nothing states it of any.
+    scales: Scales = None
+    #: Physical value of one step in which each band is read; None for its own.
+    steps: tuple[float | None, ...] | None = None
     #: One band that says which pixels are missing or cloud, on its own grid; None if none.
     quality: 'Scene | None' = None
     #: How the stored pixels become those of the grid, before anything is resampled.
@@ -104,6 +111,17 @@ class Scene:
         """Pixel size ``(x, y)`` in units of the CRS."""
         t = self.transform
         return float(np.hypot(t.a, t.d)), float(np.hypot(t.b, t.e))
+
+    @property
+    def scale(self) -> list[float | None] | None:
+        """Physical value of one step of each band as it is read; None if all are unknown."""
+        own = self.scales or (UNKNOWN,) * len(self.bands)
+        wanted = self.steps or (None,) * len(self.bands)
+        found = [
+            scale.step if scale.step is None or step is None else step
+            for scale, step in zip(own, wanted, strict=True)
+        ]
+        return found if any(step is not None for step in found) else None
 
     @property
     def stated_nodata(self) -> float | None:
@@ -142,6 +160,10 @@ class Scene:
             layers=None
             if self.layers is None
             else tuple(self.layers[i] for i in order),
+            scales=None
+            if self.scales is None
+            else tuple(self.scales[i] for i in order),
+            steps=None if self.steps is None else tuple(self.steps[i] for i in order),
         )
 
     def at_gsd(self, gsd: float) -> 'Scene':
@@ -274,7 +296,8 @@ def scenes(dataset: RasterDataset) -> list[Scene]:
         dataset: Any TorchGeo raster dataset.
 
     Returns:
-        The scenes, each in the CRS of its own files.
+        The scenes, each in the CRS of its own files. If they state several scales, all are
+        read in the steps of the first.
 
     Raises:
         RasterError: If a file has no CRS, cannot be read or lacks a band.
@@ -284,7 +307,11 @@ def scenes(dataset: RasterDataset) -> list[Scene]:
         _scene(dataset, path, interval)
         for path, interval in zip(index_paths(dataset), times, strict=True)
     ]
-    return clipped(dataset, found)
+    found = clipped(dataset, found)
+    if not dataset.is_image:
+        # Numbers of classes are names.
+        return [replace(scene, scales=None) for scene in found]
+    return alike(found)
 
 
 def index_paths(dataset: GeoDataset) -> list[str]:
@@ -325,6 +352,46 @@ def clipped(dataset: GeoDataset, listed: Sequence[Scene]) -> list[Scene]:
         scene if clip is None else replace(scene, clip=clip)
         for scene, clip in zip(listed, found, strict=True)
     ]
+
+
+def alike(catalogue: Sequence[Scene]) -> list[Scene]:
+    """Have scenes of one sensor read in the same steps, whatever scales they state.
+
+    Args:
+        catalogue: Scenes with the same bands.
+
+    Returns:
+        The scenes in their order.
+
+    Warns:
+        UserWarning: If some state an offset and others nothing.
+    """
+    catalogue = [physical(scene) for scene in catalogue]
+    steps = common_steps([s.scales for s in catalogue if s.steps is None])
+    unknown = [scene for scene in catalogue if scene.scales is None]
+    moved = [s for s in catalogue if any(b.shift for b in s.scales or ())]
+    if unknown and moved:
+        warnings.warn(
+            f'{moved[0].path} states an offset, which is applied, and '
+            f'{unknown[0].path} (one of {len(unknown)}) states no scale, so its numbers are '
+            'read as they are stored: add its metadata, or set scale and offset of the file',
+            UserWarning,
+            stacklevel=3,
+        )
+    return [
+        replace(scene, steps=steps)
+        if steps is not None and scene.scales is not None and scene.steps is None
+        else scene
+        for scene in catalogue
+    ]
+
+
+def physical(scene: Scene) -> Scene:
+    """Have radar with a stated scale read in steps of 1: its units are physical ones."""
+    radar = scene.units in BACKSCATTER or any(map(is_radar, scene.bands))
+    if scene.scales is None or not radar:
+        return scene
+    return replace(scene, steps=(1.0,) * len(scene.bands))
 
 
 def from_paths(paths: Paths) -> RasterDataset:
@@ -468,6 +535,7 @@ def assemble(
         time_start=start,
         time_end=end,
         units=find_units(read_header(finest), bands, regex),
+        scales=find_scales(sources, bands),
         sensor=sensor,
         turn=turn,
     )

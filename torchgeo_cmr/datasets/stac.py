@@ -1,9 +1,9 @@
 """STAC items as the list of inputs: local files, with the dates and bands of their items.
 
 Read as plain JSON or GeoParquet, so no further package is needed. Items of STAC 1.0
-(``eo:bands``) and 1.1 (``bands``) are understood. Pixels are what the files hold: scale and
-offset of the raster extension are not applied. An asset may be a cube, which gives one scene a
-date.
+(``eo:bands``) and 1.1 (``bands``) are understood. Scales and offsets of the raster extension
+are honoured as :mod:`torchgeo_cmr.datasets.scales` says. An asset may be a cube, which gives
+one scene a date.
 """
 
 import json
@@ -35,6 +35,7 @@ from torchgeo_cmr.datasets.files import local_file
 from torchgeo_cmr.datasets.names import candidates, is_radar
 from torchgeo_cmr.datasets.product_names import parse_name
 from torchgeo_cmr.datasets.quality import open_mask
+from torchgeo_cmr.datasets.scales import merged, of_item
 from torchgeo_cmr.datasets.scene import Scene, assemble, moments
 from torchgeo_cmr.datasets.units import stated_unit
 from torchgeo_cmr.errors import RasterError
@@ -160,6 +161,8 @@ def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Sc
     _check_crs(name, crs, scene)
     unit = stated_unit([band.told.get('unit') for band, _ in chosen]) or scene.units
     product = parse_name(chosen[0][0].file)
+    facts = [band.told for band, _ in chosen]
+    scales = merged(of_item(told, facts, [b.names for b, _ in chosen]), scene.scales)
     mask = best_mask(masks)
     return [
         replace(
@@ -167,6 +170,7 @@ def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Sc
             bands=tuple(name for _, name in chosen),
             units=unit or (product.pattern.units if product else None),
             quality=mask and open_mask(*mask),
+            scales=scales,
         )
     ]
 

@@ -20,7 +20,7 @@ from torchgeo_cmr.datasets.quality import QualityReader
 from torchgeo_cmr.datasets.threads import environment, one_early
 from torchgeo_cmr.datasets.windows import cuts, strips
 from torchgeo_cmr.embed.encode import Encoding
-from torchgeo_cmr.embed.plan import WorkItem, mask_of, patch_ids, places
+from torchgeo_cmr.embed.plan import WorkItem, mask_of, patch_ids, places, scale_of
 from torchgeo_cmr.embed.scene import RESAMPLING
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.table import EmbeddingTable
@@ -356,8 +356,9 @@ def record_of(
         JSON-able: ``model``, ``bands``, ``normalisation`` (mean and std a band, or null),
         ``resampling``, ``min_valid`` and the other settings, ``versions``, ``root``, and by
         scene id ``sources`` and, where they apply, ``grids`` (shape and transform of a scene
-        that was resampled), ``units`` (``[in the files, as read]`` of converted backscatter)
-        and ``masks``. ``size`` and ``stride`` are null if they differ between scenes.
+        that was resampled), ``units`` (``[in the files, as read]`` of converted backscatter),
+        ``scales`` (per band the value of one step as read, and what was added to stored
+        numbers), ``nodata`` (what was missing besides) and ``masks``. ``size`` and ``stride`` are null if they differ between scenes.
     """
     scene = item.scene
     by_scene: dict[str, Any] = {'sources': item.sources}
@@ -368,6 +369,10 @@ def record_of(
         }
     if scene.read_as is not None:
         by_scene['units'] = [scene.units, scene.read_as]
+    if scene.scales is not None:
+        by_scene['scales'] = scale_of(scene)
+    if scene.nodata is not None:
+        by_scene['nodata'] = scene.nodata
     if scene.quality is not None:
         by_scene['masks'] = mask_of(item)
     in_pixels = item.metres is None

@@ -19,10 +19,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from torchgeo_cmr.datasets.scene import Scene
+from torchgeo_cmr.datasets.scene import Scene, alike
 from torchgeo_cmr.embed.footprints import crs_code, footprints, native_corners
 from torchgeo_cmr.embed.layout import Edges, Gsd, Layout, check_count, windows_of
-from torchgeo_cmr.embed.scene import RESAMPLING, match_bands, match_units
+from torchgeo_cmr.embed.scene import RESAMPLING, match_bands, match_scales, match_units
 from torchgeo_cmr.errors import RasterError
 
 #: Part of a pixel by which a patch may leave the ground that is listed.
@@ -120,6 +120,7 @@ def plan_scenes(
     edges: Edges = 'drop',
     gsd: Gsd = 'warn',
     units: str | None = None,
+    scale: float | None = None,
     root: str | os.PathLike[str] | None = None,
     in_channels: int | None = None,
     spec: Mapping[str, Any] | None = None,
@@ -147,11 +148,13 @@ def plan_scenes(
         gsd: What happens if pixels are more than a tenth wider or narrower than those of
             the training: ``'warn'``, ``'resample'`` to it, ``'error'`` or ``'ignore'``.
         units: Unit of the pixels where files do not state it, such as ``'power'``.
+        scale: Physical value of one step of the pixels where nothing states it.
         root: Folder to which scene ids are relative (default: the deepest folder that
             holds every file).
         in_channels: Bands the encoder expects; None to accept any.
         spec: What the encoder was trained on: ``bands`` (names, in channel order),
-            ``units`` and ``gsd`` (metres), all optional.
+            ``units``, ``scale`` (value of one step per band) and ``gsd`` (metres), all
+            optional.
         transformed: True if pixels pass a transform before the encoder.
         trying: Context in which each scene is judged, given its name: what it swallows
             leaves out that scene alone.
@@ -178,13 +181,17 @@ def plan_scenes(
     # The file of the first band names a band set, whichever file the catalogue lists.
     named = [replace(scene, path=scene.sources[0][0]) for scene in catalogue]
     wanted = None if transformed else trained.get('units')
+    steps = None if transformed else trained.get('scale')
     chosen = []
     for scene in named:
         with trying(_told(scene)):
             scene = match_bands(scene, modality, in_channels, trained, transformed)
-            chosen.append(
-                match_units(scene, modality, wanted, units, trained.get('bands') or ())
+            scene = match_units(
+                scene, modality, wanted, units, trained.get('bands') or ()
             )
+            chosen.append(match_scales(scene, modality, steps, scale))
+    # Where nothing is known of the training, the scenes agree among themselves.
+    chosen = alike(chosen)
     chosen = layout.fit(
         chosen, modality, trained.get('gsd'), lambda scene: trying(_told(scene))
     )
@@ -270,7 +277,15 @@ def facts_of(item: WorkItem) -> list[Any]:
         [scene.units, scene.read_as],
         mask_of(item),
         *([] if scene.clip is None else [scene.clip.normalize().wkt]),
+        *([] if scene.scales is None else [scale_of(scene)]),
     ]
+
+
+def scale_of(scene: Scene) -> list[list[float | None]]:
+    """Say how stored numbers were read: value of one step as read, and what was added."""
+    assert scene.scales is not None
+    unknown: list[float | None] = [None] * len(scene.bands)
+    return [scene.scale or unknown, [scale.shift for scale in scene.scales]]
 
 
 def mask_of(item: WorkItem) -> list[Any] | None:

@@ -47,6 +47,7 @@ def embed(
     edges: Edges = 'drop',
     gsd: Gsd = 'warn',
     units: str | None = None,
+    scale: float | None = None,
     out: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     batch_size: int | Literal['auto'] = 64,
@@ -105,6 +106,9 @@ def embed(
             training's, ``'error'`` or ``'ignore'``.
         units: Unit of the pixels where files do not state it, ``'db'``, ``'power'`` or
             ``'amplitude'``. Backscatter is converted to the unit of the training.
+        scale: Physical value of one step of the pixels, such as 0.0001, where nothing states
+            it: see :mod:`torchgeo_cmr.datasets.scales`. Pixels are read in the steps of the
+            training.
         out: Archive folder to write or to complete.
         root: Folder to which scene ids are relative (default: the deepest folder that
             holds every file). Give it if the archive is to grow beside another.
@@ -197,6 +201,7 @@ def embed(
         edges=edges,
         gsd=gsd,
         units=units,
+        scale=scale,
         root=root,
         in_channels=task.in_channels.get(modality),
         spec=spec,

@@ -1,5 +1,6 @@
 """From files to scenes that an encoder can read: its bands, in its order and units."""
 
+import math
 import os
 import re
 import warnings
@@ -17,7 +18,8 @@ from torchgeo_cmr.datasets.cube import open_cube
 from torchgeo_cmr.datasets.files import RASTERS, find_files
 from torchgeo_cmr.datasets.header import read_header
 from torchgeo_cmr.datasets.names import explain, find_bands, is_radar, nameless
-from torchgeo_cmr.datasets.scene import Scene
+from torchgeo_cmr.datasets.scales import Scale, common_steps
+from torchgeo_cmr.datasets.scene import Scene, physical
 from torchgeo_cmr.datasets.units import BACKSCATTER, UNITS
 from torchgeo_cmr.errors import RasterError
 
@@ -201,6 +203,56 @@ def match_units(
         f'{modality} was trained on radar in {trained}, and {scene.path} does not say what '
         'its pixels are: state it with `units`, which is never guessed'
     )
+
+
+def match_scales(
+    scene: Scene,
+    modality: str,
+    trained: Sequence[float | None] | None,
+    stated: float | None = None,
+) -> Scene:
+    """Have pixels read in the steps that the encoder was trained on.
+
+    Args:
+        scene: What the catalogue offers, with bands and units matched.
+        modality: Modality name, for messages.
+        trained: Physical value of one step of each band of the training; None, or None for a
+            band, if nothing stated it.
+        stated: Value of one step in scenes that state none, as the user says.
+
+    Returns:
+        The scene, with ``steps`` if its own differ from those of the training. What states
+        no scale is taken as it is.
+
+    Raises:
+        RasterError: If *stated* is not a scale; or the scene holds decimal reflectance of
+            unknown scale and the encoder was trained on a known one.
+    """
+    count = len(scene.bands)
+    if stated is not None:
+        if not (math.isfinite(stated) and stated > 0):
+            raise RasterError(
+                f'scale is {stated}: give a number above 0, such as 0.0001'
+            )
+        if scene.scales is None:
+            scene = replace(scene, scales=(Scale(stated),) * count)
+    scene = physical(scene)
+    wanted = [*(trained or ())]
+    if scene.steps is not None or len(wanted) != count or not any(wanted):
+        return scene
+    step = next(step for step in wanted if step)
+    if scene.scales is None and scene.units == 'reflectance' and step != 1:
+        raise RasterError(
+            f'{modality} was trained on numbers in steps of {step:g}, and {scene.path} holds '
+            f'decimals without a scale: state it with `scale`, 1 for reflectance from 0 to 1 '
+            f'or {step:g} for numbers as in the training'
+        )
+    same = scene.scales is None or common_steps([scene.scales, _known(wanted)]) is None
+    return scene if same else replace(scene, steps=tuple(wanted))
+
+
+def _known(steps: Sequence[float | None]) -> tuple[Scale, ...]:
+    return tuple(Scale(step) for step in steps)
 
 
 def _stores_integers(scene: Scene) -> bool:

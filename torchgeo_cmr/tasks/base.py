@@ -46,6 +46,9 @@ _WORDS = ('bands', 'gsd', 'patch_size', 'units', 'nodata')
 # and of sound, which is left out of the specification of a raster
 _SOUND = ('sample_rate', 'seconds')
 
+# left out where nobody knows it: the physical value of one step, per band
+_SCALE = 'scale'
+
 
 class CrossModalTask(BaseTask):
     """Train one encoder per modality so that pictures of one place meet in one space.
@@ -196,7 +199,7 @@ class CrossModalTask(BaseTask):
 
         Per modality ``bands`` (empty if nobody named them), ``mean`` and ``std`` (empty if
         unknown), ``gsd`` (metres), ``patch_size`` (pixels), ``units`` and ``nodata`` (None if
-        unknown); of sound ``sample_rate`` and ``seconds`` as well. Change it with
+        unknown), ``scale`` (physical value of one step per band, if known); of sound ``sample_rate`` and ``seconds`` as well. Change it with
         :meth:`set_specs`.
         """
         specs = {}
@@ -208,7 +211,7 @@ class CrossModalTask(BaseTask):
                 spec[name] = [] if values.isnan().any() else values.tolist()
             for name in _WORDS[1:]:
                 spec[name] = known.get(name)
-            spec |= {name: known[name] for name in _SOUND if name in known}
+            spec |= {name: known[name] for name in (_SCALE, *_SOUND) if name in known}
             specs[modality] = spec
         return specs
 
@@ -217,7 +220,7 @@ class CrossModalTask(BaseTask):
 
         Args:
             specs: Per modality any of ``bands``, ``mean``, ``std``, ``gsd``, ``patch_size``,
-                ``units``, ``nodata``, ``sample_rate`` and ``seconds``. What is absent or None
+                ``units``, ``nodata``, ``scale``, ``sample_rate`` and ``seconds``. What is absent or None
                 is left as it is; modalities that the task does not have are passed over.
 
         Raises:
@@ -251,7 +254,7 @@ class CrossModalTask(BaseTask):
                         f'{" and at least 0" if name == "std" else ""}, found {values}'
                     )
                 self._statistic(name, modality).copy_(numbers)
-            for name in (*_WORDS[1:], *_SOUND):
+            for name in (*_WORDS[1:], _SCALE, *_SOUND):
                 if spec.get(name) is not None:
                     self._specs[modality][name] = _plain(spec[name])
         self._ready.clear()
@@ -693,7 +696,7 @@ class CrossModalTask(BaseTask):
             {
                 m: {
                     name: spec[name]
-                    for name in (*_WORDS, *_SOUND)
+                    for name in (*_WORDS, _SCALE, *_SOUND)
                     if spec.get(name) not in (None, [])
                 }
                 for m, spec in section['specs'].items()
