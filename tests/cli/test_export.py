@@ -162,7 +162,7 @@ def test_in_place_with_overwrite(
             'bare.shp has no CRS; declare it in the program that wrote it',
         ),
         ('{t}/two.gpkg', 'has the layers one, other and none is called results'),
-        ('{archive} --out {t}/text.csv', 'has the suffix .csv, which no writer knows'),
+        ('{archive} --out {t}/text.xls', 'has the suffix .xls, which no writer knows'),
         ('{archive} --out {t}/b.json', 'name it b.geojson'),
         ('{archive} --out {t}/a.geojson', 'a.geojson is named twice as output'),
         ('{archive} --out {t}/text.geojson', 'text.geojson is there already'),

@@ -97,6 +97,13 @@ def describe(layer: Any) -> dict[str, Any]:
     told['label'] = (
         layer.labeling().settings().fieldName if layer.labelsEnabled() else None
     )
+    if layer.labelsEnabled():
+        settings = layer.labeling().settings()
+        told['label_scales'] = [
+            settings.scaleVisibility,
+            settings.maximumScale,
+            settings.minimumScale,
+        ]
     told['tip'] = layer.mapTipTemplate()
     times = layer.temporalProperties()
     told['time_fields'] = [times.startField(), times.endField()]

@@ -1,6 +1,7 @@
 """Names, types and times of a layer's fields."""
 
 import datetime
+from decimal import Decimal
 from typing import Any
 
 import geopandas as gpd
@@ -36,8 +37,8 @@ def test_names_and_types() -> None:
     assert [(f.name, str(f.kind)) for f in found] == [
         ('flag', 'bool'),
         ('fid_2', 'int64'),
-        ('geom_2', 'double'),
-        ('name', 'string'),
+        ('Geom_2', 'double'),
+        ('Name', 'string'),
         ('small', 'int32'),
         ('kind', 'int64'),
         ('day', 'date32[day]'),
@@ -45,7 +46,7 @@ def test_names_and_types() -> None:
     table = stream(given, found).read_all()
     assert table['flag'].to_pylist() == [True, None]
     assert table['day'].to_pylist() == [datetime.date(2024, 6, 1), None]
-    assert table['name'].to_pylist() == ['a', None]
+    assert table['Name'].to_pylist() == ['a', None]
     assert table['kind'].to_pylist() == [3, 4]
 
 
@@ -121,3 +122,54 @@ def test_a_known_time_stands_for_an_unknown_one() -> None:
     assert [m and m.hour for m in table['time_end'].to_pylist()] == [23, None]
     given = frame(time_start=pd.to_datetime(['2024-06-01', None], utc=True))
     assert with_both_times(given) is given
+
+
+def test_names_are_kept() -> None:
+    names = [
+        'Größe [m²]',
+        'eo:cloud_cover',
+        'a' * 80,
+        'geom',
+        'Geom',
+        'with "quotes"',
+        ' ',
+    ]
+    given = frame(**{name: [1, 2] for name in names})
+    differ = {'Geom': 'Geom_2'}
+    assert [f.name for f in fields(given)] == [differ.get(n, n) for n in names]
+    (*_, outlines) = stream(given, fields(given)).schema.names
+    assert outlines not in names
+    kept = {f.column: f.name for f in fields(given, taken=('geom',))}
+    assert kept == {name: name for name in names} | {'geom': 'geom_2', 'Geom': 'Geom_3'}
+    assert [f.name for f in fields(frame(**{'a\0b': [1, 2], '\0': [1, 2]}))] == [
+        'ab',
+        'field',
+    ]
+
+
+def test_objects_are_stored_as_what_they_are() -> None:
+    given = frame(
+        truth=pd.Series([True, None], dtype=object),
+        never=pd.Series([None, None], dtype=object),
+        price=pd.Series([Decimal('0.5'), None], dtype=object),
+        count=pd.Series([2**62, None], dtype=object),
+        cell=np.array([2**63 + 1, 5], dtype='uint64'),
+        small=np.array([1, 5], dtype='uint64'),
+        maybe=pd.array([2**63, None], dtype='UInt64'),
+    )
+    columns = fields(given)
+    table = stream(given, columns).read_all()
+    assert {f.name: str(f.kind) for f in columns} == {
+        'truth': 'bool',
+        'never': 'string',
+        'price': 'double',
+        'count': 'int64',
+        'cell': 'string',
+        'small': 'int64',
+        'maybe': 'string',
+    }
+    assert table['truth'].to_pylist() == [True, None]
+    assert table['price'].to_pylist() == [0.5, None]
+    assert table['count'].to_pylist() == [2**62, None]
+    assert table['cell'].to_pylist() == [str(2**63 + 1), '5']
+    assert table['maybe'].to_pylist() == [str(2**63), None]

@@ -184,7 +184,7 @@ def test_words_of_any_kind(hits: gpd.GeoDataFrame, tmp_path: Path) -> None:
     frame = read(to_geopackage(hits, tmp_path / 'a.gpkg'))
     assert set(frame['source']) == {word}
     assert set(frame['fid_2']) == {7}
-    assert set(frame['geom_2']) == {'x'}
+    assert set(frame['GEOM_2']) == {'x'}
 
 
 class TestHardPlaces:

@@ -23,6 +23,7 @@ from torchgeo_cmr.export import (
     to_project,
     to_stac,
 )
+from torchgeo_cmr.export.place import label_scale
 from torchgeo_cmr.main import main
 from torchgeo_cmr.search import RetrievalIndex, from_feedback
 
@@ -97,6 +98,7 @@ def test_geopackage(
     results = layers['results']
     styled(results)
     assert {k: results['fields'][k] for k in TYPES} == TYPES
+    assert results['label_scales'] == [True, 0.0, label_scale(hits)]
     assert results['temporal']
     assert results['time_fields'] == ['time_start', 'time_end']
     assert results['first']['time_start'] == '2024-06-01T10:30:00.000'

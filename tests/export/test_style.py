@@ -4,10 +4,13 @@ import itertools
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 
 from torchgeo_cmr.errors import OutputExistsError
+from torchgeo_cmr.export.place import label_scale
 from torchgeo_cmr.export.style import (
     OUTLINES,
     picture_style,
@@ -143,3 +146,40 @@ def test_sidecar(tmp_path: Path) -> None:
         write_qml(raster_style(), path)
     write_qml(plain_style('query'), path, overwrite=True)
     assert 'singleSymbol' in path.read_text()
+
+
+def test_labels_are_drawn_where_they_can_be_read() -> None:
+    root = ET.fromstring(results_style([0.1, 0.9], scale=36_000))
+    drawn = root.find('labeling/settings/rendering')
+    assert drawn is not None
+    assert drawn.attrib == {
+        'drawLabels': '1',
+        'scaleVisibility': '1',
+        'scaleMin': '0',
+        'scaleMax': '36000',
+    }
+    always = ET.fromstring(results_style([0.1, 0.9]))
+    assert always.find('labeling/settings/rendering') is None
+
+
+@pytest.mark.parametrize(
+    ('count', 'spread', 'expected'),
+    [
+        # One footprint of 1.1 km: while it takes 8 mm.
+        (1, 0.0, 140_000),
+        # Twenty in a degree: the whole of it fits a screen of 30 cm at 1 : 370,000.
+        (20, 1.0, 3_100_000),
+        # A hundred thousand in a degree hide one another long before.
+        (100_000, 1.0, 140_000),
+    ],
+)
+def test_the_scale_of_labels(count: int, spread: float, expected: float) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0, 1, (2, count)) * spread
+    frame = gpd.GeoDataFrame(geometry=shapely.box(x, y, x + 0.01, y + 0.01), crs=4326)
+    scale = label_scale(frame)
+    assert scale == pytest.approx(expected, rel=0.15)
+    north = frame.translate(0, 60).to_frame('geometry').set_geometry('geometry')
+    assert label_scale(north.to_crs(32632)) == pytest.approx(scale, rel=0.4)
+    assert label_scale(frame.iloc[:0]) is None
+    assert label_scale(frame.iloc[:1].set_geometry([None], crs=4326)) is None

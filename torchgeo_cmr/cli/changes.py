@@ -51,7 +51,7 @@ def changes(
         where: Condition on columns of the archive, such as 'cloud < 10'.
         k: Places to find.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
-            names the format: .gpkg (for QGIS), .geojson, .parquet, .html, .tif (change
+            names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif (change
             raster) or .stac.json. A row is the later patch; other_patch_id names the
             earlier one.
         project: Write a QGIS project NAME.qgz beside the GeoPackage.

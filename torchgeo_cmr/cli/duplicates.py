@@ -38,7 +38,7 @@ def duplicates(
             whole of it.
         where: Condition on columns of the archive, such as 'cloud < 10'.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
-            names the format: .gpkg (for QGIS), .geojson or .parquet.
+            names the format: .gpkg (for QGIS), .geojson, .fgb, .csv or .parquet.
         overwrite: Replace files that are there.
     """
     from torchgeo_cmr.export import check_all

@@ -37,7 +37,7 @@ def export(
         source: Archive folder, a search that was saved as .gpkg, or a vector file with a
             CRS. Of a file with several layers, the one called results is taken.
         out: File to write; may be repeated. The suffix names the format: .gpkg (for QGIS),
-            .geojson, .parquet, and of a result .html, .tif (similarity raster) and
+            .geojson, .fgb, .csv, .parquet, and of a result .html, .tif (similarity raster) and
             .stac.json.
         project: Write a QGIS project NAME.qgz beside the GeoPackage.
         heatmap: Write the best score of each place as NAME_similarity.tif; the project

@@ -42,8 +42,8 @@ def fuse(
         constant: What rrf adds to each rank.
         k: Hits a query.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
-            names the format: .gpkg (for QGIS), .geojson, .parquet, .html, .tif (similarity
-            raster) or .stac.json.
+            names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif
+            (similarity raster) or .stac.json.
         project: Write a QGIS project NAME.qgz beside the GeoPackage.
         heatmap: Write the best score of each place as NAME_similarity.tif; the project
             shows it.

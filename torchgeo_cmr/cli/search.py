@@ -156,8 +156,8 @@ def search(
         units: What radar pixels of the query rasters are where files do not say it: db, power
             or amplitude.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
-            names the format: .gpkg (for QGIS), .geojson, .parquet, .html, .tif (similarity
-            raster) or .stac.json. The manifest NAME.json beside the first one is what replay
+            names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif
+            (similarity raster) or .stac.json. The manifest NAME.json beside the first one is what replay
             reads.
         project: Write a QGIS project NAME.qgz beside the GeoPackage.
         heatmap: Write the best score of each place as NAME_similarity.tif; the project

@@ -3,6 +3,7 @@
 from .clips import clip_hits
 from .compare import compare_records
 from .describe import describe_layer
+from .flatgeobuf import to_flatgeobuf
 from .geojson import to_geojson
 from .geopackage import to_geopackage
 from .html import to_html
@@ -14,6 +15,7 @@ from .raster import similarity, to_geotiff
 from .record import make_record, scenes_of
 from .saved import SavedSearch, read_search
 from .sheet import to_sheet
+from .spreadsheet import to_csv
 from .stac import to_stac
 from .thumbnails import PatchReader
 from .write import check_outputs, write
@@ -31,6 +33,8 @@ __all__ = (
     'read_search',
     'scenes_of',
     'similarity',
+    'to_csv',
+    'to_flatgeobuf',
     'to_geojson',
     'to_geopackage',
     'to_geotiff',

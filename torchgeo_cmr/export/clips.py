@@ -26,7 +26,7 @@ from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 
 from .output import new_file
-from .place import check_drawable, moved, placed
+from .place import check_drawable, moved, placed, with_geometry
 from .raster import write_cog
 from .sheet import to_sheet
 from .thumbnails import Band, PatchReader, is_cube, on, parse_window
@@ -101,7 +101,7 @@ def clip_hits(
     """
     check_clips(results, record)
     folder, scenes = Path(path), (record or {})['scenes']
-    results = results[placed(results)]
+    results = with_geometry(results[placed(results)])
     reader = PatchReader(scenes, north_up=True)
     clips = list(_planned(results, reader, scenes))
     _claim(folder, clips, overwrite)

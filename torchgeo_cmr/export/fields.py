@@ -1,8 +1,7 @@
-"""Columns as fields of a file: names that every program takes, types, times in UTC."""
+"""Columns as fields of a file: their names where the format allows, types, times in UTC."""
 
 import datetime
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -17,7 +16,6 @@ from torchgeo_cmr.search.results import RESULT_COLUMNS
 #: How times are stored: milliseconds in UTC.
 UTC = pa.timestamp('ms', tz='UTC')
 
-_LONGEST_NAME = 30
 _TIMES = ('time_start', 'time_end')
 #: Columns of a result whose type does not depend on what they hold.
 _RESULT_TYPES = {
@@ -25,6 +23,13 @@ _RESULT_TYPES = {
     'score': pa.float64(),
     'exact': pa.bool_(),
     'relevant': pa.bool_(),
+}
+#: What pandas finds in a column of Python objects -> how it is stored.
+_OBJECTS = {
+    'boolean': pa.bool_(),
+    'decimal': pa.float64(),
+    'floating': pa.float64(),
+    'mixed-integer-float': pa.float64(),
 }
 _DAY = re.compile(r'\d{4}-\d{2}-\d{2}')
 
@@ -79,8 +84,9 @@ def fields(
 ) -> list[Field]:
     """Decide which columns are written, under which names and types.
 
-    Names are lower-case ASCII of at most 30 characters, each once. Lists, arrays, bytes,
-    complex numbers and further geometries are left out.
+    A column keeps its name, but for a number behind it where the file needs that name for
+    itself, or another column's differs in case only, which GDAL takes for the same. Lists, arrays, bytes, complex numbers and further geometries are
+    left out; whole numbers beyond 64 bits with sign become text.
 
     Args:
         frame: The layer.
@@ -89,7 +95,7 @@ def fields(
 
     .. versionadded:: 0.1
     """
-    used = set(taken)
+    used = {name.lower() for name in taken}
     found = []
     own = _RESULT_TYPES if is_result(frame) else {}
     for column in dict.fromkeys(
@@ -100,9 +106,17 @@ def fields(
         kind = own.get(column) or _kind(frame[column])
         if kind is not None:
             name = _name(str(column), used)
-            used.add(name)
+            used.add(name.lower())
             found.append(Field(column, name, kind))
     return found
+
+
+def renamed(columns: Iterable[Field]) -> dict[str, str]:
+    """Give the fields that are not called like their column, and the columns' names.
+
+    .. versionadded:: 0.1
+    """
+    return {f.name: str(f.column) for f in columns if f.name != str(f.column)}
 
 
 def to_array(values: pd.Series, field: Field, *, text_times: bool = False) -> pa.Array:
@@ -153,7 +167,9 @@ def _kind(values: pd.Series) -> pa.DataType | None:
         return pa.float64()
     if pd.api.types.is_integer_dtype(dtype):
         width = getattr(dtype, 'itemsize', 8)
-        return pa.int32() if width < 4 or dtype == np.int32 else pa.int64()
+        if width < 4 or dtype == np.int32:
+            return pa.int32()
+        return pa.int64() if _fits(values) else pa.string()
     if pd.api.types.is_complex_dtype(dtype):
         return None
     if values.name in _TIMES:
@@ -166,7 +182,17 @@ def _kind(values: pd.Series) -> pa.DataType | None:
             return None
         if len(there) and all(type(v) is datetime.date for v in there):
             return pa.date32()
+        held = pd.api.types.infer_dtype(there, skipna=True)
+        if held == 'integer':
+            return pa.int64() if _fits(there) else pa.string()
+        return _OBJECTS.get(held, pa.string())
     return pa.string()
+
+
+def _fits(values: pd.Series) -> bool:
+    """Say whether whole numbers fit 64 bits with a sign."""
+    there = values.dropna()
+    return not len(there) or bool(there.min() >= -(2**63) and there.max() < 2**63)
 
 
 def _utc(values: pd.Series) -> pd.Series:
@@ -206,15 +232,11 @@ def _iso(times: pd.Series) -> pa.Array:
 
 
 def _name(name: str, taken: set[str]) -> str:
-    """Give a field name in lower-case ASCII that is not taken yet."""
-    ascii_only = (
-        unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode().lower()
-    )
-    clean = (
-        re.sub(r'[^a-z0-9_]+', '_', ascii_only).strip('_')[:_LONGEST_NAME] or 'field'
-    )
-    number, unique = 2, clean
-    while unique in taken:
-        unique = f'{clean[: _LONGEST_NAME - 3]}_{number}'
+    """Give a name that is not taken yet: the column's own, or with a number behind it."""
+    # No database takes a name that ends in the middle.
+    own = name.replace('\0', '') or 'field'
+    number, unique = 2, own
+    while unique.lower() in taken:
+        unique = f'{own}_{number}'
         number += 1
     return unique

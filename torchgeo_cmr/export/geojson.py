@@ -20,8 +20,9 @@ from torchgeo_cmr.table.footprints import WGS84
 
 from .fields import fields, is_result, with_both_times
 from .footprints import check_layer, kind_of
-from .layers import save, stream
+from .layers import description, save, stream
 from .output import check_new, new_file
+from .place import label_scale
 from .style import results_style, write_qml
 
 #: Rows beyond which it is the wrong format.
@@ -45,8 +46,7 @@ def to_geojson(
     the antimeridian, edges divided into eight. Times become ISO 8601 text in UTC, which QGIS
     and GDAL read back as date-time fields; a time column without any value is left out,
     because it would come back as text, and the style then leaves QGIS' time slider alone.
-    Field names become lower-case ASCII of at most 30 characters. Lists, arrays and
-    bytes are left out. Zero rows give a valid empty collection, which has no fields.
+    Columns keep their names. Lists, arrays and bytes are left out. Zero rows give a valid empty collection, which has no fields.
 
     Args:
         results: What a search gave, or any GeoDataFrame with a CRS (queries, an area); only
@@ -94,12 +94,18 @@ def to_geojson(
             geometry_type='Unknown',
             crs=WGS84.to_wkt(),
             # This also limits coordinates to seven decimals.
-            layer_options={'RFC7946': 'YES', 'WRITE_NAME': 'NO'},
+            layer_options={
+                'RFC7946': 'YES',
+                'WRITE_NAME': 'NO',
+                **description(columns),
+            },
         )
     if styled:
         ends = results['score'].agg(['min', 'max']).tolist()
         timed = not {f.column for f in empty} & set(_TIMES)
         write_qml(
-            results_style(ends, kind=kind, timed=timed), path, overwrite=overwrite
+            results_style(ends, kind=kind, timed=timed, scale=label_scale(results)),
+            path,
+            overwrite=overwrite,
         )
     return Path(path)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import geopandas as gpd
 import pandas as pd
@@ -22,13 +22,14 @@ from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 
 from .area import area_layer, area_of_interest
-from .fields import fields, is_result, with_both_times
+from .fields import Field, fields, is_result, renamed, with_both_times
 from .footprints import check_layer, kind_of, layer_crs
 from .layers import GEOMETRY, save, stream
 from .links import link_stream
 from .output import new_file
+from .place import label_scale
 from .record import record_text
-from .saved import RECORD_URI
+from .saved import RECORD_URI, RENAMED
 from .style import plain_style, results_style
 
 #: Fields of ``results`` in their order; the archive's own follow.
@@ -80,6 +81,8 @@ CREATE TABLE IF NOT EXISTS gpkg_metadata_reference (
     CONSTRAINT crmr_mfi_fk FOREIGN KEY (md_file_id) REFERENCES gpkg_metadata(id),
     CONSTRAINT crmr_mpi_fk FOREIGN KEY (md_parent_id) REFERENCES gpkg_metadata(id)
 );
+"""
+_EXTENSIONS = """
 CREATE TABLE IF NOT EXISTS gpkg_extensions (
     table_name TEXT,
     column_name TEXT,
@@ -89,7 +92,44 @@ CREATE TABLE IF NOT EXISTS gpkg_extensions (
     CONSTRAINT ge_tce UNIQUE (table_name, column_name, extension_name)
 );
 """
+#: The Schema extension, likewise.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS gpkg_data_columns (
+    table_name TEXT NOT NULL,
+    column_name TEXT NOT NULL,
+    name TEXT,
+    title TEXT,
+    description TEXT,
+    mime_type TEXT,
+    constraint_name TEXT,
+    CONSTRAINT pk_gdc PRIMARY KEY (table_name, column_name),
+    CONSTRAINT gdc_tn UNIQUE (table_name, name)
+);
+CREATE TABLE IF NOT EXISTS gpkg_data_column_constraints (
+    constraint_name TEXT NOT NULL,
+    constraint_type TEXT NOT NULL,
+    value TEXT,
+    min NUMERIC,
+    min_is_inclusive BOOLEAN,
+    max NUMERIC,
+    max_is_inclusive BOOLEAN,
+    description TEXT,
+    CONSTRAINT gdcc_ntv UNIQUE (constraint_name, constraint_type, value)
+);
+"""
+_SCHEMA_EXTENSION = 'http://www.geopackage.org/spec130/#extension_schema'
 _EXTENSION = 'http://www.geopackage.org/spec130/#extension_metadata'
+
+
+class Layer(NamedTuple):
+    """A layer that was written: its name, its style, and what its columns are called.
+
+    .. versionadded:: 0.1
+    """
+
+    name: str
+    style: str
+    fields: Sequence[Field] = ()
 
 
 def to_geopackage(
@@ -107,7 +147,9 @@ def to_geopackage(
     Layers come in the order ``query``, ``results``, ``area_of_interest``, ``links``; one
     whose argument is missing is left out. They are in EPSG:4326, cut at the antimeridian,
     edges divided into eight; footprints at a pole stay in the polar CRS of their source.
-    Times are UTC. Results are written in batches, so a million of them need little memory.
+    Times are UTC. Columns keep their names, but for those that SQLite takes for the same
+    (``fid``, ``geom``, names that differ in case only); these get a number, and QGIS shows
+    the name they had. Results are written in batches, so a million of them need little memory.
     :func:`~torchgeo_cmr.export.read_search` reads the file back.
 
     Args:
@@ -153,9 +195,10 @@ def to_geopackage(
         if links and asked is not None:
             lines = link_stream(results, asked, crs)
             _append(lines, temporary, 'links', 'LineString', crs)
-            layers.append(('links', plain_style('links', kind='LineString')))
+            layers.append(Layer('links', plain_style('links', kind='LineString')))
         with closing(sqlite3.connect(temporary)) as db:
             _add_styles(db, layers)
+            _add_names(db, layers)
             if said is not None:
                 _add_record(db, said)
     return Path(path)
@@ -198,8 +241,8 @@ def _write(
     name: str,
     first: Sequence[str] = (),
     crs: CRS | None = None,
-) -> tuple[str, str]:
-    """Append a layer to the file; give its name and style."""
+) -> Layer:
+    """Append a layer to the file."""
     crs = layer_crs(frame) if crs is None else crs
     frame = with_both_times(frame)
     kind = kind_of(frame.geometry.to_numpy(), name)
@@ -209,8 +252,9 @@ def _write(
     _append(stream(frame, columns, crs=crs, multi=kind), path, name, kind, crs)
     if name == 'results':
         ends = frame['score'].agg(['min', 'max']).tolist() if len(frame) else []
-        return name, results_style(ends, kind=kind)
-    return name, plain_style(name, kind=kind)
+        style = results_style(ends, kind=kind, scale=label_scale(frame))
+        return Layer(name, style, columns)
+    return Layer(name, plain_style(name, kind=kind), columns)
 
 
 def _append(
@@ -229,7 +273,7 @@ def _append(
     )
 
 
-def _add_styles(db: sqlite3.Connection, layers: Sequence[tuple[str, str]]) -> None:
+def _add_styles(db: sqlite3.Connection, layers: Sequence[Layer]) -> None:
     """Embed a default style for each layer."""
     now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%dT%H:%M:%S.000Z')
     db.executescript(_STYLES)
@@ -237,14 +281,45 @@ def _add_styles(db: sqlite3.Connection, layers: Sequence[tuple[str, str]]) -> No
         'INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, '
         'f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, '
         "owner, ui, update_time) VALUES ('', '', ?, ?, ?, ?, '', 1, ?, '', NULL, ?)",
-        [(n, GEOMETRY, n, style, f'torchgeo_cmr: {n}', now) for n, style in layers],
+        [
+            (one.name, GEOMETRY, one.name, one.style, f'torchgeo_cmr: {one.name}', now)
+            for one in layers
+        ],
+    )
+    db.commit()
+
+
+def _add_names(db: sqlite3.Connection, layers: Sequence[Layer]) -> None:
+    """Store the names that columns had, where the format did not take them.
+
+    QGIS shows them as aliases.
+    """
+    rows = [
+        (one.name, name, own, own, RENAMED)
+        for one in layers
+        for name, own in renamed(one.fields).items()
+    ]
+    if not rows:
+        return
+    db.executescript(_EXTENSIONS + _SCHEMA)
+    db.executemany(
+        'INSERT OR IGNORE INTO gpkg_extensions VALUES (?, NULL, ?, ?, ?)',
+        [
+            (table, 'gpkg_schema', _SCHEMA_EXTENSION, 'read-write')
+            for table in ('gpkg_data_columns', 'gpkg_data_column_constraints')
+        ],
+    )
+    db.executemany(
+        'INSERT INTO gpkg_data_columns (table_name, column_name, name, title, description) '
+        'VALUES (?, ?, ?, ?, ?)',
+        rows,
     )
     db.commit()
 
 
 def _add_record(db: sqlite3.Connection, record: str) -> None:
     """Store the record of the search as metadata of the whole file."""
-    db.executescript(_METADATA)
+    db.executescript(_EXTENSIONS + _METADATA)
     db.executemany(
         'INSERT OR IGNORE INTO gpkg_extensions VALUES (?, NULL, ?, ?, ?)',
         [

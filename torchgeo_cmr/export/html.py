@@ -24,7 +24,7 @@ from torchgeo_cmr.table.footprints import unwrap
 
 from .map import draw_map
 from .output import new_file
-from .place import placed
+from .place import placed, with_geometry
 from .sheet import Read
 from .thumbnails import PatchReader
 
@@ -95,7 +95,7 @@ def to_html(
     """
     check_result(results)
     best = np.argsort(results['rank'].to_numpy(), kind='stable')[:max_hits]
-    shown = results.take(np.sort(best))
+    shown = with_geometry(results).take(np.sort(best))
     asked = queries.frame if isinstance(queries, EmbeddingTable) else queries
     scenes = (record or {}).get('scenes') or {}
     notes: list[str] = []

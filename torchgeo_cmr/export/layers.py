@@ -4,6 +4,7 @@ Batch by batch, so that of a million rows only some ten thousand outlines are in
 once beside the frame itself.
 """
 
+import json
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from pyproj import CRS
 
 from torchgeo_cmr.table.footprints import WGS84
 
-from .fields import UTC, Field, to_array
+from .fields import UTC, Field, renamed, to_array
 from .footprints import check_layer, footprints
 
 #: Rows a batch.
 BATCH = 32_768
 #: Name of the geometry in files that name it.
 GEOMETRY = 'geom'
+#: What the description of a layer begins with if it says how columns were called.
+NAMES = 'torchgeo_cmr: columns '
 
 
 def stream(
@@ -35,7 +38,7 @@ def stream(
     text_times: bool = False,
     multi: str | None = None,
 ) -> pa.RecordBatchReader:
-    """Give a layer as Arrow batches with the outlines as WKB in ``geom``.
+    """Give a layer as Arrow batches with the outlines as WKB in their last column.
 
     Args:
         frame: The layer.
@@ -56,7 +59,7 @@ def stream(
             pa.field(f.name, pa.string() if text_times and f.kind == UTC else f.kind)
             for f in columns
         ]
-        + [pa.field(GEOMETRY, pa.binary())]
+        + [pa.field(_unused(GEOMETRY, columns), pa.binary())]
     )
 
     def batches() -> Generator[pa.RecordBatch]:
@@ -72,6 +75,15 @@ def stream(
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def description(columns: Sequence[Field]) -> dict[str, str]:
+    """Give the layer options that keep names of columns, if the format changed any.
+
+    .. versionadded:: 0.1
+    """
+    names = renamed(columns)
+    return {'DESCRIPTION': NAMES + json.dumps(names)} if names else {}
 
 
 def save(batches: pa.RecordBatchReader, path: Path, **options: Any) -> None:
@@ -99,9 +111,17 @@ def save(batches: pa.RecordBatchReader, path: Path, **options: Any) -> None:
 
     reader = pa.RecordBatchReader.from_batches(batches.schema, watched())
     try:
-        pyogrio.write_arrow(reader, path, geometry_name=GEOMETRY, **options)
+        outlines = reader.schema.names[-1]
+        pyogrio.write_arrow(reader, path, geometry_name=outlines, **options)
     except RuntimeError as error:
         raise (broken or [error])[0] from None
+
+
+def _unused(name: str, columns: Sequence[Field]) -> str:
+    """Lengthen a name until no field has it."""
+    while any(field.name == name for field in columns):
+        name += '_'
+    return name
 
 
 def _to_multi(shapes: NDArray[np.object_], kind: str) -> NDArray[np.object_]:

@@ -10,6 +10,9 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import densify, to_wgs84
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84, unwrap
 
+#: Metres of a printed or shown map that a label takes.
+_LABEL = 0.008
+
 
 def check_drawable(results: gpd.GeoDataFrame) -> None:
     """Refuse to draw hits of which none has a place.
@@ -29,6 +32,21 @@ def check_drawable(results: gpd.GeoDataFrame) -> None:
             f'none of the {len(results)} hits has a place on the ground, so no raster can be '
             'drawn and no pixels cut; write .gpkg, .parquet or .html'
         )
+
+
+def with_geometry(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Call the geometry of a frame ``geometry``, whatever the user calls it.
+
+    Args:
+        frame: The layer; it is not changed.
+
+    .. versionadded:: 0.1
+    """
+    if frame._geometry_column_name == 'geometry':
+        return frame
+    made = frame.rename_geometry('geometry')
+    assert made is not None  # only inplace gives none
+    return made
 
 
 def placed(frame: gpd.GeoDataFrame) -> NDArray[np.bool_]:
@@ -136,3 +154,31 @@ def moved(frame: gpd.GeoDataFrame, crs: CRS) -> NDArray[np.object_]:
             f'a footprint has no place in {crs.to_string()[:60]}; give another CRS'
         )
     return there
+
+
+def label_scale(results: gpd.GeoDataFrame) -> float | None:
+    """Say from which scale on the labels of results can be read.
+
+    A label takes some 8 mm. Where there is less of the map for each result, in its own
+    footprint or between it and its neighbours, labels cover one another, and QGIS takes minutes
+    to place a hundred thousand of them.
+
+    Args:
+        results: What a search gave, with a CRS.
+
+    Returns:
+        Denominator of the scale, in two digits; None if no result has a place.
+
+    .. versionadded:: 0.1
+    """
+    shapes = results.geometry.to_crs(WGS84)
+    bounds = shapely.bounds(shapes[placed(results)].to_numpy()).reshape(-1, 4)
+    if not len(bounds):
+        return None
+    west, south, east, north = bounds.T
+    degree = 111_320 * np.cos(np.radians((south + north) / 2)).clip(0.01)
+    size = np.median(np.maximum((east - west) * degree, (north - south) * 111_320))
+    wide = (east.max() - west.min()) * np.median(degree)
+    room = np.sqrt(wide * (north.max() - south.min()) * 111_320 / len(bounds))
+    metres = max(float(size), float(room), 1.0)
+    return float(f'{metres / _LABEL:.1e}')

@@ -133,12 +133,13 @@ def add_ramp(parent: ET.Element, colours: Sequence[tuple[int, int, int]]) -> Non
     )
 
 
-def add_label(root: ET.Element, field: str) -> None:
+def add_label(root: ET.Element, field: str, scale: float | None = None) -> None:
     """Label each feature with a field, with a light buffer.
 
     Args:
         root: The style.
         field: Name of the field.
+        scale: Denominator of the smallest scale at which labels are drawn; None for all.
 
     .. versionadded:: 0.1
     """
@@ -161,6 +162,16 @@ def add_label(root: ET.Element, field: str) -> None:
         bufferColor='255,255,255,220',
         bufferOpacity='1',
     )
+    if scale is not None:
+        # QGIS calls the smallest scale, which has the greatest number, the maximum here.
+        ET.SubElement(
+            settings,
+            'rendering',
+            drawLabels='1',
+            scaleVisibility='1',
+            scaleMin='0',
+            scaleMax=f'{scale:.0f}',
+        )
 
 
 def add_choice(root: ET.Element, field: str, values: dict[str, str]) -> None:

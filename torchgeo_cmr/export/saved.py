@@ -27,10 +27,13 @@ from torchgeo_cmr.table import to_wgs84
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84
 from torchgeo_cmr.table.schema import TEXT, TIME
 
+from .layers import NAMES
 from .manifest import read_manifest
 
 #: What the record's row in ``gpkg_metadata`` names as its standard.
 RECORD_URI = 'torchgeo_cmr.search'
+#: What the row of a column in ``gpkg_data_columns`` says if the format changed its name.
+RENAMED = 'torchgeo_cmr: the name of this column before it was written'
 
 _TYPES: dict[str, Any] = {
     'rank': 'int32',
@@ -67,13 +70,14 @@ class SavedSearch(NamedTuple):
 def read_search(path: str | PathLike[str]) -> SavedSearch:
     """Read a saved search.
 
-    What does not come back: native corners and other lists, and the exact numbers of
-    coordinates (footprints were densified when they were written).
+    Columns have the names of the result that was written. What does not come back: native
+    corners and other lists, and the exact numbers of coordinates (footprints were densified when
+    they were written).
 
     Args:
-        path: A GeoPackage, GeoJSON or GeoParquet file that an export wrote. Of GeoJSON and
-            GeoParquet the results come back, and the record where the file holds one or, for
-            GeoJSON, the manifest ``NAME.json`` lies beside it.
+        path: A GeoPackage, GeoJSON, FlatGeobuf or GeoParquet file that an export wrote. Of all
+            but the first the results come back, and the record where the file holds one or the
+            manifest ``NAME.json`` lies beside it.
 
     Returns:
         Results, queries, area and record.
@@ -92,7 +96,7 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
     try:
         layers = [str(name) for name, _ in pyogrio.list_layers(source)]
         if source.suffix.lower() != '.gpkg':
-            frame = pyogrio.read_dataframe(source)
+            frame = _layer(source)
             beside = _manifest(source.with_suffix('.json'))
             return SavedSearch(_results(frame, source), None, None, beside)
         if 'results' not in layers:
@@ -101,7 +105,7 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
                 'name a search that was saved'
             )
         parts = {
-            name: pyogrio.read_dataframe(source, layer=name)
+            name: _layer(source, name)
             for name in ('query', 'results', 'area_of_interest')
             if name in layers
         }
@@ -109,6 +113,9 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
         raise QueryError(
             f'{source} cannot be read as a saved search ({error}); name what an export wrote'
         ) from error
+    for name, own in _own_names(source).items():
+        if name in parts:
+            parts[name] = gpd.GeoDataFrame(parts[name].rename(columns=own))
     queries, area = parts.get('query'), parts.get('area_of_interest')
     return SavedSearch(
         _results(parts['results'], source),
@@ -116,6 +123,22 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
         None if area is None else shapely.union_all(_geographic(area).geometry),
         _record(source),
     )
+
+
+def _layer(source: Path, name: str | None = None) -> gpd.GeoDataFrame:
+    """Read a layer: truth values with nulls as such, columns by the names they had."""
+    told = pyogrio.read_info(source, layer=name)
+    frame = pyogrio.read_dataframe(source, layer=name)
+    for field, kind in zip(told['fields'], told['dtypes'], strict=True):
+        # Nulls among them make numbers of true and false.
+        if kind == 'bool' and frame[field].dtype != bool:
+            frame[field] = frame[field].astype('boolean')
+    own = str((told['layer_metadata'] or {}).get('DESCRIPTION') or '')
+    if own.startswith(NAMES):
+        frame = gpd.GeoDataFrame(
+            frame.rename(columns=_json(own.removeprefix(NAMES), source))
+        )
+    return frame
 
 
 def _parquet(source: Path) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
@@ -139,6 +162,24 @@ def _manifest(path: Path) -> dict[str, Any]:
         return read_manifest(path)
     except QueryError:
         return {}
+
+
+def _own_names(source: Path) -> dict[str, dict[str, str]]:
+    """Give the columns of each layer whose names the format changed, and those they had."""
+    found: dict[str, dict[str, str]] = {}
+    with closing(
+        sqlite3.connect(f'{source.absolute().as_uri()}?mode=ro', uri=True)
+    ) as db:
+        there = "SELECT 1 FROM sqlite_master WHERE name = 'gpkg_data_columns'"
+        if db.execute(there).fetchone() is not None:
+            rows = db.execute(
+                'SELECT table_name, column_name, title FROM gpkg_data_columns '
+                'WHERE description = ?',
+                (RENAMED,),
+            )
+            for layer, column, name in rows:
+                found.setdefault(layer, {})[column] = name
+    return found
 
 
 def _record(source: Path) -> dict[str, Any]:
@@ -239,6 +280,8 @@ def _typed(
             values = pd.to_datetime(values, utc=True).astype(TIME)
         elif kind is not None:
             values = _cast(values, kind)
+        elif pd.api.types.infer_dtype(values, skipna=True) == 'boolean':
+            values = values.astype('boolean')
         elif pd.api.types.is_object_dtype(values) or pd.api.types.is_string_dtype(
             values
         ):

@@ -14,6 +14,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .output import new_file
+from .place import with_geometry
 
 #: Frame of a hit by its relevance. Okabe and Ito's colours, told apart by colour-blind eyes;
 #: the line differs as well, and the title carries a sign.
@@ -77,6 +78,7 @@ def to_sheet(
         # A saved search calls them by the name they have in its results.
         asked = asked.rename(columns={'query_id': 'patch_id'})
     known = asked.set_index('patch_id', drop=False)
+    results = with_geometry(results)
     ids = [i for i in results['query_id'].unique() if i in known.index][:max_queries]
     if not ids:
         raise QueryError(

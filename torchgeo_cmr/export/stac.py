@@ -1,6 +1,7 @@
 """STAC: hits as items that catalogues and their clients understand."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,13 @@ _OWN = (
 )
 
 
+#: Columns that an item holds in other places.
+_ELSEWHERE = frozenset(
+    (*_OWN, 'time_start', 'time_end', 'src_crs', 'native_corners', 'geometry')
+)
+_EO = 'https://stac-extensions.github.io/eo/v1.1.0/schema.json'
+
+
 def to_stac(
     results: gpd.GeoDataFrame,
     path: str | PathLike[str],
@@ -52,7 +60,9 @@ def to_stac(
     An item's id is ``<patch_id>@<query_id>``. It has the acquisition as ``datetime`` or
     ``start_datetime`` and ``end_datetime``, the projection extension (``proj:code`` or
     ``proj:wkt2``, and with native corners ``proj:geometry``, ``proj:bbox``,
-    ``proj:shape`` and ``proj:transform``), the columns of a result as ``cmr:<name>``, and the rasters as assets.
+    ``proj:shape`` and ``proj:transform``), the columns of a result and the archive's own as
+    ``cmr:<name>``, ``cloud`` as ``eo:cloud_cover``, columns that are named like a field of STAC
+    (``eo:snow_cover``) as they are, and the rasters as assets.
     Needs pystac: ``pip install torchgeo-cmr[stac]``.
 
     Args:
@@ -123,6 +133,7 @@ def _item(
     start, end = hit['time_start'], hit['time_end']
     start, end = (end if pd.isna(start) else start), (start if pd.isna(end) else end)
     moment = start.to_pydatetime(warn=False)
+    own = _own(hit)
     item = pystac.Item(
         id=f'{hit["patch_id"]}@{hit["query_id"]}',
         geometry=_geometry(shape),
@@ -130,16 +141,59 @@ def _item(
         datetime=moment if start == end else None,
         properties={
             f'cmr:{name}': _plain(hit[name]) for name in _OWN if not pd.isna(hit[name])
-        },
+        }
+        | own,
         start_datetime=None if start == end else moment,
         end_datetime=None if start == end else end.to_pydatetime(warn=False),
     )
     if isinstance(hit['src_crs'], str):
         projection = ProjectionExtension.ext(item, add_if_missing=True)
         _project(projection, hit)
+    if 'eo:cloud_cover' in own:
+        item.stac_extensions.append(_EO)
     for name, href in _assets(hit, scenes):
         item.add_asset(name, pystac.Asset(href, roles=['data']))
     return item
+
+
+def _own(hit: pd.Series) -> dict[str, Any]:
+    """Give the archive's own columns as properties; what has a name in STAC gets that."""
+    found: dict[str, Any] = {}
+    for column, value in hit.items():
+        name = str(column)
+        if name in _ELSEWHERE or isinstance(value, shapely.Geometry):
+            continue
+        made = _json(value)
+        if made is None:
+            continue
+        if name == 'cloud' and 'eo:cloud_cover' not in hit:
+            name = 'eo:cloud_cover'
+        # Names of STAC's extensions are kept; all others are ours.
+        found[name if ':' in name else f'cmr:{name}'] = made
+    return found
+
+
+def _json(value: Any) -> Any:
+    """Give a value as JSON has it; None for nulls and for what it cannot hold."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_json(one) for one in value]
+    if isinstance(value, Mapping):
+        return {str(name): _json(one) for name, one in value.items()}
+    if value is None or pd.isna(value):
+        return None
+    value = _plain(value)
+    if isinstance(value, pd.Timestamp):
+        utc = (
+            value.tz_localize('UTC')
+            if value.tzinfo is None
+            else value.tz_convert('UTC')
+        )
+        return utc.isoformat().replace('+00:00', 'Z')
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, bool | int | str):
+        return value
+    return float(value) if isinstance(value, Decimal) else str(value)
 
 
 def _project(projection: Any, hit: pd.Series) -> None:

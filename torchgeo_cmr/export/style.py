@@ -69,7 +69,11 @@ def score_classes(
 
 
 def results_style(
-    scores: Sequence[float], *, kind: str = 'Polygon', timed: bool = True
+    scores: Sequence[float],
+    *,
+    kind: str = 'Polygon',
+    timed: bool = True,
+    scale: float | None = None,
 ) -> str:
     """Style results: coloured by score, labelled by rank, shown when they were taken.
 
@@ -79,6 +83,7 @@ def results_style(
         scores: Scores of the layer; the lowest and highest are enough.
         kind: ``'Polygon'``, ``'LineString'`` or ``'Point'``.
         timed: Whether the layer has the fields ``time_start`` and ``time_end``.
+        scale: Denominator of the smallest scale at which labels are drawn; None for all.
 
     Returns:
         A QML document.
@@ -122,7 +127,7 @@ def results_style(
         (*VIRIDIS[2], 102),
     )
     add_ramp(renderer, VIRIDIS)
-    add_label(root, 'rank')
+    add_label(root, 'rank', scale)
     times = f' to [% {_TIME.format("time_end")} %]'
     ET.SubElement(root, 'mapTip').text = (
         '<b>#[% "rank" %]</b> [% format_number("score", 3) %]<br>'

@@ -11,18 +11,22 @@ import geopandas as gpd
 from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
+from .flatgeobuf import to_flatgeobuf
 from .geojson import to_geojson
 from .geopackage import to_geopackage
 from .html import to_html
 from .parquet import to_parquet
 from .place import check_drawable
 from .raster import to_geotiff
+from .spreadsheet import to_csv
 from .stac import check_items, to_stac
 
 #: Suffix -> writer. All take the arguments of :func:`write`.
 WRITERS: dict[str, Callable[..., Path]] = {
     '.gpkg': to_geopackage,
     '.geojson': to_geojson,
+    '.fgb': to_flatgeobuf,
+    '.csv': to_csv,
     '.parquet': to_parquet,
     '.html': to_html,
     '.tif': to_geotiff,
@@ -34,7 +38,7 @@ _CHECKS: dict[str, Callable[[gpd.GeoDataFrame], None]] = {
     '.stac.json': check_items,
 }
 #: Formats with a style in a file beside them.
-STYLED = ('.geojson', '.tif')
+STYLED = ('.geojson', '.fgb', '.tif')
 
 
 def write(
@@ -51,8 +55,8 @@ def write(
     Args:
         results: What a search gave, or any GeoDataFrame with a CRS; ``.tif``, ``.html`` and
             ``.stac.json`` need a search's result.
-        path: File to write: ``.gpkg``, ``.geojson``, ``.parquet``, ``.html``, ``.tif`` (the
-            similarity raster) or ``.stac.json``, in upper or lower case.
+        path: File to write: ``.gpkg``, ``.geojson``, ``.fgb``, ``.csv``, ``.parquet``, ``.html``,
+            ``.tif`` (the similarity raster) or ``.stac.json``, in upper or lower case.
         queries: What was asked, for formats that hold several layers.
         area: Where was asked, likewise.
         record: How the search was made, for formats that keep it.

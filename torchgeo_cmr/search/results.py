@@ -82,7 +82,11 @@ def check_result(results: gpd.GeoDataFrame) -> None:
 
     .. versionadded:: 0.1
     """
-    missing = [name for name in (*RESULT_COLUMNS, 'geometry') if name not in results]
+    missing = [name for name in RESULT_COLUMNS if name not in results]
+    if not isinstance(
+        results, gpd.GeoDataFrame
+    ) or results._geometry_column_name not in (results):
+        missing.append('geometry')
     if missing:
         raise QueryError(
             f'the result lacks {", ".join(missing)}; use what RetrievalIndex.search gives'
