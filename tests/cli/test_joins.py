@@ -172,6 +172,33 @@ def test_places_drawn_on_a_map(run: Run, archive: Path, tmp_path: Path) -> None:
     assert run('replay', tmp_path / 'hits.json').code == 0
 
 
+def test_named_places_and_one_outside(
+    run: Run, refused: Any, archive: Path, tmp_path: Path
+) -> None:
+    """Queries have the names of the layer; what lies outside is reported, not fatal."""
+    inside = shapely.box(-98.6, 29.58, -98.585, 29.6)
+    away = shapely.box(2, 48, 3, 49)
+    file, other, out = (tmp_path / n for n in ('a.geojson', 'b.geojson', 'hits.gpkg'))
+    frame = gpd.GeoDataFrame(
+        {'name': ['port', 'sea', 'nothing']}, geometry=[inside, away, None], crs=4326
+    )
+    frame.to_file(file)
+    frame.iloc[:1].to_file(other)
+    words = ['search', archive, '--query', file, '--query', other, '-k', 2, '-o', out]
+    ran = run(*words, '--query', '2,48')
+    assert ran.code == 0, ran.err
+    assert 'sea touches no patch' in ran.err
+    assert 'nothing is empty' in ran.err
+    assert 'no patch covers 2,48' in ran.err
+    assert read_search(out).results['query_id'].unique().tolist() == [
+        'port',
+        'b.geojson:port',
+    ]
+    assert 'no patch covers 2,48' in refused('search', archive, '--query', '2,48')
+    frame.iloc[1:].to_file(file)
+    assert 'sea touches no patch' in refused('search', archive, '--query', file)
+
+
 def test_refined_by_the_file_that_search_wrote(
     run: Run, archive: Path, asking: Path, tmp_path: Path
 ) -> None:

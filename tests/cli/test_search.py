@@ -595,6 +595,8 @@ _OUT = 'out.geojson'
         ('{archive} --query {id} --within -99,29,-98,30 --predicate near', "predicate 'near' is not known; use one of intersects, within"),
         ('{archive} --query {id} --predicate within', '--predicate within says nothing without --within'),
         # the dates
+        ('{archive} --query {id} --modality s3', '--modality s3: the archive has s2'),
+        ('{archive} --query {id} --modality s1 --ckpt best.ckpt', 'the sensor of query rasters is --query-modality s1'),
         ('{archive} --query {id} --during 2024-06-01T10:30', 'is one moment; give a window'),
         ('{archive} --query {id} --during 2024/06/01', "write '2024-06-01'"),
         ('{archive} --query {id} --during 06/2024', "write '2024-06'"),
@@ -769,7 +771,7 @@ class TestRasters:
 
         out = tmp_path / 'out.geojson'
         words = ['search', embedded, '--query', scenes / 's1.tif', '--quiet']
-        words += ['--ckpt', checkpoint, '--modality', 's1', '--out', out]
+        words += ['--ckpt', checkpoint, '--query-modality', 's1', '--out', out]
         ran = run(*words, '-k', 2)
         assert (ran.code, ran.out) == (0, f'{out}: 18 rows\n')
         queries = embed(
@@ -787,33 +789,33 @@ class TestRasters:
     ) -> None:
         first = EmbeddingTable.load(embedded).frame['patch_id'].iloc[0]
         words = ['search', embedded, '--query', f'{scenes}/s1.*', '--query', first]
-        words += ['--ckpt', checkpoint, '--modality', 's1', '--quiet']
+        words += ['--ckpt', checkpoint, '--query-modality', 's1', '--quiet']
         asked = [line[0] for line in lines(run(*words, '-k', 1).out)]
         assert asked[0] == first
         assert len(asked) == 10
         # Pixels of the own sensor find themselves.
         words = ['search', embedded, '--query', scenes / 's2.tif', '--size', '16']
-        words += ['--ckpt', checkpoint, '--modality', 's2', '--quiet']
+        words += ['--ckpt', checkpoint, '--query-modality', 's2', '--quiet']
         assert all(line[0] == line[6] for line in lines(run(*words, '-k', 1).out))
 
     @pytest.mark.parametrize(
         ('words', 'message'),
         [
-            ('--query {scenes}/none*.tif --ckpt {ckpt} --modality s1', 'none*.tif is no file or folder'),
-            ('--query {scenes}/nowhere.tif --ckpt {ckpt} --modality s1', 'nowhere.tif has no CRS: declare it'),
-            ('--query {scenes}/one.tif --ckpt {ckpt} --modality s1', 's1 expects 2 bands (VV, VH), the dataset gives 1 (VV)'),
-            ('--query {scenes}/s2.tif --ckpt {ckpt} --modality s1', 's1 expects 2 bands (VV, VH), the dataset gives 3'),
-            ('--query {scenes}/text.tif --ckpt {ckpt} --modality s1', 'text.tif cannot be read as a raster'),
-            ('--query {scenes}/tiny.tif --ckpt {ckpt} --modality s1', 'choose a smaller size'),
-            ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s1 --size 0', 'give a number of pixels'),
-            ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s3', "no modality 's3': use one of s1, s2"),
-            ('--query {scenes}/bare.tif --ckpt {ckpt} --modality s1', 'state it with `units`'),
-            ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s1 --units power', 'leave units out'),
-            ('--query {scenes}/s1.tif --ckpt {ckpt}', 'say its sensor with --modality, one of s1, s2'),
-            ('--query {scenes}/s1.tif --ckpt {scenes}/gone.ckpt --modality s1', 'there is no checkpoint'),
-            ('--query {scenes}/s1.tif --ckpt {scenes}/text.tif --modality s1', 'cannot be read as a checkpoint'),
-            ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s1 --dataset no.Class', 'no.Class is no raster dataset'),
-            ('--query {scenes}/s1.tif --ckpt {ckpt} --modality s1 --dataset torchgeo.datasets.Sentinel1', 'recognises no file'),
+            ('--query {scenes}/none*.tif --ckpt {ckpt} --query-modality s1', 'none*.tif is no file or folder'),
+            ('--query {scenes}/nowhere.tif --ckpt {ckpt} --query-modality s1', 'nowhere.tif has no CRS: declare it'),
+            ('--query {scenes}/one.tif --ckpt {ckpt} --query-modality s1', 's1 expects 2 bands (VV, VH), the dataset gives 1 (VV)'),
+            ('--query {scenes}/s2.tif --ckpt {ckpt} --query-modality s1', 's1 expects 2 bands (VV, VH), the dataset gives 3'),
+            ('--query {scenes}/text.tif --ckpt {ckpt} --query-modality s1', 'text.tif cannot be read as a raster'),
+            ('--query {scenes}/tiny.tif --ckpt {ckpt} --query-modality s1', 'choose a smaller size'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s1 --size 0', 'give a number of pixels'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s3', "no modality 's3': use one of s1, s2"),
+            ('--query {scenes}/bare.tif --ckpt {ckpt} --query-modality s1', 'state it with `units`'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s1 --units power', 'leave units out'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt}', 'say its sensor with --query-modality, one of s1, s2'),
+            ('--query {scenes}/s1.tif --ckpt {scenes}/gone.ckpt --query-modality s1', 'there is no checkpoint'),
+            ('--query {scenes}/s1.tif --ckpt {scenes}/text.tif --query-modality s1', 'cannot be read as a checkpoint'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s1 --dataset no.Class', 'no.Class is no raster dataset'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s1 --dataset torchgeo.datasets.Sentinel1', 'recognises no file'),
             ('--query {scenes}/s1.tif', 's1.tif is a file: to ask with rasters, add --ckpt CHECKPOINT'),
         ],
     )  # fmt: skip
@@ -838,7 +840,7 @@ class TestRasters:
     ) -> None:
         # The archive of the other tests was made by nobody's checkpoint.
         words = ['search', archive, '--query', scenes / 's1.tif', '--ckpt', checkpoint]
-        line = refused(*words, '--modality', 's1', '--quiet')
+        line = refused(*words, '--query-modality', 's1', '--quiet')
         assert re.search(
             r'task\.ckpt embeds in space [0-9a-f]{16} and the archive is in abc', line
         )
@@ -949,3 +951,34 @@ class TestQuestionsOfSeveral:
         assert '-k 0 finds all' in told
         told = refused(*ask, '--unlike', name(4), '--refine', 'hits.gpkg')
         assert 'leave out --unlike' in told
+
+
+def test_natural_command_lines(run: Run, archive: Path, tmp_path: Path) -> None:
+    """What people type who know SQL, STAC clients or GDAL."""
+    frame = EmbeddingTable.load(archive).frame
+    dated = frame['time_start'].dt.strftime('%Y-%m')
+    month = dated.dropna().iloc[0]
+    one = frame['patch_id'].iloc[0]
+    out = tmp_path / 'hits.csv'
+    cases: list[tuple[list[str], Any]] = [
+        (['--during', month], dated == month),
+        (['--during', month[:4]], dated.str[:4] == month[:4]),
+        (['--where', "time_start >= '2024' AND modality = 's2'"], dated >= '2024'),
+        (['--where', f"patch_id IN ('{one}')"], frame['patch_id'] == one),
+        (['--where', 'source IS NOT NULL'], frame['source'].notna()),
+        (['--where', "patch_id ILIKE 'S2%'"], frame['patch_id'].str.startswith('s2')),
+        (['--where', '"valid_fraction" IS NULL'], frame['valid_fraction'].isna()),
+        (['--modality', 's2'], frame['modality'] == 's2'),
+        (
+            ['--modality', 's2', '--where', f"patch_id <> '{one}'"],
+            frame['patch_id'] != one,
+        ),
+        (['--bbox', '-99,29,-98,30'], frame['patch_id'].notna()),
+    ]
+    for words, expected in cases:
+        ran = run(
+            'search', archive, '--query', one, '-k', 1000, '-o', out, '--force', *words
+        )
+        assert ran.code == 0, (words, ran.err)
+        ids = sorted(frame['patch_id'][expected.fillna(False)])
+        assert sorted(pd.read_csv(out)['patch_id']) == ids, words

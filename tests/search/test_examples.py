@@ -244,7 +244,9 @@ class TestPlaces:
             )
             assert made.frame.geometry.iloc[i].equals(places.geometry.iloc[i])
         again = from_places(table, tmp_path / 'places.gpkg')
-        assert again.frame['patch_id'].tolist() == ['place0', 'place1']
+        assert again.frame['patch_id'].tolist() == ['lake', 'town']
+        bare = from_places(table, places[['geometry']])
+        assert bare.frame['patch_id'].tolist() == ['place0', 'place1']
         assert again.vectors == pytest.approx(made.vectors, abs=0.2)
         # A point has no ground of its own.
         place = table.frame.geometry.iloc[7].centroid
@@ -253,6 +255,40 @@ class TestPlaces:
         assert point.frame.geometry.iloc[0].equals(touched.union_all())
         one = from_places(table, (9.5, 44.5, 9.7, 44.7))
         assert one.vectors[0] == pytest.approx(made.vectors[0], abs=1e-6)
+
+    @pytest.mark.parametrize(
+        ('columns', 'names'),
+        [
+            ({'NAME': ['a', 'b'], 'id': [5, 6]}, ['a', 'b']),
+            ({'name': ['a', 'a'], 'id': [5.0, 6.0]}, ['5', '6']),
+            ({'Name': ['a', None], 'FID': [5, 6]}, ['5', '6']),
+            ({'name': ['a', ' '], 'label': ['c', 'd']}, ['place0', 'place1']),
+        ],
+    )
+    def test_a_layer_names_its_features(
+        self, make: Make, columns: dict[str, list[object]], names: list[str]
+    ) -> None:
+        places = gpd.GeoDataFrame(
+            columns, geometry=[shapely.box(9, 44, 11, 46)] * 2, crs=4326
+        )
+        made = from_places(make(30), places)
+        assert made.frame['patch_id'].tolist() == names
+
+    def test_a_place_outside_or_empty_is_reported(
+        self, make: Make, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        table = make(30)
+        inside = shapely.box(9, 44, 11, 46)
+        shapes = [shapely.box(2, 48, 3, 49), inside, None, shapely.Polygon()]
+        places = gpd.GeoDataFrame({'id': list('abcd')}, geometry=shapes, crs=4326)
+        made = from_places(table, places)
+        assert made.frame['patch_id'].tolist() == ['b']
+        assert made.vectors == pytest.approx(from_places(table, inside, 4326).vectors)
+        assert 'a touches no patch: the nearest is' in caplog.text
+        assert 'c is empty' in caplog.text
+        assert 'd is empty' in caplog.text
+        with pytest.raises(QueryError, match='a touches no patch'):
+            from_places(table, places.iloc[[0, 2]])
 
     def test_refuses(self, make: Make) -> None:
         table = make(30)

@@ -15,6 +15,9 @@ from typing import Any, NoReturn
 
 from docstring_parser import DocstringStyle, parse
 
+#: Other names of options, by which GDAL, STAC clients and others know them.
+_ALIASES = {'within': ('--bbox',), 'out': ('-o',), 'overwrite': ('--force',)}
+
 
 def call(
     function: Callable[..., int | None], words: Sequence[str], *, prog: str
@@ -129,6 +132,7 @@ def _add(
         return
     flags = [f'-{name}'] if len(name) == 1 else []
     flags.append('--' + name.rstrip('_').replace('_', '-'))
+    flags += _ALIASES.get(name, ())
     if kind is bool:
         options['action'] = (
             argparse.BooleanOptionalAction if parameter.default else 'store_true'

@@ -1,5 +1,7 @@
 """What --query, --and, --unlike, --examples and --refine stand for, as one table of queries."""
 
+import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,10 +9,17 @@ from typing import TYPE_CHECKING, Any
 from torchgeo_cmr.cli.values import numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from torchgeo_cmr.search import RetrievalIndex
     from torchgeo_cmr.table import EmbeddingTable
 
 
+_LOG = logging.getLogger(__name__)
+#: For who gives the sensor of query rasters as it was given before.
+_MEANT = '; the sensor of query rasters is --query-modality {}'
+#: What places are called that have no name.
+_NUMBERED = re.compile(r'place([0-9]+)')
 #: What files of places end in; rasters of this kind are not known.
 _DRAWN = ('.geojson', '.json', '.gpkg', '.shp', '.fgb', '.kml', '.parquet')
 
@@ -63,6 +72,27 @@ def combined(
     return queries
 
 
+def check_modality(
+    index: 'RetrievalIndex',
+    modality: list[str] | None,
+    query_modality: str | None,
+    ckpt: str | None,
+) -> None:
+    """Refuse a sensor that the archive does not have, perhaps meant for query rasters."""
+    from torchgeo_cmr.errors import QueryError
+
+    if not modality:
+        return
+    column = index.columns.attributes(index.rows(), ['modality'])['modality']
+    known = sorted(map(str, column.dropna().unique()))
+    for one in modality:
+        if one not in known:
+            raise QueryError(
+                f'--modality {one}: the archive has {", ".join(known) or "none that is known"}'
+                + (_MEANT.format(one) if ckpt and query_modality is None else '')
+            )
+
+
 def _queries(
     words: list[str],
     archive: 'RetrievalIndex',
@@ -76,6 +106,7 @@ def _queries(
 ) -> 'EmbeddingTable':
     """Turn what was asked into one table: archives, and places drawn, then patches, then rasters."""
     from torchgeo_cmr.search import at, from_ids, open_archives, patch_ids
+    from torchgeo_cmr.search.query import OutsideError
     from torchgeo_cmr.table import EmbeddingTable
     from torchgeo_cmr.table.sink import is_archive
 
@@ -85,6 +116,7 @@ def _queries(
     #: patch_id -> kind of query; who is named twice asks once.
     ids: dict[str, str] = {}
     rasters: list[str] = []
+    outside: list[OutsideError] = []
     for word in words:
         if is_archive(word) or (Path(word) / 'index.json').exists():
             tables.append(_of_kind(open_archives(word).table, 'table'))
@@ -94,10 +126,17 @@ def _queries(
         if word in known:
             ids.setdefault(word, 'patch')
         elif Path(word).is_file() and Path(word).suffix.lower() in _DRAWN:
-            tables.append(_places(word, archive))
+            taken = {name for table in tables for name in table.frame['patch_id']}
+            try:
+                tables.append(_places(word, archive, taken))
+            except OutsideError as error:
+                outside.append(error)
         elif len(place := numbers(word)) == 2 and not Path(word).exists():
-            for one in at(archive, *place).frame['patch_id']:
-                ids.setdefault(one, 'location')
+            try:
+                for one in at(archive, *place).frame['patch_id']:
+                    ids.setdefault(one, 'location')
+            except OutsideError as error:
+                outside.append(error)
         else:
             _check_raster(word, archive, ckpt)
             rasters.append(word)
@@ -109,6 +148,10 @@ def _queries(
             rasters, ckpt, modality, size, dataset, units, archive.spaces, progress
         )
         tables.append(made)
+    if not tables:
+        raise outside[0]
+    for error in outside:
+        _LOG.warning('%s: that query is left out', error)
     if len(tables) == 1:
         return tables[0]
     return EmbeddingTable.concat(tables, strict=False)
@@ -134,7 +177,7 @@ def _check_raster(word: str, archive: 'RetrievalIndex', ckpt: str | None) -> Non
         kind = 'a folder without _archive.json' if Path(word).is_dir() else 'a file'
         raise QueryError(
             f'--query {word} is {kind}: to ask with rasters, add --ckpt CHECKPOINT and '
-            '--modality NAME'
+            '--query-modality NAME'
         )
 
 
@@ -185,8 +228,8 @@ def _embed(
         )
     if modality is None:
         raise QueryError(
-            f'--query {rasters[0]} is a raster: say its sensor with --modality, one of '
-            f'{", ".join(model.keys)}'
+            f'--query {rasters[0]} is a raster: say its sensor with --query-modality, one of '
+            f'{", ".join(model.keys)} (--modality is for the patches of the archive)'
         )
     spec = model.specs.get(modality, {})
     size = spec.get('patch_size') if size is None else size
@@ -202,12 +245,16 @@ def _embed(
     return _of_kind(made, 'image')
 
 
-def _places(word: str, archive: 'RetrievalIndex') -> 'EmbeddingTable':
-    """Ask with the features of a vector file, each named after the file and its number."""
+def _places(
+    word: str, archive: 'RetrievalIndex', taken: 'Collection[str]'
+) -> 'EmbeddingTable':
+    """Query with the features of a vector file, by their names or by the file's and numbers."""
     from torchgeo_cmr.search import from_places
 
     table = _of_kind(from_places(archive, word), 'location')
-    names = [f'{Path(word).name}:{i}' for i in range(len(table))]
+    names = table.frame['patch_id'].tolist()
+    if not set(names).isdisjoint(taken) or all(_NUMBERED.fullmatch(n) for n in names):
+        names = [f'{Path(word).name}:{_NUMBERED.sub(r"\1", name)}' for name in names]
     return replace(table, frame=table.frame.assign(patch_id=names))
 
 

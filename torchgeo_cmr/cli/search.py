@@ -39,8 +39,9 @@ def search(
     hubs_method: str = 'csls',
     calibrated: bool = False,
     approximate: bool = False,
+    modality: list[str] | None = None,
     ckpt: str | None = None,
-    modality: str | None = None,
+    query_modality: str | None = None,
     size: int | None = None,
     dataset: str | None = None,
     units: str | None = None,
@@ -82,7 +83,7 @@ def search(
     torchgeo-cmr search archive --query radar --and optical
 
     Ask with a new raster, which the checkpoint turns into vectors first:
-    torchgeo-cmr search archive --query new.tif --ckpt best.ckpt --modality s1
+    torchgeo-cmr search archive --query new.tif --ckpt best.ckpt --query-modality s1
 
     Ask with a spoken word, or with a photograph for the words that name it:
     torchgeo-cmr search images --query tanks.wav --ckpt best.ckpt
@@ -97,7 +98,7 @@ def search(
         query: What to look for; may be repeated. An archive folder (all its patches ask), a
             patch_id of the archives, a position LON,LAT in EPSG:4326 (all patches that cover
             it ask), a vector file of places (each feature asks with the mean of what it
-            touches), or, with --ckpt, a WAV file, an image, a raster (with --modality), a
+            touches), or, with --ckpt, a WAV file, an image, a raster (with --query-modality), a
             folder of these or a quoted pattern.
         unlike: What hits shall not look like, given as for --query but for rasters; may be
             repeated. All of --query then asks one question, as examples of what is right.
@@ -126,6 +127,7 @@ def search(
         where: Condition on columns of the archive, as SQL, QGIS and CQL2 write it, such as
             "cloud < 10 and source = 'x'", or 'cloud < 10 and source == "x"'.
         undated: Let patches without a date pass --during, --days and --months.
+        modality: Only patches of this sensor, such as s2; may be repeated.
         k: Hits a query; 0 with --min-score for all that reach it.
         min_score: Least score of a hit.
         spacing: Least metres between two hits of a query; the ranking goes on until K are
@@ -148,8 +150,8 @@ def search(
         approximate: Allow an index that was built with an approximate part to use it; the
             column exact says whether it did.
         ckpt: Checkpoint that embeds query files; the one that made the archive.
-        modality: Sensor of the query rasters, by the name used in training, such as s1; WAV
-            files and plain images need none if one encoder alone can take them.
+        query_modality: Sensor of the query rasters, by the name used in training, such as s1;
+            WAV files and plain images need none if one encoder alone can take them.
         size: Patch width in pixels of the query rasters; without it, that of the training.
         dataset: Python path of a TorchGeo raster dataset that opens the query rasters, such
             as torchgeo.datasets.Sentinel1.
@@ -198,6 +200,7 @@ def search(
         raise QueryError(f'--predicate {predicate} says nothing without --within')
     if not query and refine is None:
         raise QueryError('nothing is asked: say what to look for with --query')
+    where = values.condition(where, modality)
     chosen = Where(
         None if within is None else values.area(within),
         predicate=predicate,
@@ -234,11 +237,20 @@ def search(
             f'--approximate does not go with --{next(iter(after)).replace("_", "-")}: leave one out'
         )
     index = open_archives(archives)
+    queries.check_modality(index, modality, query_modality, ckpt)
     chosen.check(index.columns)
     # A condition on a missing column should not wait for embedding.
     Where(where=where).rows(index.columns)
     asked = queries.asked(
-        query, refine, index, ckpt, modality, size, dataset, units, progress=not quiet
+        query,
+        refine,
+        index,
+        ckpt,
+        query_modality,
+        size,
+        dataset,
+        units,
+        progress=not quiet,
     )
     asked = queries.combined(asked, and_, unlike, examples, index)
     if after or hubs is not None:

@@ -57,3 +57,12 @@ def window(word: str) -> str | tuple[str | None, str | None]:
     if sides == (None, None):
         raise QueryError(f'--during {word!r} limits nothing: give a start or an end')
     return sides or word
+
+
+def condition(where: str | None, modality: list[str] | None) -> str | None:
+    """Read --where and --modality as one condition."""
+    if not modality:
+        return where
+    words = ', '.join("'" + one.replace("'", "''") + "'" for one in modality)
+    own = f'modality IN ({words})'
+    return own if where is None else f'({where}) AND {own}'

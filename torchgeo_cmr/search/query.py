@@ -1,5 +1,6 @@
 """What is asked: rows of a table that is there already, by name or by place."""
 
+import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
 from os import PathLike, fspath
@@ -22,6 +23,9 @@ from .examples import mean_row, unit_mean
 from .filters import Where
 from .predicates import distance
 
+_LOG = logging.getLogger(__name__)
+#: Columns that may name a feature, the best first.
+_NAMES = ('name', 'id', 'fid')
 _SHOWN = 3
 _COMPARED = 20_000
 
@@ -41,6 +45,13 @@ class Archive(Protocol):
     def select(self, rows: NDArray[np.int64]) -> EmbeddingTable:
         """Give some rows as a table, in the order asked."""
         ...
+
+
+class OutsideError(QueryError):
+    """A place that no patch touches.
+
+    .. versionadded:: 0.1
+    """
 
 
 def from_ids(
@@ -131,7 +142,7 @@ def at(table: EmbeddingTable | Archive, lon: float, lat: float) -> EmbeddingTabl
         shapes = columns.footprints(every)
         west, south = np.nanmin(columns.boxes[every, :2], axis=0)
         east, north = np.nanmax(columns.boxes[every, 2:], axis=0)
-        raise QueryError(
+        raise OutsideError(
             f'no patch covers {lon:.8g},{lat:.8g}: the nearest is '
             f'{distance(shapes, place) / 1000:,.1f} km away, and the archive lies within '
             f'longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}'
@@ -153,16 +164,17 @@ def from_places(
         places: GeoDataFrame or GeoSeries with a CRS, or the path of a vector file; each
             feature asks by itself. A shapely geometry or a box is one feature.
         crs: CRS of a geometry that brings none.
-        name: Column of the places that names the queries; without it they are called
+        name: Column of the places that names the queries; without it ``name``, ``id`` or
+            ``fid``, in capitals too, if it is there and tells them apart; else they are called
             ``place0``, ``place1``, and so on.
 
     Returns:
-        One row a place: its footprint is the place, or for a point or a line the ground of
+        One row for each place that touches a patch; the log says which do not, or are empty: its footprint is the place, or for a point or a line the ground of
         all patches that touch it; its vector the mean of their unit vectors, its time the
         span of theirs.
 
     Raises:
-        QueryError: If a place touches no patch, or the names are missing or not unique.
+        QueryError: If no place touches a patch, or the names are missing or not unique.
 
     .. versionadded:: 0.1
     """
@@ -170,15 +182,20 @@ def from_places(
     every = _rows(table, Where())
     if not len(every):
         raise QueryError('the archive is empty; embed some scenes first')
-    rows = []
+    rows: list[EmbeddingTable] = []
+    faults: list[str] = []
     for word, area in zip(names, features, strict=True):
+        if area is None:
+            faults.append(f'{word} is empty')
+            continue
         found = _rows(table, Where(area, 'EPSG:4326'))
         if not len(found):
             shapes = _columns(table).footprints(every)
-            raise QueryError(
+            faults.append(
                 f'{word} touches no patch: the nearest is {distance(shapes, area) / 1000:,.1f} km '
-                'away; draw it inside the archive'
+                'away'
             )
+            continue
         patches = table.select(found)
         ground = (
             area
@@ -186,6 +203,10 @@ def from_places(
             else shapely.union_all(patches.frame.geometry.to_numpy())
         )
         rows.append(mean_row(word, patches, unit_mean(patches), ground))
+    if not rows:
+        raise OutsideError(f'{faults[0]}; draw it inside the archive')
+    for fault in faults:
+        _LOG.warning('%s: that place is left out', fault)
     return EmbeddingTable.concat(rows)
 
 
@@ -220,15 +241,20 @@ def _rows(archive: EmbeddingTable | Archive, where: Where) -> NDArray[np.int64]:
 
 def _features(
     places: AreaLike, crs: Any, name: str | None
-) -> tuple[list[Geometry], list[str]]:
-    """Give the places one by one in EPSG:4326, and their names."""
+) -> tuple[list[Geometry | None], list[str]]:
+    """Give the places one by one in EPSG:4326, None where empty, and their names."""
     if isinstance(places, str | PathLike):
         places = read_frame(Path(fspath(places)), 'file of places')
     if not isinstance(places, gpd.GeoDataFrame | gpd.GeoSeries):
-        shapes, names = [read_area(places, crs)], ['place0']
+        shapes: list[Geometry | None] = [read_area(places, crs)]
+        names = ['place0']
     else:
-        shapes = [read_area(places.geometry.iloc[[i]], crs) for i in range(len(places))]
-        names = [f'place{i}' for i in range(len(shapes))]
+        nothing = places.geometry.isna() | places.geometry.is_empty
+        shapes = [
+            None if empty else read_area(places.geometry.iloc[[i]], crs)
+            for i, empty in enumerate(nothing)
+        ]
+        names = _own_names(places) or [f'place{i}' for i in range(len(shapes))]
     if not shapes:
         raise QueryError('there is no place to ask with; draw at least one')
     if name is None:
@@ -241,3 +267,19 @@ def _features(
             f'two places have the same {name!r}; name them by another column or by none'
         )
     return shapes, names
+
+
+def _own_names(places: gpd.GeoDataFrame | gpd.GeoSeries) -> list[str]:
+    """Give what a layer calls its features; nothing if that does not tell them apart."""
+    if not isinstance(places, gpd.GeoDataFrame):
+        return []
+    for wanted in _NAMES:
+        for column in places.columns:
+            values = places[column]
+            if str(column).lower() != wanted or values.isna().any():
+                continue
+            if pd.api.types.is_float_dtype(values) and (values % 1 == 0).all():
+                values = values.astype(np.int64)
+            if (names := values.astype(str)).is_unique and names.str.strip().all():
+                return names.tolist()
+    return []
