@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from torchgeo_cmr.datasets.header import read_header
 from torchgeo_cmr.datasets.names import explain, find_bands, nameless
-from torchgeo_cmr.datasets.scene import Scene
+from torchgeo_cmr.datasets.scene import Scene, in_steps
 from torchgeo_cmr.datasets.units import BACKSCATTER
 from torchgeo_cmr.errors import RasterError
 
@@ -30,6 +31,8 @@ def pick_bands(scene: Scene, wanted: Sequence[str], modality: str) -> Scene:
     if nameless(wanted) or nameless(given):
         if len(wanted) == len(given):
             return scene
+        if len(wanted) == len(without := colours(scene)):
+            return scene.pick(without)
         reason = 'without names on both sides the number of bands must agree'
     else:
         order = find_bands(wanted, given, scene.sensor)
@@ -40,6 +43,17 @@ def pick_bands(scene: Scene, wanted: Sequence[str], modality: str) -> Scene:
         f'{modality} expects {len(wanted)} bands ({", ".join(wanted)}), the dataset gives '
         f'{len(given)} ({", ".join(given)}) in {scene.path}: {reason}'
     )
+
+
+def colours(scene: Scene) -> list[int]:
+    """Return the positions of bands that are not alpha: a mask, unless asked for as a band."""
+    if scene.layers is not None:
+        return [*range(len(scene.bands))]
+    return [
+        i
+        for i, (file, index) in enumerate(scene.sources)
+        if read_header(file).colours[index - 1] != 'alpha'
+    ]
 
 
 def alike(scenes: Sequence[Scene], modality: str) -> list[Scene]:
@@ -58,6 +72,9 @@ def alike(scenes: Sequence[Scene], modality: str) -> list[Scene]:
             pixels that do not say what they are.
     """
     found = [pick_bands(scene, scenes[0].bands, modality) for scene in scenes]
+    if len({scene.bands for scene in scenes}) > 1:
+        # Steps were left alone as long as bands lay in different orders.
+        found = in_steps(found)
     units = {scene.units for scene in found}
     if len(units) < 2 or not units & BACKSCATTER:
         return found

@@ -311,7 +311,8 @@ def scenes(dataset: RasterDataset) -> list[Scene]:
     if not dataset.is_image:
         # Numbers of classes are names.
         return [replace(scene, scales=None) for scene in found]
-    return alike(found)
+    # Other bands, or another order, have to be matched first.
+    return in_steps(found) if len({scene.bands for scene in found}) == 1 else found
 
 
 def index_paths(dataset: GeoDataset) -> list[str]:
@@ -354,11 +355,11 @@ def clipped(dataset: GeoDataset, listed: Sequence[Scene]) -> list[Scene]:
     ]
 
 
-def alike(catalogue: Sequence[Scene]) -> list[Scene]:
+def in_steps(catalogue: Sequence[Scene]) -> list[Scene]:
     """Have scenes of one sensor read in the same steps, whatever scales they state.
 
     Args:
-        catalogue: Scenes with the same bands.
+        catalogue: Scenes with the same bands in one order.
 
     Returns:
         The scenes in their order.

@@ -19,7 +19,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from torchgeo_cmr.datasets.scene import Scene, alike
+from torchgeo_cmr.datasets.scene import Scene, in_steps
 from torchgeo_cmr.embed.footprints import crs_code, footprints, native_corners
 from torchgeo_cmr.embed.layout import Edges, Gsd, Layout, check_count, windows_of
 from torchgeo_cmr.embed.scene import RESAMPLING, match_bands, match_scales, match_units
@@ -191,7 +191,7 @@ def plan_scenes(
             )
             chosen.append(match_scales(scene, modality, steps, scale))
     # Where nothing is known of the training, the scenes agree among themselves.
-    chosen = alike(chosen)
+    chosen = in_steps(chosen)
     chosen = layout.fit(
         chosen, modality, trained.get('gsd'), lambda scene: trying(_told(scene))
     )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torchgeo.datasets import DatasetNotFoundError, RasterDataset
 
-from torchgeo_cmr.datasets.bands import pick_bands
+from torchgeo_cmr.datasets.bands import colours, pick_bands
 from torchgeo_cmr.datasets.cube import open_cube
 from torchgeo_cmr.datasets.files import RASTERS, find_files
 from torchgeo_cmr.datasets.header import read_header
@@ -143,6 +143,10 @@ def match_bands(
         return scene
     if wanted and not transformed:
         return pick_bands(scene, wanted, modality)
+    if not wanted and not transformed:
+        without = colours(scene)
+        if in_channels in (None, len(without)):
+            return scene if len(without) == len(given) else scene.pick(without)
     if not wanted and in_channels in (None, len(given)):
         return scene
     names = f' ({", ".join(wanted)})' if wanted else ''

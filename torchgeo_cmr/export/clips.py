@@ -29,7 +29,7 @@ from .output import new_file
 from .place import check_drawable, moved, placed, with_geometry
 from .raster import write_cog
 from .sheet import to_sheet
-from .thumbnails import Band, PatchReader, is_cube, on, parse_window
+from .thumbnails import Band, PatchReader, is_cube, is_masked, on, parse_window
 
 _INDEX = 'clips.json'
 _SHEET = 'contact_sheet.png'
@@ -107,7 +107,9 @@ def clip_hits(
     _claim(folder, clips, overwrite)
     for clip in clips:
         if overwrite or not (folder / clip.name).exists():
-            _cut(clip, folder / clip.name)
+            stated = (scenes[clip.modality].get('nodata') or {}).get(clip.source)
+            more = {} if stated is None else {'stated': stated}
+            _cut(clip, folder / clip.name, **more)
     sheet = folder / _SHEET
     if queries is not None and len(results) and (overwrite or not sheet.exists()):
         to_sheet(results, sheet, queries=queries, read=reader, overwrite=overwrite)
@@ -286,8 +288,14 @@ def _grids(
     return list(found.values())
 
 
-def _cut(clip: Clip, target: Path) -> None:
-    """Copy the pixels of a clip, and what the source states of them."""
+def _cut(clip: Clip, target: Path, stated: float | None = None) -> None:
+    """Copy the pixels of a clip, and what the source states of them.
+
+    Args:
+        clip: The clip.
+        target: File to write.
+        stated: Value that was missing besides, for a source that has none.
+    """
     row, col, height, width = clip.window
     window = Window(col, row, width, height)  # ty: ignore[too-many-positional-arguments]
     planes, scales, offsets, mask = [], [], [], None
@@ -298,7 +306,9 @@ def _cut(clip: Clip, target: Path) -> None:
             transform = file.window_transform(window)
             scales.append(file.scales[number - 1])
             offsets.append(file.offsets[number - 1])
-            if MaskFlags.per_dataset in file.mask_flag_enums[number - 1]:
+            taken = [i for other, i in clip.bands if other == path]
+            beside = MaskFlags.per_dataset in file.mask_flag_enums[number - 1]
+            if beside and is_masked(file, number, taken):
                 mask = file.read_masks(number, window=window)
     names = ('query_id', 'rank', 'patch_id', 'modality', 'source')
     with new_file(target, overwrite=True) as temporary:
@@ -307,7 +317,7 @@ def _cut(clip: Clip, target: Path) -> None:
             np.stack(planes),
             crs=crs,
             transform=transform,
-            nodata=nodata,
+            nodata=stated if nodata is None and mask is None else nodata,
             names=clip.band_names,
             tags={name.upper(): str(getattr(clip, name)) for name in names},
             mask=mask,

@@ -97,7 +97,8 @@ def scenes_of(archives: Iterable[Archive]) -> dict[str, dict[str, Any]]:
     Returns:
         Modality -> ``{'root': None, 'sources': scene id -> bands, 'grids': scene id -> grid}``
         as :class:`PatchReader` takes it, paths joined with the root of their archive; only
-        scenes that were resampled have a grid. A scene id that stands for different files in
+        scenes that were resampled have a grid, and ``nodata`` is there if it was stated
+        for scenes. A scene id that stands for different files in
         two archives is left out: nobody could say which is meant.
 
     .. versionadded:: 0.1
@@ -122,6 +123,9 @@ def scenes_of(archives: Iterable[Archive]) -> dict[str, dict[str, Any]]:
                 unclear.add((modality, scene))
             if grid := (archive.record.get('grids') or {}).get(scene):
                 own['grids'][scene] = grid
+            value = (archive.record.get('nodata') or {}).get(scene)
+            if value is not None:
+                own.setdefault('nodata', {})[scene] = value
     for modality, scene in unclear:
         del found[modality]['sources'][scene]
     return found

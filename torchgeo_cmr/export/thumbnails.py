@@ -15,6 +15,7 @@ import shapely.affinity
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -45,7 +46,7 @@ class PatchReader:
 
     Args:
         records: The ``record`` of an embedding table for each modality; ``sources``,
-            ``grids`` and ``root`` are used. Scenes of a cube (NetCDF, Zarr) have no picture.
+            ``grids``, ``nodata`` and ``root`` are used. Scenes of a cube (NetCDF, Zarr) have no picture.
         root: Folder that the paths are relative to, in place of the records' own.
         north_up: Whether pictures of scenes that are stored in another orientation are
             turned until north is at the top; without it they show rows and columns as the
@@ -87,10 +88,9 @@ class PatchReader:
             scene = patch['source']
             if scene not in record['sources'] or is_cube(record['sources'][scene]):
                 return None
-            bands = shown_bands(record['sources'][scene])
             if scene in (record.get('grids') or {}):
                 # The window counts pixels of a grid that no file has.
-                return self._ground(record, bands, patch)
+                return self._ground(record, scene, patch)
             found = parse_window(patch['patch_id'])
             if found is None:
                 raise QueryError(
@@ -100,12 +100,12 @@ class PatchReader:
             finest = min(every, key=lambda band: band[3] or np.inf)
             with NorthUp(self.open(record, finest)) as file:
                 area = file.turn.presented(found, file.shape)
-            windows = [_scaled(area, finest[3], band[3]) for band in bands]
-            return self._picture(record, bands, windows, (int(area[2]), int(area[3])))
+            windows = [_scaled(area, finest[3], band[3]) for band in shown_bands(every)]
+            return self._picture(record, scene, windows, (int(area[2]), int(area[3])))
         scene = self.scene_at(patch, modality, record)
         if scene is None:
             return None
-        return self._ground(record, shown_bands(record['sources'][scene]), patch)
+        return self._ground(record, scene, patch)
 
     def scene_at(
         self, patch: pd.Series, modality: str, record: Mapping[str, Any]
@@ -191,11 +191,11 @@ class PatchReader:
             ) from error
 
     def _ground(
-        self, record: Mapping[str, Any], bands: Sequence[Band], patch: pd.Series
+        self, record: Mapping[str, Any], scene: str, patch: pd.Series
     ) -> NDArray[np.float64] | None:
         """Show the ground of a patch, whatever the grid of the files."""
         windows = []
-        for band in bands:
+        for band in shown_bands(record['sources'][scene]):
             with NorthUp(self.open(record, band)) as file:
                 if file.crs is None:
                     return None
@@ -209,19 +209,26 @@ class PatchReader:
                 low, high = pixels.min(axis=0), pixels.max(axis=0)
                 windows.append((low[1], low[0], *(high - low)[::-1].tolist()))
         shape = max(1, round(windows[0][2])), max(1, round(windows[0][3]))
-        return self._picture(record, bands, windows, shape)
+        return self._picture(record, scene, windows, shape)
 
     def _picture(
         self,
         record: Mapping[str, Any],
-        bands: Sequence[Band],
+        scene: str,
         windows: Sequence[Area],
         shape: tuple[int, int],
     ) -> NDArray[np.float64] | None:
         planes = []
-        for band, window in zip(bands, windows, strict=True):
+        every = record['sources'][scene]
+        nodata = (record.get('nodata') or {}).get(scene)
+        for band, window in zip(shown_bands(every), windows, strict=True):
             with NorthUp(self.open(record, band)) as file:
-                planes.append(_read(file, band[1], window, shape))
+                taken = [other[1] for other in every if other[0] == band[0]]
+                plane = _read(
+                    file, band[1], window, shape, is_masked(file, band[1], taken)
+                )
+                plane[plane == nodata] = np.nan
+                planes.append(plane)
                 turn = file.turn
         if not self._north_up:
             # As the file of the last band is; those of one scene rarely differ.
@@ -323,8 +330,21 @@ def _scaled(area: Area, finest: Any, gsd: Any) -> Area:
     return row * ratio, column * ratio, height * ratio, width * ratio
 
 
+def is_masked(file: Any, number: int, taken: Sequence[int]) -> bool:
+    """Say whether a mask says which pixels of a band are missing.
+
+    Args:
+        file: An open raster.
+        number: The band, from 1.
+        taken: Bands of the file that a scene takes: an alpha band among them is no mask.
+    """
+    flags = file.mask_flag_enums[number - 1]
+    alpha = any(file.colorinterp[i - 1] == ColorInterp.alpha for i in taken)
+    return MaskFlags.all_valid not in flags and not (MaskFlags.alpha in flags and alpha)
+
+
 def _read(
-    file: Any, number: int, area: Area, shape: tuple[int, int]
+    file: Any, number: int, area: Area, shape: tuple[int, int], masked: bool
 ) -> NDArray[np.float64]:
     """Pixels nearest to the centres of so many cells; NaN where there are none."""
     row, column, height, width = area
@@ -340,7 +360,7 @@ def _read(
         window = Window.from_slices(
             (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
         )
-        plane = file.read(number, window=window, masked=True).astype(np.float64)
+        plane = file.read(number, window=window, masked=masked).astype(np.float64)
         pixels = np.ma.filled(plane, np.nan)
         out[np.ix_(*inside)] = pixels[np.ix_(rows - rows[0], columns - columns[0])]
     return out

@@ -1,0 +1,88 @@
+"""An alpha band from file to picture: a mask, unless the encoder takes it as a band."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from torchgeo_cmr.embed import embed
+from torchgeo_cmr.export import clip_hits
+from torchgeo_cmr.export.record import scenes_of
+from torchgeo_cmr.export.thumbnails import PatchReader
+from torchgeo_cmr.search import RetrievalIndex
+
+Writer = Callable[..., Path]
+Fake = Callable[..., Any]
+
+
+@pytest.fixture
+def file(write_raster: Writer) -> Path:
+    data = np.random.default_rng(0).integers(20, 200, (4, 16, 16))
+    data[3, :4] = 0
+    path = write_raster('a.tif', data=data, dtype='uint8', bands=('',) * 4)
+    with rasterio.open(path) as source:
+        assert source.colorinterp[3].name == 'alpha'
+    return path
+
+
+def run(task: Any, path: Path, **more: Any) -> Any:
+    options = {'modality': 's2', 'size': 16, 'gsd': 'ignore', 'progress': False} | more
+    return embed(task, str(path), min_valid=0, **options)
+
+
+def clip(table: Any, folder: Path) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """Cut the one patch: its pixels and its mask."""
+    hits = RetrievalIndex(table).search(table, k=1)
+    clip_hits(hits, folder, record={'scenes': scenes_of([table])})
+    (cut,) = folder.glob('*.tif')
+    with rasterio.open(cut) as source:
+        return source.read(), source.read_masks() > 0, source.nodata
+
+
+@pytest.mark.parametrize('taken', [False, True])
+@pytest.mark.parametrize('named', [False, True])
+def test_an_encoder_takes_it_or_not(
+    fake: Fake, file: Path, tmp_path: Path, taken: bool, named: bool
+) -> None:
+    names = ('R', 'G', 'B', 'NIR')[: 3 + taken] if named else ()
+    if named:
+        file = file.rename(file.with_name('m_3412039_nw_10_060_20160616.tif'))
+    task = fake(channels=3 + taken, bands=names)
+    table = run(task, file)
+    assert table.frame['valid_fraction'].tolist() == [1.0 if taken else 0.75]
+    missing = np.zeros((16, 16), bool)
+    missing[:4] = not taken
+    (image,) = task.seen[-1:]
+    assert image.shape[0] == 3 + taken
+    np.testing.assert_array_equal(
+        np.isnan(image.numpy()), missing[None].repeat(len(image), 0)
+    )
+    picture = PatchReader({'s2': table.record})(table.frame.iloc[0], 's2')
+    assert picture is not None
+    # Black where nothing is; of data the darkest two percent may be black too.
+    assert (picture[:4] == 0).all() != taken
+    pixels, valid, _ = clip(table, tmp_path / 'clips')
+    with rasterio.open(file) as source:
+        np.testing.assert_array_equal(pixels, source.read()[: 3 + taken])
+    np.testing.assert_array_equal(valid[0], ~missing)
+
+
+def test_a_stated_value_is_missing_in_pictures_and_clips(
+    fake: Fake, write_raster: Writer, tmp_path: Path
+) -> None:
+    data = np.random.default_rng(0).integers(20, 200, (1, 16, 16))
+    data[0, :4] = 999
+    path = write_raster('a.tif', data=data, dtype='uint16')
+    table = run(fake(channels=1, bands=()), path, nodata=999)
+    assert table.frame['valid_fraction'].tolist() == [0.75]
+    assert table.record['nodata'] == {'a.tif': 999}
+    picture = PatchReader(scenes_of([table]))(table.frame.iloc[0], 's2')
+    assert picture is not None
+    assert (picture[:4] == 0).all()
+    _, valid, nodata = clip(table, tmp_path / 'clips')
+    assert nodata == 999
+    assert not valid[0, :4].any()
+    assert valid[0, 4:].all()
