@@ -123,7 +123,7 @@ class TestNear:
             (((0, 91), 5), 'near 0,91 is no position; give longitude'),
             (((np.nan, 0), 5), 'is no position'),
             ((shapely.Point(0, 0), 5), 'has no CRS'),
-            (((1, 2, 3), 5), 'is no area'),
+            (((1, 2, 3), 5), 'is not an area'),
         ],
     )
     def test_refuses(self, near: Any, message: str) -> None:

@@ -195,7 +195,7 @@ class TestArea:
             ({'geometry': shapely.Polygon(), 'crs': 4326}, 'is empty'),
             ({'geometry': gpd.GeoSeries([], crs=4326)}, 'is empty'),
             ({'geometry': gpd.GeoSeries([None], crs=4326)}, 'is empty'),
-            ({'geometry': AREA, 'crs': 'EPSG:nonsense'}, "'EPSG:nonsense' is no CRS"),
+            ({'geometry': AREA, 'crs': 'EPSG:nonsense'}, "'EPSG:nonsense' is not a CRS"),
             (
                 {'geometry': AREA, 'crs': 4326, 'predicate': 'near'},
                 "predicate 'near' is not known; use one of intersects, within",
@@ -205,13 +205,13 @@ class TestArea:
                 'is in EPSG:4326 but crs=EPSG:32632 was given',
             ),
             ({'crs': 4326}, 'a CRS was given without an area'),
-            ({'geometry': (1, 2, 3)}, 'is no area'),
+            ({'geometry': (1, 2, 3)}, 'is not an area'),
             ({'geometry': (9, 45, 10, 44)}, 'south 45.0 above north 44.0'),
             (
                 {'geometry': (6e5, 5e6, 5e5, 6e6), 'crs': 32632},
                 'only boxes in EPSG:4326 may cross',
             ),
-            ({'geometry': (5e5, 5e6, 6e5, 6e6)}, 'are no longitudes and latitudes'),
+            ({'geometry': (5e5, 5e6, 6e5, 6e6)}, 'are not longitudes and latitudes'),
             (
                 {'geometry': shapely.box(1e30, 1e30, 2e30, 2e30), 'crs': 32632},
                 'cannot be expressed in EPSG:4326',
@@ -220,7 +220,7 @@ class TestArea:
                 {'geometry': shapely.LineString([(0, 0), (np.inf, 1)]), 'crs': 4326},
                 'not finite',
             ),
-            ({'geometry': 5}, 'is no area'),
+            ({'geometry': 5}, 'is not an area'),
         ],
     )
     def test_refuses(self, arguments: dict, message: str) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import ProjError
 
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.table.footprints import WGS84, to_wgs84
+from torchgeo_cmr.table.antimeridian import fold
+from torchgeo_cmr.table.footprints import is_wgs84, to_wgs84
 
 
 def native_corners(
@@ -45,9 +46,10 @@ def native_corners(
 def footprints(corners: NDArray[np.float64], crs: str) -> NDArray[np.object_]:
     """Turn native corners into WGS 84 polygons.
 
-    Sides are straight lines in longitude and latitude between the four corners: no points
-    are added along them, so over hundreds of kilometres they leave the true outline. A
-    patch that crosses the antimeridian becomes a MultiPolygon with a part on either side.
+    Most patches keep their four corners alone; the sides of large ones, and of those close
+    to a pole, are divided, so that they follow the true outline. A patch that crosses the
+    antimeridian becomes a MultiPolygon with a part on either side, and one that holds or
+    touches a pole reaches it.
 
     Args:
         corners: float64 of shape ``(n, 8)``, as :func:`native_corners` returns them.
@@ -59,21 +61,27 @@ def footprints(corners: NDArray[np.float64], crs: str) -> NDArray[np.object_]:
     Raises:
         RasterError: If that CRS, or a corner in it, has no longitude and latitude.
     """
+    outlines = shapely.polygons(corners.reshape(-1, 4, 2))
     try:
-        lon, lat = _to_lonlat(crs).transform(corners[:, 0::2], corners[:, 1::2])
+        own = _parsed(crs)
+        # A raster's own longitudes run on without a jump, however wide its patches are.
+        moved = (
+            np.array([fold(shape) for shape in outlines], dtype=object)
+            if is_wgs84(own)
+            else to_wgs84(outlines, own)
+        )
     except ProjError as error:
         raise RasterError(
             f'{crs[:60]} has no longitude and latitude: declare the CRS that the raster is in'
         ) from error
-    rings = np.stack([lon, lat], axis=-1)
-    lost = ~np.isfinite(rings).all(axis=(1, 2))
+    lost = ~np.isfinite(shapely.bounds(moved).reshape(-1, 4)).all(axis=1)
     if lost.any():
         x, y = corners[lost][0, :2]
         raise RasterError(
             f'the patch at ({x}, {y}) has no place on Earth in {crs[:60]}: check the CRS '
             'and the geotransform of the raster'
         )
-    return to_wgs84(shapely.polygons(rings), WGS84)
+    return moved
 
 
 def crs_code(crs: CRS) -> str:
@@ -95,5 +103,5 @@ def crs_code(crs: CRS) -> str:
 
 
 @lru_cache(maxsize=128)
-def _to_lonlat(crs: str) -> Transformer:
-    return Transformer.from_crs(crs, WGS84, always_xy=True)
+def _parsed(crs: str) -> CRS:
+    return CRS.from_user_input(crs)

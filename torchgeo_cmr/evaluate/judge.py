@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.metrics.functional import METRICS, Pool, Ranking
 from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.table.distance import metres_between
+from torchgeo_cmr.table.distance import Spots, metres_between
 
-from .distance import Spots
 from .label import LabelSets, compare
 from .measure import OF_GAINS, Column, Floats, Measured, columns, measure
 from .offset import gaps, moments

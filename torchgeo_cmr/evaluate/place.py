@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.table.distance import centres, metres_between
-
-from .distance import Spots
+from torchgeo_cmr.table.distance import Spots, centres, metres_between
 
 #: What a rule says: True where an item is relevant to a query, shape (queries, items).
 type Relevance = NDArray[np.bool_]

@@ -7,27 +7,26 @@ plain values: they can be compared, hashed and sent to another process.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
+from .area import Drawn
 from .columns import Columns, check_placed
 from .curve import together
 from .during import Spans, in_months, in_window, spans, within_days
 from .expression import Expression
-from .predicates import lies, near_boxes, overlap
-from .reach import bounds, likely, measured
+from .predicates import enough, lies, near_boxes
+from .reach import within
 
 type Rows = NDArray[np.int64]
 
-_FEW = 16
 _MANY = 2_000
 
 
@@ -176,6 +175,8 @@ class InArea:
     area: Geometry
     predicate: str = 'intersects'
     min_overlap: float | None = None
+    #: The same area in its own CRS.
+    drawn: Drawn | None = field(default=None, compare=False)
     relative: ClassVar[bool] = False
     early: ClassVar[bool] = True
 
@@ -214,9 +215,9 @@ class InArea:
         return rows[mask[rows]], None
 
     def _test(self, shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
-        hit = lies(shapes, self.area, self.predicate)
+        hit = lies(shapes, self.area, self.predicate, self.drawn)
         if self.min_overlap is not None:
-            hit[hit] = overlap(shapes[hit], self.area) >= self.min_overlap
+            hit[hit] = enough(shapes[hit], self.area, self.min_overlap, self.drawn)
         return hit
 
 
@@ -241,7 +242,7 @@ class Near:
         self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
     ) -> tuple[Rows, None]:
         """Give the rows that pass."""
-        return _narrowed(rows, _within(columns, rows, self.place, self.metres)), None
+        return _narrowed(rows, within(columns, rows, self.place, self.metres)), None
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,7 @@ class Beyond:
                 f'query {one.frame["patch_id"].iloc[0]!r} has no place, so beyond={metres:g} '
                 'cannot be counted from it; leave beyond out'
             )
-        return _narrowed(rows, ~_within(columns, rows, own, metres)), None
+        return _narrowed(rows, ~within(columns, rows, own, metres)), None
 
 
 def _narrowed(rows: Rows | None, mask: NDArray[np.bool_]) -> Rows:
@@ -291,23 +292,6 @@ def _dated(
     return _narrowed(rows, mask | times.undated if undated else mask), int(
         times.undated.sum()
     )
-
-
-def _within(
-    columns: Columns, rows: Rows | None, place: Geometry, metres: float
-) -> NDArray[np.bool_]:
-    """Say which rows are at most some metres from a place, part by part."""
-    parts = shapely.get_parts(place)
-    boxes = columns.boxes if rows is None else columns.boxes[rows]
-    near = np.zeros(len(boxes), dtype=bool)
-    for part in parts if len(parts) <= _FEW else [place]:
-        some = np.flatnonzero(likely(boxes, part, metres) & ~near)
-        least, most = bounds(boxes[some], part)
-        near[some[most <= metres]] = True
-        doubt = some[(least <= metres) & (most > metres)]
-        shapes = columns.footprints(doubt if rows is None else rows[doubt])
-        near[doubt[measured(shapes, part) <= metres]] = True
-    return near
 
 
 def _one(query: EmbeddingTable | None, clause: str) -> EmbeddingTable:

@@ -1,7 +1,6 @@
 """Relevance feedback: a result that a person has labelled becomes the next query."""
 
-from os import PathLike, fspath
-from pathlib import Path
+from os import PathLike
 
 import geopandas as gpd
 import pandas as pd
@@ -9,9 +8,9 @@ import pandas as pd
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from .area import read_frame
 from .examples import from_examples
 from .query import Archive, from_ids
+from .vector_file import read_frame
 
 _YES = ('1', 'true', 't', 'yes', 'y')
 _NO = ('0', 'false', 'f', 'no', 'n')
@@ -48,7 +47,7 @@ def from_feedback(
     """
     if not isinstance(labelled, gpd.GeoDataFrame):
         labelled = read_frame(
-            Path(fspath(labelled)), 'labelled layer', layer='results', placeless=True
+            labelled, 'labelled layer', prefer='results', placeless=True
         )
     for column in ('query_id', 'patch_id', 'relevant'):
         if column not in labelled:

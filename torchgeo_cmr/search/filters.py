@@ -6,9 +6,11 @@ together with ``&``, ``|`` and ``~``. The module is long because every clause is
 with a sentence of its own, and its mistakes are told here.
 """
 
+import operator
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,16 @@ from shapely import Geometry
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from .area import AreaLike, read_area
+from .area import Drawn, read_area, read_drawn
 from .clauses import Beyond, Clause, Condition, Days, InArea, Months, Near, Window
 from .columns import Columns, as_columns, check_placed
+from .drawing import AreaLike
 from .during import WindowLike, read_months, read_window
 from .expression import Expression
 from .notation import notation
-from .predicates import PREDICATES, distance, near_boxes
+from .predicates import PREDICATES, near_boxes
+from .reach import closest
+from .region import Region
 
 type _Rows = NDArray[np.int64]
 
@@ -66,14 +71,19 @@ class Where:
     can be hashed and pickled, and are printed as they were written.
 
     Args:
-        geometry: The area: a shapely geometry (``crs`` needed); a GeoDataFrame or GeoSeries
-            (its features united, its CRS used); the path of a vector file; or a box
-            ``(west, south, east, north)`` in EPSG:4326 unless ``crs`` says otherwise, where
-            west > east runs across the antimeridian. Invalid polygons are mended.
-        crs: CRS of the geometries given, anything pyproj reads; x before y.
+        geometry: The area: a shapely geometry, several or WKT (``crs`` needed); a GeoDataFrame
+            or GeoSeries (its features united, its CRS used); GeoJSON as a mapping or text, or
+            anything with ``__geo_interface__``; the path of a vector file, of which
+            ``FILE|layername=NAME`` is a layer; or a box ``(west, south, east, north)`` in
+            EPSG:4326 unless ``crs`` says otherwise, where west > east runs across the
+            antimeridian. Invalid polygons are repaired one by one, then united.
+        crs: CRS of the geometries given, anything pyproj reads; x before y. For a file only if
+            it has none.
+        layer: Layer of a file that has several.
         predicate: ``'intersects'``: the footprint shares a point with the area. ``'within'``:
-            it lies inside. ``'contains'``: the area lies inside it. ``'centroid'``: its
-            centre lies in the area.
+            it lies inside, to a centimetre. ``'contains'``: the area lies inside it, to a
+            centimetre. ``'centroid'``: its centre lies in the area. For ``'within'`` and
+            ``'contains'`` an area of several types is its polygons alone.
         min_overlap: Least share of the footprint's ground that the area covers, above 0 and
             at most 1; beside the predicate.
         near: ``(place, metres)``: footprints at most so far from a place, which is
@@ -98,6 +108,7 @@ class Where:
 
     geometry: AreaLike | None = None
     crs: Any = None
+    layer: str | None = field(default=None, kw_only=True)
     predicate: str = field(default='intersects', kw_only=True)
     min_overlap: float | None = field(default=None, kw_only=True)
     near: tuple[Any, float] | None = field(default=None, kw_only=True)
@@ -107,9 +118,11 @@ class Where:
     days: float | None = field(default=None, kw_only=True)
     where: str | None = field(default=None, kw_only=True)
     undated: bool = field(default=False, kw_only=True)
-    #: The area in EPSG:4326, cut at the antimeridian; None without one. Of filters put
-    #: together: all their areas united.
+    #: The area in EPSG:4326, cut at the antimeridian; None without one. Of combined filters:
+    #: the intersection for ``a & b``, the difference for ``a & ~b``, the union for ``a | b``;
+    #: None where they reach beyond any area, an empty geometry where none is left.
     area: Geometry | None = field(init=False, repr=False, default=None)
+    _drawn: Drawn | None = field(init=False, repr=False, default=None)
     _clauses: tuple[Clause, ...] = field(init=False, repr=False, default=())
     _join: str = field(init=False, repr=False, default='')
     _parts: tuple['Where', ...] = field(init=False, repr=False, default=())
@@ -131,8 +144,14 @@ class Where:
         if isinstance(self.months, Iterator):
             # It can be read once only, and not be pickled.
             object.__setattr__(self, 'months', tuple(self.months))
-        area = None if self.geometry is None else read_area(self.geometry, self.crs)
-        object.__setattr__(self, 'area', area)
+        if self.layer is not None and self.geometry is None:
+            raise QueryError(
+                f'layer={self.layer!r} was given without an area; give the file that has it'
+            )
+        if self.geometry is not None:
+            area, drawn = read_drawn(self.geometry, self.crs, self.layer)
+            object.__setattr__(self, 'area', area)
+            object.__setattr__(self, '_drawn', drawn)
         object.__setattr__(self, '_clauses', tuple(self._read()))
 
     def _read(self) -> Iterator[Clause]:
@@ -150,7 +169,7 @@ class Where:
             yield Near(*_near(self.near, self.crs))
         if self.area is not None:
             share = None if self.min_overlap is None else _share(self.min_overlap)
-            yield InArea(self.area, self.predicate, share)
+            yield InArea(self.area, self.predicate, share, self._drawn)
         if self.beyond is not None:
             yield Beyond(_amount('beyond', self.beyond))
 
@@ -279,6 +298,10 @@ class Where:
             # What a filter leaves out, or offers beside another, need not be there.
             for part in self._parts if self._join == 'and' else ():
                 part.check(table)
+            if self.area is not None and self.area.is_empty:
+                raise QueryError(
+                    f'the areas of {self} leave no ground together; give areas that overlap'
+                )
             return
         if self.area is None:
             return
@@ -301,11 +324,10 @@ class Where:
                 return
         west, south = np.nanmin(columns.boxes[:, :2], axis=0)
         east, north = np.nanmax(columns.boxes[:, 2:], axis=0)
-        shapes = columns.footprints(np.arange(len(columns)))
         raise QueryError(
             f'the area touches no footprint: the archive lies within longitude {west:.4f} to '
             f'{east:.4f}, latitude {south:.4f} to {north:.4f}, and its nearest footprint is '
-            f'{distance(shapes, self.area) / 1000:,.1f} km from the area; choose an area inside'
+            f'{closest(columns, None, self.area) / 1000:,.1f} km from the area; choose an area inside'
         )
 
     def _narrow(
@@ -362,15 +384,22 @@ def _joined(join: str, *parts: Any) -> Where:
                 f'a filter and a {type(part).__name__} cannot be put together; give a Where(...)'
             )
     both = Where()
-    areas = [part.area for part in parts if part.area is not None and join != 'not']
-    made = {
-        'area': shapely.union_all(areas) if areas else None,
-        '_join': join,
-        '_parts': parts,
-    }
-    for name, value in made.items():
+    for name, value in {'_join': join, '_parts': parts}.items():
         object.__setattr__(both, name, value)
+    object.__setattr__(both, 'area', _region(both).inside)
     return both
+
+
+def _region(where: Where) -> Region:
+    """Give the ground that a filter reaches."""
+    join, parts = where.joined
+    if not join:
+        pure = len(where._clauses) == 1 and where.area is not None
+        return Region(where.area, None, pure and where.predicate != 'contains')
+    regions = [_region(part) for part in parts]
+    if join == 'not':
+        return ~regions[0]
+    return reduce(operator.and_ if join == 'and' else operator.or_, regions)
 
 
 def _near(near: Any, crs: Any) -> tuple[Geometry, float]:
@@ -397,7 +426,7 @@ def _near(near: Any, crs: Any) -> tuple[Geometry, float]:
                 'latitude (-90 to 90), in degrees'
             )
         return shapely.Point(lon, lat), _amount('near', metres)
-    own = None if isinstance(place, list | tuple) else crs
+    own = None if numbers.shape == (4,) else crs
     return read_area(place, own), _amount('near', metres)
 
 

@@ -3,8 +3,7 @@
 import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
-from os import PathLike, fspath
-from pathlib import Path
+from os import PathLike
 from typing import Any, Protocol
 
 import geopandas as gpd
@@ -17,11 +16,13 @@ from shapely import Geometry
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from .area import AreaLike, read_area, read_frame
+from .area import read_area
 from .columns import Columns, as_columns, check_placed
+from .drawing import AreaLike
 from .examples import mean_row, unit_mean
 from .filters import Where
-from .predicates import distance
+from .reach import closest
+from .vector_file import read_frame
 
 _LOG = logging.getLogger(__name__)
 #: Columns that may name a feature, the best first.
@@ -139,12 +140,11 @@ def at(table: EmbeddingTable | Archive, lon: float, lat: float) -> EmbeddingTabl
     place = shapely.Point(lon, lat)
     rows = _rows(table, Where(place, 'EPSG:4326'))
     if not len(rows):
-        shapes = columns.footprints(every)
         west, south = np.nanmin(columns.boxes[every, :2], axis=0)
         east, north = np.nanmax(columns.boxes[every, 2:], axis=0)
         raise OutsideError(
             f'no patch covers {lon:.8g},{lat:.8g}: the nearest is '
-            f'{distance(shapes, place) / 1000:,.1f} km away, and the archive lies within '
+            f'{closest(columns, every, place) / 1000:,.1f} km away, and the archive lies within '
             f'longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}'
         )
     return table.select(rows)
@@ -190,10 +190,9 @@ def from_places(
             continue
         found = _rows(table, Where(area, 'EPSG:4326'))
         if not len(found):
-            shapes = _columns(table).footprints(every)
             faults.append(
-                f'{word} touches no patch: the nearest is {distance(shapes, area) / 1000:,.1f} km '
-                'away'
+                f'{word} touches no patch: the nearest is '
+                f'{closest(_columns(table), every, area) / 1000:,.1f} km away'
             )
             continue
         patches = table.select(found)
@@ -244,7 +243,7 @@ def _features(
 ) -> tuple[list[Geometry | None], list[str]]:
     """Give the places one by one in EPSG:4326, None where empty, and their names."""
     if isinstance(places, str | PathLike):
-        places = read_frame(Path(fspath(places)), 'file of places')
+        places = read_frame(places, 'file of places')
     if not isinstance(places, gpd.GeoDataFrame | gpd.GeoSeries):
         shapes: list[Geometry | None] = [read_area(places, crs)]
         names = ['place0']

@@ -12,6 +12,8 @@ import shapely
 from numpy.typing import NDArray
 from shapely import Geometry
 
+from torchgeo_cmr.table.antimeridian import singles
+
 #: Cells round the area, so that what lies beside it has cells of its own.
 _ROUND = 2
 #: Part of a cell by which rounding may move an edge, and then some.
@@ -143,8 +145,8 @@ def rasters(area: Geometry, side: int) -> list[Raster]:
     .. versionadded:: 0.1
     """
     west, _, east, _ = area.bounds
-    parts = shapely.get_parts(area) if east - west > 180 else ()
-    if len(parts) < 2:
+    parts = np.array(singles(area) if east - west > 180 else (), dtype=object)
+    left = shapely.bounds(parts).reshape(-1, 4)[:, 0] < 0
+    if not left.any() or left.all():
         return [Raster(area, side)]
-    left = shapely.bounds(parts)[:, 0] < 0
     return [Raster(shapely.union_all(parts[own]), side) for own in (left, ~left)]

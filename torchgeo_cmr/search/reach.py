@@ -1,23 +1,78 @@
-"""Distance clauses: near a place, or beyond the query's own surroundings.
+"""Which rows lie within some metres of a place.
 
-Metres are geodesic between nearest points. Most rows are judged by their box alone: the
-distance of two centres on a sphere, give or take what the boxes reach and what a sphere is
-wrong by. Only what is left in doubt is measured footprint by footprint.
+Metres are geodesic between nearest points. Most rows are judged by their box alone; only
+those left in doubt are measured footprint by footprint.
 """
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from shapely import Geometry
 
-from torchgeo_cmr.table.distance import metres_between
-from torchgeo_cmr.table.footprints import unwrap
+from torchgeo_cmr.table.antimeridian import singles
+from torchgeo_cmr.table.distance import bounds, metres_between, span
 
-_RADIUS = 6_371_008.8
-#: A sphere is off by less than this share of a distance on the ellipsoid.
-_SPHERE = 0.006
+from .columns import Columns
+
 #: Metres of one degree of latitude, from below.
 _DEGREE = 110_000
 _BLOCK = 50_000
+#: Parts of a place that boxes are compared with one by one.
+_FEW = 16
+
+
+def within(
+    columns: Columns, rows: NDArray[np.int64] | None, place: Geometry, metres: float
+) -> NDArray[np.bool_]:
+    """Say which rows are at most some metres from a place.
+
+    Args:
+        columns: Rows of an archive.
+        rows: Those of interest, or None for all.
+        place: Geometry in EPSG:4326, cut at the antimeridian.
+        metres: Distance.
+
+    Returns:
+        Mask over the rows of interest.
+
+    .. versionadded:: 0.1
+    """
+    boxes = columns.boxes if rows is None else columns.boxes[rows]
+    some = np.flatnonzero(likely(boxes, place, metres))
+    near, doubt = np.zeros((2, len(boxes)), dtype=bool)
+    near[some], doubt[some] = bounds(boxes[some], place, metres)
+    if shapely.get_dimensions(place) == 2:
+        # Inside a place its edges are far.
+        shapely.prepare(place)
+        inside = some[~near[some]]
+        near[inside] = shapely.contains_properly(place, shapely.box(*boxes[inside].T))
+    left = np.flatnonzero(doubt & ~near)
+    for start in range(0, len(left), _BLOCK):
+        part = left[start : start + _BLOCK]
+        shapes = columns.footprints(part if rows is None else rows[part])
+        other = np.full(len(shapes), place, dtype=object)
+        near[part] = metres_between(shapes, other, metres) <= metres
+    return near
+
+
+def closest(columns: Columns, rows: NDArray[np.int64] | None, place: Geometry) -> float:
+    """Give metres between a place and the nearest of many footprints.
+
+    Args:
+        columns: Rows of an archive, at least one with a place.
+        rows: Those of interest, or None for all.
+        place: Geometry in EPSG:4326, cut at the antimeridian.
+
+    .. versionadded:: 0.1
+    """
+    boxes = columns.boxes if rows is None else columns.boxes[rows]
+    least, most = span(boxes, place)
+    some = np.flatnonzero(least <= np.nanmin(most))
+    some = some[np.argsort(least[some], kind='stable')][:_BLOCK]
+    shapes = columns.footprints(some if rows is None else rows[some])
+    return float(
+        metres_between(shapes, np.full(len(shapes), place, dtype=object)).min()
+    )
 
 
 def likely(
@@ -35,7 +90,19 @@ def likely(
 
     .. versionadded:: 0.1
     """
-    west, south, east, north = place.bounds
+    parts = singles(place)
+    if len(parts) > _FEW:
+        return _around(boxes, place.bounds, metres)
+    near = np.zeros(len(boxes), dtype=bool)
+    for part in parts:
+        near |= _around(boxes, part.bounds, metres)
+    return near
+
+
+def _around(
+    boxes: NDArray[np.float64], box: tuple[float, float, float, float], metres: float
+) -> NDArray[np.bool_]:
+    west, south, east, north = box
     up = metres / _DEGREE
     mask = (boxes[:, 1] <= north + up) & (boxes[:, 3] >= south - up)
     lat = max(abs(south), abs(north)) + up
@@ -53,72 +120,3 @@ def likely(
             boxes[:, 2] >= west - aside + turn
         )
     return mask & around
-
-
-def bounds(
-    boxes: NDArray[np.float64], place: Geometry
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the least and the largest metres that footprints can be from a place.
-
-    Args:
-        boxes: Boxes (n, 4) of the footprints in degrees.
-        place: Geometry in EPSG:4326.
-
-    Returns:
-        Two arrays (n,), metres.
-
-    .. versionadded:: 0.1
-    """
-    own = np.array([unwrap(place).bounds])
-    apart = _metres(_middle(boxes), _middle(own))
-    reach = _reach(boxes) + _reach(own)
-    # A metre for what arithmetic loses at small angles.
-    least = apart * (1 - _SPHERE) - reach - 1
-    return least, apart * (1 + _SPHERE) + reach + 1
-
-
-def measured(shapes: NDArray[np.object_], place: Geometry) -> NDArray[np.float64]:
-    """Measure metres between footprints and a place, block by block.
-
-    Args:
-        shapes: Footprints (n,) in EPSG:4326.
-        place: Geometry in EPSG:4326.
-
-    Returns:
-        Metres (n,), 0 where they touch.
-
-    .. versionadded:: 0.1
-    """
-    if not len(shapes):
-        return np.zeros(0)
-    return np.concatenate(
-        [
-            metres_between(
-                shapes[i : i + _BLOCK], np.full(len(shapes[i : i + _BLOCK]), place)
-            )
-            for i in range(0, len(shapes), _BLOCK)
-        ]
-    )
-
-
-def _middle(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    lon = np.radians((boxes[:, 0] + boxes[:, 2]) / 2)
-    lat = np.radians((boxes[:, 1] + boxes[:, 3]) / 2)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-
-
-def _metres(
-    one: NDArray[np.float64], other: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    chord = np.sqrt(((one - other) ** 2).sum(axis=0))
-    return 2 * _RADIUS * np.arcsin(np.minimum(chord / 2, 1))
-
-
-def _reach(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give metres from the centre of a box that no point of it exceeds."""
-    lat = np.where(
-        boxes[:, 1] * boxes[:, 3] <= 0, 0, np.abs(boxes[:, [1, 3]]).min(axis=1)
-    )
-    wide = (boxes[:, 2] - boxes[:, 0]) / 2 * np.cos(np.radians(lat))
-    high = (boxes[:, 3] - boxes[:, 1]) / 2
-    return np.hypot(wide, high) * 111_700 * 1.01

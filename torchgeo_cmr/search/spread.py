@@ -13,9 +13,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from torchgeo_cmr.table.distance import whole
-
-from .reach import bounds, measured
+from torchgeo_cmr.table.distance import metres_between, span, whole
 
 type _Positions = NDArray[np.int64]
 #: A position, others -> which of the others are close to it.
@@ -34,10 +32,11 @@ def near(shapes: NDArray[np.object_], metres: float) -> Close:
     boxes = shapely.bounds(shapes).reshape(-1, 4)
 
     def close(one: int, others: _Positions) -> NDArray[np.bool_]:
-        least, most = bounds(boxes[others], shapes[one])
+        least, most = span(boxes[others], shapes[one])
         hit = most < metres
         doubt = np.flatnonzero((least < metres) & ~hit)
-        hit[doubt] = measured(shapes[others[doubt]], shapes[one]) < metres
+        own = np.full(len(doubt), shapes[one], dtype=object)
+        hit[doubt] = metres_between(shapes[others[doubt]], own, metres) < metres
         return hit
 
     return close

@@ -1,26 +1,32 @@
-"""Geometries from any CRS to EPSG:4326, cut where they cross the antimeridian.
+"""Footprints in EPSG:4326, cut where they cross the antimeridian.
 
 Changing the coordinates of a polygon over the Fiji islands gives corners at 179.9 and at
--179.9 degrees: a band round the world that every geometry library calls valid. Here the
-longitudes of each ring are unwrapped first (an edge longer than 180 degrees is read as the
-short way round), then the shape is cut at 180 into a MultiPolygon. A ring that winds once
-round a pole is closed over that pole, so that it spans -180..180 and reaches 90 or -90.
+-179.9 degrees: a band round the world that every geometry library calls valid. Here it
+becomes a MultiPolygon with a part on either side of 180, and what holds or touches a pole
+reaches it (:mod:`~torchgeo_cmr.table.outline`).
 
-What this does not know: edges are straight in longitude and latitude, not geodesics.
-Densify before you change the CRS of large polygons (:func:`densify`).
+Edges are straight in longitude and latitude between points. Most footprints keep their
+vertices alone; of long ones, and of those close to a pole, edges are divided.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from shapely import Geometry, MultiPolygon, Polygon
 
-#: The CRS of every stored footprint.
-WGS84 = CRS.from_epsg(4326)
+from .antimeridian import fold, follow_line, follow_ring, gathered, singles, steps
+from .outline import WGS84, outline, to_lonlat
+
+#: Metres times the tangent of latitude from which the middle of an edge leaves the straight
+#: line in degrees by more than a thousandth of its length.
+_LONG = 50_000.0
+#: Degrees of longitude from which the way an edge goes round is not left to chance.
+_WIDE = 30.0
+#: Share of its extent by which a divided edge may leave the true one.
+_STRAY = 2e-5
 
 
 def is_wgs84(crs: CRS) -> bool:
@@ -40,10 +46,12 @@ def is_wgs84(crs: CRS) -> bool:
 def to_wgs84(geometries: Iterable[Geometry], crs: CRS) -> NDArray[np.object_]:
     """Give geometries in EPSG:4326, two-dimensional and cut at the antimeridian.
 
-    Points are transformed vertex by vertex; nothing is densified and nothing is mutated.
+    Vertices alone are transformed where the edges between them stay straight to a thousandth
+    of their length. Longer edges, and those close to a pole, are divided. Nothing is mutated.
 
     Args:
-        geometries: Shapely geometries, x before y.
+        geometries: Valid shapely geometries of any type, x before y. In EPSG:4326, edges
+            longer than 180 degrees are read as the short way round.
         crs: CRS of the geometries.
 
     Returns:
@@ -53,32 +61,44 @@ def to_wgs84(geometries: Iterable[Geometry], crs: CRS) -> NDArray[np.object_]:
     .. versionadded:: 0.1
     """
     shapes = shapely.force_2d(np.asarray(list(geometries), dtype=object))
-    if not is_wgs84(crs):
-        shapes = shapely.transform(shapes, lambda points: to_lonlat(points, crs))
-    for i in np.flatnonzero(_crosses(shapes)):
-        shapes[i] = cut(shapes[i])
-    return shapes
+    if is_wgs84(crs):
+        for i in np.flatnonzero(_crosses(shapes)):
+            shapes[i] = cut(shapes[i])
+        return shapes
+    moved = shapely.transform(shapes, lambda points: to_lonlat(points, crs))
+    for i in np.flatnonzero(_curved(moved)):
+        moved[i] = outline(shapes[i], crs, _stray(shapes[i], moved[i]))
+    return moved
 
 
-def to_lonlat(points: NDArray[np.float64], crs: CRS) -> NDArray[np.float64]:
-    """Give points (n, 2) of a CRS, x before y, as longitudes and latitudes on WGS 84.
+def _curved(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Mark geometries whose edges are not what the straight lines between vertices are."""
+    marked = np.zeros(len(shapes), dtype=bool)
+    points, owner = shapely.get_coordinates(shapes, return_index=True)
+    if not len(points):
+        return marked
+    # What could not be transformed is infinite; the caller refuses it.
+    points = np.where(np.isfinite(points), points, 0.0)
+    lon, lat = points.T
+    marked[owner[(np.abs(lon) > 180) | (np.abs(lat) > 89.99)]] = True
+    same = owner[1:] == owner[:-1]
+    jump, step = np.abs(np.diff(lon)), np.abs(steps(points))
+    slope = np.radians(np.maximum(np.abs(lat[1:]), np.abs(lat[:-1])))
+    metres = 111_320 * np.hypot(step * np.cos(slope), np.diff(lat))
+    odd = (jump > 180) | (step > _WIDE) | (metres * np.tan(slope) > _LONG)
+    marked[owner[1:][odd & same]] = True
+    return marked
 
-    Args:
-        points: Coordinates in the units of the CRS.
-        crs: Their CRS.
 
-    Returns:
-        Degrees (n, 2); infinite where a point has none.
-
-    .. versionadded:: 0.1
-    """
-    return np.column_stack(_change(crs.srs).transform(points[:, 0], points[:, 1]))
-
-
-@lru_cache(maxsize=256)
-def _change(crs: str) -> Transformer:
-    """Make a transformer once for each CRS; it may be shared between threads."""
-    return Transformer.from_crs(crs, WGS84, always_xy=True)
+def _stray(shape: Geometry, moved: Geometry) -> float:
+    """Give metres by which the divided edges of a footprint may leave the true ones."""
+    points = shapely.get_coordinates(moved)
+    if not len(points) or not np.isfinite(points).all():
+        return 1.0
+    east = (points[:, 0] - points[0, 0] + 180) % 360 - 180
+    scale = np.cos(np.radians(np.abs(points[:, 1]).min()))
+    extent = np.hypot(np.ptp(east) * scale, np.ptp(points[:, 1])) * 111_320
+    return max(0.01, _STRAY * float(extent))
 
 
 def _crosses(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
@@ -110,35 +130,40 @@ def cut(geometry: Geometry) -> Geometry:
     """Cut one longitude-latitude geometry at the antimeridian.
 
     Args:
-        geometry: Geometry in degrees. Polygons are unwrapped ring by ring and cut; the
-            longitudes of points and lines are only brought into -180..180.
+        geometry: Geometry of any type in degrees; each edge goes the short way round.
 
     Returns:
-        A Polygon or MultiPolygon inside -180..180, or the wrapped points and lines.
+        The same ground inside -180..180.
 
     .. versionadded:: 0.1
     """
-    if geometry.geom_type not in ('Polygon', 'MultiPolygon'):
-        return shapely.transform(geometry, _wrap)
-    pieces: list[Geometry] = []
-    for part in shapely.get_parts(geometry):
-        shape = _unwrap(part)
-        west, _, east, _ = shape.bounds
-        if not np.isfinite([west, east]).all():
+    pieces: list[list[Geometry]] = [[], [], []]
+    for part in singles(geometry):
+        kind = int(shapely.get_dimensions(part))
+        points = shapely.get_coordinates(part)
+        if not np.isfinite(points).all():
             return geometry
-        for turn in range(
-            int(np.floor((west + 180) / 360)), int(np.ceil((east + 180) / 360))
-        ):
-            world = shapely.box(-180 + 360 * turn, -90, 180 + 360 * turn, 90)
-            piece = shapely.intersection(shape, world)
-            pieces += [
-                shapely.transform(p, lambda c, turn=turn: c - [360 * turn, 0])
-                for p in shapely.get_parts(piece)
-                if p.geom_type == 'Polygon' and not p.is_empty
+        if kind == 2:
+            rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(part)]
+            shell, *holes = (
+                fold(ring if ring.is_valid else shapely.make_valid(ring))
+                for ring in (
+                    follow_ring(r, float(np.copysign(90, r[:, 1].mean())))
+                    for r in rings
+                )
+            )
+            for hole in holes:
+                shell = shapely.difference(shell, hole)
+            made = [shell]
+        elif kind == 1:
+            made = [fold(line) for line in follow_line(points)]
+        else:
+            made = [fold(part)]
+        for one in made:
+            pieces[kind] += [
+                p for p in singles(one) if shapely.get_dimensions(p) == kind
             ]
-    whole = pieces[0] if len(pieces) == 1 else MultiPolygon(pieces)
-    # The pieces of a polar cap share an edge where its ring began.
-    return whole if whole.is_valid else shapely.union_all(pieces)
+    return gathered(pieces)
 
 
 def unwrap(geometry: Geometry) -> Geometry:
@@ -198,70 +223,3 @@ def densify(
         return geometry
 
     return np.fromiter((shape(g) for g in geometries), dtype=object)
-
-
-def _wrap(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bring longitudes into -180..180, leaving those that are there as they are."""
-    lon = coordinates[:, 0]
-    lon = np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)
-    return np.column_stack([lon, coordinates[:, 1]])
-
-
-def _unwrap(polygon: Geometry) -> Geometry:
-    """Let every edge of a polygon go the short way round; close polar rings over the pole."""
-    exterior = _unwrap_ring(shapely.get_coordinates(shapely.get_exterior_ring(polygon)))
-    middle = exterior[:, 0].mean()
-    holes = []
-    for i in range(shapely.get_num_interior_rings(polygon)):
-        hole = _unwrap_ring(
-            shapely.get_coordinates(shapely.get_interior_ring(polygon, i))
-        )
-        holes.append(hole - [360 * np.round((hole[:, 0].mean() - middle) / 360), 0])
-    shape = Polygon(exterior)
-    if not shape.is_valid:
-        shape = shapely.make_valid(shape)
-    for hole in holes:
-        # Taken out one by one: a hole of a polar ring need not lie in the same turn.
-        for turn in (-360, 0, 360):
-            moved = Polygon(hole + np.array([turn, 0]))
-            if moved.intersects(shape):
-                shape = shapely.difference(shape, moved)
-    return shape
-
-
-def _unwrap_ring(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unwrap the longitudes of one closed ring (n, 2)."""
-    step = np.diff(points[:, 0])
-    step = np.where(np.abs(step) > 180, (step + 180) % 360 - 180, step)
-    lon = points[0, 0] + np.concatenate([[0.0], np.cumsum(step)])
-    # Differences lose the last bit; a vertex keeps its own longitude plus whole turns.
-    lon = points[:, 0] + 360 * np.round((lon - points[:, 0]) / 360)
-    ring = np.column_stack([lon, points[:, 1]])
-    if abs(lon[-1] - lon[0]) > 180:
-        ring = _close_over_pole(ring)
-    return ring
-
-
-def _close_over_pole(ring: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Close an unwrapped ring that winds once round a pole, with its seam on the antimeridian.
-
-    Anywhere else the seam would be cut open again when the shape is cut at 180.
-    """
-    turn = np.array([360 * np.round((ring[-1, 0] - ring[0, 0]) / 360), 0])
-    world = np.floor((ring[:, 0] + 180) / 360)
-    i = int(np.argmax(world[1:] != world[:-1]))
-    edge = 360 * max(world[i], world[i + 1]) - 180
-    (ax, ay), (bx, by) = ring[i], ring[i + 1]
-    seam = np.array([edge, ay + (by - ay) * (edge - ax) / (bx - ax)])
-    pole = [0, (90.0 if ring[:, 1].mean() >= 0 else -90.0) - seam[1]]
-    return np.vstack(
-        [
-            seam,
-            ring[i + 1 :],
-            ring[1 : i + 1] + turn,
-            seam + turn,
-            seam + turn + pole,
-            seam + pole,
-            seam,
-        ]
-    )
