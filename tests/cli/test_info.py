@@ -114,7 +114,7 @@ def test_a_checkpoint(tmp_path: Path) -> None:
         ('nothing', 'name an archive, an index, a checkpoint or a layer'),
         ('folder', 'is not an archive'),
         ('x.ckpt', 'cannot be read as a checkpoint'),
-        ('x.gpkg', 'is no archive, checkpoint or layer'),
+        ('x.gpkg', 'is not an archive, a checkpoint or a layer'),
     ],
 )
 def test_what_is_nothing_is_one_line(

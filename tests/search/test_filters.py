@@ -195,7 +195,10 @@ class TestArea:
             ({'geometry': shapely.Polygon(), 'crs': 4326}, 'is empty'),
             ({'geometry': gpd.GeoSeries([], crs=4326)}, 'is empty'),
             ({'geometry': gpd.GeoSeries([None], crs=4326)}, 'is empty'),
-            ({'geometry': AREA, 'crs': 'EPSG:nonsense'}, "'EPSG:nonsense' is not a CRS"),
+            (
+                {'geometry': AREA, 'crs': 'EPSG:nonsense'},
+                "'EPSG:nonsense' is not a CRS",
+            ),
             (
                 {'geometry': AREA, 'crs': 4326, 'predicate': 'near'},
                 "predicate 'near' is not known; use one of intersects, within",

@@ -11,6 +11,7 @@ def changes(
     *,
     across: str = 'dates',
     within: str | None = None,
+    crs: str | None = None,
     predicate: str = 'intersects',
     during: str | None = None,
     months: str | None = None,
@@ -40,8 +41,10 @@ def changes(
         archives: Archive folders, or an index folder; several are taken as one.
         across: dates compares patches of one sensor at different times, modalities those of
             different sensors at any time.
-        within: Area: a vector file with a CRS, or a box W,S,E,N in EPSG:4326, where W > E
-            crosses the antimeridian.
+        within: Area: a vector file, of several layers FILE|layername=NAME, or a box
+            W,S,E,N in EPSG:4326, where W > E crosses the antimeridian. Also --bbox.
+        crs: CRS of --within, such as EPSG:32632, for a file that does not say its own or a box
+            in other coordinates.
         predicate: How a footprint must lie to the area, one of intersects, within, contains
             (the footprint holds the area), centroid.
         during: Time window START/END of the patches that are compared; END itself is outside,
@@ -75,6 +78,7 @@ def changes(
         raise QueryError(f'--predicate {predicate} says nothing without --within')
     chosen = Where(
         None if within is None else values.area(within),
+        None if within is None else crs,
         predicate=predicate,
         during=None if during is None else values.window(during),
         months=None if months is None else values.months(months),

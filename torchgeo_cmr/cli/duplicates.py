@@ -10,6 +10,7 @@ def duplicates(
     *,
     min_score: float = 0.99,
     within: str | None = None,
+    crs: str | None = None,
     during: str | None = None,
     where: str | None = None,
     out: list[str] | None = None,
@@ -31,8 +32,10 @@ def duplicates(
     Args:
         archives: Archive folders, or an index folder; several are taken as one.
         min_score: Least cosine of two patches that look the same, at most 1.
-        within: Area: a vector file with a CRS, or a box W,S,E,N in EPSG:4326, where W > E
-            crosses the antimeridian.
+        within: Area: a vector file, of several layers FILE|layername=NAME, or a box
+            W,S,E,N in EPSG:4326, where W > E crosses the antimeridian. Also --bbox.
+        crs: CRS of --within, such as EPSG:32632, for a file that does not say its own or a box
+            in other coordinates.
         during: Time window START/END; END itself is outside, times are UTC, and either may
             be left empty or be two dots. Or one year, month or day, such as 2024-06, for the
             whole of it.
@@ -48,6 +51,7 @@ def duplicates(
     check_all(out or [], overwrite=overwrite)
     chosen = Where(
         None if within is None else values.area(within),
+        None if within is None else crs,
         during=None if during is None else values.window(during),
         where=where,
     )

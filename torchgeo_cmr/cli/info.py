@@ -19,6 +19,10 @@ def info(path: str, *, json_: bool = False) -> None:
     Of a checkpoint: task, modalities, bands, patch sizes, units.
     torchgeo-cmr info best.ckpt
 
+    Of a saved search: its results; of another layer of a file, that layer.
+    torchgeo-cmr info hits.gpkg
+    torchgeo-cmr info 'hits.gpkg|layername=query'
+
     As JSON, for a script:
     torchgeo-cmr info archive --json
 
@@ -26,7 +30,7 @@ def info(path: str, *, json_: bool = False) -> None:
         path: Archive folder, index folder, checkpoint (.ckpt) or layer of results.
         json_: Print JSON instead of lines.
     """
-    told = _tell(Path(path))
+    told = _tell(path)
     if json_:
         sys.stdout.write(json.dumps(told, indent=1) + '\n')
         return
@@ -35,11 +39,12 @@ def info(path: str, *, json_: bool = False) -> None:
         sys.stdout.write(f'{name.ljust(width)}  {_words(value)}\n')
 
 
-def _tell(path: Path) -> dict[str, Any]:
+def _tell(word: str) -> dict[str, Any]:
     """Ask whoever knows this kind; only a checkpoint needs torch."""
     from torchgeo_cmr.errors import ArchiveError
 
-    if not path.exists():
+    path = Path(word)
+    if not path.exists() and not Path(word.split('|')[0]).is_file():
         raise ArchiveError(
             f'there is no {path}: name an archive, an index, a checkpoint or a layer'
         )
@@ -55,7 +60,7 @@ def _tell(path: Path) -> dict[str, Any]:
         return describe_checkpoint(path)
     from torchgeo_cmr.export import describe_layer
 
-    return describe_layer(path)
+    return describe_layer(word)
 
 
 def _words(value: Any) -> str:

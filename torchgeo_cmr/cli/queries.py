@@ -21,7 +21,10 @@ _MEANT = '; the sensor of query rasters is --query-modality {}'
 #: What places are called that have no name.
 _NUMBERED = re.compile(r'place([0-9]+)')
 #: What files of places end in; rasters of this kind are not known.
-_DRAWN = ('.geojson', '.json', '.gpkg', '.shp', '.fgb', '.kml', '.parquet')
+_DRAWN = (
+    *('.geojson', '.json', '.gpkg', '.shp', '.shz', '.fgb', '.gml', '.kml', '.kmz'),
+    *('.gpx', '.parquet', '.geoparquet'),
+)
 
 
 def asked(
@@ -125,7 +128,7 @@ def _queries(
             known = set(patch_ids(archive).tolist())
         if word in known:
             ids.setdefault(word, 'patch')
-        elif Path(word).is_file() and Path(word).suffix.lower() in _DRAWN:
+        elif _drawn(word):
             taken = {name for table in tables for name in table.frame['patch_id']}
             try:
                 tables.append(_places(word, archive, taken))
@@ -155,6 +158,12 @@ def _queries(
     if len(tables) == 1:
         return tables[0]
     return EmbeddingTable.concat(tables, strict=False)
+
+
+def _drawn(word: str) -> bool:
+    """Say whether a word is a vector file, perhaps with the name of a layer."""
+    path = Path(word if Path(word).exists() else word.split('|')[0]).expanduser()
+    return path.is_file() and path.suffix.lower() in _DRAWN
 
 
 def _check_raster(word: str, archive: 'RetrievalIndex', ckpt: str | None) -> None:

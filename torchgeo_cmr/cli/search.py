@@ -19,6 +19,7 @@ def search(
     and_: list[str] | None = None,
     refine: str | None = None,
     within: str | None = None,
+    crs: str | None = None,
     predicate: str = 'intersects',
     min_overlap: float | None = None,
     near: str | None = None,
@@ -111,8 +112,10 @@ def search(
         refine: Result of an earlier search in which hits are marked in the column relevant
             (true or false): each of its queries with a right hit asks anew, nearer to the
             right ones and farther from the wrong ones, and --query only weighs in.
-        within: Area to search: a vector file with a CRS, or a box W,S,E,N in EPSG:4326,
-            where W > E crosses the antimeridian.
+        within: Area to search: a vector file, of several layers FILE|layername=NAME, or a box
+            W,S,E,N in EPSG:4326, where W > E crosses the antimeridian. Also --bbox.
+        crs: CRS of --within, such as EPSG:32632, for a file that does not say its own or a box
+            in other coordinates.
         predicate: How a footprint must lie to the area, one of intersects, within, contains
             (the footprint holds the area), centroid.
         min_overlap: Least share of a footprint's ground that the area covers, such as 0.5.
@@ -196,6 +199,8 @@ def search(
             '--refine asks with the marks of a result: leave out --unlike, --examples and '
             '--and'
         )
+    if within is None and crs is not None:
+        raise QueryError(f'--crs {crs} is the CRS of --within, which is missing')
     if within is None and predicate != 'intersects':
         raise QueryError(f'--predicate {predicate} says nothing without --within')
     if not query and refine is None:
@@ -203,6 +208,7 @@ def search(
     where = values.condition(where, modality)
     chosen = Where(
         None if within is None else values.area(within),
+        crs,
         predicate=predicate,
         min_overlap=min_overlap,
         near=None if near is None else values.place(near),

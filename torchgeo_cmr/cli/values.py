@@ -14,7 +14,7 @@ def numbers(word: str) -> list[float]:
 
 
 def area(word: str) -> str | tuple[float, ...]:
-    """Read --within: a box W,S,E,N, or the path of a file."""
+    """Read --within: a box W,S,E,N, or the path of a file, perhaps with a layer."""
     sides = numbers(word)
     if not sides or Path(word).exists():
         return word

@@ -34,7 +34,8 @@ def area_of_interest(area: Any) -> Geometry | None:
         shape = None
     else:
         shape = Where(area, crs=WGS84 if isinstance(area, Geometry) else None).area
-    return shape
+    # Filters whose areas share nothing have no ground to draw.
+    return None if shape is None or shape.is_empty else shape
 
 
 def area_layer(area: Geometry, crs: CRS) -> gpd.GeoDataFrame:

@@ -8,33 +8,44 @@ import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.search.vector_file import locate
 
 
 def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Say what a layer of results, or any other vector file, holds.
 
     Args:
-        path: Any format that GDAL reads.
+        path: Any format that GDAL reads; ``FILE|layername=NAME`` for one of several layers.
+            Of a saved search without a name that is the layer of its results, of any other
+            file the first.
 
     Returns:
-        JSON-able: ``kind``, ``path``, ``format``, ``rows``, ``geometry``, ``crs``, ``bounds``
-        (in that CRS; null if empty), ``columns`` and ``bytes``.
+        JSON-able: ``kind``, ``path``, ``layer``, ``layers`` (all of the file, with their
+        rows), ``format``, ``rows``, ``geometry``, ``crs``, ``bounds`` (in that CRS; null if
+        empty), ``columns`` and ``bytes``.
 
     Raises:
         ArchiveError: If it is no vector file.
 
     .. versionadded:: 0.1
     """
-    file = Path(path)
+    source, named = locate(path, 'file')
     try:
-        told = pyogrio.read_info(file, force_total_bounds=True)
-    except (DataLayerError, DataSourceError) as error:
+        layers = [str(name) for name, _ in pyogrio.list_layers(source)]
+        layer = named or ('results' if 'results' in layers else layers[0])
+        rows = {
+            name: pyogrio.read_info(source, layer=name)['features'] for name in layers
+        }
+        told = pyogrio.read_info(source, layer=layer, force_total_bounds=True)
+    except (DataLayerError, DataSourceError, IndexError) as error:
         raise ArchiveError(
-            f'{file} is no archive, checkpoint or layer ({" ".join(str(error).split())})'
+            f'{path} is not an archive, a checkpoint or a layer ({" ".join(str(error).split())})'
         ) from error
     return {
         'kind': 'layer',
-        'path': str(file),
+        'path': source,
+        'layer': layer,
+        'layers': {name: int(count) for name, count in rows.items()},
         'format': told['driver'],
         'rows': int(told['features']),
         'geometry': told['geometry_type'],
@@ -43,5 +54,5 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
         if told['total_bounds'] is None
         else [float(side) for side in told['total_bounds']],
         'columns': [str(name) for name in told['fields']],
-        'bytes': file.stat().st_size,
+        'bytes': Path(source).stat().st_size,
     }

@@ -26,8 +26,8 @@ from torchgeo_cmr.table.outline import WGS84, outline
 
 from .drawing import AreaLike, Box, read_features
 
-#: Metres by which an edge may leave its own line, and share of a large area's extent.
-_STRAY, _SHARE = 0.008, 5e-8
+#: Metres by which an edge may leave its own line; of a large area, times its extent squared.
+_STRAY, _LARGE = 0.008, 5.5e-14
 #: Degrees beyond 180 or 90 that are rounding: a centimetre.
 _ROUNDING = 1e-7
 _RADIUS = 6_371_008.8
@@ -92,7 +92,8 @@ def read_drawn(
         shape = _united(features, name)
     if known is None:
         raise QueryError(
-            f"{name} has no CRS; say which one it is in, for example crs='EPSG:4326'"
+            f"{name} has no CRS; say which one it is in, for example crs='EPSG:4326' (on the "
+            'command line --crs EPSG:4326)'
         )
     if known.is_geographic:
         shape = _rounded(shape)
@@ -133,7 +134,8 @@ def _united(features: NDArray[np.object_], name: str) -> Geometry:
             f'{name} has coordinates that are not finite numbers; repair it'
         )
     broken = ~shapely.is_valid(parts)
-    parts[broken] = shapely.make_valid(parts[broken])
+    if broken.any():
+        parts[broken] = shapely.make_valid(parts[broken])
     return parts[0] if len(parts) == 1 else shapely.union_all(parts)
 
 
@@ -194,7 +196,8 @@ def _tolerance(shape: Geometry, crs: CRS) -> float:
     west, south, east, north = shape.bounds
     unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
     metres = max(east - west, north - south) * unit
-    return max(_STRAY, _SHARE * metres * (_RADIUS if crs.is_geographic else 1.0))
+    metres *= _RADIUS if crs.is_geographic else 1.0
+    return max(_STRAY, _LARGE * metres**2)
 
 
 def _crs(crs: Any) -> CRS:

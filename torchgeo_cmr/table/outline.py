@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from shapely import Geometry
+from shapely import Geometry, Polygon
 
 from .antimeridian import (
     at_pole,
@@ -35,7 +35,7 @@ WGS84 = CRS.from_epsg(4326)
 _DEGREE = 111_195.0
 #: Degrees of longitude that a piece of an edge may span.
 _SPAN = 60.0
-_PIECES = 64
+_PIECES = 256
 _ROUNDS = 40
 #: Share of an edge that no piece is shorter than: less is lost in rounding.
 _SHORTEST = 1e-12
@@ -55,13 +55,13 @@ def outline(shape: Geometry, crs: CRS, tolerance: float) -> Geometry:
 
     .. versionadded:: 0.1
     """
-    plain = shapely.transform(shape, lambda points: to_lonlat(points, crs))
-    if not np.isfinite(shapely.get_coordinates(plain)).all():
-        return plain
     pieces: list[list[Geometry]] = [[], [], []]
     for part in singles(shape):
         kind = int(shapely.get_dimensions(part))
-        for found in _PARTS[kind](part, crs, tolerance):
+        made = _PARTS[kind](part, crs, tolerance)
+        if made is None:
+            return shapely.transform(shape, lambda points: to_lonlat(points, crs))
+        for found in made:
             folded = fold(found if found.is_valid else shapely.make_valid(found))
             own = singles(folded)
             for one in own:
@@ -93,31 +93,38 @@ def _change(crs: str) -> Transformer:
     return Transformer.from_crs(crs, WGS84, always_xy=True)
 
 
-def _polygon(part: Geometry, crs: CRS, tolerance: float) -> list[Geometry]:
-    shell, *holes = (
-        _filled(shapely.get_coordinates(ring), crs, tolerance)
-        for ring in shapely.get_rings(part)
-    )
-    # Each hole is folded on its own: it need not lie in the same turn as its shell.
-    for hole in holes:
-        shell = shapely.difference(shell, hole)
-    return [shell]
+def _polygon(part: Geometry, crs: CRS, tolerance: float) -> list[Geometry] | None:
+    ground = None
+    for ring in shapely.get_rings(part):
+        points = shapely.get_coordinates(ring)
+        there = divided(points, crs, tolerance)
+        if not np.isfinite(there).all():
+            return None
+        filled = _filled(points, there, crs)
+        # Each hole is folded on its own: it need not lie in the same turn as its shell.
+        ground = filled if ground is None else shapely.difference(ground, filled)
+    return [ground]
 
 
-def _filled(ring: Points, crs: CRS, tolerance: float) -> Geometry:
+def _filled(ring: Points, there: Points, crs: CRS) -> Geometry:
     """Give the ground that a ring of a CRS goes round."""
-    points = divided(ring, crs, tolerance)
-    shape = follow_ring(points, _pole(ring, points, crs))
+    if np.ptp(there[:, 0]) < 180 and np.abs(there[:, 1]).max() < 89:
+        shape = Polygon(there)
+    else:
+        shape = follow_ring(there, _pole(ring, there, crs))
     return fold(shape if shape.is_valid else shapely.make_valid(shape))
 
 
-def _line(part: Geometry, crs: CRS, tolerance: float) -> list[Geometry]:
-    return list(follow_line(divided(shapely.get_coordinates(part), crs, tolerance)))
+def _line(part: Geometry, crs: CRS, tolerance: float) -> list[Geometry] | None:
+    there = divided(shapely.get_coordinates(part), crs, tolerance)
+    return list(follow_line(there)) if np.isfinite(there).all() else None
 
 
-def _point(part: Geometry, crs: CRS, tolerance: float) -> list[Geometry]:
-    points = to_lonlat(shapely.get_coordinates(part), crs)
-    return [pole_line(points[0, 1]) if at_pole(points)[0] else shapely.Point(points[0])]
+def _point(part: Geometry, crs: CRS, tolerance: float) -> list[Geometry] | None:
+    there = to_lonlat(shapely.get_coordinates(part), crs)
+    if not np.isfinite(there).all():
+        return None
+    return [pole_line(there[0, 1]) if at_pole(there)[0] else shapely.Point(there[0])]
 
 
 _PARTS = (_point, _line, _polygon)
@@ -155,38 +162,49 @@ def divided(points: Points, crs: CRS, tolerance: float) -> Points:
 
     .. versionadded:: 0.1
     """
-    there = to_lonlat(points, crs)
+    way = np.diff(points, axis=0)
+    there = to_lonlat(np.concatenate([points, _between(points, way)]), crs)
+    there, third = there[: len(points)], there[len(points) :]
+    if not np.isfinite(there).all():
+        return there
     shortest = _SHORTEST * float(np.abs(points).max())
     for _ in range(_ROUNDS):
-        way = np.diff(points, axis=0)
-        length = np.hypot(*way.T)
-        many = _count(points, there, way, crs, tolerance)
-        many[length <= shortest] = 1
-        if (many == 1).all():
+        many = _count(there, third.reshape(2, -1, 2), tolerance)
+        many[np.hypot(*way.T) <= shortest] = 1
+        # Far from poles an edge bends alike all along, and pieces need no second look.
+        even = many.max() < _PIECES and not _uneven(there)
+        if many.max() > 1:
+            number = np.repeat(np.arange(len(many)), many)
+            step = np.arange(len(number)) - np.repeat(np.cumsum(many) - many, many)
+            added = points[number] + (step / many[number])[:, None] * way[number]
+            points = np.concatenate([added, points[-1:]])
+            there = to_lonlat(points, crs)
+        if even:
+            return there
+        if many.max() == 1:
             break
-        number = np.repeat(np.arange(len(many)), many)
-        step = np.arange(len(number)) - np.repeat(np.cumsum(many) - many, many)
-        new = np.flatnonzero(step)
-        share = step[new] / many[number[new]]
-        added = points[number[new]] + share[:, None] * way[number[new]]
-        at = number[new] + 1
-        points = np.insert(points, at, added, axis=0)
-        there = np.insert(there, at, to_lonlat(added, crs), axis=0)
+        way = np.diff(points, axis=0)
+        third = to_lonlat(_between(points, way), crs)
     # What still turns on the spot runs through a pole.
-    turns = (np.abs(steps(there)) > _SPAN) & ~(at_pole(there)[1:] | at_pole(there)[:-1])
-    i = np.flatnonzero(turns)
+    polar = at_pole(there)
+    i = np.flatnonzero((np.abs(steps(there)) > _SPAN) & ~(polar[1:] | polar[:-1]))
     poles = np.column_stack([there[i, 0], np.copysign(90, there[i, 1])])
     return np.insert(there, i + 1, poles, axis=0)
 
 
-def _count(
-    points: Points, there: Points, way: Points, crs: CRS, tolerance: float
-) -> NDArray[np.int64]:
+def _between(points: Points, way: Points) -> Points:
+    """Give the points a third and two thirds along each edge."""
+    return np.concatenate([points[:-1] + way / 3, points[:-1] + way * (2 / 3)])
+
+
+def _uneven(there: Points) -> bool:
+    """Say whether pieces of equal length may span very different angles."""
+    return bool((np.abs(there[:, 1]) > 70).any() or (np.abs(steps(there)) > 20).any())
+
+
+def _count(there: Points, third: Points, tolerance: float) -> NDArray[np.int64]:
     """Say into how many pieces each edge is to be divided."""
     step = steps(there)
-    third = np.stack(
-        [to_lonlat(points[:-1] + share * way, crs) for share in (1 / 3, 2 / 3)]
-    )
     polar = at_pole(there)
     # A pole lies on every meridian: on that of the other end, too.
     begin = there[:-1].copy()
