@@ -84,6 +84,20 @@ def test_a_layer(run: Callable[..., Any], archive: Path, tmp_path: Path) -> None
     assert told['columns'] == ['patch_id']
 
 
+def test_of_a_saved_search_its_results(
+    run: Callable[..., Any], archive: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'hits.gpkg'
+    run('search', archive, '--query', archive, '-k', 2, '--out', out)
+    told = json.loads(run('info', out, '--json').out)
+    assert told['layer'] == 'results'
+    assert told['rows'] == 2 * told['layers']['query']
+    assert 'score' in told['columns']
+    other = json.loads(run('info', f'{out}|layername=query', '--json').out)
+    assert other['layer'] == 'query'
+    assert other['rows'] == told['layers']['query']
+
+
 def test_a_checkpoint(tmp_path: Path) -> None:
     task = SSCMRSIR(
         in_channels={'s1': 2, 's2': 3},

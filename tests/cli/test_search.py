@@ -167,6 +167,33 @@ class TestFilters:
         assert sorted(ids(ran.out)) == sorted(name(i) for i in (1, 2, 7, 8))
         assert ran.err == ('4 of 10 hits a query: area, intersects left 4 of 30\n')
 
+    def test_the_same_area_in_many_words(
+        self, run: Run, refused: Refused, archive: Path, tmp_path: Path
+    ) -> None:
+        box = '-98.589,29.581,-98.571,29.599'
+        shape = shapely.box(*map(float, box.split(',')))
+        frame = gpd.GeoDataFrame(geometry=[shape], crs=4326)
+        frame.to_crs(32614).to_file(tmp_path / 'aoi.gpkg', layer='study')
+        frame[:0].to_file(tmp_path / 'aoi.gpkg', layer='other')
+        bare = gpd.GeoDataFrame(geometry=[shape])
+        with pytest.warns(UserWarning, match='crs'):
+            bare.to_file(tmp_path / 'bare.shp')
+        words = ('search', archive, '--query', name(29), '-k', 30)
+        expected = run(*words, '--within', box).out
+        for more in (
+            ('--bbox', box),
+            ('--within', box, '--crs', 'OGC:CRS84'),
+            ('--within', f'{tmp_path}/aoi.gpkg|layername=study'),
+            ('--within', tmp_path / 'bare.shp', '--crs', 'EPSG:4326'),
+        ):
+            assert run(*words, *more).out == expected
+        told = refused(*words, '--within', tmp_path / 'bare.shp')
+        assert '--crs EPSG:4326' in told
+        told = refused(*words, '--within', tmp_path / 'aoi.gpkg')
+        assert 'has 2 layers, study, other; name one' in told
+        told = refused(*words, '--crs', 'EPSG:4326')
+        assert 'is the CRS of --within, which is missing' in told
+
     @pytest.mark.parametrize(
         'predicate', ['intersects', 'within', 'contains', 'centroid']
     )

@@ -64,5 +64,5 @@ def test_layer() -> None:
 
 
 def test_no_area() -> None:
-    with pytest.raises(QueryError, match='is no area'):
+    with pytest.raises(QueryError, match='is not an area'):
         area_of_interest(5)

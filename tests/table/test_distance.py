@@ -97,7 +97,7 @@ def test_a_thousand_random_pairs() -> None:
     ],
 )
 def test_known_to_a_thousandth(one: shapely.Geometry, other: shapely.Geometry) -> None:
-    a, b = many(one, 1500), many(other, 80)
+    a, b = many(one, 600), many(other, 300)
     tree = [GEOD.inv(*np.broadcast_arrays(a[:, 0], a[:, 1], *p))[2].min() for p in b]
     found = metres_between(np.array([one]), np.array([other]))[0]
     assert found == pytest.approx(min(tree), rel=1e-3)

@@ -75,7 +75,7 @@ def layer_crs(frame: gpd.GeoDataFrame) -> CRS:
     polar = CRS.from_user_input(code)
     if frame.crs.equals(polar):
         holds = shapely.intersects_xy(shapes, 0.0, 0.0).any()
-        shapes = to_wgs84(densify(shapes), frame.crs)
+        shapes = to_wgs84(densify(shapes), frame.crs, divided=True)
     else:
         holds = False
     south, north = shapely.bounds(shapes).reshape(-1, 4)[:, [1, 3]].T
@@ -118,7 +118,7 @@ def footprints(frame: gpd.GeoDataFrame, crs: CRS = WGS84) -> NDArray[np.object_]
         source = shapes[there]
         if not is_wgs84(frame.crs):
             source = densify(source, segments=SEGMENTS)
-        moved[there] = to_wgs84(source, frame.crs)
+        moved[there] = to_wgs84(source, frame.crs, divided=True)
     return _checked(moved, frame.crs, crs)
 
 

@@ -43,7 +43,9 @@ def is_wgs84(crs: CRS) -> bool:
     return crs.equals(WGS84, ignore_axis_order=True)
 
 
-def to_wgs84(geometries: Iterable[Geometry], crs: CRS) -> NDArray[np.object_]:
+def to_wgs84(
+    geometries: Iterable[Geometry], crs: CRS, *, divided: bool = False
+) -> NDArray[np.object_]:
     """Give geometries in EPSG:4326, two-dimensional and cut at the antimeridian.
 
     Vertices alone are transformed where the edges between them stay straight to a thousandth
@@ -53,6 +55,7 @@ def to_wgs84(geometries: Iterable[Geometry], crs: CRS) -> NDArray[np.object_]:
         geometries: Valid shapely geometries of any type, x before y. In EPSG:4326, edges
             longer than 180 degrees are read as the short way round.
         crs: CRS of the geometries.
+        divided: Whether long edges were divided before (:func:`densify`).
 
     Returns:
         Object array (n,) of shapely geometries; longitudes in -180..180. A coordinate that
@@ -66,12 +69,12 @@ def to_wgs84(geometries: Iterable[Geometry], crs: CRS) -> NDArray[np.object_]:
             shapes[i] = cut(shapes[i])
         return shapes
     moved = shapely.transform(shapes, lambda points: to_lonlat(points, crs))
-    for i in np.flatnonzero(_curved(moved)):
+    for i in np.flatnonzero(_curved(moved, divided)):
         moved[i] = outline(shapes[i], crs, _stray(shapes[i], moved[i]))
     return moved
 
 
-def _curved(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
+def _curved(shapes: NDArray[np.object_], divided: bool) -> NDArray[np.bool_]:
     """Mark geometries whose edges are not what the straight lines between vertices are."""
     marked = np.zeros(len(shapes), dtype=bool)
     points, owner = shapely.get_coordinates(shapes, return_index=True)
@@ -85,7 +88,9 @@ def _curved(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
     jump, step = np.abs(np.diff(lon)), np.abs(steps(points))
     slope = np.radians(np.maximum(np.abs(lat[1:]), np.abs(lat[:-1])))
     metres = 111_320 * np.hypot(step * np.cos(slope), np.diff(lat))
-    odd = (jump > 180) | (step > _WIDE) | (metres * np.tan(slope) > _LONG)
+    odd = (jump > 180) | (step > _WIDE)
+    if not divided:
+        odd |= metres * np.tan(slope) > _LONG
     marked[owner[1:][odd & same]] = True
     return marked
 
