@@ -98,7 +98,10 @@ def test_a_thousand_random_pairs() -> None:
 )
 def test_known_to_a_thousandth(one: shapely.Geometry, other: shapely.Geometry) -> None:
     a, b = many(one, 600), many(other, 300)
-    tree = [GEOD.inv(*np.broadcast_arrays(a[:, 0], a[:, 1], *p))[2].min() for p in b]
+    tree = []
+    for lon, lat in b:
+        here = np.full((2, len(a)), [[lon], [lat]])
+        tree.append(GEOD.inv(a[:, 0], a[:, 1], here[0], here[1])[2].min())
     found = metres_between(np.array([one]), np.array([other]))[0]
     assert found == pytest.approx(min(tree), rel=1e-3)
 

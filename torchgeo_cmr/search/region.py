@@ -26,7 +26,7 @@ class Region(NamedTuple):
     outside: Geometry | None = None
     pure: bool = False
 
-    def __and__(self, other: 'Region') -> 'Region':  # ty: ignore[invalid-method-override]
+    def __and__(self, other: 'Region') -> 'Region':
         """Give the ground of both."""
         pure = self.pure and other.pure
         without = _either(self.outside, other.outside)
@@ -38,7 +38,7 @@ class Region(NamedTuple):
             return Region(shape, without, pure)
         return Region(_less(shape, without), None, pure)
 
-    def __or__(self, other: 'Region') -> 'Region':  # ty: ignore[invalid-method-override]
+    def __or__(self, other: 'Region') -> 'Region':
         """Give the ground of either: the world less what neither covers."""
         left, right = (one._replace(pure=True) for one in (self, other))
         return (~(~left & ~right))._replace(pure=self.pure and other.pure)

@@ -65,9 +65,8 @@ def read_frame(
         raise QueryError(
             f'the {what} {path} cannot be read as a vector file ({error})'
         ) from error
-    if not isinstance(frame, gpd.GeoDataFrame) or not (
-        placeless or frame.geometry.notna().any()
-    ):
+    named_geometry = frame.active_geometry_name is not None
+    if not placeless and not (named_geometry and frame.geometry.notna().any()):
         raise QueryError(
             f'the {what} {path} has no features with a geometry; draw an area first'
         )
@@ -166,11 +165,10 @@ def _journey(source: str, layers: Sequence[str]) -> gpd.GeoDataFrame:
 
 
 def _together(frames: list[pd.DataFrame]) -> gpd.GeoDataFrame:
-    """Put the features of several layers into one frame."""
+    """Put the features of several layers into one frame; a table has no geometry to give."""
     full = [frame for frame in frames if len(frame)] or frames[:1]
-    if len(full) == 1:
-        return full[0]  # ty: ignore[invalid-return-type]
-    return pd.concat(full, ignore_index=True)  # ty: ignore[invalid-return-type]
+    one = full[0] if len(full) == 1 else pd.concat(full, ignore_index=True)
+    return one if isinstance(one, gpd.GeoDataFrame) else gpd.GeoDataFrame(one)
 
 
 def _listed(names: Sequence[str]) -> str:
