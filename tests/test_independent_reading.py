@@ -422,10 +422,21 @@ def check_training(case: Case, path: Path, plain: Path, first: bool) -> None:
     pairs = PairedDataset({name: members[name] for name in names})
     side = case.patch * pairs.res[0]
     rng = np.random.default_rng(case.seed)
-    xmin, ymin, xmax, ymax = pairs.index.geometry.iloc[0].bounds
-    x = xmin + rng.random() * max(0, xmax - xmin - side)
-    y = ymin + rng.random() * max(0, ymax - ymin - side)
+    ground = pairs.index.geometry.iloc[0]
+    low, high = np.reshape(ground.bounds, (2, 2))
+    # Anywhere on the common ground, over its edges too.
+    x, y = next(
+        point
+        for point in low + rng.random((1000, 2)) * (high - low)
+        if ground.contains(shapely.Point(point))
+    )
+    x, y = x - side / 2, y - side / 2
     sample = pairs[x : x + side, y : y + side]
+    valid = [
+        np.isfinite(sample[f'image_{n}'].numpy()).all(axis=0).mean() for n in names
+    ]
+    share = pairs.valid_share(0, (x, y, x + side, y + side))
+    assert share == pytest.approx(min(valid), abs=1e-12)
     for name, source in (('n', plain), ('m', path)):
         crs = case.crs if name == 'm' else GROUND
         straight = case.straight or name == 'n'

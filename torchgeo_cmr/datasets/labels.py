@@ -273,20 +273,19 @@ class LabelFromMask:
         )
         x = xmin + (xmax - xmin) * (np.arange(columns) + 0.5) / columns
         y = ymax - (ymax - ymin) * (np.arange(rows) + 0.5) / rows
-        x, y = np.meshgrid(x, y)
         # A centre on an edge between two pixels lies in the second, despite rounding.
         column, row = (
-            np.floor(axis + 1e-6) for axis in _pixels_at(x, y, transform, move)
+            np.floor(np.nan_to_num(axis, nan=-1, posinf=-1, neginf=-1) + 1e-6).astype(
+                np.int64
+            )
+            for axis in _pixels_at(x[None], y[:, None], transform, move)
         )
-        out = np.full((rows, columns), _NOTHING, np.int64)
         with self._cache.handles.borrow(
             str(path), lambda: open_raster(str(path))
         ) as file:
             inside = (row >= 0) & (row < file.height)
-            inside &= (column >= 0) & (column < file.width)
-            if not inside.any():
-                return out
-            row, column = (axis[inside].astype(np.int64) for axis in (row, column))
+            inside = inside & (column >= 0) & (column < file.width)
+            row, column = row.clip(0, file.height - 1), column.clip(0, file.width - 1)
             top, left = int(row.min()), int(column.min())
             window = Window.from_slices(
                 (top, int(row.max()) + 1), (left, int(column.max()) + 1)
@@ -296,8 +295,7 @@ class LabelFromMask:
             except RasterioIOError as error:
                 raise RasterError(f'{path} is damaged: fetch it again') from error
         known = np.ma.filled(codes.astype(np.int64), _NOTHING)
-        out[inside] = known[row - top, column - left]
-        return out
+        return np.where(inside, known[row - top, column - left], _NOTHING)
 
     def _way(self, path: Path, crs: CRS) -> tuple[Affine, Transformer | None]:
         """Coordinates to pixels of a map, after a change of CRS if there is one."""
@@ -394,7 +392,11 @@ def _pixels_at(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Columns and rows of points; not finite where the map has no place for them."""
     if move is not None:
+        x, y = np.broadcast_arrays(x, y)
         x, y = move.transform(x, y)
+    elif transform.b == transform.d == 0:
+        # Nearly always: the one depends on x alone, the other on y.
+        return transform.a * x + transform.c, transform.e * y + transform.f
     return apply(transform, x, y)
 
 
