@@ -113,7 +113,8 @@ def north_up(transform: Affine, shape: Shape) -> tuple[Turn, Affine, Shape]:
         The turn, and transform and shape of the grid after it. Of a grid without a place
         (the identity) nothing changes.
     """
-    if transform.is_identity:
+    upright = transform.b == transform.d == 0 and transform.a > 0 > transform.e
+    if upright or transform.is_identity:
         return AS_STORED, transform, shape
     angles = [_angle(_turned(transform, shape, turn)) for turn in _TURNS]
     best = min(range(len(_TURNS)), key=lambda i: (angles[i] > min(angles) + _TIE, i))

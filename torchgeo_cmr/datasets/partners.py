@@ -49,10 +49,13 @@ def pair_scenes(
     least = 0.5 * min(first.res)
     for other in others:
         found: list[tuple[int, int, BaseGeometry]] = []
-        for number, candidates in _candidates(
+        for number, candidates, whole in _candidates(
             pieces, entries[:, 0], first, other, tolerance
         ):
             piece = pieces[number]
+            if whole:
+                found.append((number, candidates[0], piece))
+                continue
             for candidate in candidates:
                 ground = other.outlines[candidate]
                 part = solid(shapely.intersection(piece, ground), least)
@@ -77,8 +80,11 @@ def _candidates(
     first: Member,
     other: Member,
     tolerance: timedelta | None,
-) -> Iterator[tuple[int, list[int]]]:
-    """Give the scenes that may lie over each piece, in the order of preference."""
+) -> Iterator[tuple[int, list[int], bool]]:
+    """Give the scenes that may lie over each piece, in the order of preference.
+
+    And whether the first of them covers all of it, which is most often so.
+    """
     tree = STRtree(other.outlines)
     boxes = shapely.bounds(other.outlines)
     foreign = other.listing.foreign
@@ -105,10 +111,13 @@ def _candidates(
         order = np.lexsort((hits, days, later, numbers))
         numbers, hits = numbers[order], hits[order]
         each, firsts = np.unique(numbers, return_index=True)
-        for number, candidates in zip(
-            each.tolist(), np.split(hits, firsts[1:]), strict=True
-        ):
-            yield number, candidates.tolist()
+        whole = shapely.covers(other.outlines[hits[firsts]], pieces[each])
+        yield from zip(
+            each.tolist(),
+            (candidates.tolist() for candidates in np.split(hits, firsts[1:])),
+            whole.tolist(),
+            strict=True,
+        )
 
 
 def _days(
