@@ -479,7 +479,7 @@ def test_what_can_be_read_again_is_not_pickled(write_raster: Writer) -> None:
     before = len(pickle.dumps(paired))
     for column in range(0, 640, 80):
         paired[X + column : X + column + 80, Y - 80 : Y]
-    paired.valid_share(0, (X, Y - 320, X + 320, Y), patch=32)
+    paired.valid_share(0, (X, Y - 320, X + 320, Y))
     assert len(pickle.dumps(paired)) == pytest.approx(before, rel=0.02)
     sample = pickle.loads(pickle.dumps(paired))[X : X + 80, Y - 80 : Y]
     assert sample['image_a'].isfinite().all()

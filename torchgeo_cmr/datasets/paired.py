@@ -73,22 +73,28 @@ class PairSlice(tuple[slice, slice, slice]):
 class PairedDataset(GeoDataset):
     """Patches of the same ground from two or more datasets, never resampled together.
 
-    The index holds one row a pair: a scene of the first modality and, of every other, the
-    scene nearest in time among those that overlap it. Each place of a first scene belongs
-    to exactly one row, so nothing is paired twice. The CRS of index and slices is that of
-    the first modality. A modality in that CRS is read on its own pixels; one in another
-    CRS is warped in memory, at its own resolution.
+    The index holds one row per pair: a scene of the first modality and, of every other, the
+    scene nearest in time among those that overlap it; scenes without a date come last. Each
+    place of a first scene belongs to exactly one row, so nothing is paired twice. The CRS of
+    index and slices is that of the first modality.
 
-    Raster datasets are read by :class:`~torchgeo_cmr.datasets.reader.SceneReader` from
-    their files, so other subclasses of ``__getitem__`` are not called; any other
-    :class:`~torchgeo.datasets.GeoDataset` (xarray, for instance) is indexed with the slice
-    and date of the pair. Members are never changed.
+    Each modality has one pixel size: what its dataset states (``res``), or that of its first
+    file. A file in the CRS of the pairs with those pixels is read as it is; others are warped
+    in memory, so that patches of one modality have one shape.
+
+    Members are believed and never changed: ground and dates that their index lists (also
+    after TorchGeo's splits), ``resampling``, ``dtype``, ``is_image`` and ``transforms``. Raster
+    files and cubes are read by :class:`~torchgeo_cmr.datasets.reader.SceneReader`; any other
+    :class:`~torchgeo.datasets.GeoDataset`, and classes with a ``__getitem__`` of their own, are
+    indexed with the slice and date of the pair.
 
     Samples hold ``image_<modality>`` of shape ``(bands, height, width)``, float32 in the
     units of the files with NaN where nodata; ``transform_<modality>``, the nine numbers of
-    its affine transform; ``bounds``, as TorchGeo writes them (float32: never rebuild a
-    footprint from them); and ``days_apart``, the days between the acquisitions of the pair
-    (the most of several, NaN if one has no date), which the index has as a column too.
+    its affine transform; whatever else the transforms of a member leave, as
+    ``<key>_<modality>`` (class rasters are ``mask_<modality>``); ``bounds``, as TorchGeo
+    writes them (float32: never rebuild a footprint from them); and ``days_apart``, the days
+    between the acquisitions of the pair (one number: the most of several, NaN if one has no
+    date), which the index has as a column too.
 
     Pairing compares footprints of files, not of valid pixels, and is planar in the CRS of
     the first modality.
