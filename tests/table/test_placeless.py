@@ -67,3 +67,15 @@ def test_all_nowhere_on_disk(tmp_path: Path) -> None:
     assert stored['geometry'].null_count == stored['bbox'].null_count == 3
     # and other readers of GeoParquet see the same
     assert gpd.read_parquet(part).geometry.isna().all()
+
+
+def test_rows_without_a_place_are_last_in_a_part(tmp_path: Path) -> None:
+    """Also if one row alone has a place."""
+    frame = nowhere(3)
+    frame.geometry = [None, shapely.box(0, 0, 1, 1), None]
+    table = EmbeddingTable.from_frame(frame, vectors(3), placeless=True)
+    (part,) = table.save(tmp_path / 'a').glob('part-*')
+    stored = pq.read_table(part)
+    assert stored.column('bbox').is_null().to_pylist() == [False, True, True]
+    again = EmbeddingTable.load(tmp_path / 'a')
+    assert again.frame['patch_id'].tolist() == table.frame['patch_id'].tolist()

@@ -144,8 +144,11 @@ def to_arrow(
             METADATA_KEY: json.dumps(metadata, sort_keys=True).encode(),
         }
     )
-    if (there := np.flatnonzero(~nowhere)).size > 1:
-        along = np.argsort(geometry.iloc[there].hilbert_distance(), kind='stable')
+    there = np.flatnonzero(~nowhere)
+    if len(there) > 1 or nowhere.any():
+        along = np.arange(len(there))
+        if len(there) > 1:
+            along = np.argsort(geometry.iloc[there].hilbert_distance(), kind='stable')
         # Rows without a place come last, as they were.
         order = [*there[along], *np.flatnonzero(nowhere)]
         table = table.take(pa.array(np.array(order, dtype=np.int64)))
