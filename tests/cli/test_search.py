@@ -617,8 +617,8 @@ _OUT = 'out.geojson'
         ('{archive} --query {id} --within 1,2,3,4', 'the area touches no footprint: the archive lies within longitude -98.6000 to -98.5400'),
         ('{archive} --query {id} --within 1,2', '--within 1,2 has 2 numbers: give W,S,E,N or a vector file'),
         ('{archive} --query {id} --within -98,30,-99,29', 'south 30.0 above north 29.0'),
-        ('{archive} --query {id} --within nan,0,1,2', 'is no area'),
-        ('{archive} --query {id} --within -98,29,-97,91', 'are no longitudes and latitudes'),
+        ('{archive} --query {id} --within nan,0,1,2', 'is not an area'),
+        ('{archive} --query {id} --within -98,29,-97,91', 'are not longitudes and latitudes'),
         ('{archive} --query {id} --within -99,29,-98,30 --predicate near', "predicate 'near' is not known; use one of intersects, within"),
         ('{archive} --query {id} --predicate within', '--predicate within says nothing without --within'),
         # the dates
