@@ -102,7 +102,8 @@ class PairedDataModule(BaseDataModule):
             block: Width of a cell in patches.
             margin: Distance between splits in patch widths; 0 lets them touch.
             min_valid: Smallest share of valid pixels of a patch, in every modality; patches
-                without any are never used. A pixel is valid where no band misses it.
+                without any are never used. A pixel is valid where no band misses it. 0
+                does not look for NaN in files that mark no pixels as missing.
             units: Modality -> 'db', 'power', 'amplitude', 'reflectance' or 'dn', where the
                 files do not say it.
             labels: Map of classes, from which each patch gets its ``label``; patches

@@ -61,7 +61,7 @@ def zone_areas(
             origin=zone.origin(row),
             res=zone.res,
             size=size,
-            valid=Judge(zone, row, labels),
+            valid=Judge(zone, row, min_valid, labels),
             min_valid=min_valid,
             row=row,
         )
@@ -156,14 +156,21 @@ class Judge:
     """
 
     def __init__(
-        self, zone: PairedDataset, row: int, labels: LabelFromMask | None = None
+        self,
+        zone: PairedDataset,
+        row: int,
+        min_valid: float,
+        labels: LabelFromMask | None = None,
     ) -> None:
         """Initialize a new Judge instance."""
         self.zone, self.row, self.labels = zone, row, labels
+        # Without a smallest share only patches that are marked as empty fail: not worth
+        # decoding every file for.
+        self.nan = min_valid > 0
 
     def __call__(self, bounds: Bounds) -> float:
         """Judge a patch."""
-        share = self.zone.valid_share(self.row, bounds)
+        share = self.zone.valid_share(self.row, bounds, nan=self.nan)
         if share > 0 and self.labels is not None:
             return share if self.labels(bounds, self.zone.crs) is not None else -1.0
         return share

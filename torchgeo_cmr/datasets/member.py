@@ -159,15 +159,18 @@ class Member:
         t = self.reader(number).scene.transform
         return t.c, t.f
 
-    def valid_share(self, number: int, bounds: Bounds) -> float:
+    def valid_share(self, number: int, bounds: Bounds, *, nan: bool = True) -> float:
         """Share of valid pixels of one entry in some bounds."""
         if not self.listing.scenes:
             return 1.0
         if number not in self.valid:
             self.valid[number] = Validity(self.reader(number))
+        valid = self.valid[number]
+        if valid.is_whole(bounds, nan=nan):
+            return 1.0
         ((row, column, *_),) = self.reader(number).windows([bounds]).tolist()
         ((height, width),) = pixels_across([bounds], self.res).tolist()
-        return self.valid[number].share((row, column, height, width))
+        return valid.share((row, column, height, width), nan=nan)
 
     def start(
         self, numbers: Sequence[int], bounds: Sequence[Bounds]

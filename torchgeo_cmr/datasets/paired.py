@@ -480,7 +480,9 @@ class PairedDataset(GeoDataset):
             res * unit * _EARTH_RADIUS if self.crs.is_geographic else res * unit
         )
 
-    def valid_share(self, row: int, bounds: tuple[float, float, float, float]) -> float:
+    def valid_share(
+        self, row: int, bounds: tuple[float, float, float, float], *, nan: bool = True
+    ) -> float:
         """Return the smallest share of valid pixels that a modality has in some bounds.
 
         As in embedding, a pixel is valid if no band misses it and no quality mask calls it
@@ -489,13 +491,14 @@ class PairedDataset(GeoDataset):
         Args:
             row: Number of the pair of scenes.
             bounds: ``(xmin, ymin, xmax, ymax)`` in the CRS of the dataset.
+            nan: Whether to look for NaN in files that mark no pixels as missing.
 
         Returns:
             Share from 0 to 1; datasets that are not files count as wholly valid.
         """
         entries = self._pairs.entries
         return min(
-            member.valid_share(int(entries[name][row]), bounds)
+            member.valid_share(int(entries[name][row]), bounds, nan=nan)
             for name, member in self.members.items()
         )
 

@@ -81,7 +81,9 @@ class Scene:
     layers: tuple[Layer, ...] | None = None
     #: Unit into which backscatter is converted when it is read; None to read it as it is.
     read_as: str | None = None
-    #: True if every pixel of the files holds data: whole numbers without nodata or mask.
+    #: True if the files mark no pixels as missing, by nodata or a mask.
+    unmarked: bool = False
+    #: True if they cannot hold NaN either.
     complete: bool = False
     #: What the stored numbers of each band mean; None if nothing states it of any.
     scales: Scales = None
@@ -523,6 +525,9 @@ def assemble(
     turn, transform, shape = grids[finest]
     gsd = {file: _gsd(grid, size, crs) for file, (_, grid, size) in grids.items()}
     start, end = (None if time is None else _utc(time) for time in times)
+    headers = {file: read_header(file) for file in grids}
+    used = [(headers[file], index - 1) for file, index in sources]
+    unmarked = nodata is None and all(h.masks[i] == ('all_valid',) for h, i in used)
     return Scene(
         path=path,
         sources=tuple(sources),
@@ -532,10 +537,11 @@ def assemble(
         shape=shape,
         gsd=tuple(gsd[file] for file, _ in sources),
         nodata=None if nodata is None or np.isnan(nodata) else float(nodata),
-        complete=nodata is None and all(_is_complete(*source) for source in sources),
+        unmarked=unmarked,
+        complete=unmarked and all(np.dtype(h.dtypes[i]).kind in 'iub' for h, i in used),
         time_start=start,
         time_end=end,
-        units=find_units(read_header(finest), bands, regex),
+        units=find_units(headers[finest], bands, regex),
         scales=find_scales(sources, bands),
         sensor=sensor,
         turn=turn,
@@ -567,13 +573,6 @@ def _grids(
                 'scene: crop them to one extent'
             )
     return grids
-
-
-def _is_complete(file: str, index: int) -> bool:
-    """Whether every pixel of a band holds data."""
-    header = read_header(file)
-    whole = np.dtype(header.dtypes[index - 1]).kind in 'iub'
-    return whole and header.masks[index - 1] == ('all_valid',)
 
 
 def _check_pixels(header: Header, crs: CRS) -> None:

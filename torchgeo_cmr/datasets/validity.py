@@ -38,8 +38,11 @@ class Validity:
         """Initialize a new Validity instance."""
         self.reader = reader
         scene = reader.scene
+        self._bounds = scene.footprint.bounds
         self._quality = _quality(scene)
-        self._complete = scene.complete and not scene.warped and self._quality is None
+        as_stored = not scene.warped and scene.read_as is None
+        self._unmarked = self._quality is None and as_stored and scene.unmarked
+        self._complete = self._unmarked and scene.complete
         self._page = (0, 0) if self._complete else _page(scene)
         #: Names this scene in the cache, without keeping it alive.
         self._key = object()
@@ -51,16 +54,31 @@ class Validity:
             )
             self._states = bytearray(down * self._across)
 
+    def is_whole(
+        self, bounds: tuple[float, float, float, float], *, nan: bool = True
+    ) -> bool:
+        """Whether it is sure without a look that every pixel inside some bounds is valid.
+
+        Args:
+            bounds: ``(xmin, ymin, xmax, ymax)`` in the CRS of the scene.
+            nan: As in :meth:`share`.
+        """
+        west, south, east, north = self._bounds
+        inside = west <= bounds[0] and south <= bounds[1]
+        inside = inside and bounds[2] <= east and bounds[3] <= north
+        return inside and (self._complete or (self._unmarked and not nan))
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Look again in another process."""
         return type(self), (self.reader,)
 
-    def share(self, window: tuple[int, int, int, int]) -> float:
+    def share(self, window: tuple[int, int, int, int], *, nan: bool = True) -> float:
         """Return the share of valid pixels, 0 to 1.
 
         Args:
             window: ``(row, column, height, width)`` on the scene's grid; what lies outside
                 is not valid.
+            nan: Whether to look for NaN in files that mark no pixels as missing.
 
         Raises:
             RasterError: If a file cannot be read.
@@ -71,7 +89,7 @@ class Validity:
         last = min(top + height, rows), min(left + width, columns)
         if last[0] <= first[0] or last[1] <= first[1]:
             return 0.0
-        if self._complete:
+        if self._complete or (self._unmarked and not nan):
             return (last[0] - first[0]) * (last[1] - first[1]) / (height * width)
         high, wide = self._page
         count = 0
@@ -131,12 +149,6 @@ def _quality(scene: Scene) -> QualityReader | None:
         if scene.warped:
             return None
         raise
-
-
-def _is_complete(scene: Scene) -> bool:
-    """Whether no pixel of the grid can be missing."""
-    changed = scene.warped or scene.read_as is not None
-    return scene.complete and scene.nodata is None and not changed
 
 
 def _page(scene: Scene) -> tuple[int, int]:
