@@ -145,3 +145,25 @@ def test_fold_takes_every_type() -> None:
     assert np.abs(both.bounds).max() <= 180
     # Nothing is read the short way: 200 degrees are 200 degrees.
     assert fold(shapely.box(100, 0, 300, 1)).area == pytest.approx(200)
+
+
+def test_a_ring_that_goes_to_and_fro_over_the_antimeridian() -> None:
+    # The seam of the cap begins at the crossing next to the pole: -135 degrees of this map
+    # are the antimeridian.
+    angle = np.radians([0, 60, 130, 137, 133, 136, 200, 290])
+    away = np.array([3, 3, 3, 2.5, 2, 1.5, 3, 3])[:, None] * 1e5
+    ring = away * np.column_stack([np.cos(angle), np.sin(angle)])
+    rng = np.random.default_rng(0)
+    turn, out = np.radians(rng.uniform(129, 139, 500)), rng.uniform(1.3e5, 3.2e5, 500)
+    points = out[:, None] * np.column_stack([np.cos(turn), np.sin(turn)])
+    lonlat = np.column_stack(
+        Transformer.from_crs(3413, 4326, always_xy=True).transform(*points.T)
+    )
+    for k in range(len(ring)):
+        shape = shapely.Polygon(np.roll(ring, k, axis=0))
+        made = outline(shape, CRS(3413), 1.0)
+        assert made.is_valid
+        inside = shapely.intersects_xy(shape, *points.T)
+        clear = shapely.distance(shape.boundary, shapely.points(points)) > 10
+        found = shapely.intersects_xy(made, *lonlat.T)
+        assert (found == inside)[clear].all()

@@ -231,10 +231,13 @@ def _closed(ring: Points, pole: float) -> Points:
     """
     turn = np.array([360 * np.round((ring[-1, 0] - ring[0, 0]) / 360), 0])
     world = np.floor((ring[:, 0] + 180) / 360)
-    i = int(np.argmax(world[1:] != world[:-1]))
-    edge = 360 * max(world[i], world[i + 1]) - 180
-    (ax, ay), (bx, by) = ring[i], ring[i + 1]
-    seam = np.array([edge, ay + (by - ay) * (edge - ax) / (bx - ax)])
+    crossing = np.flatnonzero(world[1:] != world[:-1])
+    edges = 360 * np.maximum(world[crossing], world[crossing + 1]) - 180
+    (ax, ay), (bx, by) = ring[crossing].T, ring[crossing + 1].T
+    lat = ay + (by - ay) * (edges - ax) / (bx - ax)
+    # A ring may cross the antimeridian to and fro: nothing lies between the last and the pole.
+    last = int(np.argmin(np.abs(pole - lat)))
+    i, seam = int(crossing[last]), np.array([edges[last], lat[last]])
     up = np.array([0, pole - seam[1]])
     ends = [seam + turn, seam + turn + up, seam + up, seam]
     return np.vstack([seam, ring[i + 1 :], ring[1 : i + 1] + turn, *ends])

@@ -84,15 +84,18 @@ class Edges:
     Args:
         shapes: Geometries (n,) in EPSG:4326, none empty.
         piece: Metres that an edge is divided down to; as they are without.
+        most: Pieces in all, about, however small that would make them.
 
     .. versionadded:: 0.1
     """
 
-    def __init__(self, shapes: NDArray[np.object_], piece: float | None = None) -> None:
+    def __init__(
+        self, shapes: NDArray[np.object_], piece: float | None = None, most: int = 4_096
+    ) -> None:
         """Cut outlines into edges, and put balls round them."""
         self.start, self.end, owner = _edges(shapes)
         if piece is not None:
-            owner = self._divide(owner, piece)
+            owner = self._divide(owner, piece, most)
         centre = in_space((self.start + self.end) / 2)
         radius = half_length(self.start, self.end)
         none = np.empty(0, dtype=np.int64)
@@ -101,8 +104,11 @@ class Edges:
         while len(self.levels) == 1 or len(owner) > len(shapes):
             owner = self._above(owner)
 
-    def _divide(self, owner: Ints, piece: float) -> Ints:
+    def _divide(self, owner: Ints, piece: float, most: int) -> Ints:
         length = 2 * half_length(self.start, self.end)
+        piece = max(piece, float(length.sum()) / most)
+        if length.max(initial=0) <= piece:
+            return owner
         many = np.maximum(np.ceil(length / piece), 1).astype(np.int64)
         number = np.repeat(np.arange(len(many)), many)
         step = np.arange(len(number)) - np.repeat(np.cumsum(many) - many, many)
