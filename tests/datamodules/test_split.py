@@ -41,7 +41,7 @@ def test_seed_moves_the_places() -> None:
     ground = box(0, 0, 10_000, 10_000)
     options = {'margins': [100], 'shares': SHARES}
     one, again, other = (
-        split_ground([(UTM32, ground)], [(1000, 1000)], seed=seed, **options)[0]['test']  # ty: ignore[invalid-argument-type]
+        split_ground([(UTM32, ground)], [(1000, 1000)], seed=seed, **options)[0]['test']
         for seed in (0, 0, 1)
     )
     assert one.equals(again)

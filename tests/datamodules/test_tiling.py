@@ -14,11 +14,12 @@ import pytest
 import shapely
 import torch
 from shapely import box
-from torchgeo.datasets import RasterDataset
+from torchgeo.datasets import GeoDataset, RasterDataset
 
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datamodules.split import split_ground
 from torchgeo_cmr.datamodules.tiling import grid, zone_areas
+from torchgeo_cmr.datasets import header
 from torchgeo_cmr.datasets.paired import PairSlice
 from torchgeo_cmr.samplers.area import PatchKey
 
@@ -48,6 +49,31 @@ def shares(loader: Any, name: str) -> list[float]:
 @pytest.fixture
 def full() -> np.ndarray:
     return np.random.default_rng(0).integers(1, 1000, (1, 256, 256))
+
+
+def test_headers_are_kept_for_the_next_process(
+    write_raster: Writer,
+    full: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ('a', 'b'):
+        write_raster(f'{name}/{name}.tif', data=full)
+    file = str(tmp_path / 'headers.parquet')
+
+    def pairs() -> list[Any]:
+        header._remembered.cache_clear()
+        members: dict[str, GeoDataset] = {
+            n: RasterDataset(tmp_path / n) for n in ('a', 'b')
+        }
+        with monkeypatch.context() as patch:
+            if Path(file).exists():
+                patch.setattr(header, 'open_raster', None)
+            data = PairedDataModule(members, patch_size=16, catalogue=file)
+            data.setup('fit')
+        return data.places('train')
+
+    assert pairs() == pairs()
 
 
 class TestOnePairPerPatch:
@@ -161,9 +187,8 @@ class TestChips:
         for side in (16, 32):
             corners = 0
             y, x = np.mgrid[:side, :side].reshape(2, -1) * 1000.0
-            times = pd.IntervalIndex.from_arrays(
-                *[[pd.Timestamp(2024, 6, 1)] * len(x)] * 2
-            )
+            day = [pd.Timestamp(2024, 6, 1)] * len(x)
+            times = pd.IntervalIndex.from_arrays(day, day)
             chips = gpd.GeoDataFrame(
                 geometry=shapely.box(x, y, x + 800, y + 800), index=times, crs=32632
             )

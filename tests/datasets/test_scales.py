@@ -81,7 +81,8 @@ class TestWhatFilesState:
         path = write_raster(
             'a.tif', data=data, dtype='int16', bands=('a', 'b'), nodata=7
         )
-        scene = assemble(*reversed(bands_of(str(tag(path, [0.5, 1], [-4, 0])))))
+        bands, sources = bands_of(str(tag(path, [0.5, 1], [-4, 0])))
+        scene = assemble(sources, bands)
         assert scene.scales == (Scale(0.5, -8), Scale())
         assert scene.scale == [0.5, None]
         pixels = SceneReader(scene).read(whole(scene))

@@ -29,7 +29,12 @@ def file(write_raster: Writer) -> Path:
 
 
 def run(task: Any, path: Path, **more: Any) -> Any:
-    options = {'modality': 's2', 'size': 16, 'gsd': 'ignore', 'progress': False} | more
+    options: dict[str, Any] = {
+        'modality': 's2',
+        'size': 16,
+        'gsd': 'ignore',
+        'progress': False,
+    } | more
     return embed(task, str(path), min_valid=0, **options)
 
 

@@ -166,6 +166,7 @@ def test_a_grid_with_the_same_pixels_is_the_same_scene(write_raster: Writer) -> 
     assert replace(scene, crs=CRS.from_epsg(32633)).grid_gsd == 10
 
 
+@pytest.mark.filterwarnings('ignore:max_cloud is 20, but:UserWarning')
 def test_a_changed_setting_is_no_continuation(
     write_raster: Writer, tmp_path: Path, fake: Callable[..., Any]
 ) -> None:

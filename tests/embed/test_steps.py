@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from torchgeo.datasets import RasterDataset
+from torchgeo.datasets import GeoDataset, RasterDataset
 
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.embed import embed
@@ -31,7 +31,12 @@ def scene(
 
 
 def run(task: Any, *paths: Path, **more: Any) -> Any:
-    options = {'modality': 's2', 'size': 16, 'gsd': 'ignore', 'progress': False} | more
+    options: dict[str, Any] = {
+        'modality': 's2',
+        'size': 16,
+        'gsd': 'ignore',
+        'progress': False,
+    } | more
     return embed(task, [str(path) for path in paths], **options)
 
 
@@ -89,7 +94,8 @@ def test_decimals_of_unknown_scale_are_refused_until_it_is_stated(
     run(task, path, scale=1)
     np.testing.assert_allclose(task.seen[-1].numpy(), GROUND, rtol=1e-6)
     # Of an encoder that was trained on such decimals nothing is asked.
-    for scale in (None, [1.0], [None]):
+    scales: list[list[float | None] | None] = [None, [1.0], [None]]
+    for scale in scales:
         task = trained(fake, scale, 'reflectance')
         run(task, path)
         np.testing.assert_allclose(task.seen[-1].numpy(), GROUND / 10_000, rtol=1e-6)
@@ -135,7 +141,9 @@ def test_training_leaves_the_scale_in_the_checkpoint(
             **place,
         )
         write_raster(f's1/{name}.tif', data=GROUND / 7, bands=('x',), **place)
-    members = {n: RasterDataset(tmp_path / n) for n in ('s2', 's1')}
+    members: dict[str, GeoDataset] = {
+        n: RasterDataset(tmp_path / n) for n in ('s2', 's1')
+    }
     data = PairedDataModule(
         members, patch_size=8, val_split=0, test_split=0, margin=0, units={'s1': 'db'}
     )

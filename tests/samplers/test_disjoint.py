@@ -321,7 +321,12 @@ class TestDataset:
         roi = box(5e5, 4_999_300, 501_100, 4_999_900)
         times = pd.to_datetime(['2024-06-05', '2024-07-01'])
         toi = pd.IntervalIndex.from_breaks(times, closed='both')[0]
-        options = {'size': 8, 'batch_size': 4, 'length': 40, 'generator': 1}
+        options: dict[str, Any] = {
+            'size': 8,
+            'batch_size': 4,
+            'length': 40,
+            'generator': 1,
+        }
         keys = [
             k
             for b in DisjointBatchSampler(member, roi=roi, toi=toi, **options)
@@ -343,6 +348,8 @@ class TestDataset:
         assert draw(3) == draw(3) != draw(4)
         assert draw(np.random.default_rng(3)) == draw(np.random.default_rng(3))
         assert draw(np.random.SeedSequence(3)) == draw(np.random.SeedSequence(3))
+        torch_too = [draw(torch.Generator().manual_seed(3)) for _ in range(2)]
+        assert torch_too[0] == torch_too[1]
         assert draw(None) != draw(None)
 
     def test_plot(self, member: Dated) -> None:

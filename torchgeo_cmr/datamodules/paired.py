@@ -22,6 +22,7 @@ from torchgeo_cmr.datamodules.patches import Patches
 from torchgeo_cmr.datamodules.split import SPLITS, Tiles, split_ground
 from torchgeo_cmr.datamodules.statistics import Moments
 from torchgeo_cmr.datamodules.tiling import grid, zone_areas
+from torchgeo_cmr.datasets.catalogue import header_catalogue
 from torchgeo_cmr.datasets.labels import LabelFromMask
 from torchgeo_cmr.datasets.paired import PairedDataset
 from torchgeo_cmr.datasets.units import BACKSCATTER, UNITS
@@ -79,6 +80,7 @@ class PairedDataModule(BaseDataModule):
         augment: bool = True,
         gather: int = 1,
         stat_patches: int = 256,
+        catalogue: str | None = None,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -113,6 +115,8 @@ class PairedDataModule(BaseDataModule):
                 are read faster; 1 draws each from the whole ground. See
                 :class:`~torchgeo_cmr.samplers.DisjointBatchSampler`.
             stat_patches: Training patches from which mean and deviation are taken.
+            catalogue: GeoParquet in which the headers of rasters are kept, so that the next
+                run and other processes open none to pair them; it is made if it is not there.
             num_workers: Worker processes that read.
             seed: Seed of splits, draws and statistics.
 
@@ -161,6 +165,7 @@ class PairedDataModule(BaseDataModule):
         self.labels = labels
         self.gather = gather
         self.stat_patches = stat_patches
+        self.catalogue = catalogue
         self.seed = seed
         #: One paired dataset for each zone; empty before :meth:`setup`.
         self.zones: list[PairedDataset] = []
@@ -202,7 +207,7 @@ class PairedDataModule(BaseDataModule):
         if self.zones:
             return
         if self.datasets is not None:
-            self.zones = paired_zones(self.datasets, self.tolerance)
+            self.zones = self._pair(self.datasets)
             tiles = self._split(self.zones)
             for split in reversed(SPLITS):
                 self._use(split, range(len(self.zones)), [t[split] for t in tiles])
@@ -210,7 +215,7 @@ class PairedDataModule(BaseDataModule):
             for split, members in self.ready.items():
                 first = len(self.zones)
                 if members is not None:
-                    self.zones += paired_zones(members, self.tolerance)
+                    self.zones += self._pair(members)
                 zones = range(first, len(self.zones))
                 self._use(split, zones, [None] * len(zones))
         for zone in self.zones[1:]:
@@ -218,6 +223,10 @@ class PairedDataModule(BaseDataModule):
         patches = Patches(self.zones, self.labels)
         self.train_dataset = self.val_dataset = self.test_dataset = patches
         self.predict_dataset = patches
+
+    def _pair(self, members: Mapping[str, GeoDataset]) -> list[PairedDataset]:
+        with header_catalogue(self.catalogue):
+            return paired_zones(members, self.tolerance)
 
     def _split(self, zones: Sequence[PairedDataset]) -> list[dict[str, Tiles]]:
         """Tiles of each split in each zone."""

@@ -1,10 +1,9 @@
 """Areas: the ground of one pair of scenes from which patches may be cut."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -178,7 +177,7 @@ class Area:
 
 def sides(size: float | tuple[float, float]) -> tuple[Any, Any]:
     """Return height and width of a size as TorchGeo writes it: one number, or both."""
-    return (size, size) if isinstance(size, Real) else tuple(size)  # ty: ignore[invalid-return-type]
+    return (size[0], size[1]) if isinstance(size, Sequence) else (size, size)
 
 
 def areas_of(

@@ -22,13 +22,14 @@ from torchgeo_cmr.samplers.occupancy import Occupancy
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
 
-#: What NumPy makes a generator of.
+#: What NumPy makes a generator of, or torch's own.
 type Seed = (
     int
     | np.random.BitGenerator
     | np.random.Generator
     | np.random.RandomState
     | np.random.SeedSequence
+    | torch.Generator
     | None
 )
 
@@ -117,11 +118,7 @@ class DisjointBatchSampler(BatchSampler):
         self.epoch = 0
         self._sampler = sampler
         self._is_fixed = isinstance(generator, int)
-        self._seed = (
-            generator
-            if isinstance(generator, int)
-            else int(np.random.default_rng(generator).integers(2**63))
-        )
+        self._seed = generator if isinstance(generator, int) else _drawn_seed(generator)
         whole = np.array([area.is_chip for area in self.areas], bool)
         self._chips = np.flatnonzero(whole).tolist()
         self._open = [self.areas[i] for i in np.flatnonzero(~whole).tolist()]
@@ -327,3 +324,10 @@ def _rank_and_world() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def _drawn_seed(generator: Seed) -> int:
+    """Draw a seed, so that a generator that goes on gives other epochs each time."""
+    if isinstance(generator, torch.Generator):
+        return int(torch.randint(2**62, (), generator=generator))
+    return int(np.random.default_rng(generator).integers(2**63))
