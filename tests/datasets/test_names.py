@@ -40,6 +40,7 @@ from torchgeo_cmr.datasets.names import (
         (['red', 'nir08'], ['B8A', 'B08', 'B04'], [2, 0]),
         (['red', 'nir08'], ['SR_B4', 'SR_B5', 'SR_B6'], [0, 1]),
         (['SWIR1'], ['B12', 'B11'], [1]),
+        (['R', 'G', 'B', 'NIR'], ['nir', 'red', 'green', 'blue'], [1, 2, 3, 0]),
         # Radar.
         (['VV', 'VH'], ['Sigma0_VH_db', 'Sigma0_VV_db'], [1, 0]),
         (['Gamma0_VV'], ['vh', 'vv'], [1]),

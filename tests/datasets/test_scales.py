@@ -147,6 +147,9 @@ class TestWhatFilesState:
     def test_a_stack_that_is_named_like_a_product(self, write_raster: Writer) -> None:
         stack = write_raster(f'{NEW}.tif', dtype='uint16', bands=('', ''))
         assert one_band(stack).scales == (Scale(TEN_THOUSANDTH, -1000),) * 2
+        for names in (('blue', 'NIR'), ('490', '842'), ('B2', 'S2-L2A-B08')):
+            stack = write_raster(f'{NEW}.tif', dtype='int32', bands=names)
+            assert one_band(stack).scales == (Scale(TEN_THOUSANDTH, -1000),) * 2
         # Decimals are not what ESA stores, nor are the 8 bits of a picture.
         for kind in ('float32', 'uint8'):
             data = np.ones((1, 8, 8))
@@ -190,11 +193,21 @@ SHIFTED, PLAIN = Scale(TEN_THOUSANDTH, -1000), Scale(TEN_THOUSANDTH)
         # Planetary Computer: stored as ESA gives them, and nothing but the baseline said.
         ({BASE: '05.10'}, {}, SHIFTED),
         ({BASE: '03.01'}, {}, PLAIN),
+        ({BASE: '5.10', 'constellation': 'Sentinel 2'}, {}, SHIFTED),
+        ({BASE: '04.00', 'constellation': None}, {}, SHIFTED),
+        ({'processing:version': '05.11', 'constellation': 'SENTINEL_2'}, {}, SHIFTED),
+        ({'processing:version': '05.11', 'constellation': 'Sentinel-1'}, {}, None),
         ({BASE: '99.99'}, {}, None),
         ({'s2:product_uri': f'{NEW}.SAFE'}, {}, SHIFTED),
         # Earth Search: the offset is stated though it has been applied.
         (
             {BASE: '05.10', APPLIED: True},
+            {'raster:bands': [{'scale': 0.0001, 'offset': -0.1}]},
+            PLAIN,
+        ),
+        # Tables have no truth values everywhere.
+        (
+            {APPLIED: 'true', 'constellation': None},
             {'raster:bands': [{'scale': 0.0001, 'offset': -0.1}]},
             PLAIN,
         ),

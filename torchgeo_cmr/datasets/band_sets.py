@@ -110,7 +110,9 @@ def _divide(stem: str, bands: tuple[str, ...]) -> tuple[str, str, str] | None:
 def _meant(text: str, bands: tuple[str, ...]) -> str | None:
     """Give the one wanted band that a word means."""
     # Most words of most names are no bands: those are told at a glance.
-    if text.lower() not in _ends(bands) and not is_radar(text) and not is_optical(text):
+    # A single letter says a colour only where the encoder calls it so.
+    named = len(text) > 1 and (is_radar(text) or is_optical(text))
+    if text.lower() not in _ends(bands) and not named:
         return None
     found = [
         b for b, fit in zip(bands, candidates(bands, [(text,)]), strict=True) if fit

@@ -64,9 +64,9 @@ _BACKSCATTER_WORDS = re.compile(
 _SENSORS: dict[str, dict[str, tuple[str, int]]] = {
     'sentinel-2': {
         '1': ('coastal coastalaerosol aerosol aerosols', 443),
-        '2': ('blue', 490),
-        '3': ('green', 560),
-        '4': ('red', 665),
+        '2': ('blue b', 490),
+        '3': ('green g', 560),
+        '4': ('red r', 665),
         '5': ('rededge1 rededge071 re1 rededge', 705),
         '6': ('rededge2 rededge075 re2 rededge', 740),
         '7': ('rededge3 rededge078 re3 rededge', 783),
@@ -79,9 +79,9 @@ _SENSORS: dict[str, dict[str, tuple[str, int]]] = {
     },
     'oli': {
         '1': ('coastal coastalaerosol aerosol', 443),
-        '2': ('blue', 482),
-        '3': ('green', 561),
-        '4': ('red', 655),
+        '2': ('blue b', 482),
+        '3': ('green g', 561),
+        '4': ('red r', 655),
         '5': ('nir08 nir nirnarrow', 865),
         '6': ('swir16 swir1', 1609),
         '7': ('swir22 swir2', 2201),
@@ -91,9 +91,9 @@ _SENSORS: dict[str, dict[str, tuple[str, int]]] = {
         '11': ('lwir12 lwir2', 12005),
     },
     'tm': {
-        '1': ('blue', 485),
-        '2': ('green', 560),
-        '3': ('red', 660),
+        '1': ('blue b', 485),
+        '2': ('green g', 560),
+        '3': ('red r', 660),
         '4': ('nir08 nir', 830),
         '5': ('swir16 swir1', 1650),
         '6': ('lwir lwir11', 11450),
@@ -245,6 +245,19 @@ def _same_in_product(name: str, other: str, family: str | None) -> bool:
     return plain and (kinds[0] == kinds[1] or not all(kinds))
 
 
+def numbers_of(name: str, sensor: str) -> frozenset[str]:
+    """Give the numbers of the bands of a sensor that a name can mean.
+
+    Args:
+        name: A number, wavelength or common name, such as ``'B02_10m'``, ``'490'``, ``'blue'``.
+        sensor: The sensor, such as ``'sentinel-2'``.
+
+    Returns:
+        Numbers such as ``'2'``; empty if the name is that of no band of the sensor.
+    """
+    return _meanings(name, _family(sensor))
+
+
 def _same_meaning(name: str, other: str, family: str | None) -> bool:
     return bool(_meanings(name, family) & _meanings(other, family))
 
@@ -306,7 +319,7 @@ def is_radar(name: str) -> bool:
 
 def is_optical(name: str) -> bool:
     """Say whether the name of a band is one of reflected light."""
-    words = {'red', 'green', 'blue', 'nir', 'swir', 'pan', 'r', 'g', 'b'}
+    words = {'red', 'green', 'blue', 'nir', 'swir', 'pan'}
     return name.strip().lower() in words or any(_meanings(name, f) for f in _SENSORS)
 
 

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from torchgeo_cmr.datasets.header import Header, read_header
+from torchgeo_cmr.datasets.names import numbers_of
 
 
 class Scale(NamedTuple):
@@ -54,11 +55,8 @@ _OFFSET = -1000.0
 #: Names of products with their processing baseline.
 _PRODUCT = re.compile(r'S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{4})_')
 
-#: Bands of Sentinel-2 that hold reflectance.
-_REFLECTANCE = re.compile(r'(?:.*[-_ ])?B(0?[1-9]|1[0-2]|8A)(?:_\d+m)?', re.IGNORECASE)
-
-#: Common names of those bands in catalogues.
-_COMMON = re.compile(r'coastal|blue|green|red|rededge\d*|nir\d*|swir\d+|cirrus')
+#: How catalogues call the satellites of Sentinel-2.
+_SENTINEL2 = re.compile(r'\s*(?:sentinel[-_ ]?|s)2', re.IGNORECASE)
 
 #: Numbers of the bands of Sentinel-2 in its metadata.
 _IDS = ('1', '2', '3', '4', '5', '6', '7', '8', '8A', '9', '10', '11', '12')
@@ -104,22 +102,24 @@ def stated(scale: Any, offset: Any) -> Scale:
 
 def _of_band(header: Header, index: int, band: str) -> Scale:
     known = stated(header.scales[index - 1], header.offsets[index - 1])
-    if known != UNKNOWN or not header.dtypes[index - 1].endswith('int16'):
+    kind = np.dtype(header.dtypes[index - 1])
+    # Bytes are pictures, and decimals are what somebody computed.
+    if known != UNKNOWN or kind.kind not in 'iu' or kind.itemsize == 1:
         return known
     return _of_sentinel2(header.path, band) or _of_landsat(header.path) or UNKNOWN
 
 
 def _of_sentinel2(path: str, band: str) -> Scale | None:
     """What a product of Sentinel-2 says; None if the file is in none."""
-    match = _REFLECTANCE.fullmatch(band)
-    number = match[1].upper().lstrip('0') if match else None
-    if number is None and not re.fullmatch(r'band_\d+', band):
+    numbers = numbers_of(band, 'sentinel-2')
+    if not numbers and not re.fullmatch(r'band_\d+', band):
         return None
     folder = os.path.dirname(os.path.abspath(path))
-    metadata = _metadata(folder) if number is not None else None
+    metadata = _metadata(folder) if numbers else None
     if metadata is not None:
         quantification, offsets = metadata
-        return Scale(1 / quantification, offsets.get(number or '', 0.0))
+        found = {offsets.get(number, 0.0) for number in numbers}
+        return Scale(1 / quantification, found.pop()) if len(found) == 1 else None
     return of_product(path)
 
 
@@ -131,7 +131,9 @@ def of_product(name: str) -> Scale | None:
 
 def of_baseline(text: Any) -> Scale | None:
     """Give the scale of reflectance of a processing baseline, such as ``'05.10'``."""
-    match = re.fullmatch(r'N?(0\d)\.?(\d\d)', str(text))
+    text = str(text)
+    match = re.fullmatch(r'N?0?(\d)\.(\d\d)', text)
+    match = match or re.fullmatch(r'N?0(\d)(\d\d)', text)
     if match is None:
         return None
     later = int(match[1] + match[2]) >= 400
@@ -212,16 +214,21 @@ def of_item(
     Returns:
         One scale per band, unknown where the item says nothing; None if it says nothing.
     """
-    applied = any(
-        value is True
-        for key, value in properties.items()
-        if 'boa_offset_applied' in key
-    )
+    applied = _applied(properties)
     found = tuple(
         _of_asset(properties, told, known, applied)
         for told, known in zip(facts, names, strict=True)
     )
     return found if any(scale != UNKNOWN for scale in found) else None
+
+
+def _applied(properties: Mapping[str, Any]) -> bool:
+    """Whether an item says that the offset is in the pixels already."""
+    return any(
+        str(value).lower() == 'true'
+        for key, value in properties.items()
+        if 'boa_offset_applied' in key
+    )
 
 
 def _of_asset(
@@ -236,28 +243,35 @@ def _of_asset(
         )
         for name in ('scale', 'offset')
     )
-    reflectance = any(
-        pattern.fullmatch(name) for name in names for pattern in (_REFLECTANCE, _COMMON)
-    )
+    reflectance = any(numbers_of(name, 'sentinel-2') for name in names)
     if scale is None and offset is None and not reflectance:
         return UNKNOWN
-    platform = str(properties.get('constellation') or properties.get('platform') or '')
-    known = None
-    if reflectance and platform.lower().startswith('sentinel-2'):
-        keys = ('s2:processing_baseline', 'sentinel:processing_baseline')
-        named = [properties.get(key) for key in (*keys, 'processing:version')]
-        named = [of_baseline(each) for each in named if each]
-        texts = [properties.get(key) for key in ('s2:product_uri', 'id')]
-        named += [of_product(str(text)) for text in texts if text]
-        known = next((each for each in named if each), None)
-        if applied:
-            known = Scale(1 / _QUANTIFICATION)
+    known = _of_properties(properties) if reflectance else None
+    if known is not None and applied:
+        known = Scale(known.step)
     if scale is None and offset is None:
         return known or UNKNOWN
     own = stated(1 if scale is None else scale, 0 if offset is None else offset)
     if known is not None and (applied or offset is None):
         return Scale(own.step or known.step, known.shift)
     return own
+
+
+def _of_properties(properties: Mapping[str, Any]) -> Scale | None:
+    """What an item says of all its reflectances; None if it is not one of Sentinel-2."""
+    keys = ['s2:processing_baseline', 'sentinel:processing_baseline']
+    named = [str(properties.get(key) or '') for key in ('constellation', 'platform')]
+    ours = any(map(_SENTINEL2.match, named))
+    # Other missions count their processors too.
+    keys += ['processing:version'] if ours else []
+    texts = [properties.get(key) for key in ('s2:product_uri', 'id')]
+    found = [
+        *(of_baseline(properties.get(key)) for key in keys),
+        *(of_product(str(text)) for text in texts),
+    ]
+    first = next((each for each in found if each), None)
+    # Only Sentinel-2 has that offset, and one step whichever baseline made it.
+    return first or (Scale(1 / _QUANTIFICATION) if _applied(properties) else None)
 
 
 def common_steps(every: Sequence[Scales]) -> tuple[float | None, ...] | None:
