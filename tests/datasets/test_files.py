@@ -98,3 +98,15 @@ def test_an_address_of_this_machine_is_a_path(tmp_path: Path) -> None:
     assert '%20' in uri
     assert find_files(uri) == [str(folder / 'a.tif')]
     assert find_files([folder.as_uri()]) == [str(folder / 'a.tif')]
+
+
+def test_folders_in_a_pattern_may_be_called_anything(folder: Path) -> None:
+    make('of [2020]/x1/a.tif', 'of 2/x1/b.tif')
+    for pattern in ('of [2020]/x*/*.tif', 'of [2020]/**/*.tif'):
+        assert find_files(pattern) == ['of [2020]/x1/a.tif']
+        assert find_files(str(folder / pattern)) == [str(folder / 'of [2020]/x1/a.tif')]
+
+
+def test_a_file_may_be_called_like_an_address(folder: Path) -> None:
+    make('file:a.tif')
+    assert find_files('file:a.tif') == ['file:a.tif']

@@ -383,3 +383,21 @@ def test_what_cannot_be_read_is_named(name: str, message: str, tmp_path: Path) -
     (tmp_path / name).write_text('{')
     with pytest.raises(RasterError, match=message):
         find_items(str(tmp_path / name))
+
+
+def test_entries_that_are_no_items_keep_no_other(folder: Path) -> None:
+    good = item({'B02': asset('b2.tif')})
+    strange = [
+        item(assets) for assets in (7, {'B02': 'b2.tif'}, {'B02': {'href': 5}}, {})
+    ]
+    path = folder / 'items.json'
+    features = [good, None, *strange, good]
+    path.write_text(json.dumps({'type': 'FeatureCollection', 'features': features}))
+    openings = [opening for _, opening in find_items(str(path))]
+    assert len(openings) == len(features)
+    assert len(openings[0]()) == len(openings[-1]()) == 1
+    with pytest.raises(RasterError, match=r'entry 1 of .*items.json is no STAC item'):
+        openings[1]()
+    for opening in openings[2:-1]:
+        with pytest.raises(RasterError, match='item one has no band in a local file'):
+            opening()

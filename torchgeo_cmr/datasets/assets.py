@@ -40,9 +40,9 @@ def is_cube(file: str) -> bool:
     return file.rstrip('/\\').lower().endswith(CUBES)
 
 
-def is_data(key: str, asset: Mapping[str, Any] | None) -> bool:
+def is_data(key: str, asset: Any) -> bool:
     """Say whether an asset is a raster or a cube of data, and no picture of it."""
-    if not asset or not asset.get('href'):
+    if not isinstance(asset, Mapping) or not isinstance(asset.get('href'), str):
         return False
     kind = str(asset.get('type') or '')
     file = urlparse(asset['href']).path.lower()

@@ -47,7 +47,7 @@ def find_files(
     found: list[str] = []
     for path in listed(paths):
         there = os.path.lexists(path)
-        matches = [path] if there else sorted(glob.iglob(path, recursive=True))
+        matches = [path] if there else _matches(path)
         files = [
             file for match in matches for file in _of_match(match, suffixes, error)
         ]
@@ -57,6 +57,15 @@ def find_files(
     if not found:
         raise error(f'no {what} is given: name files, folders or patterns')
     return list(dict.fromkeys(found))
+
+
+def _matches(pattern: str) -> list[str]:
+    """Names that match a pattern; the folders in it that exist are those folders."""
+    folder = os.path.dirname(pattern)
+    while folder and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    rest = pattern[len(folder) :]
+    return sorted(glob.iglob(glob.escape(folder) + rest, recursive=True))
 
 
 def _cure(path: str, suffixes: Sequence[str]) -> str:
@@ -71,7 +80,12 @@ def listed(paths: Paths) -> list[str]:
     """Return paths as a list of words, home folder and ``file:`` addresses written out."""
     words = [paths] if isinstance(paths, str | os.PathLike) else paths
     found = [os.path.expanduser(word) for word in words]
-    return [local_file(w) if w.lower().startswith('file:') else w for w in found]
+    return [
+        local_file(word)
+        if word.lower().startswith('file:') and not os.path.lexists(word)
+        else word
+        for word in found
+    ]
 
 
 def local_file(href: str, home: str = '') -> str:

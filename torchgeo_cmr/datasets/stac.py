@@ -94,8 +94,13 @@ def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]
         told = told if isinstance(told, dict) else {}
         held = {'Feature': [told], 'FeatureCollection': told.get('features')}
         items = held.get(told.get('type')) or ()
-    for item in items:
-        if item.get('assets'):
+    for number, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            error = RasterError(
+                f'entry {number} of {path} is no STAC item: correct or remove it'
+            )
+            yield f'{path}#{number}', partial(_fail, error)
+        elif item.get('assets') or item.get('stac_version'):
             yield str(item.get('id')), partial(_scenes, item, home, bands)
     if told.get('type') not in ('Collection', 'Catalog'):
         return
@@ -121,7 +126,8 @@ def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Sc
     offered: list[AssetBand] = []
     absent: dict[str, tuple[str, ...]] = {}
     cubes, masks = [], []
-    for key, asset in (item.get('assets') or {}).items():
+    assets = item.get('assets')
+    for key, asset in (assets if isinstance(assets, Mapping) else {}).items():
         if not is_data(key, asset):
             continue
         file = local_file(asset['href'], home)
