@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
 from torchgeo.datasets import RasterDataset
 
 from torchgeo_cmr.datasets import PairedDataset
-from torchgeo_cmr.datasets.bands import alike
+from torchgeo_cmr.datasets.bands import alike, pick_bands
 from torchgeo_cmr.datasets.listing import read_listing
+from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import from_paths, scenes
 from torchgeo_cmr.errors import RasterError
 
@@ -69,3 +73,32 @@ def test_masks_are_not_paired(write_raster: Writer) -> None:
     assert listed(image, mask) == ['scene.tif']
     # Who gives nothing else wants them.
     assert listed(mask) == ['scene_SCL.tif']
+
+
+@pytest.mark.parametrize('names', [(), ('red', 'green', 'blue', 'opacity')])
+@pytest.mark.parametrize('wanted', [('band_1', 'band_2', 'band_3'), ('R', 'G', 'B')])
+def test_alpha_that_is_not_wanted_is_a_mask(
+    write_raster: Writer, names: tuple[str, ...], wanted: tuple[str, ...]
+) -> None:
+    data = np.full((4, 8, 8), 9)
+    data[3, :2] = 0
+    path = write_raster('a.tif', data=data, dtype='uint8', bands=names or ('',) * 4)
+    with rasterio.open(path, 'r+') as file:
+        colours = 'red', 'green', 'blue', 'alpha'
+        file.colorinterp = [ColorInterp[colour] for colour in colours]
+    (scene,) = scenes(from_paths([path]))
+    picked = pick_bands(scene, wanted, 'm')
+    window = Window(0, 0, 8, 8)  # ty: ignore[too-many-positional-arguments]
+    pixels = SceneReader(picked).read(window)
+    assert len(pixels) == 3
+    np.testing.assert_array_equal(np.isnan(pixels[0]).all(axis=1), np.arange(8) < 2)
+    # An encoder of four bands takes it as a band.
+    assert len(pick_bands(scene, names or [*'abcd'], 'm').bands) == 4
+
+
+def test_names_that_count_are_names_where_the_file_has_them(
+    write_raster: Writer,
+) -> None:
+    path = write_raster('a.tif', shape=(8, 8), bands=('band_2', 'band_1'))
+    (scene,) = scenes(from_paths([path]))
+    assert pick_bands(scene, ['band_1', 'band_2'], 'm').sources[0][1] == 2

@@ -10,6 +10,7 @@ import rasterio
 from torchgeo.datasets import GeoDataset, RasterDataset
 
 from torchgeo_cmr.datamodules import PairedDataModule
+from torchgeo_cmr.datasets.listing import read_listing
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.tasks import SSCMRSIR
@@ -172,3 +173,27 @@ def test_training_leaves_the_scale_in_the_checkpoint(
     other.on_load_checkpoint(checkpoint)
     assert other.specs['s2']['scale'] == [1e-4]
     assert 'scale' not in other.specs['s1']
+
+
+def test_whole_numbers_and_decimals_of_unknown_scale_never_mix(
+    fake: Fake, write_raster: Writer
+) -> None:
+    whole = write_raster('whole.tif', data=GROUND, dtype='int16', bands=('red',))
+    tenths = write_raster('tenths.tif', data=GROUND / 10_000, bands=('red',))
+    cases: list[tuple[str, list[float | None] | None, Path]] = [
+        ('dn', None, tenths),
+        ('reflectance', None, whole),
+        ('reflectance', [1.0], whole),
+    ]
+    for units, scale, other in cases:
+        task = trained(fake, scale, units)
+        with pytest.raises(RasterError, match=r'nothing connects .*with `units`'):
+            run(task, whole, tenths, errors='raise')
+        with pytest.warns(UserWarning, match=rf'refused.*{other.name}'):
+            assert len(run(task, whole, tenths)) == 1
+        # Whoever knows better says so.
+        assert len(run(task, whole, tenths, units=units)) == 2
+    run(task, whole, scale=0.0001)
+    np.testing.assert_allclose(task.seen[-1].numpy(), GROUND / 10_000, rtol=1e-6)
+    with pytest.raises(RasterError, match=r's2 mixes decimals .*tenths\.tif'):
+        read_listing('s2', RasterDataset([str(whole), str(tenths)]))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from torchgeo_cmr.datasets.header import read_header
-from torchgeo_cmr.datasets.names import explain, find_bands, nameless
+from torchgeo_cmr.datasets.names import explain, find_bands, is_optical, nameless
 from torchgeo_cmr.datasets.scene import Scene, in_steps
 from torchgeo_cmr.datasets.units import BACKSCATTER
 from torchgeo_cmr.errors import RasterError
@@ -12,6 +12,8 @@ from torchgeo_cmr.errors import RasterError
 
 def pick_bands(scene: Scene, wanted: Sequence[str], modality: str) -> Scene:
     """Pick bands by name; by position only where one side has no names at all.
+
+    An alpha band that is not wanted is no band: it masks the others.
 
     Args:
         scene: What the files offer.
@@ -28,6 +30,8 @@ def pick_bands(scene: Scene, wanted: Sequence[str], modality: str) -> Scene:
     given = scene.bands
     if tuple(wanted) == given:
         return scene
+    if sorted(wanted) == sorted(given) == sorted({*given}):
+        return scene.pick([given.index(name) for name in wanted])
     if nameless(wanted) or nameless(given):
         if len(wanted) == len(given):
             return scene
@@ -69,13 +73,16 @@ def alike(scenes: Sequence[Scene], modality: str) -> list[Scene]:
 
     Raises:
         RasterError: If a scene lacks a band, or backscatter of a known unit is mixed with
-            pixels that do not say what they are.
+            pixels that do not say what they are, or whole numbers with decimals of
+            reflectance.
     """
     found = [pick_bands(scene, scenes[0].bands, modality) for scene in scenes]
     if len({scene.bands for scene in scenes}) > 1:
         # Steps were left alone as long as bands lay in different orders.
         found = in_steps(found)
     units = {scene.units for scene in found}
+    if units == {'dn', 'reflectance'} and any(s.scales is None for s in found):
+        _refuse_mixture(found, modality)
     if len(units) < 2 or not units & BACKSCATTER:
         return found
     if not units <= BACKSCATTER:
@@ -88,3 +95,14 @@ def alike(scenes: Sequence[Scene], modality: str) -> list[Scene]:
         )
     target = found[0].units
     return [s if s.units == target else replace(s, read_as=target) for s in found]
+
+
+def _refuse_mixture(found: Sequence[Scene], modality: str) -> None:
+    """Refuse whole numbers and decimals of reflectance that no scale connects."""
+    if all(map(is_optical, found[0].bands)):
+        paths = {scene.units: scene.path for scene in found}
+        raise RasterError(
+            f'{modality} mixes decimals of reflectance ({paths["reflectance"]}) with stored '
+            f'numbers ({paths["dn"]}), and not all state a scale: set scale and offset of '
+            'the files, or open them as two datasets'
+        )

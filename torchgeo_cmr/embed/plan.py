@@ -7,6 +7,7 @@ second run can tell what is missing.
 
 import hashlib
 import json
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +23,17 @@ from numpy.typing import NDArray
 from torchgeo_cmr.datasets.scene import Scene, in_steps
 from torchgeo_cmr.embed.footprints import crs_code, footprints, native_corners
 from torchgeo_cmr.embed.layout import Edges, Gsd, Layout, check_count, windows_of
-from torchgeo_cmr.embed.scene import RESAMPLING, match_bands, match_scales, match_units
+from torchgeo_cmr.embed.scene import (
+    KINDS,
+    RESAMPLING,
+    is_of_other_kind,
+    match_bands,
+    match_scales,
+    match_units,
+)
 from torchgeo_cmr.errors import RasterError
+
+_LOG = logging.getLogger(__name__)
 
 #: Part of a pixel by which a patch may leave the ground that is listed.
 _MISSED = 0.01
@@ -192,6 +202,8 @@ def plan_scenes(
             chosen.append(match_scales(scene, modality, steps, scale))
     # Where nothing is known of the training, the scenes agree among themselves.
     chosen = in_steps(chosen)
+    if not transformed:
+        chosen = _of_one_kind(chosen, modality, trained, trying)
     chosen = layout.fit(
         chosen, modality, trained.get('gsd'), lambda scene: trying(_told(scene))
     )
@@ -320,6 +332,42 @@ def places(
         return code, corners, footprints(corners, code)
     except RasterError as error:
         raise RasterError(f'{item.id}: {error}') from error
+
+
+def _of_one_kind(
+    chosen: Sequence[Scene],
+    modality: str,
+    trained: Mapping[str, Any],
+    trying: Callable[[str], AbstractContextManager[Any]],
+) -> list[Scene]:
+    """Leave out decimals of reflectance among whole numbers of light, and the reverse."""
+    odd = [is_of_other_kind(scene, trained) for scene in chosen]
+    known = any(trained.get('scale') or ())
+    if all(odd) and not known:
+        if odd:
+            _LOG.warning(
+                '%s is of another kind of numbers than the training, %s: unless they are of '
+                'one scale, results mean nothing',
+                chosen[0].path,
+                trained['units'],
+            )
+        return [*chosen]
+    found = []
+    for scene, other in zip(chosen, odd, strict=True):
+        with trying(_told(scene)):
+            if other:
+                raise RasterError(
+                    f'{modality} was trained on {KINDS[trained["units"]]}, and {scene.path} '
+                    f'holds {KINDS[scene.units or ""]}, which nothing connects with them: '
+                    + (
+                        'state their `scale`, or '
+                        if known
+                        else 'give files of one kind, or '
+                    )
+                    + 'say with `units` that they are alike'
+                )
+            found.append(scene)
+    return found
 
 
 def _is_possible(

@@ -17,11 +17,20 @@ from torchgeo_cmr.datasets.bands import colours, pick_bands
 from torchgeo_cmr.datasets.cube import open_cube
 from torchgeo_cmr.datasets.files import RASTERS, find_files
 from torchgeo_cmr.datasets.header import read_header
-from torchgeo_cmr.datasets.names import explain, find_bands, is_radar, nameless
+from torchgeo_cmr.datasets.names import (
+    explain,
+    find_bands,
+    is_optical,
+    is_radar,
+    nameless,
+)
 from torchgeo_cmr.datasets.scales import Scale, common_steps
 from torchgeo_cmr.datasets.scene import Scene, physical
 from torchgeo_cmr.datasets.units import BACKSCATTER, UNITS
 from torchgeo_cmr.errors import RasterError
+
+#: Units of light -> what the numbers are.
+KINDS = {'dn': 'whole numbers', 'reflectance': 'decimals of reflectance'}
 
 #: How bands on a coarser grid come onto the finest one; part of the plan and the record.
 RESAMPLING = 'bilinear'
@@ -253,6 +262,23 @@ def match_scales(
         )
     same = scene.scales is None or common_steps([scene.scales, _known(wanted)]) is None
     return scene if same else replace(scene, steps=tuple(wanted))
+
+
+def is_of_other_kind(scene: Scene, spec: Mapping[str, Any]) -> bool:
+    """Say whether a scene holds decimals of reflectance and the training did not, or reverse.
+
+    Args:
+        scene: What the catalogue offers, with bands, units and scales matched.
+        spec: ``bands``, ``units`` and ``scale`` of the training, all optional.
+
+    Returns:
+        True if no scale connects them.
+    """
+    light = all(map(is_optical, (*(spec.get('bands') or ()), *scene.bands)))
+    connected = any(spec.get('scale') or ()) and (
+        scene.scales is not None or scene.units == 'reflectance'
+    )
+    return light and not connected and {scene.units, spec.get('units')} == {*KINDS}
 
 
 def _known(steps: Sequence[float | None]) -> tuple[Scale, ...]:
