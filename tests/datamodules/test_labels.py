@@ -1,7 +1,9 @@
 """PAN and MS at any ratio of resolutions, with labels from a map of classes."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from rasterio.windows import from_bounds
 
 from torchgeo_cmr.datamodules import PairedDataModule
+from torchgeo_cmr.datamodules.patches import Patches
 from torchgeo_cmr.datasets import LabelFromMask, SyntheticLandscape
 from torchgeo_cmr.datasets.scene import from_paths
 from torchgeo_cmr.errors import PairingError
@@ -121,6 +124,32 @@ class TestLabels:
         assert 0 < counts[1] < 0.7 * counts[0]
         for batch in part.test_dataloader():
             assert 'label' in batch
+
+    def test_without_a_smallest_share_labels_are_needed_still(
+        self, world: SyntheticLandscape
+    ) -> None:
+        data = PairedDataModule(
+            {'pan': from_paths(world.pan), 'ms': from_paths(world.ms)},
+            patch_size=32,
+            batch_size=4,
+            block=2,
+            min_valid=0,
+            labels=LabelFromMask(world.files('truth')[:1], min_known=1),
+        )
+        data.setup()
+        for loader in (data.train_dataloader(), data.test_dataloader()):
+            assert all(len(batch['label']) > 0 for batch in loader)
+
+    def test_what_a_spawned_worker_is_sent(self, world: SyntheticLandscape) -> None:
+        data = self.data(world, LabelFromMask(world.files('truth')))
+        key = data.places('test')[0]
+        here = cast(Patches, data.train_dataset)[key]
+        sent = pickle.dumps(data.train_dataset)
+        there = pickle.loads(sent)[key]
+        assert here['label'] == there['label']
+        assert torch.equal(here['image_ms'], there['image_ms'])
+        # Neither decoded pixels nor what is known of them.
+        assert len(sent) < 100_000
 
     def test_a_map_of_elsewhere(
         self, world: SyntheticLandscape, write_raster: Writer

@@ -226,13 +226,10 @@ class LabelFromMask:
 
     def _read(self, bounds: Bounds, crs: CRS) -> NDArray[np.int64]:
         """Codes on the ground of a patch, at the resolution of the finest map there."""
-        maps = [
-            codes
-            for path in self._near(bounds, crs)
-            if np.isin(
-                codes := self._codes_in(path, bounds, crs), list(self.codes)
-            ).any()
-        ]
+        maps = [self._codes_in(path, bounds, crs) for path in self._near(bounds, crs)]
+        if len(maps) == 1:
+            return maps[0]
+        maps = [codes for codes in maps if np.isin(codes, list(self.codes)).any()]
         rows = max((len(codes) for codes in maps), default=1)
         columns = max((codes.shape[1] for codes in maps), default=1)
         cells = np.full((rows, columns), _NOTHING, np.int64)
