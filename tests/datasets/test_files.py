@@ -109,4 +109,4 @@ def test_folders_in_a_pattern_may_be_called_anything(folder: Path) -> None:
 
 def test_a_file_may_be_called_like_an_address(folder: Path) -> None:
     make('file:a.tif')
-    assert find_files('file:a.tif') == ['file:a.tif']
+    assert find_files('file:a.tif') == ['./file:a.tif']

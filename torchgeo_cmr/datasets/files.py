@@ -79,13 +79,17 @@ def _cure(path: str, suffixes: Sequence[str]) -> str:
 def listed(paths: Paths) -> list[str]:
     """Return paths as a list of words, home folder and ``file:`` addresses written out."""
     words = [paths] if isinstance(paths, str | os.PathLike) else paths
-    found = [os.path.expanduser(word) for word in words]
     return [
-        local_file(word)
-        if word.lower().startswith('file:') and not os.path.lexists(word)
-        else word
-        for word in found
+        _plain(word) if word.lower().startswith('file:') else word
+        for word in (os.path.expanduser(word) for word in words)
     ]
+
+
+def _plain(address: str) -> str:
+    """Path of a ``file:`` address, or of a file that is only called like one."""
+    # With a folder before it, no library takes the name for an address.
+    own = os.path.join(os.curdir, address)
+    return own if os.path.lexists(own) else local_file(address)
 
 
 def local_file(href: str, home: str = '') -> str:
