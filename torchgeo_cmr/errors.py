@@ -7,6 +7,7 @@
     ├── AudioError         sound cannot be used: empty, cut short, no WAV, a label unspoken
     ├── PairingError       two modalities have no ground or no time in common
     ├── ArchiveError       vectors and footprints do not form a table, or not this one
+    ├── OptionError        options of a task do not go with each other or with the run
     ├── QueryError         a search cannot be answered as asked: k, area, time, words
     └── OutputExistsError  the output is there already and nobody said to replace it
 
@@ -19,6 +20,7 @@ __all__ = (
     'ArchiveError',
     'AudioError',
     'CMRError',
+    'OptionError',
     'OutputExistsError',
     'PairingError',
     'QueryError',
@@ -56,6 +58,13 @@ class PairingError(CMRError, ValueError):
 
 class ArchiveError(CMRError, ValueError):
     """An embedding table or archive is broken, incomplete or made by another model.
+
+    .. versionadded:: 0.1
+    """
+
+
+class OptionError(CMRError, ValueError):
+    """Options do not go with each other, or with the run in which they are used.
 
     .. versionadded:: 0.1
     """

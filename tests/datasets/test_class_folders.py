@@ -4,10 +4,13 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from torchgeo_cmr.datasets import ClassFolders
+from torchgeo_cmr.datasets.class_folders import read_image
 from torchgeo_cmr.errors import RasterError
 
 FAKE = runpy.run_path(str(Path(__file__).parents[1] / 'data' / 'speech' / 'data.py'))
@@ -82,3 +85,14 @@ def test_real_images() -> None:
     images = torch.stack([dataset[i]['image'] for i in range(0, 315, 50)])
     assert images.shape[1:] == (3, 64, 64)
     assert 0 <= float(images.min()) < float(images.max()) <= 255
+
+
+def test_16_bits_are_scaled_and_not_cut_off(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 2570], [25700, 51400, 65535]], dtype=np.uint16)
+    for name in ('x.png', 'x.tif'):
+        Image.fromarray(values).save(tmp_path / name)
+        image = read_image(tmp_path / name)
+        np.testing.assert_array_equal(image[1], [[0, 1, 10], [100, 200, 255]])
+    Image.fromarray(values.astype(np.float32)).save(tmp_path / 'f.tif')
+    with pytest.raises(RasterError, match='convert it to 8 or 16 bits'):
+        read_image(tmp_path / 'f.tif')

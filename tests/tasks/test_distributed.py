@@ -1,5 +1,6 @@
 """Two processes under DDP are one process on the whole batch, weights and all."""
 
+import socket
 import subprocess
 import sys
 import textwrap
@@ -100,3 +101,72 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
                 torch.testing.assert_close(
                     rank[variant]['weights'][name], weight, atol=1e-5, rtol=0, msg=name
                 )
+
+
+# every task with batch norm, under the trainer's plain DDP; the last batch is one row per rank
+TRAINED = textwrap.dedent(
+    """
+    import logging
+    import os
+    import sys
+    import warnings
+
+    rank, folder = int(sys.argv[1]), sys.argv[2]
+    os.environ.update(
+        MASTER_ADDR='127.0.0.1', MASTER_PORT=sys.argv[3], RANK=str(rank),
+        LOCAL_RANK=str(rank), WORLD_SIZE='2', LOCAL_WORLD_SIZE='2', GROUP_RANK='0',
+        TORCHELASTIC_RUN_ID='1',
+    )
+    warnings.simplefilter('ignore')
+    logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
+    import torch
+    from lightning.pytorch import Trainer
+    from torch.utils.data import DataLoader
+    sys.path.insert(0, sys.argv[4])
+    import test_everywhere as everywhere
+
+    torch.set_num_threads(1)
+    answers = {}
+    for name, make in everywhere.NAMES.items():
+        torch.manual_seed(0)
+        task = make()
+        trainer = Trainer(
+            max_epochs=2, accelerator='cpu', devices=2, strategy='ddp', logger=False,
+            enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, num_sanity_val_steps=0,
+        )
+        trainer.fit(task, everywhere.Data(10, batch_size=4))
+        assert all(p.isfinite().all() for p in task.parameters()), name
+        answers[name] = {k: v for k, v in task.named_parameters()}
+    torch.save(answers, f'{folder}/{rank}.pt')
+    """
+)
+
+
+@pytest.mark.enable_socket  # the two processes meet on this machine
+def test_every_task_trains_under_plain_ddp(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    here = str(Path(__file__).parent)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, '-c', TRAINED, rank, str(tmp_path), port, here],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in '01'
+    ]
+    try:
+        for worker in workers:
+            _, complaint = worker.communicate(timeout=300)
+            assert worker.returncode == 0, complaint
+    finally:
+        for worker in workers:
+            worker.kill()
+    first, second = (
+        torch.load(tmp_path / f'{rank}.pt', weights_only=True) for rank in '01'
+    )
+    for name, weights in first.items():
+        for key, weight in weights.items():
+            assert torch.equal(weight, second[name][key]), f'{name} {key}'

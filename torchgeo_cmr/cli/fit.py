@@ -1,12 +1,13 @@
 """The verbs fit, validate, test and predict: LightningCLI on TorchGeo's bases."""
 
+import logging
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from jsonargparse import Namespace
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.tasks import BaseTask
 
@@ -15,6 +16,20 @@ import torchgeo_cmr.datamodules
 import torchgeo_cmr.datasets
 import torchgeo_cmr.tasks  # noqa: F401
 from torchgeo_cmr import __version__
+from torchgeo_cmr.errors import CMRError
+
+#: What constructors raise when they are given what they cannot use.
+_MISTAKES = (CMRError, ImportError, OSError, TypeError, ValueError)
+
+
+class _Parser(LightningArgumentParser):
+    """Parser whose complaints are one line: what was wrong, without every type it tried."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """End with the innermost reason, unless this is one attempt of several."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise CMRError(_reason(ex) if ex is not None else message) from ex
 
 
 class _CLI(LightningCLI):
@@ -26,6 +41,25 @@ class _CLI(LightningCLI):
             # It fears that these words and those of the process differ; they are the same.
             warnings.filterwarnings('ignore', message="LightningCLI's args parameter")
             super().parse_arguments(parser, args)
+
+    def instantiate_classes(self) -> None:
+        """Build trainer, task and data; a mistake in their arguments is one sentence.
+
+        Raises:
+            CMRError: If a class cannot use what it was given.
+        """
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter('default')
+            try:
+                super().instantiate_classes()
+            except Exception as error:
+                if isinstance(_root(error), _MISTAKES):
+                    raise CMRError(_reason(error)) from error
+                raise
+        for warning in said:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
     def before_instantiate_classes(self) -> None:
         """Add a checkpoint callback if the user named none."""
@@ -49,6 +83,19 @@ class _CLI(LightningCLI):
             trainer['callbacks'] = [*given, best]
 
 
+def _root(error: BaseException) -> BaseException:
+    """Find the error behind those that a parser raises from it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    """Say what was wrong in the first place."""
+    root = _root(error)
+    return str(root) or type(root).__name__
+
+
 def fit(args: Sequence[str]) -> Any:
     """Run LightningCLI.
 
@@ -57,14 +104,26 @@ def fit(args: Sequence[str]) -> Any:
 
     Returns:
         The command line object, with ``model``, ``datamodule`` and ``trainer``.
+
+    Raises:
+        CMRError: If an argument is wrong.
+        KeyboardInterrupt: If it is interrupted, which Lightning turns into exit code 1.
     """
-    return _CLI(
-        model_class=BaseTask,
-        datamodule_class=BaseDataModule,
-        seed_everything_default=0,
-        parser_kwargs={'version': __version__, 'prog': 'torchgeo-cmr'},
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_kwargs={'overwrite': True},
-        args=list(args),
-    )
+    # "Seed set to 0" would stand before every mistake
+    logging.getLogger('lightning.fabric.utilities.seed').setLevel(logging.WARNING)
+    try:
+        return _CLI(
+            model_class=BaseTask,
+            parser_class=_Parser,
+            datamodule_class=BaseDataModule,
+            seed_everything_default=0,
+            parser_kwargs={'version': __version__, 'prog': 'torchgeo-cmr'},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_kwargs={'overwrite': True},
+            args=list(args),
+        )
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from stop
+        raise

@@ -236,6 +236,8 @@ class ChipDataModule(BaseDataModule):
             sample = train[int(index)]
             for modality, moments in sums.items():
                 moments.add(sample[f'image_{modality}'].numpy())
+        for modality, moments in sums.items():
+            moments.check(modality)
         return (
             {m: moments.mean() for m, moments in sums.items()},
             {m: moments.std() for m, moments in sums.items()},

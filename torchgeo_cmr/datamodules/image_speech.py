@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import kornia.augmentation as K
 import numpy as np
+import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchgeo.datamodules import BaseDataModule
@@ -212,10 +213,15 @@ class ImageSpeechDataModule(BaseDataModule):
             pixels, sound = Moments(), Moments()
             generator = np.random.default_rng(self.seed)
             count = min(self.stat_samples, len(train))
-            for index in np.sort(generator.choice(len(train), count, replace=False)):
-                sample = train[int(index)]
-                pixels.add(sample['image_image'].numpy())
-                sound.add(sample['audio'].numpy())
+            # utterances are drawn, and every process has to draw the same
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                for index in np.sort(
+                    generator.choice(len(train), count, replace=False)
+                ):
+                    sample = train[int(index)]
+                    pixels.add(sample['image_image'].numpy())
+                    sound.add(sample['audio'].numpy())
             self._described = {
                 'image': {
                     'bands': ['R', 'G', 'B'],

@@ -1,6 +1,6 @@
 """Paired rasters as loaders: random disjoint patches to train on, a grid to judge by."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import geopandas as gpd
@@ -20,7 +20,7 @@ from torchgeo_cmr.datamodules.collate import collate
 from torchgeo_cmr.datamodules.early import EarlyLoader
 from torchgeo_cmr.datamodules.patches import Patches
 from torchgeo_cmr.datamodules.split import SPLITS, Tiles, split_ground
-from torchgeo_cmr.datamodules.statistics import Moments
+from torchgeo_cmr.datamodules.statistics import Moments, sample_keys
 from torchgeo_cmr.datamodules.tiling import grid, zone_areas
 from torchgeo_cmr.datasets.catalogue import header_catalogue
 from torchgeo_cmr.datasets.labels import LabelFromMask
@@ -334,19 +334,22 @@ class PairedDataModule(BaseDataModule):
             ``nodata`` and, if stated, ``scale`` (physical value of one step). Tasks take this over into the checkpoint.
 
         Raises:
-            RasterError: If the scale of radar bands is unknown.
+            RasterError: If the scale of radar bands is unknown, or no pixel is valid.
         """
         self.setup()
         if self._described is None:
             units = {name: self._units(name) for name in self.modalities}
             sums = {name: Moments() for name in self.modalities}
             patches = cast(Dataset[Sample], self.train_dataset)
-            for key in self._sample(self.stat_patches):
+            areas = self.areas['train']
+            for key in sample_keys(areas, self.stat_patches, self.seed):
                 sample = patches[key]
                 for name, moments in sums.items():
                     image = sample.get(f'image_{name}')
                     if image is not None:
                         moments.add(image.numpy())
+            for name, moments in sums.items():
+                moments.check(name)
             self._described = {
                 name: {
                     'bands': self._bands(name, len(moments.count)),
@@ -361,15 +364,6 @@ class PairedDataModule(BaseDataModule):
                 for name, moments in sums.items()
             }
         return self._described
-
-    def _sample(self, count: int) -> Iterator[PatchKey]:
-        sampler = DisjointBatchSampler(
-            self.areas['train'], 1, length=count, generator=self.seed
-        )
-        for number, (key,) in enumerate(sampler):
-            if number == count:
-                return
-            yield key
 
     def _bands(self, name: str, count: int) -> list[str]:
         bands = list(self.zones[0].members[name].bands)

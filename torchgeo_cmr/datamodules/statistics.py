@@ -1,35 +1,114 @@
 """Statistics of training pixels, gathered patch by patch."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
+
+from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.samplers import Area
+from torchgeo_cmr.samplers.area import PatchKey
+
+#: Deviation below which a band is constant, as a share of its largest number: what float32
+#: pixels of one value differ by.
+_CONSTANT = 1e-7
+
+#: Draws per patch that is wanted, for areas in which few patches are valid.
+_DRAWS = 100
 
 
 class Moments:
-    """Mean and deviation of each band over valid pixels, one patch at a time."""
+    """Mean and deviation of each band over valid pixels, one patch at a time.
+
+    Patches are joined by the deviations from their own means (Chan et al., 1979): squares of
+    large numbers would drown a small deviation.
+    """
 
     def __init__(self) -> None:
         """Initialize a new Moments instance."""
-        self.count = self.total = self.squares = np.zeros(0)
+        self.count = self._mean = self._squares = self._largest = np.zeros(0)
 
     def add(self, image: np.ndarray) -> None:
         """Add a patch of shape ``(bands, ...)``; what is not finite counts for nothing."""
         pixels = image.reshape(len(image), -1).astype(np.float64)
         if len(self.count) == 0:
-            self.count, self.total, self.squares = np.zeros((3, len(pixels)))
+            self.count, self._mean, self._squares, self._largest = np.zeros(
+                (4, len(pixels))
+            )
         valid = np.isfinite(pixels)
         pixels = np.where(valid, pixels, 0)
-        self.count = self.count + valid.sum(1)
-        self.total = self.total + pixels.sum(1)
-        self.squares = self.squares + (pixels**2).sum(1)
+        count = valid.sum(1)
+        mean = pixels.sum(1) / np.maximum(count, 1)
+        squares = np.where(valid, (pixels - mean[:, None]) ** 2, 0).sum(1)
+        total = self.count + count
+        share = count / np.maximum(total, 1)
+        apart = mean - self._mean
+        self._squares = self._squares + squares + apart**2 * self.count * share
+        self._mean = self._mean + apart * share
+        self._largest = np.maximum(self._largest, np.abs(pixels).max(1, initial=0))
+        self.count = total
 
     def mean(self) -> list[float]:
         """Return the mean of each band."""
-        return (self.total / np.maximum(self.count, 1)).tolist()
+        return self._mean.tolist()
 
     def std(self) -> list[float]:
         """Return the standard deviation of each band; 1 for one that is constant."""
-        mean = self.total / np.maximum(self.count, 1)
-        variance = self.squares / np.maximum(self.count, 1) - mean**2
+        std = np.sqrt(self._squares / np.maximum(self.count, 1))
         # A constant band carries nothing: 1 keeps it at zero instead of at infinity.
-        return np.where(
-            variance > 1e-12, np.sqrt(np.maximum(variance, 0)), 1.0
-        ).tolist()
+        return np.where(std > _CONSTANT * self._largest, std, 1.0).tolist()
+
+    def check(self, modality: str) -> None:
+        """Refuse statistics of nothing.
+
+        Args:
+            modality: Whose pixels they are.
+
+        Raises:
+            RasterError: If no pixel was valid.
+        """
+        if not self.count.any():
+            raise RasterError(
+                f'the training patches hold no valid pixel of {modality}, so its mean and '
+                'deviation are unknown: check its nodata, or choose other splits'
+            )
+
+
+def sample_keys(areas: Sequence[Area], count: int, seed: int) -> Iterator[PatchKey]:
+    """Draw patches for statistics, the same in every process.
+
+    Chips and open ground share the patches as they share the ground; no chip comes twice.
+
+    Args:
+        areas: Where patches may be.
+        count: Patches wanted at most.
+        seed: Seed of the draws.
+
+    Yields:
+        Keys of valid patches.
+    """
+    generator = np.random.default_rng(seed)
+    ground = np.array([area.polygon.area for area in areas])
+    is_chip = np.array([area.is_chip for area in areas], dtype=bool)
+    chips = generator.permutation(np.flatnonzero(is_chip))
+    left = count
+    if len(chips):
+        wanted = max(1, round(count * ground[is_chip].sum() / ground.sum()))
+        for i in chips.tolist():
+            if wanted == 0:
+                break
+            bounds = areas[i].chip()
+            if bounds is not None:
+                wanted, left = wanted - 1, left - 1
+                yield areas[i].key(bounds)
+    spots = np.flatnonzero(~is_chip)
+    if not len(spots):
+        return
+    shares = ground[spots] / ground[spots].sum()
+    for _ in range(_DRAWS * count):
+        if left <= 0:
+            return
+        area = areas[int(generator.choice(spots, p=shares))]
+        bounds = area.draw(generator)
+        if bounds is not None:
+            left -= 1
+            yield area.key(bounds)

@@ -1,6 +1,7 @@
 """What readers that belong together share: decoded blocks and open files."""
 
 import os
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Mapping
 from contextlib import contextmanager
@@ -153,6 +154,8 @@ class Handles:
         self.limit = limit
         self._waiting: OrderedDict[Hashable, list[Any]] = OrderedDict()
         self._lock = Lock()
+        # A raster that is closed while Python ends calls what is gone already, and says so.
+        weakref.finalize(self, _close, self._waiting)
 
     @contextmanager
     def borrow(self, key: Hashable, open_file: Callable[[], Any]) -> Generator[Any]:
@@ -220,6 +223,14 @@ class Masks:
             while self._size > self.limit:
                 _, gone = self._kept.popitem(last=False)
                 self._size -= gone.nbytes
+
+
+def _close(waiting: OrderedDict[Hashable, list[Any]]) -> None:
+    """Close handles for which nobody is left to ask."""
+    while waiting:
+        _, handles = waiting.popitem()
+        for handle in handles:
+            handle.close()
 
 
 class Cache:

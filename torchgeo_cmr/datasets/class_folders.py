@@ -152,20 +152,37 @@ def read_image(path: str | os.PathLike[str], size: int | None = None) -> Tensor:
         size: Height and width wanted (default: those of the file).
 
     Returns:
-        Shape (3, height, width), float32 from 0 to 255.
+        Shape (3, height, width), float32 from 0 to 255; 16 bits are scaled to that, divided by
+        257.
 
     Raises:
         RasterError: If the file cannot be read.
     """
     try:
         with Image.open(path) as file:
-            pixels = np.array(file.convert('RGB'))
+            pixels = np.array(_eight_bits(file).convert('RGB'))
     except (OSError, UnidentifiedImageError, ValueError) as error:
         raise RasterError(
             f'{path} cannot be read as an image ({error}): replace or remove the file'
         ) from error
     image = torch.from_numpy(pixels).permute(2, 0, 1).float()
     return image if size is None else resized(image, size)
+
+
+def _eight_bits(file: Image.Image) -> Image.Image:
+    """Scale 16-bit grey values to 8 bits, where Pillow would cut them off at 255.
+
+    Pillow itself scales colours of 16 bits. Grey values of more bits, or that are not whole
+    numbers, have no white that a file could mean.
+    """
+    if file.mode.startswith('I;16') or (file.mode == 'I' and file.format == 'PNG'):
+        values = np.asarray(file, dtype=np.float64)
+        return Image.fromarray(np.round(values / 257).astype(np.uint8))
+    if file.mode in ('I', 'F'):
+        raise ValueError(
+            f'its numbers ({file.mode}) have no white: convert it to 8 or 16 bits'
+        )
+    return file
 
 
 def resized(image: Tensor, size: int) -> Tensor:

@@ -106,7 +106,7 @@ class MIMLoss(nn.Module):
             logits_b = b @ all_a.T / self.temperature
             positive_a, positive_b = logits_a[row, own], logits_b[row, own]
             if self.negatives == 'all':
-                never = torch.tensor(-torch.inf, device=both.device)
+                never = both.new_tensor(-torch.inf)
                 same_a = (a @ all_a.T / self.temperature).index_put((row, own), never)
                 same_b = (b @ all_b.T / self.temperature).index_put((row, own), never)
                 logits_a = torch.cat([logits_a, same_a], dim=1)

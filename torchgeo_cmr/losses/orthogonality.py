@@ -62,4 +62,5 @@ class SoftOrthogonalityLoss(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             z = F.normalize(z.float(), dim=0, eps=1e-8) if self.normalize else z.float()
             gram = z.T @ z
-            return (gram - torch.eye(len(gram), device=z.device)).square().sum()
+            identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+            return (gram - identity).square().sum()

@@ -16,6 +16,7 @@ from .chunked import MEMORY, RandomOrder, Similarity, dot_product
 from .distances import euclidean_similarity
 from .registry import METRICS
 from .scoring import score_ranking
+from .thinning import thin
 from .truth import LabelTruth
 
 __all__ = ('LabelRetrieval',)
@@ -59,6 +60,7 @@ class LabelRetrieval(Metric):
         exclude_self: Exclude = 'same_modality',
         chance: bool = False,
         similarity: Literal['dot', 'euclidean'] = 'dot',
+        max_rows: int | None = None,
         memory: int = MEMORY,
         **kwargs: Any,
     ) -> None:
@@ -76,6 +78,8 @@ class LabelRetrieval(Metric):
             chance: Whether to rank at random (seed 0) as well.
             similarity: ``'dot'``, the cosine of unit rows, or ``'euclidean'`` distance, for
                 features as they are.
+            max_rows: Rows of each modality that are scored at most, evenly spaced over those
+                seen, for what is scored grows with their square; all by default.
             memory: Bytes that a block of queries may take, about.
             **kwargs: Forwarded to :class:`torchmetrics.Metric`.
 
@@ -114,7 +118,7 @@ class LabelRetrieval(Metric):
             )
         LabelTruth([0], [0], rule)
         self.rule, self.exclude_self = rule, exclude_self
-        self.chance, self.memory = chance, memory
+        self.chance, self.memory, self.max_rows = chance, memory, max_rows
         self.similarity = SIMILARITIES[similarity]
         self.directions = tuple(
             permutations(self.modalities, 2)
@@ -162,12 +166,16 @@ class LabelRetrieval(Metric):
             getattr(self, f'labels_{modality}').append(told[modality].detach().long())
 
     def embeddings(self) -> dict[str, Tensor]:
-        """Give back the rows seen on this rank since the last reset.
+        """Give back the rows that are scored of those seen on this rank since the last reset.
 
         Returns:
             Rows per modality, each of shape (rows, dim), float32.
         """
-        return {m: dim_zero_cat(getattr(self, f'rows_{m}')) for m in self.modalities}
+        return {m: self._scored(f'rows_{m}') for m in self.modalities}
+
+    def _scored(self, name: str) -> Tensor:
+        """Rows of a state that are scored."""
+        return thin(dim_zero_cat(getattr(self, name)), self.max_rows)
 
     def compute(self) -> dict[str, Tensor]:
         """Score every direction.
@@ -178,10 +186,7 @@ class LabelRetrieval(Metric):
             level of a random ranking under the same names with ``chance_`` in front. NaN where
             no query has a relevant item.
         """
-        labels = {
-            m: dim_zero_cat(getattr(self, f'labels_{m}')).cpu().numpy()
-            for m in self.modalities
-        }
+        labels = {m: self._scored(f'labels_{m}').cpu().numpy() for m in self.modalities}
         each = {
             f'{query}_to_{gallery}': self._score(
                 query, gallery, LabelTruth(labels[query], labels[gallery], self.rule)
@@ -194,15 +199,14 @@ class LabelRetrieval(Metric):
             figures.update(values)
             figures[name] = sum(values.values()) / len(values)
         return {
-            name: torch.tensor(value, device=self.device)
+            name: torch.tensor(value, dtype=torch.float32, device=self.device)
             for name, value in figures.items()
         }
 
     def _score(self, query: str, gallery: str, truth: LabelTruth) -> dict[str, float]:
         """Score one direction, and chance if asked for."""
         asked, found = (
-            dim_zero_cat(getattr(self, f'rows_{m}')).cpu().numpy()
-            for m in (query, gallery)
+            self._scored(f'rows_{m}').cpu().numpy() for m in (query, gallery)
         )
         own = self.exclude_self == 'all' or (
             self.exclude_self == 'same_modality' and query == gallery

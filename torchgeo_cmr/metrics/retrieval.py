@@ -10,6 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from .health import embedding_health
+from .thinning import thin
 
 __all__ = ('CrossModalRetrieval',)
 
@@ -40,6 +41,7 @@ class CrossModalRetrieval(Metric):
         ks: Sequence[int] = (1, 5, 10),
         *,
         health: bool = False,
+        max_rows: int | None = None,
         chunk: int = 1024,
         **kwargs: Any,
     ) -> None:
@@ -50,6 +52,8 @@ class CrossModalRetrieval(Metric):
             ks: Cut-offs.
             health: Whether to compute
                 :func:`~torchgeo_cmr.metrics.health.embedding_health` as well.
+            max_rows: Rows of each modality that are scored at most, evenly spaced over those
+                seen, for what is scored grows with their square; all by default.
             chunk: Queries scored at once (memory only).
             **kwargs: Forwarded to :class:`torchmetrics.Metric`.
 
@@ -66,6 +70,7 @@ class CrossModalRetrieval(Metric):
         if not self.ks or min(self.ks) < 1:
             raise ValueError(f'ks are cut-offs of at least 1, found {self.ks}')
         self.health = health
+        self.max_rows = max_rows
         self.chunk = chunk
         for modality in self.modalities:
             self.add_state(f'rows_{modality}', default=[], dist_reduce_fx='cat')
@@ -94,12 +99,15 @@ class CrossModalRetrieval(Metric):
             getattr(self, f'rows_{modality}').append(rows)
 
     def embeddings(self) -> dict[str, Tensor]:
-        """Give back the rows seen on this rank since the last reset.
+        """Give back the rows that are scored of those seen on this rank since the last reset.
 
         Returns:
             Unit rows per modality, each of shape (rows, dim), float32.
         """
-        return {m: dim_zero_cat(getattr(self, f'rows_{m}')) for m in self.modalities}
+        return {
+            m: thin(dim_zero_cat(getattr(self, f'rows_{m}')), self.max_rows)
+            for m in self.modalities
+        }
 
     def compute(self) -> dict[str, Tensor]:
         """Rank every embedding's pair in every other modality.

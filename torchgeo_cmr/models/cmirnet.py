@@ -51,6 +51,19 @@ class ClassifiedEncoders(nn.Module):
         """Give a logit for each class, shape (batch, num_classes)."""
         return self.classifiers[modality](features)
 
+    def deciding(self, modality: str, features: str) -> tuple[str, ...]:
+        """Say which weights decide where a picture of a modality lands.
+
+        Args:
+            modality: Name of a modality.
+            features: ``'h'`` or ``'z'``.
+
+        Returns:
+            How their names begin in the state dict.
+        """
+        encoder, shares = f'encoders.{modality}.', f'classifiers.{modality}.'
+        return (encoder, shares) if features == 'z' else (encoder,)
+
     def encoder(self, modality: str) -> nn.Module:
         """Give the encoder of a modality, without the layers behind a timm network."""
         encoder = self.encoders[modality]
@@ -104,6 +117,20 @@ class CMIRNetwork(nn.Module):
         """
         features = self.stage_a.encoders[modality](x)
         return features, self.unified(self.scaled(features), modality)
+
+    def deciding(self, modality: str, features: str) -> tuple[str, ...]:
+        """Say which weights decide where a picture of a modality lands.
+
+        Args:
+            modality: Name of a modality.
+            features: ``'h'`` or ``'z'``.
+
+        Returns:
+            How their names begin in the state dict.
+        """
+        encoder = f'stage_a.encoders.{modality}.'
+        embedding = f'unified.encoders.{modality}.'
+        return (encoder, embedding) if features == 'z' else (encoder,)
 
     def encoder(self, modality: str) -> nn.Module:
         """Give the encoder of a modality, without the layers behind a timm network."""

@@ -49,6 +49,19 @@ class CrossModalEncoder(nn.Module):
         h = self.backbones[modality](x)
         return h, self.heads[modality](h)
 
+    def deciding(self, modality: str, features: str) -> tuple[str, ...]:
+        """Say which weights decide where a picture of a modality lands.
+
+        Args:
+            modality: Name of a modality.
+            features: ``'h'`` or ``'z'``.
+
+        Returns:
+            How their names begin in the state dict.
+        """
+        encoder, head = f'backbones.{modality}.', f'heads.{modality}.'
+        return (encoder, head) if features == 'z' else (encoder,)
+
     def encoder(self, modality: str) -> nn.Module:
         """Give the timm network of a modality.
 

@@ -1,14 +1,17 @@
 """One modality's encoder: any timm network, any number of channels, weights from anywhere."""
 
+import copy
 import difflib
 from collections.abc import Sequence
 from typing import Any
 
 import timm
+import torchgeo.models
 from torch import Tensor, nn
 
 from torchgeo_cmr.errors import RasterError
 
+from .pooling import PooledEncoder
 from .weights import (
     EncoderWeights,
     NewBands,
@@ -25,7 +28,7 @@ _OPTIONAL = ('norm.', 'fc_norm.')
 
 
 def build_encoder(
-    model: str,
+    model: str | nn.Module,
     in_channels: int,
     weights: EncoderWeights = None,
     *,
@@ -39,7 +42,9 @@ def build_encoder(
     position embedding.
 
     Args:
-        model: Name of a `timm <https://huggingface.co/docs/timm/reference/models>`__ model.
+        model: Name of a `timm <https://huggingface.co/docs/timm/reference/models>`__ model, or
+            one of :func:`torchgeo.models.get_model`; or a network from pictures to vectors,
+            tokens or a feature map, of which a copy is taken.
         in_channels: Number of input channels.
         weights: Initial weights: a TorchGeo weight enum, its name
             (``'ResNet50_Weights.SENTINEL1_ALL_MOCO'``), the path of a state dict or of a
@@ -68,25 +73,20 @@ def build_encoder(
     .. versionadded:: 0.1
     """
     who = f' for {modality}' if modality else ''
-    if not timm.is_model(model):
-        near = difflib.get_close_matches(model, timm.list_models(), n=3)
-        hint = f', perhaps {" or ".join(near)}' if near else ''
-        raise ValueError(
-            f'timm has no model {model!r}{who}{hint}: see timm.list_models()'
-        )
-
+    if isinstance(model, str):
+        _check_name(model, who)
     if bands is not None and len(bands) != in_channels:
         raise RasterError(
             f'{modality or "the encoder"} has {in_channels} channels and needs as many bands, '
             f'found {len(bands)}'
         )
     if weights is None or isinstance(weights, bool):
-        encoder = _create(model, in_channels, pretrained=weights is True)
+        encoder = _create(model, in_channels, pretrained=weights is True, who=who)
         encoder.assumed_bands = None  # ty: ignore[invalid-assignment]
         return encoder
 
     found = find_weights(weights, who)
-    if found.model is not None and found.model != model:
+    if isinstance(model, str) and found.model not in (None, model):
         raise ValueError(
             f'{found.source} were made for {found.model}, found model={model!r}{who}: set '
             f'model={found.model!r} or other weights'
@@ -95,17 +95,42 @@ def build_encoder(
     wanted |= {'new_bands': new_bands, 'source': found.source, 'who': who}
     if found.channels is not None:  # said before anything is downloaded
         match_bands(found.bands, found.channels, **wanted)
-    encoder = _create(model, in_channels, pretrained=False)
+    encoder = _create(model, in_channels, pretrained=False, who=who)
     state, have = read_weights(found, modality)
-    _load(encoder, state, have, wanted, modality)
+    inner = encoder.network if isinstance(encoder, PooledEncoder) else encoder
+    _load(inner, state, have, wanted, modality)
     by_position = bands is None and have is not None and len(have) == in_channels
     assumed = list(have) if by_position else None
     encoder.assumed_bands = assumed  # ty: ignore[invalid-assignment]
     return encoder
 
 
-def _create(model: str, in_channels: int, *, pretrained: bool) -> nn.Module:
-    """Create a timm model without classifier, for any image size if it can."""
+def _check_name(model: str, who: str) -> None:
+    """Refuse a name that neither timm nor TorchGeo knows."""
+    theirs = torchgeo.models.list_models()
+    if timm.is_model(model) or model in theirs:
+        return
+    near = difflib.get_close_matches(model, [*timm.list_models(), *theirs], n=3)
+    hint = f', perhaps {" or ".join(near)}' if near else ''
+    raise ValueError(
+        f'timm has no model {model!r}{who}{hint}, and neither has TorchGeo: see '
+        'timm.list_models() and torchgeo.models.list_models()'
+    )
+
+
+def _create(
+    model: str | nn.Module, in_channels: int, *, pretrained: bool, who: str
+) -> nn.Module:
+    """Create a network without classifier, for any image size if it can."""
+    if not isinstance(model, str) or not timm.is_model(model):
+        if pretrained:
+            raise ValueError(
+                f'weights=True means those of timm, which has none for {model!r}{who}: give '
+                'TorchGeo weights, a file, or a network that has its weights'
+            )
+        own = isinstance(model, nn.Module)
+        network = copy.deepcopy(model) if own else _of_torchgeo(model, in_channels)
+        return PooledEncoder(network, in_channels, who)
     options: dict[str, Any] = {'in_chans': in_channels, 'num_classes': 0}
     if model.startswith('vit_'):
         try:
@@ -114,6 +139,30 @@ def _create(model: str, in_channels: int, *, pretrained: bool) -> nn.Module:
         except TypeError:  # relatives of the family that know one size only
             pass
     return timm.create_model(model, pretrained, **options)
+
+
+def _of_torchgeo(model: str, in_channels: int) -> nn.Module:
+    """Create a TorchGeo model for a number of channels, without classifier."""
+    for options in ({'in_channels': in_channels}, {'in_chans': in_channels}, {}):
+        try:
+            network = torchgeo.models.get_model(model, **options)
+            break
+        except TypeError:  # each builder calls its channels otherwise, or does not
+            continue
+    name, first = next(
+        ((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d)),
+        ('', None),
+    )
+    if first is not None and first.in_channels != in_channels and first.groups == 1:
+        geometry = {k: getattr(first, k) for k in ('kernel_size', 'stride', 'padding')}
+        other = nn.Conv2d(
+            in_channels, first.out_channels, bias=first.bias is not None, **geometry
+        )
+        network.set_submodule(name, other)
+    for name in ('head', 'fc', 'classifier'):
+        if isinstance(getattr(network, name, None), nn.Linear):
+            setattr(network, name, nn.Identity())
+    return network
 
 
 def _load(
@@ -168,6 +217,9 @@ def _load(
 
 def _first_conv(encoder: nn.Module) -> str:
     """Name of the layer that sees the bands, as timm knows it."""
-    config = getattr(encoder, 'pretrained_cfg', None) or {}
+    config = getattr(encoder, 'pretrained_cfg', None)
+    if config is None:
+        kernels = (n for n, m in encoder.named_modules() if isinstance(m, nn.Conv2d))
+        return next(kernels, '')
     name = config.get('first_conv') or ''
     return name if isinstance(name, str) else name[0]

@@ -66,18 +66,20 @@ class FeatureEncoder(nn.Module):
         return self.features(self.backbone(x))
 
 
-def is_speech(model: str) -> bool:
+def is_speech(model: str | nn.Module) -> bool:
     """Tell whether an encoder of this name takes raw sound."""
+    if not isinstance(model, str):
+        return False
     return model == 'speech' or model.startswith('speech:')
 
 
-def takes_vectors(model: str) -> bool:
+def takes_vectors(model: str | nn.Module) -> bool:
     """Tell whether an encoder of this name takes vectors made elsewhere."""
     return model in ('mlp', 'identity')
 
 
 def build_feature_encoder(
-    model: str,
+    model: str | nn.Module,
     in_channels: int,
     weights: EncoderWeights = None,
     *,
@@ -94,7 +96,8 @@ def build_feature_encoder(
         model: ``'cmir_ms'``, ``'cmir_pan'`` or ``'cmir_small'``: :class:`CMIRConvNet` with
             the pooling of the paper for either, or for patches of 16 pixels and about; ``'speech'`` or ``'speech:<timm model>'``: :class:`SpeechEncoder`;
             ``'mlp'``: the layers of CMIR-NET for vectors that another network made;
-            ``'identity'``: such vectors are the features; any other name: a timm model.
+            ``'identity'``: such vectors are the features; any other name or network: as of
+            :func:`build_encoder`.
         in_channels: Number of channels; 1 for speech; the width of vectors.
         weights: Initial weights of a timm model, as of :func:`build_encoder`.
         feature_dim: Number of features.
@@ -114,16 +117,17 @@ def build_feature_encoder(
 
     .. versionadded:: 0.1
     """
-    own = model in CONVNETS or is_speech(model) or takes_vectors(model)
+    named = model if isinstance(model, str) else ''
+    own = named in CONVNETS or is_speech(named) or takes_vectors(named)
     if own and weights not in (None, False):
         raise ValueError(
             f'there are no initial weights for {model!r}: leave weights out'
         )
     assumed = None
     encoder: nn.Module
-    if model in CONVNETS:
+    if named in CONVNETS:
         encoder = CMIRConvNet(
-            in_channels, pool=CONVNETS[model], feature_dim=feature_dim, dropout=dropout
+            in_channels, pool=CONVNETS[named], feature_dim=feature_dim, dropout=dropout
         )
     elif is_speech(model):
         if in_channels != 1:
@@ -132,7 +136,7 @@ def build_feature_encoder(
                 'in_channels'
             )
         encoder = SpeechEncoder(
-            model.partition(':')[2] or None,
+            named.partition(':')[2] or None,
             feature_dim=feature_dim,
             dropout=dropout,
             **(speech or {}),

@@ -99,6 +99,18 @@ class EarlyFusionEncoder(nn.Module):
         h = self.backbone(torch.cat(list(images), dim=1))
         return h, self.head(h)
 
+    def deciding(self, modality: str, features: str) -> tuple[str, ...]:
+        """Say which weights decide where a place lands, the same for all modalities.
+
+        Args:
+            modality: Name of a modality.
+            features: ``'h'`` or ``'z'``.
+
+        Returns:
+            How their names begin in the state dict.
+        """
+        return ('backbone.', 'head.') if features == 'z' else ('backbone.',)
+
     def encoder(self, modality: str) -> nn.Module:
         """Give the timm network; it is the same for every modality.
 

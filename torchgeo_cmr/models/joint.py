@@ -91,6 +91,19 @@ class JointEncoder(nn.Module):
             features = self.trunk(torch.cat(list(stems.values()))).split(sizes)
         return {m: (h, self.heads[m](h)) for m, h in zip(stems, features, strict=True)}
 
+    def deciding(self, modality: str, features: str) -> tuple[str, ...]:
+        """Say which weights decide where a picture of a modality lands.
+
+        Args:
+            modality: Name of a modality.
+            features: ``'h'`` or ``'z'``.
+
+        Returns:
+            How their names begin in the state dict.
+        """
+        encoder = f'stems.{modality}.', 'trunk.'
+        return (*encoder, f'heads.{modality}.') if features == 'z' else encoder
+
     def encoder(self, modality: str) -> nn.Module:
         """Give the timm network of a modality: the shared trunk, without the stem.
 

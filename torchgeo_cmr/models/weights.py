@@ -138,6 +138,8 @@ def read_weights(found: FoundWeights, modality: str) -> tuple[dict[str, Any], An
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
     tensors = state if isinstance(state, dict) else {}
+    # torch.compile prefixes the weights of what it wraps
+    tensors = {str(k).replace('_orig_mod.', ''): v for k, v in tensors.items()}
     if not any(isinstance(value, Tensor) for value in tensors.values()):
         raise ValueError(
             f'{path} holds no weights: expected a state dict or a checkpoint, found '

@@ -4,11 +4,12 @@ Longer than most modules: Lightning wants one class to hold the hooks of trainin
 checkpoint and optimiser, and each of them is documented.
 """
 
-import hashlib
+import json
 import os
 import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,7 +25,10 @@ from torchgeo_cmr.metrics.health import CollapseWarning, verdict
 from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
 from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
 from torchgeo_cmr.models.weights import checked_bands
+from torchgeo_cmr.transforms.precision import FixedPrecision
 
+from .arguments import plain
+from .figures import Figures
 from .optim import (
     OptimizerName,
     ScheduleName,
@@ -32,13 +36,22 @@ from .optim import (
     build_schedule,
     check_options,
 )
+from .ranks import norms_at_rest, untouched
+from .space import fingerprint, select, uncompiled
 
 __all__ = ('CrossModalTask', 'RetrievalFeatures', 'unit_rows')
 
 RetrievalFeatures = Literal['h', 'z']
 
+#: Pairs of a validation that are scored at most: a second on one core, whatever the size of the
+#: loader, where training on as many pairs takes a resnet18 at 32 pixels 40 seconds.
+VAL_ROWS = 4096
+
 #: Key of our section in a Lightning checkpoint.
 SECTION = 'torchgeo_cmr'
+
+#: Key of what loading needs besides: fingerprints, and which encoders were networks.
+DETAILS = 'torchgeo_cmr_details'
 
 # what a specification says of a modality besides mean and std, which are buffers
 _WORDS = ('bands', 'gsd', 'patch_size', 'units', 'nodata')
@@ -50,7 +63,7 @@ _SOUND = ('sample_rate', 'seconds')
 _SCALE = 'scale'
 
 
-class CrossModalTask(BaseTask):
+class CrossModalTask(FixedPrecision, BaseTask):
     """Train one encoder per modality so that pictures of one place meet in one space.
 
     A subclass builds ``self.model`` in :meth:`configure_models`, a network with
@@ -77,6 +90,7 @@ class CrossModalTask(BaseTask):
         mean: dict[str, list[float]] | None = None,
         std: dict[str, list[float]] | None = None,
         retrieval_features: RetrievalFeatures = 'z',
+        freeze_backbone: bool = False,
         lr: float = 1e-4,
         weight_decay: float = 0.05,
         warmup_epochs: int = 10,
@@ -94,6 +108,7 @@ class CrossModalTask(BaseTask):
             std: Standard deviation likewise. A channel with 0 is ignored.
             retrieval_features: Whether :meth:`embed` gives encoder outputs (``'h'``) or
                 projections (``'z'``).
+            freeze_backbone: Whether the encoders stay as they are, their batch norm too.
             lr: Learning rate after warm-up.
             weight_decay: Weight decay of matrices and kernels; biases and norms have none.
             warmup_epochs: Epochs of linear warm-up of the cosine schedule, at most a tenth
@@ -109,7 +124,8 @@ class CrossModalTask(BaseTask):
         Raises:
             RasterError: If a list is not as long as the modality has channels, or a number
                 is not finite.
-            ValueError: If a modality has no usable name, or an option is unknown.
+            ValueError: If a modality has no usable name, an option is unknown, or nothing is
+                left to train.
         """
         _check_modalities(in_channels)
         self.in_channels = dict(in_channels)
@@ -132,15 +148,34 @@ class CrossModalTask(BaseTask):
             )
         check_options(optimizer, schedule)
         self.keys = {m: f'image_{m}' for m in in_channels} | dict(keys or {})
+        #: Encoder of each modality: its name, or while networks are built a network.
+        self.models: dict[str, Any] = getattr(self, 'models', {})
         #: Bands of initial weights that configure_models took by position, not by name.
         self.assumed_bands: dict[str, list[str]] = {}
+        #: Space that a checkpoint of an earlier version gave to weights of this fingerprint.
+        self._earlier: tuple[str, str] | None = None
         super().__init__()
+        self.register_load_state_dict_pre_hook(_without_facts)
+        #: Modalities whose encoder is a network that was given, not the name of one.
+        self.own_encoders = tuple(
+            m for m, model in self.models.items() if isinstance(model, nn.Module)
+        )
+        self.models = plain(self.models)
+        self.figures = Figures()
+        if freeze_backbone:
+            for backbone in self._backbones():
+                backbone.requires_grad_(False)
+        if not any(p.requires_grad for p in self.parameters()):
+            raise ValueError(
+                'freeze_backbone=True leaves nothing to train: set it to False, or give the '
+                'encoders a head that is trained'
+            )
 
         self._specs: dict[str, dict[str, Any]] = {m: {} for m in self.modalities}
         self._ready: set[str] = set()
         for modality, channels in in_channels.items():
             for name in ('mean', 'std'):
-                unknown_yet = torch.full((channels,), torch.nan)
+                unknown_yet = torch.full((channels,), torch.nan, dtype=torch.float32)
                 self.register_buffer(f'{name}_{modality}', unknown_yet)
         self.set_specs(
             {
@@ -186,9 +221,15 @@ class CrossModalTask(BaseTask):
         """
         return self.compute_losses(outputs)
 
+    def _set_hparams(self, hp: Any) -> None:
+        """Keep arguments as plain values: a checkpoint with others could not be read back."""
+        super()._set_hparams(plain(hp if isinstance(hp, Mapping) else vars(hp)))
+
     def configure_metrics(self) -> None:
         """Initialize the performance metrics."""
-        self.val_metrics = CrossModalRetrieval(self.modalities, health=True)
+        self.val_metrics = CrossModalRetrieval(
+            self.modalities, health=True, max_rows=VAL_ROWS
+        )
         self.test_metrics = CrossModalRetrieval(self.modalities, health=True)
 
     # -- statistics and names -------------------------------------------------------------
@@ -232,7 +273,7 @@ class CrossModalTask(BaseTask):
             spec = specs.get(modality) or {}
             channels = self.in_channels[modality]
             for name in ('bands', 'mean', 'std'):
-                values = _plain(spec.get(name))
+                values = plain(spec.get(name))
                 if values is None:
                     continue
                 if not isinstance(values, list) or len(values) != channels:
@@ -256,7 +297,7 @@ class CrossModalTask(BaseTask):
                 self._statistic(name, modality).copy_(numbers)
             for name in (*_WORDS[1:], _SCALE, *_SOUND):
                 if spec.get(name) is not None:
-                    self._specs[modality][name] = _plain(spec[name])
+                    self._specs[modality][name] = plain(spec[name])
         self._ready.clear()
 
     def setup(self, stage: str) -> None:
@@ -274,6 +315,8 @@ class CrossModalTask(BaseTask):
             RasterError: If the data module's bands are not those of the task, or nobody knows
                 the statistics.
         """
+        # Half of the digits of raw pixels would be gone before they are normalised.
+        self.trainer.precision_plugin.convert_input = _unchanged
         if stage == 'fit':
             self.train()
         describe = getattr(getattr(self.trainer, 'datamodule', None), 'describe', None)
@@ -288,7 +331,7 @@ class CrossModalTask(BaseTask):
                         f'the data module describes {", ".join(described)}, but the task has '
                         f'a modality {modality!r}: name them alike'
                     )
-                names, ours = _plain(spec.get('bands')), known[modality]['bands']
+                names, ours = plain(spec.get('bands')), known[modality]['bands']
                 if names and ours and names != ours:
                     raise RasterError(
                         f'the {modality} bands of the data, {", ".join(map(str, names))}, are '
@@ -303,6 +346,30 @@ class CrossModalTask(BaseTask):
                 self.set_specs({modality: news})
         for modality in self._unknown():
             raise self._no_statistics(modality)
+
+    def teardown(self, stage: str) -> None:
+        """Let the trainer cast what it casts for other models.
+
+        Args:
+            stage: What Lightning has done.
+        """
+        vars(self.trainer.precision_plugin).pop('convert_input', None)
+
+    @property
+    def fitting(self) -> bool:
+        """Whether a trainer is fitting this task at this moment."""
+        state = None if self._trainer is None else self._trainer.state
+        return state is not None and state.fn == 'fit' and state.status == 'running'
+
+    def on_train_epoch_start(self) -> None:
+        """Hold frozen encoders still, their batch norm too."""
+        if self.hparams.get('freeze_backbone'):
+            for backbone in self._backbones():
+                backbone.eval()
+
+    def _backbones(self) -> list[nn.Module]:
+        """The encoders without what is trained on top of them."""
+        return [self.model.encoder(modality) for modality in self.modalities]
 
     def _statistic(self, name: str, modality: str) -> Tensor:
         """Look up the buffer ``mean_<modality>`` or ``std_<modality>``."""
@@ -373,7 +440,11 @@ class CrossModalTask(BaseTask):
         x = x.float() - mean.float().view(shape)
         # In place: another array of this size costs more than the arithmetic.
         x = x.div_(std.float().view(shape)).nan_to_num_(nan=0, posinf=0, neginf=0)
-        return x.to(next(self.model.parameters()).dtype)
+        return x.to(self._input_dtype(modality))
+
+    def _input_dtype(self, modality: str) -> torch.dtype:
+        """Type in which the encoder of a modality takes its input."""
+        return next(self.model.parameters()).dtype
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
         """Encode every modality of a batch.
@@ -471,17 +542,21 @@ class CrossModalTask(BaseTask):
             dataloader_idx: Index of the current dataloader.
 
         Returns:
-            The loss tensor, or None for a single pair, which has nothing to contrast with.
+            The loss tensor, or None for a single pair, which has nothing to contrast with. A
+            process that has a single pair takes part with batch norm at rest.
         """
-        size = self._batch_size(batch)
-        if size < 2 and self.trainer.world_size == 1:
+        size, alone = self._batch_size(batch), self.trainer.world_size == 1
+        if size < 2 and alone:
             rank_zero_warn(
                 'a training batch of one pair was skipped: set drop_last=True'
             )
             return None
-        losses = self.batch_losses(batch, self(batch))
+        with nullcontext() if size > 1 else norms_at_rest(self):
+            losses = self.batch_losses(batch, self(batch))
         self.log_dict({f'train_{k}': v for k, v in losses.items()}, batch_size=size)
-        return losses['loss']
+        return (
+            losses['loss'] if alone else losses['loss'] + untouched(self.parameters())
+        )
 
     def validation_step(
         self, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -494,6 +569,7 @@ class CrossModalTask(BaseTask):
             dataloader_idx: Index of the current dataloader.
         """
         self._judge(batch, 'val', self.val_metrics)
+        self.figures.log(self, batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
         """Log retrieval and health over the whole loader, and say in a sentence how it is."""
@@ -598,21 +674,78 @@ class CrossModalTask(BaseTask):
 
     @property
     def space(self) -> str:
-        """Fingerprint of everything that decides where a picture lands in the space.
+        """Fingerprint of everything that decides where pictures land in the common space.
 
-        SHA-256 over the names, dtypes, shapes and bytes of all weights and statistics and over
-        the choice of retrieval features; the same on every device and after loading. It is
-        computed anew at each call, in about a second for a gigabyte of weights.
+        SHA-256 over what :meth:`deciding` names of all modalities, statistics, and the choice
+        of retrieval features; the same on every device, compiled or not, and after loading.
+        What only training needs does not count: classifiers, decoders, the batch counters of
+        batch norm. A task that a checkpoint of an earlier version gave, which counted all
+        weights, keeps the space of that checkpoint until its weights change.
+
+        It is computed anew at each call, in about a second for a gigabyte of weights.
 
         Returns:
             16 hexadecimal digits.
         """
-        digest = hashlib.sha256(self.hparams['retrieval_features'].encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(f'{name}:{tensor.dtype}:{tuple(tensor.shape)};'.encode())
-            flat = tensor.detach().cpu().contiguous().flatten()
-            digest.update(flat.view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()[:16]
+        found = self._fingerprint(self.state_dict(), self.modalities)
+        earlier = self._earlier
+        return earlier[1] if earlier and earlier[0] == found else found
+
+    def space_of(self, modality: str) -> str:
+        """Fingerprint of what decides where pictures of one modality land.
+
+        Unlike :attr:`space` it does not change with the encoders of other modalities, so it
+        says whether vectors of this modality are what the task would give today.
+
+        Args:
+            modality: Name of a modality.
+
+        Returns:
+            16 hexadecimal digits.
+
+        Raises:
+            QueryError: If the task has no such modality.
+        """
+        if modality not in self.in_channels:
+            raise self._no_modality(modality)
+        return self._fingerprint(self.state_dict(), (modality,))
+
+    def deciding(self, modality: str) -> tuple[str, ...]:
+        """Say which weights decide where a picture of a modality lands.
+
+        A network may have a method ``deciding(modality, features)``, as those of
+        :mod:`torchgeo_cmr.models` have; of another one all weights count. So do weights of a
+        task outside of its network.
+
+        Args:
+            modality: Name of a modality.
+
+        Returns:
+            How their names begin in the state dict.
+        """
+        others = {
+            uncompiled(name).partition('.')[0]
+            for name, _ in (*self.named_parameters(), *self.named_buffers())
+        }
+        others -= {f'{n}_{m}' for n in ('mean', 'std') for m in self.modalities}
+        own = getattr(self.model, 'deciding', None)
+        if own is None:
+            return tuple(others)
+        named = own(modality, self.hparams['retrieval_features'])
+        inside = tuple(f'model.{name}' for name in named)
+        return (*inside, *(f'{name}' for name in others - {'model'}))
+
+    def _choices(self, modality: str) -> tuple[str, ...]:
+        """Options that decide where a picture lands and leave no trace in the weights."""
+        return ()
+
+    def _fingerprint(self, state: Mapping[str, Any], modalities: Sequence[str]) -> str:
+        """Fingerprint of some modalities in a state dict of this task."""
+        words, names = [self.hparams['retrieval_features']], set()
+        for modality in modalities:
+            words += self._choices(modality)
+            names |= {*self.deciding(modality), f'mean_{modality}', f'std_{modality}'}
+        return fingerprint(words, select(state, names))
 
     def save_encoder(
         self, path: str | os.PathLike[str], modality: str, *, overwrite: bool = False
@@ -645,7 +778,8 @@ class CrossModalTask(BaseTask):
             raise OutputExistsError(
                 f'{path} exists: choose another name, or say overwrite=True'
             )
-        state = self.model.encoder(modality).state_dict()
+        encoder = self.model.encoder(modality)
+        state = {uncompiled(k): v for k, v in encoder.state_dict().items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             draft = Path(folder) / path.name
@@ -673,6 +807,16 @@ class CrossModalTask(BaseTask):
             'specs': self.specs,
             'keys': dict(self.keys),
         }
+        checkpoint[DETAILS] = {
+            'fingerprint': self._fingerprint(self.state_dict(), self.modalities),
+            'spaces': {m: self.space_of(m) for m in self.modalities},
+            'own_encoders': list(self.own_encoders),
+        }
+        checkpoint['hyper_parameters'] = plain(
+            dict(checkpoint.get('hyper_parameters') or self.hparams)
+        )
+        weights = checkpoint.get('state_dict') or {}
+        checkpoint['state_dict'] = {uncompiled(k): v for k, v in weights.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the names and units back; the numbers come with the weights.
@@ -683,6 +827,12 @@ class CrossModalTask(BaseTask):
         Raises:
             ArchiveError: If the checkpoint is of other modalities.
         """
+        ours = {uncompiled(name): name for name in self.state_dict()}
+        state = {
+            ours.get(uncompiled(name), name): value
+            for name, value in checkpoint.get('state_dict', {}).items()
+        }
+        checkpoint['state_dict'] = state
         section = checkpoint.get(SECTION)
         if not section:
             return
@@ -691,6 +841,9 @@ class CrossModalTask(BaseTask):
                 f'the checkpoint is of the modalities {", ".join(section["modalities"])}, '
                 f'found {", ".join(self.modalities)}: set in_channels alike, in this order'
             )
+        known = (checkpoint.get(DETAILS) or {}).get('fingerprint')
+        known = known or self._fingerprint(state, self.modalities)
+        self._earlier = (known, section['space']) if section.get('space') else None
         self.keys = dict(section['keys'])
         self.set_specs(
             {
@@ -702,6 +855,42 @@ class CrossModalTask(BaseTask):
                 for m, spec in section['specs'].items()
             }
         )
+
+    # -- what weights alone do not say, for strategies that hand back nothing else ----------
+
+    def _facts(self) -> dict[str, Any]:
+        """What this task has learnt besides numbers, JSON-able."""
+        return {'specs': self._specs}
+
+    def _take_facts(self, facts: Mapping[str, Any]) -> None:
+        """Take over what :meth:`_facts` gave."""
+        self._specs = {m: dict(facts['specs'].get(m) or {}) for m in self.modalities}
+
+    def get_extra_state(self) -> Tensor:
+        """Give names and units as bytes, shape (length,), uint8.
+
+        Spawned processes hand a state dict back to the process that started them, no more.
+        """
+        return torch.frombuffer(
+            bytearray(json.dumps(self._facts()).encode()), dtype=torch.uint8
+        )
+
+    def set_extra_state(self, state: Tensor | None) -> None:
+        """Take names and units from bytes; None leaves them as they are."""
+        if state is not None:
+            self._take_facts(json.loads(bytes(state.cpu().tolist())))
+
+
+def _without_facts(
+    module: nn.Module, state: dict[str, Any], prefix: str, *_: Any
+) -> None:
+    """Let a state dict without names and units through, as earlier versions wrote it."""
+    state.setdefault(f'{prefix}_extra_state', None)
+
+
+def _unchanged(data: Any) -> Any:
+    """Leave a batch as it is."""
+    return data
 
 
 def unit_rows(features: Tensor) -> Tensor:
@@ -724,12 +913,3 @@ def _check_modalities(in_channels: Mapping[str, int]) -> None:
             )
         if channels < 1:
             raise ValueError(f'{modality} needs at least 1 channel, found {channels}')
-
-
-def _plain(value: Any) -> Any:
-    """Turn arrays, tensors and tuples into lists, and NumPy scalars into Python's."""
-    if hasattr(value, 'tolist'):
-        return value.tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -2,15 +2,17 @@
 
 import inspect
 import os
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.errors import ArchiveError, CMRError
 
-from .base import SECTION, CrossModalTask
+from .base import DETAILS, SECTION, CrossModalTask
 
 __all__ = ('describe_checkpoint', 'load_task')
 
@@ -19,6 +21,7 @@ def load_task(
     path: str | os.PathLike[str],
     task_class: type[CrossModalTask] | str | None = None,
     *,
+    model: nn.Module | Mapping[str, str | nn.Module] | None = None,
     map_location: str | torch.device = 'cpu',
 ) -> CrossModalTask:
     """Load a task from a checkpoint, ready to embed.
@@ -31,6 +34,8 @@ def load_task(
         path: Checkpoint file that a trainer wrote.
         task_class: Your own task class, or its import path ``'package.module.Class'``;
             needed only for classes outside torchgeo_cmr.
+        model: The encoders, as the task was given them; needed only if one was a network of
+            your own, for the file names no code. Its weights come from the file.
         map_location: Device to load to.
 
     Returns:
@@ -38,12 +43,14 @@ def load_task(
 
     Raises:
         ArchiveError: If the file is missing, cut short, not one of ours, or of a class that
-            was not named or cannot be imported, or if weights and class do not fit.
+            was not named or cannot be imported, if it has an encoder of your own that was not
+            given, or if weights and class do not fit.
+        CMRError: If there is no such device here.
 
     .. versionadded:: 0.1
     """
-    path = os.fspath(path)
-    checkpoint, section = read_checkpoint(path, map_location)
+    path, device = os.fspath(path), find_device(map_location)
+    checkpoint, section = read_checkpoint(path)
     cls = _find_class(section.get('task'), task_class, path)
 
     parameters = inspect.signature(cls.__init__).parameters
@@ -54,6 +61,14 @@ def load_task(
         for name, value in (checkpoint.get('hyper_parameters') or {}).items()
         if name in parameters or (takes_any and not name.startswith('_'))
     }
+    own = (checkpoint.get(DETAILS) or {}).get('own_encoders')
+    if model is not None:
+        given['model'] = model
+    elif own:
+        raise ArchiveError(
+            f'{path} has an encoder of your own for {", ".join(own)}: pass the networks as '
+            'model=, as the task was given them; their weights come from the checkpoint'
+        )
     try:
         task = cls(**given)
         task.on_load_checkpoint(checkpoint)
@@ -64,7 +79,7 @@ def load_task(
             f'{path}, written by torchgeo_cmr {section.get("version")}, does not fit '
             f'{cls.__name__}: {reason}'
         ) from error
-    return task.to(map_location).eval()
+    return task.to(device).eval()
 
 
 def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -97,19 +112,43 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         },
         'epoch': checkpoint.get('epoch'),
         'step': checkpoint.get('global_step'),
-        'parameters': sum(t.numel() for t in checkpoint['state_dict'].values()),
+        'parameters': sum(
+            t.numel()
+            for t in checkpoint['state_dict'].values()
+            if t.is_floating_point()
+        ),
         'bytes': file.stat().st_size,
     }
 
 
+def find_device(device: str | torch.device) -> torch.device:
+    """Give the device of a name, if it is here.
+
+    Args:
+        device: Name of a device, or one.
+
+    Returns:
+        The device.
+
+    Raises:
+        CMRError: If there is no such device here.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CMRError(
+            f"cannot load to {device}, which is not here ({reason}): use map_location='cpu'"
+        ) from error
+
+
 def read_checkpoint(
-    path: str | os.PathLike[str], map_location: str | torch.device = 'cpu'
+    path: str | os.PathLike[str],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read a checkpoint without running anything it says, and what it says it is.
 
     Args:
         path: Checkpoint file that a trainer wrote.
-        map_location: Device to load to.
 
     Returns:
         The checkpoint, and our section of it.
@@ -121,7 +160,9 @@ def read_checkpoint(
     if not os.path.isfile(path):
         raise ArchiveError(f'there is no checkpoint {path}: check the path')
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except OSError as error:
+        raise ArchiveError(f'{path} cannot be read: {error.strerror}') from error
     except Exception as error:
         raise ArchiveError(
             f'{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, '

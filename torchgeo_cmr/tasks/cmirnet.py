@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models._api import WeightsEnum
 
-from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.errors import ArchiveError, OptionError
 from torchgeo_cmr.losses import FrobeniusLoss, SoftOrthogonalityLoss, WeightNormLoss
 from torchgeo_cmr.models.cmirnet import CMIRNetwork
 from torchgeo_cmr.models.unified import UnifiedEncoderDecoder
@@ -104,7 +104,7 @@ class CMIRNet(LabelledTask):
         self,
         in_channels: dict[str, int],
         num_classes: int,
-        model: str | dict[str, str] = 'resnet18',
+        model: str | nn.Module | Mapping[str, str | nn.Module] = 'resnet18',
         weights: dict[str, WeightsEnum | str | bool | None]
         | WeightsEnum
         | str
@@ -131,6 +131,7 @@ class CMIRNet(LabelledTask):
         label_keys: dict[str, str] | None = None,
         similarity: Similarity = 'cosine',
         new_bands: Literal['error', 'mean'] = 'error',
+        freeze_backbone: bool = False,
         retrieval_features: RetrievalFeatures = 'z',
         keys: dict[str, str] | None = None,
         bands: dict[str, list[str]] | None = None,
@@ -148,7 +149,7 @@ class CMIRNet(LabelledTask):
             in_channels: Number of channels of each of the two modalities, by name; 1 for
                 speech, and the width of vectors that another network made.
             num_classes: Number of classes.
-            model: Name of the encoder, one for both or one per modality, as of
+            model: Name of the encoder, or a network, one for both or one per modality, as of
                 :class:`CMIRPretrain`.
             weights: Initial weights of timm models, as of :class:`SSCMRSIR`.
             preset: How the loss is written: ``'paper'`` (squared norms, a mean over the
@@ -180,6 +181,8 @@ class CMIRNet(LabelledTask):
             similarity: What validation and test rank by: ``'cosine'``, as archives do, or
                 ``'euclidean'`` distance of the features as they are, as the paper does.
             new_bands: What initial weights give a band they do not know.
+            freeze_backbone: Whether the networks stay as they are, their batch norm too, and
+                only the layers on top of them are trained.
             retrieval_features: Whether to retrieve with embeddings V (``'z'``) or features Z
                 (``'h'``).
             keys: Where a sample holds each modality; ``image_<modality>`` by default, and
@@ -247,6 +250,7 @@ class CMIRNet(LabelledTask):
             mean=mean,
             std=std,
             retrieval_features=retrieval_features,
+            freeze_backbone=freeze_backbone,
             lr=lr,
             weight_decay=weight_decay,
             warmup_epochs=warmup_epochs,
@@ -310,9 +314,8 @@ class CMIRNet(LabelledTask):
     @property
     def stage(self) -> Literal['A', 'B']:
         """The stage of training: A in the first epochs of a fit, B otherwise."""
-        trainer, epochs = self._trainer, self.hparams['pretrain_epochs']
-        fitting = trainer is not None and trainer.state.fn == 'fit'
-        return 'A' if fitting and trainer.current_epoch < epochs else 'B'
+        epochs = self.hparams['pretrain_epochs']
+        return 'A' if self.fitting and self.trainer.current_epoch < epochs else 'B'
 
     def setup(self, stage: str) -> None:
         """Learn statistics and classes from the data, as of :class:`CMIRPretrain`.
@@ -322,25 +325,72 @@ class CMIRNet(LabelledTask):
 
         Raises:
             RasterError: If the data does not fit the task.
-            ValueError: If no epoch is left for stage B.
+            OptionError: If no epoch is left for stage B.
         """
         super().setup(stage)
         epochs, most = self.hparams['pretrain_epochs'], self.trainer.max_epochs
-        if stage == 'fit' and epochs and most is not None and 0 <= most <= epochs:
-            raise ValueError(
+        trial = getattr(
+            self.trainer, 'fast_dev_run', False
+        )  # one epoch, whatever the plan is
+        short = most is not None and 0 <= most <= epochs
+        if stage == 'fit' and epochs and short and not trial:
+            raise OptionError(
                 f'pretrain_epochs={epochs} leaves no epoch of max_epochs={most} for stage B: '
                 'train longer, or take CMIRPretrain for stage A alone'
             )
 
+    @property
+    def _encoders_rest(self) -> bool:
+        """Whether this is stage B of a run that leaves the encoders as stage A made them."""
+        return self.fitting and self.stage == 'B' and self.hparams['freeze_encoders']
+
     def on_train_epoch_start(self) -> None:
         """Hold the encoders still as soon as stage B begins, their batch norm too."""
-        frozen = self.stage == 'B' and self.hparams['freeze_encoders']
-        self.model.stage_a.requires_grad_(not frozen)
-        self.model.stage_a.train(not frozen)
+        self.model.stage_a.train(not self._encoders_rest)
+        super().on_train_epoch_start()
 
-    def on_fit_end(self) -> None:
-        """Let go of the encoders, so that the task can be trained again."""
-        self.model.stage_a.requires_grad_(True)
+    def forward(self, batch: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+        """Encode both modalities of a batch.
+
+        Args:
+            batch: Samples with both modalities, raw pixels, NaN where there is no data.
+
+        Returns:
+            Per modality ``h`` and ``z``, as of :class:`CrossModalTask`.
+        """
+        if not self._encoders_rest:
+            return super().forward(batch)
+        with torch.no_grad():
+            encoders = self.model.stage_a.encoders
+            features = {
+                m: encoders[m](self.normalize(batch, m)) for m in self.modalities
+            }
+        return {
+            m: {'h': h, 'z': self.model.unified(self.model.scaled(h), m)}
+            for m, h in features.items()
+        }
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Keep weight decay and momentum away from the stage that rests.
+
+        Nothing is frozen by ``requires_grad``: several processes want a gradient of every
+        parameter that had one, and a run that is interrupted would leave the task frozen.
+
+        Args:
+            optimizer: The optimizer.
+        """
+        resting = self.model.unified if self.stage == 'A' else None
+        if self._encoders_rest:
+            resting = self.model.stage_a
+        for parameter in resting.parameters() if resting is not None else ():
+            parameter.grad = None
+
+    def _choices(self, modality: str) -> tuple[str, ...]:
+        """Scaled features are embedded elsewhere than features as they are."""
+        return (
+            *super()._choices(modality),
+            f'unit_features={self.model.unit_features}',
+        )
 
     def _restart_epoch(self) -> int:
         """The schedule starts anew with stage B."""
@@ -405,7 +455,7 @@ class CMIRNet(LabelledTask):
             ],
         }
         losses: dict[str, Tensor] = {}
-        total = torch.zeros((), device=pairs.device)
+        total = torch.zeros((), dtype=torch.float32, device=pairs.device)
         for name, term in terms.items():
             weights = self.term_weights[name]
             if not any(weights):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.losses import SoftOrthogonalityLoss
@@ -48,7 +48,7 @@ class CMIRPretrain(LabelledTask):
         self,
         in_channels: dict[str, int],
         num_classes: int,
-        model: str | dict[str, str] = 'resnet18',
+        model: str | nn.Module | Mapping[str, str | nn.Module] = 'resnet18',
         weights: dict[str, WeightsEnum | str | bool | None]
         | WeightsEnum
         | str
@@ -62,6 +62,7 @@ class CMIRPretrain(LabelledTask):
         label_keys: dict[str, str] | None = None,
         similarity: Similarity = 'cosine',
         new_bands: Literal['error', 'mean'] = 'error',
+        freeze_backbone: bool = False,
         retrieval_features: RetrievalFeatures = 'z',
         keys: dict[str, str] | None = None,
         bands: dict[str, list[str]] | None = None,
@@ -82,7 +83,7 @@ class CMIRPretrain(LabelledTask):
             model: Name of the encoder, one for both or one per modality, as of
                 :func:`~torchgeo_cmr.models.build_feature_encoder`: ``'cmir_pan'``,
                 ``'cmir_ms'``, ``'speech'``, ``'speech:<timm model>'``, ``'mlp'``,
-                ``'identity'``, or any timm model.
+                ``'identity'``, any timm or TorchGeo model, or a network.
             weights: Initial weights of timm models, as of :class:`SSCMRSIR`.
             feature_dim: Width of the features Z.
             dropout: Share of features that are dropped in training.
@@ -96,6 +97,8 @@ class CMIRPretrain(LabelledTask):
             similarity: What validation and test rank by: ``'cosine'``, as archives do, or
                 ``'euclidean'`` distance of the features as they are, as the paper does.
             new_bands: What initial weights give a band they do not know.
+            freeze_backbone: Whether the networks stay as they are, their batch norm too, and
+                only the layers on top of them are trained.
             retrieval_features: Whether to retrieve with ``'z'`` or ``'h'``.
             keys: Where a sample holds each modality; ``image_<modality>`` by default, and
                 ``audio`` for speech.
@@ -130,6 +133,7 @@ class CMIRPretrain(LabelledTask):
             mean=mean,
             std=std,
             retrieval_features=retrieval_features,
+            freeze_backbone=freeze_backbone,
             lr=lr,
             weight_decay=weight_decay,
             warmup_epochs=warmup_epochs,

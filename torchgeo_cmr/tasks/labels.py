@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchgeo_cmr.errors import OptionError
+
 __all__ = ('as_sets', 'class_loss', 'read_labels')
 
 
@@ -32,10 +34,10 @@ def read_labels(
         (batch, num_classes), float32.
 
     Raises:
-        ValueError: If the labels are missing or do not fit the classes.
+        OptionError: If the labels are missing or do not fit the classes.
     """
     if key not in batch:
-        raise ValueError(
+        raise OptionError(
             f'the batch has no labels {key!r}, it holds {", ".join(sorted(batch))}: '
             f'name them with {option}='
         )
@@ -43,14 +45,14 @@ def read_labels(
     if label.ndim == 1 and not label.is_floating_point():
         wrong = (label >= num_classes) | ((label < 0) & (not unknown))
         if wrong.any():
-            raise ValueError(
+            raise OptionError(
                 f'class numbers are 0 to {num_classes - 1}, found '
                 f'{int(label.min())} to {int(label.max())}: set num_classes'
             )
         return label.long()
     if label.ndim != 2 or label.shape[1] != num_classes:
         rows = len(label) if label.ndim else 0
-        raise ValueError(
+        raise OptionError(
             f'labels have shape {tuple(label.shape)}, expected {(rows, num_classes)} '
             'or class numbers: set num_classes'
         )

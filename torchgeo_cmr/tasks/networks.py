@@ -1,6 +1,6 @@
 """From the options of a task to its network: apart, joint, or on the stack of all bands."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from torch import nn
@@ -15,7 +15,7 @@ from torchgeo_cmr.models import (
 from torchgeo_cmr.models.heads import Head
 from torchgeo_cmr.models.weights import EncoderWeights, NewBands
 
-__all__ = ('build_networks', 'check_per_modality')
+__all__ = ('build_networks', 'check_per_modality', 'each_model')
 
 #: Channels between the stems and the trunk of the joint variant, as in the precursor.
 STEM_CHANNELS = 32
@@ -51,10 +51,25 @@ def check_per_modality(
             )
 
 
+def each_model(
+    model: str | nn.Module | Mapping[str, str | nn.Module], modalities: Iterable[str]
+) -> dict[str, str | nn.Module]:
+    """Say which encoder each modality has.
+
+    Args:
+        model: Name of an encoder or a network, one for all or one per modality.
+        modalities: Names of the modalities.
+
+    Returns:
+        Encoder of each modality.
+    """
+    return {m: model[m] if isinstance(model, Mapping) else model for m in modalities}
+
+
 def build_networks(
     variant: Literal['separate', 'joint', 'bands_12'],
     in_channels: Mapping[str, int],
-    model: str | Mapping[str, str],
+    model: Mapping[str, str | nn.Module],
     weights: EncoderWeights | Mapping[str, EncoderWeights] = None,
     *,
     head: Head = 'mlp',
@@ -68,8 +83,8 @@ def build_networks(
     Args:
         variant: Nothing shared, all but the stems shared, or one encoder of the stack.
         in_channels: Number of channels of each modality.
-        model: Name of the timm model, one for all or one per modality.
-        weights: Initial encoder weights, likewise.
+        model: Name of the encoder, or a network, of each modality.
+        weights: Initial encoder weights, one for all or one per modality.
         head: Kind of head.
         hidden_dim: Width inside the head; that of the encoder by default.
         output_dim: Width of *z*.
@@ -92,7 +107,7 @@ def build_networks(
     if variant == 'separate':
         backbones = {
             m: build_encoder(
-                of(model, m),
+                model[m],
                 channels,
                 of(weights, m),
                 modality=m,
@@ -108,7 +123,7 @@ def build_networks(
         return CrossModalEncoder(backbones, heads), known, widths
     if variant == 'joint':
         trunk = build_encoder(
-            of(model, first), STEM_CHANNELS, of(weights, first), new_bands=new_bands
+            model[first], STEM_CHANNELS, of(weights, first), new_bands=new_bands
         )
         heads = {m: project(_width(trunk)) for m in in_channels}
         widths = dict.fromkeys(in_channels, _width(trunk))
@@ -117,7 +132,7 @@ def build_networks(
     stacked = [band for m in in_channels for band in names.get(m, [])]
     total = sum(in_channels.values())
     encoder = build_encoder(
-        of(model, first),
+        model[first],
         total,
         of(weights, first),
         bands=stacked if len(stacked) == total else None,
@@ -128,5 +143,5 @@ def build_networks(
 
 
 def _width(encoder: nn.Module) -> int:
-    """Width of what a timm network gives."""
+    """Width of what an encoder gives."""
     return int(encoder.num_features)  # ty: ignore[invalid-argument-type]

@@ -8,6 +8,8 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from torchgeo_cmr.errors import OptionError
+
 __all__ = (
     'OptimizerName',
     'ScheduleName',
@@ -57,6 +59,7 @@ def build_optimizer(
     Returns:
         The optimiser.
     """
+    lr, decay = float(lr), float(decay)
     trained = [p for p in parameters if p.requires_grad]
     groups = [
         {'params': [p for p in trained if p.ndim > 1], 'weight_decay': decay},
@@ -95,14 +98,14 @@ def build_schedule(
         The schedule.
 
     Raises:
-        ValueError: If ``'onecycle'`` is asked for a run without an end.
+        OptionError: If ``'onecycle'`` is asked for a run without an end.
     """
     endless = math.isinf(steps)
     if name == 'constant':
         return LambdaLR(optimizer, lambda step: 1.0)
     if name == 'onecycle':
         if endless:
-            raise ValueError(
+            raise OptionError(
                 'a onecycle schedule needs to know its end: set max_epochs or max_steps'
             )
         # SGD has no momentum to move, and would be given some

@@ -1,16 +1,17 @@
 """SS-CM-RSIR: self-supervised cross-modal retrieval with three losses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models._api import WeightsEnum
 
+from torchgeo_cmr.errors import OptionError
 from torchgeo_cmr.losses import ISLoss, MDELoss, MIMLoss, ramp_weight
 
 from .base import CrossModalTask, RetrievalFeatures
-from .networks import build_networks, check_per_modality
+from .networks import build_networks, check_per_modality, each_model
 from .optim import OptimizerName, ScheduleName
 
 __all__ = ('SSCMRSIR',)
@@ -50,7 +51,7 @@ class SSCMRSIR(CrossModalTask):
     def __init__(
         self,
         in_channels: dict[str, int],
-        model: str | dict[str, str] = 'resnet50',
+        model: str | nn.Module | Mapping[str, str | nn.Module] = 'resnet50',
         weights: dict[str, WeightsEnum | str | bool | None]
         | WeightsEnum
         | str
@@ -73,6 +74,7 @@ class SSCMRSIR(CrossModalTask):
         distance: Literal['euclidean', 'cosine'] = 'euclidean',
         detach_neighbor: bool = False,
         mine_with: Literal['own', 'other', 'both'] = 'own',
+        freeze_backbone: bool = False,
         new_bands: Literal['error', 'mean'] = 'error',
         gather_distributed: bool = True,
         keys: dict[str, str] | None = None,
@@ -90,8 +92,8 @@ class SSCMRSIR(CrossModalTask):
         Args:
             in_channels: Number of channels of each of the two modalities, by name.
             model: Name of the `timm
-                <https://huggingface.co/docs/timm/reference/models>`__ model, one for both or
-                one per modality.
+                <https://huggingface.co/docs/timm/reference/models>`__ or TorchGeo model, or a
+                network, one for both or one per modality.
             weights: Initial encoder weights, one for both or one per modality: a TorchGeo
                 weight enum or its name, the path of a state dict or checkpoint, True for
                 timm's own, None for random ones. Their first convolution is cut by the names
@@ -114,6 +116,8 @@ class SSCMRSIR(CrossModalTask):
             detach_neighbor: Whether the gradient of IS stops at the neighbour.
             mine_with: Whose distances choose the neighbours of a modality in IS: its ``'own'``,
                 the ``'other'`` modality's, or ``'both'``.
+            freeze_backbone: Whether the encoders stay as they are, their batch norm too, and
+                only what is on top of them is trained.
             new_bands: What initial weights give a band they do not know: an ``'error'``, or
                 the ``'mean'`` over the bands they know. The trunk of ``'joint'`` sees no bands,
                 so weights for it need ``'mean'``.
@@ -151,6 +155,7 @@ class SSCMRSIR(CrossModalTask):
                 "without MIM nothing trains the projections z: set retrieval_features='h'"
             )
         self.weights = weights
+        self.models = each_model(model, in_channels)
         super().__init__(
             in_channels,
             keys=keys,
@@ -158,6 +163,7 @@ class SSCMRSIR(CrossModalTask):
             mean=mean,
             std=std,
             retrieval_features=retrieval_features,
+            freeze_backbone=freeze_backbone,
             lr=lr,
             weight_decay=weight_decay,
             warmup_epochs=warmup_epochs,
@@ -174,7 +180,7 @@ class SSCMRSIR(CrossModalTask):
         self.model, self.assumed_bands, widths = build_networks(
             self.hparams['variant'],
             self.in_channels,
-            self.hparams['model'],
+            self.models,
             self.weights,
             head=self.hparams['head'],
             hidden_dim=self.hparams['hidden_dim'],
@@ -240,11 +246,7 @@ class SSCMRSIR(CrossModalTask):
         total = torch.stack(
             [weights[name] * loss for name, loss in losses.items()]
         ).sum()
-        return {
-            'loss': total,
-            **losses,
-            'ramp': torch.tensor(ramp, device=total.device),
-        }
+        return {'loss': total, **losses, 'ramp': total.new_tensor(ramp)}
 
     def _ramp(self) -> float:
         """Weight of MDE and IS now; 1 outside of fitting.
@@ -253,17 +255,17 @@ class SSCMRSIR(CrossModalTask):
             A weight in (0, 1].
 
         Raises:
-            ValueError: If a ramp is asked for and the run has no planned end.
+            OptionError: If a ramp is asked for and the run has no planned end.
         """
-        trainer, schedule = self._trainer, self.hparams['weight_schedule']
-        if trainer is None or trainer.state.fn != 'fit':
+        if not self.fitting:
             return 1.0
+        trainer, schedule = self.trainer, self.hparams['weight_schedule']
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
             return ramp_weight(trainer.current_epoch, trainer.max_epochs, schedule)
         if trainer.max_steps > 0:
             return ramp_weight(trainer.global_step, trainer.max_steps, schedule)
         if schedule != 'constant':
-            raise ValueError(
+            raise OptionError(
                 "a log_ramp needs to know its end: set max_epochs, or weight_schedule='constant'"
             )
         return 1.0

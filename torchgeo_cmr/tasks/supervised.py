@@ -12,7 +12,7 @@ from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
 
 from .base import CrossModalTask, RetrievalFeatures
 from .labels import as_sets, class_loss, read_labels
-from .networks import build_networks, check_per_modality
+from .networks import build_networks, check_per_modality, each_model
 from .optim import OptimizerName, ScheduleName
 
 __all__ = ('SupervisedCMR',)
@@ -45,7 +45,7 @@ class SupervisedCMR(CrossModalTask):
         self,
         in_channels: dict[str, int],
         num_classes: int = 19,
-        model: str | dict[str, str] = 'resnet50',
+        model: str | nn.Module | Mapping[str, str | nn.Module] = 'resnet50',
         weights: dict[str, WeightsEnum | str | bool | None]
         | WeightsEnum
         | str
@@ -59,6 +59,7 @@ class SupervisedCMR(CrossModalTask):
         output_dim: int = 128,
         label_key: str = 'label',
         new_bands: Literal['error', 'mean'] = 'error',
+        freeze_backbone: bool = False,
         retrieval_features: RetrievalFeatures = 'z',
         keys: dict[str, str] | None = None,
         bands: dict[str, list[str]] | None = None,
@@ -75,7 +76,8 @@ class SupervisedCMR(CrossModalTask):
         Args:
             in_channels: Number of channels of each modality, by name.
             num_classes: Number of classes.
-            model: Name of the timm model, one for all or one per modality.
+            model: Name of the timm or TorchGeo model, or a network, one for all or one per
+                modality.
             weights: Initial encoder weights, as of :class:`SSCMRSIR`.
             variant: ``'separate'``, ``'joint'`` or ``'bands_12'``.
             fusion: How projections are fused before the classifier; without effect for
@@ -86,6 +88,8 @@ class SupervisedCMR(CrossModalTask):
             label_key: Where a batch holds the labels: many-hot, shape (batch, classes), or
                 class numbers, shape (batch,).
             new_bands: What initial weights give a band they do not know.
+            freeze_backbone: Whether the encoders stay as they are, their batch norm too, and
+                only what is on top of them is trained.
             retrieval_features: Whether to retrieve with ``'z'`` or ``'h'``.
             keys: Where a sample holds each modality; ``image_<modality>`` by default.
             bands: Names of the channels of each modality, in order.
@@ -110,6 +114,7 @@ class SupervisedCMR(CrossModalTask):
         check_fusion(fusion)
         check_per_modality(variant, in_channels, model=model, weights=weights)
         self.weights = weights
+        self.models = each_model(model, in_channels)
         super().__init__(
             in_channels,
             keys=keys,
@@ -117,6 +122,7 @@ class SupervisedCMR(CrossModalTask):
             mean=mean,
             std=std,
             retrieval_features=retrieval_features,
+            freeze_backbone=freeze_backbone,
             lr=lr,
             weight_decay=weight_decay,
             warmup_epochs=warmup_epochs,
@@ -134,7 +140,7 @@ class SupervisedCMR(CrossModalTask):
         self.model, self.assumed_bands, _ = build_networks(
             self.hparams['variant'],
             self.in_channels,
-            self.hparams['model'],
+            self.models,
             self.weights,
             head=self.hparams['head'],
             hidden_dim=self.hparams['hidden_dim'],
@@ -175,6 +181,18 @@ class SupervisedCMR(CrossModalTask):
         return self.classifier(
             rows[0] if self._early else fuse(rows, self.hparams['fusion'])
         )
+
+    def deciding(self, modality: str) -> tuple[str, ...]:
+        """Say which weights decide where a picture lands: all but those of the classifier.
+
+        Args:
+            modality: Name of a modality.
+
+        Returns:
+            How their names begin in the state dict.
+        """
+        named = super().deciding(modality)
+        return tuple(name for name in named if name != 'classifier')
 
     def compute_losses(
         self, outputs: dict[str, dict[str, Tensor]]

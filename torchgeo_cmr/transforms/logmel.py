@@ -4,12 +4,14 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from .precision import FixedPrecision
 
 __all__ = ('LogMel',)
 
 
-class LogMel(nn.Module):
+class LogMel(FixedPrecision):
     r"""Logarithmic mel spectrogram, :math:`\log(mel + 0.01)`, in plain torch.
 
     A Hann window of 25 ms every 10 ms, magnitudes of its Fourier transform, triangular bands
@@ -68,7 +70,8 @@ class LogMel(nn.Module):
         self.low, self.high, self.offset, self.level = low, high, offset, level
         self.length, self.hop = round(0.025 * sample_rate), round(0.01 * sample_rate)
         self.num_fft = 2 ** math.ceil(math.log2(self.length))
-        self.register_buffer('window', torch.hann_window(self.length), persistent=False)
+        window = torch.hann_window(self.length, dtype=torch.float32)
+        self.register_buffer('window', window, persistent=False)
         self.register_buffer(
             'bands',
             mel_bands(self.num_fft, sample_rate, num_mels, low, high),
@@ -142,10 +145,11 @@ def mel_bands(
     Returns:
         Weight of each frequency in each band, 0 to 1, shape (num_fft // 2 + 1, num_mels).
     """
-    frequencies = torch.arange(num_fft // 2 + 1) * (sample_rate / num_fft)
+    steps = torch.arange(num_fft // 2 + 1, dtype=torch.float32)
+    frequencies = steps * (sample_rate / num_fft)
     mels = 1127 * torch.log1p(frequencies / 700)
     ends = [1127 * math.log1p(f / 700) for f in (low, high)]
-    edges = torch.linspace(ends[0], ends[1], num_mels + 2)
+    edges = torch.linspace(ends[0], ends[1], num_mels + 2, dtype=torch.float32)
     left, middle, right = edges[:-2], edges[1:-1], edges[2:]
     rising = (mels[:, None] - left) / (middle - left)
     falling = (right - mels[:, None]) / (right - middle)
