@@ -49,7 +49,13 @@ def tag(path: Path, scales: list[float], offsets: list[float]) -> Path:
     return path
 
 
-def safe(write: Writer, name: str, shift: int = 0, band: str = 'B02') -> Path:
+def safe(
+    write: Writer,
+    name: str,
+    shift: int = 0,
+    band: str = 'B02',
+    nodata: float | None = 0,
+) -> Path:
     """Write a band of a product; its ground is 0 (missing), 1, 2, ... before the shift."""
     ground = np.arange(256.0).reshape(1, 16, 16)
     tile, date = name.split('_')[5], name.split('_')[2]
@@ -57,7 +63,7 @@ def safe(write: Writer, name: str, shift: int = 0, band: str = 'B02') -> Path:
         f'{name}.SAFE/GRANULE/L2A_{tile}_A000_{date}/IMG_DATA/R10m/{tile}_{date}_{band}_10m.tif',
         data=np.where(ground == 0, 0, ground + shift),
         dtype='uint16',
-        nodata=0,
+        nodata=nodata,
         bands=('',),
     )
 
@@ -408,3 +414,20 @@ class TestSeveralScenes:
         assert common_steps([a, b, (Scale(0.3), Scale(0.2))]) == (0.1, 0.2)
         assert changes(a, None) == [(1, 5), (1, 0)]
         assert changes(a[1:], None) is None
+
+
+def test_zeros_of_sentinel_2_are_missing_though_files_do_not_mark_them(
+    write_raster: Writer,
+) -> None:
+    """As in the JPEG 2000 files of products, which state no nodata."""
+    name = NEW.replace('MSIL2A', 'MSIL1C')
+    path = safe(write_raster, name, 1000, nodata=None)
+    scene = assemble([(str(path), 1)], ['B02'])
+    pixels = open_reader(scene).read(Window(0, 0, 16, 16))
+    assert np.isnan(pixels[0, 0, 0])
+    np.testing.assert_array_equal(pixels.ravel()[1:], np.arange(1, 256))
+    # Without an offset a dark pixel may be stored as 0.
+    path = safe(write_raster, NEW.replace('N0510', 'N0300'), nodata=None)
+    scene = assemble([(str(path), 1)], ['B02'])
+    pixels = open_reader(scene).read(Window(0, 0, 16, 16))
+    np.testing.assert_array_equal(pixels.ravel(), np.arange(256))

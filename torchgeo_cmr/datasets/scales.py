@@ -52,6 +52,9 @@ _QUANTIFICATION = 10_000.0
 #: What baseline 04.00 brought, in stored numbers.
 _OFFSET = -1000.0
 
+#: Reflectance of Sentinel-2 from baseline 04.00 on.
+SENTINEL2 = Scale(1 / _QUANTIFICATION, _OFFSET)
+
 #: Names of products with their processing baseline.
 _PRODUCT = re.compile(r'S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{4})_')
 

@@ -31,7 +31,13 @@ from torchgeo_cmr.datasets.files import RASTERS, Paths, find_files
 from torchgeo_cmr.datasets.header import Header, read_header
 from torchgeo_cmr.datasets.names import is_radar
 from torchgeo_cmr.datasets.outlines import clips, project, project_near, same_crs
-from torchgeo_cmr.datasets.scales import UNKNOWN, Scales, common_steps, find_scales
+from torchgeo_cmr.datasets.scales import (
+    SENTINEL2,
+    UNKNOWN,
+    Scales,
+    common_steps,
+    find_scales,
+)
 from torchgeo_cmr.datasets.units import BACKSCATTER, find_units
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.iso8601 import read_period
@@ -528,7 +534,7 @@ def assemble(
     headers = {file: read_header(file) for file in grids}
     used = [(headers[file], index - 1) for file, index in sources]
     unmarked = nodata is None and all(h.masks[i] == ('all_valid',) for h, i in used)
-    return Scene(
+    made = Scene(
         path=path,
         sources=tuple(sources),
         bands=tuple(bands),
@@ -546,6 +552,18 @@ def assemble(
         sensor=sensor,
         turn=turn,
     )
+    return without_zeros(made)
+
+
+def without_zeros(scene: Scene) -> Scene:
+    """Have zeros be missing where Sentinel-2 has an offset and its files mark nothing.
+
+    Products keep 0 for pixels without data, and since there is an offset no dark pixel is
+    stored as 0; but the JPEG 2000 files do not say so.
+    """
+    if not scene.unmarked or SENTINEL2 not in (scene.scales or ()):
+        return scene
+    return replace(scene, nodata=0.0, unmarked=False, complete=False)
 
 
 def _grids(

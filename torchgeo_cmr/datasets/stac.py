@@ -36,7 +36,7 @@ from torchgeo_cmr.datasets.names import candidates, is_radar
 from torchgeo_cmr.datasets.product_names import parse_name
 from torchgeo_cmr.datasets.quality import open_mask
 from torchgeo_cmr.datasets.scales import merged, of_item
-from torchgeo_cmr.datasets.scene import Scene, assemble, moments
+from torchgeo_cmr.datasets.scene import Scene, assemble, moments, without_zeros
 from torchgeo_cmr.datasets.units import stated_unit
 from torchgeo_cmr.errors import RasterError
 
@@ -170,15 +170,14 @@ def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Sc
     facts = [band.told for band, _ in chosen]
     scales = merged(of_item(told, facts, [b.names for b, _ in chosen]), scene.scales)
     mask = best_mask(masks)
-    return [
-        replace(
-            scene,
-            bands=tuple(name for _, name in chosen),
-            units=unit or (product.pattern.units if product else None),
-            quality=mask and open_mask(*mask),
-            scales=scales,
-        )
-    ]
+    scene = replace(
+        scene,
+        bands=tuple(name for _, name in chosen),
+        units=unit or (product.pattern.units if product else None),
+        quality=mask and open_mask(*mask),
+        scales=scales,
+    )
+    return [without_zeros(scene)]
 
 
 def _check_absent(
