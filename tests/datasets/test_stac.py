@@ -387,9 +387,8 @@ def test_what_cannot_be_read_is_named(name: str, message: str, tmp_path: Path) -
 
 def test_entries_that_are_no_items_keep_no_other(folder: Path) -> None:
     good = item({'B02': asset('b2.tif')})
-    strange = [
-        item(assets) for assets in (7, {'B02': 'b2.tif'}, {'B02': {'href': 5}}, {})
-    ]
+    wrong: list[Any] = [7, {'B02': 'b2.tif'}, {'B02': {'href': 5}}, {}]
+    strange = [item(assets) for assets in wrong]
     path = folder / 'items.json'
     features = [good, None, *strange, good]
     path.write_text(json.dumps({'type': 'FeatureCollection', 'features': features}))
