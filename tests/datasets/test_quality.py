@@ -15,6 +15,7 @@ from torchgeo_cmr.datasets.opening import ConvertingReader, open_reader
 from torchgeo_cmr.datasets.quality import QualityReader, judged
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of
+from torchgeo_cmr.datasets.validity import Validity
 from torchgeo_cmr.errors import RasterError
 
 Writer = Callable[..., Path]
@@ -83,6 +84,32 @@ def test_a_mask_of_other_ground_is_named(write_raster: Writer) -> None:
     write_raster('T32TQM_20240611T101031_SCL.tif', origin=(500_010.0, 5e6))
     with pytest.raises(RasterError, match='does not cover the same ground as'):
         QualityReader(scene_of(path))
+
+
+def test_a_mask_of_a_scene_that_is_warped(write_raster: Writer) -> None:
+    """The lattice of a rotated scene reaches beyond its mask; the mask counts all the same."""
+    grid = Affine.translation(5e5, 5e6) @ Affine.rotation(30) @ Affine.scale(10, -10)
+    name = 'T32TQM_20240611T101031_{}.tif'
+    path = write_raster(name.format('B02'), shape=(20, 20), transform=grid)
+    codes = np.full((1, 20, 20), 4)
+    codes[:, :10] = 0
+    write_raster(name.format('SCL'), data=codes, dtype='uint8', transform=grid)
+    scene = scene_of(path)
+    warped = scene.on_lattice(scene.crs, (10, 10), (0, 0))
+    rows, columns = warped.shape
+    missing, _ = QualityReader(warped).read(window(0, 0, rows, columns))
+    x, y = np.meshgrid(np.arange(columns) + 0.5, np.arange(rows) + 0.5)
+    back = ~grid @ warped.transform
+    column, row = (
+        np.floor(back.a * x + back.b * y + back.c),
+        np.floor(back.d * x + back.e * y + back.f),
+    )
+    kept = (column >= 0) & (column < 20) & (row >= 10) & (row < 20)
+    np.testing.assert_array_equal(missing, ~kept)
+    # Bands that are there, and half of them under the mask.
+    reader = Validity(SceneReader(warped))
+    inside = kept.sum() / kept.size
+    assert reader.share((0, 0, rows, columns)) == pytest.approx(inside, rel=0.05)
 
 
 MIRRORED = Affine(-20, 0, 500_080, 0, -20, 5e6)

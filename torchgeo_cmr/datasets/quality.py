@@ -179,7 +179,8 @@ class QualityReader:
             (axis > -slack) & (axis < count + slack)
             for axis, count in zip((rows, columns), self.mask.shape, strict=True)
         ]
-        if not np.all(inside):
+        # A grid onto which pixels are warped reaches beyond the file and its mask.
+        if not scene.warped and not np.all(inside):
             raise RasterError(
                 f'{self.mask.path} does not cover the same ground as {scene.path}, whose '
                 'quality mask it is: crop them to one extent, or take it away'

@@ -11,7 +11,6 @@ from torchgeo_cmr.datasets.header import read_header
 from torchgeo_cmr.datasets.quality import QualityReader, judged
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene
-from torchgeo_cmr.errors import RasterError
 
 #: Pixels that are looked at together: a block of most large files.
 _SIDE = 512
@@ -142,13 +141,7 @@ def _quality(scene: Scene) -> QualityReader | None:
     found = judged(scene)
     if found.quality is None:
         return None
-    try:
-        return QualityReader(replace(scene, quality=found.quality))
-    except RasterError:
-        # A grid that is warped reaches beyond the file and its mask.
-        if scene.warped:
-            return None
-        raise
+    return QualityReader(replace(scene, quality=found.quality))
 
 
 def _page(scene: Scene) -> tuple[int, int]:
