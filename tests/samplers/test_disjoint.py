@@ -9,6 +9,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -373,28 +374,39 @@ def _draw(rank: int, folder: str) -> None:
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
     )
-    sampler = DisjointBatchSampler([area(WIDE)], 16, length=64, generator=0)
-    lines = [[outline(key).wkt for key in batch] for batch in sampler]
-    Path(folder, f'{rank}.txt').write_text(
-        '\n'.join(' | '.join(line) for line in lines)
-    )
+    for name, generator in (('fixed', 0), ('random', None)):
+        sampler = DisjointBatchSampler([area(WIDE)], 16, length=64, generator=generator)
+        lines = [[outline(key).wkt for key in batch] for batch in sampler]
+        Path(folder, f'{name}_{rank}.txt').write_text(
+            '\n'.join(' | '.join(line) for line in lines)
+        )
     dist.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_two_processes_share_one_disjoint_batch(tmp_path: Path) -> None:
     mp.spawn(_draw, args=(str(tmp_path),), nprocs=2)
-    shares = [
-        [
-            line.split(' | ')
-            for line in (tmp_path / f'{rank}.txt').read_text().splitlines()
+    shares = {
+        name: [
+            [
+                line.split(' | ')
+                for line in (tmp_path / f'{name}_{rank}.txt').read_text().splitlines()
+            ]
+            for rank in (0, 1)
         ]
-        for rank in (0, 1)
-    ]
+        for name in ('fixed', 'random')
+    }
     whole = DisjointBatchSampler([area(WIDE)], 32, length=64, generator=0)
-    for expected, left, right in zip(whole, *shares, strict=True):
+    for expected, left, right in zip(whole, *shares['fixed'], strict=True):
         assert len(left) == len(right) == 16
         assert {outline(key).wkt for key in expected} == {*left, *right}
+    # Without a seed they agree on one.
+    for left, right in zip(*shares['random'], strict=True):
+        drawn = [shapely.from_wkt(wkt) for wkt in (*left, *right)]
+        assert len(drawn) == 32
+        for one, other in itertools.combinations(drawn, 2):
+            assert one.intersection(other).area == 0
+    assert shares['random'] != shares['fixed']
 
 
 class TestGather:
