@@ -10,6 +10,7 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
+from torchgeo_cmr.datasets.chips import open_chip, read_chip
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of
 from torchgeo_cmr.orientation import NorthUp, Turn, north_up, upright
@@ -83,6 +84,13 @@ class TestEightOrientations:
         np.testing.assert_array_equal(many[1], picture[:, 24:, 44:])
         np.testing.assert_array_equal(many[2][..., 8:], picture[:, 10:26, :8])
         assert np.isnan(many[2][..., :8]).all()
+
+    def test_published_chips(self, write_raster: Writer, turn: Turn) -> None:
+        path = write(write_raster, turn)
+        picture = np.arange(2.0 * np.prod(SHAPE)).reshape(2, *SHAPE)
+        np.testing.assert_array_equal(read_chip(path), picture)
+        with open_chip(path) as file:
+            assert file.transform == NORTH
 
     def test_masks_turn_with_the_pixels(self, write_raster: Writer, turn: Turn) -> None:
         path = write(write_raster, turn)
