@@ -247,6 +247,49 @@ class TestBatches:
         total = sum(len(batch['bounds']) for batch in data.predict_dataloader())
         assert total == sum(len(data.places(s)) for s in ('train', 'val', 'test'))
 
+    @pytest.mark.filterwarnings('ignore:.*overfit')
+    @pytest.mark.filterwarnings('ignore:.*does not have many workers')
+    def test_overfitting_repeats_one_batch(
+        self, members: dict[str, GeoDataset]
+    ) -> None:
+        seen: dict[str, list[Tensor]] = {'train': [], 'val': []}
+
+        class Probe(LightningModule):
+            def __init__(self) -> None:
+                super().__init__()
+                self.weight = nn.Parameter(torch.zeros(1))
+
+            def training_step(self, batch: dict[str, Tensor]) -> Tensor:
+                seen['train'].append(batch['bounds'])
+                return self.weight.sum()
+
+            def validation_step(self, batch: dict[str, Tensor]) -> None:
+                seen['val'].append(batch['bounds'])
+
+            def configure_optimizers(self) -> torch.optim.Optimizer:
+                return torch.optim.SGD(self.parameters(), lr=0.1)
+
+        data = PairedDataModule(members, patch_size=8, block=4, batch_size=8, length=64)
+        trainer = Trainer(
+            max_epochs=3,
+            overfit_batches=1,
+            accelerator='cpu',
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(Probe(), data)
+        for batches in seen.values():
+            assert len(batches) == 3
+            assert all(torch.equal(batch, batches[0]) for batch in batches)
+
+    def test_loaders_set_the_data_up(self, members: dict[str, GeoDataset]) -> None:
+        for split in ('train', 'val', 'test', 'predict'):
+            data = PairedDataModule(members, patch_size=8, block=4, batch_size=8)
+            assert len(getattr(data, f'{split}_dataloader')()) > 0
+
     def test_plot(self, members: dict[str, GeoDataset]) -> None:
         data = PairedDataModule(members, patch_size=8, block=4)
         data.setup('fit')

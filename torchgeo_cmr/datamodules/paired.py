@@ -11,14 +11,14 @@ import shapely
 from geopandas import GeoDataFrame
 from shapely.geometry.base import BaseGeometry
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, SequentialSampler
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
 from torchgeo.datasets.utils import Sample
 
 from torchgeo_cmr.datamodules.collate import collate
 from torchgeo_cmr.datamodules.early import EarlyLoader
-from torchgeo_cmr.datamodules.patches import Patches
+from torchgeo_cmr.datamodules.patches import ListedPatches, Patches
 from torchgeo_cmr.datamodules.split import SPLITS, Tiles, split_ground
 from torchgeo_cmr.datamodules.statistics import Moments, sample_keys
 from torchgeo_cmr.datamodules.tiling import grid, zone_areas
@@ -390,7 +390,12 @@ class PairedDataModule(BaseDataModule):
         return stated
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Return random patches, disjoint within each batch."""
+        """Return random patches, disjoint within each batch.
+
+        With ``overfit_batches`` of the trainer they are the same in every epoch.
+        """
+        self.setup()
+        overfit = getattr(self.trainer, 'overfit_batches', 0) if self.trainer else 0
         self._check('train', self.areas['train'])
         sampler = DisjointBatchSampler(
             self.areas['train'],
@@ -398,11 +403,13 @@ class PairedDataModule(BaseDataModule):
             length=self.length,
             gather=self.gather,
             generator=self.seed,
+            sampler=_FirstEpoch([]) if overfit else None,
         )
-        return self._loader(batch_sampler=sampler)
+        return self._loader(self.train_dataset, batch_sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
         """Return the grid of validation patches; nothing if there are none."""
+        self.setup()
         if not self.areas['val']:
             return []
         return self._grid_loader('val', self.places('val'))
@@ -419,7 +426,8 @@ class PairedDataModule(BaseDataModule):
     def _grid_loader(self, split: str, keys: list[PatchKey]) -> DataLoader[Sample]:
         self._check(split, keys)
         size = getattr(self, f'{split}_batch_size') or self.batch_size
-        return self._loader(sampler=keys, batch_size=size)
+        patches = ListedPatches(cast(Patches, self.train_dataset), keys)
+        return self._loader(patches, batch_size=size)
 
     def _check(self, split: str, found: Sequence[Any]) -> None:
         if not found:
@@ -428,9 +436,9 @@ class PairedDataModule(BaseDataModule):
                 'pixels: choose a smaller patch_size or min_valid, or other splits'
             )
 
-    def _loader(self, **kwargs: Any) -> DataLoader[Sample]:
+    def _loader(self, patches: Any, **kwargs: Any) -> DataLoader[Sample]:
         return EarlyLoader(
-            cast(Dataset[Sample], self.train_dataset),
+            patches,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             collate_fn=self.collate_fn,
@@ -441,6 +449,12 @@ class PairedDataModule(BaseDataModule):
         """Plot a sample; see :meth:`torchgeo_cmr.datasets.PairedDataset.plot`."""
         self.setup()
         return self.zones[0].plot(*args, **kwargs)
+
+
+class _FirstEpoch(SequentialSampler):
+    """Where a sampler of batches reads its epoch, for runs that repeat one."""
+
+    epoch = 0
 
 
 def _union(zone: PairedDataset) -> BaseGeometry:

@@ -67,3 +67,35 @@ class Patches(Dataset[Sample]):
         if label is None:
             raise IndexError(f'the map of classes knows nothing of {bounds}')
         return label
+
+
+class ListedPatches(Dataset[Sample]):
+    """Patches by their number in a list, in whose order any sampler of torch can go.
+
+    Lightning puts samplers of its own in place of a list of keys, for ``overfit_batches`` and
+    for several processes.
+
+    Args:
+        patches: What reads them.
+        keys: Their keys.
+    """
+
+    def __init__(self, patches: Patches, keys: Sequence[PatchKey]) -> None:
+        """Initialize a new ListedPatches instance."""
+        self.patches, self.keys = patches, list(keys)
+
+    def __len__(self) -> int:
+        """Return the number of patches."""
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one patch."""
+        return self.patches[self.keys[index]]
+
+    def __getitems__(self, indexes: Sequence[int]) -> list[Sample]:
+        """Read a batch."""
+        return self.start(indexes)()
+
+    def start(self, indexes: Sequence[int]) -> Callable[[], list[Sample]]:
+        """Begin to read a batch."""
+        return self.patches.start([self.keys[i] for i in indexes])
