@@ -165,7 +165,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
         if freeze_backbone:
             for backbone in self._backbones():
                 backbone.requires_grad_(False)
-        if not any(p.requires_grad for p in self.parameters()):
+        if freeze_backbone and not any(p.requires_grad for p in self.parameters()):
             raise ValueError(
                 'freeze_backbone=True leaves nothing to train: set it to False, or give the '
                 'encoders a head that is trained'
@@ -304,8 +304,9 @@ class CrossModalTask(FixedPrecision, BaseTask):
         """Learn the statistics of the training data, unless they are known.
 
         Fitting also puts the whole task into training mode, for a loaded task is in evaluation
-        mode and Lightning would leave it there. If the trainer's data module has a method ``describe()``, it is called and fills in
-        what the constructor, or the checkpoint that this task came from, left open.
+        mode and Lightning would leave it there. If the trainer's data module has a method
+        ``describe()``, it is called and fills in what the constructor, or the checkpoint that
+        this task came from, left open.
 
         Args:
             stage: What Lightning is about to do; ``'fit'`` asks always, other stages only if

@@ -23,7 +23,11 @@ def untouched(parameters: Iterable[nn.Parameter]) -> Tensor:
     Returns:
         Scalar 0, float32, whose gradient is 0.
     """
-    parts = [p.flatten()[:1].float().sum() * 0 for p in parameters if p.requires_grad]
+    parts = [
+        p[(0,) * p.ndim].float() * 0
+        for p in parameters
+        if p.requires_grad and p.numel()
+    ]
     return torch.stack(parts).sum() if parts else torch.zeros(())
 
 
