@@ -38,8 +38,11 @@ data:
 
 
 @pytest.fixture
-def config(tmp_path: Path, write_raster: Callable[..., Path]) -> Path:
+def config(
+    tmp_path: Path, write_raster: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A run on two rasters that would train, but for its labels."""
+    monkeypatch.chdir(tmp_path)  # a run without a logger writes its config.yaml there
     pixels = np.random.default_rng(0).normal(100, 9, (1, 256, 256))
     for name in 'ab':
         path = write_raster(f'{name}.tif', data=pixels)
