@@ -155,6 +155,15 @@ class TestBatches:
             assert torch.equal(images, expected)
         assert sum(len(b['label']) for b in data.predict_dataloader()) == 57
 
+    def test_batch_sizes_of_splits(self) -> None:
+        data = ChipDataModule(Noise(), Noise('val', 10), Noise('test', 7), batch_size=4)
+        data.train_batch_size, data.val_batch_size = 8, 5
+        data.test_batch_size, data.predict_batch_size = 3, 6
+        data.setup('fit')
+        for split, size in (('train', 8), ('val', 5), ('test', 3), ('predict', 6)):
+            batch = next(iter(getattr(data, f'{split}_dataloader')()))
+            assert len(batch['image_a']) == size
+
     def test_no_validation_pairs(self) -> None:
         data = ChipDataModule(Noise())
         data.setup('fit')

@@ -52,6 +52,8 @@ def test_batches(root: Path) -> None:
             assert batch['audio'].dtype == batch['image_image'].dtype == torch.float32
             assert torch.equal(batch['label'], batch['audio_label'])
     assert len(loaders[0]) == 3
+    data.val_batch_size = 2
+    assert len(next(iter(data.val_dataloader()))['label']) == 2
 
 
 def test_nothing_is_shared_between_splits(root: Path) -> None:

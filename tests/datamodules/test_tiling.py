@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import geopandas as gpd
 import numpy as np
@@ -242,3 +243,14 @@ class TestConventions:
         assert data.train_aug is None
         data.train_aug = torch.nn.Identity()
         assert data._valid_attribute('train_aug', 'aug') is data.train_aug
+
+    def test_a_setup_that_was_interrupted_begins_anew(
+        self, members: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data = PairedDataModule(members, patch_size=8)
+        with monkeypatch.context() as patched:
+            patched.setattr(data, '_use', Mock(side_effect=KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                data.setup()
+        data.setup()
+        assert len(data.places('test')) > 0

@@ -254,31 +254,38 @@ class ImageSpeechDataModule(BaseDataModule):
         """
         self.setup()
         train = cast(Subset[Sample], self.train_dataset)
-        if len(train) < self.batch_size:
+        size = self.train_batch_size or self.batch_size
+        if len(train) < size:
             raise PairingError(
-                f'{len(train)} training pairs do not fill one batch of {self.batch_size}: '
+                f'{len(train)} training pairs do not fill one batch of {size}: '
                 'choose a smaller batch_size, or repeat images'
             )
-        return self._loader(train, shuffle=True, drop_last=True)
+        return self._loader(train, size, shuffle=True, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Return the validation pairs in order."""
         self.setup()
-        return self._loader(cast(Dataset[Sample], self.val_dataset))
+        dataset = cast(Dataset[Sample], self.val_dataset)
+        return self._loader(dataset, self.val_batch_size)
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """Return the test pairs in order."""
         self.setup()
-        return self._loader(cast(Dataset[Sample], self.test_dataset))
+        dataset = cast(Dataset[Sample], self.test_dataset)
+        return self._loader(dataset, self.test_batch_size)
 
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Return the test pairs in order."""
-        return self.test_dataloader()
+        self.setup()
+        dataset = cast(Dataset[Sample], self.test_dataset)
+        return self._loader(dataset, self.predict_batch_size)
 
-    def _loader(self, dataset: Dataset[Sample], **kwargs: Any) -> DataLoader[Sample]:
+    def _loader(
+        self, dataset: Dataset[Sample], batch_size: int | None, **kwargs: Any
+    ) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=batch_size or self.batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             **kwargs,

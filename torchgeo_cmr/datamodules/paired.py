@@ -206,6 +206,18 @@ class PairedDataModule(BaseDataModule):
         """
         if self.zones:
             return
+        try:
+            self._divide()
+        except BaseException:
+            # Half of it must not pass for all when it is called again.
+            self.zones, self.areas, self._ground = [], {}, {}
+            raise
+        patches = Patches(self.zones, self.labels)
+        self.train_dataset = self.val_dataset = self.test_dataset = patches
+        self.predict_dataset = patches
+
+    def _divide(self) -> None:
+        """Pair the members and give each split its ground."""
         if self.datasets is not None:
             self.zones = self._pair(self.datasets)
             tiles = self._split(self.zones)
@@ -220,9 +232,6 @@ class PairedDataModule(BaseDataModule):
                 self._use(split, zones, [None] * len(zones))
         for zone in self.zones[1:]:
             zone.share(self.zones[0])
-        patches = Patches(self.zones, self.labels)
-        self.train_dataset = self.val_dataset = self.test_dataset = patches
-        self.predict_dataset = patches
 
     def _pair(self, members: Mapping[str, GeoDataset]) -> list[PairedDataset]:
         with header_catalogue(self.catalogue):
