@@ -184,6 +184,8 @@ class TestOwnRasters:
         journey = run(
             tmp_path / 'out',
             rasters={'s1': f'{links}/S1/*.tif', 's2': f'{links}/S2/*.tif'},
+            # The radar is 8 bits for display: no unit of backscatter.
+            units={'s1': 'dn'},
             settings=settings,
             progress=False,
         )

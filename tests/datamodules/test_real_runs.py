@@ -1,6 +1,8 @@
 """Real rasters of other people, trained on by our command and by TorchGeo's."""
 
+import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,17 @@ PLACES = {
 }
 
 
+@pytest.fixture
+def environment() -> Iterator[None]:
+    """Give back what TorchGeo's command changes for good: GDAL would go on heeding it."""
+    saved = dict(os.environ)
+    yield
+    for name in os.environ.keys() - saved.keys():
+        del os.environ[name]
+    os.environ.update(saved)
+
+
+@pytest.mark.usefixtures('environment')
 @pytest.mark.parametrize('command', ['torchgeo-cmr', 'torchgeo'])
 @pytest.mark.parametrize('place', PLACES)
 def test_fit(

@@ -12,6 +12,7 @@ from pyproj import CRS, Transformer
 from rasterio.windows import Window
 from torchgeo.datasets import NAIP, RasterDataset
 
+from torchgeo_cmr.datasets import header
 from torchgeo_cmr.datasets.nodata import marks_of, missing
 from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of, scenes
@@ -267,6 +268,28 @@ def test_warped_pixels_are_those_of_valid_ones(file: Path) -> None:
     check(pixels, valid(file, len(scene.bands)), row, column)
     outside = (row < -0.2) | (row > SIZE + 0.2) | (column < -0.2)
     assert np.isnan(pixels[:, outside]).all()
+
+
+@pytest.mark.parametrize('gsd', [None, 4.0])
+def test_masks_beside_files_are_found_under_torchgeo(
+    write_raster: Writer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gsd: float | None,
+) -> None:
+    """TorchGeo's command line tells GDAL not to look for files beside a raster."""
+    path = with_mask(False)(write_raster, tmp_path)
+    scene = scene_of(path)
+    scenes = [scene if gsd is None else scene.at_gsd(gsd)]
+    scenes.append(scene.to_crs(CRS.from_epsg(3035)))
+    expected = [SceneReader(s).read(window(0, 0, *s.shape)) for s in scenes]
+    header._remembered.cache_clear()
+    monkeypatch.setenv('GDAL_DISABLE_READDIR_ON_OPEN', 'EMPTY_DIR')
+    with rasterio.open(path) as source:
+        assert 'per_dataset' not in source.mask_flag_enums[0][0].name
+    for one, pixels in zip(scenes, expected, strict=True):
+        found = SceneReader(one).read(window(0, 0, *one.shape))
+        np.testing.assert_array_equal(found, pixels)
 
 
 class Bands(RasterDataset):

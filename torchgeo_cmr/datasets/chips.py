@@ -18,6 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from torch import Tensor
 from torchgeo.datasets import NonGeoDataset
 
+from torchgeo_cmr.datasets.header import sidecars_seen
 from torchgeo_cmr.datasets.panels import panels
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.orientation import upright
@@ -190,7 +191,8 @@ def open_chip(path: Path) -> Any:
         # Chips without a place are as good as others until a place is asked for.
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         try:
-            return upright(rasterio.open(path))
+            with sidecars_seen(str(path)):
+                return upright(rasterio.open(path))
         except RasterioIOError as error:
             raise RasterError(
                 f'{path} cannot be read ({error}): check that the download is complete'

@@ -27,6 +27,9 @@ _REMEMBERED = 4096
 #: Files next to a raster in which GDAL keeps what the raster itself cannot hold.
 _SIDECARS = ('.aux.xml', '.msk')
 
+#: Setting of GDAL that decides whether it looks for them.
+_LISTING = 'GDAL_DISABLE_READDIR_ON_OPEN'
+
 
 @dataclass(frozen=True)
 class Header:
@@ -199,10 +202,32 @@ def open_raster(path: str) -> Any:
         return reopen(path)
 
 
+@contextmanager
+def sidecars_seen(path: str) -> Generator[None]:
+    """Let GDAL look for files next to a local one, while the context lasts.
+
+    TorchGeo's command line tells GDAL not to, in the environment, because listing remote
+    folders is slow; next to a local file it would miss the mask, overviews and georeference.
+
+    Args:
+        path: Any name that GDAL opens.
+
+    Yields:
+        Nothing.
+    """
+    if _LISTING not in os.environ or not os.path.exists(path):
+        yield
+        return
+    # The outer one, because the outermost leaves behind what it found in the environment.
+    with rasterio.Env(), rasterio.Env(**{_LISTING: 'FALSE'}):
+        yield
+
+
 def reopen(path: str) -> Any:
     """Open a raster file that has a CRS, in any thread: warnings are left alone."""
     try:
-        return rasterio.open(path)
+        with sidecars_seen(path):
+            return rasterio.open(path)
     except RasterioIOError as error:
         raise RasterError(
             f'{path} cannot be read as a raster ({error}): replace or remove the file'

@@ -1,8 +1,8 @@
 """Windows of a scene: read on its own grid, or warped into a stated CRS."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import wait
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from torchgeo_cmr.datasets.cache import Block, Cache, touched
-from torchgeo_cmr.datasets.header import Header, read_header, reopen
+from torchgeo_cmr.datasets.header import Header, read_header, reopen, sidecars_seen
 from torchgeo_cmr.datasets.nodata import Marks, masked_copy, missing
 from torchgeo_cmr.datasets.resampling import MARGIN, interpolate, nearest
 from torchgeo_cmr.datasets.scales import changes
@@ -296,9 +296,10 @@ class SceneReader:
             self._storages[path] = Storage.of(read_header(path), self.scene)
         return self._storages[path]
 
+    @contextmanager
     def _borrow(
         self, path: str, resampling: Resampling | None = None
-    ) -> AbstractContextManager[Any]:
+    ) -> Generator[Any]:
         """Lend a handle of a file, warped if the scene is."""
         scene = self.scene
         how = Resampling[scene.resampling] if resampling is None else resampling
@@ -324,7 +325,12 @@ class SceneReader:
                 UNIFIED_SRC_NODATA='NO',
             )
 
-        return self.cache.handles.borrow((path, grid), open_file)
+        # While pixels are read as well: virtual rasters open what they consist of then.
+        with (
+            sidecars_seen(path),
+            self.cache.handles.borrow((path, grid), open_file) as handle,
+        ):
+            yield handle
 
     def _complete(self, header: Header) -> str:
         """Name a file for the warper, in such a form that it knows what is missing."""
