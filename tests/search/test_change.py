@@ -101,6 +101,87 @@ def test_across_sensors(series: EmbeddingTable) -> None:
     assert [name[-2:] for name in found['patch_id'][:2]] == ['07', '19']
 
 
+PLANTED = (5, 6, 70, 140)
+
+
+def _scene(
+    start: str,
+    step: float,
+    vectors: np.ndarray,
+    *,
+    shift: float = 0,
+    modality: str = 's2',
+    end: str | None = None,
+) -> EmbeddingTable:
+    """Twelve times twelve windows of a hundredth of a degree, *step* of a width apart."""
+    i = np.arange(144)
+    x, y = 9 + ((i % 12) * step + shift) / 100, 45 + ((i // 12) * step + shift) / 100
+    name = f'{modality}:{start}:{end}:'
+    frame = gpd.GeoDataFrame(
+        {
+            'patch_id': [f'{name}{k}' for k in i],
+            'time_start': pd.Timestamp(start, tz='UTC'),
+            'time_end': pd.Timestamp(end or start, tz='UTC'),
+        },
+        geometry=shapely.box(x, y, x + 0.01, y + 0.01),
+        crs=4326,
+    )
+    return EmbeddingTable.from_frame(frame, vectors, space='w', modality=modality)
+
+
+def _planted(rng: np.random.Generator, base: np.ndarray) -> np.ndarray:
+    later = base + 0.02 * rng.normal(size=base.shape)
+    later[list(PLANTED)] = rng.normal(size=(len(PLANTED), base.shape[1]))
+    return later
+
+
+@pytest.mark.parametrize('step', [0.1, 0.25, 0.5, 0.75, 1, 1.5])
+@pytest.mark.parametrize('shift', [0, 0.02])
+def test_windows_that_overlap_hide_no_change(step: float, shift: float) -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(144, 32))
+    tables = [
+        _scene('2024-01-01', step, base),
+        _scene('2024-03-01', step, base + 0.02 * rng.normal(size=base.shape)),
+        _scene('2024-06-01', step, _planted(rng, base), shift=shift),
+    ]
+    archive = EmbeddingTable.concat(tables)
+    archive = archive.select(rng.permutation(len(archive)))
+    found = changes(archive, 200)
+    names = [name.split(':')[-1] for name in found['patch_id']]
+    assert sorted(map(int, names[:4])) == sorted(PLANTED)
+    assert names == [name.split(':')[-1] for name in found['other_patch_id']]
+    assert sorted(map(int, names)) == list(range(144))
+    assert found['score'].iloc[3] > 0.4 > 0.05 > found['score'].iloc[4]
+
+
+def test_windows_of_time_and_sensors_that_overlap() -> None:
+    rng = np.random.default_rng(1)
+    base = rng.normal(size=(144, 32))
+    first = _scene('2024-01-01', 0.25, base, end='2024-02-01')
+    for start, end in (('2024-01-01', '2024-03-01'), ('2024-01-20', '2024-01-25')):
+        later = _scene(start, 0.25, _planted(rng, base), end=end)
+        found = changes(EmbeddingTable.concat([later, first]), 4)
+        assert {int(n.split(':')[-1]) for n in found['patch_id']} == {*PLANTED}
+        assert (found['other_patch_id'].str.contains('2024-01-01:2024-02-01')).all()
+    radar = _scene('2024-01-01', 0.25, _planted(rng, base), modality='s1')
+    found = changes(EmbeddingTable.concat([first, radar]), 4, across='modalities')
+    assert {int(n.split(':')[-1]) for n in found['patch_id']} == {*PLANTED}
+
+
+def test_grids_that_drift_are_not_one_place() -> None:
+    """Each date is shifted by a third of a patch, until the next patch would be met."""
+    rng = np.random.default_rng(2)
+    base = rng.normal(size=(144, 32))
+    tables = [
+        _scene(f'2024-0{i + 1}-01', 1, base + 0.01 * rng.normal(size=base.shape), shift=i * 0.2)
+        for i in range(5)
+    ]
+    found = changes(EmbeddingTable.concat(tables), 300, min_overlap=0.4)
+    assert len(found) >= 144
+    assert found['score'].iloc[-1] < 0.01
+
+
 def test_nothing_to_compare(make: Make) -> None:
     table = make(30)
     alone = table.select([0])

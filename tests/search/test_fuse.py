@@ -71,13 +71,41 @@ def test_queries_of_two_sensors_go_together_in_their_order(make: Make) -> None:
     index = RetrievalIndex(table)
     s1 = index.search(from_ids(table, ['p0003', 'p0004']), 5)
     s2 = index.search(from_ids(table, ['p0013', 'p0014']), 5)
-    found = fuse([s1, s2], 3)
+    with pytest.raises(QueryError, match="result 1 of 2 has no hits for 'p0013', 'p0014'"):
+        fuse([s1, s2], 3)
+    found = fuse([s1, s2], 3, match='order')
     assert found['query_id'].tolist() == ['p0003'] * 3 + ['p0004'] * 3
     first = found[found['query_id'] == 'p0003']['patch_id'].tolist()
     assert {'p0003', 'p0013'} <= set(first)
     swapped = s2.iloc[::-1]
     with pytest.raises(QueryError, match='the results hold 2, 1 queries'):
-        fuse([s1, swapped[swapped['query_id'] == 'p0013']], 3)
+        fuse([s1, swapped[swapped['query_id'] == 'p0013']], 3, match='order')
+
+
+def test_answers_to_other_questions_are_not_mixed(make: Make) -> None:
+    asked = [f'p{i:04d}' for i in range(9)]
+    one, other = answers(make, asked)
+    for names, missing in (
+        (asked[:8], r"result 2 of 2 has no hits for 'p0008', which"),
+        (asked[1:], r"result 2 of 2 has no hits for 'p0000', which"),
+        (asked[:2], r"'p0002', 'p0003', 'p0004', 'p0005', 'p0006' and 2 more, which"),
+        ([], r"result 2 of 2 has no hits for 'p0000', .* and 4 more, which"),
+    ):
+        part = other[other['query_id'].isin(names)]
+        with pytest.raises(QueryError, match=missing):
+            fuse([one, part], 5)
+        found = fuse([one, part], 5, match='any')
+        check_result(found)
+        assert found['query_id'].drop_duplicates().tolist() == asked
+        both = fuse([one, other], 5)
+        for name in asked:
+            right = both if name in names else fuse([one], 5)
+            alike = [f[f['query_id'] == name]['patch_id'].tolist() for f in (found, right)]
+            assert alike[0] == alike[1]
+    with pytest.raises(QueryError, match="query_id='mine' names one question and there are 9"):
+        fuse([one, other], 5, query_id='mine')
+    with pytest.raises(QueryError, match="match 'name' is not known; use all, any, order"):
+        fuse([one, other], 5, match='name')
 
 
 def test_equal_queries_in_another_order(make: Make) -> None:

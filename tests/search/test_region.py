@@ -25,7 +25,15 @@ CLEAR = Where(where='cloud < 10')
         # Cloudy rows of B are kept, so its ground is not left out.
         (A & ~(B & CLEAR), box(0, 0, 4, 4)),
         (A & ~Where(B.area, 4326, where='cloud < 10'), box(0, 0, 4, 4)),
+        # So are rows that cross the edge of B.
         (A & ~Where(B.area, 4326, predicate='contains'), box(0, 0, 4, 4)),
+        (A & ~Where(B.area, 4326, predicate='within'), box(0, 0, 4, 4)),
+        (A & ~Where(B.area, 4326, min_overlap=0.5), box(0, 0, 4, 4)),
+        (A & ~~Where(B.area, 4326, predicate='within'), box(2, 2, 4, 4)),
+        (
+            A & ~Where(B.area, 4326, predicate='centroid'),
+            box(0, 0, 4, 4).difference(box(2, 2, 6, 6)),
+        ),
     ],
 )
 def test_areas(where: Where, area: shapely.Geometry) -> None:

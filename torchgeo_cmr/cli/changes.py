@@ -16,6 +16,7 @@ def changes(
     during: str | None = None,
     months: str | None = None,
     where: str | None = None,
+    min_overlap: float = 0.5,
     k: int = 10,
     out: list[str] | None = None,
     project: bool = False,
@@ -25,8 +26,9 @@ def changes(
 ) -> None:
     """Find the places of an archive that changed most, or that two sensors see differently.
 
-    Patches that share most of their ground are one place. Each place is found once, by its
-    two patches that look least alike; the score is their cosine distance, from 0 (alike) to 2.
+    Patches of several acquisitions that share most of their ground are one place. Each place is
+    found once, by its two patches that look least alike; the score is their cosine distance, from
+    0 (alike) to 2.
 
     The fifty places that changed most between any two dates, as a layer for QGIS:
     torchgeo-cmr changes archive -k 50 --out changed.gpkg --project
@@ -52,6 +54,8 @@ def changes(
             day, such as 2024-06, for the whole of it.
         months: Months of any year, such as 6,7,8 or 6-8, or 11-2 over the new year.
         where: Condition on columns of the archive, such as 'cloud < 10'.
+        min_overlap: Least share of ground (intersection over union) of two patches that are
+            compared; lower it where the grids of two dates are shifted by a large part of a patch.
         k: Places to find.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
             names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif (change
@@ -86,7 +90,9 @@ def changes(
     )
     index = open_archives(archives)
     chosen.check(index.columns)
-    results = find_changes(index.table, k, across=across, where=chosen)
+    results = find_changes(
+        index.table, k, across=across, where=chosen, min_overlap=min_overlap
+    )
     if len(results) < k:
         sys.stderr.write(f'{len(results)} of {k} places have two patches to compare\n')
     answer.deliver(results, out, answer.change_table, area=chosen.area, **outputs)

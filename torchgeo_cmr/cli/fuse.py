@@ -11,6 +11,7 @@ def fuse(
     method: str = 'rrf',
     by: str = 'patch_id',
     constant: float = 60,
+    match: str = 'all',
     k: int = 10,
     out: list[str] | None = None,
     project: bool = False,
@@ -21,13 +22,13 @@ def fuse(
     """Put saved answers to the same questions together.
 
     Scores of two models, or of two sensors, cannot be compared; their ranks can. Queries are
-    matched by query_id if all answers hold the same, else by their order. What is missing
-    from an answer counts for nothing there: save each with a larger -k than you want.
+    matched by query_id. A hit that is missing from an answer counts for nothing there: save
+    each with a larger -k than you want.
 
-    Two models, or radar and optical queries of the same places:
+    Radar and optical queries of the same places, in one order, under names of their own:
     torchgeo-cmr search one --query radar -k 100 --out one.gpkg
     torchgeo-cmr search other --query optical -k 100 --out other.gpkg
-    torchgeo-cmr fuse one.gpkg other.gpkg -k 20 --out both.gpkg
+    torchgeo-cmr fuse one.gpkg other.gpkg --match order -k 20 --out both.gpkg
 
     One answer to several examples, of which a hit need resemble only one:
     torchgeo-cmr fuse examples.gpkg --method max -k 20
@@ -40,6 +41,9 @@ def fuse(
         by: Column by which two hits are the same, such as one that names the place where
             answers come from two archives.
         constant: What rrf adds to each rank.
+        match: Which queries are one question, one of all (those of equal query_id, which every
+            answer holds), any (of equal query_id; an answer may lack some, as after a filter),
+            order (the first of each answer, then the second, whatever they are called).
         k: Hits a query.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
             names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif
@@ -62,6 +66,11 @@ def fuse(
     check_all(out or [], **outputs)
     read = [read_search(one).results for one in results]
     fused = put_together(
-        read[0] if len(read) == 1 else read, k, method=method, by=by, constant=constant
+        read[0] if len(read) == 1 else read,
+        k,
+        method=method,
+        by=by,
+        constant=constant,
+        match=match,
     )
     answer.deliver(fused, out, answer.hit_table, **outputs)

@@ -61,14 +61,16 @@ def check_spaces(queries: EmbeddingTable, archive: EmbeddingTable) -> None:
         archive: Patches that may answer.
 
     Raises:
-        ArchiveError: If the spaces, dimensions or metrics differ.
+        ArchiveError: If there are two spaces, in one table or in both, or the dimensions or
+            metrics differ. A null space fits any, as in a search.
 
     .. versionadded:: 0.1
     """
-    if queries.spaces != archive.spaces:
+    spaces = sorted({*queries.spaces, *archive.spaces})
+    if len(spaces) > 1:
         raise ArchiveError(
             'queries and archive were embedded with different weights: embed both with one '
-            'checkpoint'
+            f'checkpoint; found space {" and ".join(spaces)}'
         )
     if queries.metric != archive.metric:
         raise ArchiveError(

@@ -9,11 +9,14 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .blend import same_ground
+from .during import spans
 from .filters import Where
 from .groups import components
 from .results import make_result
 
 _ACROSS = ('dates', 'modalities')
+#: Share of ground from which two footprints are one.
+_EQUAL = 0.999
 
 
 def changes(
@@ -26,17 +29,20 @@ def changes(
 ) -> gpd.GeoDataFrame:
     """Rank places by the largest distance between two of their own patches.
 
-    Patches that share most of their ground are one place. Across dates, patches of one
-    modality with different ``time_start`` are compared; across modalities, those of
-    different ones, whatever their date. Each place is found once, by its most different pair.
+    A place is a footprint and what lies on the same ground in other acquisitions, at most one
+    footprint of each: patches of one acquisition that overlap are places of their own, so that
+    a change in one of them is not lost among its neighbours. Across dates, patches of one
+    modality with different ``time_start`` or ``time_end`` are compared; across modalities, those
+    of different ones, whatever their date. Each place is found once, by its most different pair.
 
     Args:
         table: The archive, with more than one patch a place.
         k: Places to find; fewer come if there are fewer.
         across: ``'dates'`` or ``'modalities'``.
         where: Which patches are looked at.
-        min_overlap: Least share of ground (intersection over union) of one place, above 0
-            and at most 1.
+        min_overlap: Least share of ground (intersection over union) of two patches that are
+            compared, above 0 and at most 1: lower it where the grids of two dates are shifted
+            by a large part of a patch.
 
     Returns:
         A result with one row a place: ``query_id`` is ``'change'``, ``patch_id`` the later
@@ -64,11 +70,12 @@ def changes(
         )
     rows = np.arange(len(table)) if where is None else where.rows(table)
     own = table.select(rows)
-    one, other, _ = same_ground(own, own, min_overlap)
+    one, other, shared = same_ground(own, own, min_overlap)
     keep = one < other
     one, other = one[keep], other[keep]
-    place = components(len(own), one, other)
-    one, other = _ordered(own, one, other, across)
+    place = _places(own, one, other, shared[keep])
+    keep = place[one] == place[other]
+    one, other = _ordered(own, one[keep], other[keep], across)
     scores = _distances(own, one, other)
     names = own.frame['patch_id'].to_numpy(dtype=object)
     ties = np.argsort(np.argsort(names, kind='stable'))
@@ -86,21 +93,71 @@ def changes(
     return found
 
 
+def _places(
+    table: EmbeddingTable,
+    one: NDArray[np.int64],
+    other: NDArray[np.int64],
+    shared: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Number the places (n,): equal footprints, then those that share most, from the most.
+
+    Two places are put together only if no acquisition has patches in both, so that a chain of
+    overlapping patches does not become one place.
+    """
+    equal = shared >= _EQUAL
+    node = components(len(table), one[equal], other[equal])
+    taken = _acquisitions(table)
+    held: list[set[int]] = [set() for _ in range(int(node.max(initial=-1)) + 1)]
+    for at, acquisition in zip(node.tolist(), taken.tolist(), strict=True):
+        held[at].add(acquisition)
+    a, b = np.minimum(node[one], node[other]), np.maximum(node[one], node[other])
+    rest = np.flatnonzero(~equal & (a != b))
+    # Shares that differ by rounding are equal, and then the order of the rows decides.
+    rest = rest[np.lexsort((b[rest], a[rest], -shared[rest].round(6)))]
+    root = list(range(len(held)))
+
+    def find(at: int) -> int:
+        while root[at] != at:
+            root[at] = at = root[root[at]]
+        return at
+
+    for i, j in zip(a[rest].tolist(), b[rest].tolist(), strict=True):
+        i, j = find(i), find(j)
+        if i != j and held[i].isdisjoint(held[j]):
+            root[j] = i
+            held[i] |= held[j]
+    return np.array([find(at) for at in range(len(root))], dtype=np.int64)[node]
+
+
+def _acquisitions(table: EmbeddingTable) -> NDArray[np.int64]:
+    """Number what was taken by one sensor at one time (n,)."""
+    columns = table.frame[['modality', 'time_start', 'time_end']]
+    return columns.groupby(list(columns), dropna=False, sort=False).ngroup().to_numpy()
+
+
 def _ordered(
     table: EmbeddingTable, one: NDArray[np.int64], other: NDArray[np.int64], across: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Keep the pairs that are compared, the earlier patch first."""
     kinds = pd.factorize(table.frame['modality'])[0]
-    start = table.frame['time_start'].fillna(table.frame['time_end'])
-    times = start.dt.tz_localize(None).to_numpy(dtype='datetime64[us]')
+    times = spans(
+        *(
+            table.frame[name].dt.tz_localize(None).to_numpy(dtype='datetime64[us]')
+            for name in ('time_start', 'time_end')
+        )
+    )
+    start, end = times.start, times.end
     same = kinds[one] == kinds[other]
     if across == 'modalities':
         keep = ~same
     else:
-        dated = ~np.isnat(times[one]) & ~np.isnat(times[other])
-        keep = same & dated & (times[one] != times[other])
+        dated = ~times.undated[one] & ~times.undated[other]
+        differ = (start[one] != start[other]) | (end[one] != end[other])
+        keep = same & dated & differ
     one, other = one[keep], other[keep]
-    late = times[one] > times[other]
+    late = (start[one] > start[other]) | (
+        (start[one] == start[other]) & (end[one] > end[other])
+    )
     return np.where(late, other, one), np.where(late, one, other)
 
 

@@ -394,8 +394,12 @@ def _region(where: Where) -> Region:
     """Give the ground that a filter reaches."""
     join, parts = where.joined
     if not join:
-        pure = len(where._clauses) == 1 and where.area is not None
-        return Region(where.area, None, pure and where.predicate != 'contains')
+        alone = len(where._clauses) == 1 and where.min_overlap is None
+        # Patches that cross into the area of another predicate may be hits of its opposite.
+        pure = alone and where.predicate in ('intersects', 'centroid')
+        return Region(where.area, None, pure and where.area is not None)
+    if join == 'not' and parts[0].joined[0] == 'not':
+        return _region(parts[0].joined[1][0])
     regions = [_region(part) for part in parts]
     if join == 'not':
         return ~regions[0]

@@ -15,6 +15,8 @@ from torchgeo_cmr.errors import QueryError
 from .results import check_result
 
 _METHODS = ('rrf', 'max')
+_MATCHES = ('all', 'any', 'order')
+_NAMED = 5
 
 
 def fuse(
@@ -24,6 +26,7 @@ def fuse(
     method: str = 'rrf',
     by: str = 'patch_id',
     constant: float = 60,
+    match: str = 'all',
     query_id: str | None = None,
 ) -> gpd.GeoDataFrame:
     r"""Put several results together.
@@ -35,15 +38,18 @@ def fuse(
     nothing there, so ask each for more than ``k``.
 
     Args:
-        results: Results to put together, query by query: those of equal ``query_id`` if all
-            hold the same queries, else the first queries of each, then the second, and so
-            on. One result by itself is taken apart: all its queries are one question.
+        results: Results to put together, query by query. One result by itself is taken apart:
+            all its queries are one question.
         k: Hits a query.
         method: ``'rrf'`` or ``'max'``.
         by: Column by which two hits are the same, such as one that names the place where
             results of two archives are put together.
         constant: What is added to each rank; 60 is the paper's.
-        query_id: Name of the question if there is one only; else that of the first result.
+        match: Which queries are one question. ``'all'``: those of equal ``query_id``, which
+            every result must hold. ``'any'``: likewise, but a result may lack some, as after a
+            filter that left a query no hit; it counts for nothing there. ``'order'``: the
+            first query of each result, then the second, and so on, whatever they are called.
+        query_id: Name of the question, if there is one only; else that of the first result.
 
     Returns:
         A result, its ``score`` the fused one. ``exact`` is True for ``'max'`` where
@@ -58,48 +64,73 @@ def fuse(
     """
     if method not in _METHODS:
         raise QueryError(f'method {method!r} is not known; use {" or ".join(_METHODS)}')
+    if match not in _MATCHES:
+        raise QueryError(f'match {match!r} is not known; use {", ".join(_MATCHES)}')
     if k < 1:
         raise QueryError(f'k is {k}; ask for at least 1 hit a query')
-    if isinstance(results, gpd.GeoDataFrame):
-        lists = [[own] for own in _by_query(results)]
-        if query_id is None and lists:
-            query_id = ' + '.join(results['query_id'].drop_duplicates()[:3])
-    else:
-        lists = [_by_query(one) for one in _aligned(list(results))]
-    if not lists:
-        raise QueryError('there is no result to fuse; give at least one hit')
-    for one in (part for parts in lists for part in parts):
+    alone = isinstance(results, gpd.GeoDataFrame)
+    given = [results] if alone else list(results)
+    for one in given:
         check_result(one)
         if by not in one:
             raise QueryError(f'a result has no column {by!r} to tell hits apart by')
-    made = [
-        _one(list(parts), k, method, by, constant, query_id)
-        for parts in zip(*lists, strict=True)
-    ]
+    answers = [_by_query(one) for one in given]
+    if not any(answers):
+        raise QueryError('there is no result to fuse; give at least one hit')
+    if alone:
+        questions = [list(answers[0].values())]
+        query_id = query_id or ' + '.join(list(answers[0])[:3])
+    elif match == 'order':
+        questions = _in_order([own for own in answers if own])
+    else:
+        questions = _by_name(answers, match)
+    if query_id is not None and len(questions) > 1:
+        raise QueryError(
+            f'query_id={query_id!r} names one question and there are {len(questions)}; leave it '
+            'out'
+        )
+    made = [_one(parts, k, method, by, constant, query_id) for parts in questions]
     return gpd.GeoDataFrame(pd.concat(made, ignore_index=True), crs=made[0].crs)
 
 
-def _by_query(result: gpd.GeoDataFrame) -> list[gpd.GeoDataFrame]:
+def _by_query(result: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
     parts = result.groupby('query_id', sort=False)
-    return [gpd.GeoDataFrame(own) for _, own in parts]
+    return {str(name): gpd.GeoDataFrame(own) for name, own in parts}
 
 
-def _aligned(results: list[gpd.GeoDataFrame]) -> list[gpd.GeoDataFrame]:
-    """Bring the queries of all results into one order."""
-    results = [one for one in results if len(one)]
-    names = [one['query_id'].drop_duplicates().tolist() for one in results]
-    if len({frozenset(own) for own in names}) == 1:
-        order = {name: i for i, name in enumerate(names[0])}
-        return [
-            one.iloc[np.argsort(one['query_id'].map(order), kind='stable')]
-            for one in results
-        ]
-    if len({len(own) for own in names}) > 1:
+def _by_name(
+    answers: list[dict[str, gpd.GeoDataFrame]], match: str
+) -> list[list[gpd.GeoDataFrame]]:
+    """Bring answers to equal ``query_id`` together."""
+    names = list(dict.fromkeys(name for own in answers for name in own))
+    for number, own in enumerate(answers, start=1):
+        missing = [name for name in names if name not in own]
+        if missing and match == 'all':
+            raise QueryError(
+                f'result {number} of {len(answers)} has no hits for {_listed(missing)}, which '
+                "others have; fuse answers to the same queries, or give match 'any' to take what "
+                "is there, or 'order' if only their names differ"
+            )
+    return [[own[name] for own in answers if name in own] for name in names]
+
+
+def _in_order(
+    answers: list[dict[str, gpd.GeoDataFrame]],
+) -> list[list[gpd.GeoDataFrame]]:
+    """Bring the first queries of all together, the second, and so on."""
+    if len({len(own) for own in answers}) > 1:
+        counts = ', '.join(str(len(own)) for own in answers)
         raise QueryError(
-            f'the results hold {", ".join(str(len(own)) for own in names)} queries; fuse answers '
-            'to the same questions'
+            f'the results hold {counts} queries, which cannot be matched by their order; give '
+            'answers to equally many'
         )
-    return results
+    return [list(parts) for parts in zip(*(own.values() for own in answers), strict=True)]
+
+
+def _listed(names: list[str]) -> str:
+    few = ', '.join(map(repr, names[:_NAMED]))
+    more = len(names) - _NAMED
+    return f'{few} and {more} more' if more > 0 else few
 
 
 def _one(

@@ -2,7 +2,8 @@
 
 Of ``a & b`` it is what both areas cover, of ``a & ~b`` what that of *b* leaves of that of *a*,
 of ``a | b`` either. A filter without an area covers the world; so does the opposite of one
-that asks for more than an area, since rows within that area may fail it otherwise.
+that asks for more than to touch an area, or to have the centre in it, since rows on that ground
+may fail it otherwise: those that cross the edge of an area are no rows ``'within'`` it.
 """
 
 from typing import NamedTuple
@@ -17,7 +18,7 @@ class Region(NamedTuple):
     Args:
         inside: None for the world.
         outside: None for nothing; where there is an *inside*, it has been taken off.
-        pure: Whether rows are in or out by their ground alone.
+        pure: Whether rows that touch the ground, or have their centre in it, are all in.
 
     .. versionadded:: 0.1
     """
