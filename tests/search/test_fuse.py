@@ -71,7 +71,9 @@ def test_queries_of_two_sensors_go_together_in_their_order(make: Make) -> None:
     index = RetrievalIndex(table)
     s1 = index.search(from_ids(table, ['p0003', 'p0004']), 5)
     s2 = index.search(from_ids(table, ['p0013', 'p0014']), 5)
-    with pytest.raises(QueryError, match="result 1 of 2 has no hits for 'p0013', 'p0014'"):
+    with pytest.raises(
+        QueryError, match="result 1 of 2 has no hits for 'p0013', 'p0014'"
+    ):
         fuse([s1, s2], 3)
     found = fuse([s1, s2], 3, match='order')
     assert found['query_id'].tolist() == ['p0003'] * 3 + ['p0004'] * 3
@@ -100,11 +102,17 @@ def test_answers_to_other_questions_are_not_mixed(make: Make) -> None:
         both = fuse([one, other], 5)
         for name in asked:
             right = both if name in names else fuse([one], 5)
-            alike = [f[f['query_id'] == name]['patch_id'].tolist() for f in (found, right)]
+            alike = [
+                f[f['query_id'] == name]['patch_id'].tolist() for f in (found, right)
+            ]
             assert alike[0] == alike[1]
-    with pytest.raises(QueryError, match="query_id='mine' names one question and there are 9"):
+    with pytest.raises(
+        QueryError, match="query_id='mine' names one question and there are 9"
+    ):
         fuse([one, other], 5, query_id='mine')
-    with pytest.raises(QueryError, match="match 'name' is not known; use all, any, order"):
+    with pytest.raises(
+        QueryError, match="match 'name' is not known; use all, any, order"
+    ):
         fuse([one, other], 5, match='name')
 
 

@@ -124,7 +124,9 @@ def _in_order(
             f'the results hold {counts} queries, which cannot be matched by their order; give '
             'answers to equally many'
         )
-    return [list(parts) for parts in zip(*(own.values() for own in answers), strict=True)]
+    return [
+        list(parts) for parts in zip(*(own.values() for own in answers), strict=True)
+    ]
 
 
 def _listed(names: list[str]) -> str:
