@@ -1,12 +1,15 @@
 """Mistakes in YAML are one line with our sentence and exit code 2; a run ends without noise."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 CONFIG = """
 trainer:
@@ -75,16 +78,117 @@ def test_a_mistake_is_one_line(
     assert message in refused('fit', '--config', config)
 
 
-@pytest.mark.slow
-def test_a_run_ends_without_noise(config: Path, tmp_path: Path) -> None:
-    """Rasters that are open when Python ends must not be closed by what is gone already."""
+@pytest.fixture
+def without_labels(config: Path) -> Path:
+    """A run that trains."""
     text = config.read_text()
     text = text.replace('CMIRPretrain', 'SSCMRSIR').replace('    num_classes: 2\n', '')
     config.write_text(
         text.replace('cmir_small', 'test_resnet').replace('feature_dim', 'output_dim')
     )
+    return config
+
+
+def saved(path: Path, content: Any) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def cut(path: Path) -> Path:
+    whole = saved(path, {'state_dict': {'a': torch.zeros(999)}}).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    return path
+
+
+def changed(path: Path) -> Path:
+    """The pickle in it begins with other bytes."""
+    whole = saved(path, {'state_dict': {'a': torch.zeros(999)}}).read_bytes()
+    start = whole.index(b'\x80\x02')
+    path.write_bytes(whole[:start] + bytes(20) + whole[start + 20 :])
+    return path
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@pytest.mark.parametrize(
+    ('write', 'message'),
+    [
+        (lambda path: path, 'there is no checkpoint'),
+        (lambda path: path.write_text('no weights'), 'it is damaged, cut short'),
+        (cut, 'it is damaged, cut short'),
+        (changed, 'it is damaged, cut short'),
+        (lambda path: saved(path, [1, 2]), 'holds no state of a training'),
+    ],
+    ids=['missing', 'text', 'cut', 'changed', 'list'],
+)
+def test_a_checkpoint_to_go_on_from(
+    refused: Callable[..., str],
+    config: Path,
+    tmp_path: Path,
+    write: Callable[[Path], Any],
+    message: str,
+) -> None:
+    path = tmp_path / 'last.ckpt'
+    write(path)
+    said = refused('fit', '--config', config, '--ckpt_path', path)
+    assert message in said
+    assert str(path) in said
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_checkpoint_of_another_network(
+    run: Callable[..., Any], without_labels: Path, tmp_path: Path
+) -> None:
+    words = ('fit', '--config', without_labels, '--trainer.enable_checkpointing=true')
+    words += (
+        f'--trainer.default_root_dir={tmp_path}',
+        '--trainer.limit_train_batches=1',
+    )
+    assert run(*words).code == 0
+    (path,) = tmp_path.rglob('last.ckpt')
+    content = torch.load(path, weights_only=True)
+    for name, tensor in content['state_dict'].items():
+        if name.endswith('weight'):
+            content['state_dict'][name] = tensor.reshape(-1)[:1]
+    torch.save(content, path)
+    ran = run(*words, '--ckpt_path', path)
+    assert ran.code == 2
+    assert 'the checkpoint does not fit the task' in ran.err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_an_interrupted_run(without_labels: Path, tmp_path: Path) -> None:
+    """Control-C ends a training with the code of an interruption, and one line."""
+    text = without_labels.read_text()
+    without_labels.write_text(text.replace('max_epochs: 1', 'max_epochs: 100000'))
+    words = [
+        'fit',
+        '--config',
+        str(without_labels),
+        '--trainer.enable_progress_bar=true',
+    ]
+    running = subprocess.Popen(
+        [sys.executable, '-m', 'torchgeo_cmr', *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert running.stdout is not None
+    shown = ''
+    while 'Epoch 1' not in shown and (part := running.stdout.read(8)):
+        shown = shown[-16:] + part
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=120)
+    assert running.returncode == 130, told
+    assert told.splitlines()[-1] == 'stopped; what was committed is kept'
+    assert 'Traceback' not in told
+
+
+@pytest.mark.slow
+def test_a_run_ends_without_noise(without_labels: Path, tmp_path: Path) -> None:
+    """Rasters that are open when Python ends must not be closed by what is gone already."""
     done = subprocess.run(
-        [sys.executable, '-m', 'torchgeo_cmr', 'fit', '--config', str(config)],
+        [sys.executable, '-m', 'torchgeo_cmr', 'fit', '--config', str(without_labels)],
         capture_output=True,
         text=True,
         check=False,

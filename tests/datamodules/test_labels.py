@@ -10,6 +10,7 @@ import pytest
 import rasterio
 import torch
 from rasterio.windows import from_bounds
+from torch.utils.data import DataLoader
 
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datamodules.patches import Patches
@@ -150,6 +151,25 @@ class TestLabels:
         assert torch.equal(here['image_ms'], there['image_ms'])
         # Neither decoded pixels nor what is known of them.
         assert len(sent) < 100_000
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize('method', ['fork', 'spawn'])
+    def test_workers(self, world: SyntheticLandscape, method: str) -> None:
+        """Maps that were open when workers started are opened anew in each of them."""
+        data = self.data(world, LabelFromMask(world.files('truth')))
+        data.setup()
+        here = list(data.test_dataloader())
+        there = DataLoader(
+            cast(Patches, data.test_dataset),
+            batch_size=8,
+            sampler=data.places('test'),
+            num_workers=2,
+            multiprocessing_context=method,
+            collate_fn=data.collate_fn,
+        )
+        for one, other in zip(here, there, strict=True):
+            assert torch.equal(one['label'], other['label'])
+            assert torch.equal(one['image_ms'], other['image_ms'])
 
     def test_a_map_of_elsewhere(
         self, world: SyntheticLandscape, write_raster: Writer

@@ -410,3 +410,27 @@ def test_floats_are_compared_as_gdal_compares_them(
         found = missing(values[0][None], [marks_of(source.nodata, dtype)])
     assert found is not None
     np.testing.assert_array_equal(found[0], expected)
+
+
+@pytest.mark.parametrize('epsg', [3035, 4326])
+def test_small_warped_windows_miss_what_the_whole_misses(
+    write_raster: Writer, epsg: int
+) -> None:
+    """Floats are looked at below each window before their mask is warped."""
+    data = ramp(2, 'float32')
+    generator = np.random.default_rng(5)
+    data[0, *generator.integers(0, SIZE, (2, 12))] = np.nan
+    data[1, *generator.integers(0, SIZE, (2, 3))] = np.nan
+    path = write_raster('a.tif', data=data, bands='xy')
+    scene = scene_of(path).to_crs(CRS.from_epsg(epsg))
+    reader = SceneReader(scene)
+    whole = reader.read(window(0, 0, *scene.shape))
+    height, width = scene.shape
+    some = 0
+    for row in range(0, height - 4, 2):
+        for column in range(0, width - 4, 2):
+            part = reader.read(window(row, column, 4, 4))
+            expected = whole[:, row : row + 4, column : column + 4]
+            np.testing.assert_array_equal(np.isnan(part), np.isnan(expected))
+            some += np.isfinite(part).all()
+    assert 50 < some < (height // 2 - 2) * (width // 2 - 2)

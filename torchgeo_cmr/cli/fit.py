@@ -1,11 +1,13 @@
 """The verbs fit, validate, test and predict: LightningCLI on TorchGeo's bases."""
 
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
+import torch
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from torchgeo.datamodules import BaseDataModule
@@ -36,11 +38,18 @@ class _CLI(LightningCLI):
     """LightningCLI that keeps the checkpoint with the best score of the task by default."""
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
-        """Parse the words that the console script hands over."""
+        """Parse the words that the console script hands over.
+
+        Raises:
+            CMRError: If no run can go on from the checkpoint that they name.
+        """
         with warnings.catch_warnings():
             # It fears that these words and those of the process differ; they are the same.
             warnings.filterwarnings('ignore', message="LightningCLI's args parameter")
             super().parse_arguments(parser, args)
+        if verb := self.config.get('subcommand'):
+            # Now, because Lightning takes arguments of the task from it next.
+            _check_checkpoint(self.config[verb].get('ckpt_path'))
 
     def instantiate_classes(self) -> None:
         """Build trainer, task and data; a mistake in their arguments is one sentence.
@@ -83,6 +92,27 @@ class _CLI(LightningCLI):
             trainer['callbacks'] = [*given, best]
 
 
+def _check_checkpoint(given: Any) -> None:
+    """Refuse a file that no run can go on from, before anything is built."""
+    path = str(given)
+    if given is None or path in ('best', 'last', 'hpc') or '://' in path:
+        return
+    if not os.path.isfile(path):
+        raise CMRError(f'there is no checkpoint {path}: check --ckpt_path')
+    try:
+        # Without the weights themselves, which may be large.
+        found = torch.load(path, map_location='meta', weights_only=True, mmap=True)
+    except Exception as error:
+        raise CMRError(
+            f'{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, '
+            'cut short or holds more than weights and plain values'
+        ) from error
+    if not isinstance(found, dict) or 'state_dict' not in found:
+        raise CMRError(
+            f'{path} holds no state of a training: give a checkpoint that a trainer wrote'
+        )
+
+
 def _root(error: BaseException) -> BaseException:
     """Find the error behind those that a parser raises from it."""
     while error.__cause__ is not None:
@@ -123,6 +153,12 @@ def fit(args: Sequence[str]) -> Any:
             save_config_kwargs={'overwrite': True},
             args=list(args),
         )
+    except RuntimeError as error:
+        if 'loading state_dict' not in str(error):
+            raise
+        raise CMRError(
+            f'the checkpoint does not fit the task: {" ".join(str(error).split())}'
+        ) from error
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from stop

@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from torchgeo_cmr.datasets.cache import Block, Cache, touched
 from torchgeo_cmr.datasets.header import Header, read_header, reopen, sidecars_seen
 from torchgeo_cmr.datasets.nodata import Marks, masked_copy, missing
-from torchgeo_cmr.datasets.resampling import MARGIN, interpolate, nearest
+from torchgeo_cmr.datasets.resampling import MARGIN, below, interpolate, nearest
 from torchgeo_cmr.datasets.scales import changes
 from torchgeo_cmr.datasets.scene import Scene, apply
 from torchgeo_cmr.datasets.storage import Storage, alpha_taken
@@ -401,11 +401,29 @@ class SceneReader:
         options = {'window': part, 'out_shape': (len(indexes), *size)}
         with self._borrow(path) as source:
             pixels = source.read(indexes, **options)
-        if any(storage.may_miss(i) for i in indexes):
+            whole = not any(storage.may_miss(i) for i in indexes) or (
+                size == (part.height, part.width)
+                and self._is_whole(path, indexes, part, source.src_dataset)
+            )
+        if not whole:
             # A pixel is missing if the one is in which its centre lies.
             with self._borrow(path, Resampling.nearest) as source:
                 pixels[np.isnan(source.read(indexes, **options))] = np.nan
         return pixels, [()] * len(indexes)
+
+    def _is_whole(
+        self, path: str, indexes: list[int], part: Window, source: Any
+    ) -> bool:
+        """Say whether no pixel of a file is missing below a window in another CRS.
+
+        The blocks were decoded a moment ago, so that looking is cheap. Outside the file the
+        warper gives NaN, however it resamples.
+        """
+        window = part.row_off, part.col_off, part.height, part.width
+        area = below(window, self.scene.transform, self.scene.crs, read_header(path))
+        if area is None or 0 in area[2:]:
+            return False
+        return not np.isnan(source.read(indexes, window=_window(area))).any()
 
     def _resampled(
         self, path: str, indexes: list[int], part: Window, size: tuple[int, int]

@@ -8,10 +8,55 @@ neighbours is, so that whole coarse pixels without data would be filled in; and 
 from collections.abc import Sequence
 
 import numpy as np
+import shapely
+from affine import Affine
 from numpy.typing import NDArray
+from pyproj import CRS
+
+from torchgeo_cmr.datasets.header import Header
+from torchgeo_cmr.datasets.outlines import project
 
 #: Pixels beyond a window on which its values depend, in pixels of the coarser grid.
 MARGIN = 2
+
+
+def below(
+    window: Sequence[float], transform: Affine, crs: CRS, header: Header
+) -> tuple[int, int, int, int] | None:
+    """Find the pixels of a file on which a window of a grid in another CRS depends.
+
+    Args:
+        window: ``(row, column, height, width)`` in pixels of the grid.
+        transform: Affine of the grid.
+        crs: CRS of the grid.
+        header: The file.
+
+    Returns:
+        ``(row, column, height, width)`` in pixels of the file, cut to it; None if that is
+        not known, where a projection ends.
+    """
+    row, column, height, width = window
+    box = shapely.box(column, row, column + width, row + height)
+    ring = shapely.get_coordinates(box) @ _linear(transform).T
+    ring += transform.c, transform.f
+    there = project(np.array([shapely.Polygon(ring)]), crs, header.crs)
+    back = ~header.transform
+    points = shapely.get_coordinates(there) @ _linear(back).T + (back.c, back.f)
+    if not np.isfinite(points).all():
+        return None
+    # GDAL's kernels grow where pixels of the grid are coarser than those of the file.
+    sides = np.ptp(points, axis=0) / (width, height)
+    margin = MARGIN * np.maximum(1, np.ceil(sides))
+    left, top = np.floor(points.min(axis=0) - margin).astype(int)
+    right, bottom = np.ceil(points.max(axis=0) + margin).astype(int)
+    rows, columns = header.shape
+    top, bottom = np.clip([top, bottom], 0, rows).tolist()
+    left, right = np.clip([left, right], 0, columns).tolist()
+    return top, left, bottom - top, right - left
+
+
+def _linear(t: Affine) -> NDArray[np.float64]:
+    return np.array([[t.a, t.b], [t.d, t.e]])
 
 
 def nearest(start: float, size: float, count: int) -> NDArray[np.int64]:
