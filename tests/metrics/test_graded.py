@@ -100,3 +100,18 @@ def test_beyond_the_archive() -> None:
 def test_refuses_bad_input(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_ndcg_narrower_than_its_ideal() -> None:
+    gains, ideal = [[3, 0, 2]], [[3, 3, 2, 1, 0, 0]]
+    assert F.ndcg(gains, ideal=ideal) == F.ndcg(gains, 3, ideal=ideal)
+    assert F.ndcg(gains, ideal=ideal) < 1
+    assert F.ndcg([[3, 3, 2]], ideal=ideal) == [1]
+    with pytest.raises(
+        ValueError, match='ends at rank 3 and its ideal has gains up to rank 4'
+    ):
+        F.ndcg(gains, 4, ideal=ideal)
+    # An archive of three items has no fourth to be found.
+    assert F.ndcg(gains, 4, ideal=[[3, 3, 2, 0, 0]]) == F.ndcg(gains, 3, ideal=ideal)
+    with pytest.raises(ValueError, match='ideal has 2 gains and the ranking 3'):
+        F.ndcg(gains, ideal=[[3, 3]])

@@ -62,10 +62,31 @@ def test_median_rank_is_between_the_two_in_the_middle() -> None:
 
 
 @pytest.mark.parametrize('value', [0.5, 0.0, math.nan])
-def test_constant_and_diverged_encoders_do_not_beat_chance(value: float) -> None:
-    metric = CrossModalRetrieval(('a', 'b'))
+def test_constant_and_diverged_encoders_score_chance(value: float) -> None:
+    metric = CrossModalRetrieval(('a', 'b'), chunk=7)
     metric.update({'a': torch.full((40, 4), value), 'b': torch.full((40, 4), value)})
-    assert metric.compute()['recall@10'] <= 10 / 40
+    assert metric.compute()['recall@10'].item() == pytest.approx(10 / 40)
+    assert metric.compute()['median_rank'].item() == pytest.approx(41 / 2)
+
+
+def test_ties_are_scored_as_in_numpy() -> None:
+    rng = np.random.default_rng(0)
+    pairs = {m: rng.integers(0, 3, (50, 2)).astype(np.float32) for m in 'ab'}
+    pairs['b'][7] = np.nan
+    metric = CrossModalRetrieval('ab', (1, 3, 10), chunk=11)
+    metric.update({m: torch.from_numpy(z) for m, z in pairs.items()})
+    found = metric.compute()
+    for query, gallery in ('ab', 'ba'):
+        means = functional.score_ranking(
+            pairs[query],
+            pairs[gallery],
+            functional.MatrixTruth(np.eye(50)),
+            names=['recall@k', 'median_rank'],
+            ks=(1, 3, 10),
+        ).means()
+        for name, mean in means.items():
+            key = f'{name}_{query}_to_{gallery}'
+            assert found[key].item() == pytest.approx(mean.mean), key
 
 
 def test_three_modalities_have_six_directions(pairs: dict[str, Tensor]) -> None:

@@ -25,7 +25,7 @@ from .rule import Rule
 from .score import check_spaces
 from .settings import check_settings, pairs, settle, split_rows
 
-_TIES = 'lower archive row first'
+_TIES = 'mean over all orders of equal scores (float32)'
 _EMPTY = 'queries without a relevant item are left out and counted'
 
 

@@ -1,7 +1,7 @@
 """Rank an archive for every query and score the rankings, some queries at a time.
 
-The result does not depend on how the queries are cut up: equal vectors score equal, and ties are
-broken by archive row.
+The result does not depend on how the queries are cut up, nor on the order of the archive: equal
+vectors score equal, and ties count as the mean over all their orders.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
-from torchgeo_cmr.metrics.functional import METRICS, Pool, Ranking
+from torchgeo_cmr.metrics.functional import METRICS, Pool, Ranking, find_ties
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.distance import Spots, metres_between
 
@@ -48,7 +48,7 @@ class Judged:
     soonest: Floats
     #: Items among the first ranks, and those of them near training ground.
     hits: NDArray[np.int64]
-    hits_near: NDArray[np.int64]
+    hits_near: NDArray[np.integer] | Floats
 
 
 class _Part(NamedTuple):
@@ -59,7 +59,7 @@ class _Part(NamedTuple):
     nearest: Floats
     soonest: Floats
     hits: NDArray[np.int64]
-    hits_near: NDArray[np.int64]
+    hits_near: NDArray[np.integer] | Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,26 +216,36 @@ def _rank(
     times: tuple[Floats, ...] | None,
 ) -> _Part:
     relevant = (grades > 0) & ~own
-    order = np.argsort(-np.where(own, np.nan, scores), axis=1, kind='stable')
+    scores = np.where(own, np.nan, scores)
+    order = np.argsort(-scores, axis=1, kind='stable')
+    ties = find_ties(np.take_along_axis(scores, order, axis=1))
     items = scores.shape[1] - own.sum(axis=1)
-    top = order[:, : max(setting.k, default=1)]
-    there = np.arange(top.shape[1]) < items[:, None]
+    deepest = min(max(setting.k, default=1), scores.shape[1])
+    top = order[:, : deepest if ties is None else ties.end(deepest)]
+    there = np.minimum(items, deepest)
     ranking = Ranking(
         np.take_along_axis(relevant, order, axis=1),
         relevant.sum(axis=1),
         largest=largest,
+        ties=ties,
     )
     pool = Pool(ranking.num_relevant, items, largest=largest)
     if any(METRICS[name].needs != 'relevance' for name in setting.metrics):
-        ranking, pool = _graded(setting.sets, grades, own, rows, top, ranking, pool)
-    near = np.zeros(scores.shape[1], bool) if setting.near is None else setting.near
+        ranking, pool = _graded(
+            setting.sets, grades, own, rows, top, deepest, ranking, pool
+        )
+    close = np.zeros(top.shape, bool)
+    if setting.near is not None:
+        close = setting.near[top] & ~np.take_along_axis(own, top, axis=1)
     return _Part(
         measure(ranking, pool, setting.metrics, setting.k),
         ranking.num_relevant > 0,
         _nearest(relevant, rows, *spots) if spots else np.full(len(rows), np.nan),
         _soonest(relevant, rows, *times) if times else np.full(len(rows), np.nan),
-        there.sum(axis=1),
-        (near[top] & there).sum(axis=1),
+        there,
+        (close[:, :deepest] if ties is None else ties.smooth(close, deepest)).sum(
+            axis=1
+        ),
     )
 
 
@@ -245,6 +255,7 @@ def _graded(
     own: Relevance,
     rows: NDArray[np.int64],
     top: NDArray[np.int64],
+    cut: int,
     ranking: Ranking,
     pool: Pool,
 ) -> tuple[Ranking, Pool]:
@@ -255,7 +266,6 @@ def _graded(
         grades = members @ others.T
         query_sizes, item_sizes = members.sum(axis=1), others.sum(axis=1)
     gains = np.where(own, 0, grades)
-    cut = top.shape[1]
     ideal = -gains if cut == gains.shape[1] else np.partition(-gains, cut, axis=1)
     ideal = -np.sort(ideal[:, :cut], axis=1)
     ranking = replace(

@@ -17,8 +17,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Rank the whole archive for every query and score the rankings.
 
-    The query's own patch is never an answer. Ties are broken by archive row. Queries
-    without a relevant item are left out and counted. Queries are ranked some at a time, so
+    The query's own patch is never an answer. Ties count as the mean over all their orders.
+    Queries without a relevant item are left out and counted. Queries are ranked some at a time, so
     that large tables fit. For all directions, more measures and intervals, see
     :func:`make_report`.
 

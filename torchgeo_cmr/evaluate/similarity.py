@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
-from torchgeo_cmr.metrics.functional import chi_square
+from torchgeo_cmr.metrics.functional import chi_square, euclidean_similarity
 
 from .protocol import Similarity
 
@@ -76,8 +76,7 @@ def similarity(
         if kind == 'chi_square':
             scores[:, part] = -chi_square(asked, block)
         elif kind == 'euclidean':
-            squares = (asked**2).sum(1)[:, None] + (block**2).sum(1)
-            scores[:, part] = -np.maximum(squares - 2 * asked @ block.T, 0)
+            scores[:, part] = np.minimum(euclidean_similarity(asked, block), 0)
         else:
             lengths = np.linalg.norm(asked, axis=1)[:, None]
             lengths = lengths * np.linalg.norm(block, axis=1)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .ranked import blank, read_ranked
+from .ties import Ties, mixed
 
 __all__ = ('anmrr', 'nmrr')
 
@@ -16,6 +17,7 @@ def nmrr(
     *,
     num_relevant: ArrayLike | None = None,
     largest: int | None = None,
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     r"""Normalised modified retrieval rank of each query.
 
@@ -34,6 +36,7 @@ def nmrr(
         num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
         largest: GTM, if the queries are a part of the data set; the largest R of these
             queries by default.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,), 0 for a perfect ranking, 1 if nothing is found up to rank K, NaN
@@ -59,12 +62,21 @@ def nmrr(
             f'the ranking of query {query} ends at rank {hits.shape[1]}, but ANMRR needs '
             f'{limit[query]} ranks: do not cut it'
         )
-    ranks = np.arange(1, hits.shape[1] + 1)
-    near = hits & (ranks <= limit[:, None])
+    near = hits[:, : int(limit.max(initial=0))]
+    ranks = np.arange(1, near.shape[1] + 1)
+    near = near & (ranks <= limit[:, None])
+    if ties is not None:
+        runs, own = mixed(ties.before(near.shape[1]), hits)
+        runs.fill(near, False)
+    found, sums = near.sum(axis=1), (near * ranks).sum(axis=1)
+    if ties is not None:
+        drawn = np.clip(limit[runs.query] - runs.start, 0, runs.size)
+        share = own / runs.size * drawn
+        middle = runs.start + (drawn + 1) / 2
+        found = found + np.bincount(runs.query, share, len(near))
+        sums = sums + np.bincount(runs.query, share * middle, len(near))
     ng = np.maximum(total, 1)
-    average = (
-        (near * ranks).sum(axis=1) + (total - near.sum(axis=1)) * 1.25 * limit
-    ) / ng
+    average = (sums + (total - found) * 1.25 * limit) / ng
     worst = 1.25 * limit - 0.5 * (1 + ng)
     return blank(total > 0, (average - 0.5 - ng / 2) / np.where(total > 0, worst, 1))
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .binary import precision
 from .ranked import blank, check_k, read_ranked
+from .ties import Ties, mean_gains
 
 __all__ = ('average_precision', 'mean_of_precisions')
 
@@ -23,6 +24,7 @@ def average_precision(
     *,
     normalization: Normalization = 'min',
     num_relevant: ArrayLike | None = None,
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     r"""Precision averaged over the ranks of the relevant items.
 
@@ -41,6 +43,7 @@ def average_precision(
         k: Cut-off; the whole ranking by default.
         normalization: ``'min'``, ``'hits'`` or ``'R'``.
         num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,), in [0, 1], NaN where R is 0.
@@ -60,15 +63,11 @@ def average_precision(
         )
     hits, total = read_ranked(ranked, num_relevant)
     cut = None if k is None else check_k(k)
-    top = hits[:, :cut]
-    at = np.cumsum(top, axis=1) / np.arange(1, top.shape[1] + 1)
-    sums = np.where(top, at, 0).sum(axis=1)
+    sums = mean_gains(hits, cut, ties, per_hit=normalization == 'hits')
     if normalization == 'hits':
-        by = top.sum(axis=1)
-    elif normalization == 'R' or cut is None:
-        by = total
-    else:
-        by = np.minimum(total, cut)
+        return blank(total > 0, sums)
+    whole = normalization == 'R' or cut is None
+    by = total if whole else np.minimum(total, cut)
     return blank(total > 0, sums / np.maximum(by, 1))
 
 
@@ -77,6 +76,7 @@ def mean_of_precisions(
     ks: Sequence[int] = tuple(range(10, 101, 10)),
     *,
     num_relevant: ArrayLike | None = None,
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     """Mean of P@k over some cut-offs: what the CMIR-NET scripts call map.
 
@@ -88,6 +88,7 @@ def mean_of_precisions(
         ranked: Ranked relevance, shape (queries, ranks).
         ks: Cut-offs; 10, 20, ..., 100 by default.
         num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,), in [0, 1], NaN where R is 0.
@@ -103,5 +104,5 @@ def mean_of_precisions(
     """
     if not ks:
         raise ValueError('ks needs at least one cut-off, found none')
-    each = [precision(ranked, k, num_relevant=num_relevant) for k in ks]
+    each = [precision(ranked, k, num_relevant=num_relevant, ties=ties) for k in ks]
     return np.mean(each, axis=0)

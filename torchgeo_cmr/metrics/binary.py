@@ -6,7 +6,8 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranked import blank, check_k, read_ranked
+from .ranked import blank, check_k, for_each, read_ranked
+from .ties import Ties, any_hit, count, first_runs, mean_reciprocal_rank
 
 __all__ = (
     'f1',
@@ -20,7 +21,11 @@ __all__ = (
 
 
 def precision(
-    ranked: ArrayLike, k: int | None = None, *, num_relevant: ArrayLike | None = None
+    ranked: ArrayLike,
+    k: int | None = None,
+    *,
+    num_relevant: ArrayLike | None = None,
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     """Share of the first *k* ranks that is relevant, P@k.
 
@@ -29,6 +34,7 @@ def precision(
         k: Cut-off; the whole ranking by default. Ranks that do not exist (an archive smaller
             than *k*) count as not relevant.
         num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,), in [0, 1], NaN where R is 0.
@@ -37,11 +43,15 @@ def precision(
     """
     hits, total = read_ranked(ranked, num_relevant)
     k = hits.shape[1] if k is None else check_k(k)
-    return blank(total > 0, hits[:, :k].sum(axis=1) / max(k, 1))
+    return blank(total > 0, count(hits, k, ties) / max(k, 1))
 
 
 def recall(
-    ranked: ArrayLike, k: int | None = None, *, num_relevant: ArrayLike | None = None
+    ranked: ArrayLike,
+    k: int | None = None,
+    *,
+    num_relevant: ArrayLike | None = None,
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     """Share of the relevant items that is found in the first *k* ranks, R@k.
 
@@ -49,6 +59,7 @@ def recall(
         ranked: Ranked relevance, shape (queries, ranks).
         k: Cut-off; the whole ranking by default.
         num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,), in [0, 1], NaN where R is 0.
@@ -57,11 +68,15 @@ def recall(
     """
     hits, total = read_ranked(ranked, num_relevant)
     k = hits.shape[1] if k is None else check_k(k)
-    return blank(total > 0, hits[:, :k].sum(axis=1) / np.maximum(total, 1))
+    return blank(total > 0, count(hits, k, ties) / np.maximum(total, 1))
 
 
 def f1(
-    ranked: ArrayLike, k: int | None = None, *, num_relevant: ArrayLike | None = None
+    ranked: ArrayLike,
+    k: int | None = None,
+    *,
+    num_relevant: ArrayLike | None = None,
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     """Harmonic mean of :func:`precision` and :func:`recall` of each query, F1@k.
 
@@ -69,20 +84,25 @@ def f1(
         ranked: Ranked relevance, shape (queries, ranks).
         k: Cut-off; the whole ranking by default.
         num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,), in [0, 1], 0 without any hit, NaN where R is 0.
 
     .. versionadded:: 0.1
     """
-    p = precision(ranked, k, num_relevant=num_relevant)
-    r = recall(ranked, k, num_relevant=num_relevant)
+    p = precision(ranked, k, num_relevant=num_relevant, ties=ties)
+    r = recall(ranked, k, num_relevant=num_relevant, ties=ties)
     both = p + r
     return np.where(both == 0, both, 2 * p * r / np.where(both == 0, 1, both))
 
 
 def hit_rate(
-    ranked: ArrayLike, k: int | None = None, *, num_relevant: ArrayLike | None = None
+    ranked: ArrayLike,
+    k: int | None = None,
+    *,
+    num_relevant: ArrayLike | None = None,
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     """Whether anything relevant is among the first *k* ranks.
 
@@ -92,25 +112,32 @@ def hit_rate(
         ranked: Ranked relevance, shape (queries, ranks).
         k: Cut-off; the whole ranking by default.
         num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
-        Shape (queries,), 0 or 1, NaN where R is 0.
+        Shape (queries,), 0 or 1, with ties between them, NaN where R is 0.
 
     .. versionadded:: 0.1
     """
     hits, total = read_ranked(ranked, num_relevant)
     k = hits.shape[1] if k is None else check_k(k)
-    return blank(total > 0, hits[:, :k].any(axis=1).astype(np.float64))
+    if ties is None:
+        return blank(total > 0, hits[:, :k].any(axis=1).astype(np.float64))
+    return blank(total > 0, any_hit(hits, min(k, hits.shape[1]), ties))
 
 
 def first_rank(
-    ranked: ArrayLike, *, num_relevant: ArrayLike | None = None
+    ranked: ArrayLike,
+    *,
+    num_relevant: ArrayLike | None = None,
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     """Rank of the first relevant item, counted from 1.
 
     Args:
         ranked: Ranked relevance, shape (queries, ranks).
         num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,), at least 1; infinite if relevant items exist but none is in *ranked*;
@@ -119,26 +146,45 @@ def first_rank(
     .. versionadded:: 0.1
     """
     hits, total = read_ranked(ranked, num_relevant)
-    found = hits.any(axis=1)
+    first = _first(hits)
+    if ties is not None:
+        runs, found = first_runs(hits, first, ties)
+        # R items cut the others into R + 1 gaps of equal length on average
+        first[runs.query] = runs.start + (runs.size + 1) / (found + 1)
+    return blank(total > 0, first)
+
+
+def _first(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Rank of the first hit as the ranking stands, infinite without one."""
     first = hits.argmax(axis=1) + 1.0 if hits.shape[1] else np.zeros(len(hits))
-    return blank(total > 0, np.where(found, first, np.inf))
+    return np.where(hits.any(axis=1), first, np.inf)
 
 
 def reciprocal_rank(
-    ranked: ArrayLike, *, num_relevant: ArrayLike | None = None
+    ranked: ArrayLike,
+    *,
+    num_relevant: ArrayLike | None = None,
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     """One over the rank of the first relevant item; its mean over queries is MRR.
 
     Args:
         ranked: Ranked relevance, shape (queries, ranks).
         num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,), in [0, 1], NaN where R is 0.
 
     .. versionadded:: 0.1
     """
-    return 1 / first_rank(ranked, num_relevant=num_relevant)
+    hits, total = read_ranked(ranked, num_relevant)
+    first = _first(hits)
+    value = 1 / first
+    if ties is not None:
+        runs, found = first_runs(hits, first, ties)
+        value[runs.query] = for_each(mean_reciprocal_rank, runs.start, found, runs.size)
+    return blank(total > 0, value)
 
 
 def median_rank(ranked: ArrayLike, *, num_relevant: ArrayLike | None = None) -> float:

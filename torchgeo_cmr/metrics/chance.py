@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .average import Normalization
-from .ranked import blank, check_k
+from .ranked import blank, check_k, for_each
+from .ties import mean_reciprocal_rank
 
 __all__ = (
     'expected_average_precision',
@@ -127,7 +128,7 @@ def expected_average_precision(
         )
     r, n = _counts(num_relevant, num_items)
     if normalization == 'hits' and k is not None:
-        return _for_each(_over_hits(check_k(k), int(n.max(initial=0))), r, n)
+        return for_each(_over_hits(check_k(k), int(n.max(initial=0))), r, n)
     depth = n if k is None else np.minimum(check_k(k), n)
     harmonic = np.concatenate(
         [[0.0], np.cumsum(1 / np.arange(1, int(depth.max(initial=0)) + 1))]
@@ -156,18 +157,9 @@ def expected_reciprocal_rank(
     .. versionadded:: 0.1
     """
     r, n = _counts(num_relevant, num_items)
-    return _for_each(_mean_reciprocal_rank, r, n)
-
-
-def _for_each(
-    one: Callable[[int, int], float], r: NDArray[np.int64], n: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Compute once for each pair of R and N: many queries share few."""
-    pairs, which = np.unique(
-        np.stack([r.ravel(), n.ravel()]), axis=1, return_inverse=True
+    return for_each(
+        lambda r, n: mean_reciprocal_rank(0, r, n) if r else float('nan'), r, n
     )
-    values = [one(*pair) if pair[0] else np.nan for pair in pairs.T.tolist()]
-    return np.array(values, dtype=np.float64)[which.reshape(-1)].reshape(r.shape)
 
 
 def _over_hits(k: int, most: int) -> Callable[[int, int], float]:
@@ -178,19 +170,14 @@ def _over_hits(k: int, most: int) -> Callable[[int, int], float]:
         return log[n] - log[h] - log[n - h]
 
     def one(r: int, n: int) -> float:
+        if not r:
+            return float('nan')
         drawn = min(k, n)
         h = np.arange(max(1, drawn - (n - r)), min(drawn, r) + 1)
         share = np.exp(choose(r, h) + choose(n - r, drawn - h) - choose(n, drawn))
         return float((share * expected_average_precision(h, drawn)).sum())
 
     return one
-
-
-def _mean_reciprocal_rank(r: int, n: int) -> float:
-    # First at rank i: not before (a product), and then with R of what is left.
-    left = n - np.arange(n - r + 1)
-    before = np.concatenate([[1.0], np.cumprod((left[:-1] - r) / left[:-1])])
-    return float((before * r / left / np.arange(1, n - r + 2)).sum())
 
 
 def _counts(

@@ -118,6 +118,7 @@ def rank_blocks(
     exclude: Exclude | None = None,
     similarity: Similarity = dot_product,
     memory: int = MEMORY,
+    ties: bool = False,
 ) -> Iterator[RankedBlock]:
     """Rank the archive for every query, a block of queries at a time.
 
@@ -134,6 +135,8 @@ def rank_blocks(
         similarity: Function of some queries and the archive that gives their scores, shape
             (queries of the block, items), higher is closer.
         memory: Bytes that a block may take, about; one query is the least.
+        ties: Whether a block goes on behind rank *k* as long as any of its queries has items
+            there that score as its *k*-th does.
 
     Yields:
         The ranking of each block, in order of the queries.
@@ -158,7 +161,7 @@ def rank_blocks(
         check_k(k)
     for part in blocks(len(queries), len(archive), memory):
         yield _rank(
-            queries[part], archive, part, k, excluded(exclude, part), similarity
+            queries[part], archive, part, k, excluded(exclude, part), similarity, ties
         )
 
 
@@ -169,6 +172,7 @@ def _rank(
     k: int | None,
     leave: NDArray[np.bool_] | None,
     similarity: Similarity,
+    ties: bool,
 ) -> RankedBlock:
     """Rank the archive for one block."""
     scores = np.asarray(similarity(asked, archive), dtype=np.float32)
@@ -180,16 +184,30 @@ def _rank(
             )
     if leave is not None:
         scores = np.where(leave, np.float32(np.nan), scores)
-    rows = _order(-scores, shape[1] if k is None else min(k, shape[1]))
-    return RankedBlock(part, rows, np.take_along_axis(scores, rows, axis=1))
+    k = shape[1] if k is None else min(k, shape[1])
+    rows = _order(-scores, k, ties)
+    found = np.take_along_axis(scores, rows, axis=1)
+    if ties and np.isnan(found).any():
+        lost = np.isnan(scores) if leave is None else np.isnan(scores) & ~leave
+        if lost.any():
+            # Tied with one another behind all others, but before what is left out.
+            scores = np.where(lost, np.float32(-np.inf), scores)
+            rows = _order(-scores, k, ties)
+            found = np.take_along_axis(scores, rows, axis=1)
+    return RankedBlock(part, rows, found)
 
 
-def _order(costs: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+def _order(costs: NDArray[np.float32], k: int, ties: bool) -> NDArray[np.int64]:
     """Give the columns of the *k* lowest costs of each row, ties by column, NaN last."""
     if 4 * k >= costs.shape[1]:
-        return np.argsort(costs, axis=1, kind='stable')[:, :k]
+        order = np.argsort(costs, axis=1, kind='stable')
+        if ties and 0 < k < costs.shape[1]:
+            limit = np.take_along_axis(costs, order[:, k - 1 : k], axis=1)
+            k = max(k, int((costs <= limit).sum(axis=1).max(initial=0)))
+        return order[:, :k]
     order = np.empty((len(costs), k), dtype=np.int64)
     limits = np.partition(costs, k - 1, axis=1)[:, k - 1]
+    deepest = k
     for row, limit in enumerate(limits):
         cost = costs[row]
         # behind a limit that is NaN there is no order to cut in
@@ -197,4 +215,6 @@ def _order(costs: NDArray[np.float32], k: int) -> NDArray[np.int64]:
             np.arange(cost.size) if np.isnan(limit) else np.flatnonzero(cost <= limit)
         )
         order[row] = near[np.argsort(cost[near], kind='stable')[:k]]
-    return order
+        if not np.isnan(limit):
+            deepest = max(deepest, near.size)
+    return _order(costs, deepest, False) if ties and deepest > k else order

@@ -66,7 +66,8 @@ def euclidean_similarity(queries: ArrayLike, archive: ArrayLike) -> NDArray[np.f
     """Negative squared Euclidean distance: ranks as the distance does, closest first.
 
     The distance in which CMIR-NET (https://arxiv.org/abs/1904.04794) ranks its embeddings,
-    which are no unit rows.
+    which are no unit rows. Distances are rounded to 2^-40 of the squared lengths of both rows, less
+    than float32 features tell apart, so that equal rows score equal.
 
     Args:
         queries: Features, shape (queries, dim).
@@ -83,4 +84,5 @@ def euclidean_similarity(queries: ArrayLike, archive: ArrayLike) -> NDArray[np.f
     """
     u, v = np.asarray(queries, np.float64), np.asarray(archive, np.float64)
     lengths = (u**2).sum(axis=1)[:, None] + (v**2).sum(axis=1)
-    return (2 * u @ v.T - lengths).astype(np.float32)
+    unit = np.spacing(lengths) * 2.0**12
+    return (np.rint((2 * u @ v.T - lengths) / unit) * unit).astype(np.float32)

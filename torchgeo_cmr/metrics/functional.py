@@ -55,6 +55,7 @@ from .multilabel import (
 from .ranked import QueryMean, mean_over_queries, rank_relevance
 from .registry import METRICS, Ranking, RankingMetric
 from .scoring import Scored, score_ranking
+from .ties import Ties, find_ties
 from .truth import Judgement, LabelTruth, MatrixTruth, Truth
 
 __all__ = (
@@ -71,6 +72,7 @@ __all__ = (
     'Ranking',
     'RankingMetric',
     'Scored',
+    'Ties',
     'Truth',
     'anmrr',
     'average_cumulative_gain',
@@ -87,6 +89,7 @@ __all__ = (
     'f1_at_k',
     'f1_at_rank',
     'f1_of_means',
+    'find_ties',
     'first_rank',
     'hit_rate',
     'item_scores',

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .ranked import blank, check_k, read_ranked
+from .ties import Ties, count, mean_gains
 
 __all__ = ('average_cumulative_gain', 'ndcg', 'weighted_average_precision')
 
@@ -19,7 +20,11 @@ Gain = Literal['exp', 'linear']
 
 
 def average_cumulative_gain(
-    gains: ArrayLike, k: int | None = None, *, num_relevant: ArrayLike | None = None
+    gains: ArrayLike,
+    k: int | None = None,
+    *,
+    num_relevant: ArrayLike | None = None,
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     """Mean gain of the first *k* ranks, ACG@k.
 
@@ -28,6 +33,7 @@ def average_cumulative_gain(
         k: Cut-off; the whole ranking by default. Ranks that do not exist have gain 0.
         num_relevant: Items of the archive with a gain, shape (queries,); counted in *gains*
             if left out.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,), at least 0, NaN where nothing is relevant.
@@ -36,11 +42,15 @@ def average_cumulative_gain(
     """
     gains, total = _read(gains, num_relevant)
     k = gains.shape[1] if k is None else check_k(k)
-    return blank(total > 0, gains[:, :k].sum(axis=1) / max(k, 1))
+    return blank(total > 0, count(gains, k, ties) / max(k, 1))
 
 
 def weighted_average_precision(
-    gains: ArrayLike, k: int | None = None, *, num_relevant: ArrayLike | None = None
+    gains: ArrayLike,
+    k: int | None = None,
+    *,
+    num_relevant: ArrayLike | None = None,
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     r"""ACG averaged over the ranks of the relevant items, WAP@k; its mean is WMAP.
 
@@ -55,6 +65,7 @@ def weighted_average_precision(
         k: Cut-off; the whole ranking by default.
         num_relevant: Items of the archive with a gain, shape (queries,); counted in *gains*
             if left out.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,), at least 0, 0 without any hit, NaN where nothing is relevant.
@@ -62,11 +73,8 @@ def weighted_average_precision(
     .. versionadded:: 0.1
     """
     gains, total = _read(gains, num_relevant)
-    top = gains[:, : None if k is None else check_k(k)]
-    at = np.cumsum(top, axis=1) / np.arange(1, top.shape[1] + 1)
-    hits = top > 0
-    sums = np.where(hits, at, 0).sum(axis=1)
-    return blank(total > 0, sums / np.maximum(hits.sum(axis=1), 1))
+    cut = None if k is None else check_k(k)
+    return blank(total > 0, mean_gains(gains, cut, ties, per_hit=True))
 
 
 def ndcg(
@@ -75,6 +83,7 @@ def ndcg(
     *,
     ideal: ArrayLike | None = None,
     gain: Gain = 'exp',
+    ties: Ties | None = None,
 ) -> NDArray[np.float64]:
     r"""Discounted cumulative gain over that of the best possible order, NDCG@k.
 
@@ -86,17 +95,19 @@ def ndcg(
 
     Args:
         gains: Gain of each query and rank, shape (queries, ranks).
-        k: Cut-off; the whole ranking by default.
+        k: Cut-off; as many ranks as *gains* has by default, to which *ideal* is cut too.
         ideal: The best gains of the archive for each query, shape (queries, any), in any
             order, at least the best *k*; *gains* itself if left out, which is right for a
             full ranking.
         gain: ``'exp'`` or ``'linear'``.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,), in [0, 1], NaN where nothing is relevant.
 
     Raises:
-        ValueError: If *gain* is unknown, a gain is negative, or *ideal* is not the best.
+        ValueError: If *gain* is unknown, a gain is negative, *ideal* is not the best, or the
+            ranking ends before *k* although more could have been found.
 
     Example:
         >>> ndcg([[2, 0, 3, 2]], 2).round(6).tolist()
@@ -113,8 +124,22 @@ def ndcg(
         raise ValueError(
             f'ideal has one row per query, {len(gains)}, found {len(best)}'
         )
-    found = dcg(gains[:, :cut], gain)
-    most = dcg(-np.sort(-best, axis=1)[:, :cut], gain)
+    wide = gains.shape[1]
+    cut = wide if cut is None else cut
+    best = -np.sort(-best, axis=1)[:, :cut]
+    if best.shape[1] < min(cut, wide):
+        raise ValueError(
+            f'ideal has {best.shape[1]} gains and the ranking {min(cut, wide)}: give the best '
+            'gains of the whole archive, as many as the ranking'
+        )
+    if (best[:, wide:] > 0).any():
+        raise ValueError(
+            f'the ranking ends at rank {wide} and its ideal has gains up to rank {cut}: rank '
+            f'{cut} items, or give k={wide}'
+        )
+    value = _worth(gains, gain)
+    found = _discounted(value[:, :cut] if ties is None else ties.smooth(value, cut))
+    most = dcg(best, gain)
     if (found > most * (1 + 1e-9)).any():
         raise ValueError(
             'a ranking has more gain than its ideal: give the best gains of the whole archive'
@@ -124,8 +149,15 @@ def ndcg(
 
 def dcg(gains: NDArray[np.float64], gain: Gain) -> NDArray[np.float64]:
     """Sum gains, discounted by the logarithm of their rank."""
-    value = np.exp2(gains) - 1 if gain == 'exp' else gains
-    return (value / np.log2(np.arange(2, gains.shape[1] + 2))).sum(axis=1)
+    return _discounted(_worth(gains, gain))
+
+
+def _worth(gains: NDArray[np.float64], gain: Gain) -> NDArray[np.float64]:
+    return np.exp2(gains) - 1 if gain == 'exp' else gains
+
+
+def _discounted(worth: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (worth / np.log2(np.arange(2, worth.shape[1] + 2))).sum(axis=1)
 
 
 def _read(

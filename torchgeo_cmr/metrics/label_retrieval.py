@@ -36,8 +36,8 @@ class LabelRetrieval(Metric):
     since the last reset, over all ranks. What is relevant is a matter of the labels, which all
     modalities of a patch share; or each modality has its own, where rows are no pairs, such as
     those of images and spoken words. Rankings are computed on the CPU in
-    NumPy, block by block; higher scores come first, equal scores in the order in which they
-    came.
+    NumPy, block by block; higher scores come first, and those that are equal in float32 count as
+    the mean over all their orders.
 
     Relations: :class:`~torchgeo_cmr.metrics.CrossModalRetrieval` needs no labels and asks for
     the own pair only. Query and archive are the same loader here; for protocols that take

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .ranked import check_k
+from .ties import Ties, count
 
 __all__ = (
     'ItemScores',
@@ -127,12 +128,15 @@ def item_scores(
     )
 
 
-def mean_at_k(values: ArrayLike, k: int | None = None) -> NDArray[np.float64]:
+def mean_at_k(
+    values: ArrayLike, k: int | None = None, *, ties: Ties | None = None
+) -> NDArray[np.float64]:
     """Average a score of pairs over the first *k* ranks.
 
     Args:
         values: Score of each query and rank, shape (queries, ranks).
         k: Cut-off; all ranks by default. Ranks that do not exist count as 0.
+        ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
         Shape (queries,).
@@ -141,7 +145,7 @@ def mean_at_k(values: ArrayLike, k: int | None = None) -> NDArray[np.float64]:
     """
     values = np.asarray(values, dtype=np.float64)
     k = values.shape[1] if k is None else check_k(k)
-    return values[:, :k].sum(axis=1) / max(k, 1)
+    return count(values, k, ties) / max(k, 1)
 
 
 def f1_at_k(

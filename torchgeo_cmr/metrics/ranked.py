@@ -3,6 +3,7 @@
 .. versionadded:: 0.1
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ __all__ = (
     'QueryMean',
     'blank',
     'check_k',
+    'for_each',
     'mean_over_queries',
     'rank_relevance',
     'read_ranked',
@@ -41,8 +43,9 @@ def rank_relevance(
 ) -> NDArray[Any]:
     """Put relevance into the order of the scores.
 
-    Higher scores come first and equal scores in the order of the archive, so a constant
-    encoder earns what chance earns. NaN scores come last.
+    Higher scores come first, equal scores in the order of the archive, NaN last. What that order
+    of equal scores earns is luck: :func:`score_ranking` takes the mean over all of them, as does
+    any metric that is given the :class:`Ties` of the ranked scores.
 
     Args:
         scores: Similarities, shape (queries, items), higher is closer.
@@ -111,6 +114,25 @@ def mean_over_queries(
     return QueryMean(mean, len(counted), int(none.sum()))
 
 
+def for_each(
+    one: Callable[..., float], *counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Compute once for each set of whole numbers: many queries share few.
+
+    Args:
+        one: Function of one number of each.
+        *counts: Whole numbers, of one shape.
+
+    Returns:
+        The values, in that shape.
+    """
+    columns = np.stack([each.ravel() for each in counts])
+    sets, which = np.unique(columns, axis=1, return_inverse=True)
+    values = [one(*each) for each in sets.T.tolist()]
+    found = np.array(values, dtype=np.float64)[which.reshape(-1)]
+    return found.reshape(counts[0].shape)
+
+
 def check_k(k: int) -> int:
     """Refuse cut-offs below 1."""
     if k < 1:
@@ -127,7 +149,9 @@ def read_ranked(
     ranked: ArrayLike, num_relevant: ArrayLike | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Turn ranked relevance into hits and R, and check that they can belong together."""
-    hits = np.asarray(ranked) > 0
+    hits = np.asarray(ranked)
+    if hits.dtype != bool:
+        hits = hits > 0
     if hits.ndim != 2:
         raise ValueError(
             f'ranked relevance is (queries, ranks), found shape {hits.shape}'

@@ -19,6 +19,7 @@ from .binary import f1, first_rank, hit_rate, precision, recall, reciprocal_rank
 from .graded import average_cumulative_gain, ndcg, weighted_average_precision
 from .multilabel import ItemScores, item_scores, mean_at_k
 from .ranked import QueryMean, blank, check_k
+from .ties import Ties
 
 __all__ = ('METRICS', 'Ranking', 'RankingMetric')
 
@@ -44,6 +45,8 @@ class Ranking:
     item_sizes: NDArray[Any] | None = None
     #: Largest *num_relevant* of the whole data set (ANMRR's GTM).
     largest: int | None = None
+    #: Runs of equal scores; each array above goes on to the end of those that begin in it.
+    ties: Ties | None = None
 
 
 @dataclass(frozen=True)
@@ -136,19 +139,31 @@ def _gains(ranking: Ranking) -> NDArray[Any]:
 
 def _of(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """Make a metric of relevance with a cut-off."""
-    return lambda r, k: function(r.relevant, k, num_relevant=r.num_relevant, **options)
+
+    def values(r: Ranking, k: int) -> NDArray[np.float64]:
+        # Ranks behind the cut-off and its ties are not looked at.
+        ties = None if r.ties is None else r.ties.before(k)
+        top = r.relevant[:, : k if ties is None else ties.end(k)]
+        return function(top, k, num_relevant=r.num_relevant, ties=ties, **options)
+
+    return values
+
+
+#: Their scripts cut at 10, 20, ..., 100.
+_cmir = _of(lambda ranked, k, **options: mean_of_precisions(ranked, **options))
 
 
 def _full(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a metric of relevance without a cut-off."""
-    return lambda r, k: function(r.relevant, num_relevant=r.num_relevant)
+    return lambda r, k: function(r.relevant, num_relevant=r.num_relevant, ties=r.ties)
 
 
 def _ndcg(gain: Literal['exp', 'linear']) -> Callable[..., Any]:
     """Make NDCG with the ideal of the whole archive."""
 
     def values(r: Ranking, k: int) -> NDArray[np.float64]:
-        return _known(r, ndcg(_gains(r), k, ideal=r.ideal, gain=gain))
+        value = ndcg(_gains(r), k, ideal=r.ideal, gain=gain, ties=r.ties)
+        return _known(r, value)
 
     return values
 
@@ -161,14 +176,14 @@ def _graded(function: Callable[..., Any]) -> Callable[..., Any]:
         # an exact rule can leave a query empty although items share a label
         some = np.where(r.num_relevant > 0, gains.shape[1], 0)
         gains = np.where(some[:, None] > 0, gains, 0)
-        return function(gains, k, num_relevant=some)
+        return function(gains, k, num_relevant=some, ties=r.ties)
 
     return values
 
 
 def _item(field: str) -> Callable[..., Any]:
     """Make a mean over retrieved items."""
-    return lambda r, k: _known(r, mean_at_k(getattr(_items(r), field), k))
+    return lambda r, k: _known(r, mean_at_k(getattr(_items(r), field), k, ties=r.ties))
 
 
 def _of_means(ranking: Ranking, k: int) -> NDArray[np.float64]:
@@ -176,14 +191,22 @@ def _of_means(ranking: Ranking, k: int) -> NDArray[np.float64]:
     items = _items(ranking)
     return _known(
         ranking,
-        np.stack([mean_at_k(items.precision, k), mean_at_k(items.recall, k)], axis=1),
+        np.stack(
+            [
+                mean_at_k(own, k, ties=ranking.ties)
+                for own in (items.precision, items.recall)
+            ],
+            axis=1,
+        ),
     )
 
 
 def _at_rank(ranking: Ranking, k: int) -> NDArray[np.float64]:
     """Give the F1 of the k-th item."""
     f1 = _items(ranking).f1
-    found = f1[:, k - 1] if check_k(k) <= f1.shape[1] else np.zeros(len(f1))
+    found = np.zeros(len(f1))
+    if check_k(k) <= f1.shape[1]:
+        found = (f1 if ranking.ties is None else ranking.ties.smooth(f1, k))[:, k - 1]
     return _known(ranking, found)
 
 
@@ -229,7 +252,7 @@ _ALL: tuple[RankingMetric, ...] = (
     RankingMetric(
         'map_cmir',
         'mean of P@10, P@20, ..., P@100',
-        _full(mean_of_precisions),
+        lambda r, k: _cmir(r, 100),
         depth=100,
     ),
     RankingMetric(
@@ -273,7 +296,9 @@ _ALL: tuple[RankingMetric, ...] = (
     RankingMetric(
         'anmrr',
         '(AVR - 0.5 - NG/2) / (1.25 K - 0.5 (1 + NG))',
-        lambda r, k: nmrr(r.relevant, num_relevant=r.num_relevant, largest=r.largest),
+        lambda r, k: nmrr(
+            r.relevant, num_relevant=r.num_relevant, largest=r.largest, ties=r.ties
+        ),
         depth='all',
         higher_is_better=False,
         worst=1.0,

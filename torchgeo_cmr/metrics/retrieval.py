@@ -20,9 +20,9 @@ class CrossModalRetrieval(Metric):
 
     Each embedding of one modality asks for its pair among all embeddings of another modality
     that were seen since the last reset, over all ranks: the gallery is the whole loader, not
-    the batch. Exactly one item is relevant to a query. Higher scores rank first, equal scores
-    in the order in which they came, and a score that is NaN ranks last, so neither a constant
-    nor a diverged encoder beats chance, which is k over the number of pairs.
+    the batch. Exactly one item is relevant to a query. Higher scores rank first and scores that
+    are NaN last; those that are equal in float32 count as the mean over all their orders, so a
+    constant or diverged encoder scores chance, which is k over the number of pairs.
 
     Neighbouring patches are counted as wrong here, although they may look the same: use it to
     watch training and to choose a checkpoint; judge an archive with an explicit relevance.
@@ -120,12 +120,14 @@ class CrossModalRetrieval(Metric):
         rows = self.embeddings()
         figures: dict[str, Tensor] = {}
         for query, gallery in permutations(self.modalities, 2):
-            ranks = self._ranks(rows[query], rows[gallery])
+            before, tied = self._ranks(rows[query], rows[gallery])
             direction = f'{query}_to_{gallery}'
             for k in self.ks:
-                figures[f'recall@{k}_{direction}'] = (ranks <= k).float().mean()
+                found = ((k - before) / tied).clamp(0, 1)
+                figures[f'recall@{k}_{direction}'] = found.mean()
             # torch's median is the lower of the two in the middle, ours their mean
-            figures[f'median_rank_{direction}'] = ranks.float().quantile(0.5)
+            ranks = before + (tied + 1) / 2
+            figures[f'median_rank_{direction}'] = ranks.quantile(0.5)
         for name in [*(f'recall@{k}' for k in self.ks), 'median_rank']:
             each = [
                 value for key, value in figures.items() if key.startswith(f'{name}_')
@@ -135,26 +137,33 @@ class CrossModalRetrieval(Metric):
             figures.update(embedding_health(rows))
         return figures
 
-    def _ranks(self, queries: Tensor, gallery: Tensor) -> Tensor:
-        """Rank of row i of the gallery among all, for query i.
+    def _ranks(self, queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+        """Where row i of the gallery ranks among all, for query i.
 
         Args:
             queries: Unit rows, shape (rows, dim).
             gallery: Unit rows, shape (rows, dim).
 
         Returns:
-            Ranks from 1, shape (rows,), int64.
+            Rows of higher score, and those of equal score, itself among them, each of shape
+            (rows,), float32.
         """
-        position = torch.arange(len(gallery), device=gallery.device)
-        ranks = []
+        device = gallery.device
+        # A product of float32 depends in its last bit on where a row stands; Metal has no float64.
+        if device.type == 'mps':
+            queries, gallery = queries.cpu(), gallery.cpu()
+        gallery = gallery.double().T
+        position = torch.arange(len(queries), device=gallery.device)
+        before, tied = [], []
         for part, own in zip(
             queries.split(self.chunk), position.split(self.chunk), strict=True
         ):
-            scores = part @ gallery.T
-            score = scores.gather(1, own.unsqueeze(1))
-            behind = (scores < score) | (
-                (scores == score) & (position > own.unsqueeze(1))
+            scores = (
+                (part.double() @ gallery)
+                .float()
+                .nan_to_num(nan=-torch.inf, posinf=torch.inf)
             )
-            # what is not certainly behind the own pair is before it: NaN earns nothing
-            ranks.append(len(gallery) - behind.sum(dim=1))
-        return torch.cat(ranks)
+            score = scores.gather(1, own.unsqueeze(1))
+            before.append((scores > score).sum(dim=1))
+            tied.append((scores == score).sum(dim=1))
+        return torch.cat(before).float().to(device), torch.cat(tied).float().to(device)

@@ -21,6 +21,7 @@ from .chunked import (
 )
 from .ranked import QueryMean, check_k
 from .registry import METRICS, Ranking, RankingMetric
+from .ties import Ties, find_ties
 from .truth import Judgement, Truth
 
 __all__ = ('Scored', 'score_ranking')
@@ -78,6 +79,9 @@ def score_ranking(
 ) -> Scored:
     """Rank an archive for all queries and compute named metrics, block by block.
 
+    Where items score the same, to the last bit of float32, a value is the mean over all their
+    orders, so that a constant encoder scores what chance does in any order of the archive.
+
     Args:
         queries: Rows that ask, shape (queries, dim).
         archive: Rows that may answer, shape (items, dim).
@@ -90,7 +94,7 @@ def score_ranking(
             :func:`~torchgeo_cmr.metrics.functional.rank_blocks`; it counts as not relevant.
         similarity: As there; :class:`~torchgeo_cmr.metrics.functional.RandomOrder` gives the
             chance level.
-        memory: Bytes that a block may take, about.
+        memory: Bytes that a block may take, about; half as much again where all items are tied.
 
     Returns:
         The values of every query.
@@ -124,14 +128,16 @@ def score_ranking(
         exclude=exclude,
         similarity=similarity,
         memory=memory,
+        ties=True,
     ):
+        ties = find_ties(block.scores)
         leave = excluded(exclude, block.queries)
         judged = _judge(truth, block.queries, leave, len(archive))
-        ranking = _ranking(judged, block.rows[:, :top])
+        ranking = _ranking(judged, block.rows, top, ties)
         deep = ranking
         if full:
             every = np.take_along_axis(judged.relevant, block.rows, axis=1)
-            deep = Ranking(every, ranking.num_relevant, largest=largest)
+            deep = Ranking(every, ranking.num_relevant, largest=largest, ties=ties)
         for name, (metric, k) in wanted.items():
             asked = deep if metric.depth == 'all' else ranking
             # a copy, for a column would keep its block alive
@@ -191,9 +197,12 @@ def _judge(
     )
 
 
-def _ranking(judged: Judgement, rows: NDArray[np.int64]) -> Ranking:
-    """Put a judgement into ranked order, as deep as the rows given."""
-    depth = rows.shape[1]
+def _ranking(
+    judged: Judgement, rows: NDArray[np.int64], depth: int, ties: Ties | None
+) -> Ranking:
+    """Put a judgement into ranked order, as deep as asked and to the end of the ties there."""
+    rows = rows[:, : depth if ties is None else ties.end(depth)]
+    depth = min(depth, rows.shape[1])
     best = -judged.gains
     if 0 < depth < best.shape[1]:
         best = np.partition(best, depth - 1, axis=1)[:, :depth]
@@ -205,4 +214,5 @@ def _ranking(judged: Judgement, rows: NDArray[np.int64]) -> Ranking:
         ideal=-np.sort(best, axis=1),
         query_sizes=judged.query_sizes,
         item_sizes=None if sizes is None else sizes[rows],
+        ties=None if ties is None else ties.before(depth),
     )
