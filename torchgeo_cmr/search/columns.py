@@ -25,7 +25,7 @@ type _Times = tuple[NDArray[np.datetime64], NDArray[np.datetime64]]
 type _Rows = NDArray[np.int64]
 
 #: Columns of an index that no condition can compare; they are not read for one.
-_APART = ('geometry', 'native_corners')
+APART = ('geometry', 'native_corners')
 
 
 @runtime_checkable
@@ -40,6 +40,11 @@ class Columns(Protocol):
         ...
 
     @property
+    def total(self) -> int:
+        """Rows of the whole archive, of which these may be a part, deleted ones left out."""
+        ...
+
+    @property
     def boxes(self) -> NDArray[np.float64]:
         """Bounds of the footprints (n, 4) in EPSG:4326: west, south, east, north.
 
@@ -49,7 +54,7 @@ class Columns(Protocol):
 
     @property
     def placed(self) -> bool:
-        """Whether any row has a place."""
+        """Whether any row of the whole archive has a place."""
         ...
 
     @property
@@ -93,6 +98,11 @@ class TableColumns:
     def __len__(self) -> int:
         """Give the number of rows."""
         return len(self.table)
+
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+        return len(self)
 
     @property
     def boxes(self) -> NDArray[np.float64]:
@@ -150,6 +160,11 @@ class StoredColumns:
         return len(self._boxes)
 
     @property
+    def total(self) -> int:
+        """Number of rows."""
+        return len(self)
+
+    @property
     def boxes(self) -> NDArray[np.float64]:
         """Bounds of the footprints (n, 4)."""
         return self._boxes
@@ -176,7 +191,7 @@ class StoredColumns:
         self, rows: _Rows | None = None, names: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Read columns with the types they have in a table."""
-        known = [name for name in self.arrow.column_names if name not in _APART]
+        known = [name for name in self.arrow.column_names if name not in APART]
         plain = self.arrow.select(known if names is None else list(names))
         return (plain if rows is None else plain.take(pa.array(rows))).to_pandas()
 
@@ -205,16 +220,16 @@ def check_placed(columns: Columns) -> None:
     """Refuse to look for a place where no row has one.
 
     Args:
-        columns: Rows of an archive, at least one.
+        columns: Rows of an archive, or of a part of it.
 
     Raises:
         QueryError: If the archive is of sound, or of images that nobody georeferenced.
 
     .. versionadded:: 0.1
     """
-    if not columns.placed:
+    if columns.total and not columns.placed:
         raise QueryError(
-            f'none of the {len(columns)} rows of the archive has a place, so it cannot be '
+            f'none of the {columns.total} rows of the archive has a place, so it cannot be '
             'searched by area or position: leave that out'
         )
 

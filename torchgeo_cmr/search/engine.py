@@ -46,12 +46,13 @@ def select(
         raise QueryError(f'where is a {type(where).__name__}; give a Where(...)')
     selection: list[_Rows] = []
     steps: list[Step] = []
-    for part in state.parts:
+    for part, columns in zip(state.parts, state.columns.members, strict=True):
         if where is None:
             selection.append(part.living())
             continue
-        some, told = where.narrow(part.columns, query)
-        selection.append(part.living(some))
+        living = part.living() if len(part.dead) else None
+        some, told = where.narrow(columns, query, living)
+        selection.append(some)
         steps += told
     return selection, summed(steps, 1)
 

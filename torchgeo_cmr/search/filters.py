@@ -234,13 +234,17 @@ class Where:
         return self.narrow(table, query)[0]
 
     def narrow(
-        self, table: EmbeddingTable | Columns, query: EmbeddingTable | None = None
+        self,
+        table: EmbeddingTable | Columns,
+        query: EmbeddingTable | None = None,
+        rows: _Rows | None = None,
     ) -> tuple[_Rows, tuple[Step, ...]]:
         """Give the rows that match, and what each clause did, in the order they were asked.
 
         Args:
             table: The archive, or its columns.
             query: One row that ``days`` and ``beyond`` refer to.
+            rows: Sorted numbers of the rows to choose from; None for all.
 
         Returns:
             Sorted row numbers (m,) and one :class:`Step` for each clause.
@@ -249,7 +253,7 @@ class Where:
             QueryError: As :meth:`rows`.
         """
         columns = as_columns(table)
-        rows, steps = self._narrow(columns, None, query)
+        rows, steps = self._narrow(columns, rows, query, columns.total > _MANY)
         if rows is None:
             rows = np.arange(len(columns), dtype=np.int64)
         return rows, tuple(steps)
@@ -331,16 +335,20 @@ class Where:
         )
 
     def _narrow(
-        self, columns: Columns, rows: _Rows | None, query: EmbeddingTable | None
+        self,
+        columns: Columns,
+        rows: _Rows | None,
+        query: EmbeddingTable | None,
+        many: bool,
     ) -> tuple[_Rows | None, list[Step]]:
         if self._join in ('or', 'not'):
-            return self._combined(columns, rows, query)
+            return self._combined(columns, rows, query, many)
         steps: list[Step] = []
         for part in self._parts:
-            rows, more = part._narrow(columns, rows, query)
+            rows, more = part._narrow(columns, rows, query, many and not steps)
             steps += more
         clauses = self._clauses
-        if rows is None and len(columns) > _MANY:
+        if many and not steps:
             clauses = sorted(clauses, key=lambda clause: not clause.early)
         for clause in clauses:
             begin = time.perf_counter()
@@ -351,7 +359,11 @@ class Where:
         return rows, steps
 
     def _combined(
-        self, columns: Columns, rows: _Rows | None, query: EmbeddingTable | None
+        self,
+        columns: Columns,
+        rows: _Rows | None,
+        query: EmbeddingTable | None,
+        many: bool,
     ) -> tuple[_Rows, list[Step]]:
         """Answer ``|`` and ``~``: one step, whatever happens inside."""
         begin = time.perf_counter()
@@ -359,7 +371,7 @@ class Where:
         mask = np.zeros(len(columns), dtype=bool)
         undated = 0
         for part in self._parts:
-            kept, steps = part._narrow(columns, rows, query)
+            kept, steps = part._narrow(columns, rows, query, many)
             mask[every if kept is None else kept] = True
             undated += sum(step.undated or 0 for step in steps)
         found = every[~mask[every] if self._join == 'not' else mask[every]]

@@ -147,6 +147,7 @@ class RetrievalIndex(Kept):
         *,
         where: Where | None = None,
         exact: bool = True,
+        calibrated: bool = False,
     ) -> Explanation:
         """Run a search and say how it went instead of what it found.
 
@@ -155,6 +156,7 @@ class RetrievalIndex(Kept):
             k: Rows a query.
             where: Which rows may be found.
             exact: As for :meth:`search`.
+            calibrated: As for :meth:`search`.
 
         Raises:
             QueryError: As :meth:`search`.
@@ -162,7 +164,7 @@ class RetrievalIndex(Kept):
         vectors, _ = self._queries(queries)
         begin = time.perf_counter()
         rows, _, groups, plans = ranked(
-            self._state, vectors, checked(k), where, _table(queries), exact, False
+            self._state, vectors, checked(k), where, _table(queries), exact, calibrated
         )
         spent = time.perf_counter() - begin
         steps = summed([step for group in groups for step in group.steps], len(groups))

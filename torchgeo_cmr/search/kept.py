@@ -11,6 +11,7 @@ import numpy as np
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.kinds import check_same
 from torchgeo_cmr.table.sink import merge_records
 
 from . import segment as segments
@@ -179,8 +180,8 @@ class Kept(Held):
                 in the index.
 
         Raises:
-            ArchiveError: If the rows do not belong into this index, an id is there already,
-                or another process is changing the index.
+            ArchiveError: If the rows do not belong into this index, a column of theirs holds
+                another type, an id is there already, or another process is changing the index.
         """
         with self._changing() as header:
             state = self._state
@@ -193,6 +194,9 @@ class Kept(Held):
                         'it first or leave it out'
                     )
             part = segments.build(table, state.parts[0].vectors.kind)
+            if len(part):
+                for there in (one for one in state.parts if len(one)):
+                    check_same(part.kinds, there.kinds)
             facts = {
                 **state.facts,
                 'spaces': sorted({*state.facts['spaces'], *table.spaces}),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84
+from torchgeo_cmr.table.kinds import Kind, kinds_of
 from torchgeo_cmr.table.schema import STANDARD, TEXT
 
 from .columns import StoredColumns, TableColumns
@@ -79,6 +80,20 @@ class Segment:
         if self.ties is not None:
             return self.ties
         return alphabetical(self._names(None))
+
+    @cached_property
+    def kinds(self) -> dict[str, Kind]:
+        """What the columns hold, the geometry left out."""
+        if isinstance(self.columns, StoredColumns):
+            return kinds_of(self.columns.arrow)
+        return kinds_of(self.columns.table.frame)
+
+    @cached_property
+    def placed(self) -> bool:
+        """Whether a living row has a place."""
+        if not len(self.dead):
+            return self.columns.placed
+        return bool(np.isfinite(self.columns.boxes[self.living(), 0]).any())
 
     def living(self, positions: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Leave deleted rows out of sorted positions, or out of all."""

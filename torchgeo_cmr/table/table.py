@@ -24,6 +24,8 @@ from pyproj import CRS
 from torchgeo_cmr.errors import ArchiveError
 
 from .footprints import WGS84, to_wgs84
+from .kinds import filled as fill
+from .kinds import kinds_of, united
 from .schema import METRICS, RESERVED, STANDARD, TEXT, TIME, empty_frame
 from .sink import merge_records, read_archive, write_archive
 
@@ -254,8 +256,13 @@ class EmbeddingTable:
                         f'{getattr(part, name)}) cannot be put together; embed them with one model'
                     )
         filled = [p.frame for p in parts if len(p)] or [parts[0].frame]
-        frame = gpd.GeoDataFrame(pd.concat(filled, ignore_index=True), crs=WGS84)
-        frame = frame[[c for c in frame if c != 'geometry'] + ['geometry']]
+        if len(filled) > 1:
+            dtypes = united([kinds_of(one) for one in filled])
+            rows = [fill(one, dtypes) for one in filled]
+            together = pd.concat(rows, ignore_index=True)
+            frame = gpd.GeoDataFrame(together, geometry='geometry', crs=WGS84)
+        else:
+            frame = filled[0].reset_index(drop=True)
         if (twice := frame['patch_id'].duplicated()).any():
             raise ArchiveError(
                 f'patch_id {frame["patch_id"][twice].iloc[0]!r} is in two of the tables; '

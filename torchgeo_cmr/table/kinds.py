@@ -1,0 +1,156 @@
+"""What columns of several tables become together, and which do not go together.
+
+A column that one table lacks, or that holds nothing there, is null in its rows and has the type
+it has in the others. Put below one another, searched as parts of an index or saved and read
+back, the same rows have the same columns.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from torchgeo_cmr.errors import ArchiveError
+
+from .schema import TEXT
+
+
+class Kind(NamedTuple):
+    """What a column holds.
+
+    .. versionadded:: 0.1
+    """
+
+    dtype: Any
+    #: Its type in Arrow, of categories that of their values.
+    arrow: pa.DataType
+    #: Whether there is nothing but nulls, so that another type does no harm.
+    void: bool
+
+
+def kinds_of(table: pa.Table | pd.DataFrame) -> dict[str, Kind]:
+    """Give the kind of each column but the geometry.
+
+    Args:
+        table: The frame of an embedding table, or its columns in Arrow with ``geometry``.
+
+    Returns:
+        Name -> kind. The dtype is that of all rows, so may hold nulls if one of them is null.
+
+    .. versionadded:: 0.1
+    """
+    made: dict[str, Kind] = {}
+    if isinstance(table, pa.Table):
+        plain = table.drop_columns(['geometry'])
+        for name, dtype in plain.schema.empty_table().to_pandas().dtypes.items():
+            column = plain.column(name)
+            fits = _nullable(dtype) if column.null_count else dtype
+            void = column.null_count == len(column)
+            made[name] = Kind(fits, _plain(column.type), void)
+        return made
+    frame = pd.DataFrame(table.drop(columns='geometry'))
+    schema = pa.Schema.from_pandas(frame, preserve_index=False)
+    for name, dtype in frame.dtypes.items():
+        kind = _plain(schema.field(name).type)
+        made[name] = Kind(dtype, kind, bool(frame[name].isna().all()))
+    return made
+
+
+def united(parts: Sequence[Mapping[str, Kind]]) -> dict[str, Any]:
+    """Give the dtypes of columns of several tables put below one another.
+
+    Args:
+        parts: Kinds of each table; those without rows are best left out.
+
+    Returns:
+        Name -> pandas dtype, names in the order in which they first appear.
+
+    .. versionadded:: 0.1
+    """
+    together: dict[str, Any] = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        there = [part[name] for part in parts if name in part]
+        known = [one for one in there if not one.void] or there[:1]
+        dtype = known[0].dtype
+        if any(one.dtype != dtype for one in known):
+            words = all(_wordy(one.arrow) for one in known)
+            blank = [pd.Series([], dtype=one.dtype) for one in known]
+            # Words of two kinds, such as two sets of categories, are plain words together.
+            dtype = TEXT if words else pd.concat(blank).dtype
+        together[name] = dtype if len(known) == len(parts) else _nullable(dtype)
+    return together
+
+
+def filled(frame: pd.DataFrame, dtypes: Mapping[str, Any]) -> pd.DataFrame:
+    """Give some rows the columns that all have, null where theirs have none.
+
+    Args:
+        frame: Some rows; a ``geometry`` is kept.
+        dtypes: Name -> pandas dtype.
+
+    .. versionadded:: 0.1
+    """
+    columns: dict[str, Any] = {}
+    for name, dtype in dtypes.items():
+        own = frame.get(name)
+        if own is not None and own.dtype == dtype:
+            columns[name] = own
+        elif own is None or own.isna().all():
+            nothing = pd.Series([None], dtype=dtype)
+            columns[name] = nothing.take(np.zeros(len(frame), dtype=np.intp))
+            columns[name].index = frame.index
+        else:
+            columns[name] = own.astype(dtype)
+    if 'geometry' in frame:
+        columns['geometry'] = frame['geometry']
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def check_same(new: Mapping[str, Kind], there: Mapping[str, Kind]) -> None:
+    """Refuse columns whose values do not go with those that are there.
+
+    Numbers go with numbers, words with categories of words, and nulls with everything.
+
+    Args:
+        new: Kinds of the columns of new rows.
+        there: Kinds of the columns that are there.
+
+    Raises:
+        ArchiveError: If two of a name do not; the message names the column and both types.
+
+    .. versionadded:: 0.1
+    """
+    for name in new.keys() & there.keys():
+        pair = new[name], there[name]
+        if pair[0].void or pair[1].void:
+            continue
+        schemas = [pa.schema([(name, one.arrow)]) for one in pair]
+        try:
+            pa.unify_schemas(schemas, promote_options='permissive')
+        except pa.ArrowException as error:
+            words = [
+                str(one.arrow if one.dtype == object else one.dtype) for one in pair
+            ]
+            raise ArchiveError(
+                f'column {name!r} holds {words[0]} in the new rows and {words[1]} in those that '
+                'are there; give it one type or rename it'
+            ) from error
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _wordy(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _nullable(dtype: Any) -> Any:
+    """Give the dtype that a column takes when it gets nulls."""
+    if isinstance(dtype, np.dtype) and dtype.kind in 'iu':
+        return np.dtype('float64')
+    if isinstance(dtype, np.dtype) and dtype.kind == 'b':
+        return np.dtype(object)
+    return dtype
