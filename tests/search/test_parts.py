@@ -51,8 +51,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
 
 
 def test_columns_of_all_parts(make: Make, place: Path | None) -> None:
-    plain = part(make, 'a')
-    plain = EmbeddingTable.from_frame(plain.frame.drop(columns='cloud'), plain.vectors)
+    plain: Any = part(make, 'a')
+    plain = EmbeddingTable.from_frame(
+        gpd.GeoDataFrame(plain.frame.drop(columns='cloud')), plain.vectors
+    )
     tables = [
         plain,
         part(make, 'bb', orbit=np.arange(40), good=np.arange(40) % 2 == 0),

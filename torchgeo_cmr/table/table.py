@@ -262,7 +262,7 @@ class EmbeddingTable:
             together = pd.concat(rows, ignore_index=True)
             frame = gpd.GeoDataFrame(together, geometry='geometry', crs=WGS84)
         else:
-            frame = filled[0].reset_index(drop=True)
+            frame = gpd.GeoDataFrame(filled[0].reset_index(drop=True))
         if (twice := frame['patch_id'].duplicated()).any():
             raise ArchiveError(
                 f'patch_id {frame["patch_id"][twice].iloc[0]!r} is in two of the tables; '
