@@ -21,8 +21,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from torchgeo_cmr.errors import RasterError
 
-#: Headers that are remembered: set-up asks for those of one scene several times in a row.
-_REMEMBERED = 4096
+#: Headers that are remembered, of about 2 kB each: set-up asks for those of one scene several
+#: times in a row, and reading asks once more, when those of all scenes have been read.
+_REMEMBERED = 65_536
 
 #: Files next to a raster in which GDAL keeps what the raster itself cannot hold.
 _SIDECARS = ('.aux.xml', '.msk')
@@ -167,25 +168,34 @@ def _read(path: str) -> Header:
         return Header(
             path=path,
             driver=source.driver,
-            wkt='' if source.crs is None else source.crs.to_wkt(),
+            wkt=_shared('' if source.crs is None else source.crs.to_wkt()),
             transform=source.transform,
             shape=source.shape,
-            dtypes=tuple(source.dtypes),
-            descriptions=tuple(source.descriptions),
-            nodata=tuple(source.nodatavals),
-            units=tuple(source.units),
-            scales=tuple(source.scales),
-            offsets=tuple(source.offsets),
-            colours=tuple(colour.name for colour in source.colorinterp),
-            masks=tuple(
-                tuple(flag.name for flag in flags) for flags in source.mask_flag_enums
+            dtypes=_shared(tuple(source.dtypes)),
+            descriptions=_shared(tuple(source.descriptions)),
+            nodata=_shared(tuple(source.nodatavals)),
+            units=_shared(tuple(source.units)),
+            scales=_shared(tuple(source.scales)),
+            offsets=_shared(tuple(source.offsets)),
+            colours=_shared(tuple(colour.name for colour in source.colorinterp)),
+            masks=_shared(
+                tuple(
+                    tuple(flag.name for flag in flags)
+                    for flags in source.mask_flag_enums
+                )
             ),
-            blocks=tuple(source.block_shapes),
+            blocks=_shared(tuple(source.block_shapes)),
             tags=source.tags(),
             imagery=source.tags(ns='IMAGERY'),
             band_tags=tuple(source.tags(i) for i in indexes),
             has_gcps=bool(source.gcps[0]),
         )
+
+
+@lru_cache(maxsize=1024)
+def _shared[T](value: T) -> T:
+    """Give the first value that equals this one: files that belong together state the same."""
+    return value
 
 
 @lru_cache(maxsize=256)
