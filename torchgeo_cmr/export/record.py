@@ -15,16 +15,13 @@ import shapely
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search import RetrievalIndex, Where
-from torchgeo_cmr.search.query import patch_ids
 from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.table.provenance import fingerprint, fingerprint_rows, versions
+from torchgeo_cmr.table.provenance import fingerprint, versions
 
 #: Name of the format in a record, and the version that this package writes.
 FORMAT, FORMAT_VERSION = 'torchgeo_cmr.search', 1
 #: Rows that a record lists, so that the first that differs can be named.
 _LISTED = 1000
-#: Rows of an index whose vectors are read together.
-_BLOCK = 65_536
 
 type Archive = EmbeddingTable | RetrievalIndex
 
@@ -165,13 +162,7 @@ def _fingerprint(archive: Archive) -> str:
     """Give the same for a table and for an index of it."""
     if isinstance(archive, EmbeddingTable):
         return fingerprint(archive)
-    rows = archive.rows()
-    blocks = (
-        archive.vectors(rows[begin : begin + _BLOCK])
-        for begin in range(0, len(rows), _BLOCK)
-    )
-    width = archive.vectors(rows[:0]).shape[1]
-    return fingerprint_rows(patch_ids(archive).tolist(), (len(rows), width), blocks)
+    return archive.fingerprint
 
 
 def _rows(results: gpd.GeoDataFrame) -> dict[str, Any]:

@@ -19,6 +19,7 @@ again, harder, until each query has its k rows.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any
 
 import faiss as _faiss
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
@@ -154,15 +156,20 @@ class Approximate:
         }
 
 
-def read(path: Path, facts: dict[str, Any]) -> Approximate:
+def read(file: pa.NativeFile, facts: Mapping[str, Any]) -> Approximate:
     """Read what :meth:`Approximate.write` wrote.
+
+    Args:
+        file: The file, opened; it may have another name by now, or none.
+        facts: What :meth:`Approximate.write` gave.
 
     .. versionadded:: 0.1
     """
     load = faiss.read_index_binary if facts['kind'] == 'binary' else faiss.read_index
+    file.seek(0)
     return Approximate(
         facts['kind'],
-        load(str(path)),
+        load(faiss.PyCallbackIOReader(file.read)),
         int(facts['effort']),
         int(facts['spare']),
         float(facts['recall']),

@@ -15,9 +15,11 @@ from torchgeo_cmr.table import EmbeddingTable
 from .asked import bare, checked
 from .engine import ranked, reaching, summed
 from .filters import Step, Where
+from .held import taken
 from .kept import Kept
 from .plan import Explanation
 from .results import make_result
+from .state import State
 
 __all__ = ('Explanation', 'RetrievalIndex')
 
@@ -36,10 +38,13 @@ class RetrievalIndex(Kept):
     numbers of deleted rows are not given again.
 
     Args:
-        table: The archive. It is not copied.
+        archive: A table, which is not copied; the folder of an archive, which is read, or of
+            an index, which is mapped; or a list of these, which are searched as one.
 
     Raises:
-        ArchiveError: If a ``patch_id`` occurs more than once.
+        ArchiveError: If a ``patch_id`` occurs more than once, or a folder is neither an
+            archive nor an index.
+        QueryError: If nothing is named.
 
     .. versionadded:: 0.1
     """
@@ -79,24 +84,23 @@ class RetrievalIndex(Kept):
             QueryError: If k, the queries or the filter do not fit the archive.
         """
         vectors, ids = self._queries(queries)
+        state = self._state  # that of one moment, whatever is changed meanwhile
         if k is None:
             if min_score is None or calibrated:
                 raise QueryError(
                     'k is None; say how many rows, or give min_score for all that reach it, '
                     'without calibrated'
                 )
-            rows, scores = reaching(
-                self._state, vectors, min_score, where, _table(queries)
-            )
-            return self.result(rows, scores, ids)
+            rows, scores = reaching(state, vectors, min_score, where, _table(queries))
+            return _result(state, rows, scores, ids)
         rows, scores, _, plans = ranked(
-            self._state, vectors, checked(k), where, _table(queries), exact, calibrated
+            state, vectors, checked(k), where, _table(queries), exact, calibrated
         )
         if min_score is not None:
             good = [s >= np.float32(min_score) for s in scores]
             rows = [r[g] for r, g in zip(rows, good, strict=True)]
             scores = [s[g] for s, g in zip(scores, good, strict=True)]
-        return self.result(rows, scores, ids, exact=all(p.exact for p in plans))
+        return _result(state, rows, scores, ids, exact=all(p.exact for p in plans))
 
     def rank(
         self,
@@ -202,19 +206,7 @@ class RetrievalIndex(Kept):
             query_ids: One id a query.
             exact: Whether nothing closer can have been missed.
         """
-        lengths = [len(r) for r in rows]
-        every = np.concatenate([np.empty(0, np.int64), *rows]).astype(np.int64)
-        flat = np.concatenate([np.empty(0, np.float32), *scores])
-        distinct, place = np.unique(every, return_inverse=True)
-        taken = self.select(distinct)
-        made = make_result(taken, place[None], flat[None], [''], exact=exact)
-        made['query_id'] = pd.Series(
-            np.repeat(np.asarray(query_ids, dtype=object), lengths),
-            dtype=made['query_id'].dtype,
-        )
-        ranks = [np.arange(1, n + 1, dtype=np.int32) for n in lengths]
-        made['rank'] = np.concatenate([np.empty(0, np.int32), *ranks])
-        return made
+        return _result(self._state, rows, scores, query_ids, exact=exact)
 
     def _queries(
         self, queries: EmbeddingTable | ArrayLike
@@ -235,3 +227,27 @@ class RetrievalIndex(Kept):
 
 def _table(queries: EmbeddingTable | ArrayLike) -> EmbeddingTable | None:
     return queries if isinstance(queries, EmbeddingTable) else None
+
+
+def _result(
+    state: State,
+    rows: NDArray[np.int64] | Sequence[NDArray[np.int64]],
+    scores: NDArray[np.float32] | Sequence[NDArray[np.float32]],
+    query_ids: Sequence[str],
+    *,
+    exact: bool = True,
+) -> gpd.GeoDataFrame:
+    """Give ranked rows of a state as a layer."""
+    lengths = [len(r) for r in rows]
+    every = np.concatenate([np.empty(0, np.int64), *rows]).astype(np.int64)
+    flat = np.concatenate([np.empty(0, np.float32), *scores])
+    distinct, place = np.unique(every, return_inverse=True)
+    some = taken(state, distinct)
+    made = make_result(some, place[None], flat[None], [''], exact=exact)
+    made['query_id'] = pd.Series(
+        np.repeat(np.asarray(query_ids, dtype=object), lengths),
+        dtype=made['query_id'].dtype,
+    )
+    ranks = [np.arange(1, n + 1, dtype=np.int32) for n in lengths]
+    made['rank'] = np.concatenate([np.empty(0, np.int32), *ranks])
+    return made

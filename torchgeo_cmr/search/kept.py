@@ -1,5 +1,7 @@
 """The life of an index: built, saved, opened, added to, deleted from."""
 
+import threading
+import uuid
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,55 +9,53 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.kinds import check_same
+from torchgeo_cmr.table.provenance import fingerprint
 from torchgeo_cmr.table.sink import merge_records
 
 from . import segment as segments
 from . import store
+from .describe import is_index
 from .engine import select
 from .filters import Where
 from .held import Held
-from .state import State, read_state
+from .origin import Origin, fingerprint_of, origins, table_of
+from .state import State, open_state, read_state
 
 
 class Kept(Held):
     """Rows of an archive, put in order, in memory or on disk.
 
     Args:
-        table: The archive. It is not copied.
+        archive: What :meth:`open` takes. A table is not copied.
 
     Raises:
-        ArchiveError: If a ``patch_id`` occurs more than once.
+        ArchiveError: If a ``patch_id`` occurs more than once, or a folder is neither an
+            archive nor an index.
+        QueryError: If nothing is named.
 
     .. versionadded:: 0.1
     """
 
-    def __init__(self, table: EmbeddingTable) -> None:
-        """Remember the table; what a search needs is computed when first needed."""
-        ids = table.frame['patch_id']
-        if not ids.is_unique:
-            first = ids[ids.duplicated()].iloc[0]
-            raise ArchiveError(
-                f'patch_id {first!r} occurs more than once; make it unique'
-            )
-        facts = {
-            'dim': table.dim,
-            'metric': table.metric,
-            'spaces': list(table.spaces),
-            'record': table.record,
-            'fingerprint': None,
-        }
-        self._state = State((segments.from_table(table),), ((),), facts)
+    def __init__(self, archive: Origin | Iterable[Origin]) -> None:
+        """Remember the archive; what a search needs is computed when first needed."""
+        found = origins(archive)
+        self._lock = threading.RLock()
         self._path: Path | None = None
+        if len(found) == 1 and isinstance(found[0], str | PathLike):
+            folder = Path(found[0])
+            if is_index(folder):
+                super().__init__(open_state(folder))
+                self._path = folder
+                return
+        super().__init__(_of_table(table_of(found)))
 
     @classmethod
     def build(
         cls,
-        archive: EmbeddingTable | str | PathLike[str],
+        archive: Origin | Iterable[Origin],
         path: str | PathLike[str] | None = None,
         *,
         vectors: str = 'float32',
@@ -67,7 +67,7 @@ class Kept(Held):
         """Put an archive in the order of a curve, in memory or on disk.
 
         Args:
-            archive: A table, or an archive folder.
+            archive: What :meth:`open` takes.
             path: Folder to write; the index is then mapped from there. In memory without it.
             vectors: What a scan reads: ``'float32'``, ``'float16'``, ``'int8'`` (one scale a
                 row) or ``'binary'`` (signs). Whole vectors are kept beside the last three, on
@@ -89,16 +89,13 @@ class Kept(Held):
         """
         if path is not None:
             store.check_free(path, overwrite=overwrite)
-        table = (
-            archive
-            if isinstance(archive, EmbeddingTable)
-            else EmbeddingTable.load(archive)
-        )
+        table = table_of(archive)
+        state = _of_table(table)
         index = cls(table)
         index._state = replace(
-            index._state,
+            state,
             parts=(segments.build(table, vectors),),
-            facts={**index._state.facts, 'fingerprint': store.fingerprint(archive)},
+            facts={**state.facts, 'fingerprint': fingerprint(table)},
         )
         kinds = [approximate] if isinstance(approximate, str) else list(approximate)
         if kinds:
@@ -107,38 +104,39 @@ class Kept(Held):
             own = index._state.parts[0].vectors
             made = tuple(build(own, kind, recall=recall, seed=seed) for kind in kinds)
             index._state = replace(index._state, approximate=(made,))
-        if path is None:
-            return index
-        index.save(path, overwrite=overwrite)
-        return cls.open(path)
+        if path is not None:
+            index.save(path, overwrite=overwrite)
+            index._path = Path(path)
+            index._state = open_state(index._path)
+        return index
 
     @classmethod
     def open(
         cls,
-        path: str | PathLike[str],
-        archive: EmbeddingTable | str | PathLike[str] | None = None,
+        path: Origin | Iterable[Origin],
+        archive: Origin | Iterable[Origin] | None = None,
     ) -> Self:
-        """Map an index from disk; almost nothing is read until it is asked.
+        """Open what is named to search in it.
 
         Args:
-            path: Folder that :meth:`build` or :meth:`save` wrote.
+            path: Folder that :meth:`build` or :meth:`save` wrote: it is mapped, and almost
+                nothing is read until it is asked. An archive folder or a table: it is held in
+                memory. Several of these: they are read and put together.
             archive: What the index should have been built from, a table or a folder as it
                 was then; the index is refused if it was not.
 
         Raises:
-            ArchiveError: If the folder is no index, is broken or of a newer format, or was
-                built from another archive.
+            ArchiveError: If a folder is neither an index nor an archive, is broken or of a
+                newer format, or was built from another archive.
+            QueryError: If nothing is named.
         """
-        folder = Path(path)
-        header = store.read_header(folder)
-        if archive is not None and store.fingerprint(archive) != header['fingerprint']:
+        index = cls(path)
+        built_from = index._state.facts['fingerprint'] or index.fingerprint
+        if archive is not None and not _same(built_from, archive):
             raise ArchiveError(
-                f'the index {folder} was not built from this archive, or the archive has changed; '
-                'build it again'
+                f'the index {index._path or "in memory"} was not built from this archive, or the '
+                'archive has changed; build it again'
             )
-        index = cls.__new__(cls)
-        index._path = folder
-        index._state = read_state(folder, header)
         return index
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
@@ -146,31 +144,50 @@ class Kept(Held):
 
         Args:
             path: Folder to make; its parents are made too. It appears when it is complete.
-            overwrite: Replace an index that is there, never anything else.
+            overwrite: Replace an index that is there, never anything else. Whoever has it open
+                goes on with it as it was.
 
         Returns:
             The folder.
 
         Raises:
             OutputExistsError: If the path is there and is not to be replaced.
+            ArchiveError: If another process is changing the index that is there.
         """
-        state = self._state
-        header: dict[str, Any] = {
-            'format': store.FORMAT,
-            'version': store.VERSION,
-            'generation': 0,
-            'segments': [],
-            **state.facts,
-        }
-        if header['fingerprint'] is None:
-            header['fingerprint'] = store.fingerprint(self.table)
-        with store.new_folder(path, overwrite=overwrite) as folder:
-            for i, part in enumerate(state.parts):
-                header['segments'].append(
-                    store.add_segment(folder, i, part, state.approximate[i])
-                )
-            store.write_header(folder, header)
-        return Path(path)
+        store.check_free(path, overwrite=overwrite)
+        with self._lock:
+            state, folder = self._state, Path(path)
+            if folder.exists():
+                with store.writing(folder) as header:
+                    number, generation = store.next_number(header), header['generation']
+                    header.clear()
+                    header |= _written(state, folder, number, generation)
+            else:
+                with store.new_folder(folder) as building:
+                    store.write_header(building, _written(state, building, 0, 0))
+            if self._path is not None and folder.samefile(self._path):
+                self._state = open_state(folder)
+        return folder
+
+    def refresh(self) -> bool:
+        """See what others have changed in the folder since the index was opened.
+
+        Row numbers stay what they are, unless the index was built anew.
+
+        Returns:
+            Whether anything has changed; an index in memory changes by its own methods only.
+        """
+        if self._path is None:
+            return False
+        with self._lock:
+            before = self._state
+            self._state = open_state(self._path)
+            after = self._state
+        return (before.facts, len(before.columns), before.columns.total) != (
+            after.facts,
+            len(after.columns),
+            after.columns.total,
+        )
 
     def append(self, table: EmbeddingTable) -> None:
         """Add rows; those that are there stay untouched, on disk too.
@@ -206,9 +223,9 @@ class Kept(Held):
                 parts, approximate = (*state.parts, part), (*state.approximate, ())
                 self._state = State(parts, approximate, facts)
                 return
-            number = len(header['segments'])
+            number = store.next_number(header)
             header['segments'].append(store.add_segment(self._path, number, part, ()))
-            header.update(facts)
+            header.update(facts, next=number + 1)
 
     def delete(self, ids: str | Iterable[str] | Where) -> None:
         """Leave rows out from now on; their numbers are not given again.
@@ -231,7 +248,7 @@ class Kept(Held):
             for part in state.parts:
                 gone = part.named(asked)
                 left -= set(part.ids(gone))
-                parts.append(replace(part, dead=np.union1d(part.dead, gone)))
+                parts.append(part.without(gone))
             if left:
                 raise QueryError(
                     f'there is no patch_id {min(left)!r} in the index; nothing was deleted'
@@ -241,28 +258,108 @@ class Kept(Held):
                 return
             for i, (old, new) in enumerate(zip(state.parts, parts, strict=True)):
                 if len(old.dead) != len(new.dead):
-                    header['segments'][i]['dead'] = store.add_dead(
-                        self._path, i, header['generation'] + 1, new.dead
+                    own = header['segments'][i]
+                    number = int(own['name'].split('-')[1])
+                    generation = header['generation'] + 1
+                    own['dead'] = store.add_dead(
+                        self._path, number, generation, new.dead
                     )
+                    if 'content' in own:
+                        own['content'] = f'{new.content.value:x}'
 
     def __getstate__(self) -> dict[str, Any]:
         """Go to another process as a path, not as vectors, if the index is on disk."""
-        return dict(self.__dict__) if self._path is None else {'_path': self._path}
+        state = {
+            name: value for name, value in self.__dict__.items() if name != '_lock'
+        }
+        if self._path is None:
+            return state
+        return {'_path': self._path, '_build': self._state.facts['build']}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Map the index again in the process it came to."""
+        build = state.pop('_build', None)
         self.__dict__.update(state)
+        self._lock = threading.RLock()
         if self._path is not None:
-            self._state = read_state(self._path, store.read_header(self._path))
+            self._state = open_state(self._path)
+            self._check_build(build)
+
+    def _check_build(self, build: str | None) -> None:
+        """Refuse to go on with another build, whose row numbers are others."""
+        if self._state.facts['build'] != build:
+            raise ArchiveError(
+                f'the index {self._path} was built anew since it was opened; open it again'
+            )
 
     @contextmanager
     def _changing(self) -> Generator[dict[str, Any] | None]:
-        """Hold the index on disk while it is changed; its header is written at the end."""
-        if self._path is None:
-            yield None
-            return
-        with store.writing(self._path) as header:
-            # What others have changed since this process looked.
-            self._state = read_state(self._path, header)
-            yield header
-        self._state = read_state(self._path, store.read_header(self._path))
+        """Hold the index while it is changed; on disk, its header is written at the end."""
+        with self._lock:
+            if self._path is None:
+                yield None
+                return
+            before = self._state
+            try:
+                with store.writing(self._path) as header:
+                    # What others have changed since this process looked.
+                    self._state = read_state(self._path, header)
+                    self._check_build(before.facts['build'])
+                    yield header
+            except BaseException:
+                self._state = before
+                raise
+            self._state = open_state(self._path)
+
+
+def _of_table(table: EmbeddingTable) -> State:
+    """Give the state of a table in memory."""
+    ids = table.frame['patch_id']
+    if not ids.is_unique:
+        first = ids[ids.duplicated()].iloc[0]
+        raise ArchiveError(f'patch_id {first!r} occurs more than once; make it unique')
+    facts = {
+        'dim': table.dim,
+        'metric': table.metric,
+        'spaces': list(table.spaces),
+        'record': table.record,
+        'fingerprint': None,
+        'build': None,
+    }
+    return State((segments.from_table(table),), ((),), facts)
+
+
+def _written(
+    state: State, folder: Path, number: int, generation: int
+) -> dict[str, Any]:
+    """Write the parts of a state into a folder, numbered on, and give their header."""
+    header: dict[str, Any] = {
+        'format': store.FORMAT,
+        'version': store.VERSION,
+        'generation': generation,
+        'next': number + len(state.parts),
+        **state.facts,
+        'build': uuid.uuid4().hex,
+        'segments': [
+            store.add_segment(
+                folder, number + i, part, state.approximate[i], generation + 1
+            )
+            for i, part in enumerate(state.parts)
+        ],
+    }
+    if header['fingerprint'] is None:
+        header['fingerprint'] = state.content.fingerprint(
+            header['dim'], header['metric']
+        )
+    return header
+
+
+def _same(built_from: str, archive: Origin | Iterable[Origin]) -> bool:
+    """Say whether a fingerprint is that of an archive."""
+    kind, _, rest = built_from.partition(':')
+    if not rest:
+        return fingerprint_of(archive) == built_from
+    (one,) = origins(archive)[:1]
+    if isinstance(one, Held) or kind == 'table':
+        one = table_of(one)
+    return store.older_fingerprint(one) == built_from

@@ -1,6 +1,6 @@
 """The columns of a result, and the check for them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import geopandas as gpd
 import numpy as np
@@ -48,15 +48,14 @@ def make_result(
     Returns:
         GeoDataFrame in EPSG:4326 sorted by query, then rank: ``rank`` int32 from 1, ``score``
         float64 (higher is closer), ``exact`` bool, ``relevant`` nullable boolean, all null.
-        Columns of the archive named like one of these come out as ``archive_<name>``.
+        Columns of the archive named like one of these come out as ``archive_<name>``, with
+        one more ``archive_`` before it if the archive has a column of that name too.
 
     .. versionadded:: 0.1
     """
     num_queries, k = rows.shape
     taken = table.frame.iloc[rows.ravel()].reset_index(drop=True)
-    taken = taken.rename(
-        columns={name: f'archive_{name}' for name in _MADE if name in taken}
-    )
+    taken = taken.rename(columns=_own_names(taken.columns))
     made = {
         'query_id': pd.Series(
             np.repeat(np.asarray(query_ids, dtype=object), k), dtype=TEXT
@@ -69,6 +68,20 @@ def make_result(
     rest = [c for c in taken.columns if c not in RESULT_COLUMNS and c != 'geometry']
     columns = {c: made[c] if c in made else taken[c] for c in (*RESULT_COLUMNS, *rest)}
     return gpd.GeoDataFrame(columns, geometry=taken.geometry, crs=taken.crs)
+
+
+def _own_names(columns: Iterable[str]) -> dict[str, str]:
+    """Say what columns of an archive are called that are named like those of a result."""
+    known = set(columns)
+    renamed = {}
+    for name in _MADE:
+        if name not in known:
+            continue
+        own = f'archive_{name}'
+        while own in known:
+            own = f'archive_{own}'
+        renamed[name] = own
+    return renamed
 
 
 def check_result(results: gpd.GeoDataFrame) -> None:

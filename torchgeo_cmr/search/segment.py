@@ -7,7 +7,7 @@ are left out of every selection.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import geopandas as gpd
@@ -21,11 +21,15 @@ from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84
 from torchgeo_cmr.table.kinds import Kind, kinds_of
+from torchgeo_cmr.table.provenance import Content, row_digests
 from torchgeo_cmr.table.schema import STANDARD, TEXT
 
 from .columns import StoredColumns, TableColumns
 from .curve import hilbert_order
 from .vectors import Vectors, as_vectors, encode
+
+#: Rows whose vectors are read together.
+_BLOCK = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,9 @@ class Segment:
         ties: Alphabetical rank of the ``patch_id`` at each position (n,); None to sort them
             when equal scores first ask for it.
         dead: Sorted positions of deleted rows.
+        digests: A digest of the row at each position (n, 16); None to compute them when
+            they are needed.
+        known: What the living rows are, if somebody knows.
 
     .. versionadded:: 0.1
     """
@@ -49,6 +56,8 @@ class Segment:
     numbers: NDArray[np.int64] | None = None
     ties: NDArray[np.int64] | None = None
     dead: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    digests: NDArray[np.uint8] | None = None
+    known: Content | None = None
 
     def __len__(self) -> int:
         """Give the number of rows, deleted ones too."""
@@ -80,6 +89,35 @@ class Segment:
         if self.ties is not None:
             return self.ties
         return alphabetical(self._names(None))
+
+    @cached_property
+    def content(self) -> Content:
+        """What the living rows are, in the order of their numbers."""
+        if self.known is not None:
+            return self.known
+        order = self.to_positions(np.arange(len(self), dtype=np.int64))
+        order = order[self._alive[order]]
+        if self.digests is not None:
+            return Content.of(self.digests[order])
+        if isinstance(self.columns, TableColumns):
+            table = self.columns.table
+            return Content.of(table.digests[order]) if len(self.dead) else table.content
+        return Content.of(self.computed[order])
+
+    @property
+    def computed(self) -> NDArray[np.uint8]:
+        """Digests of the rows at each position (n, 16), from ids and vectors."""
+        made = np.empty((len(self), 16), dtype=np.uint8)
+        for begin in range(0, len(self), _BLOCK):
+            some = self._every[begin : begin + _BLOCK]
+            made[some] = row_digests(self.ids(some).tolist(), self.vectors.whole[some])
+        return made
+
+    def without(self, gone: NDArray[np.int64]) -> 'Segment':
+        """Give the segment with more rows deleted, by position."""
+        if not len(gone):
+            return self
+        return replace(self, dead=np.union1d(self.dead, gone), known=None)
 
     @cached_property
     def kinds(self) -> dict[str, Kind]:
@@ -179,6 +217,8 @@ def build(table: EmbeddingTable, kind: str) -> Segment:
         kept,
         numbers,
         alphabetical(names),
+        digests=table.digests[numbers],
+        known=table.content,
     )
 
 

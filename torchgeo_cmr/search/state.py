@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.table.provenance import Content
+
 from . import store
 from .calibration import Calibration
 from .numbered import Numbered
@@ -51,6 +54,11 @@ class State:
         return alphabetical(self.columns.names())
 
     @cached_property
+    def content(self) -> Content:
+        """What the rows that can be found are, in their order."""
+        return sum((part.content for part in self.parts), Content())
+
+    @cached_property
     def calibration(self) -> Calibration:
         """What makes scores of several modalities comparable."""
         return Calibration(self.parts)
@@ -59,11 +67,14 @@ class State:
 class _Later(Sequence[Sequence['Approximate']]):
     """Approximate indexes of the segments on disk, each read when it is first asked.
 
-    faiss reads an index whole, and most searches are exact: they should not pay for it.
+    faiss reads an index whole, and most searches are exact: they should not pay for it. The
+    files are mapped at once, so that they are those of this build, whatever is built in
+    their place meanwhile.
     """
 
     def __init__(self, folder: Path, segments: Sequence[dict[str, Any]]) -> None:
         self._folder, self._segments = folder, segments
+        self._mapped = [store.map_approximate(folder, facts) for facts in segments]
         self._read: dict[int, Sequence[Approximate]] = {}
 
     def __len__(self) -> int:
@@ -71,9 +82,33 @@ class _Later(Sequence[Sequence['Approximate']]):
 
     def __getitem__(self, i: Any) -> Any:
         if i not in self._read:
-            facts = self._segments[i]
-            self._read[i] = store.read_approximate(self._folder, facts)
+            facts, files = self._segments[i], self._mapped[i]
+            self._read[i] = store.read_approximate(self._folder, facts, files)
         return self._read[i]
+
+
+def open_state(folder: Path) -> State:
+    """Map an index as it is now.
+
+    Args:
+        folder: Folder of the index.
+
+    Raises:
+        ArchiveError: If it is no index, is broken or of a newer format.
+
+    .. versionadded:: 0.1
+    """
+    while True:
+        header = store.read_header(folder)
+        try:
+            state = read_state(folder, header)
+        except ArchiveError:
+            # Files that go while they are opened are those of a build that was replaced.
+            if store.read_header(folder) == header:
+                raise
+            continue
+        if store.read_header(folder).get('build') == header.get('build'):
+            return state
 
 
 def read_state(folder: Path, header: dict[str, Any]) -> State:
@@ -81,4 +116,5 @@ def read_state(folder: Path, header: dict[str, Any]) -> State:
     parts = tuple(store.read_segment(folder, facts) for facts in header['segments'])
     approximate = _Later(folder, header['segments'])
     names = ('dim', 'metric', 'spaces', 'record', 'fingerprint')
-    return State(parts, approximate, {name: header[name] for name in names})
+    facts = {name: header[name] for name in names}
+    return State(parts, approximate, {**facts, 'build': header.get('build')})

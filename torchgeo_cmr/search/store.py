@@ -9,13 +9,16 @@
         codes.npy  scale.npy      what is scanned instead, unless vectors are float32
         boxes.npy                 bounds (n, 4) float64 in EPSG:4326
         numbers.npy  ties.npy     row number in the archive; alphabetical rank of patch_id
+        digests.npy               16 bytes a row that its id and vector are known by
         attributes.arrow          Arrow IPC: all columns, and geometry as WKB
         approximate-<kind>.faiss  if one was asked for
       dead-<n>-<generation>.npy   positions of deleted rows of segment n
 
-Nothing that ``index.json`` names is ever changed. New files are written first, then the
-header is replaced by a rename: a reader sees the index before or after, and a reader that
-is there already keeps what it has mapped. Nothing is pickled.
+Nothing that ``index.json`` names is ever changed, and no name is given twice: an index that is
+built in the place of another numbers its segments on. New files are written first, then the
+header is replaced by a rename, then files that it no longer names are removed: a reader sees the
+index before or after, and a reader that is there already keeps what it has mapped. Nothing is
+pickled.
 """
 
 import hashlib
@@ -23,7 +26,7 @@ import json
 import os
 import shutil
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -35,6 +38,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.provenance import Content
 from torchgeo_cmr.table.sink import PARTS, header_file, is_archive
 
 from .columns import StoredColumns, TableColumns
@@ -116,6 +120,7 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
             'boxes': columns.boxes,
             'numbers': segment.numbers,
             'ties': segment.ties,
+            'digests': segment.digests,
         }
         if vectors.codes is not vectors.whole:
             arrays |= {'codes': vectors.codes, 'scale': vectors.scale}
@@ -136,6 +141,7 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
         'vectors': vectors.kind,
         'error': vectors.error if np.isfinite(vectors.error) else None,
         'dead': None,
+        'content': f'{segment.content.value:x}',
     }
 
 
@@ -165,6 +171,9 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
         source = pa.memory_map(str(own / 'attributes.arrow'))
         attributes = pa.ipc.open_file(source).read_all()
         numbers, ties = array('numbers'), array('ties')
+        # Indexes that were built before there were digests have none.
+        known = 'content' in facts
+        digests = np.asarray(array('digests')) if known else None
         dead = np.empty(0, np.int64)
         if facts['dead'] is not None:
             dead = np.load(folder / facts['dead'], allow_pickle=False)
@@ -172,7 +181,15 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
         raise ArchiveError(
             f'the index {folder} cannot be read ({error}); build it again'
         ) from error
-    sizes = {len(a) for a in (whole, codes, boxes, numbers, ties)}
+    arrays = (
+        whole,
+        codes,
+        boxes,
+        numbers,
+        ties,
+        *(() if digests is None else (digests,)),
+    )
+    sizes = {len(a) for a in arrays}
     if {*sizes, attributes.num_rows} != {facts['rows']}:
         raise ArchiveError(
             f'the files of {own} have different numbers of rows; build the index again'
@@ -188,7 +205,12 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
         error,
     )
     columns = StoredColumns(np.asarray(boxes), attributes)
-    return Segment(columns, kept, np.asarray(numbers), np.asarray(ties), dead)
+    content = None
+    if known:
+        content = Content(facts['rows'] - len(dead), int(facts['content'], 16))
+    return Segment(
+        columns, kept, np.asarray(numbers), np.asarray(ties), dead, digests, content
+    )
 
 
 def check_free(path: str | PathLike[str], *, overwrite: bool) -> None:
@@ -214,48 +236,46 @@ def check_free(path: str | PathLike[str], *, overwrite: bool) -> None:
 
 
 @contextmanager
-def new_folder(path: str | PathLike[str], *, overwrite: bool) -> Generator[Path]:
+def new_folder(path: str | PathLike[str]) -> Generator[Path]:
     """Make a folder under a temporary name, then rename it.
 
     Args:
-        path: Where the index shall be; parents are made.
-        overwrite: Replace an index, never anything else.
+        path: Where the index shall be, which must be free; parents are made.
 
     Raises:
-        OutputExistsError: As :func:`check_free`.
+        OutputExistsError: If something has come there meanwhile.
     """
-    check_free(path, overwrite=overwrite)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     building = target.with_name(f'.{target.name}.tmp-{os.getpid()}')
-    retired = target.with_name(f'.{target.name}.old-{os.getpid()}')
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir()
     try:
         yield building
-        if target.exists():
-            target.rename(retired)
+        check_free(target, overwrite=False)
         building.rename(target)
     finally:
-        if retired.exists() and not target.exists():
-            retired.rename(target)
-        for folder in (building, retired):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(building, ignore_errors=True)
 
 
 @contextmanager
 def writing(path: Path) -> Generator[dict[str, Any]]:
     """Let one process change an index: its newest header, written back at the end.
 
+    The lock goes with the process that holds it, however that ends; its file stays.
+
     Raises:
         ArchiveError: If another process is changing it.
     """
-    lock = path / _LOCK
+    from filelock import FileLock, Timeout  # not needed to search
+
+    read_header(path)
+    lock = FileLock(path / _LOCK, timeout=0)
     try:
-        os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    except FileExistsError as error:
+        lock.acquire()
+    except Timeout as error:
         raise ArchiveError(
-            f'another process is changing the index {path}; wait, or remove {lock} if it died'
+            f'another process is changing the index {path}; wait until it is done'
         ) from error
     try:
         header = read_header(path)
@@ -263,11 +283,34 @@ def writing(path: Path) -> Generator[dict[str, Any]]:
         header['generation'] += 1
         write_header(path, header)
     finally:
-        lock.unlink(missing_ok=True)
+        _sweep(path)
+        lock.release()
 
 
-def fingerprint(archive: EmbeddingTable | str | PathLike[str]) -> str:
-    """Give a short text that tells one archive from another.
+def _sweep(path: Path) -> None:
+    """Remove what the header no longer names, or what a writer that failed has left."""
+    named = {
+        name
+        for facts in read_header(path)['segments']
+        for name in (facts['name'], facts['dead'])
+    }
+    for pattern in ('segment-*', 'dead-*', '.tmp-*'):
+        for one in path.glob(pattern):
+            if one.is_dir() and one.name not in named:
+                shutil.rmtree(one, ignore_errors=True)
+            elif one.name not in named:
+                with suppress(OSError):  # in use, where open files cannot go
+                    one.unlink()
+
+
+def next_number(header: Mapping[str, Any]) -> int:
+    """Give the number of the next segment, which no segment of the folder ever had."""
+    found = [int(facts['name'].split('-')[1]) + 1 for facts in header['segments']]
+    return max([int(header.get('next', 0)), *found])
+
+
+def older_fingerprint(archive: EmbeddingTable | str | PathLike[str]) -> str:
+    """Give what indexes named as their archive before archives had a fingerprint.
 
     Args:
         archive: A table: its vectors and ids are read. Or an archive folder: its header, and
@@ -292,25 +335,37 @@ def fingerprint(archive: EmbeddingTable | str | PathLike[str]) -> str:
 
 
 def add_segment(
-    folder: Path, number: int, segment: Segment, approximate: Sequence['Approximate']
+    folder: Path,
+    number: int,
+    segment: Segment,
+    approximate: Sequence['Approximate'],
+    generation: int = 0,
 ) -> dict[str, Any]:
     """Write a segment and its approximate indexes, and give what the header says of them.
 
     A table that was never put in order is put in order first.
+
+    Args:
+        folder: Folder of the index.
+        number: Number that no segment of the folder ever had.
+        segment: The segment.
+        approximate: Its approximate indexes.
+        generation: Generation of the header that will name it.
 
     .. versionadded:: 0.1
     """
     if isinstance(segment.columns, TableColumns):
         built = build(segment.columns.table, segment.vectors.kind)
         assert built.numbers is not None  # a built segment has them
-        dead = np.flatnonzero(np.isin(built.numbers, segment.dead))
-        segment = replace(built, dead=dead)
+        segment = built.without(np.flatnonzero(np.isin(built.numbers, segment.dead)))
     name = f'segment-{number}'
     # Left by a process that died before it named the segment in the header.
     shutil.rmtree(folder / name, ignore_errors=True)
+    if segment.digests is None:  # of an older index
+        segment = replace(segment, digests=segment.computed)
     facts = write_segment(folder / name, segment)
     if len(segment.dead):
-        facts['dead'] = add_dead(folder, number, 0, segment.dead)
+        facts['dead'] = add_dead(folder, number, generation, segment.dead)
     facts['approximate'] = [
         one.write(folder / name / f'approximate-{one.kind}.faiss')
         for one in approximate
@@ -329,25 +384,45 @@ def add_dead(
     return name
 
 
-def read_approximate(
+def map_approximate(
     folder: Path, facts: Mapping[str, Any]
-) -> tuple['Approximate', ...]:
-    """Read the approximate indexes of a segment.
+) -> tuple[pa.NativeFile, ...]:
+    """Map the files of the approximate indexes of a segment; nothing is read.
 
     Raises:
-        ArchiveError: If a file is missing or broken.
+        ArchiveError: If a file is missing.
     """
-    if not facts['approximate']:
-        return ()
-    from .approximate import read
-
     own = folder / facts['name']
     try:
         return tuple(
-            read(own / f'approximate-{one["kind"]}.faiss', one)
-            for one in facts['approximate']
+            pa.memory_map(str(own / f'approximate-{one["kind"]}.faiss'))
+            for one in facts.get('approximate', ())
+        )
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise ArchiveError(
+            f'an approximate index of {own} cannot be read ({error}); build the index again'
+        ) from error
+
+
+def read_approximate(
+    folder: Path, facts: Mapping[str, Any], files: Sequence[pa.NativeFile]
+) -> tuple['Approximate', ...]:
+    """Read the approximate indexes of a segment from their mapped files.
+
+    Raises:
+        ArchiveError: If a file is broken.
+    """
+    if not files:
+        return ()
+    from .approximate import read
+
+    try:
+        return tuple(
+            read(file, one)
+            for file, one in zip(files, facts['approximate'], strict=True)
         )
     except (RuntimeError, KeyError, ValueError) as error:
         raise ArchiveError(
-            f'an approximate index of {own} cannot be read ({error}); build the index again'
+            f'an approximate index of {folder / facts["name"]} cannot be read ({error}); build '
+            'the index again'
         ) from error

@@ -1,11 +1,16 @@
-"""Where an answer comes from: fingerprints of tables, and versions of what computed it."""
+"""Where an answer comes from: fingerprints of tables, and versions of what computed it.
+
+The fingerprint of rows is made of one digest a row, so that it can be put together: that of an
+archive out of its parts, that of an index out of the rows that came and went, and nobody has to
+read vectors twice for it.
+"""
 
 import hashlib
-import json
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,44 +21,89 @@ if TYPE_CHECKING:
     from .table import EmbeddingTable
 
 _LIBRARIES = ('numpy', 'pandas', 'geopandas', 'shapely', 'pyproj', 'rasterio')
+#: Bytes of a row's digest, and what they are counted by: digits of a number in this base.
+_WIDTH = 16
+_PRIME = 2**127 - 1
+_BASE = int.from_bytes(hashlib.sha256(b'torchgeo_cmr').digest()[:_WIDTH]) % _PRIME
+
+
+@dataclass(frozen=True)
+class Content:
+    """What some rows are, in their order, as a number.
+
+    Args:
+        rows: How many.
+        value: The number that the digests of the rows are the digits of, modulo a prime.
+
+    .. versionadded:: 0.1
+    """
+
+    rows: int = 0
+    value: int = 0
+
+    @classmethod
+    def of(cls, digests: NDArray[np.uint8]) -> Self:
+        """Read the digests (n, 16) of rows."""
+        value = 0
+        halves = np.ascontiguousarray(digests).view('<u8').reshape(-1, 2)
+        for low, high in zip(halves[:, 0].tolist(), halves[:, 1].tolist(), strict=True):
+            value = (value * _BASE + (high << 64) + low) % _PRIME
+        return cls(len(digests), value)
+
+    def __add__(self, other: 'Content') -> 'Content':
+        """Put the rows of another below these."""
+        value = self.value * pow(_BASE, other.rows, _PRIME) + other.value
+        return Content(self.rows + other.rows, value % _PRIME)
+
+    def fingerprint(self, dim: int, metric: str) -> str:
+        """Give 64 hexadecimal digits.
+
+        Args:
+            dim: Numbers of a vector, or bits of a code.
+            metric: How the vectors are compared.
+        """
+        words = f'{metric}:{dim}:{self.rows}:{self.value:x}'
+        return hashlib.sha256(words.encode()).hexdigest()
+
+
+def row_digests(ids: Iterable[str], vectors: NDArray[Any]) -> NDArray[np.uint8]:
+    """Give a digest of the id and the vector of each row.
+
+    Args:
+        ids: Patch ids, in order.
+        vectors: Their vectors (n, dim), float32; or packed codes.
+
+    Returns:
+        uint8 (n, 16).
+
+    .. versionadded:: 0.1
+    """
+    kind = np.uint8 if vectors.dtype == np.uint8 else np.dtype('<f4')
+    plain = np.ascontiguousarray(vectors, dtype=kind)
+    if not len(plain):
+        return np.empty((0, _WIDTH), dtype=np.uint8)
+    digest = hashlib.sha256
+    rows = plain.view(f'V{plain[0].nbytes}').ravel().tolist()
+    made = b''.join(
+        digest(one.encode() + b'\0' + row).digest()[:_WIDTH]
+        for one, row in zip(ids, rows, strict=True)
+    )
+    return np.frombuffer(made, dtype=np.uint8).reshape(-1, _WIDTH)
 
 
 def fingerprint(table: 'EmbeddingTable') -> str:
-    """Give the SHA-256 over the patch ids, in order, and the vectors of a table.
+    """Give the SHA-256 of the patch ids and the vectors of a table, in order.
 
     Args:
         table: The table.
 
     Returns:
-        64 hexadecimal digits; equal for equal ids and bit-equal vectors.
+        64 hexadecimal digits; equal for equal ids and bit-equal vectors, in a table, an
+        archive or an index.
 
     .. versionadded:: 0.1
     """
-    return fingerprint_rows(
-        table.frame['patch_id'].tolist(), table.vectors.shape, [table.vectors]
-    )
-
-
-def fingerprint_rows(
-    ids: Sequence[str], shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]
-) -> str:
-    """Give the fingerprint of rows that are read block by block.
-
-    Args:
-        ids: Patch ids, in order.
-        shape: Shape of all vectors together.
-        blocks: The vectors, some rows at a time.
-
-    Returns:
-        What :func:`fingerprint` gives for a table of them.
-
-    .. versionadded:: 0.1
-    """
-    made = hashlib.sha256(json.dumps(list(ids)).encode())
-    made.update(str(tuple(shape)).encode())
-    for block in blocks:
-        made.update(np.ascontiguousarray(block, dtype='<f4').tobytes())
-    return made.hexdigest()
+    return table.content.fingerprint(table.dim, table.metric)
 
 
 def versions() -> dict[str, str]:

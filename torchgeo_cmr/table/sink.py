@@ -15,7 +15,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 
+from .provenance import Content
 from .schema import (
     FORMAT,
     FORMAT_VERSION,
@@ -180,6 +181,7 @@ class ParquetSink:
             'spaces': list(table.spaces),
             'modalities': sorted(table.frame['modality'].dropna().unique()),
             'record': _own_sources(table),
+            'content': f'{table.content.value:x}',
         }
         if fingerprint is not None:
             facts['fingerprint'] = fingerprint
@@ -288,14 +290,15 @@ def write_archive(
 
 def read_archive(
     path: str | PathLike[str],
-) -> tuple[gpd.GeoDataFrame, NDArray[Any], str, dict[str, Any]]:
+) -> tuple[gpd.GeoDataFrame, NDArray[Any], str, dict[str, Any], Content | None]:
     """Read an archive folder.
 
     Args:
         path: The folder.
 
     Returns:
-        Frame, vectors, metric and record of the table.
+        Frame, vectors, metric and record of the table, and what its parts say of their
+        content, None if one of them says nothing.
 
     Raises:
         ArchiveError: If the folder is no archive, broken, mixed or of a newer format.
@@ -339,7 +342,7 @@ def read_archive(
             if metric == 'hamming'
             else np.empty((0, dim), dtype=np.float32)
         )
-        return empty_frame(), empty, metric, record
+        return empty_frame(), empty, metric, record, Content()
     try:
         filled = [c for _, c, _ in parts if len(c)] or [parts[0][1]]
         together = pa.concat_tables(
@@ -356,7 +359,40 @@ def read_archive(
         raise ArchiveError(
             f'patch_id {twice!r} is in two parts of {folder}; remove one of them'
         )
-    return frame, vectors, metric, record
+    return frame, vectors, metric, record, _content(facts for *_, facts in parts)
+
+
+def read_content(path: str | PathLike[str]) -> Content | None:
+    """Say what the rows of an archive are, from the footers of its parts.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        None if a part was written before parts said so.
+
+    Raises:
+        ArchiveError: If the folder is no archive, or a part cannot be read.
+
+    .. versionadded:: 0.1
+    """
+    dim = int(read_header(path)['dim'])
+    found = []
+    for part in Path(path).glob(PARTS):
+        with reading(part):
+            schema = pq.read_schema(part)
+        found.append(check_part(schema, dim, str(part)))
+    return _content(sorted(found, key=lambda facts: facts['key']))
+
+
+def _content(parts: Iterable[Mapping[str, Any]]) -> Content | None:
+    """Put together what parts say of themselves, in the order of their keys."""
+    whole = Content()
+    for facts in parts:
+        if 'content' not in facts:
+            return None
+        whole += Content(int(facts['rows']), int(facts['content'], 16))
+    return whole
 
 
 def header_file(path: str | PathLike[str]) -> Path:

@@ -26,6 +26,7 @@ from torchgeo_cmr.errors import ArchiveError
 from .footprints import WGS84, to_wgs84
 from .kinds import filled as fill
 from .kinds import kinds_of, united
+from .provenance import Content, row_digests
 from .schema import METRICS, RESERVED, STANDARD, TEXT, TIME, empty_frame
 from .sink import merge_records, read_archive, write_archive
 
@@ -111,6 +112,24 @@ class EmbeddingTable:
         NaN where a row has no place, which no area touches.
         """
         return shapely.bounds(self.frame.geometry.to_numpy()).reshape(-1, 4)
+
+    @cached_property
+    def digests(self) -> NDArray[np.uint8]:
+        """A digest of the id and the vector of each row (n, 16), computed once."""
+        return np.concatenate(
+            [
+                row_digests(
+                    self.frame['patch_id'].iloc[begin : begin + _BLOCK].tolist(),
+                    self.vectors[begin : begin + _BLOCK],
+                )
+                for begin in range(0, max(1, len(self)), _BLOCK)
+            ]
+        )
+
+    @cached_property
+    def content(self) -> Content:
+        """What the rows are, to be told from others; a loaded table knows it of its archive."""
+        return Content.of(self.digests)
 
     def unit_rows(self) -> NDArray[np.float32]:
         """Give rows (n, dim) of unit norm whose inner product is the score.
@@ -207,7 +226,8 @@ class EmbeddingTable:
             rows: Row numbers, or a boolean mask with one value a row.
 
         Raises:
-            ArchiveError: If a row is asked twice (``patch_id`` stays unique) or is not there.
+            ArchiveError: If a row is asked twice (``patch_id`` stays unique) or is not there,
+                as negative numbers are not.
         """
         numbers = np.asarray(rows)
         if numbers.dtype == bool:
@@ -217,6 +237,10 @@ class EmbeddingTable:
                     'give one value a row'
                 )
             numbers = np.flatnonzero(numbers)
+        if numbers.size and numbers.dtype.kind not in 'iu':
+            raise ArchiveError(
+                f'rows have the type {numbers.dtype}; give row numbers or a mask'
+            )
         numbers = numbers.astype(np.int64).reshape(-1)
         if len(np.unique(numbers)) != len(numbers):
             raise ArchiveError('a row is selected twice; select each row once')
@@ -304,7 +328,11 @@ class EmbeddingTable:
         Raises:
             ArchiveError: If the folder is no archive, broken, mixed or of a newer format.
         """
-        return cls(*read_archive(path))
+        frame, vectors, metric, record, content = read_archive(path)
+        table = cls(frame, vectors, metric, record)
+        if content is not None:
+            table.__dict__['content'] = content
+        return table
 
 
 def _patch_ids(frame: gpd.GeoDataFrame) -> Sequence[str]:
