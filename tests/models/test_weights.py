@@ -128,6 +128,15 @@ class TestTorchGeoWeights:
         path.touch()
         assert find_weights(str(path)).bands is None
 
+    def test_a_path_is_a_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / 'mine.pth'
+        path.touch()
+        monkeypatch.setenv('HOME', str(tmp_path))
+        for given in (path, str(path), Path('~/mine.pth'), '~/mine.pth'):
+            assert find_weights(given).origin == str(path)
+
 
 class TestInATask:
     def test_each_modality_by_its_names(self, donor: WeightsEnum) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -28,7 +29,7 @@ __all__ = (
 
 #: What may initialise an encoder: a TorchGeo weight enum or its name, the path of a state dict
 #: or checkpoint, True for timm's own (ImageNet) weights, None or False for none.
-EncoderWeights = WeightsEnum | str | bool | None
+EncoderWeights = WeightsEnum | str | Path | bool | None
 
 NewBands = Literal['error', 'mean']
 
@@ -64,7 +65,7 @@ def band_key(band: str) -> str:
     return re.sub(r'^B0+(?=\d)', 'B', band.strip().upper())
 
 
-def find_weights(weights: WeightsEnum | str, who: str = '') -> FoundWeights:
+def find_weights(weights: WeightsEnum | str | Path, who: str = '') -> FoundWeights:
     """Find out what is meant, and what TorchGeo says about it; nothing is read yet.
 
     A file that TorchGeo has downloaded is recognised by its name.
@@ -79,15 +80,20 @@ def find_weights(weights: WeightsEnum | str, who: str = '') -> FoundWeights:
     Raises:
         ValueError: If it is neither a file nor the name of TorchGeo weights.
     """
-    if isinstance(weights, str) and os.path.isfile(weights):
-        source, origin = f'the file {weights}', weights
-        enum = _published_as(os.path.basename(weights))
+    path = None if isinstance(weights, WeightsEnum) else os.path.expanduser(weights)
+    if path is not None and os.path.isfile(path):
+        source, origin = f'the file {path}', path
+        enum = _published_as(os.path.basename(path))
     else:
         try:
-            enum = weights if isinstance(weights, WeightsEnum) else get_weight(weights)
+            enum = (
+                weights
+                if isinstance(weights, WeightsEnum)
+                else get_weight(str(weights))
+            )
         except ValueError as error:
             raise ValueError(
-                f'weights {weights!r}{who} are neither a file nor the name of TorchGeo '
+                f'weights {str(weights)!r}{who} are neither a file nor the name of TorchGeo '
                 "weights such as 'ResNet50_Weights.SENTINEL1_ALL_MOCO'"
             ) from error
         source, origin = str(enum), enum
