@@ -230,7 +230,8 @@ def test_refined_by_the_file_that_search_wrote(
 
 def test_links(run: Run, refused: Refused, archive: Path, tmp_path: Path) -> None:
     out, again = tmp_path / 'hits.gpkg', tmp_path / 'again.gpkg'
-    words = ['search', archive, '--query', name(8), '-k', 4, '--links']
+    words = ['search', archive, '--query', name(8), '-k', 4, '--include-self']
+    words.append('--links')
     assert run(*words, '--out', out).code == 0
     lines = gpd.read_file(out, layer='links')
     # The best hit is the query itself: no line.
@@ -327,6 +328,7 @@ class TestWithoutAPlace:
     ) -> None:
         out = tmp_path / 'hits.gpkg'
         words = ['--query', name(8), '-k', 40, '--heatmap', '--html', '--links']
+        words.append('--include-self')
         ran = run('search', words_as_sound, archive, *words, '--out', out)
         assert (ran.code, ran.err) == (0, '')
         results = read_search(out).results

@@ -90,7 +90,9 @@ class TestAnswers:
         assert len(ids(run('search', archive, '--query', name(3)).out)) == 10
 
     def test_ask_with_a_patch(self, run: Run, archive: Path) -> None:
-        first = lines(run('search', archive, '--query', name(7), '-k', 3).out)[0]
+        first = lines(
+            run('search', archive, '--include-self', '--query', name(7), '-k', 3).out
+        )[0]
         assert (first[0], first[6]) == (name(7), name(7))
         assert first[1:3] == ('1', '1.0000')
 
@@ -100,7 +102,7 @@ class TestAnswers:
     def test_ask_with_a_position_west_of_greenwich(
         self, run: Run, archive: Path, form: list[str]
     ) -> None:
-        ran = run('search', archive, *form, '-k', 1)
+        ran = run('search', archive, '--include-self', *form, '-k', 1)
         assert ids(ran.out) == [name(1)]
 
     def test_a_position_on_a_corner_asks_with_all_it_touches(
@@ -147,7 +149,9 @@ class TestAnswers:
         monkeypatch.chdir(tmp_path)
         Path('a.tif').touch()
         for word in ('a.tif', '1,2'):
-            assert ids(run('search', 'own', '--query', word, '-k', 1).out) == [word]
+            assert ids(
+                run('search', '--include-self', 'own', '--query', word, '-k', 1).out
+            ) == [word]
 
     def test_a_footprint_over_the_antimeridian(self, run: Run, tmp_path: Path) -> None:
         frame = gpd.GeoDataFrame(
@@ -155,7 +159,7 @@ class TestAnswers:
         )
         EmbeddingTable.from_frame(frame, [[1.0, 0.0]]).save(tmp_path / 'a')
         words = ('--query', '-179.7,1.5', '--within', '179,0,-179,3', '-k', 1)
-        ran = run('search', tmp_path / 'a', *words)
+        ran = run('search', '--include-self', tmp_path / 'a', *words)
         assert lines(ran.out)[0][3:6] == ('-', '-179.90000', '1.50000')
 
 
@@ -229,7 +233,17 @@ class TestFilters:
     def test_window(
         self, run: Run, archive: Path, window: str, start: str | None, end: str | None
     ) -> None:
-        ran = run('search', archive, '--query', name(0), '--during', window, '-k', 30)
+        ran = run(
+            'search',
+            archive,
+            '--include-self',
+            '--query',
+            name(0),
+            '--during',
+            window,
+            '-k',
+            30,
+        )
         days = EmbeddingTable.load(archive).frame.set_index('patch_id')['time_start']
         first, last = (
             None if t is None else pd.Timestamp(t, tz='UTC') for t in (start, end)
@@ -272,10 +286,12 @@ class TestFilters:
         assert ran.err == ''
 
     def test_fewer_than_asked_says_why(self, run: Run, archive: Path) -> None:
-        ran = run('search', archive, '--query', name(0), '-k', 31)
+        ran = run('search', archive, '--include-self', '--query', name(0), '-k', 31)
         assert ran.err == '30 of 31 hits a query: the archive has 30 rows\n'
         words = ('--where', 'cloud < 20', '--within', '-98.6,29.59,-98.55,29.599')
-        ran = run('search', archive, '--query', name(0), *words, '-k', 13)
+        ran = run(
+            'search', archive, '--include-self', '--query', name(0), *words, '-k', 13
+        )
         assert re.fullmatch(
             r'(\d+) of 13 hits a query: where cloud < 20 left 20 of 30; area, intersects '
             r'left \1 of 20\n',
@@ -284,7 +300,7 @@ class TestFilters:
 
     def test_explain(self, run: Run, archive: Path) -> None:
         words = ('--explain', '--during', '/2024-03-01', '-k', 2)
-        ran = run('search', archive, '--query', name(0), *words)
+        ran = run('search', archive, '--include-self', '--query', name(0), *words)
         first, why, *rest = ran.err.splitlines()
         assert why.startswith('  because ')
         assert first == 'plan: exact; 1 queries, k=2, 30 rows'
@@ -299,7 +315,7 @@ class TestFilters:
 class TestPlacesAndDates:
     def test_near(self, run: Run, archive: Path) -> None:
         words = ('--near', '-98.595,29.595,700', '-k', 30)
-        ran = run('search', archive, '--query', name(0), *words)
+        ran = run('search', archive, '--include-self', '--query', name(0), *words)
         table = EmbeddingTable.load(archive)
         rows = Where(near=((-98.595, 29.595), 700)).rows(table)
         expected = table.frame['patch_id'].iloc[rows]
@@ -322,7 +338,17 @@ class TestPlacesAndDates:
     def test_months(
         self, run: Run, archive: Path, word: str, months: list[int]
     ) -> None:
-        ran = run('search', archive, '--query', name(0), '--months', word, '-k', 30)
+        ran = run(
+            'search',
+            archive,
+            '--include-self',
+            '--query',
+            name(0),
+            '--months',
+            word,
+            '-k',
+            30,
+        )
         days = EmbeddingTable.load(archive).frame.set_index('patch_id')['time_start']
         expected = days.index[days.dt.month.isin(months)]
         assert sorted(ids(ran.out)) == sorted(expected)
@@ -347,12 +373,20 @@ class TestPlacesAndDates:
 class TestAfterTheRanking:
     def test_spacing(self, run: Run, archive: Path) -> None:
         words = ('--query', name(14), '-k', 4, '--spacing', 900)
-        ran = run('search', archive, *words)
+        ran = run('search', archive, '--include-self', *words)
         table = EmbeddingTable.load(archive)
-        found = rerank(RetrievalIndex(table), from_ids(table, name(14)), 4, spacing=900)
+        found = rerank(
+            RetrievalIndex(table),
+            from_ids(table, name(14)),
+            4,
+            spacing=900,
+            exclude=None,
+        )
         assert ids(ran.out) == found['patch_id'].tolist()
         assert (ran.code, ran.err) == (0, '')
-        ran = run('search', archive, '--query', name(14), '--spacing', 5000)
+        ran = run(
+            'search', archive, '--include-self', '--query', name(14), '--spacing', 5000
+        )
         assert ran.err.endswith(
             'hits for 1 queries of 10 each: the archive has 30 rows; '
             '--spacing left out others\n'
@@ -370,7 +404,17 @@ class TestAfterTheRanking:
         assert ids(ran.out) == found['patch_id'].tolist()
 
     def test_all_that_reach_a_score(self, run: Run, archive: Path) -> None:
-        ran = run('search', archive, '--query', name(2), '--min-score', 0.1, '-k', 0)
+        ran = run(
+            'search',
+            archive,
+            '--include-self',
+            '--query',
+            name(2),
+            '--min-score',
+            0.1,
+            '-k',
+            0,
+        )
         assert (ran.code, ran.err) == (0, '')
         table = EmbeddingTable.load(archive)
         scores = table.vectors.astype(float) @ table.vectors[2]
@@ -397,7 +441,8 @@ class TestAfterTheRanking:
         assert [float(line[2]) for line in told] == pytest.approx(
             hits['score'].tolist(), abs=5e-5
         )
-        assert ids(run(*words).out) != ids(ran.out)
+        words.append('--include-self')
+        assert ids(run(*words).out) != ids(run(*words, '--calibrated').out)
 
     @pytest.mark.parametrize('asked', [True, False])
     def test_refine(self, run: Run, archive: Path, tmp_path: Path, asked: bool) -> None:
@@ -823,7 +868,10 @@ class TestRasters:
         # Pixels of the own sensor find themselves.
         words = ['search', embedded, '--query', scenes / 's2.tif', '--size', '16']
         words += ['--ckpt', checkpoint, '--query-modality', 's2', '--quiet']
-        assert all(line[0] == line[6] for line in lines(run(*words, '-k', 1).out))
+        found = lines(run(*words, '-k', 1, '--include-self').out)
+        assert all(line[0] == line[6] for line in found)
+        found = lines(run(*words, '-k', 1).out)
+        assert all(line[0] != line[6] for line in found)
 
     @pytest.mark.parametrize(
         ('words', 'message'),
@@ -1004,7 +1052,9 @@ def test_natural_command_lines(run: Run, archive: Path, tmp_path: Path) -> None:
     ]
     for words, expected in cases:
         ran = run(
-            'search', archive, '--query', one, '-k', 1000, '-o', out, '--force', *words
+            *('search', archive, '--query', one, '-k', 1000, '-o', out, '--force'),
+            '--include-self',
+            *words,
         )
         assert ran.code == 0, (words, ran.err)
         ids = sorted(frame['patch_id'][expected.fillna(False)])

@@ -25,7 +25,7 @@ def models(make: Make) -> tuple[EmbeddingTable, EmbeddingTable]:
 
 def answers(make: Make, asked: list[str], depth: int = 20) -> list[Any]:
     return [
-        RetrievalIndex(table).search(from_ids(table, asked), depth)
+        RetrievalIndex(table).search(from_ids(table, asked), depth, exclude=None)
         for table in models(make)
     ]
 
@@ -55,7 +55,7 @@ def test_rrf_over_models_by_hand(make: Make) -> None:
 def test_best_of_several_examples_is_exact(make: Make) -> None:
     table = make(200)
     examples = table.select([3, 17, 60])
-    result = RetrievalIndex(table).search(examples, 12)
+    result = RetrievalIndex(table).search(examples, 12, exclude=None)
     found = fuse(result, 12, method='max', query_id='mine')
     best = (table.vectors.astype(float) @ examples.vectors.T.astype(float)).max(axis=1)
     order = np.argsort(-best, kind='stable')[:12]
@@ -69,8 +69,8 @@ def test_best_of_several_examples_is_exact(make: Make) -> None:
 def test_queries_of_two_sensors_go_together_in_their_order(make: Make) -> None:
     table = make(100)
     index = RetrievalIndex(table)
-    s1 = index.search(from_ids(table, ['p0003', 'p0004']), 5)
-    s2 = index.search(from_ids(table, ['p0013', 'p0014']), 5)
+    s1 = index.search(from_ids(table, ['p0003', 'p0004']), 5, exclude=None)
+    s2 = index.search(from_ids(table, ['p0013', 'p0014']), 5, exclude=None)
     with pytest.raises(
         QueryError, match="result 1 of 2 has no hits for 'p0013', 'p0014'"
     ):
@@ -118,8 +118,10 @@ def test_answers_to_other_questions_are_not_mixed(make: Make) -> None:
 
 def test_equal_queries_in_another_order(make: Make) -> None:
     one, other = models(make)
-    a = RetrievalIndex(one).search(from_ids(one, ['p0003', 'p0050']), 9)
-    b = RetrievalIndex(other).search(from_ids(other, ['p0050', 'p0003']), 9)
+    a = RetrievalIndex(one).search(from_ids(one, ['p0003', 'p0050']), 9, exclude=None)
+    b = RetrievalIndex(other).search(
+        from_ids(other, ['p0050', 'p0003']), 9, exclude=None
+    )
     assert fuse([a, b], 4)['patch_id'].tolist() == (
         fuse(answers(make, ['p0003', 'p0050'], 9), 4)['patch_id'].tolist()
     )

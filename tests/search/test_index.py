@@ -52,7 +52,7 @@ def test_against_a_loop(make: Make) -> None:
 
 def test_rows_of_the_result_are_rows_of_the_archive(make: Make) -> None:
     archive = make()
-    result = RetrievalIndex(archive).search(archive.select([5, 250]), 3)
+    result = RetrievalIndex(archive).search(archive.select([5, 250]), 3, exclude=None)
     frame = archive.frame.set_index('patch_id')
     for _, hit in result.iterrows():
         row = frame.loc[hit.patch_id]
@@ -99,7 +99,7 @@ def test_ties_are_broken_by_patch_id(make: Make) -> None:
 @pytest.mark.parametrize(('k', 'rows'), [(1, 1), (40, 40), (1000, 40)])
 def test_never_padded(make: Make, k: int, rows: int) -> None:
     archive = make(40)
-    result = RetrievalIndex(archive).search(archive.select([0, 1]), k)
+    result = RetrievalIndex(archive).search(archive.select([0, 1]), k, exclude=None)
     assert len(result) == 2 * rows
     assert result['patch_id'].value_counts().max() <= 2
 

@@ -28,13 +28,13 @@ def spoken() -> EmbeddingTable:
 
 
 def test_ranked_by_content(spoken: EmbeddingTable) -> None:
-    found = RetrievalIndex(spoken).search(spoken.select([3]), k=4)
+    found = RetrievalIndex(spoken).search(spoken.select([3]), k=4, exclude=None)
     scores = spoken.vectors @ spoken.vectors[3]
     assert found['patch_id'].tolist() == [f's:{i}' for i in np.argsort(-scores)[:4]]
     assert found.geometry.isna().all()
     assert found.crs.to_epsg() == 4326
     found = RetrievalIndex(spoken).search(
-        spoken.select([3]), k=20, where=Where(where='label == "a"')
+        spoken.select([3]), k=20, where=Where(where='label == "a"'), exclude=None
     )
     assert len(found) == 10
 

@@ -75,7 +75,7 @@ def test_filters_that_refer_to_the_query(make: Make) -> None:
     index = RetrievalIndex.build(archive)
     queries = archive.select(np.flatnonzero(archive.frame['time_start'].notna())[:5])
     where = Where(days=20)
-    hits = index.search(queries, 200, where=where)
+    hits = index.search(queries, 200, where=where, exclude=None)
     for i in range(5):
         rows = where.rows(archive, queries.select([i]))
         name = queries.frame['patch_id'].iloc[i]
@@ -84,7 +84,7 @@ def test_filters_that_refer_to_the_query(make: Make) -> None:
         assert own['rank'].tolist() == list(range(1, len(rows) + 1))
     assert hits['query_id'].unique().tolist() == queries.frame['patch_id'].tolist()
     with pytest.raises(QueryError, match='which is no array; rank them one by one'):
-        index.rank(queries, 200, where)
+        index.rank(queries, 200, where, exclude=None)
     assert index.rank(queries, 1, where)[0].shape == (5, 1)
     told = index.explain(queries, 3, where=where)
     assert told.rows == round(

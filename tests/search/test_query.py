@@ -30,7 +30,7 @@ class TestFromIds:
             own = table.frame['patch_id'].tolist().index(name)
             assert (queries.vectors[row] == table.vectors[own]).all()
         assert queries.space == table.space
-        best = RetrievalIndex(table).search(queries, 1)
+        best = RetrievalIndex(table).search(queries, 1, exclude=None)
         assert best['patch_id'].tolist() == asked
 
     def test_one_word_is_one_id(self, make: Make) -> None:

@@ -57,7 +57,9 @@ class TestApart:
     def test_spacing(self, make: Make, k: int) -> None:
         table = make(400)
         shapes = table.frame.geometry.tolist()
-        found = rerank(RetrievalIndex(table), table.select([3, 9]), k, spacing=15_000)
+        found = rerank(
+            RetrievalIndex(table), table.select([3, 9]), k, spacing=15_000, exclude=None
+        )
         check_result(found)
         for query in (3, 9):
             expected = walk(
@@ -208,7 +210,9 @@ class TestDiverse:
                     if i not in kept
                 }
                 kept.append(max(worth, key=lambda i: worth[i]))
-            found = rerank(RetrievalIndex(table), table.select([5]), 7, diversity=d)
+            found = rerank(
+                RetrievalIndex(table), table.select([5]), 7, diversity=d, exclude=None
+            )
             names = table.frame['patch_id'].iloc[kept].tolist()
             assert found['patch_id'].tolist() == names
             assert not found['exact'].any()

@@ -354,7 +354,9 @@ def test_packed_codes(make: Make, tmp_path: Path) -> None:
             best = np.lexsort((names, bits[i]))[:10]
             assert rows[i].tolist() == best.tolist()
             assert scores[i] == pytest.approx(1 - bits[i][best] / 16)
-        assert one.search(archive.select([4]), 1)['patch_id'].tolist() == [names[4]]
+        assert one.search(archive.select([4]), 1, exclude=None)[
+            'patch_id'
+        ].tolist() == [names[4]]
     with pytest.raises(QueryError, match='holds packed codes, so give uint8'):
         index.rank(np.ones((1, 32)), 3)
     with pytest.raises(

@@ -35,10 +35,11 @@ def shortfall(
     found: int,
     k: int,
     after: list[str],
+    without: 'dict[str, Any]',
 ) -> str:
     """Say why queries have fewer hits than were asked for."""
     first = queries.select([0])
-    told = index.explain(first, k, where=where)
+    told = index.explain(first, k, where=where, **without)
     why = [f'{s.clause} left {s.after} of {s.before}' for s in told.steps[:-1]]
     why = why or [f'the archive has {len(index)} rows']
     if told.undated and not where.undated:
@@ -49,12 +50,13 @@ def shortfall(
         why.append(
             f'--{" and --".join(name.replace("_", "-") for name in after)} left out others'
         )
-    if where.relative or after:
+    same = told.found * len(queries) == found
+    if where.relative or after or not same:
         lead = f'{found} hits for {len(queries)} queries of {k} each'
-        if where.relative:
+        if where.relative or not (after or same):
             lead += ', for the first'
         return f'{lead}: {"; ".join(why)}\n'
-    return f'{told.rows} of {k} hits a query: {"; ".join(why)}\n'
+    return f'{told.found} of {k} hits a query: {"; ".join(why)}\n'
 
 
 def hit_table(results: 'gpd.GeoDataFrame') -> str:

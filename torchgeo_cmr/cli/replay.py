@@ -64,6 +64,8 @@ def replay(
             'explain': False,
             'quiet': quiet,
         }
+        # Searches once found the patch that asked, too.
+        asked['include_self'] |= 'excluded' not in old
         # What search says of its files concerns nobody: they are gone in a moment.
         with contextlib.redirect_stdout(io.StringIO()):
             search(archives, **asked)

@@ -24,6 +24,8 @@ def search(
     min_overlap: float | None = None,
     near: str | None = None,
     exclude_own: float | None = None,
+    exclude_days: float | None = None,
+    include_self: bool = False,
     during: str | None = None,
     days: float | None = None,
     months: str | None = None,
@@ -121,7 +123,10 @@ def search(
         min_overlap: Least share of a footprint's ground that the area covers, such as 0.5.
         near: Place LON,LAT,METRES: only footprints at most so many metres from it.
         exclude_own: Metres: only footprints farther than this from the query's own; 0 leaves
-            out those that touch it.
+            out those that touch it. A query without a place leaves out itself alone.
+        exclude_days: Leave out patches taken at most so many days before or after the query.
+        include_self: Let a patch of the archive that asks, and patches given as examples, be
+            found too; they are left out otherwise.
         during: Time window START/END, such as 2024-06-01/2024-07-01 for June; END itself is
             outside, times are UTC, and either may be left empty or be two dots. Or one year,
             month or day, such as 2024-06, for the whole of it. Dates are ISO 8601.
@@ -177,7 +182,6 @@ def search(
     """
     command = ['torchgeo-cmr', 'search', *words(search, locals())]
     from torchgeo_cmr.errors import QueryError
-    from torchgeo_cmr.export import check_all, make_record, write_all
     from torchgeo_cmr.search import HubFree, Where, open_archives, rerank
 
     outputs: dict[str, Any] = {
@@ -189,7 +193,11 @@ def search(
         'manifest': True,
         'overwrite': overwrite,
     }
-    check_all(out or [], **outputs)
+    if out or any((project, heatmap, html, clips, links)):
+        # Writing takes half a second to be loaded.
+        from torchgeo_cmr.export import check_all
+
+        check_all(out or [], **outputs)
     if k < 0 or (k == 0 and min_score is None):
         raise QueryError(
             f'-k is {k}: ask for at least 1 hit a query, or with --min-score for all by -k 0'
@@ -227,6 +235,9 @@ def search(
         'diversity': diversity,
     }
     after = {name: value for name, value in after.items() if value is not None}
+    without: dict[str, Any] = {'exclude': 'self', 'exclude_days': exclude_days}
+    if include_self:
+        without['exclude'] = None
     if hubs is None and hubs_method != 'csls':
         raise QueryError(f'--hubs-method {hubs_method} says nothing without --hubs')
     if hubs is not None and approximate:
@@ -263,7 +274,9 @@ def search(
         freed = index
         if hubs is not None:
             freed = HubFree(index, open_archives(hubs).table, method=hubs_method)
-        results = rerank(freed, asked, k, where=chosen, min_score=min_score, **after)
+        results = rerank(
+            freed, asked, k, where=chosen, min_score=min_score, **after, **without
+        )
     else:
         results = index.search(
             asked,
@@ -272,16 +285,20 @@ def search(
             exact=not approximate,
             min_score=min_score,
             calibrated=calibrated,
+            **without,
         )
     if explain:
         told = index.explain(
-            asked, k or len(index), where=chosen, exact=not approximate
+            asked, k or len(index), where=chosen, exact=not approximate, **without
         )
         sys.stderr.write(f'{told}\n')
     if len(results) < k * len(asked):
         left = [*(['min_score'] if min_score is not None else []), *after]
-        sys.stderr.write(answer.shortfall(index, chosen, asked, len(results), k, left))
+        told = answer.shortfall(index, chosen, asked, len(results), k, left, without)
+        sys.stderr.write(told)
     if out or clips:
+        from torchgeo_cmr.export import make_record, write_all
+
         alone = len(archives) == 1
         options: dict[str, Any] = {
             'refine': refine,
@@ -302,6 +319,7 @@ def search(
             where=chosen,
             k=k,
             options={name: v for name, v in options.items() if v is not None},
+            excluded=without,
             asked=query or [],
             command=command,
         )

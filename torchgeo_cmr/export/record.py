@@ -34,6 +34,7 @@ def make_record(
     where: Where | None = None,
     k: int,
     options: Mapping[str, Any] | None = None,
+    excluded: Mapping[str, Any] | None = None,
     asked: Sequence[str] = (),
     command: Sequence[str] | None = None,
 ) -> dict[str, Any]:
@@ -47,12 +48,14 @@ def make_record(
         where: The filter.
         k: Hits a query.
         options: What else was chosen: ``min_score``, ``spacing``, ``exact`` and the like.
+        excluded: What queries were kept from finding: ``exclude`` and ``exclude_days`` of the
+            search.
         asked: What was asked, in the user's words.
         command: Words of the command line, if it was one.
 
     Returns:
         JSON-able mapping: ``format``, ``version``, ``command``, ``query``, ``filters``,
-        ``options``, ``k``, ``archives`` (rows and SHA-256), ``space`` (fingerprint of the
+        ``options``, ``excluded``, ``k``, ``archives`` (rows and SHA-256), ``space`` (fingerprint of the
         weights), ``seed`` (None: a search draws nothing), ``versions``, ``rows`` (count,
         SHA-256, the first thousand) and ``scenes`` (modality -> where its rasters are, for
         :class:`PatchReader`).
@@ -72,6 +75,7 @@ def make_record(
         },
         'filters': _filters(where),
         'options': {name: _plain(value) for name, value in (options or {}).items()},
+        'excluded': {name: _plain(value) for name, value in (excluded or {}).items()},
         'k': k,
         'archives': [
             {'name': name, 'rows': len(archive), 'sha256': _fingerprint(archive)}

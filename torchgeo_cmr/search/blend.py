@@ -1,6 +1,7 @@
 """Two looks at one place ask together: fusion of modalities before the search."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.distance import whole
 
 from .during import spans
+from .examples import made_of, of_examples
 
 
 def blend(
@@ -84,7 +86,7 @@ def blend(
     kinds = {kind for part in parts for kind in part['modality'].dropna()}
     first_moment = [part['time_start'].fillna(part['time_end']) for part in parts]
     last_moment = [part['time_end'].fillna(part['time_start']) for part in parts]
-    return EmbeddingTable.from_frame(
+    made = EmbeddingTable.from_frame(
         columns.assign(
             time_start=pd.concat(first_moment, axis=1).min(axis=1),
             time_end=pd.concat(last_moment, axis=1).max(axis=1),
@@ -93,6 +95,9 @@ def blend(
         space=spaces[0] if spaces else None,
         modality=kinds.pop() if len(kinds) == 1 else None,
     )
+    sides = [made_of(t.select(some)) for t, some in picked]
+    both = [list(chain.from_iterable(own)) for own in zip(*sides, strict=True)]
+    return of_examples(made, both)
 
 
 def partner_rows(

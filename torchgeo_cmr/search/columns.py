@@ -139,6 +139,12 @@ class TableColumns:
         """Cover an area along the curve, if there is one."""
         return self._curve.cover(area) if self._curved else None
 
+    def meeting(
+        self, boxes: NDArray[np.float64], most: int
+    ) -> tuple[_Rows, _Rows] | None:
+        """Give box and row of pairs whose boxes meet, as :meth:`Curve.meeting`."""
+        return self._curve.meeting(boxes, most)
+
 
 class StoredColumns:
     """The rows of a part of an index on disk, in the order of its curve.
@@ -203,6 +209,12 @@ class StoredColumns:
     def cover(self, area: Geometry) -> Cover:
         """Cover an area along the curve."""
         return self._curve.cover(area)
+
+    def meeting(
+        self, boxes: NDArray[np.float64], most: int
+    ) -> tuple[_Rows, _Rows] | None:
+        """Give box and row of pairs whose boxes meet, as :meth:`Curve.meeting`."""
+        return self._curve.meeting(boxes, most)
 
 
 def as_columns(archive: EmbeddingTable | Columns) -> Columns:

@@ -118,6 +118,34 @@ class Curve:
             return Cover(certain, border)
         return Cover(np.sort(self.order[certain]), np.sort(self.order[border]))
 
+    def meeting(
+        self, boxes: NDArray[np.float64], most: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """Say which rows have a box that meets some boxes, all at once.
+
+        Args:
+            boxes: Boxes (m, 4) in degrees.
+            most: Pairs that are too many to be listed.
+
+        Returns:
+            Box and row of each pair, in no order; None if there may be more than ``most``.
+        """
+        level = self.levels[-1]
+        node = np.tile(np.arange(len(level)), len(boxes))
+        owner = np.repeat(np.arange(len(boxes)), len(level))
+        order = np.arange(len(self.boxes)) if self.order is None else self.order
+        for below in [*self.levels[::-1][1:], self.boxes]:
+            keep = _meet(level[node], boxes[owner])
+            node, owner = node[keep], np.repeat(owner[keep], _FAN)
+            if len(owner) > most and len(boxes) > 1:
+                return None
+            node = _opened(node, _FAN)
+            inside = node < len(below)
+            node, owner, level = node[inside], owner[inside], below
+        row = order[node]
+        keep = _meet(self.boxes[row], boxes[owner])
+        return owner[keep], row[keep]
+
 
 def together(parts: Sequence[NDArray[np.int64]], total: int) -> NDArray[np.int64]:
     """Give numbers of several arrays, each once, in order.
@@ -152,6 +180,11 @@ def _held(
         for first in (nodes * span).tolist():
             mask[first : first + span] = True
     return np.flatnonzero(mask)
+
+
+def _meet(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which pairs of boxes share a point; a row without a place has NaN for a box."""
+    return ((one[:, :2] <= other[:, 2:]) & (one[:, 2:] >= other[:, :2])).all(axis=1)
 
 
 def _opened(nodes: NDArray[np.int64], span: int) -> NDArray[np.int64]:

@@ -10,14 +10,16 @@ vectors and ids alone.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .pool import Pool, gathered, where
+from .pool import LOWEST, Pool, gathered, where
 from .scan import scan
 from .vectors import Vectors, agreement, as_vectors
+from .withheld import Withheld
 
 #: Ranks of some rows among equal scores; lower wins.
 type Ties = NDArray[np.int64] | Callable[[NDArray[np.int64]], NDArray[np.int64]]
@@ -36,6 +38,7 @@ def top_k(
     *,
     ties: Ties,
     spare: int | None = None,
+    withheld: Withheld | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Find the k best of some rows for each query by inner product.
 
@@ -48,9 +51,11 @@ def top_k(
             that gives such ranks for some rows.
         spare: Look again only at the ``k * spare`` rows that the codes put first, which may
             miss some; without it, at every row that the codes cannot rule out.
+        withheld: Rows that some of the queries shall not find.
 
     Returns:
-        Row numbers and scores in -1..1, both (num_queries, min(k, m)), best first.
+        Row numbers and scores in -1..1, both (num_queries, min(k, m)), best first; where too
+        few rows are left to a query, the last have a score of -inf and any number.
 
     .. versionadded:: 0.1
     """
@@ -65,10 +70,9 @@ def top_k(
     for start in range(0, len(queries), _QUERIES):
         chunk = slice(start, start + _QUERIES)
         asked = np.ascontiguousarray(queries[chunk], kept.whole.dtype)
-        if spare is None:
-            owner, row = _propose(kept, rows, asked, k, _slack(kept))
-        else:
-            owner, row = _propose(kept, rows, asked, min(k * spare, len(rows)), 0.0)
+        held = None if withheld is None else withheld.of(chunk)
+        wide, slack = (k, _slack(kept)) if spare is None else (k * spare, 0.0)
+        owner, row = _propose(kept, rows, asked, min(wide, len(rows)), slack, held)
         found[chunk], scores[chunk] = decide(kept, asked, owner, row, k, ties=ties)
     return found, scores
 
@@ -88,20 +92,29 @@ def decide(
         vectors: The archive.
         queries: Queries (num_queries, dim) of unit rows.
         owner: Query of each pair.
-        row: Row of each pair; each query has at least k, each once.
+        row: Row of each pair; each query has each once.
         k: How many to keep.
         ties: As for :func:`top_k`.
 
     Returns:
-        Row numbers and scores, both (num_queries, k), best first.
+        Row numbers and scores, both (num_queries, k), best first; as for :func:`top_k` where
+        a query has fewer.
 
     .. versionadded:: 0.1
     """
     score = _scores(queries, owner, vectors, row)
     order = _order(owner, row, score, ties)
-    first = np.searchsorted(owner[order], np.arange(len(queries)))
-    best = order[(first[:, None] + np.arange(k)).ravel()]
-    return row[best].reshape(-1, k), score[best].reshape(-1, k)
+    first = np.searchsorted(owner[order], np.arange(len(queries) + 1))
+    place = first[:-1, None] + np.arange(k)
+    short = place >= first[1:, None]
+    if not short.any():
+        best = order[place]
+        return row[best], score[best]
+    found = np.zeros(place.shape, dtype=np.int64)
+    scores = np.full(place.shape, -np.inf, dtype=np.float32)
+    best = order[place[~short]]
+    found[~short], scores[~short] = row[best], score[best]
+    return found, scores
 
 
 def above(
@@ -111,6 +124,7 @@ def above(
     min_score: float,
     *,
     ties: Ties,
+    withheld: Withheld | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Find all of some rows that score at least so much.
 
@@ -120,6 +134,7 @@ def above(
         queries: As for :func:`top_k`.
         min_score: Least score, -1 to 1, compared as float32.
         ties: As for :func:`top_k`.
+        withheld: As for :func:`top_k`.
 
     Returns:
         Query number, row number and score of each pair, sorted by query, then best first.
@@ -129,13 +144,14 @@ def above(
     kept = vectors if isinstance(vectors, Vectors) else as_vectors(vectors)
     if not np.isfinite(kept.error):
         kept = as_vectors(kept.whole)
-    least = np.float32(min_score) - _slack(kept)
+    least = max(np.float32(min_score) - _slack(kept), LOWEST)
     owners, numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for start in range(0, len(queries) if len(rows) else 0, _QUERIES):
         asked = np.ascontiguousarray(
             queries[start : start + _QUERIES], kept.whole.dtype
         )
-        for sink in scan(kept, rows, asked, lambda: _Above(least)):
+        held = None if withheld is None else withheld.of(slice(start, start + _QUERIES))
+        for sink in scan(kept, rows, asked, partial(_Above, least, held)):
             for owner, row in sink.pairs:
                 owners.append(owner + start)
                 numbers.append(row)
@@ -163,21 +179,29 @@ def _propose(
     queries: NDArray[Any],
     k: int,
     slack: np.float32 | float,
+    withheld: Withheld | None,
 ) -> _Pairs:
     """Give (query, row) pairs that hold the k best of every query, ties included."""
-    return gathered(scan(vectors, rows, queries, lambda: Pool(len(queries), k, slack)))
+    make = partial(Pool, len(queries), k, slack, withheld)
+    return gathered(scan(vectors, rows, queries, make))
 
 
 class _Above:
     """Pairs that reach a score; a sink of a scan."""
 
-    def __init__(self, least: np.float32) -> None:
-        self.least = least
+    def __init__(self, least: np.float32, withheld: Withheld | None) -> None:
+        self.least, self.withheld = least, withheld
         self.pairs: list[_Pairs] = []
 
     def add(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
         """Take scores (num_queries, b) of rows (b,)."""
+        if self.withheld is not None:
+            self.withheld.hide(rows, scores)
         owner, column = where(scores >= self.least)
+        held = self.withheld
+        keep = None if held is None else held.in_time(owner, rows[column])
+        if keep is not None:
+            owner, column = owner[keep], column[keep]
         self.pairs.append((owner, rows[column]))
 
 

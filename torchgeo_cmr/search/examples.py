@@ -6,6 +6,9 @@ need look like one example and not like their mean, is no one vector: ask with a
 and :func:`~torchgeo_cmr.search.fuse` the answers.
 """
 
+from dataclasses import replace
+from itertools import chain
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -17,6 +20,8 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84
 
+#: Column of a query in which it names the patches that it was made of.
+EXAMPLES = 'examples'
 _METHODS = ('mean', 'rocchio', 'logistic')
 #: Weights of the query, of right and of wrong examples: what textbooks advise.
 _ALPHA, _BETA, _GAMMA = 1.0, 0.75, 0.15
@@ -50,7 +55,8 @@ def from_examples(
 
     Returns:
         One row of the same space: its footprint is the ground of the positives, its time
-        their span.
+        their span, and its column ``examples`` names the positives and the query, which a
+        search with it leaves out.
 
     Raises:
         QueryError: If the method does not fit the examples, their spaces differ, or they
@@ -87,7 +93,37 @@ def from_examples(
         if wrong is not None:
             vector = vector - _GAMMA * wrong.vectors.astype(np.float64).mean(axis=0)
     shape = shapely.union_all(positives.frame.geometry.to_numpy())
-    return mean_row(name, positives, vector, shape)
+    made = [*made_of(positives), *([] if query is None else made_of(query))]
+    return of_examples(
+        mean_row(name, positives, vector, shape), [list(chain.from_iterable(made))]
+    )
+
+
+def made_of(table: EmbeddingTable) -> list[list[str]]:
+    """Name the patches that each row of a table was made of, or the row itself.
+
+    .. versionadded:: 0.1
+    """
+    frame = table.frame
+    made = frame[EXAMPLES] if EXAMPLES in frame else [None] * len(frame)
+    return [
+        [str(one) for one in own]
+        if isinstance(own, list | tuple | np.ndarray)
+        else [str(name)]
+        for name, own in zip(frame['patch_id'], made, strict=True)
+    ]
+
+
+def of_examples(table: EmbeddingTable, names: list[list[str]]) -> EmbeddingTable:
+    """Note which patches each row of a table was made of, so that it does not find them.
+
+    .. versionadded:: 0.1
+    """
+    frame = table.frame.drop(columns=EXAMPLES, errors='ignore')
+    once = [list(dict.fromkeys(own)) for own in names]
+    made = pd.Series(once, index=frame.index, dtype=object)
+    frame.insert(len(frame.columns) - 1, EXAMPLES, made)
+    return replace(table, frame=frame)
 
 
 def unit_mean(table: EmbeddingTable) -> NDArray[np.float64]:

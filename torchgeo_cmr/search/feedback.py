@@ -8,7 +8,7 @@ import pandas as pd
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from .examples import from_examples
+from .examples import from_examples, made_of, of_examples
 from .query import Archive, from_ids
 from .vector_file import read_frame
 
@@ -56,23 +56,31 @@ def from_feedback(
             )
     labels = labelled['relevant'].map(_label)
     known = {} if queries is None else dict(_numbered(queries))
-    made = []
+    asked: list[tuple[str, list[str], list[str]]] = []
     for name in labelled['query_id'].drop_duplicates():
         own = labelled['query_id'] == name
         right = labelled['patch_id'][own & (labels == 1)].tolist()
         wrong = labelled['patch_id'][own & (labels == 0)].tolist()
-        if not right:
-            continue
+        if right:
+            asked.append((name, right, wrong))
+    # Names are looked up once for all queries.
+    every = list(dict.fromkeys(n for _, yes, no in asked for n in (*yes, *no)))
+    place = {name: i for i, name in enumerate(every)}
+    marked = from_ids(table, every) if every else None
+    made = []
+    for name, right, wrong in asked:
+        assert marked is not None  # it has what is right
         first = queries.select([known[name]]) if queries and name in known else None
-        made.append(
-            from_examples(
-                from_ids(table, right),
-                from_ids(table, wrong) if wrong else None,
-                query=first,
-                method=method or 'rocchio',
-                name=str(name),
-            )
+        refined = from_examples(
+            marked.select([place[one] for one in dict.fromkeys(right)]),
+            marked.select([place[one] for one in dict.fromkeys(wrong)]),
+            query=first,
+            method=method or 'rocchio',
+            name=str(name),
         )
+        # Hits that were judged may be found again; the patch that asked first may not.
+        own = [] if first is None else made_of(first)[0]
+        made.append(of_examples(refined, [own]))
     if not made:
         raise QueryError(
             'no hit is marked as right; set relevant to true for at least one'

@@ -13,7 +13,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .asked import bare, checked
-from .engine import ranked, reaching, summed
+from .engine import asked, ranked, reaching, stacked, summed
 from .filters import Step, Where
 from .held import taken
 from .kept import Kept
@@ -58,6 +58,8 @@ class RetrievalIndex(Kept):
         exact: bool = True,
         min_score: float | None = None,
         calibrated: bool = False,
+        exclude: str | float | None = 'self',
+        exclude_days: float | None = None,
     ) -> gpd.GeoDataFrame:
         """Find the k closest rows of the archive for each query.
 
@@ -74,6 +76,13 @@ class RetrievalIndex(Kept):
                 modality, in standard deviations, which becomes the score. Without it an
                 archive of several modalities is ranked by bare scores, and the modality
                 whose vectors lie closer to the query's own fills the list.
+            exclude: What a query of a table shall not find: ``'self'``, the rows of the
+                archive that it is, or was made of as an example (:func:`from_examples`);
+                metres, also all at most so far from its footprint (0: what touches it); None
+                to leave nothing out. A row is the query if it has its ``patch_id``, its
+                vector, and no other modality. A query without a place excludes itself only.
+            exclude_days: Leave out, too, what was taken at most so many days before or after
+                the query; rows and queries without a date are not concerned.
 
         Returns:
             GeoDataFrame in EPSG:4326 with the columns of :data:`RESULT_COLUMNS` and of the
@@ -85,22 +94,22 @@ class RetrievalIndex(Kept):
         """
         vectors, ids = self._queries(queries)
         state = self._state  # that of one moment, whatever is changed meanwhile
+        question = asked(vectors, where, _table(queries), exclude, exclude_days)
         if k is None:
             if min_score is None or calibrated:
                 raise QueryError(
                     'k is None; say how many rows, or give min_score for all that reach it, '
                     'without calibrated'
                 )
-            rows, scores = reaching(state, vectors, min_score, where, _table(queries))
+            rows, scores = reaching(state, question, min_score)
             return _result(state, rows, scores, ids)
-        rows, scores, _, plans = ranked(
-            state, vectors, checked(k), where, _table(queries), exact, calibrated
-        )
+        rows, scores, told = ranked(state, question, checked(k), exact, calibrated)
         if min_score is not None:
             good = [s >= np.float32(min_score) for s in scores]
             rows = [r[g] for r, g in zip(rows, good, strict=True)]
             scores = [s[g] for s, g in zip(scores, good, strict=True)]
-        return _result(state, rows, scores, ids, exact=all(p.exact for p in plans))
+        exact = all(plan.exact for one in told for plan in one.plans)
+        return _result(state, rows, scores, ids, exact=exact)
 
     def rank(
         self,
@@ -110,6 +119,8 @@ class RetrievalIndex(Kept):
         *,
         exact: bool = True,
         calibrated: bool = False,
+        exclude: str | float | None = 'self',
+        exclude_days: float | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rank without making a layer: arrays only.
 
@@ -119,6 +130,8 @@ class RetrievalIndex(Kept):
             where: Which rows may be found.
             exact: As for :meth:`search`.
             calibrated: As for :meth:`search`.
+            exclude: As for :meth:`search`.
+            exclude_days: As for :meth:`search`.
 
         Returns:
             Row numbers and scores in -1..1 (higher is closer; in standard deviations if
@@ -126,23 +139,17 @@ class RetrievalIndex(Kept):
             ``patch_id``.
 
         Raises:
-            QueryError: As :meth:`search`, or if the filter refers to the query and leaves
-                some of several queries other numbers of rows below k than others.
+            QueryError: As :meth:`search`, or if the filter refers to the query, or what is
+                excluded, leaves some of several queries other numbers of rows below k than
+                others.
         """
         unit, _ = self._queries(vectors)
-        rows, scores, _, _ = ranked(
-            self._state, unit, checked(k), where, _table(vectors), exact, calibrated
-        )
-        width = {len(r) for r in rows}
-        if len(width) > 1:
-            raise QueryError(
-                f'the filter leaves {min(width)} rows to one query and {max(width)} to another, '
-                'which is no array; rank them one by one or use search'
-            )
+        question = asked(unit, where, _table(vectors), exclude, exclude_days)
+        rows, scores, _ = ranked(self._state, question, checked(k), exact, calibrated)
         if not rows:
             k = min(checked(k), len(self))
             return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
-        return np.stack(rows), np.stack(scores)
+        return stacked(rows, scores)
 
     def explain(
         self,
@@ -152,6 +159,8 @@ class RetrievalIndex(Kept):
         where: Where | None = None,
         exact: bool = True,
         calibrated: bool = False,
+        exclude: str | float | None = 'self',
+        exclude_days: float | None = None,
     ) -> Explanation:
         """Run a search and say how it went instead of what it found.
 
@@ -161,19 +170,28 @@ class RetrievalIndex(Kept):
             where: Which rows may be found.
             exact: As for :meth:`search`.
             calibrated: As for :meth:`search`.
+            exclude: As for :meth:`search`.
+            exclude_days: As for :meth:`search`.
 
         Raises:
             QueryError: As :meth:`search`.
         """
         vectors, _ = self._queries(queries)
+        question = asked(vectors, where, _table(queries), exclude, exclude_days)
         begin = time.perf_counter()
-        rows, _, groups, plans = ranked(
-            self._state, vectors, checked(k), where, _table(queries), exact, calibrated
+        rows, _, told = ranked(
+            self._state, question, checked(k), exact, calibrated, counted=True
         )
         spent = time.perf_counter() - begin
-        steps = summed([step for group in groups for step in group.steps], len(groups))
-        spent -= sum(s.seconds for g in groups for s in g.steps)
-        left = round(np.mean([g.rows for g in groups])) if groups else len(self)
+        steps = summed([step for one in told for step in one.steps], len(told))
+        spent -= sum(step.seconds for step in steps)
+        plans = [plan for one in told for plan in one.plans]
+        weights = [one.queries for one in told]
+        left = len(self)
+        if sum(weights):
+            left = round(np.average([one.rows for one in told], weights=weights))
+        elif told:
+            left = round(told[0].rows)
         found = round(np.mean([len(r) for r in rows])) if rows else min(k, left)
         known = [p.recall for p in plans if p.recall is not None]
         return Explanation(

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .withheld import Withheld
+
 #: Pairs for each that is asked for, before bounds are raised.
 _SPARE = 4
 #: Groups of scores for each that is asked for, of which only the best is looked at.
 _GROUPS = 8
+#: Bound to begin with: only what is withheld is below.
+LOWEST = np.finfo(np.float32).min
 
 
 class Pool:
@@ -24,14 +28,21 @@ class Pool:
         num_queries: Number of queries.
         k: How many are asked for, at least 1.
         slack: How far below the k-th best a score may be and yet belong above it.
+        withheld: Rows that some queries shall not find.
 
     .. versionadded:: 0.1
     """
 
-    def __init__(self, num_queries: int, k: int, slack: np.float32 | float) -> None:
+    def __init__(
+        self,
+        num_queries: int,
+        k: int,
+        slack: np.float32 | float,
+        withheld: Withheld | None = None,
+    ) -> None:
         """Start empty."""
-        self.k, self.slack = k, np.float32(slack)
-        self.least = np.full(num_queries, -np.inf, dtype=np.float32)
+        self.k, self.slack, self.withheld = k, np.float32(slack), withheld
+        self.least = np.full(num_queries, LOWEST, dtype=np.float32)
         self.owner, self.row = np.empty(0, np.int64), np.empty(0, np.int64)
         self.score = np.empty(0, np.float32)
         self._new: list[tuple[NDArray[Any], ...]] = []
@@ -39,15 +50,24 @@ class Pool:
 
     def add(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
         """Take scores (num_queries, b) of rows (b,)."""
-        if self.least.min() == -np.inf and len(rows) >= self.k:
+        held = self.withheld
+        if held is not None:
+            held.hide(rows, scores)
+        if self.least.min() == LOWEST and len(rows) >= self.k:
+            if held is not None:
+                # Later only for what reaches a bound.
+                held.hide_times(rows, scores)
             np.maximum(self.least, _kth(scores, self.k) - self.slack, out=self.least)
         owner, column = where(scores >= self.least[:, None])
+        keep = None if held is None else held.in_time(owner, rows[column])
+        if keep is not None:
+            owner, column = owner[keep], column[keep]
         self._new.append((owner, rows[column], scores[owner, column]))
         self._room -= len(owner)
         if self._room < 0:
-            self._raise()
+            self.settle()
 
-    def _raise(self) -> None:
+    def settle(self) -> None:
         """Raise the bounds and drop what is below them now."""
         pairs = [(self.owner, self.row, self.score), *self._new]
         owner, row, score = (np.concatenate(part) for part in zip(*pairs, strict=True))
@@ -88,7 +108,7 @@ def gathered(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.int64
     if not others and not len(first.owner) and len(first._new) == 1:
         owner, row, _ = first._new[0]
         return owner, row
-    first._raise()
+    first.settle()
     return first.owner, first.row
 
 

@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
@@ -43,7 +43,7 @@ class Archive(Protocol):
         """Give the numbers of the rows that can be found."""
         ...
 
-    def select(self, rows: NDArray[np.int64]) -> EmbeddingTable:
+    def select(self, rows: ArrayLike) -> EmbeddingTable:
         """Give some rows as a table, in the order asked."""
         ...
 
@@ -76,11 +76,15 @@ def from_ids(
     asked = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
     if not asked:
         raise QueryError('no patch_id is asked for; name at least one')
-    places = pd.Index(patch_ids(table)).get_indexer(asked)
-    for one, place in zip(asked, places, strict=True):
-        if place < 0:
+    rows = _rows(table, Where())
+    every = isinstance(table, EmbeddingTable)
+    names = _columns(table).attributes(None if every else rows, ['patch_id'])
+    here = np.flatnonzero(names['patch_id'].isin(asked).to_numpy(dtype=bool))
+    places = dict(zip(names['patch_id'].iloc[here], rows[here], strict=True))
+    for one in asked:
+        if one not in places:
             raise QueryError(f'there is no patch_id {one!r}; {similar_ids(table, one)}')
-    return table.select(_rows(table, Where())[places])
+    return table.select([places[one] for one in asked])
 
 
 def similar_ids(table: EmbeddingTable | Archive, word: str) -> str:

@@ -99,24 +99,42 @@ def likely(
     return near
 
 
+def around(box: NDArray[np.float64], metres: float) -> NDArray[np.float64]:
+    """Give boxes that hold all within some metres of a box, on either side of 180.
+
+    Args:
+        box: West, south, east, north in degrees.
+        metres: Distance.
+
+    Returns:
+        Boxes (1 to 3, 4); longitudes may run on beyond 180.
+
+    .. versionadded:: 0.1
+    """
+    west, south, east, north = box
+    up = metres / _DEGREE
+    low, high = south - up, north + up
+    lat = max(abs(south), abs(north)) + up
+    aside = 180.0
+    if lat < 89.9 and east - west <= 180:
+        # What is near on the ground is at most this far in longitude.
+        ratio = np.sin(np.radians(up)) / np.cos(np.radians(lat))
+        aside = np.degrees(np.arcsin(min(1.0, ratio)))
+    if aside >= 89:
+        return np.array([[-180.0, low, 180.0, high]])
+    made = [[west - aside, low, east + aside, high]]
+    if west - aside <= -180:
+        made.append([west - aside + 360, low, east + aside + 360, high])
+    if east + aside >= 180:
+        made.append([west - aside - 360, low, east + aside - 360, high])
+    return np.array(made)
+
+
 def _around(
     boxes: NDArray[np.float64], box: tuple[float, float, float, float], metres: float
 ) -> NDArray[np.bool_]:
-    west, south, east, north = box
-    up = metres / _DEGREE
-    mask = (boxes[:, 1] <= north + up) & (boxes[:, 3] >= south - up)
-    lat = max(abs(south), abs(north)) + up
-    if lat >= 89.9 or east - west > 180:
-        return mask
-    # What is near on the ground is at most this far in longitude, on either side of 180.
-    aside = np.degrees(
-        np.arcsin(min(1.0, np.sin(np.radians(up)) / np.cos(np.radians(lat))))
-    )
-    if aside >= 89:
-        return mask
-    around = np.zeros(len(boxes), dtype=bool)
-    for turn in (-360, 0, 360):
-        around |= (boxes[:, 0] <= east + aside + turn) & (
-            boxes[:, 2] >= west - aside + turn
-        )
-    return mask & around
+    mask = np.zeros(len(boxes), dtype=bool)
+    for west, south, east, north in around(np.array(box), metres):
+        own = (boxes[:, 1] <= north) & (boxes[:, 3] >= south)
+        mask |= own & (boxes[:, 0] <= east) & (boxes[:, 2] >= west)
+    return mask

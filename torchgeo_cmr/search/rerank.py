@@ -28,7 +28,13 @@ class Ranks(Protocol):
     """What can be re-ranked: a :class:`RetrievalIndex`, or one freed of hubs."""
 
     def rank(
-        self, vectors: Any, k: int, where: Where | None
+        self,
+        vectors: Any,
+        k: int,
+        where: Where | None,
+        *,
+        exclude: str | float | None,
+        exclude_days: float | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
         """Rank rows: arrays (num_queries, min(k, matches)), best first."""
         ...
@@ -56,12 +62,14 @@ def rerank(
     distinct: float | None = None,
     one_per: str | None = None,
     diversity: float | None = None,
+    exclude: str | float | None = 'self',
+    exclude_days: float | None = None,
 ) -> gpd.GeoDataFrame:
     """Search, then choose hits that are apart, unlike each other, or close enough.
 
     A hit is left out if it is too near, shares too much ground or looks too much alike with
-    a better hit of the same query, or says the same in a column. To leave out the query's own place, filter by it:
-    ``where=Where(beyond=metres)``.
+    a better hit of the same query, or says the same in a column. What the query shall not find at
+    all is for ``exclude`` to say.
 
     Args:
         index: A :class:`RetrievalIndex` or :class:`HubFree`.
@@ -77,6 +85,8 @@ def rerank(
             words: the first hits are then the words that name an image best.
         diversity: 0 to 1: order by maximal marginal relevance (:func:`diverse`) among the
             best ``10 * k`` that the rest leaves. Ranks then follow the choice, not the score.
+        exclude: As for :meth:`RetrievalIndex.search`.
+        exclude_days: As for :meth:`RetrievalIndex.search`.
 
     Returns:
         A result. Each query has ``k`` hits, or as many as all its matches allow: the ranking
@@ -97,11 +107,12 @@ def rerank(
     pool = k if diversity is None else _POOL * k
     rows: list[NDArray[np.int64]] = []
     scores: list[NDArray[np.floating]] = []
+    without: Any = {'exclude': exclude, 'exclude_days': exclude_days}
     singles, ids = one_by_one(queries)
     for one in singles:
         depth = _FETCH * pool
         while True:
-            found, worth = (a[0] for a in index.rank(one, depth, where))
+            found, worth = (a[0] for a in index.rank(one, depth, where, **without))
             reached = len(found) < depth
             if min_score is not None:
                 enough = worth >= min_score
