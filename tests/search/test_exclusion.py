@@ -149,14 +149,14 @@ def test_another_patch_of_the_same_name_is_found(make: Make) -> None:
     archive = make(30)
     names = archive.frame['patch_id'].tolist()
     other = EmbeddingTable.from_frame(
-        archive.frame.drop(columns=['modality', 'space']),
+        gpd.GeoDataFrame(archive.frame.drop(columns=['modality', 'space'])),
         -archive.vectors,
         space=archive.space,
     )
     found = RetrievalIndex(archive).search(other, 30)
     assert sorted(found[found['query_id'] == names[4]]['patch_id']) == sorted(names)
     radar = EmbeddingTable.from_frame(
-        archive.frame.assign(modality='radar'), archive.vectors
+        gpd.GeoDataFrame(archive.frame.assign(modality='radar')), archive.vectors
     )
     first = RetrievalIndex(archive).search(radar, 1)
     assert first['patch_id'].tolist() == first['query_id'].tolist()

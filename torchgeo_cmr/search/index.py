@@ -211,7 +211,7 @@ class RetrievalIndex(Kept):
     def result(
         self,
         rows: NDArray[np.int64] | Sequence[NDArray[np.int64]],
-        scores: NDArray[np.float32] | Sequence[NDArray[np.float32]],
+        scores: NDArray[np.floating] | Sequence[NDArray[np.floating]],
         query_ids: Sequence[str],
         *,
         exact: bool = True,

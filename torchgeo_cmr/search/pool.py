@@ -48,7 +48,7 @@ class Pool:
         self._new: list[tuple[NDArray[Any], ...]] = []
         self._room = _SPARE * k * num_queries
 
-    def add(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+    def add(self, rows: NDArray[np.int64], scores: NDArray[np.floating]) -> None:
         """Take scores (num_queries, b) of rows (b,)."""
         held = self.withheld
         if held is not None:

@@ -17,6 +17,8 @@ from .columns import Columns
 #: Metres of one degree of latitude, from below.
 _DEGREE = 110_000
 _BLOCK = 50_000
+#: Rows that are measured first, and then at a time, where the nearest of all is looked for.
+_FIRST, _FEW_ROWS = 16, 512
 #: Parts of a place that boxes are compared with one by one.
 _FEW = 16
 
@@ -67,12 +69,21 @@ def closest(columns: Columns, rows: NDArray[np.int64] | None, place: Geometry) -
     """
     boxes = columns.boxes if rows is None else columns.boxes[rows]
     least, most = span(boxes, place)
-    some = np.flatnonzero(least <= np.nanmin(most))
-    some = some[np.argsort(least[some], kind='stable')][:_BLOCK]
-    shapes = columns.footprints(some if rows is None else rows[some])
-    return float(
-        metres_between(shapes, np.full(len(shapes), place, dtype=object)).min()
-    )
+    order = np.argsort(most, kind='stable')[:_FIRST]
+    best = np.inf
+    while len(order):
+        shapes = columns.footprints(order if rows is None else rows[order])
+        own = np.full(len(shapes), place, dtype=object)
+        best = min(best, float(metres_between(shapes, own).min()))
+        # What may be nearer than that is asked for piece by piece, a few rows at a time.
+        least[order] = np.inf
+        left = np.flatnonzero(least < best)
+        if len(left):
+            near, doubt = bounds(boxes[left], place, best)
+            least[left[~(near | doubt)]] = np.inf
+            left = left[near | doubt]
+        order = left[np.argsort(least[left], kind='stable')[:_FEW_ROWS]]
+    return best
 
 
 def likely(
