@@ -69,8 +69,10 @@ def closest(columns: Columns, rows: NDArray[np.int64] | None, place: Geometry) -
     """
     boxes = columns.boxes if rows is None else columns.boxes[rows]
     least, most = span(boxes, place)
+    # Rows without a place are near nothing.
+    least = np.where(np.isfinite(least), least, np.inf)
     order = np.argsort(most, kind='stable')[:_FIRST]
-    best = np.inf
+    order, best = order[np.isfinite(least[order])], np.inf
     while len(order):
         shapes = columns.footprints(order if rows is None else rows[order])
         own = np.full(len(shapes), place, dtype=object)
