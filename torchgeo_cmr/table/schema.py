@@ -53,6 +53,9 @@ STANDARD: dict[str, pa.DataType] = {
 #: Names a part file needs for itself; no column of a frame may have them.
 RESERVED = ('vector', 'part_row', 'bbox')
 
+#: Bytes of geometry in one piece: with the largest of a row, less than Arrow counts to.
+_MOST_BYTES = 1 << 30
+
 _BOX = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
@@ -113,14 +116,20 @@ def to_arrow(
         names=list(_BOX),
         mask=pa.array(nowhere),
     )
-    table = (
-        table.append_column('vector', _packed(vectors))
-        .append_column('part_row', pa.array(np.arange(len(frame), dtype=np.int64)))
-        .append_column(
-            'geometry', pa.array(shapely.to_wkb(geometry.to_numpy()), type=pa.binary())
-        )
-        .append_column('bbox', box)
-    )
+    # Readers of several files take the types of the first: a column without any value has
+    # none, and would not take the values of the parts to come.
+    blank = [
+        [i, field.name]
+        for i, field in enumerate(table.schema)
+        if pa.types.is_null(field.type)
+    ]
+    table = table.drop_columns([name for _, name in blank])
+    order = _along(geometry, nowhere)
+    table = table.append_column('vector', _packed(vectors))
+    table = table.take(pa.array(order)).append_column('part_row', pa.array(order))
+    table = table.append_column(
+        'geometry', _wkb(shapely.to_wkb(geometry.to_numpy()[order]))
+    ).append_column('bbox', box.take(pa.array(order)))
     column: dict[str, Any] = {
         'encoding': 'WKB',
         'geometry_types': sorted(set(geometry.geom_type[~nowhere])),
@@ -137,22 +146,35 @@ def to_arrow(
         'primary_column': 'geometry',
         'columns': {'geometry': column},
     }
-    table = table.replace_schema_metadata(
+    return table.replace_schema_metadata(
         {
             **(table.schema.metadata or {}),
             b'geo': json.dumps(geo).encode(),
-            METADATA_KEY: json.dumps(metadata, sort_keys=True).encode(),
+            METADATA_KEY: json.dumps(
+                {**metadata, 'blank': blank} if blank else dict(metadata),
+                sort_keys=True,
+            ).encode(),
         }
     )
+
+
+def _along(geometry: gpd.GeoSeries, nowhere: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Give the order of rows along a Hilbert curve; those without a place come last."""
     there = np.flatnonzero(~nowhere)
-    if len(there) > 1 or nowhere.any():
-        along = np.arange(len(there))
-        if len(there) > 1:
-            along = np.argsort(geometry.iloc[there].hilbert_distance(), kind='stable')
-        # Rows without a place come last, as they were.
-        order = [*there[along], *np.flatnonzero(nowhere)]
-        table = table.take(pa.array(np.array(order, dtype=np.int64)))
-    return table
+    if len(there) > 1:
+        along = geometry.iloc[there].hilbert_distance()
+        there = there[np.argsort(along, kind='stable')]
+    return np.concatenate([there, np.flatnonzero(nowhere)]).astype(np.int64)
+
+
+def _wkb(shapes: NDArray[np.object_]) -> pa.ChunkedArray:
+    """Give geometries as bytes, in pieces each of which an Arrow array can count."""
+    size = np.cumsum([0 if one is None else len(one) for one in shapes])
+    cuts = np.flatnonzero(np.diff(size // _MOST_BYTES)) + 1
+    return pa.chunked_array(
+        [pa.array(some, type=pa.binary()) for some in np.split(shapes, cuts)],
+        type=pa.binary(),
+    )
 
 
 def _packed(vectors: NDArray[Any]) -> pa.Array:

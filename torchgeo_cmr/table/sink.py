@@ -319,7 +319,9 @@ def read_archive(
             schema = pq.read_schema(part)
         facts = check_part(schema, dim, str(part))
         with reading(part):
-            content = pq.read_table(part, partitioning=None)
+            content = _whole(
+                pq.read_table(part, partitioning=None), facts.get('blank', ())
+            )
             content = content.take(
                 pa.array(np.argsort(content.column('part_row').to_numpy()))
             )
@@ -360,6 +362,19 @@ def read_archive(
             f'patch_id {twice!r} is in two parts of {folder}; remove one of them'
         )
     return frame, vectors, metric, record, _content(facts for *_, facts in parts)
+
+
+def _whole(table: pa.Table, blank: Sequence[tuple[int, str]]) -> pa.Table:
+    """Give a part as a table: columns without any value are there again.
+
+    Offsets are long, so that the geometry may be longer than 2 GiB.
+    """
+    i = table.schema.get_field_index('geometry')
+    long = table.column('geometry').cast(pa.large_binary())
+    table = table.set_column(i, pa.field('geometry', pa.large_binary()), long)
+    for place, name in blank:
+        table = table.add_column(place, name, pa.nulls(len(table)))
+    return table
 
 
 def read_content(path: str | PathLike[str]) -> Content | None:
