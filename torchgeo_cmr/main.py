@@ -56,6 +56,8 @@ def main(args: Sequence[str] | None = None) -> int:
         whoever reads the output closed it.
     """
     words = list(sys.argv[1:] if args is None else args)
+    if words[:1] == ['help']:
+        words = [*words[1:2], '--help']
     verb = words[0] if words else '--help'
     if verb in ('-h', '--help'):
         lines = [f'  {name:<10} {told}' for name, (_, told) in VERBS.items()]
@@ -65,7 +67,11 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.write(f'torchgeo-cmr {__version__}\n')
         return 0
     if verb not in VERBS:
-        return _mistake(f'{verb!r} is no verb: choose one of {", ".join(VERBS)}')
+        from difflib import get_close_matches
+
+        near = get_close_matches(verb, VERBS, n=1)
+        hint = f'; perhaps {near[0]} is meant' if near else ''
+        return _mistake(f'{verb!r} is no verb: choose one of {", ".join(VERBS)}{hint}')
     _talk_on_stderr()
     # Read when torch is loaded: features in huge pages, for fetching them in small ones takes
     # up to a third of the time in which a CPU embeds.

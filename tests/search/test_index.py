@@ -204,7 +204,7 @@ def test_spaces_must_agree(make: Make) -> None:
 
 def test_where_must_be_a_filter(make: Make) -> None:
     with pytest.raises(QueryError, match='where is a str; give a Where'):
-        RetrievalIndex(make(5)).search(np.ones(16), 2, where='cloud < 5')  # ty: ignore[invalid-argument-type]
+        RetrievalIndex(make(5)).search(np.ones(16), 2, where='cloud < 5')
 
 
 def test_explain(make: Make) -> None:

@@ -16,6 +16,7 @@ def changes(
     during: str | None = None,
     months: str | None = None,
     where: str | None = None,
+    modality: list[str] | None = None,
     min_overlap: float = 0.5,
     k: int = 10,
     out: list[str] | None = None,
@@ -44,7 +45,8 @@ def changes(
         across: dates compares patches of one sensor at different times, modalities those of
             different sensors at any time.
         within: Area: a vector file, of several layers FILE|layername=NAME, or a box
-            W,S,E,N in EPSG:4326, where W > E crosses the antimeridian. Also --bbox.
+            W,S,E,N in EPSG:4326, where W > E crosses the antimeridian, or WKT with --crs. Also
+            --bbox, --area or --aoi.
         crs: CRS of --within, such as EPSG:32632, for a file that does not say its own or a box
             in other coordinates.
         predicate: How a footprint must lie to the area, one of intersects, within, contains
@@ -54,6 +56,7 @@ def changes(
             day, such as 2024-06, for the whole of it.
         months: Months of any year, such as 6,7,8 or 6-8, or 11-2 over the new year.
         where: Condition on columns of the archive, such as 'cloud < 10'.
+        modality: Only patches of this sensor, such as s2, or of several, such as s1,s2.
         min_overlap: Least share of ground (intersection over union) of two patches that are
             compared; lower it where the grids of two dates are shifted by a large part of a patch.
         k: Places to find.
@@ -86,7 +89,7 @@ def changes(
         predicate=predicate,
         during=None if during is None else values.window(during),
         months=None if months is None else values.months(months),
-        where=where,
+        where=values.condition(where, values.several(modality)),
     )
     index = open_archives(archives)
     chosen.check(index.columns)

@@ -11,12 +11,43 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from docstring_parser import DocstringStyle, parse
 
 #: Other names of options, by which GDAL, STAC clients and others know them.
-_ALIASES = {'within': ('--bbox',), 'out': ('-o',), 'overwrite': ('--force',)}
+_ALIASES = {
+    'within': ('--bbox', '--area', '--aoi'),
+    'out': ('-o', '--output'),
+    'overwrite': ('--force',),
+    'query': ('-q',),
+    'during': ('--datetime', '--date'),
+    'where': ('--filter',),
+    'metric': ('--metrics',),
+    'directions': ('--direction',),
+}
+
+
+#: Options of others -> one of ours, if the verb has it, and what to say.
+_MEANT = {
+    '--layer': ('--within', 'write FILE|layername=NAME'),
+    '--start': ('--during', 'write --during START/END'),
+    '--end': ('--during', 'write --during START/END'),
+    '--from': ('--during', 'write --during START/END'),
+    '--to': ('--during', 'write --during START/END'),
+    '--polygon': ('--within', 'perhaps --within'),
+    '--geometry': ('--within', 'perhaps --within'),
+    '--intersects': ('--within', 'perhaps --within, with --predicate intersects'),
+    '--near': ('--within', 'this verb has --within'),
+    '-n': ('-k', 'perhaps -k'),
+    '--limit': ('-k', 'perhaps -k'),
+    '--top': ('-k', 'perhaps -k'),
+    '--top-k': ('-k', 'perhaps -k'),
+    '-f': ('--overwrite', 'perhaps --overwrite'),
+    '-y': ('--overwrite', 'perhaps --overwrite'),
+    '--archive': ('--out', 'archives are named without an option'),
+}
 
 
 def call(
@@ -109,7 +140,30 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what was wrong and where to read on, and leave with code 2."""
+        message += self._meant(message)
         self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
+
+    def _meant(self, message: str) -> str:
+        """Say what words that are left over probably stood for."""
+        _, left, rest = message.partition('unrecognized arguments: ')
+        if not left:
+            return ''
+        known = self._option_string_actions
+        words = rest.split()
+        flags = [word.partition('=')[0] for word in words if word.startswith('--')]
+        for word in words:
+            option, told = _MEANT.get(word.partition('=')[0], ('', ''))
+            if option in known:
+                return f' ({told})'
+        if flags:
+            near = get_close_matches(flags[0], known, n=1, cutoff=0.7)
+            return f' (perhaps {near[0]})' if near else ''
+        if '--out' in known and re.fullmatch(r'\S+\.[a-z]+', rest):
+            return f' (a file to write is --out {rest})'
+        return (
+            ': a value is one word, so join numbers with commas, quote what holds spaces, and '
+            'repeat an option for several values'
+        )
 
 
 def _add(
@@ -141,7 +195,8 @@ def _add(
         options['type'] = kind
         options['metavar'] = name.rstrip('_').upper()
         if many:
-            options['action'] = 'append'
+            options['action'] = 'append' if kind is str else 'extend'
+            options['type'] = kind if kind is str else _listed(kind)
     if has_default:
         options['default'] = parameter.default
         if parameter.default not in (None, False) and parameter.default != ():
@@ -149,6 +204,16 @@ def _add(
     else:
         options['required'] = True
     parser.add_argument(*flags, dest=name, **options)
+
+
+def _listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """Read several numbers with commas between."""
+
+    def read(word: str) -> list[Any]:
+        return [kind(part) for part in word.split(',')]
+
+    read.__name__ = getattr(kind, '__name__', 'number')
+    return read
 
 
 def _kind(hint: Any) -> tuple[Any, bool]:

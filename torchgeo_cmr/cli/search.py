@@ -115,13 +115,14 @@ def search(
             (true or false): each of its queries with a right hit asks anew, nearer to the
             right ones and farther from the wrong ones, and --query only weighs in.
         within: Area to search: a vector file, of several layers FILE|layername=NAME, or a box
-            W,S,E,N in EPSG:4326, where W > E crosses the antimeridian. Also --bbox.
+            W,S,E,N in EPSG:4326, where W > E crosses the antimeridian, or WKT with --crs. Also
+            --bbox, --area or --aoi.
         crs: CRS of --within, such as EPSG:32632, for a file that does not say its own or a box
             in other coordinates.
         predicate: How a footprint must lie to the area, one of intersects, within, contains
             (the footprint holds the area), centroid.
         min_overlap: Least share of a footprint's ground that the area covers, such as 0.5.
-        near: Place LON,LAT,METRES: only footprints at most so many metres from it.
+        near: Place LON,LAT,METRES: only footprints at most so many metres from it; 5km is 5000.
         exclude_own: Metres: only footprints farther than this from the query's own; 0 leaves
             out those that touch it. A query without a place leaves out itself alone.
         exclude_days: Leave out patches taken at most so many days before or after the query.
@@ -135,7 +136,8 @@ def search(
         where: Condition on columns of the archive, as SQL, QGIS and CQL2 write it, such as
             "cloud < 10 and source = 'x'", or 'cloud < 10 and source == "x"'.
         undated: Let patches without a date pass --during, --days and --months.
-        modality: Only patches of this sensor, such as s2; may be repeated.
+        modality: Only patches of this sensor, such as s2, or of several, such as s1,s2; may be
+            repeated.
         k: Hits a query; 0 with --min-score for all that reach it.
         min_score: Least score of a hit.
         spacing: Least metres between two hits of a query; the ranking goes on until K are
@@ -213,6 +215,7 @@ def search(
         raise QueryError(f'--predicate {predicate} says nothing without --within')
     if not query and refine is None:
         raise QueryError('nothing is asked: say what to look for with --query')
+    modality = values.several(modality)
     where = values.condition(where, modality)
     chosen = Where(
         None if within is None else values.area(within),

@@ -6,9 +6,9 @@ from torchgeo_cmr.errors import QueryError
 
 
 def numbers(word: str) -> list[float]:
-    """Read numbers between commas; none if a part is not a number."""
+    """Read numbers between commas or spaces; none if a part is not a number."""
     try:
-        return [float(part) for part in word.split(',')]
+        return [float(part) for part in word.strip('[]() ').replace(',', ' ').split()]
     except ValueError:
         return []
 
@@ -26,13 +26,17 @@ def area(word: str) -> str | tuple[float, ...]:
 
 
 def place(word: str) -> tuple[tuple[float, float], float]:
-    """Read --near: LON,LAT,METRES."""
-    told = numbers(word)
+    """Read --near: LON,LAT,METRES, or kilometres as 5km."""
+    text, unit = word.strip().lower(), 1.0
+    if text.endswith('km'):
+        text, unit = text.removesuffix('km'), 1000.0
+    told = numbers(text.removesuffix('m'))
     if len(told) != 3:
         raise QueryError(
-            f'--near {word} is no LON,LAT,METRES: write it like 9.19,45.46,5000'
+            f'--near {word} is no LON,LAT,METRES: write it like 9.19,45.46,5000 or '
+            '9.19,45.46,5km'
         )
-    return (told[0], told[1]), told[2]
+    return (told[0], told[1]), told[2] * unit
 
 
 def months(word: str) -> list[int]:
@@ -57,6 +61,13 @@ def window(word: str) -> str | tuple[str | None, str | None]:
     if sides == (None, None):
         raise QueryError(f'--during {word!r} limits nothing: give a start or an end')
     return sides or word
+
+
+def several(given: list[str] | None) -> list[str] | None:
+    """Read an option that may be repeated, or given once with commas between."""
+    if given is None:
+        return None
+    return [part.strip() for word in given for part in word.split(',') if part.strip()]
 
 
 def condition(where: str | None, modality: list[str] | None) -> str | None:

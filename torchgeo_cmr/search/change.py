@@ -1,5 +1,7 @@
 """What changed: places whose own patches look least alike, across dates or sensors."""
 
+from os import PathLike
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -8,10 +10,12 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
+from .archives import open_archives
 from .blend import same_ground
 from .during import spans
-from .filters import Where
+from .given import Filtering, read_filter
 from .groups import components
+from .index import RetrievalIndex
 from .results import make_result
 
 _ACROSS = ('dates', 'modalities')
@@ -20,11 +24,11 @@ _EQUAL = 0.999
 
 
 def changes(
-    table: EmbeddingTable,
+    table: EmbeddingTable | RetrievalIndex | str | PathLike[str],
     k: int = 10,
     *,
     across: str = 'dates',
-    where: Where | None = None,
+    where: Filtering | None = None,
     min_overlap: float = 0.5,
 ) -> gpd.GeoDataFrame:
     """Rank places by the largest distance between two of their own patches.
@@ -36,10 +40,10 @@ def changes(
     of different ones, whatever their date. Each place is found once, by its most different pair.
 
     Args:
-        table: The archive, with more than one patch a place.
+        table: The archive, with more than one patch a place: a table, an index or a folder.
         k: Places to find; fewer come if there are fewer.
         across: ``'dates'`` or ``'modalities'``.
-        where: Which patches are looked at.
+        where: Which patches are looked at: a filter or an area.
         min_overlap: Least share of ground (intersection over union) of two patches that are
             compared, above 0 and at most 1: lower it where the grids of two dates are shifted
             by a large part of a patch.
@@ -63,6 +67,11 @@ def changes(
         raise QueryError(
             f'min_overlap is {min_overlap!r}; give a share above 0, at most 1'
         )
+    where = read_filter(where)
+    if isinstance(table, str | PathLike):
+        table = open_archives(table)
+    if isinstance(table, RetrievalIndex):
+        table = table.table
     if len(table.spaces) > 1:
         raise QueryError(
             f'the archive holds vectors in space {" and ".join(table.spaces)}; compare those '

@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -17,9 +19,10 @@ from shapely.errors import ShapelyError
 from shapely.geometry import shape as from_mapping
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.outline import WGS84
 
-from .vector_file import read_frame
+from .vector_file import DRAWN, read_frame
 
 
 @runtime_checkable
@@ -44,6 +47,8 @@ type AreaLike = (
     | PathLike[str]
     | Mapping[str, Any]
     | GeoInterface
+    | EmbeddingTable
+    | pd.Series
     | Sequence[float]
     | Sequence[Geometry]
 )
@@ -52,6 +57,10 @@ _WKT = re.compile(
     r'|GEOMETRYCOLLECTION)\s*(?:Z|M|ZM)?\s*(?:\(|EMPTY)',
     re.IGNORECASE,
 )
+
+
+#: What is in a condition and in no name of a file of areas.
+_CONDITION = re.compile(r'[<>=!]|\b(?:is|in|like|ilike|between|not)\b', re.IGNORECASE)
 
 
 class Box(NamedTuple):
@@ -92,6 +101,16 @@ def read_features(
             raise QueryError(
                 f'the area begins like GeoJSON and is not JSON ({error})'
             ) from error
+    if isinstance(given, str) and (sides := _sides(given)):
+        given = sides
+    if isinstance(given, str) and not is_drawing(given) and _CONDITION.search(given):
+        raise QueryError(
+            f'{given!r:.80} is no area; write a condition as Where(where={given!r:.80})'
+        )
+    if isinstance(given, EmbeddingTable):
+        given = given.frame
+    if isinstance(given, pd.Series) and isinstance(given.get('geometry'), Geometry):
+        given = given['geometry']
     if isinstance(given, str | PathLike):
         frame = read_frame(given, layer=layer, prefer='area_of_interest')
         return frame.geometry.to_numpy(), frame.crs, f'the area file {given}'
@@ -111,6 +130,40 @@ def read_features(
     return _several(given)
 
 
+def is_drawing(text: str) -> bool:
+    """Say whether text is an area, or names a file of one, and no condition.
+
+    Args:
+        text: Text.
+
+    .. versionadded:: 0.1
+    """
+    path = Path(text.split('|')[0]).expanduser()
+    return is_written(text) or path.suffix.lower() in DRAWN or path.exists()
+
+
+def is_written(text: str) -> bool:
+    """Say whether text is an area itself: WKT, GeoJSON or the sides of a box.
+
+    Args:
+        text: Text.
+
+    .. versionadded:: 0.1
+    """
+    begins = text.lstrip().startswith('{')
+    return bool(_WKT.match(text)) or begins or _sides(text) is not None
+
+
+def _sides(text: str) -> list[float] | None:
+    """Read the four numbers of a box, such as ``9,45,10,46``."""
+    parts = text.strip().strip('[]()').replace(',', ' ').split()
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        return None
+    return numbers if len(numbers) == 4 else None
+
+
 def _several(given: Any) -> tuple[NDArray[np.object_] | Box, CRS | None, str]:
     """Read several geometries, or the four numbers of a box."""
     if (
@@ -125,10 +178,18 @@ def _several(given: Any) -> tuple[NDArray[np.object_] | Box, CRS | None, str]:
         numbers = np.empty(0)
     if numbers.shape != (4,) or not np.isfinite(numbers).all():
         raise QueryError(
-            f'{given!r:.80} is not an area; give a shapely geometry or WKT with crs, GeoJSON, a '
+            f'{short(given)} is not an area; give a shapely geometry or WKT with crs, GeoJSON, a '
             'GeoDataFrame, the path of a vector file, or a box (west, south, east, north)'
         )
     return Box(*numbers.tolist()), None, 'the box'
+
+
+def short(given: Any) -> str:
+    """Show something in one line.
+
+    .. versionadded:: 0.1
+    """
+    return ' '.join(f'{given!r}'.split())[:80]
 
 
 def _many(shapes: Sequence[Geometry]) -> NDArray[np.object_]:

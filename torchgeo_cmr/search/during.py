@@ -5,6 +5,7 @@ stands for the start and the other way round. Times are UTC, with microseconds. 
 without any time is undated: no clause can judge it, so the filter says what becomes of it.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -23,6 +24,8 @@ type TimeLike = str | date | datetime | np.datetime64 | pd.Timestamp
 type WindowLike = TimeLike | slice | Sequence[TimeLike | None]
 
 _YEAR = 12
+#: What people write between two dates, besides the slash of ISO 8601.
+_BETWEEN = re.compile(r'\s+(?:to|until|and)\s+|\.\.+|\s+-\s+|[,;:–\s]', re.IGNORECASE)
 #: Days that hold all of time between the years 1 and 9999; more would not fit microseconds.
 _EVER = 3_700_000
 _US = 1_000
@@ -157,10 +160,23 @@ def read_time(value: Any) -> Period:
         if isinstance(value, np.datetime64) and not np.isnat(value):
             return _numpy_period(value)
     except ValueError as error:
-        raise QueryError(str(error)) from error
+        raise QueryError(_window_meant(given) or str(error)) from error
     raise QueryError(
         f"{given!r:.80} is not a date; write it like '2024-06-01' or '2024-06-01T10:30Z'"
     )
+
+
+def _window_meant(text: Any) -> str | None:
+    """Say how to write two dates that something else than a slash divides."""
+    for sign in _BETWEEN.finditer(str(text)):
+        sides = text[: sign.start()].strip(), text[sign.end() :].strip()
+        try:
+            for side in sides:
+                read_period(side)
+        except ValueError:
+            continue
+        return f'{text!r:.80} is no window; write {"/".join(sides)!r}, of which END is outside'
+    return None
 
 
 def read_months(months: int | Iterable[int]) -> tuple[int, ...]:
@@ -177,6 +193,10 @@ def read_months(months: int | Iterable[int]) -> tuple[int, ...]:
 
     .. versionadded:: 0.1
     """
+    if isinstance(months, str):
+        raise QueryError(
+            f'months is {months!r}; give numbers from 1 to 12, such as (6, 7)'
+        )
     given = [months] if isinstance(months, int | np.integer) else list(months)
     if not given:
         raise QueryError('months is empty; give numbers from 1 to 12, such as (6, 7)')

@@ -8,7 +8,7 @@ with a sentence of its own, and its mistakes are told here.
 
 import operator
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -24,7 +24,7 @@ from torchgeo_cmr.table import EmbeddingTable
 from .area import Drawn, read_area, read_drawn
 from .clauses import Beyond, Clause, Condition, Days, InArea, Months, Near, Window
 from .columns import Columns, as_columns, check_placed
-from .drawing import AreaLike
+from .drawing import AreaLike, short
 from .during import WindowLike, read_months, read_window
 from .expression import Expression
 from .notation import notation
@@ -72,7 +72,7 @@ class Where:
 
     Args:
         geometry: The area: a shapely geometry, several or WKT (``crs`` needed); a GeoDataFrame
-            or GeoSeries (its features united, its CRS used); GeoJSON as a mapping or text, or
+            or GeoSeries (its features united, its CRS used), or an EmbeddingTable; GeoJSON as a mapping or text, or
             anything with ``__geo_interface__``; the path of a vector file, of which
             ``FILE|layername=NAME`` is a layer; or a box ``(west, south, east, north)`` in
             EPSG:4326 unless ``crs`` says otherwise, where west > east runs across the
@@ -87,7 +87,8 @@ class Where:
         min_overlap: Least share of the footprint's ground that the area covers, above 0 and
             at most 1; beside the predicate.
         near: ``(place, metres)``: footprints at most so far from a place, which is
-            ``(lon, lat)`` in EPSG:4326 or anything an area may be.
+            ``(lon, lat)`` in EPSG:4326 or anything an area may be, ``crs`` its CRS where it
+            brings none; or ``(lon, lat, metres)``.
         beyond: Metres: only footprints farther than this from the query's own, which 0 takes
             to mean those that do not touch it.
         during: ``(start, end)`` or ``'START/END'``, either may be None or empty, or one year,
@@ -420,13 +421,16 @@ def _region(where: Where) -> Region:
 
 def _near(near: Any, crs: Any) -> tuple[Geometry, float]:
     """Read ``(place, metres)``."""
+    flat = isinstance(near, Sequence | np.ndarray) and len(near) == 3
+    if flat and all(isinstance(one, int | float | np.number) for one in near):
+        near = near[:2], near[2]
     if (
         isinstance(near, str | Geometry)
         or not hasattr(near, '__len__')
         or len(near) != 2
     ):
         raise QueryError(
-            f'near is {near!r:.80}; give a pair (place, metres), such as ((9.2, 45.5), 5000)'
+            f'near is {short(near)}; give a pair (place, metres), such as ((9.2, 45.5), 5000)'
         )
     place, metres = near
     try:

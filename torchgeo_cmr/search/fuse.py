@@ -12,6 +12,7 @@ import pandas as pd
 
 from torchgeo_cmr.errors import QueryError
 
+from .asked import checked
 from .results import check_result
 
 _METHODS = ('rrf', 'max')
@@ -66,8 +67,11 @@ def fuse(
         raise QueryError(f'method {method!r} is not known; use {" or ".join(_METHODS)}')
     if match not in _MATCHES:
         raise QueryError(f'match {match!r} is not known; use {", ".join(_MATCHES)}')
-    if k < 1:
-        raise QueryError(f'k is {k}; ask for at least 1 hit a query')
+    if isinstance(k, pd.DataFrame):
+        raise QueryError(
+            'the second result stands for k; give one list: fuse([one, other])'
+        )
+    checked(k)
     alone = isinstance(results, gpd.GeoDataFrame)
     given = [results] if alone else list(results)
     for one in given:

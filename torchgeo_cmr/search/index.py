@@ -14,7 +14,8 @@ from torchgeo_cmr.table import EmbeddingTable
 
 from .asked import bare, checked
 from .engine import asked, ranked, reaching, stacked, summed
-from .filters import Step, Where
+from .filters import Step
+from .given import Asking, Filtering, read_asking, read_filter
 from .held import taken
 from .kept import Kept
 from .plan import Explanation
@@ -51,10 +52,10 @@ class RetrievalIndex(Kept):
 
     def search(
         self,
-        queries: EmbeddingTable | ArrayLike,
+        queries: Asking,
         k: int | None = 10,
+        where: Filtering | None = None,
         *,
-        where: Where | None = None,
         exact: bool = True,
         min_score: float | None = None,
         calibrated: bool = False,
@@ -65,10 +66,13 @@ class RetrievalIndex(Kept):
 
         Args:
             queries: A table whose ``space`` is the archive's (a null space fits any), or
-                vectors (num_queries, dim) or (dim,), which are brought to unit norm.
+                vectors (num_queries, dim) or (dim,), which are brought to unit norm; or rows of
+                this archive: a ``patch_id`` or several, or rows of a frame that has them, such
+                as hits.
             k: Rows a query; fewer come if fewer match the filter, never padding. None for
                 all that reach ``min_score``.
-            where: Which rows may be found; all without it.
+            where: Which rows may be found; all without it. A :class:`Where`, or anything an area
+                may be.
             exact: False allows an approximate answer where that is quicker; the column
                 ``exact`` says whether it was given.
             min_score: Leave out hits that score less.
@@ -92,6 +96,7 @@ class RetrievalIndex(Kept):
         Raises:
             QueryError: If k, the queries or the filter do not fit the archive.
         """
+        queries, where = read_asking(self, queries), read_filter(where)
         vectors, ids = self._queries(queries)
         state = self._state  # that of one moment, whatever is changed meanwhile
         question = asked(vectors, where, _table(queries), exclude, exclude_days)
@@ -113,9 +118,9 @@ class RetrievalIndex(Kept):
 
     def rank(
         self,
-        vectors: EmbeddingTable | ArrayLike,
+        vectors: Asking,
         k: int = 10,
-        where: Where | None = None,
+        where: Filtering | None = None,
         *,
         exact: bool = True,
         calibrated: bool = False,
@@ -143,6 +148,7 @@ class RetrievalIndex(Kept):
                 excluded, leaves some of several queries other numbers of rows below k than
                 others.
         """
+        vectors, where = read_asking(self, vectors), read_filter(where)
         unit, _ = self._queries(vectors)
         question = asked(unit, where, _table(vectors), exclude, exclude_days)
         rows, scores, _ = ranked(self._state, question, checked(k), exact, calibrated)
@@ -153,10 +159,10 @@ class RetrievalIndex(Kept):
 
     def explain(
         self,
-        queries: EmbeddingTable | ArrayLike,
+        queries: Asking,
         k: int = 10,
+        where: Filtering | None = None,
         *,
-        where: Where | None = None,
         exact: bool = True,
         calibrated: bool = False,
         exclude: str | float | None = 'self',
@@ -176,6 +182,7 @@ class RetrievalIndex(Kept):
         Raises:
             QueryError: As :meth:`search`.
         """
+        queries, where = read_asking(self, queries), read_filter(where)
         vectors, _ = self._queries(queries)
         question = asked(vectors, where, _table(queries), exclude, exclude_days)
         begin = time.perf_counter()

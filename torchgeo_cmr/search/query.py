@@ -1,7 +1,7 @@
 """What is asked: rows of a table that is there already, by name or by place."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from os import PathLike
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from torchgeo_cmr.table import EmbeddingTable
 
 from .area import read_area
 from .columns import Columns, as_columns, check_placed
-from .drawing import AreaLike
+from .drawing import AreaLike, is_written
 from .examples import mean_row, unit_mean
 from .filters import Where
 from .reach import closest
@@ -73,6 +73,8 @@ def from_ids(
 
     .. versionadded:: 0.1
     """
+    if not isinstance(ids, Iterable):
+        raise QueryError(f'patch_id is {ids!r:.80}; give text or several texts')
     asked = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
     if not asked:
         raise QueryError('no patch_id is asked for; name at least one')
@@ -110,7 +112,11 @@ def similar_ids(table: EmbeddingTable | Archive, word: str) -> str:
     return f'ids of the archive look like {ids[0]}'
 
 
-def at(table: EmbeddingTable | Archive, lon: float, lat: float) -> EmbeddingTable:
+def at(
+    table: EmbeddingTable | Archive,
+    lon: float | Sequence[float] | shapely.Point,
+    lat: float | None = None,
+) -> EmbeddingTable:
     """Ask with what a table knows about a place.
 
     What this does not know: footprints are planar in longitude and latitude, so a place
@@ -118,7 +124,7 @@ def at(table: EmbeddingTable | Archive, lon: float, lat: float) -> EmbeddingTabl
 
     Args:
         table: Where the patches are; often the archive that is searched.
-        lon: Longitude in degrees (EPSG:4326), -180 to 180.
+        lon: Longitude in degrees (EPSG:4326), -180 to 180; or a pair of both, or a point.
         lat: Latitude in degrees, -90 to 90.
 
     Returns:
@@ -131,6 +137,7 @@ def at(table: EmbeddingTable | Archive, lon: float, lat: float) -> EmbeddingTabl
 
     .. versionadded:: 0.1
     """
+    lon, lat = _position(lon, lat)
     # Written so that NaN is refused too.
     if not (abs(lon) <= 180 and abs(lat) <= 90):
         raise QueryError(
@@ -150,8 +157,31 @@ def at(table: EmbeddingTable | Archive, lon: float, lat: float) -> EmbeddingTabl
             f'no patch covers {lon:.8g},{lat:.8g}: the nearest is '
             f'{closest(columns, every, place) / 1000:,.1f} km away, and the archive lies within '
             f'longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}'
+            + _swapped(lon, lat, (west, south, east, north))
         )
     return table.select(rows)
+
+
+def _position(lon: Any, lat: Any) -> tuple[float, float]:
+    """Read two numbers, a pair of them or a point."""
+    pair = (lon, lat) if lat is not None else lon
+    if isinstance(pair, shapely.Point) and not pair.is_empty:
+        pair = pair.x, pair.y
+    try:
+        one, other = pair
+        return float(one), float(other)
+    except (TypeError, ValueError) as error:
+        raise QueryError(
+            f'{pair!r:.80} is no position; give longitude, then latitude, in degrees'
+        ) from error
+
+
+def _swapped(lon: float, lat: float, bounds: tuple[float, float, float, float]) -> str:
+    """Say that longitude comes first, if it lies where the archive does."""
+    west, south, east, north = bounds
+    if west <= lat <= east and south <= lon <= north:
+        return f'; longitude comes first: {lat:.8g},{lon:.8g}'
+    return ''
 
 
 def from_places(
@@ -159,6 +189,7 @@ def from_places(
     places: AreaLike,
     crs: Any = None,
     *,
+    layer: str | None = None,
     name: str | None = None,
 ) -> EmbeddingTable:
     """Ask with places drawn on a map: one query a feature, the mean of what touches it.
@@ -166,8 +197,10 @@ def from_places(
     Args:
         table: Where the patches are; often the archive that is searched.
         places: GeoDataFrame or GeoSeries with a CRS, or the path of a vector file; each
-            feature asks by itself. A shapely geometry or a box is one feature.
+            feature asks by itself. Anything else that an area may be, such as a shapely
+            geometry, WKT, GeoJSON or a box, is one feature.
         crs: CRS of a geometry that brings none.
+        layer: Layer of a file that has several.
         name: Column of the places that names the queries; without it ``name``, ``id`` or
             ``fid``, in capitals too, if it is there and tells them apart; else they are called
             ``place0``, ``place1``, and so on.
@@ -182,7 +215,7 @@ def from_places(
 
     .. versionadded:: 0.1
     """
-    features, names = _features(places, crs, name)
+    features, names = _features(places, crs, layer, name)
     every = _rows(table, Where())
     if not len(every):
         raise QueryError('the archive is empty; embed some scenes first')
@@ -243,11 +276,15 @@ def _rows(archive: EmbeddingTable | Archive, where: Where) -> NDArray[np.int64]:
 
 
 def _features(
-    places: AreaLike, crs: Any, name: str | None
+    places: AreaLike, crs: Any, layer: str | None, name: str | None
 ) -> tuple[list[Geometry | None], list[str]]:
     """Give the places one by one in EPSG:4326, None where empty, and their names."""
-    if isinstance(places, str | PathLike):
-        places = read_frame(places, 'file of places')
+    if isinstance(places, PathLike) or (
+        isinstance(places, str) and not is_written(places)
+    ):
+        places = read_frame(places, 'file of places', layer=layer)
+    elif layer is not None:
+        raise QueryError(f'layer={layer!r} was given without a file; leave it out')
     if not isinstance(places, gpd.GeoDataFrame | gpd.GeoSeries):
         shapes: list[Geometry | None] = [read_area(places, crs)]
         names = ['place0']

@@ -50,7 +50,7 @@ def read_condition(text: str) -> Node:
     .. versionadded:: 0.1
     """
     if not isinstance(text, str) or not text.strip():
-        raise QueryError(f'the condition is {text!r}; {HINT}')
+        raise QueryError(f'the condition is {" ".join(repr(text).split()):.80}; {HINT}')
     if len(text) > _LONGEST:
         raise QueryError(
             f'the condition is longer than {_LONGEST} characters; shorten it'

@@ -21,6 +21,8 @@ _PARQUET = ('.parquet', '.geoparquet')
 _KML = ('.kml', '.kmz')
 #: What an archive may hold that is an area.
 _DRAWN = ('.shp', '.gpkg', '.geojson', '.json', '.fgb', '.kml', '.gpx', '.gml')
+#: What files of areas end in.
+DRAWN = (*_DRAWN, *_PARQUET, '.kmz', '.zip', '.shz')
 
 
 def read_frame(
