@@ -44,10 +44,7 @@ def read_asking(archive: Archive, queries: Any) -> EmbeddingTable | ArrayLike:
 
     .. versionadded:: 0.1
     """
-    if (
-        isinstance(queries, EmbeddingTable | np.ndarray)
-        and getattr(queries, 'dtype', np.dtype(float)).kind not in 'OUT'
-    ):
+    if isinstance(queries, EmbeddingTable | np.ndarray):
         return queries
     named = getattr(queries, 'patch_id', None)
     if named is not None:
