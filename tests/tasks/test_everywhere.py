@@ -353,3 +353,30 @@ def test_a_device_that_is_not_here_is_named(tmp_path: Any) -> None:
             CMRError, match=f'cannot load to {device}, which is not here'
         ):
             load_task(path, map_location=device)
+
+
+class _Stop(Callback):
+    """An error in the second validation batch, which is seen."""
+
+    def on_validation_batch_end(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx == 1:
+            raise RuntimeError('stop')
+
+
+@pytest.mark.parametrize('name', ['separate', 'supervised'])
+def test_a_validation_that_was_stopped_counts_for_nothing(
+    name: str, make_trainer: MakeTrainer
+) -> None:
+    data, task = Data(), NAMES[name](mean=MEAN, std=STD)
+    (expected,) = make_trainer().validate(task, data)
+    with pytest.raises(RuntimeError, match='stop'):
+        make_trainer(callbacks=[_Stop()]).validate(task, data)
+    assert make_trainer().validate(task, data) == [expected]

@@ -572,6 +572,10 @@ class CrossModalTask(FixedPrecision, BaseTask):
         self._judge(batch, 'val', self.val_metrics)
         self.figures.log(self, batch, batch_idx)
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget embeddings of a validation that was interrupted."""
+        self.val_metrics.reset()
+
     def on_validation_epoch_end(self) -> None:
         """Log retrieval and health over the whole loader, and say in a sentence how it is."""
         self._report('val', self.val_metrics)
@@ -585,6 +589,10 @@ class CrossModalTask(FixedPrecision, BaseTask):
             dataloader_idx: Index of the current dataloader.
         """
         self._judge(batch, 'test', self.test_metrics)
+
+    def on_test_epoch_start(self) -> None:
+        """Forget embeddings of a test that was interrupted."""
+        self.test_metrics.reset()
 
     def on_test_epoch_end(self) -> None:
         """Log retrieval and health over the whole loader, and say in a sentence how it is."""

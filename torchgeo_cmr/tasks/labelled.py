@@ -326,10 +326,14 @@ class LabelledTask(CrossModalTask):
 
     def on_validation_epoch_start(self) -> None:
         """Forget which rows were seen."""
+        super().on_validation_epoch_start()
+        self.val_labels.reset()
         self._seen = {m: set() for m in self.modalities}
 
     def on_test_epoch_start(self) -> None:
         """Forget which rows were seen."""
+        super().on_test_epoch_start()
+        self.test_labels.reset()
         self._seen = {m: set() for m in self.modalities}
 
     def _judge(self, batch: Any, prefix: str, metrics: CrossModalRetrieval) -> None:
