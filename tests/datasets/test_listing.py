@@ -13,11 +13,13 @@ import shapely
 import torch
 import xarray as xr
 from affine import Affine
+from geopandas import GeoDataFrame
 from pyproj import CRS, Transformer
 from rasterio.enums import Resampling
 from torchgeo.datasets import (
     GeoDataset,
     RasterDataset,
+    VectorDataset,
     XarrayDataset,
     random_bbox_assignment,
     random_bbox_splitting,
@@ -42,6 +44,11 @@ class Dated(RasterDataset):
 
 class Classes(RasterDataset):
     is_image = False
+
+
+class Shapes(VectorDataset):
+    filename_glob = '*_*.geojson'
+    filename_regex = r'.*_(?P<date>\d{8})\.geojson'
 
 
 class Cubic(RasterDataset):
@@ -364,6 +371,59 @@ class TestTypes:
             .unique()
             for row in (0, 1)
         ] == [1001, 1002]
+
+    def test_numbers_that_would_be_rounded(self, write_raster: Writer) -> None:
+        ids = np.full((1, 64, 64), 2**24 + 1, np.uint32)
+        members = {
+            'a': RasterDataset(write_raster('a.tif')),
+            'c': Classes(write_raster('c.tif', data=ids, dtype='uint32')),
+        }
+        paired = PairedDataset(members)
+        with pytest.raises(RasterError, match='c has whole numbers of 16,777,216'):
+            paired[X : X + 640, Y - 640 : Y]
+
+    def test_large_number_for_missing_classes(self, write_raster: Writer) -> None:
+        classes = np.full((1, 64, 64), 3, np.uint32)
+        classes[:, :32] = 2**32 - 1
+        path = write_raster('c.tif', data=classes, dtype='uint32', nodata=2**32 - 1)
+        members = {'a': RasterDataset(write_raster('a.tif')), 'c': Classes(path)}
+        sample = PairedDataset(members)[X : X + 640, Y - 640 : Y]
+        assert sample['mask_c'].unique().tolist() == [3, 2**32 - 1]
+
+
+class TestOwnReading:
+    @pytest.mark.filterwarnings('ignore:The inplace keyword')
+    @pytest.mark.parametrize('kind', ['and', 'or', 'shapes', 'pairs'])
+    def test_of_one_day_alone(
+        self, write_raster: Writer, tmp_path: Path, kind: str
+    ) -> None:
+        days = ['20240101', '20240102', '20240103']
+        for i, day in enumerate(days):
+            for name in ('a', 'b', 'c'):
+                data = np.full((1, 64, 64), i + 1)
+                write_raster(f'{name}_{day}.tif', data=data, dtype='uint8')
+            shape = shapely.box(X, Y - 640, X + 640, Y)
+            GeoDataFrame({'day': [i + 1]}, geometry=[shape], crs='EPSG:32632').to_file(
+                tmp_path / f's_{day}.geojson'
+            )
+        a, b, c = (
+            Dated([str(tmp_path / f'{name}_{day}.tif') for day in days])
+            for name in ('a', 'b', 'c')
+        )
+        other = {
+            'and': lambda: b & c,
+            'or': lambda: b | c,
+            'shapes': lambda: Shapes(
+                tmp_path, crs=CRS.from_epsg(32632), res=10, label_name='day'
+            ),
+            'pairs': lambda: PairedDataset({'b': b, 'c': c}),
+        }[kind]()
+        paired = PairedDataset({'a': a, 'o': other})
+        for i, time in enumerate(paired.index.index):
+            sample = paired[X : X + 640, Y - 640 : Y, time.left : time.right]
+            read = [v for k, v in sample.items() if k.startswith(('image', 'mask'))]
+            assert len(read) > 1
+            assert {float(x) for v in read for x in v.unique()} == {i + 1}
 
 
 class TestTransforms:

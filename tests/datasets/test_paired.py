@@ -2,6 +2,7 @@ import pickle
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -226,9 +227,9 @@ class TestTime:
         with pytest.raises(PairingError, match='a has no date and so fails every'):
             PairedDataset(members, tolerance='1D')
 
-    @pytest.mark.parametrize('bad', ['soon', 'NaT'])
+    @pytest.mark.parametrize('bad', ['soon', 'NaT', '5', 5, 1.5])
     def test_tolerance_must_be_a_time_span(
-        self, dated: Callable[..., Dated], bad: str
+        self, dated: Callable[..., Dated], bad: Any
     ) -> None:
         a = dated('a', '20240101')
         with pytest.raises(PairingError, match=f'{bad!r} is no time span'):
@@ -249,6 +250,12 @@ class TestBadInput:
         a = RasterDataset(write_raster('a.tif'))
         with pytest.raises(PairingError, match="'S-1' cannot name a modality"):
             PairedDataset({'S-1': a, 'b': a})
+
+    @pytest.mark.parametrize('bad', ['folder', None, []])
+    def test_what_is_no_dataset(self, write_raster: Writer, bad: Any) -> None:
+        a = RasterDataset(write_raster('a.tif'))
+        with pytest.raises(PairingError, match=f'b is {type(bad).__name__}, but pairs'):
+            PairedDataset({'a': a, 'b': bad})
 
     def test_no_common_ground_says_how_far(self, write_raster: Writer) -> None:
         a = Dated(write_raster('a_20240101.tif'))

@@ -110,9 +110,14 @@ def read_listing(name: str, dataset: GeoDataset) -> Listing:
         The listing; cubes have one entry for each date.
 
     Raises:
-        PairingError: If the dataset lists nothing, or stacks dates.
+        PairingError: If it is no GeoDataset, lists nothing, or stacks dates.
         RasterError: If it has no CRS, or a file cannot be read.
     """
+    if not isinstance(dataset, GeoDataset):
+        raise PairingError(
+            f'{name} is {type(dataset).__name__}, but pairs are made of datasets with places, '
+            "TorchGeo's GeoDataset: open files with RasterDataset, join several with |"
+        )
     if dataset.crs is None:
         raise RasterError(f'{name} has no CRS: declare it when opening the dataset')
     if not len(dataset.index):

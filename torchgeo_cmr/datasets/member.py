@@ -1,7 +1,7 @@
 """One modality as pairs see it: its ground in the common CRS, read on one lattice."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
@@ -31,7 +31,10 @@ from torchgeo_cmr.errors import RasterError
 #: ``(xmin, ymin, xmax, ymax)`` in the CRS of the pairs.
 type Bounds = tuple[float, float, float, float]
 
-_SECOND_EVER = pd.Timestamp.min + pd.Timedelta(seconds=1)
+_MICROSECOND = pd.Timedelta(microseconds=1)
+
+#: Whole numbers from here on are not all numbers of float32, in which pixels are read.
+_LAST_WHOLE = 2**24
 
 
 class Member:
@@ -220,11 +223,20 @@ class Member:
     def _typed(self, images: NDArray[np.float32], nodata: float | None) -> Tensor:
         """Pixels of several patches in the type and shape that TorchGeo gives."""
         kind = self.dtype
-        if not (kind.is_floating_point or kind.is_complex):
-            # What has no NaN keeps the value of missing pixels, or 0 as TorchGeo does.
+        if kind.is_floating_point or kind.is_complex:
+            pixels = torch.from_numpy(images).to(kind)
+        else:
             missing = ~np.isfinite(images)
-            images[missing] = 0 if nodata is None else nodata
-        pixels = torch.from_numpy(images).to(kind)
+            images[missing] = 0
+            if np.abs(images).max(initial=0) >= _LAST_WHOLE:
+                raise RasterError(
+                    f'{self.name} has whole numbers of {_LAST_WHOLE:,} or more, which are not '
+                    'told apart when they are read: number its classes or objects from 0'
+                )
+            pixels = torch.from_numpy(images).to(kind)
+            # What has no NaN keeps the value of missing pixels, or 0 as TorchGeo does.
+            if nodata is not None and np.isfinite(nodata):
+                pixels[torch.from_numpy(missing)] = int(nodata)
         return pixels if getattr(self.dataset, 'is_image', True) else pixels.squeeze(-3)
 
     def _sample(
@@ -249,10 +261,11 @@ class Member:
         xmin, ymin, xmax, ymax = bounds
         xres, yres = self.res
         times = self.listing.times[number]
-        # TorchGeo compares with half-open intervals: one moment alone would be empty.
-        start = max(times.left, _SECOND_EVER) - pd.Timedelta(seconds=1)
+        # TorchGeo compares with half-open intervals: one moment alone would be empty. By no
+        # more than its days lie apart, or those that follow one another would be joined.
+        start = max(times.left, pd.Timestamp.min + _MICROSECOND) - _MICROSECOND
         view = self.view
-        if self.listing.scenes:
+        if self.listing.scenes or _of_pairs(view):
             # Other files of that date are other entries.
             view = copy.copy(view)
             view.index = view.index.iloc[[self.listing.rows[number]]]
@@ -275,6 +288,10 @@ class Member:
 def _view(dataset: GeoDataset, crs: CRS, res: tuple[float, float]) -> GeoDataset:
     # TorchGeo's setters work in place, so a copy is given what they would set.
     view = copy.copy(dataset)
+    if _of_pairs(view):
+        # Their setters change nothing that copies share.
+        view.crs, view.res = crs, res
+        return view
     if hasattr(view, 'datasets'):
         parts = [_view(part, crs, res) for part in cast(Any, view).datasets]
         cast(Any, view).datasets = parts
@@ -286,6 +303,11 @@ def _view(dataset: GeoDataset, crs: CRS, res: tuple[float, float]) -> GeoDataset
     view.index = index
     view._res = res
     return view
+
+
+def _of_pairs(dataset: GeoDataset) -> bool:
+    """Say whether a dataset is made of pairs, without an import of what imports this."""
+    return isinstance(getattr(dataset, 'datasets', None), Mapping)
 
 
 def pixels_across(

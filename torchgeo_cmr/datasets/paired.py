@@ -602,7 +602,8 @@ def _tolerance(text: str | timedelta | None) -> timedelta | None:
 
 def _span(text: str | timedelta) -> timedelta:
     try:
-        span = pd.Timedelta(text)
+        # A bare number would be nanoseconds: nobody means them.
+        span = pd.NaT if _is_number(text) else pd.Timedelta(text)
     except ValueError:
         span = pd.NaT
     if not isinstance(span, pd.Timedelta):
@@ -610,3 +611,10 @@ def _span(text: str | timedelta) -> timedelta:
             f"tolerance {text!r} is no time span: write for example '5D'"
         )
     return span.to_pytimedelta()
+
+
+def _is_number(text: object) -> bool:
+    try:
+        return not isinstance(text, timedelta) and float(cast(str, text)) != 0
+    except (TypeError, ValueError):
+        return False
