@@ -368,6 +368,11 @@ class TestDataset:
             DisjointBatchSampler(member, 8)
         with pytest.raises(ValueError, match='size is 3 CRS: a patch needs a pixel'):
             DisjointBatchSampler(member, 8, size=3, units=Units.CRS)
+        wrong: Any = 'crs'
+        with pytest.raises(TypeError, match="units is 'crs': give Units"):
+            DisjointBatchSampler(member, 8, size=80, units=wrong)
+        with pytest.raises(ValueError, match='length is 0: it must be at least 1'):
+            DisjointBatchSampler(member, 8, size=8, length=0)
 
 
 def _draw(rank: int, folder: str) -> None:

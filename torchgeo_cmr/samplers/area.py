@@ -202,8 +202,11 @@ def areas_of(
         One area for each polygon of each row.
 
     Raises:
+        TypeError: If *units* is no unit.
         ValueError: If a patch is smaller than a pixel.
     """
+    if not isinstance(units, Units):
+        raise TypeError(f'units is {units!r}: give Units.PIXELS or Units.CRS')
     # XarrayDataset keeps the sign of the row spacing.
     res = abs(dataset.res[0]), abs(dataset.res[1])
     height, width = sides(size)

@@ -100,11 +100,15 @@ class DisjointBatchSampler(BatchSampler):
 
         Raises:
             PairingError: If no patch fits into the ground.
-            ValueError: If *batch_size* or *gather* is below 1, or *size* is missing or less
-                than a pixel.
+            ValueError: If *batch_size*, *gather* or *length* is below 1, or *size* is missing
+                or less than a pixel.
         """
-        for name, value in (('batch_size', batch_size), ('gather', gather)):
-            if value < 1:
+        for name, value in (
+            ('batch_size', batch_size),
+            ('gather', gather),
+            ('length', length),
+        ):
+            if value is not None and value < 1:
                 raise ValueError(f'{name} is {value}: it must be at least 1')
         self._with_zone = not isinstance(dataset, GeoDataset)
         if isinstance(dataset, GeoDataset):
