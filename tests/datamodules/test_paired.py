@@ -1,6 +1,7 @@
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -358,6 +359,16 @@ class TestDescribe:
         else:
             assert module.describe()['s1']['units'] == units
 
+    def test_masks_of_classes_have_none(
+        self, members: dict[str, GeoDataset], write_raster: Writer
+    ) -> None:
+        class Classes(RasterDataset):
+            is_image = False
+
+        path = write_raster('c.tif', data=np.ones((1, 256, 256)), dtype='uint8')
+        data = PairedDataModule(members | {'c': Classes(path)}, patch_size=8, block=4)
+        assert list(data.describe()) == ['a', 'b']
+
     def test_stated_units_do_not_contradict_the_files(
         self, write_raster: Writer
     ) -> None:
@@ -400,6 +411,38 @@ class TestBadInput:
     ) -> None:
         with pytest.raises(RasterError, match=message):
             PairedDataModule(members, units=units)
+
+    @pytest.mark.parametrize(
+        'wrong',
+        [
+            {'patch_size': 0},
+            {'patch_size': (8, -1)},
+            {'block': 0},
+            {'margin': -1},
+            {'min_valid': -0.1},
+            {'min_valid': 2},
+            {'seed': -1},
+        ],
+        ids=str,
+    )
+    def test_numbers(
+        self, members: dict[str, GeoDataset], wrong: dict[str, Any]
+    ) -> None:
+        with pytest.raises(PairingError, match=f'{next(iter(wrong))} is'):
+            PairedDataModule(members, **wrong)
+
+    def test_splits_of_other_modalities(self, members: dict[str, GeoDataset]) -> None:
+        val = {'a': members['a'], 'c': members['b']}
+        with pytest.raises(PairingError, match='val has the modalities a, c, but'):
+            PairedDataModule(train=members, val=val)
+        with pytest.raises(PairingError, match='not given as `train`'):
+            PairedDataModule(members, val=members)
+
+    def test_splits_in_another_order(self, members: dict[str, GeoDataset]) -> None:
+        val = {name: members[name] for name in ('b', 'a')}
+        data = PairedDataModule(train=members, val=val, patch_size=8)
+        data.setup('validate')
+        assert [zone.modalities for zone in data.zones] == [('a', 'b'), ('a', 'b')]
 
     def test_shares(self, members: dict[str, GeoDataset]) -> None:
         with pytest.raises(PairingError, match='leave nothing to train on'):

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import geopandas as gpd
-import kornia.augmentation as K
 import numpy as np
 import pandas as pd
 import shapely
@@ -18,6 +17,7 @@ from torchgeo.datasets.utils import Sample
 
 from torchgeo_cmr.datamodules.collate import collate
 from torchgeo_cmr.datamodules.early import EarlyLoader
+from torchgeo_cmr.datamodules.flips import Flips
 from torchgeo_cmr.datamodules.patches import ListedPatches, Patches
 from torchgeo_cmr.datamodules.split import SPLITS, Tiles, split_ground
 from torchgeo_cmr.datamodules.statistics import Moments, sample_keys
@@ -121,8 +121,9 @@ class PairedDataModule(BaseDataModule):
             seed: Seed of splits, draws and statistics.
 
         Raises:
-            PairingError: If neither *datasets* nor *train* is given, both are, or the
-                shares leave nothing to train on.
+            PairingError: If neither *datasets* nor *train* is given, both are, the shares
+                leave nothing to train on, a number is too small, or splits have other
+                modalities than *train*.
             RasterError: If *units* holds a word or a modality that nobody knows.
         """
         super().__init__(PairedDataset, batch_size, num_workers)
@@ -138,6 +139,23 @@ class PairedDataModule(BaseDataModule):
                 f'val_split {val_split} and test_split {test_split} leave nothing to train '
                 'on: they must be at least 0 and add up to less than 1'
             )
+        for name, value, least in (
+            ('patch_size', min(sides(patch_size)), 1),
+            ('block', block, 1),
+            ('margin', margin, 0),
+            ('min_valid', min_valid, 0),
+            ('seed', seed, 0),
+        ):
+            if value < least:
+                raise PairingError(f'{name} is {value}: it must be at least {least}')
+        if min_valid > 1:
+            raise PairingError(f'min_valid is {min_valid}: a share is at most 1')
+        for split, members in {'val': val, 'test': test}.items():
+            if members is not None and {*members} != {*(train or {})}:
+                raise PairingError(
+                    f'{split} has the modalities {", ".join(members)}, but those to train on '
+                    f'are {", ".join(train or {}) or "not given as `train`"}: name them alike'
+                )
         for name, unit in (units or {}).items():
             if unit not in UNITS:
                 raise RasterError(
@@ -151,7 +169,11 @@ class PairedDataModule(BaseDataModule):
         #: Members to be split by place; None if the splits were ready-made.
         self.datasets = datasets
         #: Split -> its ready-made members, None where it has none.
-        self.ready = {'train': train, 'val': val, 'test': test}
+        self.ready = {
+            # The first modality gives the grid: in all splits the same.
+            split: None if members is None else {m: members[m] for m in train or {}}
+            for split, members in (('train', train), ('val', val), ('test', test))
+        }
         self.patch_size = patch_size
         self.length = length
         self.tolerance = tolerance
@@ -178,11 +200,8 @@ class PairedDataModule(BaseDataModule):
         #: the task knows the statistics of each modality.
         self.aug = nn.Identity()
         if augment:
-            flips = (K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5))
             #: Applied to training batches after they reach the device.
-            self.train_aug = K.AugmentationSequential(
-                *flips, data_keys=None, keepdim=True
-            )
+            self.train_aug = Flips()
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -340,7 +359,8 @@ class PairedDataModule(BaseDataModule):
         Returns:
             Modality -> ``bands`` (names), ``mean`` and ``std`` (one float a band, over
             valid pixels), ``gsd`` (metres), ``patch_size`` (pixels), ``units``,
-            ``nodata`` and, if stated, ``scale`` (physical value of one step). Tasks take this over into the checkpoint.
+            ``nodata`` and, if stated, ``scale`` (physical value of one step). Tasks take this
+            over into the checkpoint. Masks of classes are left out: they have no mean.
 
         Raises:
             RasterError: If the scale of radar bands is unknown, or no pixel is valid.
@@ -349,6 +369,7 @@ class PairedDataModule(BaseDataModule):
         if self._described is None:
             units = {name: self._units(name) for name in self.modalities}
             sums = {name: Moments() for name in self.modalities}
+            masks: set[str] = set()
             patches = cast(Dataset[Sample], self.train_dataset)
             areas = self.areas['train']
             for key in sample_keys(areas, self.stat_patches, self.seed):
@@ -357,6 +378,10 @@ class PairedDataModule(BaseDataModule):
                     image = sample.get(f'image_{name}')
                     if image is not None:
                         moments.add(image.numpy())
+                    elif f'mask_{name}' in sample:
+                        masks.add(name)
+            for name in masks:
+                del sums[name]
             for name, moments in sums.items():
                 moments.check(name)
             self._described = {
