@@ -144,6 +144,24 @@ def test_sound_excludes_itself_only() -> None:
     assert len(index.search(table, 3, where=Where(beyond=5))) == 6
 
 
+@pytest.mark.parametrize('reach', [{'where': Where(beyond=0)}, {'exclude': 0}])
+def test_patches_that_share_an_edge_touch(reach: dict[str, Any]) -> None:
+    """Whatever the last bits of their coordinates: nine by nine, eight round each."""
+    corners = [(9 + 0.01 * c, 45 + 0.01 * r) for r in range(9) for c in range(9)]
+    frame = gpd.GeoDataFrame(
+        {'patch_id': [f'p{i:02d}' for i in range(81)]},
+        geometry=[shapely.box(x, y, x + 0.01, y + 0.01) for x, y in corners],
+        crs=4326,
+    )
+    vectors = np.random.default_rng(0).normal(size=(81, 4))
+    table = EmbeddingTable.from_frame(frame, vectors)
+    inner = [i for i in range(81) if 0 < i % 9 < 8 and 9 <= i < 72]
+    found = RetrievalIndex(table).search(table.select(inner), 81, **reach)
+    counts = found.groupby('query_id').size()
+    assert len(counts) == 49
+    assert set(counts) == {72}
+
+
 def test_another_patch_of_the_same_name_is_found(make: Make) -> None:
     """Two sensors may name their patches alike, and a name alone is no identity."""
     archive = make(30)

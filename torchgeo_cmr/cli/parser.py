@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from docstring_parser import DocstringStyle, parse
-
 #: Other names of options, by which GDAL, STAC clients and others know them.
 _ALIASES = {
     'within': ('--bbox', '--area', '--aoi'),
@@ -63,7 +61,8 @@ def call(
     Returns:
         Exit code: what the verb returns, 0 for nothing.
     """
-    arguments = vars(build(function, prog).parse_args(list(words)))
+    explained = not {'-h', '--help'}.isdisjoint(words)
+    arguments = vars(build(function, prog, explained).parse_args(list(words)))
     signature = inspect.signature(function)
     positional = [
         arguments.pop(name)
@@ -73,31 +72,42 @@ def call(
     return function(*positional, **arguments) or 0
 
 
-def build(function: Callable[..., int | None], prog: str) -> argparse.ArgumentParser:
+def build(
+    function: Callable[..., int | None], prog: str, explained: bool = True
+) -> argparse.ArgumentParser:
     """Build the parser of a verb.
 
     Args:
         function: A verb: annotated arguments, Google docstring.
         prog: Name shown in the help.
+        explained: Whether the help will be shown; without it, docstrings are not read, which
+            takes longer than the rest.
 
     Returns:
         The parser; its namespace holds one value for each argument of the function.
     """
-    told = parse(inspect.getdoc(function) or '', style=DocstringStyle.GOOGLE)
+    description, helps = _told(function) if explained else (None, {})
     parser = _Parser(
         prog=prog,
-        description=told.description,
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     # A word such as -98.5,29.5 is a place, never a flag: no flag of ours starts with a
     # digit, and argparse only knows plain negative numbers by itself.
     parser._negative_number_matcher = re.compile(r'^-\.?\d')
-    helps = {p.arg_name: p.description or '' for p in told.params}
     hints = typing.get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         _add(parser, parameter, hints[name], helps.get(name, ''))
     return parser
+
+
+def _told(function: Callable[..., int | None]) -> tuple[str | None, dict[str, str]]:
+    """Read a docstring: what the verb does, and what each argument is."""
+    from docstring_parser import DocstringStyle, parse
+
+    told = parse(inspect.getdoc(function) or '', style=DocstringStyle.GOOGLE)
+    return told.description, {p.arg_name: p.description or '' for p in told.params}
 
 
 def words(function: Callable[..., None], arguments: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from torchgeo_cmr.table.distance import metres_between
 from torchgeo_cmr.table.nearest import GEOD
 
 from .columns import Columns
-from .reach import around
+from .reach import TOUCHING, around
 
 type _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -38,9 +38,11 @@ class Places:
 
     def __init__(self, shapes: NDArray[np.object_], metres: float) -> None:
         """Find boxes round the places, and where a flat map will do."""
-        self.shapes, self.metres = shapes, metres
+        self.shapes, self.metres = shapes, metres + TOUCHING
         parts, owner = shapely.get_parts(shapes, return_index=True)
-        made = [around(box, metres) for box in shapely.bounds(parts).reshape(-1, 4)]
+        made = [
+            around(box, self.metres) for box in shapely.bounds(parts).reshape(-1, 4)
+        ]
         self.boxes = np.concatenate([np.empty((0, 4)), *made])
         self.owner = np.repeat(owner, [len(one) for one in made])
         self._own = shapely.bounds(shapes).reshape(-1, 4)

@@ -14,6 +14,8 @@ from torchgeo_cmr.table.distance import bounds, metres_between, span
 
 from .columns import Columns
 
+#: Metres that footprints which share an edge may be apart, by the last bits of coordinates.
+TOUCHING = 1e-6
 #: Metres of one degree of latitude, from below.
 _DEGREE = 110_000
 _BLOCK = 50_000
@@ -26,7 +28,7 @@ _FEW = 16
 def within(
     columns: Columns, rows: NDArray[np.int64] | None, place: Geometry, metres: float
 ) -> NDArray[np.bool_]:
-    """Say which rows are at most some metres from a place.
+    """Say which rows are at most some metres from a place, to a micrometre.
 
     Args:
         columns: Rows of an archive.
@@ -39,6 +41,7 @@ def within(
 
     .. versionadded:: 0.1
     """
+    metres += TOUCHING
     boxes = columns.boxes if rows is None else columns.boxes[rows]
     some = np.flatnonzero(likely(boxes, place, metres))
     near, doubt = np.zeros((2, len(boxes)), dtype=bool)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import geopandas as gpd
 import pandas as pd
-import pyogrio
 
 from torchgeo_cmr.errors import QueryError
 
@@ -133,6 +132,8 @@ def _opened(source: str) -> str:
 def _read(
     source: str, what: str, layer: str | None, prefer: str | None
 ) -> gpd.GeoDataFrame:
+    import pyogrio  # late, because most searches read no file
+
     listed = [(str(name), kind) for name, kind in pyogrio.list_layers(source)]
     names = [name for name, _ in listed]
     if layer is not None and layer not in names:
@@ -160,6 +161,8 @@ def _read(
 
 def _journey(source: str, layers: Sequence[str]) -> gpd.GeoDataFrame:
     """Read the tracks and routes of a GPX file; its waypoints if there are none."""
+    import pyogrio
+
     ways = [pyogrio.read_dataframe(source, layer=name) for name in ('tracks', 'routes')]
     if any(map(len, ways)):
         return _together(ways)
