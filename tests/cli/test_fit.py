@@ -67,6 +67,8 @@ def config(
         ('block: 1', 'val_split: 5', 'val_split 5.0 and test_split 0.2 leave nothing'),
         ('num_classes: 2', 'num_classes: 0', 'num_classes must be at least 1, found 0'),
         ('CMIRPretrain', 'CMIRPretrian', 'CMIRPretrian'),
+        ('block: 1', 'gather: 0', 'gather is 0: it must be at least 1'),
+        ('accelerator: cpu', 'accelerator: cpu\n  devices: 0', 'devices=0'),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -422,6 +422,10 @@ class TestBadInput:
             {'min_valid': -0.1},
             {'min_valid': 2},
             {'seed': -1},
+            {'batch_size': 0},
+            {'length': 0},
+            {'gather': 0},
+            {'stat_patches': 0},
         ],
         ids=str,
     )
@@ -459,3 +463,5 @@ class TestBadInput:
         data.setup('fit')
         with pytest.raises(PairingError, match='no test patch of 200 pixels'):
             data.test_dataloader()
+        with pytest.raises(PairingError, match='no train patch of 200 pixels'):
+            data.describe()

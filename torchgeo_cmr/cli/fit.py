@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import torch
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.tasks import BaseTask
 
@@ -21,7 +22,14 @@ from torchgeo_cmr import __version__
 from torchgeo_cmr.errors import CMRError
 
 #: What constructors raise when they are given what they cannot use.
-_MISTAKES = (CMRError, ImportError, OSError, TypeError, ValueError)
+_MISTAKES = (
+    CMRError,
+    ImportError,
+    OSError,
+    TypeError,
+    ValueError,
+    MisconfigurationException,
+)
 
 
 class _Parser(LightningArgumentParser):

@@ -145,8 +145,12 @@ class PairedDataModule(BaseDataModule):
             ('margin', margin, 0),
             ('min_valid', min_valid, 0),
             ('seed', seed, 0),
+            ('batch_size', batch_size, 1),
+            ('length', length, 1),
+            ('gather', gather, 1),
+            ('stat_patches', stat_patches, 1),
         ):
-            if value < least:
+            if value is not None and value < least:
                 raise PairingError(f'{name} is {value}: it must be at least {least}')
         if min_valid > 1:
             raise PairingError(f'min_valid is {min_valid}: a share is at most 1')
@@ -363,6 +367,7 @@ class PairedDataModule(BaseDataModule):
             over into the checkpoint. Masks of classes are left out: they have no mean.
 
         Raises:
+            PairingError: If no patch fits into the training ground.
             RasterError: If the scale of radar bands is unknown, or no pixel is valid.
         """
         self.setup()
@@ -372,6 +377,7 @@ class PairedDataModule(BaseDataModule):
             masks: set[str] = set()
             patches = cast(Dataset[Sample], self.train_dataset)
             areas = self.areas['train']
+            self._check('train', [area for area in areas if area.has_room])
             for key in sample_keys(areas, self.stat_patches, self.seed):
                 sample = patches[key]
                 for name, moments in sums.items():
