@@ -358,7 +358,7 @@ def check_clips(
     rng = np.random.default_rng(case.seed)
     for archive in (table, other):
         query = archive.select([int(rng.integers(len(archive)))])
-        hits = RetrievalIndex(query).search(query, 1)
+        hits = RetrievalIndex(query).search(query, 1, exclude=None)
         folder = clip_hits(
             hits,
             home / f'clips_{archive.frame["modality"].iloc[0]}',

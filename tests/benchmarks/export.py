@@ -72,7 +72,7 @@ def search(rows: int, seed: int) -> tuple[EmbeddingTable, gpd.GeoDataFrame]:
     vectors = np.random.default_rng(seed).normal(size=(rows, 8))
     table = EmbeddingTable.from_frame(frame, vectors, space='bench', modality='s2')
     query = table.select([0])
-    return query, RetrievalIndex(table).search(query, rows)
+    return query, RetrievalIndex(table).search(query, rows, exclude=None)
 
 
 def run(rows: int, repeats: int, seed: int, folder: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def run(task: Any, path: Path, **more: Any) -> Any:
 
 def clip(table: Any, folder: Path) -> tuple[np.ndarray, np.ndarray, float | None]:
     """Cut the one patch: its pixels and its mask."""
-    hits = RetrievalIndex(table).search(table, k=1)
+    hits = RetrievalIndex(table).search(table, k=1, exclude=None)
     clip_hits(hits, folder, record={'scenes': scenes_of([table])})
     (cut,) = folder.glob('*.tif')
     with rasterio.open(cut) as source:

@@ -59,7 +59,7 @@ def test_the_command_writes_one_row_a_place(
     # It is searched like any other: the time of a row is the whole span.
     index = RetrievalIndex(stack)
     during = Where(during=('2024-06-05', '2024-06-06'))
-    assert len(index.search(stack.select([0]), k=12, where=during)) == 12
+    assert len(index.search(stack.select([0]), k=12, where=during, exclude=None)) == 12
     capsys.readouterr()
     assert main(['info', str(tmp_path / 'out-over-dates'), '--json']) == 0
     told = json.loads(capsys.readouterr().out)

@@ -46,6 +46,10 @@ def kinds_of(table: pa.Table | pd.DataFrame) -> dict[str, Kind]:
         plain = table.drop_columns(['geometry'])
         for name, dtype in plain.schema.empty_table().to_pandas().dtypes.items():
             column = plain.column(name)
+            if pa.types.is_dictionary(column.type) and column.num_chunks:
+                # An empty table does not know the categories.
+                some = column.unify_dictionaries().chunk(0).slice(0, 0)
+                dtype = some.to_pandas().dtype
             fits = _nullable(dtype) if column.null_count else dtype
             void = column.null_count == len(column)
             made[name] = Kind(fits, _plain(column.type), void)
