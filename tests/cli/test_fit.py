@@ -168,8 +168,13 @@ def test_an_interrupted_run(without_labels: Path, tmp_path: Path) -> None:
         str(without_labels),
         '--trainer.enable_progress_bar=true',
     ]
+    # A job in the background of a shell ignores the signal, and so would its children.
+    start = (
+        'import signal, sys; from torchgeo_cmr.main import main; '
+        'signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())'
+    )
     running = subprocess.Popen(
-        [sys.executable, '-m', 'torchgeo_cmr', *words],
+        [sys.executable, '-c', start, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

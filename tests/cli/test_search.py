@@ -636,7 +636,7 @@ _OUT = 'out.geojson'
     ('words', 'message'),
     [
         # the archive
-        ('{gone} --query {id}', 'gone is not an archive: it has no readable _archive.json'),
+        ('{gone} --query {id}', 'gone is not an archive and no index'),
         ('{asking} {gone} --query {id}', 'gone is not an archive'),
         ('{archive} {archive} --query {id}', 'is in two of the tables; leave one'),
         # the query

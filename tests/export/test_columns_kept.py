@@ -41,7 +41,7 @@ OWN: dict[str, Any] = {
 @pytest.fixture
 def found(make: Callable[..., EmbeddingTable]) -> gpd.GeoDataFrame:
     table = make('s2', 4, **OWN)
-    return RetrievalIndex(table).search(table.select([0]), 4)
+    return RetrievalIndex(table).search(table.select([0]), 4, exclude=None)
 
 
 @pytest.mark.parametrize('suffix', ['.gpkg', '.geojson', '.fgb', '.parquet'])
@@ -136,7 +136,7 @@ def test_stac_keeps_the_archives_columns(
     table = make(
         's2', 4, **own, cloud=[12.5, np.nan, 0, 1], **{'eo:snow_cover': [1, 2, 3, 4]}
     )
-    found = RetrievalIndex(table).search(table.select([0]), 4)
+    found = RetrievalIndex(table).search(table.select([0]), 4, exclude=None)
     path = write(found, tmp_path / 'hits.stac.json')
     items = json.loads(path.read_text())['features']
     for (_, row), item in zip(found.iterrows(), items, strict=True):
