@@ -21,6 +21,17 @@ from torchgeo_cmr.samplers.area import PatchKey
 Writer = Callable[..., Path]
 
 
+#: A trainer that writes nothing.
+QUIET: Any = {
+    'accelerator': 'cpu',
+    'logger': False,
+    'enable_checkpointing': False,
+    'enable_progress_bar': False,
+    'enable_model_summary': False,
+    'num_sanity_val_steps': 0,
+}
+
+
 @pytest.fixture
 def members(write_raster: Writer) -> dict[str, GeoDataset]:
     """Two rasters on one grid; both hold the number of their pixel."""
@@ -190,15 +201,7 @@ class TestBatches:
             def configure_optimizers(self) -> torch.optim.Optimizer:
                 return torch.optim.SGD(self.parameters(), lr=0)
 
-        trainer = Trainer(
-            max_steps=4,
-            accelerator='cpu',
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
+        trainer = Trainer(max_steps=4, **QUIET)
         trainer.fit(Probe(), data)
         assert set(flipped) == {1.0, -1.0}
 
@@ -271,16 +274,7 @@ class TestBatches:
                 return torch.optim.SGD(self.parameters(), lr=0.1)
 
         data = PairedDataModule(members, patch_size=8, block=4, batch_size=8, length=64)
-        trainer = Trainer(
-            max_epochs=3,
-            overfit_batches=1,
-            accelerator='cpu',
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
+        trainer = Trainer(max_epochs=3, overfit_batches=1, **QUIET)
         trainer.fit(Probe(), data)
         for batches in seen.values():
             assert len(batches) == 3

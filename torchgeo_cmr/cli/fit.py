@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-import torch
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -20,6 +19,7 @@ import torchgeo_cmr.datasets
 import torchgeo_cmr.tasks  # noqa: F401
 from torchgeo_cmr import __version__
 from torchgeo_cmr.errors import CMRError
+from torchgeo_cmr.tasks.checkpoint import load_plain
 
 #: What constructors raise when they are given what they cannot use.
 _MISTAKES = (
@@ -107,14 +107,8 @@ def _check_checkpoint(given: Any) -> None:
         return
     if not os.path.isfile(path):
         raise CMRError(f'there is no checkpoint {path}: check --ckpt_path')
-    try:
-        # Without the weights themselves, which may be large.
-        found = torch.load(path, map_location='meta', weights_only=True, mmap=True)
-    except Exception as error:
-        raise CMRError(
-            f'{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, '
-            'cut short or holds more than weights and plain values'
-        ) from error
+    # Without the weights themselves, which may be large.
+    found = load_plain(path, map_location='meta', mmap=True)
     if not isinstance(found, dict) or 'state_dict' not in found:
         raise CMRError(
             f'{path} holds no state of a training: give a checkpoint that a trainer wrote'

@@ -12,6 +12,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
+from shapely.affinity import affine_transform
 
 from torchgeo_cmr.datasets.header import Header
 from torchgeo_cmr.datasets.outlines import project
@@ -37,11 +38,10 @@ def below(
     """
     row, column, height, width = window
     box = shapely.box(column, row, column + width, row + height)
-    ring = shapely.get_coordinates(box) @ _linear(transform).T
-    ring += transform.c, transform.f
-    there = project(np.array([shapely.Polygon(ring)]), crs, header.crs)
-    back = ~header.transform
-    points = shapely.get_coordinates(there) @ _linear(back).T + (back.c, back.f)
+    here = affine_transform(box, transform.to_shapely())
+    (there,) = project(np.array([here]), crs, header.crs)
+    back = (~header.transform).to_shapely()
+    points = shapely.get_coordinates(affine_transform(there, back))
     if not np.isfinite(points).all():
         return None
     # GDAL's kernels grow where pixels of the grid are coarser than those of the file.
@@ -53,10 +53,6 @@ def below(
     top, bottom = np.clip([top, bottom], 0, rows).tolist()
     left, right = np.clip([left, right], 0, columns).tolist()
     return top, left, bottom - top, right - left
-
-
-def _linear(t: Affine) -> NDArray[np.float64]:
-    return np.array([[t.a, t.b], [t.d, t.e]])
 
 
 def nearest(start: float, size: float, count: int) -> NDArray[np.int64]:

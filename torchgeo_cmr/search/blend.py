@@ -12,6 +12,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.distance import whole
 
+from .columns import as_columns
 from .during import spans
 from .examples import made_of, of_examples
 
@@ -169,10 +170,6 @@ def _gaps(
     """Seconds between the starts of pairs, infinite where one is undated."""
     starts = []
     for table, rows in ((one, mine), (other, theirs)):
-        times = [
-            table.frame[name].dt.tz_localize(None).to_numpy(dtype='datetime64[us]')
-            for name in ('time_start', 'time_end')
-        ]
-        starts.append(spans(*times).start[rows])
+        starts.append(spans(*as_columns(table).times).start[rows])
     gap = np.abs((starts[0] - starts[1]).astype('timedelta64[us]').astype(float))
     return np.where(np.isnat(starts[0]) | np.isnat(starts[1]), np.inf, gap)

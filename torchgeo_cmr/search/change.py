@@ -12,6 +12,7 @@ from torchgeo_cmr.table import EmbeddingTable
 
 from .archives import open_archives
 from .blend import same_ground
+from .columns import as_columns
 from .during import spans
 from .given import Filtering, read_filter
 from .groups import components
@@ -149,12 +150,7 @@ def _ordered(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Keep the pairs that are compared, the earlier patch first."""
     kinds = pd.factorize(table.frame['modality'])[0]
-    times = spans(
-        *(
-            table.frame[name].dt.tz_localize(None).to_numpy(dtype='datetime64[us]')
-            for name in ('time_start', 'time_end')
-        )
-    )
+    times = spans(*as_columns(table).times)
     start, end = times.start, times.end
     same = kinds[one] == kinds[other]
     if across == 'modalities':

@@ -18,7 +18,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .area import Drawn
-from .columns import Columns, check_placed
+from .columns import Columns, as_columns, check_placed
 from .curve import together
 from .during import Spans, in_months, in_window, spans, within_days
 from .expression import Expression
@@ -156,7 +156,7 @@ class Days:
         """Give the rows that pass, and how many were undated."""
         days = self.days
         one = _one(query, f'days={days:g}')
-        own = spans(*(_moment(one, name) for name in ('time_start', 'time_end')))
+        own = spans(*as_columns(one).times)
         if own.undated[0]:
             raise QueryError(
                 f'query {one.frame["patch_id"].iloc[0]!r} has no date, so days={days:g} cannot be '
@@ -307,8 +307,3 @@ def _one(query: EmbeddingTable | None, clause: str) -> EmbeddingTable:
             'of each by itself'
         )
     return query
-
-
-def _moment(query: EmbeddingTable, name: str) -> NDArray[np.datetime64]:
-    moment = query.frame[name].dt.tz_convert('UTC').dt.tz_localize(None)
-    return moment.to_numpy(dtype='datetime64[us]')

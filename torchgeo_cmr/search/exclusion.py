@@ -12,6 +12,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .clauses import Beyond
+from .columns import as_columns
 from .during import spans
 from .filters import Where
 from .nearby import Places, unique_pairs
@@ -122,12 +123,9 @@ class Exclusion:
             return None
         assert self.table is not None
         gap = round(min(self.days, _EVER) * _DAY)
-        asked = self.table.frame.iloc[queries]
-        own = [
-            asked[name].dt.tz_convert('UTC').dt.tz_localize(None)
-            for name in ('time_start', 'time_end')
-        ]
-        first, last = _moments(*(one.to_numpy(dtype='datetime64[us]') for one in own))
+        first, last = _moments(
+            *(times[queries] for times in as_columns(self.table).times)
+        )
         dated = first < _LAST
         return Windows(
             *_moments(*part.columns.times),

@@ -159,15 +159,7 @@ def read_checkpoint(
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise ArchiveError(f'there is no checkpoint {path}: check the path')
-    try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except OSError as error:
-        raise ArchiveError(f'{path} cannot be read: {error.strerror}') from error
-    except Exception as error:
-        raise ArchiveError(
-            f'{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, '
-            'cut short or holds more than weights and plain values'
-        ) from error
+    checkpoint = load_plain(path, map_location='cpu')
     section = checkpoint.get(SECTION) if isinstance(checkpoint, dict) else None
     if not isinstance(section, dict) or 'state_dict' not in checkpoint:
         raise ArchiveError(
@@ -175,6 +167,27 @@ def read_checkpoint(
             'train with a task of torchgeo_cmr.tasks'
         )
     return checkpoint, section
+
+
+def load_plain(path: str, **how: Any) -> Any:
+    """Load a file of torch that holds weights and plain values, and nothing that runs.
+
+    Args:
+        path: The file.
+        how: What else ``torch.load`` takes.
+
+    Raises:
+        ArchiveError: If it is damaged, cut short or holds anything else.
+    """
+    try:
+        return torch.load(path, weights_only=True, **how)
+    except OSError as error:
+        raise ArchiveError(f'{path} cannot be read: {error.strerror}') from error
+    except Exception as error:
+        raise ArchiveError(
+            f'{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, '
+            'cut short or holds more than weights and plain values'
+        ) from error
 
 
 def _find_class(
