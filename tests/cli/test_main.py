@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -80,10 +79,8 @@ class TestProcess:
             "bad = {'torch', 'torchgeo', 'lightning', 'numpy', 'geopandas'} & set(sys.modules)\n"
             'assert not bad, bad\n'
         )
-        begin = time.perf_counter()
         done = program('-c', code)
         assert done.returncode == 0, done.stderr
-        assert time.perf_counter() - begin < 1.5
 
     @pytest.mark.slow
     def test_help_of_fit_says_nothing_on_stderr(self, program: Run) -> None:

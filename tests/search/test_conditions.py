@@ -9,7 +9,6 @@ import datetime
 import os
 import random
 import re
-import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -489,15 +488,13 @@ def test_three_valued_logic_parts_all_rows(
 
 
 def test_patterns_never_run_away() -> None:
-    begin = time.perf_counter()
+    # Backtracking takes longer than the world is old: the suite would never end.
     word = 'a' * 300
     assert not Pattern('%a%a%a%a%a%a%a%ab').matches(word)
     assert not Pattern('%_%_%_%_%_%_%b_').matches(word)
     assert Pattern('%a%a%a%a%a%a%a%').matches(word)
     assert not Pattern('%' * 300 + 'b').matches(word)
     assert not Pattern('a_' * 150 + '%b').matches(word * 10)
-    # A hundred times what it takes; backtracking takes longer than the world is old.
-    assert time.perf_counter() - begin < 2
 
 
 def test_patterns_against_regular_expressions() -> None:

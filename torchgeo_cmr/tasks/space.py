@@ -51,10 +51,13 @@ def fingerprint(words: Iterable[str], tensors: Mapping[str, Tensor]) -> str:
         tensors: Tensors by name.
 
     Returns:
-        16 hexadecimal digits, the same on every device.
+        16 hexadecimal digits, the same on every device, and the same for half precision
+        and for the float32 that such weights become when a checkpoint is loaded.
     """
     digest = hashlib.sha256(':'.join(words).encode())
     for name, tensor in sorted(tensors.items()):
+        if tensor.dtype in {torch.float16, torch.bfloat16}:
+            tensor = tensor.float()
         digest.update(f'{name}:{tensor.dtype}:{tuple(tensor.shape)};'.encode())
         flat = tensor.detach().cpu().contiguous().flatten()
         digest.update(flat.view(torch.uint8).numpy().tobytes())
