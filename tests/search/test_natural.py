@@ -34,6 +34,9 @@ FRAME = gpd.GeoDataFrame({'name': ['x']}, geometry=[POLYGON], crs=4326)
 class Drawn:
     __geo_interface__ = MAPPING
 
+    def __str__(self) -> str:
+        return 'drawn'
+
 
 @pytest.fixture
 def table(make: Callable[..., Any]) -> EmbeddingTable:
