@@ -160,6 +160,20 @@ class TestSplits:
         dates = [dates_of(PairedDataset({'a': part, 'b': a})) for part in (early, late)]
         assert dates == [['20240101'], ['20240601']]
 
+    def test_ground_and_dates(self, write_raster: Writer) -> None:
+        for date in ('20240101', '20240601'):
+            path = write_raster(f'a/x_{date}.tif')
+        a = Dated(path.parent)
+        _, _, t = a.bounds
+        middle: Any = pd.Timestamp('2024-03-01')
+        times = [pd.Interval(t.start, middle), pd.Interval(middle, t.stop)]
+        west = roi_split(a, halves())[0]
+        late = time_series_split(a, times)[1]
+        for part in (time_series_split(west, times)[1], roi_split(late, halves())[0]):
+            paired = PairedDataset({'a': part, 'b': a})
+            assert dates_of(paired) == ['20240601']
+            assert ground(paired).equals(halves()[0])
+
     def test_a_split_without_files(self, write_raster: Writer) -> None:
         a = RasterDataset(write_raster('a.tif'))
         (nothing,) = roi_split(a, [shapely.box(0, 0, 1, 1)])

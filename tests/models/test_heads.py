@@ -29,6 +29,12 @@ def test_hidden_dim_is_the_input_dim_unless_given() -> None:
     assert ProjectionHead(6, 3, hidden_dim=9)[1].num_features == 9
 
 
+@pytest.mark.parametrize('widths', [{'output_dim': 0}, {'hidden_dim': -1}])
+def test_refuses_widths_below_1(widths: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match='_dim must be at least 1, found'):
+        ProjectionHead(6, **widths)
+
+
 def test_refuses_unknown_kind() -> None:
     with pytest.raises(
         ValueError, match="'mlp', 'linear_relu' or 'hash', found 'conv'"

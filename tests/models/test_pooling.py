@@ -63,6 +63,7 @@ def test_models_of_torchgeo(name: str, width: int) -> None:
             r'Conv2d for s1 does not take pictures of shape \(batch, 4',
         ),
         (nn.Bilinear(2, 2, 2), 2, 'alone'),
+        (nn.Sequential(nn.Flatten(), nn.LazyLinear(8)), 3, 'for s1 has lazy layers'),
         ('swin_x', 4, 'neither has TorchGeo'),
     ],
 )

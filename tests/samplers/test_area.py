@@ -1,11 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pyproj import CRS
 from shapely import Polygon, box
 
 from torchgeo_cmr.datasets.paired import PairSlice
 from torchgeo_cmr.samplers import Area
+from torchgeo_cmr.samplers.area import sides
 
 TIME = pd.IntervalIndex.from_breaks(
     pd.to_datetime(['2024-01-01', '2024-01-02']), closed='both'
@@ -106,3 +110,17 @@ def test_height_and_width() -> None:
     assert grid[0] == (3, 7, 63, 27)
     assert area(box(0, 0, 60, 20), size=(2, 6)).is_chip
     assert not area(box(0, 0, 20, 60), size=(2, 6)).is_chip
+
+
+@pytest.mark.parametrize('as_type', [tuple, list, np.array, torch.tensor])
+def test_sides(as_type: Any) -> None:
+    assert sides(as_type([2, 6])) == (2, 6)
+    assert sides(np.int64(3)) == sides(as_type([3])) == sides(3) == (3, 3)
+
+
+@pytest.mark.parametrize('size', ['32', [1, 2, 3], [[1, 2]], np.nan, None, []])
+def test_sides_are_numbers(size: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r'patch_size is .*: give one number, or height'
+    ):
+        sides(size, 'patch_size')

@@ -337,7 +337,12 @@ class TestDataset:
         for key in keys:
             assert roi.covers(outline((0, key)))
             assert key[2].start >= pd.Timestamp(2024, 6, 11)
-        with pytest.raises(PairingError, match='no patch fits'):
+        zoned = pd.Interval(
+            *(t.tz_localize('Europe/Rome') for t in times), closed='both'
+        )
+        first = next(iter(DisjointBatchSampler(member, roi=roi, toi=zoned, **options)))
+        assert first == keys[: len(first)]
+        with pytest.raises(PairingError, match='no row of the dataset lies in roi'):
             DisjointBatchSampler(member, roi=box(0, 0, 1, 1), **options)
 
     def test_generators(self, member: Dated) -> None:

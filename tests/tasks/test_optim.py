@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
 from torchgeo_cmr.tasks import SSCMRSIR
-from torchgeo_cmr.tasks.optim import build_optimizer, build_schedule
+from torchgeo_cmr.tasks.optim import build_optimizer, build_schedule, check_options
 
 pytestmark = [
     pytest.mark.filterwarnings('ignore:.*does not have many workers'),
@@ -29,6 +29,14 @@ def rates(name: Any, optimizer: Any = 'adamw', **options: Any) -> list[float]:
         chosen.step()
         schedule.step()
     return seen
+
+
+@pytest.mark.parametrize('name', ['lr', 'weight_decay', 'warmup_epochs'])
+def test_negative_numbers_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f'{name} must be finite and at least 0'):
+        check_options('adamw', 'cosine', **{name: -1})
+    with pytest.raises(ValueError, match='lr must be finite'):
+        check_options('adamw', 'cosine', lr=float('nan'))
 
 
 @pytest.mark.parametrize(

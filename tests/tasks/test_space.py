@@ -105,6 +105,15 @@ def test_does_not_change_with_what_only_training_needs(name: str, key: str) -> N
     assert task.space == space
 
 
+@pytest.mark.parametrize('half', [torch.float16, torch.bfloat16])
+def test_half_precision_keeps_its_space_when_loaded(half: torch.dtype) -> None:
+    task = MAKE['separate'](**STATISTICS)
+    trained = task.to(half).space
+    again = MAKE['separate'](**STATISTICS)
+    again.load_state_dict(task.state_dict())
+    assert again.space == trained
+
+
 def test_of_one_modality_does_not_change_with_the_other() -> None:
     task = MAKE['separate'](**STATISTICS)
     whole, each = task.space, {m: task.space_of(m) for m in CHANNELS}

@@ -140,7 +140,7 @@ class PairedDataModule(BaseDataModule):
                 'on: they must be at least 0 and add up to less than 1'
             )
         for name, value, least in (
-            ('patch_size', min(sides(patch_size)), 1),
+            ('patch_size', min(sides(patch_size, 'patch_size')), 1),
             ('block', block, 1),
             ('margin', margin, 0),
             ('min_valid', min_valid, 0),

@@ -262,7 +262,7 @@ class PairedDataset(GeoDataset):
 
     @res.setter
     def res(self, new_res: float | tuple[float, float]) -> None:
-        x, y = (new_res, new_res) if isinstance(new_res, int | float) else new_res
+        x, y = np.broadcast_to(np.asarray(new_res, float), 2).tolist()
         if (abs(x), abs(y)) != self._res:
             self._lay(self.crs, (abs(x), abs(y)))
 

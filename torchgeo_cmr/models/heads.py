@@ -43,8 +43,11 @@ class ProjectionHead(nn.Sequential):
             kind: ``'mlp'``, ``'linear_relu'`` or ``'hash'``.
 
         Raises:
-            ValueError: If *kind* is unknown.
+            ValueError: If *kind* is unknown or a width is below 1.
         """
+        for name, value in (('output_dim', output_dim), ('hidden_dim', hidden_dim)):
+            if value is not None and value < 1:
+                raise ValueError(f'{name} must be at least 1, found {value}')
         if kind not in get_args(Head):
             raise ValueError(
                 f"a head is 'mlp', 'linear_relu' or 'hash', found {kind!r}"

@@ -1,7 +1,10 @@
 """Any network as an encoder: whatever it gives becomes one feature vector per picture."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 __all__ = ('PooledEncoder', 'pool')
 
@@ -26,11 +29,18 @@ class PooledEncoder(nn.Module):
             who: For messages, such as ``' for s1'``.
 
         Raises:
-            ValueError: If the network does not take such pictures, or gives something else.
+            ValueError: If the network does not take such pictures, gives something else, or
+                has lazy layers whose size would be that of the first picture.
         """
         super().__init__()
         self.network = network
+        lazy = any(map(is_lazy, network.parameters()))
         self.num_features = _width(network, in_channels, who)
+        if lazy and not _takes(network, in_channels, (96, 160)):
+            raise ValueError(
+                f'{type(network).__name__}{who} has lazy layers, whose size the first picture '
+                'decides: call it once on a picture of the size that you train with'
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode a batch.
@@ -69,6 +79,17 @@ def pool(output: Tensor | tuple[Tensor, ...] | list[Tensor]) -> Tensor:
     raise TypeError(
         f'an encoder gives (batch, features), tokens or a feature map, found {found}'
     )
+
+
+def _takes(network: nn.Module, in_channels: int, shape: tuple[int, int]) -> bool:
+    """Whether a network that took one picture takes one of another size."""
+    try:
+        with torch.no_grad():
+            # a copy, because batch norm counts what it sees
+            copy.deepcopy(network).eval()(torch.zeros(1, in_channels, *shape))
+    except Exception:  # noqa: BLE001
+        return False
+    return True
 
 
 def _width(network: nn.Module, in_channels: int, who: str) -> int:

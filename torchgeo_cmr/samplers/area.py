@@ -1,7 +1,7 @@
 """Areas: the ground of one pair of scenes from which patches may be cut."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -175,9 +175,28 @@ class Area:
         return share > 0 and share >= self.min_valid
 
 
-def sides(size: float | tuple[float, float]) -> tuple[Any, Any]:
-    """Return height and width of a size as TorchGeo writes it: one number, or both."""
-    return (size[0], size[1]) if isinstance(size, Sequence) else (size, size)
+def sides(size: Any, name: str = 'size') -> tuple[Any, Any]:
+    """Return height and width of a size as TorchGeo writes it: one number, or both.
+
+    Args:
+        size: A number, or two in a sequence, array or tensor.
+        name: Name of the option, for the message.
+
+    Returns:
+        Height and width as Python's numbers.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    try:
+        values = np.atleast_1d(np.asarray(size))
+        known = values.dtype.kind in 'iuf' and np.isfinite(values).all()
+    except (TypeError, ValueError):
+        known, values = False, np.empty(0)
+    if not known or values.shape not in {(1,), (2,)}:
+        raise ValueError(f'{name} is {size!r}: give one number, or height and width')
+    height, width = values.tolist() * (3 - len(values))
+    return height, width
 
 
 def areas_of(
@@ -210,6 +229,10 @@ def areas_of(
     # XarrayDataset keeps the sign of the row spacing.
     res = abs(dataset.res[0]), abs(dataset.res[1])
     height, width = sides(size)
+    if toi is not None and toi.left.tzinfo is not None:
+        toi = pd.Interval(
+            *(_in_utc(t) for t in (toi.left, toi.right)), closed=toi.closed
+        )
     if units is Units.CRS:
         height, width = height / res[1], width / res[0]
     pixels = round(height), round(width)
@@ -244,6 +267,11 @@ def polygons(geometry: BaseGeometry) -> list[Any]:
     """Return the polygons of a geometry, without the lines and points where some touch."""
     parts = shapely.get_parts(geometry)
     return [p for p in parts if p.geom_type == 'Polygon' and p.area > 0]
+
+
+def _in_utc(time: pd.Timestamp) -> pd.Timestamp:
+    """Say a time with a zone as the index of a dataset does: in UTC, without one."""
+    return time.tz_convert('UTC').tz_localize(None)
 
 
 def _within(

@@ -88,7 +88,8 @@ class DisjointBatchSampler(BatchSampler):
                 would cover the ground once). If there are only chips, the most of them
                 that an epoch uses.
             roi: Region that patches must not leave, in the CRS of the dataset.
-            toi: Time of interest: other rows of the index are not used.
+            toi: Time of interest: other rows of the index are not used. Without a time zone
+                it is in that of the index.
             units: Whether *size* is in pixels or in units of the CRS.
             generator: Where the randomness comes from; a number repeats its epochs. The
                 number of the epoch is mixed in.
@@ -99,7 +100,7 @@ class DisjointBatchSampler(BatchSampler):
                 loaders for distributed training; nothing but its epoch is used.
 
         Raises:
-            PairingError: If no patch fits into the ground.
+            PairingError: If no patch fits into the ground, or *roi* and *toi* leave none.
             ValueError: If *batch_size*, *gather* or *length* is below 1, or *size* is missing
                 or less than a pixel.
         """
@@ -114,7 +115,13 @@ class DisjointBatchSampler(BatchSampler):
         if isinstance(dataset, GeoDataset):
             if size is None:
                 raise ValueError('size is missing: state the size of a patch')
-            dataset = areas_of(dataset, size, roi=roi, toi=toi, units=units)
+            areas = areas_of(dataset, size, roi=roi, toi=toi, units=units)
+            if not areas and len(dataset.index):
+                raise PairingError(
+                    'no row of the dataset lies in roi and toi: roi has the CRS of the dataset, '
+                    f'whose bounds are {dataset.bounds}'
+                )
+            dataset = areas
         self.areas = list(dataset)
         self.batch_size = batch_size
         self.drop_last = drop_last

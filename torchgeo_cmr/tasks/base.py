@@ -146,7 +146,13 @@ class CrossModalTask(FixedPrecision, BaseTask):
             raise ValueError(
                 f"retrieval_features must be 'h' or 'z', found {retrieval_features!r}"
             )
-        check_options(optimizer, schedule)
+        check_options(
+            optimizer,
+            schedule,
+            lr=lr,
+            weight_decay=weight_decay,
+            warmup_epochs=warmup_epochs,
+        )
         self.keys = {m: f'image_{m}' for m in in_channels} | dict(keys or {})
         #: Encoder of each modality: its name, or while networks are built a network.
         self.models: dict[str, Any] = getattr(self, 'models', {})

@@ -22,16 +22,33 @@ OptimizerName = Literal['adamw', 'adam', 'sgd']
 ScheduleName = Literal['cosine', 'constant', 'onecycle']
 
 
-def check_options(optimizer: str, schedule: str) -> None:
-    """Refuse names that nobody knows before anything is trained.
+def check_options(
+    optimizer: str,
+    schedule: str,
+    *,
+    lr: float = 0.0,
+    weight_decay: float = 0.0,
+    warmup_epochs: int = 0,
+) -> None:
+    """Refuse unknown names and impossible numbers before anything is trained.
 
     Args:
         optimizer: Name of an optimiser.
         schedule: Name of a schedule.
+        lr: Learning rate.
+        weight_decay: Weight decay.
+        warmup_epochs: Epochs of warm-up.
 
     Raises:
-        ValueError: If one is unknown.
+        ValueError: If a name is unknown, or a number is negative or not finite.
     """
+    for option, value in (
+        ('lr', lr),
+        ('weight_decay', weight_decay),
+        ('warmup_epochs', warmup_epochs),
+    ):
+        if not 0 <= float(value) < math.inf:
+            raise ValueError(f'{option} must be finite and at least 0, found {value}')
     if optimizer not in get_args(OptimizerName):
         raise ValueError(
             f"optimizer must be 'adamw', 'adam' or 'sgd', found {optimizer!r}"
