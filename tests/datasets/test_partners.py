@@ -191,7 +191,7 @@ class TestAsTorchGeo:
         assert paired.res == pytest.approx((10, 10), rel=0.1)
 
     def test_res_can_be_set(self, paired: PairedDataset) -> None:
-        paired.res = np.float32(20)
+        paired.res = np.float32(20)  # ty: ignore[invalid-assignment]
         sample = paired[X : X + 160, Y - 160 : Y]
         assert sample['image_a'].shape == (1, 8, 8)
         assert sample['image_b'].shape == (1, 16, 16)

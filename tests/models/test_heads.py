@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -30,7 +32,7 @@ def test_hidden_dim_is_the_input_dim_unless_given() -> None:
 
 
 @pytest.mark.parametrize('widths', [{'output_dim': 0}, {'hidden_dim': -1}])
-def test_refuses_widths_below_1(widths: dict[str, int]) -> None:
+def test_refuses_widths_below_1(widths: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match='_dim must be at least 1, found'):
         ProjectionHead(6, **widths)
 
