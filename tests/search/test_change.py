@@ -56,11 +56,10 @@ def series() -> EmbeddingTable:
 
 
 def test_against_a_loop(series: EmbeddingTable) -> None:
-    frame = series.frame
+    rows: list[Any] = list(series.frame.itertuples(index=False))
     best: dict[str, tuple[float, str, str]] = {}
-    for i in range(len(frame)):
-        for j in range(len(frame)):
-            a, b = frame.iloc[i], frame.iloc[j]
+    for i, a in enumerate(rows):
+        for j, b in enumerate(rows):
             if (
                 a.modality != b.modality
                 or a.time_start >= b.time_start
@@ -135,7 +134,7 @@ def _planted(rng: np.random.Generator, base: np.ndarray) -> np.ndarray:
     return later
 
 
-@pytest.mark.parametrize('step', [0.1, 0.25, 0.5, 0.75, 1, 1.5])
+@pytest.mark.parametrize('step', [0.2, 0.5, 0.75, 1, 1.5])
 @pytest.mark.parametrize('shift', [0, 0.02])
 def test_windows_that_overlap_hide_no_change(step: float, shift: float) -> None:
     rng = np.random.default_rng(0)
