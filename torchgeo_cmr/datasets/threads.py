@@ -1,12 +1,12 @@
 """Threads that decode pixels, one per core, and steps that run ahead of their use."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import lru_cache
 
 import rasterio
-from torch.utils.data import get_worker_info
 
 #: Bytes of decoded blocks that GDAL may keep, for what is resampled or masked: the rest is in
 #: :class:`~torchgeo_cmr.datasets.cache.Blocks`. Bytes, because rasterio hands a small number
@@ -16,7 +16,9 @@ _CACHE = 128 * 2**20
 
 def cores() -> int:
     """Return how many threads may decode: a loader's worker keeps to its own core."""
-    if get_worker_info() is not None:
+    # A worker is torch's: where torch was never loaded there are none.
+    loader = sys.modules.get('torch.utils.data')
+    if loader is not None and loader.get_worker_info() is not None:
         return 1
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))

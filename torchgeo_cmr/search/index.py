@@ -14,11 +14,11 @@ from torchgeo_cmr.table import EmbeddingTable
 
 from .asked import bare, checked
 from .engine import asked, ranked, reaching, stacked, summed
+from .explanation import Explanation
 from .filters import Step
 from .given import Asking, Filtering, read_asking, read_filter
 from .held import taken
 from .kept import Kept
-from .plan import Explanation
 from .results import make_result
 from .state import State
 
