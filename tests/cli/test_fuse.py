@@ -7,6 +7,7 @@ from typing import Any
 import geopandas as gpd
 import pytest
 
+from torchgeo_cmr.export import read_search
 from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.search import fuse as put_together
 from torchgeo_cmr.table import EmbeddingTable
@@ -62,6 +63,31 @@ def test_for_qgis(run: Run, answers: list[Path], tmp_path: Path) -> None:
     assert gpd.read_file(out, layer='results')['rank'].max() >= 9
     assert out.with_suffix('.qgz').exists()
     assert out.with_suffix('.html').exists()
+
+
+def test_a_layer_may_lack_questions(
+    run: Run,
+    refused: Refused,
+    archive: Path,
+    asking: Path,
+    answers: list[Path],
+    tmp_path: Path,
+) -> None:
+    hits = gpd.read_parquet(answers[1])
+    first, *rest = hits['query_id'].unique()
+    some = tmp_path / 'some.parquet'
+    hits[hits['query_id'] != first].to_parquet(some)
+    told = refused('fuse', answers[0], some)
+    assert first in told
+    assert "match 'any'" in told
+    out = tmp_path / 'both.gpkg'
+    assert run('fuse', answers[0], some, '--match', 'any', '-k', 4, '--out', out).code == 0
+    found = gpd.read_file(out, layer='results')
+    assert set(found['query_id']) == {first, *rest}
+    # Of the question that one layer lacks, the other has the last word.
+    alone = read_search(answers[0]).results.query('query_id == @first')
+    own = found[found['query_id'] == first].sort_values('rank')
+    assert own['patch_id'].tolist() == alone['patch_id'].tolist()[:4]
 
 
 @pytest.mark.parametrize(

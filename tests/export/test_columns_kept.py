@@ -64,6 +64,50 @@ def test_names_and_values_come_back(
     assert back['relevant'].dtype == 'boolean'
 
 
+def test_geoparquet_keeps_every_type(
+    make: Callable[..., EmbeddingTable], tmp_path: Path
+) -> None:
+    own: dict[str, Any] = {
+        **OWN,
+        'tags': [['a', 'b'], None, [], ['c']],
+        'kind': pd.Categorical(['x', None, 'y', 'x']),
+        'rank': [7, 8, 9, 10],
+        'archive_rank': ['a', 'b', 'c', 'd'],
+    }
+    table = make('s2', 4, **own)
+    found = RetrievalIndex(table).search(table.select([0]), 4, exclude=None)
+    for name, result in {'a': found, 'b': found.rename_geometry('shape')}.items():
+        path = write(result, tmp_path / f'{name}.parquet')
+        back = read_search(path).results
+        assert back['day'].tolist() == found['day'].tolist()
+        assert [None if v is None else list(v) for v in back['tags']] == [
+            None if v is None else list(v) for v in found['tags']
+        ]
+        assert all(isinstance(v, Decimal) for v in back['price'].dropna())
+        corners = [list(r['native_corners'].iloc[0]) for r in (back, found)]
+        assert corners[0] == corners[1]
+        assert back['kind'].dtype == found['kind'].dtype == 'category'
+        assert back.geometry.name == 'geometry'
+        assert shapely.equals(back.geometry.to_numpy(), found.geometry.to_numpy()).all()
+
+
+@pytest.mark.parametrize('suffix', ['.gpkg', '.geojson', '.fgb', '.parquet'])
+def test_columns_named_like_those_of_a_result(
+    make: Callable[..., EmbeddingTable], tmp_path: Path, suffix: str
+) -> None:
+    table = make('s2', 4, rank=[7, 8, 9, 10], archive_rank=['a', 'b', 'c', 'd'])
+    found = RetrievalIndex(table).search(table.select([0]), 4, exclude=None)
+    place = {name: i for i, name in enumerate(table.frame['patch_id'])}
+    for result in (
+        found,
+        read_search(write(found, tmp_path / f'hits{suffix}')).results,
+    ):
+        order = [place[name] for name in result['patch_id']]
+        assert result['rank'].tolist() == [1, 2, 3, 4]
+        assert result['archive_archive_rank'].tolist() == [7 + i for i in order]
+        assert result['archive_rank'].tolist() == ['abcd'[i] for i in order]
+
+
 def test_a_geopackage_says_what_its_columns_were_called(
     found: gpd.GeoDataFrame, tmp_path: Path
 ) -> None:

@@ -138,6 +138,27 @@ def test_by_place(make: Make) -> None:
         assert score == pytest.approx(sum(1 / (60 + b[place]) for b in best))
 
 
+def test_results_that_were_edited(make: Make) -> None:
+    one, other = answers(make, ['p0003', 'p0050'])
+    right = fuse([one, other], 7)
+    for edited in (one.to_crs(32632), one.rename_geometry('shape')):
+        found = fuse([other, edited], 7)
+        assert found['patch_id'].tolist() == right['patch_id'].tolist()
+        assert found.geometry.name == 'geometry'
+        assert found.crs == 4326
+        assert found.geometry.geom_equals_exact(right.geometry, 1e-6).all()
+
+
+@pytest.mark.parametrize('method', ['rrf', 'max'])
+def test_hits_without_a_name_of_the_place_are_not_one(make: Make, method: str) -> None:
+    one, other = answers(make, ['p0003'])
+    both = [r.assign(site=['a', 'b', *[None] * (len(r) - 2)]) for r in (one, other)]
+    found = fuse(both, 50, by='site', method=method)
+    assert len(found) == 2 + 2 * (len(one) - 2)
+    assert np.isfinite(found['score']).all()
+    assert found['score'].is_monotonic_decreasing
+
+
 def test_refuses(make: Make) -> None:
     (result, _) = answers(make, ['p0003'])
     for given, message in (
@@ -153,3 +174,9 @@ def test_refuses(make: Make) -> None:
         fuse([result], by='place')
     with pytest.raises(QueryError, match='the result lacks score'):
         fuse([result.drop(columns='score')])
+    for wrong in (['hits.gpkg'], {'one': 1}, [make(3)]):
+        with pytest.raises(QueryError, match=r'the result is a .*read_search\(FILE\)'):
+            fuse(wrong, 5)
+    for by in ('geometry', ['source']):
+        with pytest.raises(QueryError, match='to tell hits apart by'):
+            fuse([result], 5, by=by)

@@ -168,6 +168,34 @@ def test_a_column_of_another_type_is_refused(
     assert index.table.frame['own'].isna().sum() == 40
 
 
+def test_whole_numbers_are_not_rounded_where_a_part_has_none(
+    make: Make, place: Path | None, tmp_path: Path
+) -> None:
+    own = np.arange(40) + 2**53
+    tables = [part(make, 'a', own=own), part(make, 'bb')]
+    for name, order in (('one', tables), ('other', tables[::-1])):
+        index = of_parts(order, place and tmp_path / name)
+        whole = EmbeddingTable.concat(order)
+        saved = RetrievalIndex(whole.save(tmp_path / f'{name}_saved'))
+        for one in (index, RetrievalIndex(whole), saved):
+            found = one.search(whole.vectors[:1], 9, Where(where=f'own = {2**53 + 7}'))
+            assert found['own'].tolist() == [2**53 + 7]
+            assert len(one.rows(Where(where='own is null'))) == 40
+    # Numbers that float64 holds are floats, as pandas has them.
+    small = EmbeddingTable.concat([part(make, 'a', own=own - 2**53), tables[1]])
+    assert small.frame['own'].dtype == np.float64
+
+
+def test_numbers_of_two_widths_among_which_none_is_null(
+    make: Make, place: Path | None
+) -> None:
+    tables = [part(make, 'a', own=np.int8(3)), part(make, 'bb', own=1000)]
+    index = of_parts(tables, place)
+    nothing = index.search(tables[0].vectors[:1], 9, Where(where='own is null'))
+    assert len(nothing) == 0
+    assert len(index.rows(Where(where='own = 3'))) == 40
+
+
 def test_a_column_without_values_takes_any_type(make: Make, place: Path | None) -> None:
     index = RetrievalIndex.build(part(make, 'a', own=np.nan), place)
     index.append(part(make, 'bb', own='word'))

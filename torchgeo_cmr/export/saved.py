@@ -70,9 +70,9 @@ class SavedSearch(NamedTuple):
 def read_search(path: str | PathLike[str]) -> SavedSearch:
     """Read a saved search.
 
-    Columns have the names of the result that was written. What does not come back: native
-    corners and other lists, and the exact numbers of coordinates (footprints were densified when
-    they were written).
+    Columns have the names of the result that was written. GeoParquet gives all of it back. Of
+    the others, what does not come back: native corners and other lists, and the exact numbers of
+    coordinates (footprints were densified when they were written).
 
     Args:
         path: A GeoPackage, GeoJSON, FlatGeobuf or GeoParquet file that an export wrote. Of all
@@ -212,6 +212,8 @@ def _json(text: str | bytes | None, source: Path) -> dict[str, Any]:
 def _results(frame: pd.DataFrame, source: Path) -> gpd.GeoDataFrame:
     """Give rows read from a file the columns and types of a result."""
     given = gpd.GeoDataFrame(frame)
+    if 'geometry' not in given and given._geometry_column_name in given:
+        given = given.rename_geometry('geometry')
     if not len(given) and 'rank' not in given:
         # GeoJSON without rows has no fields.
         given = gpd.GeoDataFrame(
@@ -282,10 +284,10 @@ def _typed(
             values = _cast(values, kind)
         elif pd.api.types.infer_dtype(values, skipna=True) == 'boolean':
             values = values.astype('boolean')
-        elif pd.api.types.is_object_dtype(values) or pd.api.types.is_string_dtype(
-            values
-        ):
-            values = values.where(values.notna(), None).astype(TEXT)
+        elif pd.api.types.infer_dtype(values, skipna=True) in ('string', 'empty'):
+            # A category keeps its kind, and so do lists, dates and decimals of GeoParquet.
+            if not isinstance(values.dtype, pd.CategoricalDtype):
+                values = values.where(values.notna(), None).astype(TEXT)
         columns[name] = values.reset_index(drop=True)
     shapes = frame.geometry.reset_index(drop=True)
     return gpd.GeoDataFrame(columns, geometry=shapes, crs=frame.crs)

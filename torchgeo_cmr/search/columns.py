@@ -18,6 +18,7 @@ from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.whole_numbers import in_pandas
 
 from .curve import Cover, Curve, hilbert_order
 
@@ -199,7 +200,7 @@ class StoredColumns:
         """Read columns with the types they have in a table."""
         known = [name for name in self.arrow.column_names if name not in APART]
         plain = self.arrow.select(known if names is None else list(names))
-        return (plain if rows is None else plain.take(pa.array(rows))).to_pandas()
+        return in_pandas(plain if rows is None else plain.take(pa.array(rows)))
 
     def footprints(self, rows: _Rows) -> NDArray[np.object_]:
         """Make the footprints of some rows from their WKB."""

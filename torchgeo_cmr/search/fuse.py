@@ -76,8 +76,9 @@ def fuse(
     given = [results] if alone else list(results)
     for one in given:
         check_result(one)
-        if by not in one:
+        if not isinstance(by, str) or by not in one or by == one.geometry.name:
             raise QueryError(f'a result has no column {by!r} to tell hits apart by')
+    given = _alike(given)
     answers = [_by_query(one) for one in given]
     if not any(answers):
         raise QueryError('there is no result to fuse; give at least one hit')
@@ -95,6 +96,19 @@ def fuse(
         )
     made = [_one(parts, k, method, by, constant, query_id) for parts in questions]
     return gpd.GeoDataFrame(pd.concat(made, ignore_index=True), crs=made[0].crs)
+
+
+def _alike(results: list[gpd.GeoDataFrame]) -> list[gpd.GeoDataFrame]:
+    """Bring results to one CRS, that of the first, and their geometries to one name."""
+    made = []
+    for one in results:
+        if one.crs != results[0].crs:
+            one = one.to_crs(results[0].crs)
+        if one.geometry.name != 'geometry':
+            one = one.drop(columns='geometry', errors='ignore')
+            one = one.rename_geometry('geometry')
+        made.append(one)
+    return made
 
 
 def _by_query(result: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
@@ -149,24 +163,28 @@ def _one(
 ) -> gpd.GeoDataFrame:
     """Fuse the answers to one question."""
     every = pd.concat(parts, ignore_index=True)
+    # What has no value there is the same as nothing else.
+    nothing = every[by].isna().to_numpy()
+    keys = pd.Series(pd.factorize(every[by])[0])
+    keys[nothing] = -1 - np.arange(nothing.sum())
     if method == 'rrf':
         # A hit counts once a result, where it ranks best there.
         source = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        first = ~pd.DataFrame({'by': every[by], 'in': source}).duplicated()
+        first = ~pd.DataFrame({'by': keys, 'in': source}).duplicated()
         points = np.where(first, 1 / (constant + every['rank'].to_numpy(float)), 0.0)
     else:
         points = every['score'].to_numpy(float)
-    total = pd.Series(points).groupby(every[by].to_numpy(object))
+    total = pd.Series(points).groupby(keys)
     fused = total.sum() if method == 'rrf' else total.max()
     # The row that scores best stands for the hit.
-    best = every.assign(_score=points, _order=-points)
+    best = every.assign(_hit=keys, _order=-points)
     best = best.sort_values(['_order', 'rank', 'patch_id'], kind='stable')
-    best = best.drop_duplicates(by)
-    best['score'] = best[by].map(fused).astype(float)
+    best = best.drop_duplicates('_hit')
+    best['score'] = best['_hit'].map(fused).astype(float)
     best = best.sort_values(
         ['score', 'patch_id'], ascending=[False, True], kind='stable'
     ).head(k)
-    found = best.drop(columns=['_score', '_order']).reset_index(drop=True)
+    found = best.drop(columns=['_hit', '_order']).reset_index(drop=True)
     found['query_id'] = query_id or parts[0]['query_id'].iloc[0]
     found['query_id'] = found['query_id'].astype(parts[0]['query_id'].dtype)
     found['rank'] = np.arange(1, len(found) + 1, dtype=np.int32)

@@ -95,6 +95,11 @@ def check_result(results: gpd.GeoDataFrame) -> None:
 
     .. versionadded:: 0.1
     """
+    if not isinstance(results, pd.DataFrame):
+        raise QueryError(
+            f'the result is a {type(results).__name__}; use what RetrievalIndex.search gives, or '
+            'read_search(FILE).results'
+        )
     missing = [name for name in RESULT_COLUMNS if name not in results]
     if not isinstance(
         results, gpd.GeoDataFrame

@@ -23,6 +23,7 @@ from torchgeo_cmr.table.footprints import WGS84
 from torchgeo_cmr.table.kinds import Kind, kinds_of
 from torchgeo_cmr.table.provenance import Content, row_digests
 from torchgeo_cmr.table.schema import STANDARD, TEXT
+from torchgeo_cmr.table.whole_numbers import in_pandas
 
 from .columns import StoredColumns, TableColumns
 from .curve import hilbert_order
@@ -261,7 +262,7 @@ def to_arrow(frame: gpd.GeoDataFrame) -> pa.Table:
 
 def to_frame(table: pa.Table) -> gpd.GeoDataFrame:
     """Give the frame that :func:`to_arrow` was given, with the types of a table."""
-    plain = table.drop_columns(['geometry']).to_pandas()
+    plain = in_pandas(table.drop_columns(['geometry']))
     for name, kind in STANDARD.items():
         if name == 'native_corners':
             plain[name] = plain[name].astype(object).where(plain[name].notna(), None)

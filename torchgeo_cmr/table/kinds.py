@@ -15,6 +15,7 @@ import pyarrow as pa
 from torchgeo_cmr.errors import ArchiveError
 
 from .schema import TEXT
+from .whole_numbers import is_long, nullable
 
 
 class Kind(NamedTuple):
@@ -28,6 +29,8 @@ class Kind(NamedTuple):
     arrow: pa.DataType
     #: Whether there is nothing but nulls, so that another type does no harm.
     void: bool
+    #: Whether there are whole numbers that float64 would round.
+    long: bool = False
 
 
 def kinds_of(table: pa.Table | pd.DataFrame) -> dict[str, Kind]:
@@ -50,15 +53,16 @@ def kinds_of(table: pa.Table | pd.DataFrame) -> dict[str, Kind]:
                 # An empty table does not know the categories.
                 some = column.unify_dictionaries().chunk(0).slice(0, 0)
                 dtype = some.to_pandas().dtype
-            fits = _nullable(dtype) if column.null_count else dtype
-            void = column.null_count == len(column)
-            made[name] = Kind(fits, _plain(column.type), void)
+            void, long = column.null_count == len(column), is_long(column)
+            fits = nullable(dtype, long=long) if column.null_count else dtype
+            made[name] = Kind(fits, _plain(column.type), void, long)
         return made
     frame = pd.DataFrame(table.drop(columns='geometry'))
     schema = pa.Schema.from_pandas(frame, preserve_index=False)
     for name, dtype in frame.dtypes.items():
         kind = _plain(schema.field(name).type)
-        made[name] = Kind(dtype, kind, bool(frame[name].isna().all()))
+        long = pa.types.is_integer(kind) and is_long(pa.array(frame[name]))
+        made[name] = Kind(dtype, kind, bool(frame[name].isna().all()), long)
     return made
 
 
@@ -83,7 +87,9 @@ def united(parts: Sequence[Mapping[str, Kind]]) -> dict[str, Any]:
             blank = [pd.Series([], dtype=one.dtype) for one in known]
             # Words of two kinds, such as two sets of categories, are plain words together.
             dtype = TEXT if words else pd.concat(blank).dtype
-        together[name] = dtype if len(known) == len(parts) else _nullable(dtype)
+        if len(known) < len(parts):
+            dtype = nullable(dtype, long=any(one.long for one in known))
+        together[name] = dtype
     return together
 
 
@@ -101,7 +107,7 @@ def filled(frame: pd.DataFrame, dtypes: Mapping[str, Any]) -> pd.DataFrame:
         own = frame.get(name)
         if own is not None and own.dtype == dtype:
             columns[name] = own
-        elif own is None or own.isna().all():
+        elif own is None or (len(own) and own.isna().all()):
             nothing = pd.Series([None], dtype=dtype)
             columns[name] = nothing.take(np.zeros(len(frame), dtype=np.intp))
             columns[name].index = frame.index
@@ -149,12 +155,3 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 def _wordy(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _nullable(dtype: Any) -> Any:
-    """Give the dtype that a column takes when it gets nulls."""
-    if isinstance(dtype, np.dtype) and dtype.kind in 'iu':
-        return np.dtype('float64')
-    if isinstance(dtype, np.dtype) and dtype.kind == 'b':
-        return np.dtype(object)
-    return dtype

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import ArchiveError
 
 from .footprints import WGS84
+from .whole_numbers import in_pandas
 
 #: Name of the format in ``_archive.json`` and in the metadata of each part.
 FORMAT = 'torchgeo_cmr.archive'
@@ -213,7 +214,7 @@ def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[Any]]:
     vectors = _unpacked(table.column('vector'))
     vectors.flags.writeable = False
     geometry = shapely.from_wkb(table.column('geometry').to_numpy())
-    plain = table.drop_columns(['vector', 'part_row', 'geometry', 'bbox']).to_pandas()
+    plain = in_pandas(table.drop_columns(['vector', 'part_row', 'geometry', 'bbox']))
     for name, kind in STANDARD.items():
         if name == 'native_corners':
             plain[name] = plain[name].astype(object).where(plain[name].notna(), None)
