@@ -187,3 +187,37 @@ def test_another_calendar_is_refused(tmp_path: Path) -> None:
     made.to_netcdf(tmp_path / 'a.nc')
     with pytest.raises(RasterError, match='by the calendar 360_day'):
         cube_scenes(str(tmp_path / 'a.nc'))
+
+
+def test_short_names_and_a_range_of_valid_values(tmp_path: Path) -> None:
+    path = str(tmp_path / 'a.nc')
+    made = cube(crs='EPSG:4326').rename(x='lon', y='lat')
+    made = made.assign_coords(lon=200 + 0.1 * np.arange(8), lat=40 - 0.1 * np.arange(6))
+    made['S2-B02'][0, 0] = -9999
+    # Whole numbers speak of what is packed, decimals of what is meant.
+    made['packed'] = made['S2-B02'] / 10_000
+    made['packed'].attrs = {'valid_range': np.array([0, 10_000], 'int16')}
+    made['meant'] = made['packed'].assign_attrs(valid_min=0.0)
+    made['S2-B02'].attrs['valid_min'] = np.int16(0)
+    how = {'dtype': 'int16', 'scale_factor': 1e-4, '_FillValue': -32768}
+    made.to_netcdf(path, encoding={'packed': how, 'meant': how})
+    scene = cube_scenes(path)[0]
+    assert scene.transform.c == pytest.approx(199.95)
+    first = CubeReader(scene).read(window(0, 0, 6, 8))
+    for name in ('S2-B02', 'packed', 'meant'):
+        plane = first[scene.bands.index(name)]
+        assert np.isnan(plane[0]).all()
+        np.testing.assert_allclose(plane[1:], made[name].values[0, 1:], rtol=1e-6)
+    assert np.isfinite(first[scene.bands.index('S2-B03')]).all()
+
+
+@pytest.mark.parametrize('unit', ['km', 'Kilometers', 'rad', 'degrees_east'])
+def test_coordinates_in_another_unit_than_the_crs_are_refused(
+    tmp_path: Path, unit: str
+) -> None:
+    path = str(tmp_path / 'a.nc')
+    made = cube()
+    made['x'].attrs['units'] = unit
+    made.to_netcdf(path)
+    with pytest.raises(RasterError, match=f'counts x in {unit}'):
+        cube_scenes(path)

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
+from torchgeo.datasets import RasterDataset
 
+from torchgeo_cmr.datasets.reader import SceneReader
+from torchgeo_cmr.datasets.scene import scenes
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.export import clip_hits
 from torchgeo_cmr.export.record import scenes_of
@@ -91,3 +96,36 @@ def test_a_stated_value_is_missing_in_pictures_and_clips(
     assert nodata == 999
     assert not valid[0, :4].any()
     assert valid[0, 4:].all()
+
+
+@pytest.mark.parametrize('taken', [False, True])
+def test_of_five_bands_the_alpha_band_is_a_mask_too(
+    fake: Fake, write_raster: Writer, tmp_path: Path, taken: bool
+) -> None:
+    data = np.random.default_rng(0).integers(20, 200, (5, 16, 16))
+    data[4, :4] = 0
+    path = write_raster(
+        'a.tif', data=data, dtype='uint8', bands=('',) * 5, photometric='RGB'
+    )
+    with rasterio.open(path, 'r+') as source:
+        source.colorinterp = (
+            *source.colorinterp[:3],
+            ColorInterp.undefined,
+            ColorInterp.alpha,
+        )
+    missing = np.zeros((16, 16), bool)
+    missing[:4] = not taken
+    # On its own pixels, and resampled to half of them.
+    for size, options in ((16, {}), (8, {'gsd': 'resample', 'size': 8})):
+        task = fake(channels=4 + taken, size=size)
+        task.specs['s2']['gsd'] = 160 / size
+        table = run(task, path, **options)
+        assert table.frame['valid_fraction'].tolist() == [1.0 if taken else 0.75]
+        (image,) = task.seen[-1:]
+        lost = np.isnan(image.numpy())
+        assert (lost == missing[:: 16 // size, :: 16 // size]).all()
+    rotated = scenes(RasterDataset(path))[0].pick(range(4 + taken))
+    grid = rotated.on_lattice(rotated.crs, (8.0, 8.0), (0.0, 0.0))
+    pixels = SceneReader(grid).read(Window(0, 0, *grid.shape[::-1]))  # ty: ignore[too-many-positional-arguments]
+    share = np.isnan(pixels[0]).mean()
+    assert share == pytest.approx(0 if taken else 0.25, abs=0.1)

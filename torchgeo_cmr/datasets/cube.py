@@ -44,6 +44,21 @@ _SCALED = {'scale_factor', 'add_offset'}
 #: Part of a pixel by which coordinates may leave an even grid.
 _UNEVEN = 0.01
 
+#: Metres in the units in which coordinates may count; angles have none.
+_METRES = {
+    'm': 1.0,
+    'metre': 1.0,
+    'meter': 1.0,
+    'km': 1000.0,
+    'kilometre': 1000.0,
+    'kilometer': 1000.0,
+    'rad': None,
+    'radian': None,
+    'degree': None,
+    'degrees_east': None,
+    'degrees_north': None,
+}
+
 
 def cube_scenes(
     path: str, bands: Sequence[str] = (), crs: CRS | None = None
@@ -69,6 +84,7 @@ def cube_scenes(
         x, y = _axes(cube, path)
         if crs is None or cube.rio.crs is not None:
             crs = _crs(cube, path)
+        _check_coordinates(cube, (x, y), crs, path)
         images = {
             str(name): variable
             for name, variable in cube.data_vars.items()
@@ -123,7 +139,7 @@ def open_cube(path: str) -> xr.Dataset:
     """Open a cube without reading it, or say in one sentence that it is none."""
     zarr = path.rstrip('/\\').lower().endswith('.zarr')
     try:
-        return xr.open_dataset(
+        cube = xr.open_dataset(
             path, engine='zarr' if zarr else None, decode_coords='all', cache=False
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -132,6 +148,10 @@ def open_cube(path: str) -> xr.Dataset:
             f'{path} cannot be read as a cube ({told}): check the file, and that '
             f'{"zarr" if zarr else "netcdf4"} is installed'
         ) from error
+    # The usual short names, which rioxarray knows by their attributes alone.
+    short = {'lon': 'x', 'lat': 'y'}
+    free = not {'x', 'y', 'longitude', 'latitude'} & {*cube.variables, *cube.dims}
+    return cube.rename(short) if free and {*short} <= {*cube.dims} else cube
 
 
 def _axes(cube: xr.Dataset, path: str) -> tuple[str, str]:
@@ -152,6 +172,23 @@ def _crs(cube: xr.Dataset, path: str) -> CRS:
         )
     with rasterio.Env(OSR_WKT_FORMAT='WKT2_2018'):
         return CRS.from_user_input(cube.rio.crs)
+
+
+def _check_coordinates(
+    cube: xr.Dataset, axes: tuple[str, str], crs: CRS, path: str
+) -> None:
+    """Refuse coordinates that state another unit than their CRS, such as kilometres."""
+    if not crs.is_projected or not crs.axis_info:
+        return
+    metres = crs.axis_info[0].unit_conversion_factor
+    for axis in axes:
+        unit = str(cube[axis].attrs.get('units') if axis in cube else '').strip()
+        known = unit if unit in _METRES else unit.lower().removesuffix('s')
+        if known in _METRES and _METRES[known] != metres:
+            raise RasterError(
+                f'{path} counts {axis} in {unit}, and its CRS {crs.name} in '
+                f'{crs.axis_info[0].unit_name}: convert the coordinates and write it again'
+            )
 
 
 def _grid(
@@ -278,6 +315,35 @@ def _at(scene: Scene, dim: str, step: int, moment: pd.Timestamp) -> Scene:
     )
 
 
+def _valid_range(image: xr.DataArray) -> tuple[float, float]:
+    """Range outside of which values are missing by CF, as they are decoded.
+
+    What is stated in the type of packed numbers speaks of those, decimals of physical values.
+    """
+    told, how = image.attrs, image.encoding
+    ends = told.get('valid_range', (told.get('valid_min'), told.get('valid_max')))
+    try:
+        low, high = (
+            none if end is None else float(end)
+            for end, none in zip(ends, (-np.inf, np.inf), strict=True)
+        )
+    except (TypeError, ValueError):
+        return -np.inf, np.inf  # no two numbers: nothing is stated
+    packed = np.dtype(how.get('dtype', image.dtype)).kind in 'iu'
+    decimals = any(np.asarray(end).dtype.kind == 'f' for end in ends)
+    if _SCALED & {*how} and not (packed and decimals):
+        scale, offset = (
+            float(how.get(key, none))
+            for key, none in (('scale_factor', 1), ('add_offset', 0))
+        )
+        low, high = sorted((low * scale + offset, high * scale + offset))
+        # Half a step on either side, for decoding rounds.
+        low, high = low - abs(scale) / 2, high + abs(scale) / 2
+    # Bounds of bytes that are stored with another sign are in the wrong order.
+    signed = str(how.get('_Unsigned', '')).lower() in ('true', 'false')
+    return (-np.inf, np.inf) if signed or low > high else (low, high)
+
+
 class CubeReader(SceneReader):
     """Reads windows of one date of a cube, as :class:`SceneReader` does of files.
 
@@ -391,6 +457,9 @@ class CubeReader(SceneReader):
                 'again'
             ) from error
         pixels = values.astype(np.float32)
+        low, high = _valid_range(cube[variable])
+        if np.isfinite([low, high]).any():
+            pixels[(values < low) | (values > high)] = np.nan
         if self.scene.nodata is not None:
             # Compared before the cast: float32 cannot hold every value.
             pixels[values == self.scene.nodata] = np.nan

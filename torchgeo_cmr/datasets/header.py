@@ -19,6 +19,7 @@ from affine import Affine
 from pyproj import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
+from torchgeo_cmr.datasets.alpha import unused_alpha, with_mask
 from torchgeo_cmr.errors import RasterError
 
 #: Headers that are remembered, of about 2 kB each: set-up asks for those of one scene several
@@ -59,7 +60,8 @@ class Header:
     offsets: tuple[float, ...]
     #: Colour interpretation of each band, such as ``'gray'`` or ``'alpha'``.
     colours: tuple[str, ...]
-    #: Names of GDAL's mask flags of each band, such as ``'per_dataset'`` or ``'nodata'``.
+    #: Names of GDAL's mask flags of each band, such as ``'per_dataset'`` or ``'nodata'``; an
+    #: alpha band counts whatever the number of bands.
     masks: tuple[tuple[str, ...], ...]
     #: Rows and columns of the blocks of each band.
     blocks: tuple[tuple[int, int], ...]
@@ -165,6 +167,7 @@ def _remembered(path: str, _: Any) -> Header:
 def _read(path: str) -> Header:
     with open_raster(path) as source, rasterio.Env(OSR_WKT_FORMAT='WKT2_2018'):
         indexes = source.indexes
+        alpha = unused_alpha(source)
         return Header(
             path=path,
             driver=source.driver,
@@ -181,7 +184,9 @@ def _read(path: str) -> Header:
             masks=_shared(
                 tuple(
                     tuple(flag.name for flag in flags)
-                    for flags in source.mask_flag_enums
+                    if alpha in (None, index)
+                    else ('per_dataset', 'alpha')
+                    for index, flags in enumerate(source.mask_flag_enums, 1)
                 )
             ),
             blocks=_shared(tuple(source.block_shapes)),
@@ -209,7 +214,7 @@ def open_raster(path: str) -> Any:
     with warnings.catch_warnings():
         # What has no CRS is refused with a sentence of our own.
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        return reopen(path)
+        return _opened(path)
 
 
 @contextmanager
@@ -234,7 +239,16 @@ def sidecars_seen(path: str) -> Generator[None]:
 
 
 def reopen(path: str) -> Any:
-    """Open a raster file that has a CRS, in any thread: warnings are left alone."""
+    """Open a raster file to read pixels and masks, in any thread: warnings are left alone."""
+    file = _opened(path)
+    alpha = unused_alpha(file)
+    if alpha is None:
+        return file
+    with file:
+        return _opened(with_mask(file, path, alpha))
+
+
+def _opened(path: str) -> Any:
     try:
         with sidecars_seen(path):
             return rasterio.open(path)

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from torchgeo_cmr.datasets.header import Header
+from torchgeo_cmr.datasets.header import Header, reopen
 
 #: Types whose nodata values are compared here; of other types the masks are read.
 COMPARED = frozenset(
@@ -137,9 +137,12 @@ def masked_copy(header: Header, masked: bool, value: float | None) -> str:
         A name that GDAL opens.
     """
     path = header.path
-    name = _virtual(
-        header, os.path.abspath(path) if os.path.exists(path) else path, masked
-    )
+    name = os.path.abspath(path) if os.path.exists(path) else path
+    if masked and 'alpha' in header.masks[0]:
+        # GDAL itself may have made no mask of it.
+        with reopen(path) as file:
+            name = file.name
+    name = _virtual(header, name, masked)
     # One source cannot leave out both, so the value is left out of the result.
     return name if value is None else _virtual(header, name, False, value)
 
