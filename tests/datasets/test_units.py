@@ -1,8 +1,13 @@
 """What pixel values mean, and backscatter from one unit into another."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
+from torchgeo.datasets import RasterDataset
 
+from torchgeo_cmr.datasets.scene import scenes
 from torchgeo_cmr.datasets.units import convert, stated_unit, unit_of
 
 
@@ -66,3 +71,12 @@ def test_units_are_what_names_say(
     bands: list[str], kind: str, unit: str | None
 ) -> None:
     assert unit_of(bands, np.dtype(kind)) == unit
+
+
+@pytest.mark.parametrize('name', ['S1A_IW_GRDH_1SDV_20240601T051234_TC.tif', 'a.tif'])
+def test_bands_without_names_are_radar_by_their_product(
+    write_raster: Callable[..., Path], name: str
+) -> None:
+    path = write_raster(name, bands=('', ''))
+    (scene,) = scenes(RasterDataset(path))
+    assert scene.units == ('dn' if name == 'a.tif' else None)

@@ -14,6 +14,7 @@ import rasterio
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.rpc import RPC
 
 from torchgeo_cmr import tasks
 from torchgeo_cmr.datasets.reader import SceneReader
@@ -84,6 +85,32 @@ def write_gcps(folder: Path, _: Writer) -> None:
         file.gcps = (points, rasterio.CRS.from_epsg(4326))
 
 
+def write_rpcs(folder: Path, _: Writer) -> None:
+    path = folder / 'bad.tif'
+    with pytest.warns(NotGeoreferencedWarning):
+        file: Any = rasterio.open(path, 'w', 'GTiff', 32, 32, 3, dtype='uint8')
+    ones, line, sample = ([0.0] * i + [1.0] + [0.0] * (19 - i) for i in range(3))
+    with file:
+        file.write(np.ones((3, 32, 32), 'uint8'))
+        file.crs = 'EPSG:4326'
+        file.rpcs = RPC(
+            height_off=0,
+            height_scale=1,
+            lat_off=45,
+            lat_scale=1,
+            long_off=9,
+            long_scale=1,
+            line_off=16,
+            line_scale=16,
+            samp_off=16,
+            samp_scale=16,
+            line_num_coeff=line,
+            line_den_coeff=ones,
+            samp_num_coeff=sample,
+            samp_den_coeff=ones,
+        )
+
+
 def write_cut(folder: Path, write: Writer) -> None:
     """A file of which the header and half of the pixels arrived."""
     pixels = np.random.default_rng(0).random((3, 64, 64))
@@ -136,7 +163,8 @@ CASES: dict[str, tuple[Callable[[Path, Writer], None], list[str], str]] = {
         [],
         'pixels without a width or a height',
     ),
-    'control points': (write_gcps, [], 'ground control points in place of a grid'),
+    'control points': (write_gcps, [], 'control points or RPCs in place of a grid'),
+    'RPCs': (write_rpcs, [], 'control points or RPCs in place of a grid'),
     'too many bands': (
         written(bands=('band_1', 'band_2', 'band_3', 'band_4')),
         [],

@@ -71,7 +71,7 @@ class Header:
     imagery: dict[str, str]
     #: Metadata of each band.
     band_tags: tuple[dict[str, str], ...]
-    #: Whether ground control points stand in place of a grid.
+    #: Whether ground control points or RPCs stand in place of a grid.
     has_gcps: bool
 
     @property
@@ -88,8 +88,8 @@ class Header:
         """
         if not self.wkt and self.has_gcps:
             raise RasterError(
-                f'{self.path} has ground control points in place of a grid: warp it '
-                'first, for example with `gdalwarp`'
+                f'{self.path} has ground control points or RPCs in place of a grid: warp '
+                'it first, for example with `gdalwarp`'
             )
         if not self.wkt:
             raise RasterError(
@@ -193,7 +193,8 @@ def _read(path: str) -> Header:
             tags=source.tags(),
             imagery=source.tags(ns='IMAGERY'),
             band_tags=tuple(source.tags(i) for i in indexes),
-            has_gcps=bool(source.gcps[0]),
+            has_gcps=bool(source.gcps[0])
+            or (source.transform.is_identity and source.rpcs is not None),
         )
 
 

@@ -595,6 +595,11 @@ def _grids(
 
 def _check_pixels(header: Header, crs: CRS) -> None:
     """Refuse pixels that lie nowhere, and numbers that no encoder takes."""
+    if header.transform.is_identity and header.has_gcps:
+        raise RasterError(
+            f'{header.path} has a CRS, and ground control points or RPCs in place of a '
+            'grid: warp it first, for example with `gdalwarp`'
+        )
     if header.transform.is_identity:
         raise RasterError(
             f'{header.path} has a CRS but no geotransform: state it, for example with '

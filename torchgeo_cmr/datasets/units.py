@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr.datasets.header import Header
-from torchgeo_cmr.datasets.names import is_optical, is_radar
+from torchgeo_cmr.datasets.names import is_optical, is_radar, nameless
+from torchgeo_cmr.datasets.product_names import sensor_of_name
 
 #: What pixel values can be.
 UNITS = ('db', 'power', 'amplitude', 'reflectance', 'dn')
@@ -60,6 +61,9 @@ def find_units(header: Header, bands: Sequence[str], regex: str) -> str | None:
     scale = match.groupdict().get('scale') if match else None
     if scale in SAR_SCALES:
         return SAR_SCALES[scale]
+    if nameless(bands) and sensor_of_name(header.path) == 'sentinel-1':
+        # Radar by the name of the product, whose bands have none.
+        return None
     return unit_of(bands, np.dtype(header.dtypes[0]))
 
 
