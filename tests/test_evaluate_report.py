@@ -676,3 +676,20 @@ class TestReport:
             make_report(both, both, relevance='place', features=(few, few))
         with pytest.raises(ArchiveError, match=r'relevance is \(queries, items\)'):
             evaluate(both, both, relevance=np.ones((2, 2), bool))
+
+
+def test_one_number_and_one_word() -> None:
+    one: Any = table()
+    ask: Any = make_report
+    short = ask(one, one, relevance='label:kind', k=5, metrics='recall@k')
+    long = make_report(one, one, relevance='label:kind', k=(5,), metrics=('recall@k',))
+    assert short.to_markdown() == long.to_markdown()
+    score: Any = evaluate
+    with pytest.raises(
+        QueryError, match="relevance is 'place'; give a rule, such as s"
+    ):
+        score(one, one, relevance='place')
+    with pytest.raises(
+        ArchiveError, match=r'a str cannot be evaluated; .*load\(FOLDER'
+    ):
+        score('queries', 'archive', relevance=same_place)

@@ -81,7 +81,9 @@ def test_a_layer_may_lack_questions(
     assert first in told
     assert "match 'any'" in told
     out = tmp_path / 'both.gpkg'
-    assert run('fuse', answers[0], some, '--match', 'any', '-k', 4, '--out', out).code == 0
+    assert (
+        run('fuse', answers[0], some, '--match', 'any', '-k', 4, '--out', out).code == 0
+    )
     found = gpd.read_file(out, layer='results')
     assert set(found['query_id']) == {first, *rest}
     # Of the question that one layer lacks, the other has the last word.

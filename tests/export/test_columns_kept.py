@@ -76,7 +76,8 @@ def test_geoparquet_keeps_every_type(
     }
     table = make('s2', 4, **own)
     found = RetrievalIndex(table).search(table.select([0]), 4, exclude=None)
-    for name, result in {'a': found, 'b': found.rename_geometry('shape')}.items():
+    renamed: Any = found.rename_geometry('shape')
+    for name, result in {'a': found, 'b': renamed}.items():
         path = write(result, tmp_path / f'{name}.parquet')
         back = read_search(path).results
         assert back['day'].tolist() == found['day'].tolist()

@@ -174,9 +174,10 @@ def test_refuses(make: Make) -> None:
         fuse([result], by='place')
     with pytest.raises(QueryError, match='the result lacks score'):
         fuse([result.drop(columns='score')])
+    call: Any = fuse
     for wrong in (['hits.gpkg'], {'one': 1}, [make(3)]):
         with pytest.raises(QueryError, match=r'the result is a .*read_search\(FILE\)'):
-            fuse(wrong, 5)
+            call(wrong, 5)
     for by in ('geometry', ['source']):
         with pytest.raises(QueryError, match='to tell hits apart by'):
-            fuse([result], 5, by=by)
+            call([result], 5, by=by)

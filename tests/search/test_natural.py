@@ -9,10 +9,12 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import shapely
+import torch
 
-from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.search import (
     RetrievalIndex,
     Where,
@@ -290,3 +292,91 @@ def test_other_verbs(folder: Path, table: EmbeddingTable) -> None:
     found = index.search('p0000', 5)
     with pytest.raises(QueryError, match=r'give one list: fuse\(\[one, other\]\)'):
         fuse(found, found)  # ty: ignore[invalid-argument-type]
+
+
+@pytest.mark.parametrize(
+    ('words', 'told'),
+    [
+        ({'bbox': BOX}, 'has no argument bbox; write geometry='),
+        ({'area': BOX}, 'write geometry='),
+        ({'date': '2024-06'}, 'write during='),
+        ({'query': 'cloud < 10'}, 'write where='),
+        ({'modality': 's2'}, 'compare a column by where="modality = '),
+    ],
+)
+def test_other_names_of_arguments(
+    table: EmbeddingTable, words: dict[str, Any], told: str
+) -> None:
+    make_filter: Any = Where
+    with pytest.raises(QueryError, match=told):
+        make_filter(**words)
+    with pytest.raises(QueryError, match=r'name the others: layer, predicate, '):
+        make_filter(BOX, 4326, 'within')
+    index: Any = RetrievalIndex(table)
+    for search in (index.search, index.rank, index.explain):
+        with pytest.raises(QueryError, match='has no argument top_k; write k='):
+            search('p0000', top_k=5)
+        with pytest.raises(QueryError, match='has no argument bbox; write where='):
+            search('p0000', bbox=BOX)
+        with pytest.raises(QueryError, match=r'write where=Where\(during=...\)'):
+            search('p0000', during='2024-06')
+
+
+def test_and_of_python_drops_no_filter(table: EmbeddingTable) -> None:
+    index = RetrievalIndex(table)
+    with pytest.raises(QueryError, match='join filters with &, '):
+        index.search('p0000', 5, Where(BOX) and Where(where='cloud < 10'))
+    with pytest.raises(QueryError, match='join filters with &, '):
+        assert not Where(BOX)
+
+
+def test_ids_in_whatever_holds_them(table: EmbeddingTable) -> None:
+    index: Any = RetrievalIndex(table)
+    ids = table.frame['patch_id'].iloc[[3, 7]].sort_values()
+    right = hits(index.search(ids.tolist(), 5))
+    for asked in (
+        ids.to_numpy(dtype=str),
+        ids.to_numpy(dtype=object),
+        ids.array,
+        set(ids),
+        iter(ids.tolist()),
+        pa.array(ids.tolist()),
+        {'patch_id': ids.tolist()},
+    ):
+        assert hits(index.search(asked, 5)) == right, type(asked)
+
+
+def test_tensors(table: EmbeddingTable) -> None:
+    index: Any = RetrievalIndex(table)
+    right = hits(index.search(table.vectors[:2], 5))
+    tensor = torch.tensor(table.vectors[:2], requires_grad=True)
+    assert hits(index.search(tensor, 5)) == right
+    assert len(index.search(tensor.bfloat16(), 5)) == 10
+
+
+def test_numbers_that_are_none(table: EmbeddingTable) -> None:
+    index: Any = RetrievalIndex(table)
+    for wrong in (np.nan, '0.5', True):
+        with pytest.raises(QueryError, match=r'min_score is .*give a number, such as'):
+            index.search('p0000', 5, min_score=wrong)
+    place = (9.5, 44.5)
+    right = Where(near=(place, 9_000)).rows(table)
+    make_filter: Any = Where
+    for near in (('9.5,44.5', 9_000), (9.5, 44.5, 9_000)):
+        assert (make_filter(near=near).rows(table) == right).all()
+    for near in (place, {'lon': 9.5, 'lat': 44.5}):
+        with pytest.raises(QueryError, match=r'give a pair \(place, metres\)'):
+            make_filter(near=near)
+    compare: Any = changes
+    with pytest.raises(
+        QueryError, match=r'several tables as one, by EmbeddingTable\.con'
+    ):
+        compare(table, table)
+
+
+def test_a_table_without_its_columns(table: EmbeddingTable) -> None:
+    frame = table.frame[['patch_id', 'geometry']]
+    with pytest.raises(
+        ArchiveError, match=r'EmbeddingTable\.from_frame\(frame, vectors'
+    ):
+        EmbeddingTable(frame, table.vectors)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .judge import Judge, Setting, judge
@@ -36,10 +36,16 @@ def evaluate(
 
     Raises:
         ArchiveError: If the tables are of different spaces.
+        QueryError: If the rule is a word.
 
     .. versionadded:: 0.1
     """
     check_spaces(queries, archive)
+    if isinstance(relevance, str):
+        raise QueryError(
+            f'relevance is {relevance!r}; give a rule, such as same_place, or ask make_report, '
+            'which reads words'
+        )
     judged = judge(queries, archive, relevance, Setting(('recall@k', 'map'), (k,)))
     counted = judged.counted
     return {
@@ -66,6 +72,12 @@ def check_spaces(queries: EmbeddingTable, archive: EmbeddingTable) -> None:
 
     .. versionadded:: 0.1
     """
+    for table in (queries, archive):
+        if not isinstance(table, EmbeddingTable):
+            raise ArchiveError(
+                f'a {type(table).__name__} cannot be evaluated; give two tables, such as '
+                'EmbeddingTable.load(FOLDER)'
+            )
     spaces = sorted({*queries.spaces, *archive.spaces})
     if len(spaces) > 1:
         raise ArchiveError(

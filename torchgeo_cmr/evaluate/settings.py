@@ -48,6 +48,10 @@ def settle(
     own = base.name == Protocol().name
     if own and base.metrics == DEFAULT and metrics is None and column is not None:
         base = replace(base, metrics=(*base.metrics, 'f1@k', 'f1@k_of_means'))
+    if isinstance(k, int | np.integer):
+        k = (int(k),)
+    if isinstance(metrics, str):
+        metrics = (metrics,)
     made = replace(
         base,
         k=base.k if k is None else tuple(k),

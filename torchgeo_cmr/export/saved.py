@@ -211,9 +211,7 @@ def _json(text: str | bytes | None, source: Path) -> dict[str, Any]:
 
 def _results(frame: pd.DataFrame, source: Path) -> gpd.GeoDataFrame:
     """Give rows read from a file the columns and types of a result."""
-    given = gpd.GeoDataFrame(frame)
-    if 'geometry' not in given and given._geometry_column_name in given:
-        given = given.rename_geometry('geometry')
+    given = gpd.GeoDataFrame(_plain_geometry(frame))
     if not len(given) and 'rank' not in given:
         # GeoJSON without rows has no fields.
         given = gpd.GeoDataFrame(
@@ -231,6 +229,15 @@ def _results(frame: pd.DataFrame, source: Path) -> gpd.GeoDataFrame:
     check_result(typed)
     order = np.lexsort((typed['rank'], pd.factorize(typed['query_id'])[0]))
     return typed.iloc[order].reset_index(drop=True)
+
+
+def _plain_geometry(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the geometry the name that it has in a result."""
+    own = getattr(frame, '_geometry_column_name', None)
+    if own is None or own == 'geometry' or own not in frame or 'geometry' in frame:
+        return frame
+    named = gpd.GeoSeries(frame[own])
+    return gpd.GeoDataFrame(frame.drop(columns=own), geometry=named, crs=named.crs)
 
 
 def _geographic(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -285,9 +292,8 @@ def _typed(
         elif pd.api.types.infer_dtype(values, skipna=True) == 'boolean':
             values = values.astype('boolean')
         elif pd.api.types.infer_dtype(values, skipna=True) in ('string', 'empty'):
-            # A category keeps its kind, and so do lists, dates and decimals of GeoParquet.
-            if not isinstance(values.dtype, pd.CategoricalDtype):
-                values = values.where(values.notna(), None).astype(TEXT)
+            # Categories keep their kind, and so do lists, dates and decimals of GeoParquet.
+            values = values.where(values.notna(), None).astype(TEXT)
         columns[name] = values.reset_index(drop=True)
     shapes = frame.geometry.reset_index(drop=True)
     return gpd.GeoDataFrame(columns, geometry=shapes, crs=frame.crs)

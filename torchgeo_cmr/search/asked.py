@@ -23,8 +23,13 @@ def bare(queries: ArrayLike, *, packed: bool = False) -> NDArray[Any]:
 
     .. versionadded:: 0.1
     """
+    tensor: Any = queries
+    if hasattr(tensor, 'detach'):
+        # PyTorch keeps some from NumPy: on a device, with gradients, of types of its own.
+        tensor = tensor.detach().cpu()
+        tensor = tensor.double() if tensor.is_floating_point() else tensor
     try:
-        given = np.asarray(queries)
+        given = np.asarray(tensor)
     except ValueError as error:
         raise QueryError(
             'the queries have different lengths; give (num_queries, dim)'
@@ -69,3 +74,16 @@ def checked(k: int) -> int:
     if k < 1:
         raise QueryError(f'k is {k}; ask for at least 1 row a query')
     return int(k)
+
+
+def check_least(score: float | None) -> None:
+    """Check the least score that is asked for.
+
+    Raises:
+        QueryError: If it is neither a number nor None.
+
+    .. versionadded:: 0.1
+    """
+    number = isinstance(score, int | float | np.number) and not isinstance(score, bool)
+    if score is not None and (not number or np.isnan(score)):
+        raise QueryError(f'min_score is {score!r}; give a number, such as 0.8, or None')

@@ -62,9 +62,14 @@ def changes(
     """
     if across not in _ACROSS:
         raise QueryError(f'across {across!r} is not known; use {" or ".join(_ACROSS)}')
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise QueryError(
+            f'k is {k!r:.80}; give a whole number of at least 1, and several tables as one, by '
+            'EmbeddingTable.concat'
+        )
     if k < 1:
         raise QueryError(f'k is {k}; ask for at least 1 place')
-    if not 0 < min_overlap <= 1:
+    if not isinstance(min_overlap, int | float | np.number) or not 0 < min_overlap <= 1:
         raise QueryError(
             f'min_overlap is {min_overlap!r}; give a share above 0, at most 1'
         )

@@ -27,6 +27,7 @@ from .columns import Columns, as_columns, check_placed
 from .drawing import AreaLike, short
 from .during import WindowLike, read_months, read_window
 from .expression import Expression
+from .keywords import named
 from .notation import notation
 from .predicates import PREDICATES, near_boxes
 from .reach import closest
@@ -199,6 +200,17 @@ class Where:
     def __or__(self, other: 'Where') -> 'Where':
         """Keep rows that either keeps."""
         return _joined('or', self, other)
+
+    def __bool__(self) -> bool:
+        """Refuse ``and``, ``or`` and ``not``, which would drop a filter without a word.
+
+        Raises:
+            QueryError: Always.
+        """
+        raise QueryError(
+            'a filter is neither true nor false; join filters with &, | and ~ in place of and, '
+            'or and not, and ask whether there is one with "is None"'
+        )
 
     def __invert__(self) -> 'Where':
         """Keep rows that this one does not."""
@@ -390,6 +402,10 @@ class Where:
         return ' and '.join([*parts, *own]) or 'everything'
 
 
+# Python would answer with a TypeError that does not say what to write.
+Where.__init__ = named(Where.__init__)  # ty: ignore[invalid-assignment]
+
+
 def _joined(join: str, *parts: Any) -> Where:
     for part in parts:
         if not isinstance(part, Where):
@@ -424,15 +440,14 @@ def _near(near: Any, crs: Any) -> tuple[Geometry, float]:
     flat = isinstance(near, Sequence | np.ndarray) and len(near) == 3
     if flat and all(isinstance(one, int | float | np.number) for one in near):
         near = near[:2], near[2]
-    if (
-        isinstance(near, str | Geometry)
-        or not hasattr(near, '__len__')
-        or len(near) != 2
-    ):
+    pair = isinstance(near, Sequence | np.ndarray) and not isinstance(near, str)
+    if not pair or len(near) != 2 or isinstance(near[0], int | float | np.number):
         raise QueryError(
             f'near is {short(near)}; give a pair (place, metres), such as ((9.2, 45.5), 5000)'
         )
     place, metres = near
+    if isinstance(place, str) and place.count(',') == 1:
+        place = place.split(',')
     try:
         numbers = np.asarray(place, dtype=np.float64)
     except (TypeError, ValueError):

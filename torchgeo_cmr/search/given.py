@@ -4,7 +4,7 @@ Rows are named by ``patch_id``, by a row of a frame that has one, or by several;
 anything an area may be. A condition needs its ``Where``, since text is the name of a file too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import ArrayLike
+from pandas.api.extensions import ExtensionArray
 from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
@@ -44,8 +46,17 @@ def read_asking(archive: Archive, queries: Any) -> EmbeddingTable | ArrayLike:
 
     .. versionadded:: 0.1
     """
-    if isinstance(queries, EmbeddingTable | np.ndarray):
+    if isinstance(queries, EmbeddingTable):
         return queries
+    words = _listed(queries)
+    if isinstance(words, np.ndarray):
+        return words
+    if isinstance(queries, np.ndarray):
+        try:
+            return from_ids(archive, words)
+        except QueryError as error:
+            raise QueryError(f'{error}; of vectors, give real numbers') from error
+    queries = words
     named = getattr(queries, 'patch_id', None)
     if named is not None:
         return from_ids(archive, named if isinstance(named, str) else list(named))
@@ -75,6 +86,22 @@ def read_asking(archive: Archive, queries: Any) -> EmbeddingTable | ArrayLike:
             f'the query is {queries}; ask with the row of that number by '
             f'table.select([{queries}]), or with its patch_id'
         )
+    return queries
+
+
+def _listed(queries: Any) -> Any:
+    """Give ids in whatever holds them as a list; leave the rest as it is."""
+    if isinstance(queries, Mapping) and 'patch_id' in queries:
+        queries = queries['patch_id']
+    if isinstance(queries, set | frozenset):
+        return sorted(queries, key=str)
+    if isinstance(queries, Iterator | ExtensionArray):
+        return list(queries)
+    if isinstance(queries, pa.Array | pa.ChunkedArray):
+        return queries.to_pylist()
+    if isinstance(queries, np.ndarray) and queries.dtype.kind in 'UTO':
+        words = queries.tolist() if queries.ndim else [queries.item()]
+        return words if all(isinstance(one, str) for one in words) else queries
     return queries
 
 

@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from .asked import bare, checked
+from .asked import bare, check_least, checked
 from .engine import asked, ranked, reaching, stacked, summed
 from .explanation import Explanation
 from .filters import Step
 from .given import Asking, Filtering, read_asking, read_filter
 from .held import taken
 from .kept import Kept
+from .keywords import named
 from .results import make_result
 from .state import State
 
@@ -50,6 +51,7 @@ class RetrievalIndex(Kept):
     .. versionadded:: 0.1
     """
 
+    @named
     def search(
         self,
         queries: Asking,
@@ -96,6 +98,7 @@ class RetrievalIndex(Kept):
         Raises:
             QueryError: If k, the queries or the filter do not fit the archive.
         """
+        check_least(min_score)
         queries, where = read_asking(self, queries), read_filter(where)
         vectors, ids = self._queries(queries)
         state = self._state  # that of one moment, whatever is changed meanwhile
@@ -116,6 +119,7 @@ class RetrievalIndex(Kept):
         exact = all(plan.exact for one in told for plan in one.plans)
         return _result(state, rows, scores, ids, exact=exact)
 
+    @named
     def rank(
         self,
         vectors: Asking,
@@ -157,6 +161,7 @@ class RetrievalIndex(Kept):
             return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
         return stacked(rows, scores)
 
+    @named
     def explain(
         self,
         queries: Asking,

@@ -69,6 +69,11 @@ class EmbeddingTable:
                 f'{len(self.frame)} rows and {len(self.vectors)} vectors do not form a table; '
                 'give one vector a row'
             )
+        if missing := [name for name in STANDARD if name not in self.frame]:
+            raise ArchiveError(
+                f'the frame lacks {", ".join(missing)}; make a table of it with '
+                'EmbeddingTable.from_frame(frame, vectors), which adds them'
+            )
 
     def __len__(self) -> int:
         """Give the number of rows."""

@@ -21,7 +21,7 @@ def is_long(column: pa.Array | pa.ChunkedArray) -> bool:
     """
     if not pa.types.is_integer(column.type) or column.type.bit_width < 64:
         return False
-    ends = pc.min_max(column).as_py().values()
+    ends = pc.call_function('min_max', [column]).as_py().values()
     return any(end is not None and abs(end) > _EXACT for end in ends)
 
 
@@ -35,7 +35,11 @@ def nullable(dtype: Any, *, long: bool) -> Any:
     .. versionadded:: 0.1
     """
     if isinstance(dtype, np.dtype) and dtype.kind in 'iu':
-        return pd.Series([], dtype=dtype).convert_dtypes().dtype if long else np.dtype('float64')
+        return (
+            pd.Series([], dtype=dtype).convert_dtypes().dtype
+            if long
+            else np.dtype('float64')
+        )
     if isinstance(dtype, np.dtype) and dtype.kind == 'b':
         return np.dtype(object)
     return dtype
