@@ -19,6 +19,27 @@ from .noise import blur, fractal, weave
 #: signal, to about 20 m at half power.
 _TAPS = (0.25, 0.2)
 
+#: Signature of the plants of each kind; winter crops change theirs as they ripen.
+_COVERS = {
+    Kind.PASTURE: 'grass',
+    Kind.GRASS: 'grass',
+    Kind.ORCHARD: 'orchard',
+    Kind.SUMMER: 'summer_green',
+    Kind.FALLOW: 'grass',
+    Kind.BROADLEAF: 'broadleaf',
+    Kind.CONIFER: 'conifer',
+    Kind.REED: 'reed',
+    Kind.GARDEN: 'garden',
+    Kind.ROCK: 'rock',
+    Kind.ASPHALT: 'asphalt',
+    Kind.TRACK: 'grass',
+    Kind.TILE: 'roof',
+    Kind.CONCRETE: 'roof',
+    Kind.BRIGHT: 'roof',
+    Kind.LAKE: 'water',
+    Kind.RIVER: 'water',
+}
+
 
 def _radar_tables(
     land: Landscape, ground: Ground, rng: Generator, east: bool
@@ -29,40 +50,15 @@ def _radar_tables(
         ``(units, 5)`` linear gamma nought: plant VV, soil VV, plant VH, soil VH, bare share.
     """
     kind, traits = land.kind, land.traits
+    back = {name: np.array(pair)[:, None] for name, pair in sig.BACKSCATTER.items()}
     plant = np.full((2, kind.size), -30.0)
-    soil = (
-        np.array(sig.BACKSCATTER['soil'])[:, None]
-        + np.array((1.8, 1.9))[:, None] * traits[3]
-    )
+    soil = back['soil'] + np.array(((1.8,), (1.9,))) * traits[3]
     bare = np.exp(-2.2 * np.clip(ground.green + 0.55 * ground.dry, 0, 1))
-    back = sig.BACKSCATTER
     ripe = ground.dry / np.maximum(ground.green + ground.dry, 1e-6)
-    simple = {
-        Kind.PASTURE: 'grass',
-        Kind.GRASS: 'grass',
-        Kind.ORCHARD: 'orchard',
-        Kind.SUMMER: 'summer_green',
-        Kind.FALLOW: 'grass',
-        Kind.BROADLEAF: 'broadleaf',
-        Kind.CONIFER: 'conifer',
-        Kind.REED: 'reed',
-        Kind.GARDEN: 'garden',
-        Kind.ROCK: 'rock',
-        Kind.ASPHALT: 'asphalt',
-        Kind.TRACK: 'grass',
-        Kind.TILE: 'roof',
-        Kind.CONCRETE: 'roof',
-        Kind.BRIGHT: 'roof',
-        Kind.LAKE: 'water',
-        Kind.RIVER: 'water',
-    }
-    for which, name in simple.items():
-        plant[:, kind == which] = np.array(back[name])[:, None]
+    for cover, name in _COVERS.items():
+        plant[:, kind == cover] = back[name]
     at = kind == Kind.WINTER
-    green, straw = (
-        np.array(back['winter_green'])[:, None],
-        np.array(back['winter_dry'])[:, None],
-    )
+    green, straw = back['winter_green'], back['winter_dry']
     plant[:, at] = green + (straw - green) * ripe[at]
     solid = (kind >= Kind.BROADLEAF) & (kind != Kind.GRASS)
     bare = np.where(solid, 0.0, bare)
@@ -84,18 +80,13 @@ def _radar_tables(
         + 3.0 * (kind[at] == Kind.BRIGHT)
         + np.array(((2.5,), (0.8,))) * facing[at]
     )
-    at = kind == Kind.WINTER
     water = (kind == Kind.LAKE) | (kind == Kind.RIVER)
     plant[:, water] += np.array(((1.0,), (0.3,))) * rng.normal(0, 2.2)
     plant[:, kind == Kind.RIVER] += 1.0
-    power = sig.decibel_to_power(
-        np.stack((plant[0], soil[0], plant[1], soil[1]), axis=1)
-    )
-    full = np.float32(1) - bare.astype(np.float32)
-    power[:, 0] *= full
-    power[:, 2] *= full
-    power[:, 1] *= bare
-    power[:, 3] *= bare
+    power = np.stack((plant[0], soil[0], plant[1], soil[1]), axis=1)
+    power = sig.decibel_to_power(power)
+    power[:, ::2] *= (np.float32(1) - bare.astype(np.float32))[:, None]
+    power[:, 1::2] *= bare[:, None]
     return np.column_stack((power, bare)).astype(np.float32)
 
 
