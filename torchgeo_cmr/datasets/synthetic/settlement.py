@@ -69,12 +69,7 @@ def towns(
     ragged = double(fractal(rng, (size, size), 1.6, 90, 900))
     curl = double(fractal(rng, (size, size), 2.0, 200, 900))
     for x, y, radius, theta in sites:
-        reach = int(1.9 * radius / FINE)
-        r0, c0 = int(y / FINE), int(x / FINE)
-        rows = slice(max(r0 - reach, 0), min(r0 + reach, paint.shape[0]))
-        cols = slice(max(c0 - reach, 0), min(c0 + reach, paint.shape[1]))
-        dy = (np.arange(rows.start, rows.stop)[:, None] + 0.5) * FINE - y
-        dx = (np.arange(cols.start, cols.stop)[None, :] + 0.5) * FINE - x
+        rows, cols, dx, dy = _window(x, y, radius, paint.shape)
         near = np.hypot(dx, dy) / radius + 0.38 * ragged[rows, cols]
         inside = (near < 1) & ~wet[rows, cols]
         core = near < (0.58 if radius > 300 else 0.25)
@@ -85,44 +80,63 @@ def towns(
         v = dy * np.cos(turn) - dx * np.sin(turn) + bow + 1e5
         block_u, block_v = rng.uniform(85, 150), rng.uniform(55, 90)
         street = (np.mod(u, block_u) < 9) | (np.mod(v, block_v) < 8)
-        lot = (
-            np.floor(u / 19).astype(np.int64) * 7919
-            + np.floor(v / 16).astype(np.int64) * 104729
-        )
-        lot %= total
-        chance = rng.random(total)[lot]
-        inner = (np.mod(u, 19) < 14.5) & (np.mod(v, 16) < 12.5)
-        roof = rng.random(total)[lot]
-        house = np.where(
-            roof < 0.68, Kind.TILE, np.where(roof < 0.95, Kind.CONCRETE, Kind.BRIGHT)
-        )
-        built = (chance < np.where(core, 0.82, 0.42)) & (
-            inner | (core & (chance < 0.3))
-        )
-        open_ground = np.where(core & (chance > 0.35), Kind.ASPHALT, Kind.GARDEN)
-        cover = np.where(built, house, open_ground)
+        # Scattered numbers, so that a table of parcels serves as a table of lots and blocks.
+        lot = np.floor(u / 19) * 7919 + np.floor(v / 16) * 104729
+        lot = lot.astype(np.int64) % total
+        chance, roof = rng.random(total)[lot], rng.random(total)[lot]
         # Halls fill whole blocks at the edge of larger towns; parks are left green.
-        block = (np.floor(u / block_u) * 31 + np.floor(v / block_v) * 17).astype(
-            np.int64
-        ) % total
-        draw = rng.random(total)[block]
-        hall = (radius > 300) & (near > 0.7) & (draw < 0.14)
+        block = np.floor(u / block_u) * 31 + np.floor(v / block_v) * 17
+        block = block.astype(np.int64) % total
+        use = rng.random(total)[block]
+        hall = (radius > 300) & (near > 0.7) & (use < 0.14)
         yard = (np.mod(u, block_u) < 0.35 * block_u) | (np.mod(v, block_v) < 22)
-        cover = np.where(
-            hall,
-            np.where(
-                yard, Kind.ASPHALT, np.where(roof < 0.5, Kind.BRIGHT, Kind.CONCRETE)
-            ),
-            cover,
+        cover = np.select(
+            [street, hall & yard, hall, use > 0.93],
+            [
+                Kind.ASPHALT,
+                Kind.ASPHALT,
+                np.where(roof < 0.5, Kind.BRIGHT, Kind.CONCRETE),
+                Kind.GARDEN,
+            ],
+            _houses(u, v, core, chance, roof),
         )
-        cover = np.where(~hall & (draw > 0.93), Kind.GARDEN, cover)
-        cover = np.where(street, Kind.ASPHALT, cover)
         paint[rows, cols][inside] = cover[inside]
         parcel[rows, cols][inside] = np.where(hall, block, lot)[inside]
         dense[rows, cols] |= inside & (core | hall)
         sparse[rows, cols] |= inside & ~core & ~hall
         angle[13:16, np.unique(lot[inside])] = theta
     return dense, sparse
+
+
+def _window(
+    x: float, y: float, radius: float, shape: tuple[int, ...]
+) -> tuple[slice, slice, NDArray[np.floating], NDArray[np.floating]]:
+    """Give the cells around a town, and their metres east and south of its middle."""
+    reach = int(1.9 * radius / FINE)
+    row, col = int(y / FINE), int(x / FINE)
+    rows = slice(max(row - reach, 0), min(row + reach, shape[0]))
+    cols = slice(max(col - reach, 0), min(col + reach, shape[1]))
+    dy = (np.arange(rows.start, rows.stop)[:, None] + 0.5) * FINE - y
+    dx = (np.arange(cols.start, cols.stop)[None, :] + 0.5) * FINE - x
+    return rows, cols, dx, dy
+
+
+def _houses(
+    u: NDArray[np.floating],
+    v: NDArray[np.floating],
+    core: NDArray[np.bool_],
+    chance: NDArray[np.float64],
+    roof: NDArray[np.float64],
+) -> NDArray[np.integer]:
+    """Cover lots with a house, a paved yard or a garden; the core is built more densely."""
+    house = np.select(
+        [roof < 0.68, roof < 0.95], [Kind.TILE, Kind.CONCRETE], Kind.BRIGHT
+    )
+    inner = (np.mod(u, 19) < 14.5) & (np.mod(v, 16) < 12.5)
+    built = chance < np.where(core, 0.82, 0.42)
+    built &= inner | (core & (chance < 0.3))
+    paved = core & (chance > 0.35)
+    return np.select([built, paved], [house, Kind.ASPHALT], Kind.GARDEN)
 
 
 def farms(
