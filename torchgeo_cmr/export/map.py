@@ -1,11 +1,13 @@
 """A small map in SVG: hits coloured by score, queries, the area, a grid of degrees, a scale."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 from xml.etree.ElementTree import Element, SubElement
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
@@ -45,90 +47,64 @@ def draw_map(
         f'+proj=aeqd +lon_0={lon:.6f} +lat_0={lat:.6f} +datum=WGS84 +units=m'
     )
     outlines = _outlines(moved(hits, crs))
-    asked: list[Geometry] = []
+    examples: list[Geometry] = []
     if queries is not None and placed(queries).any():
-        asked = list(_outlines(moved(queries[placed(queries)], crs)))
-    where = _area(area, crs)
-    west, south, east, north = shapely.total_bounds([*outlines, *asked])
-    if where is not None and not where.is_empty:
-        # An area far larger than the hits would make specks of them.
-        limit = 4 * max(east - west, north - south, 1.0)
-        box = where.bounds
-        if max(box[2] - box[0], box[3] - box[1]) <= limit:
-            west, south = min(west, box[0]), min(south, box[1])
-            east, north = max(east, box[2]), max(north, box[3])
-    margin = 0.06 * max(east - west, north - south, 1.0)
-    west, south, east, north = (
-        west - margin,
-        south - margin,
-        east + margin,
-        north + margin,
-    )
-    # Neither a ribbon nor a tower.
-    high = np.clip((north - south) / (east - west), 0.35, 1.0) * _WIDTH
-    scale = min(_WIDTH / (east - west), high / (north - south))
-    centre = (west + east) / 2, (south + north) / 2
-
-    def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        x = _WIDTH / 2 + (points[:, 0] - centre[0]) * scale
-        y = high / 2 - (points[:, 1] - centre[1]) * scale
-        return np.column_stack([x, y])
-
-    svg = Element('svg', viewBox=f'0 0 {_WIDTH:g} {high:.0f}', role='img')
+        examples = list(_outlines(moved(queries[placed(queries)], crs)))
+    border = _area(area, crs)
+    page = _Page.around([*outlines, *examples], border)
+    svg = Element('svg', viewBox=f'0 0 {_WIDTH:g} {page.high:.0f}', role='img')
     SubElement(svg, 'title').text = f'Map of {len(hits)} hits'
-    _graticule(svg, crs, place, scale, centre, (_WIDTH, float(high)))
-    if where is not None:
-        _path(
-            svg,
-            where,
-            place,
-            fill='none',
-            stroke=_hex(OUTLINES['area_of_interest']),
-            **{'stroke-width': '2'},
-        )
+    _graticule(svg, crs, page)
+    if border is not None:
+        _outline(svg, border, page, 'area_of_interest', '2')
     scores = hits['score'].to_numpy(np.float64)
     for i in np.argsort(scores, kind='stable'):
-        hit = hits.iloc[i]
-        drawn = _path(
-            svg,
-            outlines[i],
-            place,
-            id=f'hit-{i}',
-            fill=score_colour(scores[i], scores.min(), scores.max()),
-            stroke='#232323',
-            **{'fill-opacity': '0.6', 'stroke-width': '1'},
-        )
-        told = [f'rank {hit["rank"]}', f'score {hit["score"]:.4f}', hit['source']]
-        SubElement(drawn, 'title').text = ', '.join(
-            t for t in told if isinstance(t, str)
-        )
-        x, y = place(shapely.get_coordinates(outlines[i].centroid))[0]
-        label = SubElement(
-            svg,
-            'text',
-            {
-                'x': f'{x:.1f}',
-                'y': f'{y + 4:.1f}',
-                'text-anchor': 'middle',
-                'font-size': '12',
-                'stroke': '#ffffff',
-                'stroke-width': '3',
-                'paint-order': 'stroke',
-                'fill': '#141414',
-            },
-        )
-        label.text = str(hit['rank'])
-    for shape in asked:
-        _path(
-            svg,
-            shape,
-            place,
-            fill='none',
-            stroke=_hex(OUTLINES['query']),
-            **{'stroke-width': '2.5'},
-        )
-    _scale(svg, scale, float(high))
+        colour = score_colour(scores[i], scores.min(), scores.max())
+        _hit(svg, f'hit-{i}', hits.iloc[i], outlines[i], page, colour)
+    for shape in examples:
+        _outline(svg, shape, page, 'query', '2.5')
+    _scale(svg, page)
     return svg
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Where metres of the map lie on the page."""
+
+    centre: tuple[float, float]
+    scale: float
+    high: float
+
+    @classmethod
+    def around(cls, shapes: Sequence[Geometry], area: Geometry | None) -> Self:
+        """Show all shapes, and the area unless it would make specks of them."""
+        west, south, east, north = shapely.total_bounds(shapes)
+        if area is not None and not area.is_empty:
+            limit = 4 * max(east - west, north - south, 1.0)
+            box = area.bounds
+            if max(box[2] - box[0], box[3] - box[1]) <= limit:
+                west, south = min(west, box[0]), min(south, box[1])
+                east, north = max(east, box[2]), max(north, box[3])
+        margin = 0.06 * max(east - west, north - south, 1.0)
+        west, south, east, north = (
+            west - margin,
+            south - margin,
+            east + margin,
+            north + margin,
+        )
+        # Neither a ribbon nor a tower.
+        high = np.clip((north - south) / (east - west), 0.35, 1.0) * _WIDTH
+        scale = min(_WIDTH / (east - west), high / (north - south))
+        return cls(((west + east) / 2, (south + north) / 2), scale, float(high))
+
+    @property
+    def size(self) -> NDArray[np.float64]:
+        return np.array((_WIDTH, self.high))
+
+    def place(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = _WIDTH / 2 + (points[:, 0] - self.centre[0]) * self.scale
+        y = self.high / 2 - (points[:, 1] - self.centre[1]) * self.scale
+        return np.column_stack([x, y])
 
 
 def score_colour(score: float, low: float, high: float) -> str:
@@ -176,44 +152,62 @@ def _area(area: Any, crs: CRS) -> Geometry | None:
     return _outlines(moved(frame, crs))[0]
 
 
-def _path(svg: Element, shape: Geometry, place: Any, **attributes: str) -> Element:
+def _path(svg: Element, shape: Geometry, page: _Page, **attributes: str) -> Element:
     """Draw the rings of a geometry."""
     words = []
     for part in shapely.get_parts(shape):
         rings = shapely.get_rings(part) if part.geom_type == 'Polygon' else [part]
-        for ring in rings:
-            points = place(shapely.get_coordinates(ring))
-            words.append('M' + 'L'.join(f'{x:.1f} {y:.1f}' for x, y in points))
-    return SubElement(
-        svg,
-        'path',
-        {
-            'd': ''.join(words),
-            'fill-rule': 'evenodd',
-            'vector-effect': 'non-scaling-stroke',
-            **attributes,
-        },
-    )
+        words += [_line(page.place(shapely.get_coordinates(ring))) for ring in rings]
+    fixed = {
+        'd': ''.join(words),
+        'fill-rule': 'evenodd',
+        'vector-effect': 'non-scaling-stroke',
+    }
+    return SubElement(svg, 'path', fixed | attributes)
 
 
-def _graticule(
-    svg: Element,
-    crs: CRS,
-    place: Any,
-    scale: float,
-    centre: tuple[float, float],
-    size: tuple[float, float],
+def _line(points: NDArray[np.float64]) -> str:
+    return 'M' + 'L'.join(f'{x:.1f} {y:.1f}' for x, y in points)
+
+
+def _text(svg: Element, x: float, y: float, words: str, **attributes: str) -> None:
+    at = {'x': f'{x:.1f}', 'y': f'{y:.1f}'}
+    SubElement(svg, 'text', at | attributes).text = words
+
+
+def _outline(
+    svg: Element, shape: Geometry, page: _Page, layer: str, width: str
 ) -> None:
+    """Draw the border of a geometry in the colour of a layer."""
+    style = {'stroke': _hex(OUTLINES[layer]), 'stroke-width': width}
+    _path(svg, shape, page, fill='none', **style)
+
+
+def _hit(
+    svg: Element, name: str, hit: pd.Series, shape: Geometry, page: _Page, colour: str
+) -> None:
+    """Draw a hit with its rank, and what it is for the pointer that rests on it."""
+    style = {'fill-opacity': '0.6', 'stroke-width': '1'}
+    path = _path(svg, shape, page, id=name, fill=colour, stroke='#232323', **style)
+    facts = [f'rank {hit["rank"]}', f'score {hit["score"]:.4f}', hit['source']]
+    SubElement(path, 'title').text = ', '.join(f for f in facts if isinstance(f, str))
+    x, y = page.place(shapely.get_coordinates(shape.centroid))[0]
+    halo = {'stroke': '#ffffff', 'stroke-width': '3', 'paint-order': 'stroke'}
+    style = {'text-anchor': 'middle', 'font-size': '12', **halo, 'fill': '#141414'}
+    _text(svg, x, y + 4, str(hit['rank']), **style)
+
+
+def _graticule(svg: Element, crs: CRS, page: _Page) -> None:
     """Draw meridians and parallels with their degrees, where the map is not half the world."""
-    half = np.array(size) / 2 / scale
+    half = page.size / 2 / page.scale
     if np.hypot(*half) > 9e6:
         return
     back = Transformer.from_crs(crs, WGS84, always_xy=True)
     u, v = np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, 1, 41))
     lon, lat = back.transform(
-        (centre[0] + u * half[0]).ravel(), (centre[1] + v * half[1]).ravel()
+        (page.centre[0] + u * half[0]).ravel(), (page.centre[1] + v * half[1]).ravel()
     )
-    middle_lon, _ = back.transform(*centre)
+    middle_lon, _ = back.transform(*page.centre)
     lon = middle_lon + (np.asarray(lon) - middle_lon + 180) % 360 - 180
     lat = np.asarray(lat)
     if np.abs(lat).max() > 88:
@@ -230,32 +224,14 @@ def _graticule(
             ys = np.clip(lat.min() + along * np.ptp(lat), -90, 90)
         else:
             xs, ys = lon.min() + along * np.ptp(lon), np.full(33, value)
-        points = place(np.column_stack(there.transform(xs, ys)))
-        SubElement(
-            svg,
-            'path',
-            {
-                'd': 'M' + 'L'.join(f'{x:.1f} {y:.1f}' for x, y in points),
-                'fill': 'none',
-                'stroke': '#dddddd',
-            },
-        )
-        inside = points[
-            (points >= 0).all(axis=1) & (points <= np.array(size)).all(axis=1)
-        ]
+        points = page.place(np.column_stack(there.transform(xs, ys)))
+        style = {'d': _line(points), 'fill': 'none', 'stroke': '#dddddd'}
+        SubElement(svg, 'path', style)
+        inside = points[(points >= 0).all(axis=1) & (points <= page.size).all(axis=1)]
         if len(inside):
             at = inside[0] if kind == 'meridian' else inside[0] + [2, -3]
-            text = SubElement(
-                svg,
-                'text',
-                {
-                    'x': f'{at[0] + 2:.1f}',
-                    'y': f'{at[1] - 3:.1f}',
-                    'font-size': '11',
-                    'fill': '#666666',
-                },
-            )
-            text.text = _degrees(value, kind)
+            style = {'font-size': '11', 'fill': '#666666'}
+            _text(svg, at[0] + 2, at[1] - 3, _degrees(value, kind), **style)
 
 
 def _ticks(low: float, high: float, step: float) -> NDArray[np.float64]:
@@ -276,22 +252,12 @@ def _degrees(value: float, kind: str) -> str:
     return f'{number}° {side[int(value > 0)]}' if value else f'{number}°'
 
 
-def _scale(svg: Element, scale: float, high: float) -> None:
+def _scale(svg: Element, page: _Page) -> None:
     """Draw a bar of a round length in metres."""
-    metres = _nice(_WIDTH / 8 / scale)
-    length = metres * scale
-    y = high - 14
-    SubElement(
-        svg,
-        'path',
-        {
-            'd': f'M14 {y:.1f}h{length:.1f}',
-            'stroke': '#141414',
-            'stroke-width': '3',
-            'fill': 'none',
-        },
-    )
-    text = SubElement(
-        svg, 'text', {'x': f'{18 + length:.1f}', 'y': f'{y + 4:.1f}', 'font-size': '12'}
-    )
-    text.text = f'{metres / 1000:g} km' if metres >= 1000 else f'{metres:g} m'
+    metres = _nice(_WIDTH / 8 / page.scale)
+    length = metres * page.scale
+    y = page.high - 14
+    bar = {'stroke': '#141414', 'stroke-width': '3', 'fill': 'none'}
+    SubElement(svg, 'path', {'d': f'M14 {y:.1f}h{length:.1f}', **bar})
+    words = f'{metres / 1000:g} km' if metres >= 1000 else f'{metres:g} m'
+    _text(svg, 18 + length, y + 4, words, **{'font-size': '12'})
