@@ -67,27 +67,13 @@ def to_sheet(
     .. versionadded:: 0.1
     """
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
     asked = queries.frame if isinstance(queries, EmbeddingTable) else queries
     if max_queries < 1 or max_hits < 1:
         raise QueryError(
             f'max_queries={max_queries} and max_hits={max_hits} must be at least 1'
         )
-    if 'patch_id' not in asked:
-        # A saved search calls them by the name they have in its results.
-        asked = asked.rename(columns={'query_id': 'patch_id'})
-    known = asked.set_index('patch_id', drop=False)
-    results = with_geometry(results)
-    ids = [i for i in results['query_id'].unique() if i in known.index][:max_queries]
-    if not ids:
-        raise QueryError(
-            'no query of the result is among the queries given; give those of the search'
-        )
-    bands = [
-        (known.loc[i], results[results['query_id'] == i].nsmallest(max_hits, 'rank'))
-        for i in ids
-    ]
+    bands = _bands(with_geometry(results), asked, max_queries, max_hits)
     modalities = _modalities(bands)
     columns = 1 + max(len(hits) for _, hits in bands)
     rows = len(bands) * len(modalities)
@@ -100,35 +86,72 @@ def to_sheet(
         axes = figure.subplots(rows, columns, squeeze=False)
         for axis in axes.ravel():
             axis.set_axis_off()
-        for i, (query, hits) in enumerate(bands):
+        lines = iter(axes)
+        for band in bands:
             for j, modality in enumerate(modalities):
-                line = axes[i * len(modalities) + j]
-                _panel(line[0], read(query, modality), QUERY_COLOUR, 'solid')
-                line[0].set_ylabel(modality, fontsize=9, fontweight='bold')
-                if j == 0:
-                    line[0].set_title('\n'.join(['query', *_origin(query)]), fontsize=7)
-                for axis, (_, hit) in zip(line[1:], hits.iterrows(), strict=False):
-                    relevant = hit['relevant']
-                    colour, style, sign, _ = FRAMES[
-                        None if pd.isna(relevant) else bool(relevant)
-                    ]
-                    _panel(axis, read(hit, modality), colour, style)
-                    if j == 0:
-                        first = f'{hit["rank"]}   {hit["score"]:.3f} {sign}'.rstrip()
-                        axis.set_title('\n'.join([first, *_origin(hit)]), fontsize=7)
-        handles = [
-            Line2D([], [], color=c, linestyle=s, linewidth=3, label=n)
-            for c, s, _, n in FRAMES.values()
-        ]
-        figure.legend(
-            handles=handles,
-            loc='outside lower center',
-            ncols=len(handles),
-            fontsize=8,
-            frameon=False,
-        )
+                _draw(next(lines), band, modality, read, titles=j == 0)
+        _legend(figure)
         figure.savefig(temporary, format='png')
     return Path(path)
+
+
+def _bands(
+    results: gpd.GeoDataFrame, queries: pd.DataFrame, most: int, hits: int
+) -> list[tuple[pd.Series, pd.DataFrame]]:
+    """Give the first queries of the result, each with its best hits."""
+    if 'patch_id' not in queries:
+        # A saved search calls them by the name they have in its results.
+        queries = queries.rename(columns={'query_id': 'patch_id'})
+    known = queries.set_index('patch_id', drop=False)
+    ids = [i for i in results['query_id'].unique() if i in known.index][:most]
+    if not ids:
+        raise QueryError(
+            'no query of the result is among the queries given; give those of the search'
+        )
+    return [
+        (known.loc[i], results[results['query_id'] == i].nsmallest(hits, 'rank'))
+        for i in ids
+    ]
+
+
+def _draw(
+    line: Any,
+    band: tuple[pd.Series, pd.DataFrame],
+    modality: str,
+    read: Read,
+    *,
+    titles: bool,
+) -> None:
+    """Draw a query and its hits in one modality on one line of axes."""
+    query, hits = band
+    _panel(line[0], read(query, modality), QUERY_COLOUR, 'solid')
+    line[0].set_ylabel(modality, fontsize=9, fontweight='bold')
+    if titles:
+        line[0].set_title('\n'.join(['query', *_origin(query)]), fontsize=7)
+    for axis, (_, hit) in zip(line[1:], hits.iterrows(), strict=False):
+        relevant = None if pd.isna(hit['relevant']) else bool(hit['relevant'])
+        colour, style, sign, _ = FRAMES[relevant]
+        _panel(axis, read(hit, modality), colour, style)
+        if titles:
+            first = f'{hit["rank"]}   {hit["score"]:.3f} {sign}'.rstrip()
+            axis.set_title('\n'.join([first, *_origin(hit)]), fontsize=7)
+
+
+def _legend(figure: Any) -> None:
+    """Explain the frames below the sheet."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, linestyle=style, linewidth=3, label=name)
+        for colour, style, _, name in FRAMES.values()
+    ]
+    figure.legend(
+        handles=handles,
+        loc='outside lower center',
+        ncols=len(handles),
+        fontsize=8,
+        frameon=False,
+    )
 
 
 def _panel(
