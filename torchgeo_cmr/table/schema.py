@@ -96,10 +96,48 @@ def to_arrow(
 
     .. versionadded:: 0.1
     """
+    table = _plain(frame)
     geometry = frame.geometry
-    plain = pd.DataFrame(frame.drop(columns='geometry'))
+    shapes = geometry.to_numpy()
+    nowhere = shapely.is_missing(shapes)
+    boxes = shapely.bounds(shapes).reshape(-1, 4)
+    box = pa.StructArray.from_arrays(
+        [pa.array(boxes[:, i], mask=nowhere) for i in range(4)],
+        names=list(_BOX),
+        mask=pa.array(nowhere),
+    )
+    # Readers of several files take the types of the first: a column without any value has
+    # none, and would not take the values of the parts to come.
+    blank = [
+        [i, column.name]
+        for i, column in enumerate(table.schema)
+        if pa.types.is_null(column.type)
+    ]
+    if blank:
+        metadata = {**metadata, 'blank': blank}
+    order = _along(geometry, nowhere)
+    numbers = pa.array(order)
+    table = table.drop_columns([name for _, name in blank])
+    table = table.append_column('vector', _packed(vectors)).take(numbers)
+    table = table.append_column('part_row', numbers)
+    table = table.append_column('geometry', _wkb(shapely.to_wkb(shapes[order])))
+    table = table.append_column('bbox', box.take(numbers))
+    kinds = sorted(set(geometry.geom_type[~nowhere]))
+    return table.replace_schema_metadata(
+        {
+            **(table.schema.metadata or {}),
+            b'geo': json.dumps(_geo(kinds, boxes[~nowhere])).encode(),
+            METADATA_KEY: json.dumps(dict(metadata), sort_keys=True).encode(),
+        }
+    )
+
+
+def _plain(frame: gpd.GeoDataFrame) -> pa.Table:
+    """Give all columns but the geometry, the standard ones with their types."""
     try:
-        table = pa.Table.from_pandas(plain, preserve_index=False)
+        table = pa.Table.from_pandas(
+            pd.DataFrame(frame.drop(columns='geometry')), preserve_index=False
+        )
         for name, kind in STANDARD.items():
             i = table.schema.get_field_index(name)
             table = table.set_column(
@@ -109,54 +147,25 @@ def to_arrow(
         raise ArchiveError(
             f'a column cannot be stored ({error}); give each column values of one kind'
         ) from error
+    return table
 
-    boxes = shapely.bounds(geometry.to_numpy()).reshape(-1, 4)
-    nowhere = shapely.is_missing(geometry.to_numpy())
-    box = pa.StructArray.from_arrays(
-        [pa.array(boxes[:, i], mask=nowhere) for i in range(4)],
-        names=list(_BOX),
-        mask=pa.array(nowhere),
-    )
-    # Readers of several files take the types of the first: a column without any value has
-    # none, and would not take the values of the parts to come.
-    blank = [
-        [i, field.name]
-        for i, field in enumerate(table.schema)
-        if pa.types.is_null(field.type)
-    ]
-    table = table.drop_columns([name for _, name in blank])
-    order = _along(geometry, nowhere)
-    table = table.append_column('vector', _packed(vectors))
-    table = table.take(pa.array(order)).append_column('part_row', pa.array(order))
-    table = table.append_column(
-        'geometry', _wkb(shapely.to_wkb(geometry.to_numpy()[order]))
-    ).append_column('bbox', box.take(pa.array(order)))
+
+def _geo(kinds: list[str], boxes: NDArray[np.float64]) -> dict[str, Any]:
+    """Give the metadata of GeoParquet for footprints of some kinds and bounds (n, 4)."""
     column: dict[str, Any] = {
         'encoding': 'WKB',
-        'geometry_types': sorted(set(geometry.geom_type[~nowhere])),
+        'geometry_types': kinds,
         'crs': WGS84.to_json_dict(),
         'covering': {'bbox': {name: ['bbox', name] for name in _BOX}},
     }
-    if not nowhere.all():
-        column['bbox'] = [
-            *np.nanmin(boxes[:, :2], axis=0).tolist(),
-            *np.nanmax(boxes[:, 2:], axis=0).tolist(),
-        ]
-    geo = {
+    if len(boxes):
+        low, high = np.nanmin(boxes[:, :2], axis=0), np.nanmax(boxes[:, 2:], axis=0)
+        column['bbox'] = [*low.tolist(), *high.tolist()]
+    return {
         'version': '1.1.0',
         'primary_column': 'geometry',
         'columns': {'geometry': column},
     }
-    return table.replace_schema_metadata(
-        {
-            **(table.schema.metadata or {}),
-            b'geo': json.dumps(geo).encode(),
-            METADATA_KEY: json.dumps(
-                {**metadata, 'blank': blank} if blank else dict(metadata),
-                sort_keys=True,
-            ).encode(),
-        }
-    )
 
 
 def _along(geometry: gpd.GeoSeries, nowhere: NDArray[np.bool_]) -> NDArray[np.int64]:
