@@ -426,53 +426,15 @@ def _columns(
     given = pd.DataFrame(frame.drop(columns=frame._geometry_column_name)).reset_index(
         drop=True
     )
-    if any(not isinstance(name, str) for name in given.columns):
-        raise ArchiveError('a column name is not text; rename the columns')
-    if given.columns.duplicated().any():
-        raise ArchiveError(
-            f'column {given.columns[given.columns.duplicated()][0]!r} is there twice'
-        )
-    for name in given.columns:
-        if name in RESERVED or name == 'geometry':
-            raise ArchiveError(
-                f'the archive needs the column name {name!r} itself; rename yours'
-            )
-        if isinstance(given[name].dtype, gpd.array.GeometryDtype):
-            raise ArchiveError(
-                f'{name!r} is a second geometry column; drop or convert it'
-            )
+    _check_names(given)
     blank = empty_frame()
     columns: dict[str, pd.Series] = {}
-    fill = {'space': space, 'modality': modality}
-    for name, kind in STANDARD.items():
-        values = (
-            given[name]
-            if name in given
-            else pd.Series([None] * len(given), dtype=object)
-        )
-        if name == 'patch_id':
-            values = pd.Series(list(ids), dtype=TEXT)
-        elif pa.types.is_string(kind):
-            values = _text(values, name, ids)
-        elif pa.types.is_timestamp(kind):
-            values = _times(values, name)
-        elif name == 'native_corners':
-            values = _corners(values, ids)
-        else:
-            try:
-                values = values.astype('float64')
-            except (TypeError, ValueError) as error:
-                raise ArchiveError(
-                    f'column {name} holds other things than numbers'
-                ) from error
-        if (word := fill.get(name)) is not None:
-            other = values[values.notna() & (values != word)]
-            if len(other):
-                raise ArchiveError(
-                    f'{name}={word!r} was given but row {other.index[0]} says {other.iloc[0]!r}; '
-                    'drop the argument or mend the column'
-                )
-            values = values.fillna(word)
+    nulls = pd.Series([None] * len(given), dtype=object)
+    words = {'space': space, 'modality': modality}
+    for name in STANDARD:
+        values = _standard(given.get(name, nulls), name, ids)
+        if (word := words.get(name)) is not None:
+            values = _agreed(values, name, word)
         columns[name] = values.astype(blank[name].dtype)
     late = columns['time_start'] > columns['time_end']
     if late.any():
@@ -482,6 +444,50 @@ def _columns(
     for name in given.columns.difference(list(STANDARD), sort=False):
         columns[name] = _own(given[name])
     return pd.DataFrame(columns)
+
+
+def _check_names(frame: pd.DataFrame) -> None:
+    """Refuse columns whose names an archive cannot keep."""
+    if any(not isinstance(name, str) for name in frame.columns):
+        raise ArchiveError('a column name is not text; rename the columns')
+    if (twice := frame.columns.duplicated()).any():
+        raise ArchiveError(f'column {frame.columns[twice][0]!r} is there twice')
+    for name, dtype in frame.dtypes.items():
+        if name in RESERVED or name == 'geometry':
+            raise ArchiveError(
+                f'the archive needs the column name {name!r} itself; rename yours'
+            )
+        if isinstance(dtype, gpd.array.GeometryDtype):
+            raise ArchiveError(
+                f'{name!r} is a second geometry column; drop or convert it'
+            )
+
+
+def _standard(values: pd.Series, name: str, ids: Sequence[str]) -> pd.Series:
+    """Check the values of a standard column and bring them to its kind."""
+    if name == 'patch_id':
+        return pd.Series(list(ids), dtype=TEXT)
+    if name == 'native_corners':
+        return _corners(values, ids)
+    if pa.types.is_string(STANDARD[name]):
+        return _text(values, name, ids)
+    if pa.types.is_timestamp(STANDARD[name]):
+        return _times(values, name)
+    try:
+        return values.astype('float64')
+    except (TypeError, ValueError) as error:
+        raise ArchiveError(f'column {name} holds other things than numbers') from error
+
+
+def _agreed(values: pd.Series, name: str, word: str) -> pd.Series:
+    """Put a word where a column has none, unless another stands elsewhere."""
+    other = values[values.notna() & (values != word)]
+    if len(other):
+        raise ArchiveError(
+            f'{name}={word!r} was given but row {other.index[0]} says {other.iloc[0]!r}; '
+            'drop the argument or mend the column'
+        )
+    return values.fillna(word)
 
 
 def _text(values: pd.Series, name: str, ids: Sequence[str]) -> pd.Series:
