@@ -149,11 +149,7 @@ def build_feature_encoder(
             )
         encoder = nn.Identity()
     elif model == 'mlp':
-        widths = [in_channels, *([_WIDE] if in_channels > _WIDE else []), feature_dim]
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        encoder = nn.Sequential(*layers)
+        encoder = _perceptron(in_channels, feature_dim)
     else:
         backbone = build_encoder(
             model,
@@ -168,3 +164,12 @@ def build_feature_encoder(
         encoder = FeatureEncoder(backbone, width, feature_dim, dropout)
     vars(encoder).update(num_features=feature_dim, assumed_bands=assumed)
     return encoder
+
+
+def _perceptron(width: int, feature_dim: int) -> nn.Sequential:
+    """Give the layers of CMIR-NET for vectors, each followed by ReLU."""
+    widths = [width, *([_WIDE] if width > _WIDE else []), feature_dim]
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers)
