@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from torchgeo_cmr.evaluate import Report
+
 _WRITERS = ('.json', '.md')
 
 
@@ -91,7 +93,6 @@ def evaluate(
     """
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.evaluate import Rule, feature_report, make_report, with_distance
-    from torchgeo_cmr.export.output import new_file
     from torchgeo_cmr.table import EmbeddingTable
 
     _check_outputs(out or [], overwrite=overwrite)
@@ -123,12 +124,19 @@ def evaluate(
         train_area=train_area,
         train_metres=train_metres,
     )
-    for path in out or []:
+    _write(report, out or [], overwrite=overwrite)
+
+
+def _write(report: 'Report', paths: list[str], *, overwrite: bool) -> None:
+    """Write the report to its files, without any to the terminal."""
+    from torchgeo_cmr.export.output import new_file
+
+    for path in paths:
         text = report.to_json() if path.endswith('.json') else report.to_markdown()
         with new_file(path, overwrite=overwrite) as temporary:
             temporary.write_text(text)
         sys.stdout.write(f'{path}: {len(report.directions)} directions\n')
-    if not out:
+    if not paths:
         sys.stdout.write(report.to_markdown())
 
 
