@@ -45,14 +45,51 @@ def blend(
     .. versionadded:: 0.1
     """
     tables = list(tables)
+    share = [1.0] * len(tables) if weights is None else [float(w) for w in weights]
+    spaces = _check(tables, share, min_overlap)
+    first, *others = tables
+    partners = [partner_rows(first, other, min_overlap) for other in others]
+    rows = np.flatnonzero(np.all([p >= 0 for p in partners], axis=0))
+    if not len(rows):
+        raise QueryError(
+            f'no place is in all tables with an overlap of {min_overlap:g}; give modalities of '
+            'the same ground'
+        )
+    parts = [
+        first.select(rows),
+        *(t.select(p[rows]) for t, p in zip(others, partners, strict=True)),
+    ]
+    vectors = np.average([p.vectors for p in parts], axis=0, weights=share)
+    times = [p.frame[['time_start', 'time_end']] for p in parts]
+    start, end = (
+        pd.concat([t[side].fillna(t[other]) for t in times], axis=1)
+        for side, other in (('time_start', 'time_end'), ('time_end', 'time_start'))
+    )
+    kinds = {kind for p in parts for kind in p.frame['modality'].dropna()}
+    columns = ['patch_id', 'source', 'src_crs', 'native_corners', 'geometry']
+    frame = parts[0].frame[columns]
+    made = EmbeddingTable.from_frame(
+        frame.assign(time_start=start.min(axis=1), time_end=end.max(axis=1)),
+        vectors,
+        space=spaces[0] if spaces else None,
+        modality=kinds.pop() if len(kinds) == 1 else None,
+    )
+    sides = [made_of(part) for part in parts]
+    both = [list(chain.from_iterable(own)) for own in zip(*sides, strict=True)]
+    return of_examples(made, both)
+
+
+def _check(
+    tables: Sequence[EmbeddingTable], weights: Sequence[float], min_overlap: float
+) -> list[str]:
+    """Refuse tables that cannot be blended; give the space of their rows, if one is known."""
     if len(tables) < 2:
         raise QueryError(
             f'{len(tables)} tables cannot be blended; give two or more modalities'
         )
-    share = [1.0] * len(tables) if weights is None else [float(w) for w in weights]
-    if len(share) != len(tables) or not np.isfinite(share).all():
+    if len(weights) != len(tables) or not np.isfinite(weights).all():
         raise QueryError(
-            f'{len(share)} weights do not fit {len(tables)} tables; give a number for each'
+            f'{len(weights)} weights do not fit {len(tables)} tables; give a number for each'
         )
     if not 0 < min_overlap <= 1:
         raise QueryError(
@@ -64,41 +101,7 @@ def blend(
             f'the tables hold {tables[0].metric} vectors in space {" and ".join(spaces)}; blend '
             'vectors of one checkpoint'
         )
-    first, *others = tables
-    partners = [partner_rows(first, other, min_overlap) for other in others]
-    rows = np.flatnonzero(np.all([p >= 0 for p in partners], axis=0))
-    if not len(rows):
-        raise QueryError(
-            f'no place is in all tables with an overlap of {min_overlap:g}; give modalities of '
-            'the same ground'
-        )
-    picked = [
-        (first, rows),
-        *((t, p[rows]) for t, p in zip(others, partners, strict=True)),
-    ]
-    vectors = np.average(
-        [t.vectors[some].astype(np.float64) for t, some in picked],
-        axis=0,
-        weights=share,
-    )
-    frame = first.frame.iloc[rows].reset_index(drop=True)
-    columns = frame[['patch_id', 'source', 'src_crs', 'native_corners', 'geometry']]
-    parts = [t.frame.iloc[some].reset_index(drop=True) for t, some in picked]
-    kinds = {kind for part in parts for kind in part['modality'].dropna()}
-    first_moment = [part['time_start'].fillna(part['time_end']) for part in parts]
-    last_moment = [part['time_end'].fillna(part['time_start']) for part in parts]
-    made = EmbeddingTable.from_frame(
-        columns.assign(
-            time_start=pd.concat(first_moment, axis=1).min(axis=1),
-            time_end=pd.concat(last_moment, axis=1).max(axis=1),
-        ),
-        vectors,
-        space=spaces[0] if spaces else None,
-        modality=kinds.pop() if len(kinds) == 1 else None,
-    )
-    sides = [made_of(t.select(some)) for t, some in picked]
-    both = [list(chain.from_iterable(own)) for own in zip(*sides, strict=True)]
-    return of_examples(made, both)
+    return spaces
 
 
 def partner_rows(
