@@ -1,8 +1,8 @@
 """All directions between the modalities of two tables, scored under one protocol."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 import geopandas as gpd
 import numpy as np
@@ -88,10 +88,7 @@ def make_report(
     .. versionadded:: 0.1
     """
     rule = Rule.parse(relevance) if isinstance(relevance, str) else relevance
-    if isinstance(rule, Rule) and rule.file is not None and rule.column is not None:
-        queries, archive = (
-            add_classes(table, rule.file, rule.column) for table in (queries, archive)
-        )
+    queries, archive = _classify(rule, (queries, archive))
     column = labels or (rule.column if isinstance(rule, Rule) else None)
     chosen, notes = settle(protocol, k, metrics, directions, exclude_self, column)
     if chosen.labels and isinstance(rule, Rule) and rule.match is None:
@@ -100,103 +97,167 @@ def make_report(
         )
     check_settings(chosen, column, by := tuple(by), bootstrap)
     check_spaces(queries, archive)
-    kept, notes_split = split_rows(queries, archive, chosen)
-    rows = tuple(kept)
-    asked, found = (t.select(r) for t, r in zip((queries, archive), rows, strict=True))
-    if not callable(rule):
-        rule = np.asarray(rule)
-        if rule.shape != (len(queries), len(archive)):
-            raise ArchiveError(
-                f'relevance is (queries, items), {(len(queries), len(archive))}, found '
-                f'{rule.shape}'
-            )
-        rule = rule[np.ix_(*rows)]
-    if features is not None:
-        if (len(features[0]), len(features[1])) != (len(queries), len(archive)):
-            raise ArchiveError('features have one row for each row of their table')
-        features = features[0][rows[0]], features[1][rows[1]]
-    sets = None if column is None else label_sets((asked, found), column)
-    blocks = cells(asked, block).to_numpy() if bootstrap else np.zeros(0, object)
-    near: list[NDArray[np.bool_] | None] = [None, None]
-    if train_area is not None:
-        near = [near_area(t, train_area, train_metres) for t in (asked, found)]
-    results: dict[str, Any] = {}
-    for name, here, there in pairs(asked, found, chosen.directions):
-        setting = Setting(
-            chosen.metrics,
-            chosen.k,
-            chosen.exclude_self,
-            chosen.similarity,
-            _some(sets, here, there),
-            None if features is None else (features[0][here], features[1][there]),
-            None if near[1] is None else near[1][there],
-            'distance' in by,
-            'days' in by,
-            chunk,
-        )
-        some, items = asked.select(here), found.select(there)
-        part = rule if callable(rule) else rule[np.ix_(here, there)]
-        judged = judge(some, items, part, setting)
-        results[name] = _direction(
-            judged, chosen, blocks[here] if bootstrap else None, bootstrap, seed
-        )
-        results[name]['gallery'] = len(items)
-        groups = _groups(by, some, judged, setting.sets, regions)
-        if groups:
-            results[name]['by'] = {
-                kind: {n: _scores(judged, chosen, mask) for n, mask in found_groups}
-                for kind, found_groups in groups
-            }
-        if near[0] is not None and near[1] is not None:
-            results[name]['leak'] = {
-                'metres': float(train_metres),
-                'k': max(chosen.k),
-                'queries': _share(near[0][here].sum(), len(here)),
-                'gallery': _share(near[1][there].sum(), len(there)),
-                'hits': _share(judged.hits_near.sum(), judged.hits.sum()),
-            }
+    rows, notes_split = split_rows(queries, archive, chosen)
+    sides = _Sides.of((queries, archive), rule, features).select(*rows)
+    blocks = block if bootstrap else None
+    sides = sides.annotate(column, blocks, train_area, train_metres)
+    asked, found = sides.tables
+    scoring = _Scoring(chosen, by, regions, bootstrap, seed, float(train_metres), chunk)
+    results = {
+        name: scoring.score(sides.select(here, there))
+        for name, here, there in pairs(asked, found, chosen.directions)
+    }
     if features is None and chosen.similarity == 'chi_square':
         notes.append('chi-square compared unit vectors; the published one raw features')
+    draws = {
+        'draws': bootstrap,
+        'resampled': 'blocks of ground',
+        'metres': float(block),
+    }
     return Report(
-        _words(rule),
+        _words(sides.rule),
         {**_plain(chosen), 'ties': _TIES, 'empty': _EMPTY},
         {'queries': _count(asked), 'archive': _count(found)},
         results,
         seed,
-        {'draws': bootstrap, 'resampled': 'blocks of ground', 'metres': float(block)}
-        if bootstrap
-        else None,
+        draws if bootstrap else None,
         {'queries': fingerprint(asked), 'archive': fingerprint(found)},
         versions(),
         (*notes, *notes_split),
     )
 
 
-def _some(
-    sets: LabelSets | None, here: NDArray[np.int64], there: NDArray[np.int64]
-) -> LabelSets | None:
-    if sets is None:
-        return None
-    return LabelSets(sets.classes, (sets.members[0][here], sets.members[1][there]))
+def _classify(
+    rule: Any, tables: tuple[EmbeddingTable, EmbeddingTable]
+) -> tuple[EmbeddingTable, EmbeddingTable]:
+    """Add the classes of the map that a rule judges by."""
+    if not isinstance(rule, Rule) or rule.file is None or rule.column is None:
+        return tables
+    queries, archive = (add_classes(t, rule.file, rule.column) for t in tables)
+    return queries, archive
 
 
-def _direction(
-    judged: Judged,
-    protocol: Protocol,
-    blocks: NDArray[np.object_] | None,
-    draws: int,
-    seed: int,
-) -> dict[str, Any]:
-    made = _scores(judged, protocol, np.ones(len(judged.counted), bool))
-    if blocks is not None:
+@dataclass(frozen=True, eq=False)
+class _Sides:
+    """Queries and the items that may answer, with what is known of the rows of both."""
+
+    tables: tuple[EmbeddingTable, EmbeddingTable]
+    #: A function of two tables, or an array (queries, items).
+    rule: Any
+    features: tuple[NDArray[Any], NDArray[Any]] | None = None
+    sets: LabelSets | None = None
+    #: Which rows lie near training ground.
+    near: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
+    #: Block of ground of each query.
+    blocks: NDArray[np.object_] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        tables: tuple[EmbeddingTable, EmbeddingTable],
+        rule: Any,
+        features: tuple[NDArray[Any], NDArray[Any]] | None,
+    ) -> Self:
+        """Refuse relevance and features of other rows than those of the tables."""
+        shape = (len(tables[0]), len(tables[1]))
+        if not callable(rule) and (rule := np.asarray(rule)).shape != shape:
+            raise ArchiveError(
+                f'relevance is (queries, items), {shape}, found {rule.shape}'
+            )
+        if features is not None and (len(features[0]), len(features[1])) != shape:
+            raise ArchiveError('features have one row for each row of their table')
+        return cls(tables, rule, features)
+
+    def annotate(
+        self, column: str | None, block: float | None, area: Any, metres: float
+    ) -> Self:
+        """Add labels, blocks of ground and nearness to training ground, where wanted."""
+        queries, items = self.tables
+        return replace(
+            self,
+            sets=None if column is None else label_sets(self.tables, column),
+            blocks=None if block is None else cells(queries, block).to_numpy(),
+            near=None
+            if area is None
+            else (near_area(queries, area, metres), near_area(items, area, metres)),
+        )
+
+    def select(self, here: NDArray[np.int64], there: NDArray[np.int64]) -> Self:
+        """Give some rows of either side."""
+
+        def pick(pair: Any) -> Any:
+            return None if pair is None else (pair[0][here], pair[1][there])
+
+        queries, items = self.tables
+        return type(self)(
+            (queries.select(here), items.select(there)),
+            self.rule if callable(self.rule) else self.rule[np.ix_(here, there)],
+            pick(self.features),
+            self.sets and self.sets._replace(members=pick(self.sets.members)),
+            pick(self.near),
+            None if self.blocks is None else self.blocks[here],
+        )
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """How every direction is scored."""
+
+    protocol: Protocol
+    by: tuple[str, ...]
+    regions: gpd.GeoDataFrame | float
+    draws: int
+    seed: int
+    train_metres: float
+    chunk: int | None
+
+    def score(self, sides: _Sides) -> dict[str, Any]:
+        """Score one direction, with intervals, breakdowns and leak check where wanted."""
+        protocol = self.protocol
+        queries, items = sides.tables
+        setting = Setting(
+            protocol.metrics,
+            protocol.k,
+            protocol.exclude_self,
+            protocol.similarity,
+            sides.sets,
+            sides.features,
+            None if sides.near is None else sides.near[1],
+            'distance' in self.by,
+            'days' in self.by,
+            self.chunk,
+        )
+        judged = judge(queries, items, sides.rule, setting)
+        made = _scores(judged, protocol, np.ones(len(judged.counted), bool))
+        if sides.blocks is not None:
+            self._add_intervals(made, judged, sides.blocks)
+        made['gallery'] = len(items)
+        groups = _groups(self.by, queries, judged, sides.sets, self.regions)
+        if groups:
+            made['by'] = {
+                kind: {name: _scores(judged, protocol, mask) for name, mask in masks}
+                for kind, masks in groups
+            }
+        if sides.near is not None:
+            made['leak'] = {
+                'metres': self.train_metres,
+                'k': max(protocol.k),
+                'queries': _share(sides.near[0].sum(), len(queries)),
+                'gallery': _share(sides.near[1].sum(), len(items)),
+                'hits': _share(judged.hits_near.sum(), judged.hits.sum()),
+            }
+        return made
+
+    def _add_intervals(
+        self, made: dict[str, Any], judged: Judged, blocks: NDArray[np.object_]
+    ) -> None:
         values = {name: value for name, (value, _) in judged.scores.items()}
         names = list(made['scores'])
         made['blocks'] = len({*blocks[judged.counted]})
-        ends = intervals(values, blocks, names, draws=draws, seed=seed)
+        ends = intervals(values, blocks, names, draws=self.draws, seed=self.seed)
         for name in names:
             low, high = ends.get(name, (None, None))
             made['scores'][name].update(low=low, high=high)
-    return made
 
 
 def _scores(
