@@ -111,6 +111,10 @@ def write_rpcs(folder: Path, _: Writer) -> None:
         )
 
 
+def write_link(folder: Path, _: Writer) -> None:
+    (folder / 'bad.tif').symlink_to('../nowhere.tif')
+
+
 def write_cut(folder: Path, write: Writer) -> None:
     """A file of which the header and half of the pixels arrived."""
     pixels = np.random.default_rng(0).random((3, 64, 64))
@@ -164,6 +168,7 @@ CASES: dict[str, tuple[Callable[[Path, Writer], None], list[str], str]] = {
         'pixels without a width or a height',
     ),
     'control points': (write_gcps, [], 'control points or RPCs in place of a grid'),
+    'lost link': (write_link, [], 'No such file'),
     'RPCs': (write_rpcs, [], 'control points or RPCs in place of a grid'),
     'too many bands': (
         written(bands=('band_1', 'band_2', 'band_3', 'band_4')),

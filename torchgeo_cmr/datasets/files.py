@@ -176,7 +176,9 @@ def _inside(
         wanted = entry.name.lower().endswith(tuple(suffixes))
         if entry.name.startswith('.'):
             continue
-        if wanted and (entry.is_file() or _is_cube(entry.path)):
+        # A link to a file that is not there is named when it is opened, not passed over.
+        lost = entry.is_symlink() and not os.path.exists(entry.path)
+        if wanted and (entry.is_file() or _is_cube(entry.path) or lost):
             yield entry.path
         elif entry.is_dir():
             yield from _inside(entry.path, suffixes, seen)
