@@ -1,4 +1,6 @@
 import json
+import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +58,31 @@ class TestSyntheticJourney:
         assert (
             hits.groupby('query_id')['score'].apply(lambda s: s.is_monotonic_decreasing)
         ).all()
+
+    def test_the_readme_searches_it(
+        self,
+        journey: Journey,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        readme = (Path(__file__).parents[1] / 'README.md').read_text()
+        code, printed = re.findall(r'```(?:python|text)\n(.*?)```', readme, re.DOTALL)
+        # The world of this test is smaller, so another place has patches.
+        (area,) = gpd.read_file(journey.out / 'area.geojson').geometry
+        place = area.representative_point()
+        code = code.replace('11.93, 42.05', f'{place.x}, {place.y}')
+        (tmp_path / 'demo').symlink_to(journey.out)
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / 'script.py').write_text(code)
+        runpy.run_path('script.py')
+        found, shown = (
+            [line.split() for line in text.splitlines()]
+            for text in (capsys.readouterr().out, printed)
+        )
+        assert found[0] == shown[0]
+        assert [row[0] for row in found] == [row[0] for row in shown]
+        assert {row[2] for row in (*found[1:], *shown[1:])} == {'s2'}
 
     def test_metrics_have_their_stable_shape(self, journey: Journey) -> None:
         metrics = json.loads((journey.out / 'metrics.json').read_text())

@@ -16,6 +16,7 @@ from torchgeo_cmr.main import VERBS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / 'README.md'
+QUICKSTART = ROOT / 'docs' / 'quickstart.md'
 PAGES = sorted([README, ROOT / 'examples' / 'README.md', *ROOT.glob('docs/**/*.md')])
 FENCE = re.compile(r'^```(\w*)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
@@ -59,7 +60,7 @@ def test_two_commands_do_everything(mark: str, needed: tuple[str, ...]) -> None:
 
 def test_script_is_the_example() -> None:
     """The same statements; the example adds what makes its folders and says where to look."""
-    readme = ast.parse(next(fences(README, 'python'))).body
+    readme = ast.parse(next(fences(QUICKSTART, 'python'))).body
     example = ast.parse((ROOT / 'examples' / '01_journey.py').read_text()).body
 
     def imports(body: list[ast.stmt]) -> set[str]:
