@@ -38,9 +38,9 @@ def test_an_index_answers_as_its_archive(
 
 def test_an_approximate_part(run: Run, make: Make, tmp_path: Path) -> None:
     archive = make(n=300).save(tmp_path / 'archive')
-    words = ['--approximate', 'sq', '--approximate', 'hnsw', '--recall', 0.9]
+    words = ['--approximate', 'rabitq', '--approximate', 'ivf', '--recall', 0.9]
     assert run('index', archive, '--out', tmp_path / 'index', *words).code == 0
-    assert describe_index(tmp_path / 'index')['approximate'] == ['hnsw', 'sq']
+    assert describe_index(tmp_path / 'index')['approximate'] == ['ivf', 'rabitq']
     ask = ['--query', name(3), '--approximate']
     assert run('search', tmp_path / 'index', *ask).code == 0
 

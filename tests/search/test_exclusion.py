@@ -197,7 +197,7 @@ def test_examples_are_not_found(make: Make) -> None:
     assert set(again['patch_id']) == set(table.frame['patch_id']) - {'p0003'}
 
 
-@pytest.mark.parametrize('kind', ['ivf', 'hnsw', 'binary'])
+@pytest.mark.parametrize('kind', ['ivf', 'rabitq'])
 def test_approximate(kind: str, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('torchgeo_cmr.search.plan.LEAST_ROWS', 0)
     table = make(500)

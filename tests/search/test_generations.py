@@ -64,7 +64,7 @@ def search_while(path: Path, stop: Any, answers: Any) -> None:
 def test_a_process_goes_on_with_the_build_it_opened(make: Make, tmp_path: Path) -> None:
     first, second = named(make(3000), 'a'), named(make(4000, seed=7), 'b')
     path = tmp_path / 'i'
-    RetrievalIndex.build(first, path, approximate=['ivf', 'hnsw'])
+    RetrievalIndex.build(first, path, approximate=['ivf', 'rabitq'])
     opened, built, answers = CONTEXT.Event(), CONTEXT.Event(), CONTEXT.Queue()
     worker = CONTEXT.Process(target=read_on, args=(path, opened, built, answers))
     worker.start()

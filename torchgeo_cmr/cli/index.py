@@ -39,9 +39,8 @@ def index(
         vectors: What a search reads of each number: float32 (4 bytes), float16 (2), int8 (1)
             or binary (a bit). Whole vectors are kept beside the last three and read for the
             best, so answers stay exact; only with search --approximate the small ones decide.
-        approximate: Approximate part to build as well: ivf, ivf_pq, rabitq, hnsw, sq or
-            binary; may be repeated, the one to prefer first. Asked only with
-            search --approximate, and only where enough patches are left by the filters.
+        approximate: Approximate part to build as well: ivf, ivf_pq or rabitq; may be
+            repeated, the one to prefer first. Used only with search --approximate, and only where enough patches are left by the filters.
         recall: Share of the ten best that an approximate part shall find, which is measured
             while it is built.
         append: Add the archives to the index that is there.

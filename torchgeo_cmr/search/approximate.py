@@ -6,9 +6,6 @@ kind      what it is
 ivf       whole vectors in inverted lists, of which the nearest few are read
 ivf_pq    the same with product-quantised vectors
 rabitq    the same with one bit a number (RaBitQ, https://arxiv.org/abs/2405.12497)
-hnsw      a graph of neighbours (https://arxiv.org/abs/1603.09320)
-sq        all vectors, a byte a number
-binary    signs in inverted lists, compared by Hamming distance
 ========  ===========================================================================
 
 How hard an index must try for a stated recall is measured when it is made: with rows of the
@@ -34,21 +31,26 @@ from torchgeo_cmr.errors import QueryError
 
 from .exact import Ties, decide, top_k
 from .plan import LEAST_SHARE
-from .vectors import Vectors, as_vectors, signs
+from .vectors import Vectors, as_vectors
 
 #: Its wrappers take other arguments than its stubs say.
 faiss: Any = _faiss
 
 #: Kinds of approximate indexes.
-KINDS = ('ivf', 'ivf_pq', 'rabitq', 'hnsw', 'sq', 'binary')
+KINDS = ('ivf', 'ivf_pq', 'rabitq')
 
+#: What faiss takes with a search.
+_PARAMETERS = {
+    'ivf': faiss.SearchParametersIVF,
+    'ivf_pq': faiss.IVFPQSearchParameters,
+    'rabitq': faiss.IVFRaBitQSearchParameters,
+}
 #: Rows looked at again for each row asked, to begin with, and at most.
-_SPARE = {'ivf': 1, 'ivf_pq': 4, 'rabitq': 4, 'hnsw': 1, 'sq': 1, 'binary': 10}
+_SPARE = {'ivf': 1, 'ivf_pq': 4, 'rabitq': 4}
 _MOST_SPARE = 160
 _SAMPLE = 100
 _K = 10
 _NOISE = 0.5
-_GRAPH = 1_024
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ class Approximate:
     Args:
         kind: One of :data:`KINDS`.
         index: The faiss index; id i is the row at position i.
-        effort: Inverted lists read, or nodes of the graph kept in sight.
+        effort: Inverted lists read.
         spare: Rows looked at again for each row asked.
         recall: Share of the exact ten nearest that was found when it was made.
 
@@ -97,7 +99,7 @@ class Approximate:
         scores = np.empty((len(queries), k), dtype=np.float32)
         allowed = _Allowed(rows, len(vectors))
         todo = np.arange(len(queries))
-        effort, most = self.effort, _most(self.kind, self.index)
+        effort, most = self.effort, _lists(self.index)
         while len(todo) and k:
             near = self._ask(
                 queries[todo], min(k * self.spare, len(rows)), effort, allowed
@@ -125,28 +127,13 @@ class Approximate:
     ) -> NDArray[np.int64]:
         """Give positions (num_queries, k), -1 where faiss knows no more."""
         chosen = {} if allowed.selector is None else {'sel': allowed.selector}
-        if self.kind == 'hnsw':
-            how = faiss.SearchParametersHNSW(efSearch=max(effort, k), **chosen)
-        elif self.kind == 'sq':
-            how = faiss.SearchParameters(**chosen)
-        elif self.kind == 'ivf_pq':
-            how = faiss.IVFPQSearchParameters(nprobe=effort, **chosen)
-        elif self.kind == 'rabitq':
-            how = faiss.IVFRaBitQSearchParameters(nprobe=effort, **chosen)
-        elif self.kind == 'ivf':
-            how = faiss.SearchParametersIVF(nprobe=effort, **chosen)
-        else:
-            # Binary lists take no selector: ask for more, then leave rows out.
-            more = min(2 * k * allowed.total // max(1, allowed.rows), allowed.total)
-            _, near = self.index.search(signs(queries), more)
-            return allowed.keep(near, k)
+        how = _PARAMETERS[self.kind](nprobe=effort, **chosen)
         return self.index.search(queries, k, params=how)[1]
 
     def write(self, path: Path) -> dict[str, Any]:
         """Write the index and give what a header must say of it."""
-        save = faiss.write_index_binary if self.kind == 'binary' else faiss.write_index
         temporary = path.with_name(f'.tmp-{os.getpid()}-{path.name}')
-        save(self.index, str(temporary))
+        faiss.write_index(self.index, str(temporary))
         temporary.replace(path)
         return {
             'kind': self.kind,
@@ -165,11 +152,12 @@ def read(file: pa.NativeFile, facts: Mapping[str, Any]) -> Approximate:
 
     .. versionadded:: 0.1
     """
-    load = faiss.read_index_binary if facts['kind'] == 'binary' else faiss.read_index
+    if facts['kind'] not in KINDS:
+        raise ValueError(f'{facts["kind"]} is not among {", ".join(KINDS)}')
     file.seek(0)
     return Approximate(
         facts['kind'],
-        load(faiss.PyCallbackIOReader(file.read)),
+        faiss.read_index(faiss.PyCallbackIOReader(file.read)),
         int(facts['effort']),
         int(facts['spare']),
         float(facts['recall']),
@@ -216,15 +204,8 @@ def build(
         (rows, top_k(as_vectors(whole), rows, asked, _K, ties=ranks)[0])
         for rows in (np.arange(n), np.arange(ceil(LEAST_SHARE * n)))
     ]
-    effort, spare, most = 1, _SPARE[kind], _most(kind, index)
-    if kind == 'hnsw':
-        effort = 16
-    elif kind == 'binary':
-        most = int(index.nlist)
+    effort, spare, most = 1, _SPARE[kind], _lists(index)
     while True:
-        if kind == 'binary':
-            # Binary lists take no parameters with a search: this one is fixed here.
-            index.nprobe = effort
         tried = Approximate(kind, index, effort, spare, 0.0)
         reached = min(
             _share(tried.search(vectors, rows, asked, _K, ties=ranks)[0], truth)
@@ -247,23 +228,13 @@ class _Allowed:
     """The rows that may be found, as faiss wants to hear it."""
 
     def __init__(self, rows: NDArray[np.int64], total: int) -> None:
-        self.rows, self.total = len(rows), total
-        self.mask = None if self.rows == total else np.zeros(total, dtype=bool)
         self.selector = None
-        if self.mask is not None:
-            self.mask[rows] = True
+        if len(rows) < total:
+            mask = np.zeros(total, dtype=bool)
+            mask[rows] = True
             # faiss keeps a pointer only, so the bits must stay with us.
-            self.bits = np.packbits(self.mask, bitorder='little')
+            self.bits = np.packbits(mask, bitorder='little')
             self.selector = faiss.IDSelectorBitmap(self.bits)
-
-    def keep(self, near: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-        """Leave other rows out and give the first k, -1 behind the last."""
-        good = near >= 0
-        if self.mask is not None:
-            good &= self.mask[near]
-        order = np.argsort(~good, axis=1, kind='stable')[:, :k]
-        kept = np.take_along_axis(np.where(good, near, -1), order, axis=1)
-        return np.pad(kept, ((0, 0), (0, k - kept.shape[1])), constant_values=-1)
 
 
 def _made(whole: NDArray[np.float32], kind: str, seed: int) -> Any:
@@ -271,26 +242,17 @@ def _made(whole: NDArray[np.float32], kind: str, seed: int) -> Any:
     n, dim = whole.shape
     lists = int(np.clip(4 * np.sqrt(n), 1, n // 39))
     lists = 1 << (lists.bit_length() - 1)
-    if kind == 'binary':
-        codes = signs(whole)
-        index = faiss.index_binary_factory(8 * codes.shape[1], f'BIVF{lists}')
-        index.train(codes)
-        index.add(codes)
-        return index
     name = {
         'ivf': f'IVF{lists},Flat',
         'ivf_pq': f'IVF{lists},PQ{_pieces(dim)}x8',
         'rabitq': f'IVF{lists},RaBitQ',
-        'hnsw': 'HNSW32,Flat',
-        'sq': 'SQ8',
     }[kind]
     index = faiss.index_factory(dim, name, faiss.METRIC_INNER_PRODUCT)
-    if kind in ('ivf', 'ivf_pq', 'rabitq'):
-        clustering = faiss.extract_index_ivf(index).cp
-        clustering.seed = seed + 1
-        # Lists need not be the best ones; how many are read is measured anyway.
-        clustering.niter = 10
-        clustering.max_points_per_centroid = 64
+    clustering = faiss.extract_index_ivf(index).cp
+    clustering.seed = seed + 1
+    # Lists need not be the best ones; how many are read is measured anyway.
+    clustering.niter = 10
+    clustering.max_points_per_centroid = 64
     index.train(whole)
     index.add(whole)
     return index
@@ -301,11 +263,9 @@ def _pieces(dim: int) -> int:
     return next(m for m in range(max(1, dim // 4), 0, -1) if dim % m == 0)
 
 
-def _most(kind: str, index: Any) -> int:
-    """Give the largest effort there is."""
-    if kind in ('ivf', 'ivf_pq', 'rabitq'):
-        return int(faiss.extract_index_ivf(index).nlist)
-    return _GRAPH if kind == 'hnsw' else 1
+def _lists(index: Any) -> int:
+    """Give the number of inverted lists."""
+    return int(faiss.extract_index_ivf(index).nlist)
 
 
 def _share(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:

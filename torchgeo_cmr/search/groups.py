@@ -3,6 +3,8 @@
 import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
@@ -70,18 +72,8 @@ def components(
 
     .. versionadded:: 0.1
     """
-    label = np.arange(n)
-    while True:
-        # Each edge pulls both ends to the lower label, then labels point to their roots.
-        low = np.minimum(label[one], label[other])
-        new = label.copy()
-        np.minimum.at(new, label[one], low)
-        np.minimum.at(new, label[other], low)
-        new = new[new]
-        if (new == label).all():
-            break
-        label = new
-    return np.unique(label, return_inverse=True)[1]
+    edges = coo_array((np.ones(len(one), bool), (one, other)), shape=(n, n))
+    return connected_components(edges, directed=False)[1].astype(np.int64)
 
 
 def duplicates(table: EmbeddingTable, min_score: float = 0.99) -> gpd.GeoDataFrame:

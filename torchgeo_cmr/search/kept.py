@@ -73,7 +73,7 @@ class Kept(Held):
                 row) or ``'binary'`` (signs). Whole vectors are kept beside the last three, on
                 disk, for the second look that makes answers exact.
             approximate: Approximate indexes to make as well, the one to prefer first: of
-                ``'ivf'``, ``'ivf_pq'``, ``'rabitq'``, ``'hnsw'``, ``'sq'``, ``'binary'``.
+                ``'ivf'``, ``'ivf_pq'``, ``'rabitq'``.
                 They are asked only with ``exact=False``.
             recall: Recall at 10 that approximate indexes are adjusted to.
             seed: For the sample they are adjusted with.
