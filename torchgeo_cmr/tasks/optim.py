@@ -2,11 +2,19 @@
 
 import math
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Literal, get_args
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    SequentialLR,
+)
 
 from torchgeo_cmr.errors import OptionError
 
@@ -131,26 +139,24 @@ def build_schedule(
         return OneCycleLR(
             optimizer, tops, total_steps=max(1, int(steps)), cycle_momentum=moves
         )
-    # a run that somebody has to stop has no end to decay to
-    total = None if endless else int(steps)
-    restart = 0
-    if total and 0 < restart_epoch < epochs:
+    if endless:
+        # a run that somebody has to stop has no end to decay to
+        return LambdaLR(optimizer, lambda step: 1.0)
+    total, restart = int(steps), 0
+    if 0 < restart_epoch < epochs:
         restart = round(total * restart_epoch / epochs)
-
-    def factor(step: int) -> float:
-        if total is None:
-            return 1.0
-        first, end, length = 0, total, epochs
-        if restart:
-            late = step >= restart
-            first, end = (restart, total) if late else (0, restart)
-            length = epochs - restart_epoch if late else restart_epoch
-        share = warmup_epochs / length if length > 0 else 0.1
-        warmup = round((end - first) * min(max(share, 0.0), 0.1))
-        step -= first
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        done = min(1.0, (step - warmup) / max(1, end - first - warmup))
-        return (1 + math.cos(math.pi * done)) / 2
-
-    return LambdaLR(optimizer, factor)
+    stages = [(restart, restart_epoch)] if restart else []
+    stages.append((total - restart, epochs - restart_epoch if restart else epochs))
+    parts: list[LRScheduler] = []
+    lengths: list[int] = []
+    for length, stage_epochs in stages:
+        share = warmup_epochs / stage_epochs if stage_epochs > 0 else 0.1
+        warmup = round(length * min(share, 0.1))
+        if warmup:
+            first = 1 / (warmup + 1)
+            parts.append(LinearLR(optimizer, first, total_iters=warmup))
+            lengths.append(warmup)
+        lengths.append(max(1, length - warmup))
+        parts.append(CosineAnnealingLR(optimizer, lengths[-1]))
+    ends = list(accumulate(lengths))[:-1]
+    return SequentialLR(optimizer, parts, ends) if ends else parts[0]
