@@ -20,8 +20,8 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84
 
-#: Column of a query in which it names the patches that it was made of.
-EXAMPLES = 'examples'
+from .own import EXAMPLES
+
 _METHODS = ('mean', 'rocchio', 'logistic')
 #: Weights of the query, of right and of wrong examples: what textbooks advise.
 _ALPHA, _BETA, _GAMMA = 1.0, 0.75, 0.15

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.table import EmbeddingTable
 
-from .examples import EXAMPLES
 from .state import State
+
+#: Column of a query in which it names the patches that it was made of.
+EXAMPLES = 'examples'
 
 type _Rows = NDArray[np.int64]
 
