@@ -41,7 +41,7 @@ from torchgeo_cmr.evaluate import (
 from torchgeo_cmr.export import PatchReader, to_geojson, to_sheet
 from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.tasks import SSCMRSIR, load_task
+from torchgeo_cmr.tasks import SSCMRSIR, CrossModalTask, load_task
 
 #: Column that holds the land cover of a patch while the demo scores.
 _LABEL = 'land_cover'
@@ -124,16 +124,8 @@ def run(
     .. versionadded:: 0.1
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
-        raise OutputExistsError(
-            f'{out} exists and is not empty: choose another folder, or say --overwrite'
-        )
+    _check(out, rasters, overwrite=overwrite)
     settings = settings or Settings()
-    if rasters is not None and len(rasters) != 2:
-        raise PairingError(
-            f'the demo pairs two modalities, {len(rasters)} given: say for example '
-            "--raster s1='S1/*.tif' --raster s2='S2/*.tif'"
-        )
     members, truth = _members(out, seed, rasters, settings.size)
     notes = [] if truth else ['no land cover is known: map is null']
     _, answering = members
@@ -159,39 +151,40 @@ def run(
     untrained = _train(data, settings, seed, checkpoint, progress)
     trained = load_task(checkpoint)
 
-    tables: dict[str, dict[str, EmbeddingTable]] = {}
-    for name, task in (('untrained', untrained), ('trained', trained)):
-        tables[name] = {
-            modality: embed(
-                task,
-                dataset,
-                modality,
-                data.zones[0].sizes(settings.patch_size)[modality],
-                batch_size=settings.batch_size,
-                root=_root(dataset),
-                out=out / 'archive'
-                if (name, modality) == ('trained', answering)
-                else None,
-                overwrite=overwrite,
-                progress=progress,
-            )
-            for modality, dataset in members.items()
-        }
+    archive = out / 'archive'
+    tables = {
+        name: _embed(task, members, data, settings, archives, overwrite, progress)
+        for name, task, archives in (
+            ('untrained', untrained, {}),
+            ('trained', trained, {answering: archive}),
+        )
+    }
+    ground = data.ground('test')
     galleries = {
-        name: {
-            modality: _gallery(table, data.ground('test'), during, truth)
-            for modality, table in pair.items()
-        }
+        name: {m: _gallery(t, ground, during, truth) for m, t in pair.items()}
         for name, pair in tables.items()
     }
     metrics = _metrics(galleries, data, settings, seed, during, notes)
     files = _answer(
         out, tables['trained'], galleries['trained'], truth, settings, during, overwrite
     )
-    files |= {'checkpoint': checkpoint, 'archive': out / 'archive'}
+    files |= {'checkpoint': checkpoint, 'archive': archive}
     files['metrics'] = out / 'metrics.json'
     _write_json(metrics, files['metrics'])
     return Journey(out, files, metrics, notes)
+
+
+def _check(out: Path, rasters: Mapping[str, str] | None, *, overwrite: bool) -> None:
+    """Refuse a folder that holds files, and other than two modalities."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
+        raise OutputExistsError(
+            f'{out} exists and is not empty: choose another folder, or say --overwrite'
+        )
+    if rasters is not None and len(rasters) != 2:
+        raise PairingError(
+            f'the demo pairs two modalities, {len(rasters)} given: say for example '
+            "--raster s1='S1/*.tif' --raster s2='S2/*.tif'"
+        )
 
 
 def _members(
@@ -270,6 +263,33 @@ class _Bar(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.bar.close()
+
+
+def _embed(
+    task: CrossModalTask,
+    members: Mapping[str, RasterDataset],
+    data: PairedDataModule,
+    settings: Settings,
+    archives: Mapping[str, Path],
+    overwrite: bool,
+    progress: bool,
+) -> dict[str, EmbeddingTable]:
+    """Embed each modality, in memory where it has no archive."""
+    sizes = data.zones[0].sizes(settings.patch_size)
+    return {
+        modality: embed(
+            task,
+            dataset,
+            modality,
+            sizes[modality],
+            batch_size=settings.batch_size,
+            root=_root(dataset),
+            out=archives.get(modality),
+            overwrite=overwrite,
+            progress=progress,
+        )
+        for modality, dataset in members.items()
+    }
 
 
 def _root(dataset: RasterDataset) -> Path:
