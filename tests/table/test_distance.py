@@ -10,6 +10,7 @@ from shapely import box
 
 from torchgeo_cmr.table.antimeridian import fold
 from torchgeo_cmr.table.distance import Spots, bounds, centres, metres_between, span
+from torchgeo_cmr.table.nearest import arc_at_least, chord_at_most, in_space
 
 GEOD = Geod(ellps='WGS84')
 
@@ -152,3 +153,21 @@ def test_nothing_is_nothing() -> None:
     none = np.empty(0, dtype=object)
     assert len(metres_between(none, none)) == 0
     assert Spots(none).bounds(np.arange(0), Spots(none))[0].shape == (0, 0)
+
+
+def test_chords_bound_the_way_on_the_ground() -> None:
+    rng = np.random.default_rng(3)
+    one, other = (
+        np.column_stack([rng.uniform(-180, 180, 9_000), rng.uniform(-90, 90, 9_000)])
+        for _ in range(2)
+    )
+    other[::3] = one[::3] + rng.normal(size=(3_000, 2)) * 1e-3
+    other[:, 1] = other[:, 1].clip(-90, 90)
+    far = GEOD.inv(*one.T, *other.T)[2]
+    chord = np.linalg.norm(in_space(one) - in_space(other), axis=1)
+    assert (arc_at_least(chord) <= far + 1e-7).all()
+    # It is no weak bound: of half the globe away it leaves a tenth open.
+    assert (arc_at_least(chord) >= 0.9 * far).all()
+    assert all(
+        c <= chord_at_most(metres) + 1e-7 for c, metres in zip(chord, far, strict=True)
+    )

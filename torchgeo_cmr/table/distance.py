@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from shapely import Geometry
 
 from .footprints import unwrap
-from .nearest import Edges, arc, half_length, in_space, nearest
+from .nearest import (
+    Edges,
+    arc,
+    arc_at_least,
+    chord_at_most,
+    half_length,
+    in_space,
+    nearest,
+)
 
 #: Pieces that a place is cut into at most when boxes are compared with it.
 _PIECES = 4_096
@@ -93,7 +101,7 @@ def span(
     low, high = boxes[:, :2], boxes[:, 2:]
     apart = np.linalg.norm(in_space((low + high) / 2) - ball.centre, axis=1)
     off = half_length(low, high) + ball.radius
-    return np.maximum(apart - off, 0), arc(apart + off)
+    return arc_at_least(np.maximum(apart - off, 0)), arc(apart + off)
 
 
 def _block(
@@ -102,6 +110,7 @@ def _block(
     low, high = boxes[:, :2], boxes[:, 2:]
     centre, reach = in_space((low + high) / 2), half_length(low, high)
     near, doubt = np.zeros((2, len(boxes)), dtype=bool)
+    most = chord_at_most(metres)
     row = np.flatnonzero(np.isfinite(reach))
     node = np.zeros(len(row), dtype=np.int64)
     for depth in range(len(tree.levels) - 1, -1, -1):
@@ -109,7 +118,7 @@ def _block(
         apart = np.linalg.norm(centre[row] - level.centre[node], axis=1)
         off = reach[row] + level.radius[node]
         near[row[arc(apart + off) <= metres]] = True
-        left = (apart - off <= metres) & ~near[row]
+        left = (apart - off <= most) & ~near[row]
         row, node = row[left], node[left]
         if depth:
             count = level.count[node]

@@ -25,6 +25,8 @@ _ROUNDS = 60
 _SHARE, _METRES = 2e-4, 1e-3
 #: Radius of the tightest curve that a geodesic of the ellipsoid follows.
 _TIGHTEST = 6_335_439.0
+#: Radius in metres of a circle that bends less than the ellipsoid anywhere (6,399,594 at the poles).
+_WIDEST = 6.41e6
 #: Metres of a degree of latitude and of longitude on the equator, from above.
 _NORTH, _EAST = 111_695.0, 111_320.0
 
@@ -50,6 +52,24 @@ def arc(chord: Floats) -> Floats:
     .. versionadded:: 0.1
     """
     return 2 * _TIGHTEST * np.arcsin(np.minimum(chord / (2 * _TIGHTEST), 1))
+
+
+def arc_at_least(chord: Floats) -> Floats:
+    """Give metres along the ellipsoid that two points in space are at least apart.
+
+    The arc over the same chord of a circle that bends less than any way on the ground.
+
+    .. versionadded:: 0.1
+    """
+    return 2 * _WIDEST * np.arcsin(np.minimum(chord / (2 * _WIDEST), 1))
+
+
+def chord_at_most(metres: float) -> float:
+    """Give how far apart in space two points are at most that are so far apart on the ground.
+
+    .. versionadded:: 0.1
+    """
+    return 2 * _WIDEST * float(np.sin(min(metres / (2 * _WIDEST), np.pi / 2)))
 
 
 def half_length(start: Floats, end: Floats) -> Floats:
