@@ -380,3 +380,22 @@ def test_a_table_without_its_columns(table: EmbeddingTable) -> None:
         ArchiveError, match=r'EmbeddingTable\.from_frame\(frame, vectors'
     ):
         EmbeddingTable(frame, table.vectors)
+
+
+def test_rows_to_add_and_to_take_away(table: EmbeddingTable, tmp_path: Path) -> None:
+    frame: Any = table.frame.assign(patch_id=[f'n{i}' for i in range(200)])
+    more = EmbeddingTable.from_frame(frame, table.vectors)
+    index: Any = RetrievalIndex(table)
+    index.append(more.save(tmp_path / 'more'))
+    assert len(index) == 400
+    index.delete(more.select([0, 1]))
+    index.delete(index.search('p0000', 3))
+    assert len(index) == 395
+    with pytest.raises(QueryError, match='3 is not a patch_id; name rows by their ids'):
+        index.delete(['p0000', 3])
+    for wrong in (table.frame, None, table.vectors):
+        with pytest.raises(
+            QueryError, match='give an EmbeddingTable, the folder of an'
+        ):
+            index.append(wrong)
+    assert len(index) == 395

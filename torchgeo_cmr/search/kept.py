@@ -9,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
+import pandas as pd
+
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.kinds import check_same
@@ -189,17 +191,19 @@ class Kept(Held):
             after.columns.total,
         )
 
-    def append(self, table: EmbeddingTable) -> None:
+    def append(self, table: Origin | Iterable[Origin]) -> None:
         """Add rows; those that are there stay untouched, on disk too.
 
         Args:
             table: Rows of the same dimension, metric and space; no ``patch_id`` of theirs is
-                in the index.
+                in the index. A table, the folder of an archive, or several.
 
         Raises:
             ArchiveError: If the rows do not belong into this index, a column of theirs holds
                 another type, an id is there already, or another process is changing the index.
+            QueryError: If it is no archive.
         """
+        table = table_of(table)
         with self._changing() as header:
             state = self._state
             self._check(table, ArchiveError, 'the new rows')
@@ -227,11 +231,14 @@ class Kept(Held):
             header['segments'].append(store.add_segment(self._path, number, part, ()))
             header.update(facts, next=number + 1)
 
-    def delete(self, ids: str | Iterable[str] | Where) -> None:
+    def delete(
+        self, ids: str | Iterable[str] | Where | EmbeddingTable | pd.DataFrame
+    ) -> None:
         """Leave rows out from now on; their numbers are not given again.
 
         Args:
-            ids: One ``patch_id`` or several, or a filter whose rows shall go.
+            ids: One ``patch_id`` or several, rows that have one, such as hits, or a filter
+                whose rows shall go.
 
         Raises:
             QueryError: If an id is not in the index, or the filter does not fit it.
@@ -243,7 +250,15 @@ class Kept(Held):
                 found, _ = select(state, ids, None)
                 named = zip(state.parts, found, strict=True)
                 ids = [one for part, some in named for one in part.ids(some)]
+            elif isinstance(ids, EmbeddingTable):
+                ids = ids.frame['patch_id'].tolist()
+            elif isinstance(ids, pd.DataFrame):
+                ids = ids['patch_id'].tolist()
             asked = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+            if strange := [one for one in asked if not isinstance(one, str)]:
+                raise QueryError(
+                    f'{strange[0]!r:.80} is not a patch_id; name rows by their ids, or give a filter'
+                )
             parts, left = [], set(asked)
             for part in state.parts:
                 gone = part.named(asked)
