@@ -93,22 +93,23 @@ def write_rpcs(folder: Path, _: Writer) -> None:
     with file:
         file.write(np.ones((3, 32, 32), 'uint8'))
         file.crs = 'EPSG:4326'
-        file.rpcs = RPC(
-            height_off=0,
-            height_scale=1,
-            lat_off=45,
-            lat_scale=1,
-            long_off=9,
-            long_scale=1,
-            line_off=16,
-            line_scale=16,
-            samp_off=16,
-            samp_scale=16,
-            line_num_coeff=line,
-            line_den_coeff=ones,
-            samp_num_coeff=sample,
-            samp_den_coeff=ones,
-        )
+        numbers: dict[str, Any] = {
+            'height_off': 0,
+            'height_scale': 1,
+            'lat_off': 45,
+            'lat_scale': 1,
+            'long_off': 9,
+            'long_scale': 1,
+            'line_off': 16,
+            'line_scale': 16,
+            'samp_off': 16,
+            'samp_scale': 16,
+            'line_num_coeff': line,
+            'line_den_coeff': ones,
+            'samp_num_coeff': sample,
+            'samp_den_coeff': ones,
+        }
+        file.rpcs = RPC(**numbers)
 
 
 def write_link(folder: Path, _: Writer) -> None:
