@@ -24,7 +24,7 @@ from torchgeo_cmr.evaluate import (
     shares_label,
     within_distance,
 )
-from torchgeo_cmr.evaluate import place as place_module
+from torchgeo_cmr.evaluate import place_rule as place_module
 from torchgeo_cmr.table import EmbeddingTable
 
 X0, Y0 = 500_000, 5_000_000

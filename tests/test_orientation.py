@@ -10,10 +10,10 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
-from torchgeo_cmr.datasets.chips import open_chip, read_chip
-from torchgeo_cmr.datasets.reader import SceneReader
-from torchgeo_cmr.datasets.scene import Scene, assemble, bands_of
+from torchgeo_cmr.datasets.benchmarks.chips import open_chip, read_chip
 from torchgeo_cmr.orientation import NorthUp, Turn, north_up, upright
+from torchgeo_cmr.reading.reader import SceneReader
+from torchgeo_cmr.scenes.scene import Scene, assemble, bands_of
 
 Writer = Callable[..., Path]
 

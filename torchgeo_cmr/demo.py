@@ -28,7 +28,6 @@ from tqdm import tqdm
 from torchgeo_cmr import __version__
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datasets import SyntheticLandscape
-from torchgeo_cmr.datasets.scene import from_paths
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.errors import OutputExistsError, PairingError
 from torchgeo_cmr.evaluate import (
@@ -39,6 +38,7 @@ from torchgeo_cmr.evaluate import (
     same_place,
 )
 from torchgeo_cmr.export import PatchReader, to_geojson, to_sheet
+from torchgeo_cmr.scenes.scene import from_paths
 from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.tasks import SSCMRSIR, CrossModalTask, load_task
@@ -53,8 +53,6 @@ class Settings:
 
     Short runs need a colder temperature than the published 0.5: with the few thousand
     pairs that a minute of two cores can show, the published one has hardly begun to learn.
-
-    .. versionadded:: 0.1
     """
 
     #: Rows and columns of a scene of the synthetic world, in pixels of 10 m.
@@ -76,10 +74,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Journey:
-    """What the demo wrote.
-
-    .. versionadded:: 0.1
-    """
+    """What the demo wrote."""
 
     #: Folder of everything below.
     out: Path
@@ -120,8 +115,6 @@ def run(
         OutputExistsError: If the folder holds files and *overwrite* is off.
         PairingError: If there are not two modalities with common ground.
         RasterError: If a raster cannot be used.
-
-    .. versionadded:: 0.1
     """
     out = Path(out)
     _check(out, rasters, overwrite=overwrite)

@@ -29,56 +29,32 @@ __all__ = (
 
 
 class CMRError(Exception):
-    """Root of every error that torchgeo_cmr raises on purpose.
-
-    .. versionadded:: 0.1
-    """
+    """Root of every error that torchgeo_cmr raises on purpose."""
 
 
 class RasterError(CMRError, ValueError):
-    """A raster cannot be used as it is: no CRS, other bands than asked, unreadable.
-
-    .. versionadded:: 0.1
-    """
+    """A raster cannot be used as it is: no CRS, other bands than asked, unreadable."""
 
 
 class AudioError(CMRError, ValueError):
-    """Sound cannot be used: empty, cut short, no WAV; or a label that nobody speaks.
-
-    .. versionadded:: 0.1
-    """
+    """Sound cannot be used: empty, cut short, no WAV; or a label that nobody speaks."""
 
 
 class PairingError(CMRError, ValueError):
-    """Modalities share no ground, or no date within the tolerance.
-
-    .. versionadded:: 0.1
-    """
+    """Modalities share no ground, or no date within the tolerance."""
 
 
 class ArchiveError(CMRError, ValueError):
-    """An embedding table or archive is broken, incomplete or made by another model.
-
-    .. versionadded:: 0.1
-    """
+    """An embedding table or archive is broken, incomplete or made by another model."""
 
 
 class OptionError(CMRError, ValueError):
-    """Options do not go with each other, or with the run in which they are used.
-
-    .. versionadded:: 0.1
-    """
+    """Options do not go with each other, or with the run in which they are used."""
 
 
 class QueryError(CMRError, ValueError):
-    """A search cannot be answered as it was asked.
-
-    .. versionadded:: 0.1
-    """
+    """A search cannot be answered as it was asked."""
 
 
 class OutputExistsError(CMRError, FileExistsError):
-    """An output exists already; nothing was written.
-
-    .. versionadded:: 0.1
-    """
+    """An output exists already; nothing was written."""

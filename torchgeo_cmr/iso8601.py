@@ -41,8 +41,6 @@ class Period:
         start: First nanosecond.
         end: The one after the last.
         whole: Whether it is a year, a month or a day and not one moment.
-
-    .. versionadded:: 0.1
     """
 
     start: int
@@ -62,8 +60,6 @@ def read_period(text: str) -> Period:
 
     Raises:
         ValueError: If it is not in ISO 8601; the message holds what was probably meant.
-
-    .. versionadded:: 0.1
     """
     fault = 'is not a date in ISO 8601'
     for form in _FORMS:
@@ -85,8 +81,6 @@ def meant(text: str) -> str:
 
     Returns:
         Quoted dates to choose from; the usual forms where nothing can be made of it.
-
-    .. versionadded:: 0.1
     """
     word = text.strip()[:_LONGEST]
     found = [f"'{one}'" for one in dict.fromkeys([*_named(word), *_parsed(word)])]

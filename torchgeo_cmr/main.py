@@ -16,23 +16,32 @@ from torchgeo_cmr.errors import CMRError
 
 #: Verb -> (module, what it does).
 VERBS = {
-    'demo': ('demo', 'train, embed and search on a synthetic world or on your rasters'),
-    'fit': ('fit', 'train a task from YAML or flags (LightningCLI)'),
-    'validate': ('fit', 'run the validation of a trained task'),
-    'test': ('fit', 'run the test of a trained task'),
-    'predict': ('fit', 'embed with the trainer'),
-    'embed': ('embed', 'turn rasters into an archive of vectors and footprints'),
-    'search': ('search', 'ask an archive, inside an area and a time window'),
-    'index': ('index', 'put an archive in order once, or change what was'),
-    'fuse': ('fuse', 'put several saved answers together'),
-    'changes': ('changes', 'find the places of an archive that changed most'),
-    'duplicates': ('duplicates', 'find patches of an archive that look the same'),
-    'hash': ('hash', 'turn the vectors of an archive into packed codes'),
-    'info': ('info', 'say what an archive, a checkpoint or a layer is'),
-    'evaluate': ('evaluate', 'score how well one archive answers another'),
-    'export': ('export', 'turn an archive or a result into a layer'),
-    'replay': ('replay', 'make a search again and say what changed'),
-    'speak': ('speak', 'make a corpus of spoken labels'),
+    'demo': (
+        'demo_command',
+        'train, embed and search on a synthetic world or on your rasters',
+    ),
+    'fit': ('fit_command', 'train a task from YAML or flags (LightningCLI)'),
+    'validate': ('fit_command', 'run the validation of a trained task'),
+    'test': ('fit_command', 'run the test of a trained task'),
+    'predict': ('fit_command', 'embed with the trainer'),
+    'embed': (
+        'embed_command',
+        'turn rasters into an archive of vectors and footprints',
+    ),
+    'search': ('search_command', 'ask an archive, inside an area and a time window'),
+    'index': ('index_command', 'put an archive in order once, or change what was'),
+    'fuse': ('fuse_command', 'put several saved answers together'),
+    'changes': ('changes_command', 'find the places of an archive that changed most'),
+    'duplicates': (
+        'duplicates_command',
+        'find patches of an archive that look the same',
+    ),
+    'hash': ('hash_command', 'turn the vectors of an archive into packed codes'),
+    'info': ('info_command', 'say what an archive, a checkpoint or a layer is'),
+    'evaluate': ('evaluate_command', 'score how well one archive answers another'),
+    'export': ('export_command', 'turn an archive or a result into a layer'),
+    'replay': ('replay_command', 'make a search again and say what changed'),
+    'speak': ('speak_command', 'make a corpus of spoken labels'),
 }
 
 _USAGE = """usage: torchgeo-cmr VERB ...
@@ -79,7 +88,7 @@ def main(args: Sequence[str] | None = None) -> int:
     code = 0
     try:
         module = importlib.import_module(f'torchgeo_cmr.cli.{VERBS[verb][0]}')
-        if module.__name__.endswith('.fit'):
+        if module.__name__.endswith('.fit_command'):
             module.fit(words)
         else:
             from torchgeo_cmr.cli.parser import call

@@ -28,10 +28,7 @@ type Shape = tuple[int, int]
 
 
 class Turn(NamedTuple):
-    """How a stored array becomes the presented one: transposed first, then turned over.
-
-    .. versionadded:: 0.1
-    """
+    """How a stored array becomes the presented one: transposed first, then turned over."""
 
     #: Whether rows and columns change places.
     transposed: bool = False
@@ -161,8 +158,6 @@ class NorthUp:
 
     Args:
         source: A raster that rasterio has opened.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(self, source: Any) -> None:

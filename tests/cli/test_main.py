@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import torchgeo_cmr
-from torchgeo_cmr.cli import export as export_verb
+from torchgeo_cmr.cli import export_command as export_verb
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.main import VERBS
 

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datamodules.patches import Patches
 from torchgeo_cmr.datasets import LabelFromMask, SyntheticLandscape
-from torchgeo_cmr.datasets.scene import from_paths
 from torchgeo_cmr.errors import PairingError
+from torchgeo_cmr.scenes.scene import from_paths
 
 REAL = Path(__file__).parents[3] / 'shared' / 'data' / 'panms_landsat_navarra'
 

@@ -20,9 +20,9 @@ from torchgeo.datasets import GeoDataset, RasterDataset
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datamodules.split import split_ground
 from torchgeo_cmr.datamodules.tiling import grid, zone_areas
-from torchgeo_cmr.datasets import header
 from torchgeo_cmr.datasets.paired import PairSlice
-from torchgeo_cmr.samplers.area import PatchKey
+from torchgeo_cmr.samplers.patch_area import PatchKey
+from torchgeo_cmr.scenes import header
 
 type Writer = Callable[..., Path]
 

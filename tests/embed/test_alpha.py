@@ -11,12 +11,12 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 from torchgeo.datasets import RasterDataset
 
-from torchgeo_cmr.datasets.reader import SceneReader
-from torchgeo_cmr.datasets.scene import scenes
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.export import clip_hits
-from torchgeo_cmr.export.record import scenes_of
-from torchgeo_cmr.export.thumbnails import PatchReader
+from torchgeo_cmr.export.pictures.thumbnails import PatchReader
+from torchgeo_cmr.export.record.record import scenes_of
+from torchgeo_cmr.reading.reader import SceneReader
+from torchgeo_cmr.scenes.scene import scenes
 from torchgeo_cmr.search import RetrievalIndex
 
 Writer = Callable[..., Path]

@@ -9,7 +9,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from torchgeo_cmr import tasks
-from torchgeo_cmr.cli import embed as verb
+from torchgeo_cmr.cli import embed_command as verb
 from torchgeo_cmr.embed import embed, embed_pairs
 from torchgeo_cmr.main import main
 from torchgeo_cmr.table import EmbeddingTable

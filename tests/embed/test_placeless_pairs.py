@@ -18,7 +18,7 @@ from torchgeo.datasets.utils import Sample
 from torchgeo_cmr import tasks
 from torchgeo_cmr.datamodules import ChipDataModule
 from torchgeo_cmr.datasets import BigEarthNetPairs, NonGeoPairs
-from torchgeo_cmr.datasets.chips import ChipPairs
+from torchgeo_cmr.datasets.benchmarks.chips import ChipPairs
 from torchgeo_cmr.embed import embed_pairs
 from torchgeo_cmr.errors import PairingError, QueryError, RasterError
 from torchgeo_cmr.main import main
@@ -193,7 +193,7 @@ def test_pairs_of_one_name_are_told(
     def same(self: Any, split: str, keys: Any) -> list[str]:
         return ['one'] * len(keys)
 
-    monkeypatch.setattr('torchgeo_cmr.embed.ground._Chips.names', same)
+    monkeypatch.setattr('torchgeo_cmr.embed.pairs.chip_pairs._Chips.names', same)
     with pytest.raises(PairingError, match='two pairs of the data are called one'):
         embed_pairs(task, ChipDataModule(Plain()), progress=False)
 

@@ -17,12 +17,12 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 
 from torchgeo_cmr import tasks
-from torchgeo_cmr.datasets.reader import SceneReader
 from torchgeo_cmr.embed import read_report
-from torchgeo_cmr.embed.inputs import list_scenes
-from torchgeo_cmr.embed.plan import plan_scenes
+from torchgeo_cmr.embed.scenes.archive_plan import plan_scenes
+from torchgeo_cmr.embed.scenes.inputs import list_scenes
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.main import main
+from torchgeo_cmr.reading.reader import SceneReader
 from torchgeo_cmr.table import EmbeddingTable
 
 Writer = Callable[..., Path]

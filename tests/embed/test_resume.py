@@ -21,8 +21,8 @@ import rasterio
 from torchgeo_cmr import tasks
 from torchgeo_cmr.embed import RefusedWarning, embed, read_report
 from torchgeo_cmr.embed.content import fingerprint
-from torchgeo_cmr.embed.plan import plan_scenes
-from torchgeo_cmr.embed.report import Report
+from torchgeo_cmr.embed.run_report import Report
+from torchgeo_cmr.embed.scenes.archive_plan import plan_scenes
 from torchgeo_cmr.errors import ArchiveError, RasterError
 from torchgeo_cmr.main import main
 from torchgeo_cmr.table import EmbeddingTable, read_header
@@ -209,7 +209,7 @@ def test_a_fingerprint_sees_edges_and_samples(write_raster: Writer) -> None:
     path = write_raster('big.tif', data=np.zeros((1, 512, 512)))
 
     def mark() -> str:
-        from torchgeo_cmr.embed.inputs import list_scenes
+        from torchgeo_cmr.embed.scenes.inputs import list_scenes
 
         (item,) = plan_scenes(list_scenes([path]), 's2', 16).items
         return fingerprint(item)

@@ -23,7 +23,7 @@ from torchgeo_cmr.export import (
     to_project,
     to_stac,
 )
-from torchgeo_cmr.export.place import label_scale
+from torchgeo_cmr.export.layers.extent import label_scale
 from torchgeo_cmr.main import main
 from torchgeo_cmr.search import RetrievalIndex, from_feedback
 

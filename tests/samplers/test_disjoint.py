@@ -22,7 +22,7 @@ from torchgeo.samplers import Units
 from torchgeo_cmr.datasets.paired import PairedDataset, PairSlice
 from torchgeo_cmr.errors import PairingError
 from torchgeo_cmr.samplers import Area, DisjointBatchSampler
-from torchgeo_cmr.samplers.area import Bounds, PatchKey
+from torchgeo_cmr.samplers.patch_area import Bounds, PatchKey
 
 type Writer = Callable[..., Path]
 

@@ -17,7 +17,7 @@ import shapely
 from pyproj import Transformer
 
 from torchgeo_cmr.search import Where
-from torchgeo_cmr.search.columns import TableColumns
+from torchgeo_cmr.search.where.columns import TableColumns
 from torchgeo_cmr.table import EmbeddingTable
 
 #: CRS -> centre and reach, in its units, of rows and areas.

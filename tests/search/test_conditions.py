@@ -21,10 +21,10 @@ import shapely
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search import RetrievalIndex, Where
-from torchgeo_cmr.search.expression import Expression
-from torchgeo_cmr.search.pattern import Pattern
-from torchgeo_cmr.search.syntax import read_condition
-from torchgeo_cmr.search.tree import (
+from torchgeo_cmr.search.where.conditions.condition import Expression
+from torchgeo_cmr.search.where.conditions.pattern import Pattern
+from torchgeo_cmr.search.where.conditions.syntax import read_condition
+from torchgeo_cmr.search.where.conditions.tree import (
     Both,
     Column,
     Compare,

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError, QueryError
-from torchgeo_cmr.export.record import _fingerprint
-from torchgeo_cmr.search import RetrievalIndex, open_archives, plan, store
+from torchgeo_cmr.export.record.record import _fingerprint
+from torchgeo_cmr.search import RetrievalIndex, open_archives
+from torchgeo_cmr.search.rank import plan
+from torchgeo_cmr.search.store import index_files as store
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.provenance import fingerprint, row_digests
 
@@ -261,7 +263,7 @@ def test_one_fingerprint_wherever_the_rows_are(
 
     for module in ('provenance', 'table'):
         monkeypatch.setattr(f'torchgeo_cmr.table.{module}.row_digests', hashed)
-    monkeypatch.setattr('torchgeo_cmr.search.segment.row_digests', hashed)
+    monkeypatch.setattr('torchgeo_cmr.search.store.segment.row_digests', hashed)
     assert _fingerprint(loaded) == _fingerprint(RetrievalIndex(folder)) == made
     assert _fingerprint(RetrievalIndex.open(tmp_path / 'j')) == made
     assert _fingerprint(RetrievalIndex.open(tmp_path / 'i')) == wanted

@@ -24,7 +24,7 @@ from torchgeo_cmr.search import (
     from_places,
     fuse,
 )
-from torchgeo_cmr.search.given import read_filter
+from torchgeo_cmr.search.queries.forms import read_filter
 from torchgeo_cmr.table import EmbeddingTable
 
 BOX = (9.2, 44.2, 10.2, 45.2)

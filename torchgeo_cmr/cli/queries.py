@@ -109,7 +109,7 @@ def _queries(
 ) -> 'EmbeddingTable':
     """Turn what was asked into one table: archives, and places drawn, then patches, then rasters."""
     from torchgeo_cmr.search import at, from_ids, open_archives, patch_ids
-    from torchgeo_cmr.search.query import OutsideError
+    from torchgeo_cmr.search.queries.lookup import OutsideError
     from torchgeo_cmr.table import EmbeddingTable
     from torchgeo_cmr.table.sink import is_archive
 

@@ -55,7 +55,7 @@ def months(word: str) -> list[int]:
 
 def window(word: str) -> str | tuple[str | None, str | None]:
     """Read --during: START/END, either may be empty or two dots; or one date, as it is."""
-    from torchgeo_cmr.search.during import read_sides
+    from torchgeo_cmr.search.where.times import read_sides
 
     sides = read_sides(word)
     if sides == (None, None):

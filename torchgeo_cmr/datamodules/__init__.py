@@ -1,13 +1,13 @@
 """Data modules: paired data, split by place, for Lightning trainers."""
 
-from torchgeo_cmr.datamodules.bigearthnet import (
+from torchgeo_cmr.datamodules.bigearthnet_module import (
     BEN14KDataModule,
     BigEarthNetPairsDataModule,
 )
-from torchgeo_cmr.datamodules.chips import ChipDataModule
-from torchgeo_cmr.datamodules.dsrsid import DSRSIDDataModule
-from torchgeo_cmr.datamodules.image_speech import ImageSpeechDataModule
-from torchgeo_cmr.datamodules.paired import PairedDataModule
+from torchgeo_cmr.datamodules.chip_module import ChipDataModule
+from torchgeo_cmr.datamodules.dsrsid_module import DSRSIDDataModule
+from torchgeo_cmr.datamodules.image_speech_module import ImageSpeechDataModule
+from torchgeo_cmr.datamodules.paired_module import PairedDataModule
 
 __all__ = (
     'BEN14KDataModule',

@@ -6,9 +6,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchgeo.datasets.utils import Sample
 
-from torchgeo_cmr.datasets.labels import LabelFromMask
+from torchgeo_cmr.datasets.label_map import LabelFromMask
 from torchgeo_cmr.datasets.paired import PairedDataset
-from torchgeo_cmr.samplers.area import PatchKey
+from torchgeo_cmr.samplers.patch_area import PatchKey
 
 
 class Patches(Dataset[Sample]):

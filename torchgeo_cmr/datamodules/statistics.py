@@ -6,7 +6,7 @@ import numpy as np
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.samplers import Area
-from torchgeo_cmr.samplers.area import PatchKey
+from torchgeo_cmr.samplers.patch_area import PatchKey
 
 #: Deviation below which a band is constant, as a share of its largest number: what float32
 #: pixels of one value differ by.

@@ -9,9 +9,9 @@ from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 
 from torchgeo_cmr.datamodules.split import Tiles
-from torchgeo_cmr.datasets.labels import LabelFromMask
+from torchgeo_cmr.datasets.label_map import LabelFromMask
 from torchgeo_cmr.datasets.paired import PairedDataset
-from torchgeo_cmr.samplers.area import Area, Bounds, PatchKey, polygons
+from torchgeo_cmr.samplers.patch_area import Area, Bounds, PatchKey, polygons
 
 
 def zone_areas(

@@ -13,15 +13,15 @@ from pyproj import CRS
 from rasterio.warp import calculate_default_transform
 from torchgeo.datasets import GeoDataset, RasterDataset, XarrayDataset
 
-from torchgeo_cmr.datasets.bands import alike
-from torchgeo_cmr.datasets.cube import cube_scenes
-from torchgeo_cmr.datasets.header import read_header
-from torchgeo_cmr.datasets.mask_files import mask_of_file
-from torchgeo_cmr.datasets.names import mask_name
-from torchgeo_cmr.datasets.outlines import pixel_in, project, same_crs
-from torchgeo_cmr.datasets.scene import Scene, clipped, index_paths, scenes
 from torchgeo_cmr.errors import PairingError, RasterError
 from torchgeo_cmr.orientation import AS_STORED
+from torchgeo_cmr.scenes.band_order import alike
+from torchgeo_cmr.scenes.bands import mask_name
+from torchgeo_cmr.scenes.header import read_header
+from torchgeo_cmr.scenes.mask_files import mask_of_file
+from torchgeo_cmr.scenes.outlines import pixel_in, project, same_crs
+from torchgeo_cmr.scenes.scene import Scene, clipped, index_paths, scenes
+from torchgeo_cmr.scenes.sources.cubes import cube_scenes
 
 #: Methods with which TorchGeo reads: a class that overrides one reads in its own way.
 _READING = (

@@ -18,15 +18,15 @@ from torch import Tensor
 from torchgeo.datasets import GeoDataset, RasterDataset
 from torchgeo.datasets.utils import Sample
 
-from torchgeo_cmr.datasets.cache import Cache
 from torchgeo_cmr.datasets.listing import Listing
-from torchgeo_cmr.datasets.opening import open_reader
-from torchgeo_cmr.datasets.outlines import project, project_near, same_crs
-from torchgeo_cmr.datasets.reader import SceneReader
-from torchgeo_cmr.datasets.scene import Scene, apply
-from torchgeo_cmr.datasets.units import unit_of
-from torchgeo_cmr.datasets.validity import Validity
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.reading.cache import Cache
+from torchgeo_cmr.reading.converting import open_reader
+from torchgeo_cmr.reading.reader import SceneReader
+from torchgeo_cmr.reading.validity import Validity
+from torchgeo_cmr.scenes.outlines import project, project_near, same_crs
+from torchgeo_cmr.scenes.scene import Scene, apply
+from torchgeo_cmr.scenes.units import unit_of
 
 #: ``(xmin, ymin, xmax, ymax)`` in the CRS of the pairs.
 type Bounds = tuple[float, float, float, float]

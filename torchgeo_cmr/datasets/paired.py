@@ -14,14 +14,14 @@ from shapely import STRtree
 from torchgeo.datasets import GeoDataset
 from torchgeo.datasets.utils import GeoSlice, Sample
 
-from torchgeo_cmr.datasets.cache import Cache
 from torchgeo_cmr.datasets.listing import Listing, moments, read_listing
 from torchgeo_cmr.datasets.member import Member, pixels_across
-from torchgeo_cmr.datasets.outlines import pixel_in, project
-from torchgeo_cmr.datasets.panels import panels
-from torchgeo_cmr.datasets.partners import pair_scenes
-from torchgeo_cmr.datasets.scene import Scene
+from torchgeo_cmr.datasets.pairing import pair_scenes
+from torchgeo_cmr.datasets.plots import panels
 from torchgeo_cmr.errors import PairingError
+from torchgeo_cmr.reading.cache import Cache
+from torchgeo_cmr.scenes.outlines import pixel_in, project
+from torchgeo_cmr.scenes.scene import Scene
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,8 +41,6 @@ class PairSlice(tuple[slice, slice, slice]):
         x: Ground from west to east, in the CRS of the pairs.
         y: Ground from south to north.
         t: Dates, as TorchGeo slices them.
-
-    .. versionadded:: 0.1
     """
 
     row: int
@@ -84,7 +82,7 @@ class PairedDataset(GeoDataset):
 
     Members are believed and never changed: ground and dates that their index lists (also
     after TorchGeo's splits), ``resampling``, ``dtype``, ``is_image`` and ``transforms``. Raster
-    files and cubes are read by :class:`~torchgeo_cmr.datasets.reader.SceneReader`; any other
+    files and cubes are read by :class:`~torchgeo_cmr.reading.reader.SceneReader`; any other
     :class:`~torchgeo.datasets.GeoDataset`, and classes with a ``__getitem__`` of their own, are
     indexed with the slice and date of the pair.
 
@@ -98,8 +96,6 @@ class PairedDataset(GeoDataset):
 
     Pairing compares footprints of files, not of valid pixels, and is planar in the CRS of
     the first modality.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(

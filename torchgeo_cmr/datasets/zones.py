@@ -9,9 +9,9 @@ from pyproj import CRS
 from torchgeo.datasets import GeoDataset
 
 from torchgeo_cmr.datasets.listing import Listing, read_listing, stated_crs
-from torchgeo_cmr.datasets.outlines import same_crs
 from torchgeo_cmr.datasets.paired import PairedDataset, check_modalities
 from torchgeo_cmr.errors import PairingError
+from torchgeo_cmr.scenes.outlines import same_crs
 
 
 def paired_zones(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchgeo_cmr.embed.encode import layout
+from torchgeo_cmr.embed.inference import layout
 from torchgeo_cmr.errors import CMRError
 
 

@@ -11,23 +11,23 @@ from typing import Any, Literal, cast
 import torch
 from torchgeo.datasets import RasterDataset, XarrayDataset
 
-from torchgeo_cmr.datasets.catalogue import header_catalogue
-from torchgeo_cmr.datasets.files import Paths, readable_folders
-from torchgeo_cmr.datasets.names import MASKS
 from torchgeo_cmr.embed.device import evaluating, prepared
-from torchgeo_cmr.embed.encode import (
+from torchgeo_cmr.embed.inference import (
     Encoding,
     Precision,
     check_batch_size,
     settle_precision,
 )
-from torchgeo_cmr.embed.inputs import list_scenes
-from torchgeo_cmr.embed.item import Encoder
-from torchgeo_cmr.embed.layout import Edges, Gsd
-from torchgeo_cmr.embed.plan import WorkItem, plan_scenes
-from torchgeo_cmr.embed.report import Errors, Report
+from torchgeo_cmr.embed.run_report import Errors, Report
+from torchgeo_cmr.embed.scenes.archive_plan import WorkItem, plan_scenes
+from torchgeo_cmr.embed.scenes.inputs import list_scenes
+from torchgeo_cmr.embed.scenes.item import Encoder
+from torchgeo_cmr.embed.scenes.patch_layout import Edges, Gsd
 from torchgeo_cmr.embed.work import Run
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError, RasterError
+from torchgeo_cmr.scenes.bands import MASKS
+from torchgeo_cmr.scenes.catalogue import header_catalogue
+from torchgeo_cmr.scenes.files import Paths, readable_folders
 from torchgeo_cmr.table import EmbeddingTable, read_header
 from torchgeo_cmr.table.sink import is_archive
 
@@ -83,7 +83,7 @@ def embed(
     corners.
 
     The frame has two columns beside the standard ones: ``cloud``, the percentage of the
-    valid pixels that a quality mask (see :mod:`torchgeo_cmr.datasets.quality`) calls cloud,
+    valid pixels that a quality mask (see :mod:`torchgeo_cmr.scenes.quality`) calls cloud,
     and ``sensor``; null where unknown.
 
     Args:
@@ -107,7 +107,7 @@ def embed(
         units: Unit of the pixels where files do not state it, ``'db'``, ``'power'`` or
             ``'amplitude'``. Backscatter is converted to the unit of the training.
         scale: Physical value of one step of the pixels, such as 0.0001, where nothing states
-            it: see :mod:`torchgeo_cmr.datasets.scales`. Pixels are read in the steps of the
+            it: see :mod:`torchgeo_cmr.scenes.scales`. Pixels are read in the steps of the
             training.
         out: Archive folder to write or to complete.
         root: Folder to which scene ids are relative (default: the deepest folder that
@@ -163,8 +163,6 @@ def embed(
         UserWarning: If scenes smaller than a patch are left out, pixels are not as wide as
             in training, or *max_cloud* is given and scenes have no quality mask.
         RefusedWarning: If scenes were refused.
-
-    .. versionadded:: 0.1
     """
     if modality not in task.keys:
         raise RasterError(
@@ -279,7 +277,7 @@ def with_onnx(
     engine: str,
 ) -> Encoder:
     """Have ONNX Runtime run the encoder, or say why it cannot."""
-    from torchgeo_cmr.embed.to_onnx import OnnxEncoder
+    from torchgeo_cmr.embed.onnx import OnnxEncoder
 
     if engine != 'onnx':
         raise RasterError(f'there is no engine {engine!r}: choose of torch, onnx')

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from torchgeo_cmr.datasets.threads import ahead
 from torchgeo_cmr.embed.content import fingerprint
-from torchgeo_cmr.embed.encode import Encoding, find_batch_size
-from torchgeo_cmr.embed.item import Batch, Encoder, embed_item, read_item
-from torchgeo_cmr.embed.plan import Plan, WorkItem, header_of
+from torchgeo_cmr.embed.inference import Encoding, find_batch_size
 from torchgeo_cmr.embed.prune import is_gone
-from torchgeo_cmr.embed.report import Report
+from torchgeo_cmr.embed.run_report import Report
+from torchgeo_cmr.embed.scenes.archive_plan import Plan, WorkItem, header_of
+from torchgeo_cmr.embed.scenes.item import Batch, Encoder, embed_item, read_item
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.reading.threads import ahead
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 
 #: Facts of an archive that an update brings up to date.

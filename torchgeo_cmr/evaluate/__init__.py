@@ -10,13 +10,13 @@ from torchgeo_cmr.table.provenance import fingerprint
 
 from .blocks import cells
 from .directions import make_report
-from .features import feature_report, raw_features
-from .label import LabelSets, label_sets, same_label, shares_label
+from .label_rule import LabelSets, label_sets, same_label, shares_label
 from .leak import near_area
 from .offset import days_between, within_days
-from .place import near_place, same_patch, same_place, within_distance
+from .place_rule import near_place, same_patch, same_place, within_distance
 from .protocol import PROTOCOLS, Protocol, get_protocol, with_distance
-from .raster import labels_from_raster
+from .raster_labels import labels_from_raster
+from .raw_features import feature_report, raw_features
 from .report import Report
 from .rule import Rule
 from .score import evaluate

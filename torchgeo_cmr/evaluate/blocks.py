@@ -36,8 +36,6 @@ def cells(table: EmbeddingTable, metres: float) -> pd.Series:
 
     Raises:
         QueryError: If the width is not above 0.
-
-    .. versionadded:: 0.1
     """
     if not metres > 0:
         raise QueryError(f'a block of {metres} m is none; give more than 0 metres')
@@ -68,8 +66,6 @@ def intervals(
 
     Returns:
         Measure -> (low, high); empty if fewer than two blocks have a query that counts.
-
-    .. versionadded:: 0.1
     """
     first = next(iter(values.values())).values
     known = ~np.isnan(first.reshape(len(first), -1)).any(axis=1)

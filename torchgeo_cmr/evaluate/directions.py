@@ -15,11 +15,11 @@ from torchgeo_cmr.table.provenance import fingerprint, versions
 from .blocks import cells, intervals
 from .groups import by_class, by_days, by_distance, by_region, by_season
 from .judge import Judge, Judged, Setting, judge
-from .label import LabelSets, label_sets
+from .label_rule import LabelSets, label_sets
 from .leak import near_area
 from .measure import expand
 from .protocol import ExcludeSelf, Protocol
-from .raster import add_classes
+from .raster_labels import add_classes
 from .report import Report
 from .rule import Rule
 from .score import check_spaces
@@ -84,8 +84,6 @@ def make_report(
     Raises:
         ArchiveError: If the tables do not fit together, or lack a modality or a column.
         QueryError: If a setting is none.
-
-    .. versionadded:: 0.1
     """
     rule = Rule.parse(relevance) if isinstance(relevance, str) else relevance
     queries, archive = _classify(rule, (queries, archive))

@@ -14,7 +14,7 @@ from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.distance import centres
 
 from .blocks import cells
-from .label import LabelSets
+from .label_rule import LabelSets
 from .measure import Floats
 
 #: What a report can be broken down by.
@@ -44,8 +44,6 @@ def by_class(sets: LabelSets) -> Iterator[Group]:
 
     Yields:
         Class and mask (queries,), classes of the vocabulary in order, empty ones left out.
-
-    .. versionadded:: 0.1
     """
     held = sets.members[0] > 0
     for number, name in enumerate(sets.classes):
@@ -61,8 +59,6 @@ def by_season(table: EmbeddingTable) -> Iterator[Group]:
 
     Yields:
         ``'Dec-Feb'`` and so on, then ``'undated'``, and mask (queries,).
-
-    .. versionadded:: 0.1
     """
     times = table.frame['time_start'].fillna(table.frame['time_end'])
     season = (times.dt.month % 12 // 3).fillna(len(_SEASONS)).to_numpy().astype(int)
@@ -79,8 +75,6 @@ def by_distance(nearest: Floats) -> Iterator[Group]:
 
     Yields:
         Reach in words and mask (queries,).
-
-    .. versionadded:: 0.1
     """
     reach = np.searchsorted(_EDGES, nearest, side='left')
     for number, name in enumerate(_REACHES):
@@ -98,8 +92,6 @@ def by_days(soonest: Floats, counted: NDArray[np.bool_]) -> Iterator[Group]:
 
     Yields:
         Lapse in words, then ``'undated'``, and mask (queries,).
-
-    .. versionadded:: 0.1
     """
     lapse = np.searchsorted(_DAYS, soonest, side='left')
     for number, name in enumerate(_LAPSES):
@@ -126,8 +118,6 @@ def by_region(
 
     Raises:
         QueryError: If the regions have no CRS.
-
-    .. versionadded:: 0.1
     """
     if not isinstance(regions, gpd.GeoDataFrame):
         blocks = cells(table, regions).to_numpy()

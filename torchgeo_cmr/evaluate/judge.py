@@ -17,10 +17,10 @@ from torchgeo_cmr.metrics.functional import METRICS, Pool, Ranking, find_ties
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.distance import Spots, metres_between
 
-from .label import LabelSets, compare
+from .label_rule import LabelSets, compare
 from .measure import OF_GAINS, Column, Floats, Measured, columns, measure
 from .offset import gaps, moments
-from .place import Relevance, same_patch, same_place
+from .place_rule import Relevance, same_patch, same_place
 from .protocol import ExcludeSelf, Similarity
 from .rule import Rule
 from .similarity import check_features, similarity
@@ -33,10 +33,7 @@ type Judge = Relevance | Callable[[EmbeddingTable, EmbeddingTable], Relevance]
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Scores of each query of one direction.
-
-    .. versionadded:: 0.1
-    """
+    """Scores of each query of one direction."""
 
     #: Measure -> value and chance of each query, NaN where nothing is relevant.
     scores: dict[str, tuple[Column, Column]]
@@ -64,10 +61,7 @@ class _Part(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What :func:`judge` needs beside the tables.
-
-    .. versionadded:: 0.1
-    """
+    """What :func:`judge` needs beside the tables."""
 
     metrics: Sequence[str]
     k: Sequence[int]
@@ -105,8 +99,6 @@ def judge(
             feature is nothing but zeros.
         QueryError: If chi-square meets a negative number, or a measure of graded relevance a
             rule that only says yes or no.
-
-    .. versionadded:: 0.1
     """
     shape = len(queries), len(archive)
     if not callable(relevance) and np.shape(relevance) != shape:

@@ -26,8 +26,6 @@ def near_area(table: EmbeddingTable, area: Any, metres: float = 0) -> NDArray[np
 
     Raises:
         QueryError: If the area cannot be read or the distance is negative.
-
-    .. versionadded:: 0.1
     """
     if not metres >= 0:
         raise QueryError(f'a distance of {metres} m is none; give 0 or more metres')

@@ -36,8 +36,6 @@ class Column:
         metric: The metric.
         values: What it gave, (queries,), or (queries, 2) if two means are joined; NaN where
             nothing is relevant, and everywhere if unknown.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(self, metric: RankingMetric, values: Floats) -> None:
@@ -61,8 +59,6 @@ def check_measures(templates: Iterable[str]) -> None:
 
     Raises:
         QueryError: If a name is none; the message lists what is.
-
-    .. versionadded:: 0.1
     """
     for name in templates:
         if name not in METRICS:
@@ -80,8 +76,6 @@ def expand(templates: Iterable[str], cuts: Iterable[int]) -> list[str]:
 
     Returns:
         Names such as ``'recall@10'``, in the order of the templates.
-
-    .. versionadded:: 0.1
     """
     return list(_named(templates, cuts))
 
@@ -100,8 +94,6 @@ def measure(
     Returns:
         Name to value and chance of each query; both NaN where nothing is relevant, chance NaN
         where no formula is known.
-
-    .. versionadded:: 0.1
     """
     done: dict[str, Measured] = {}
     for name, (metric, k) in _named(templates, cuts).items():
@@ -126,8 +118,6 @@ def columns(
 
     Returns:
         Name to value and chance of all queries.
-
-    .. versionadded:: 0.1
     """
     whole = {}
     for name, (metric, _) in _named(templates, cuts).items():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from .place import Relevance
+from .place_rule import Relevance
 
 _DAY = 86_400e6
 
@@ -26,8 +26,6 @@ def days_between(
     Returns:
         float64 array of shape ``(queries, items)``: from the end of the earlier to the start
         of the later, 0 where they overlap, NaN where one has no date.
-
-    .. versionadded:: 0.1
     """
     start, end = moments(queries)
     return gaps(start, end, *moments(archive))
@@ -48,8 +46,6 @@ def within_days(
 
     Raises:
         QueryError: If *days* is negative or no number.
-
-    .. versionadded:: 0.1
     """
     if not days >= 0:
         raise QueryError(f'{days} days are none; give 0 or more days')

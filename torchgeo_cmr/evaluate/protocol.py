@@ -29,8 +29,6 @@ class Protocol:
         directions: ``'all'``, ``'cross'`` (a->b, b->a) or ``'same'`` (a->a, b->b).
         labels: Whether relevance must be by label.
         source: Whose protocol it is, and what is ours in it.
-
-    .. versionadded:: 0.1
     """
 
     name: str = 'own'
@@ -101,8 +99,6 @@ def with_distance(protocol: str | None, distance: str | None) -> Protocol | str 
 
     Raises:
         QueryError: If there is none of this name, or no such distance.
-
-    .. versionadded:: 0.1
     """
     if distance is None:
         return protocol
@@ -126,8 +122,6 @@ def get_protocol(name: str) -> Protocol:
 
     Raises:
         QueryError: If there is none of this name.
-
-    .. versionadded:: 0.1
     """
     if name not in PROTOCOLS:
         raise QueryError(

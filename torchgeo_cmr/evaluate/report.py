@@ -10,10 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Report:
-    """What :func:`make_report` found, as plain data.
-
-    .. versionadded:: 0.1
-    """
+    """What :func:`make_report` found, as plain data."""
 
     #: The rule of relevance in words.
     relevance: str

@@ -7,9 +7,9 @@ from typing import get_args
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
-from .label import Match, shares_label
+from .label_rule import Match, shares_label
 from .offset import within_days
-from .place import Relevance, near_place, same_place, within_distance
+from .place_rule import Relevance, near_place, same_place, within_distance
 
 _FORMS = (
     'place, place>=IOU, near, near:WIDTHS, label:COLUMN, exact:COLUMN, '
@@ -32,8 +32,6 @@ class Rule:
         column: Column of labels.
         file: Raster that the column is made of, if it is.
         days: Largest time between the acquisitions, for rules about ground; None for any.
-
-    .. versionadded:: 0.1
     """
 
     kind: str

@@ -37,8 +37,6 @@ def evaluate(
     Raises:
         ArchiveError: If the tables are of different spaces.
         QueryError: If the rule is a word.
-
-    .. versionadded:: 0.1
     """
     check_spaces(queries, archive)
     if isinstance(relevance, str):
@@ -69,8 +67,6 @@ def check_spaces(queries: EmbeddingTable, archive: EmbeddingTable) -> None:
     Raises:
         ArchiveError: If there are two spaces, in one table or in both, or the dimensions or
             metrics differ. A null space fits any, as in a search.
-
-    .. versionadded:: 0.1
     """
     for table in (queries, archive):
         if not isinstance(table, EmbeddingTable):

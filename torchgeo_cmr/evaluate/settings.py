@@ -39,8 +39,6 @@ def settle(
 
     Raises:
         QueryError: If there is none of this name.
-
-    .. versionadded:: 0.1
     """
     base = get_protocol(given) if isinstance(given, str) else given or Protocol()
     # A published protocol keeps its name when a caller has changed it already.
@@ -78,8 +76,6 @@ def check_settings(
 
     Raises:
         QueryError: If a name is not known, a number out of range, or labels are missing.
-
-    .. versionadded:: 0.1
     """
     check_measures(protocol.metrics)
     for kinds, value in (
@@ -119,8 +115,6 @@ def split_rows(
 
     Raises:
         ArchiveError: If a table has splits, but no row of this one.
-
-    .. versionadded:: 0.1
     """
     kept, notes = [], []
     for table, split, name in (
@@ -159,8 +153,6 @@ def pairs(
     Raises:
         ArchiveError: If a table is empty or has rows without a modality.
         QueryError: If there is no such direction.
-
-    .. versionadded:: 0.1
     """
     rows: list[dict[str, NDArray[np.int64]]] = []
     for table, name in ((queries, 'queries'), (archive, 'archive')):

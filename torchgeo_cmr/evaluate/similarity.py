@@ -32,8 +32,6 @@ def check_features(
     Raises:
         ArchiveError: If they have other rows than the tables, or one is nothing but zeros.
         QueryError: If chi-square meets a negative number.
-
-    .. versionadded:: 0.1
     """
     if (len(asked), len(found)) != shape:
         raise ArchiveError(
@@ -65,8 +63,6 @@ def similarity(
 
     Returns:
         Similarities (queries, items).
-
-    .. versionadded:: 0.1
     """
     scores = np.empty((len(asked), len(found)), np.float32)
     asked = asked.astype(np.float64)

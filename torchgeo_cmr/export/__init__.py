@@ -1,23 +1,24 @@
 """Export: results as layers and pictures that other programs open."""
 
-from .clips import clip_hits
-from .compare import compare_records
-from .describe import describe_layer
-from .flatgeobuf import to_flatgeobuf
-from .geojson import to_geojson
-from .geopackage import to_geopackage
-from .html import to_html
-from .manifest import read_manifest, write_manifest
+from torchgeo_cmr.export.pictures.clips import clip_hits
+from torchgeo_cmr.export.pictures.html import to_html
+from torchgeo_cmr.export.pictures.sheet import to_sheet
+from torchgeo_cmr.export.pictures.similarity_raster import similarity, to_geotiff
+from torchgeo_cmr.export.pictures.thumbnails import PatchReader
+from torchgeo_cmr.export.qgis.project import to_project
+from torchgeo_cmr.export.record.compare import compare_records
+from torchgeo_cmr.export.record.manifest import read_manifest, write_manifest
+from torchgeo_cmr.export.record.record import make_record, scenes_of
+from torchgeo_cmr.export.record.saved_search import SavedSearch, read_search
+from torchgeo_cmr.export.vector.flatgeobuf import to_flatgeobuf
+from torchgeo_cmr.export.vector.geojson import to_geojson
+from torchgeo_cmr.export.vector.geopackage import to_geopackage
+from torchgeo_cmr.export.vector.parquet import to_parquet
+from torchgeo_cmr.export.vector.spreadsheet import to_csv
+from torchgeo_cmr.export.vector.stac_items import to_stac
+
+from .layer_info import describe_layer
 from .outputs import check_all, write_all
-from .parquet import to_parquet
-from .project import to_project
-from .raster import similarity, to_geotiff
-from .record import make_record, scenes_of
-from .saved import SavedSearch, read_search
-from .sheet import to_sheet
-from .spreadsheet import to_csv
-from .stac import to_stac
-from .thumbnails import PatchReader
 from .write import check_outputs, write
 
 __all__ = (

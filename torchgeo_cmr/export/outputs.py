@@ -9,24 +9,21 @@ from typing import Any, NamedTuple
 import geopandas as gpd
 
 from torchgeo_cmr.errors import OutputExistsError, QueryError
+from torchgeo_cmr.export.layers.extent import check_drawable
+from torchgeo_cmr.export.pictures.clips import check_clips, clip_hits
+from torchgeo_cmr.export.pictures.html import to_html
+from torchgeo_cmr.export.pictures.similarity_raster import to_geotiff
+from torchgeo_cmr.export.qgis.project import to_project
+from torchgeo_cmr.export.record.manifest import write_manifest
 from torchgeo_cmr.table import EmbeddingTable
 
-from .clips import check_clips, clip_hits
-from .html import to_html
-from .manifest import write_manifest
-from .place import check_drawable
-from .project import to_project
-from .raster import to_geotiff
 from .write import WRITERS, check_fits, check_places, sidecars, suffix_of
 
 _LOG = logging.getLogger(__name__)
 
 
 class Written(NamedTuple):
-    """One output.
-
-    .. versionadded:: 0.1
-    """
+    """One output."""
 
     path: Path
     #: What it holds, such as ``'20 rows'``.
@@ -74,8 +71,6 @@ def check_all(
         QueryError: If a suffix is not known, a file is named twice, its folder cannot be
             written to, or something is asked for that needs another output.
         OutputExistsError: If a file is there and is not to be replaced, or is a folder.
-
-    .. versionadded:: 0.1
     """
     plan = _plan(outs, project, heatmap, html, clips, links, manifest)
     files = [one for path in plan.outs for one in (path, *sidecars(path))]
@@ -129,8 +124,6 @@ def write_all(
         QueryError: As :func:`check_all`, or if the result does not fit a format or the
             record knows no scenes to cut clips from: then nothing is written.
         OutputExistsError: If a file is there and ``overwrite`` is False.
-
-    .. versionadded:: 0.1
     """
     plan = _plan(outs, project, heatmap, html, clips, links, manifest)
     if set(plan.suffixes) == {'.parquet'} and not html:

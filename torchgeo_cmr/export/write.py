@@ -9,17 +9,16 @@ from typing import Any
 import geopandas as gpd
 
 from torchgeo_cmr.errors import OutputExistsError, QueryError
+from torchgeo_cmr.export.layers.extent import check_drawable
+from torchgeo_cmr.export.pictures.html import to_html
+from torchgeo_cmr.export.pictures.similarity_raster import to_geotiff
+from torchgeo_cmr.export.vector.flatgeobuf import to_flatgeobuf
+from torchgeo_cmr.export.vector.geojson import to_geojson
+from torchgeo_cmr.export.vector.geopackage import to_geopackage
+from torchgeo_cmr.export.vector.parquet import to_parquet
+from torchgeo_cmr.export.vector.spreadsheet import to_csv
+from torchgeo_cmr.export.vector.stac_items import check_items, to_stac
 from torchgeo_cmr.table import EmbeddingTable
-
-from .flatgeobuf import to_flatgeobuf
-from .geojson import to_geojson
-from .geopackage import to_geopackage
-from .html import to_html
-from .parquet import to_parquet
-from .place import check_drawable
-from .raster import to_geotiff
-from .spreadsheet import to_csv
-from .stac import check_items, to_stac
 
 #: Suffix -> writer. All take the arguments of :func:`write`.
 WRITERS: dict[str, Callable[..., Path]] = {
@@ -68,8 +67,6 @@ def write(
     Raises:
         QueryError: If no writer has that suffix, or the layer does not fit the format.
         OutputExistsError: If the file is there and ``overwrite`` is False.
-
-    .. versionadded:: 0.1
     """
     writer = WRITERS[suffix_of(path)]
     return writer(
@@ -86,8 +83,6 @@ def check_fits(results: gpd.GeoDataFrame, path: str | PathLike[str]) -> None:
 
     Raises:
         QueryError: If the format needs what the result has not: a place, a time, a hit.
-
-    .. versionadded:: 0.1
     """
     check = _CHECKS.get(suffix_of(path))
     if check is not None:
@@ -109,8 +104,6 @@ def check_outputs(
         QueryError: If a suffix is not known, a file is named twice, or its folder cannot be
             written to.
         OutputExistsError: If a file is there and is not to be replaced, or is a folder.
-
-    .. versionadded:: 0.1
     """
     check_places(
         [one for path in paths for one in (Path(path), *sidecars(path))],
@@ -128,8 +121,6 @@ def check_places(paths: Iterable[Path], *, overwrite: bool = False) -> None:
     Raises:
         QueryError: If a file is named twice, or its folder cannot be written to.
         OutputExistsError: If a file is there and is not to be replaced, or is a folder.
-
-    .. versionadded:: 0.1
     """
     seen: set[Path] = set()
     for path in paths:
@@ -164,8 +155,6 @@ def suffix_of(path: str | PathLike[str]) -> str:
 
     Raises:
         QueryError: If no writer has that suffix.
-
-    .. versionadded:: 0.1
     """
     path = Path(path)
     suffixes = [s.lower() for s in path.suffixes]
@@ -192,7 +181,5 @@ def sidecars(path: str | PathLike[str]) -> tuple[Path, ...]:
 
     Raises:
         QueryError: If no writer has its suffix.
-
-    .. versionadded:: 0.1
     """
     return (Path(path).with_suffix('.qml'),) if suffix_of(path) in STYLED else ()

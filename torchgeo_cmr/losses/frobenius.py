@@ -30,8 +30,6 @@ class FrobeniusLoss(nn.Module):
 
     Relations: :class:`~torchgeo_cmr.tasks.CMIRNet` weighs and adds the terms. Nothing but the
     class term of that task keeps a constant encoder from being a perfect solution of it.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(self, reduction: Reduction = 'mean') -> None:

@@ -33,8 +33,6 @@ class ISLoss(nn.Module):
 
     Relations: like :class:`MDELoss` it only pulls, and a constant encoder is a perfect
     solution of it; it sharpens what :class:`MIMLoss` has separated.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(

@@ -29,8 +29,6 @@ class MDELoss(nn.Module):
 
     Relations: acts on the encoder outputs *h* where :class:`MIMLoss` acts on the projections
     *z*. A constant encoder is a perfect solution of it: never train with this loss alone.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(self, kind: Kind = 'softplus') -> None:

@@ -35,8 +35,6 @@ class MIMLoss(nn.Module):
 
     Relations: pulls pairs together and pushes everything else apart, so it does not collapse
     by itself. :class:`MDELoss` and :class:`ISLoss` only pull and need this one beside them.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(

@@ -22,8 +22,6 @@ class SoftOrthogonalityLoss(nn.Module):
 
     Relations: the second term of :class:`~torchgeo_cmr.tasks.CMIRPretrain`. The authors'
     slides have it, their published code has not.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(self, *, normalize: bool = True) -> None:

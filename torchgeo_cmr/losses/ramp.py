@@ -39,8 +39,6 @@ def ramp_weight(
     Example:
         >>> [round(ramp_weight(e, 5), 6) for e in range(5)]
         [0.0001, 0.001, 0.01, 0.1, 1.0]
-
-    .. versionadded:: 0.1
     """
     if schedule not in get_args(WeightSchedule):
         raise ValueError(

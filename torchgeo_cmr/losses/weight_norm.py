@@ -22,8 +22,6 @@ class WeightNormLoss(nn.Module):
     * https://arxiv.org/abs/1904.04794
 
     Relations: one of the terms of :class:`~torchgeo_cmr.tasks.CMIRNet`.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(self, alpha: float = 1.0, kind: Kind = 'squared') -> None:

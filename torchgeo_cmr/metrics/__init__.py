@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .health import CollapseWarning, embedding_health, verdict
-    from .hubs import hubness
+    from .hubness import hubness
     from .label_retrieval import LabelRetrieval
     from .retrieval import CrossModalRetrieval
 
@@ -27,7 +27,7 @@ _HOMES = {
     'CrossModalRetrieval': 'retrieval',
     'LabelRetrieval': 'label_retrieval',
     'embedding_health': 'health',
-    'hubness': 'hubs',
+    'hubness': 'hubness',
     'verdict': 'health',
 }
 

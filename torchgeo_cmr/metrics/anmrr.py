@@ -1,12 +1,9 @@
-"""ANMRR, the rank metric of MPEG-7: lower is better.
-
-.. versionadded:: 0.1
-"""
+"""ANMRR, the rank metric of MPEG-7: lower is better."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranked import blank, read_ranked
+from .ranking import blank, read_ranked
 from .ties import Ties, mixed
 
 __all__ = ('anmrr', 'nmrr')
@@ -45,8 +42,6 @@ def nmrr(
     Raises:
         ValueError: If the ranking is cut before rank K, so that a hit could be missed, or
             *largest* is less than an R.
-
-    .. versionadded:: 0.1
     """
     hits, total = read_ranked(ranked, num_relevant)
     most = int(total.max(initial=0))
@@ -90,8 +85,6 @@ def anmrr(ranked: ArrayLike, *, num_relevant: ArrayLike | None = None) -> float:
 
     Returns:
         In [0, 1], lower is better; NaN if no query has a relevant item.
-
-    .. versionadded:: 0.1
     """
     values = nmrr(ranked, num_relevant=num_relevant)
     values = values[~np.isnan(values)]

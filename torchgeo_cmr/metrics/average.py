@@ -1,7 +1,4 @@
-"""Average precision under its four normalisations, and the mean of precisions named map.
-
-.. versionadded:: 0.1
-"""
+"""Average precision under its four normalisations, and the mean of precisions named map."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -10,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .binary import precision
-from .ranked import blank, check_k, read_ranked
+from .ranking import blank, check_k, read_ranked
 from .ties import Ties, mean_gains
 
 __all__ = ('average_precision', 'mean_of_precisions')
@@ -54,8 +51,6 @@ def average_precision(
     Example:
         >>> average_precision([[1, 0, 1, 1, 0, 0, 1, 0]], 3).round(6).tolist()
         [0.555556]
-
-    .. versionadded:: 0.1
     """
     if normalization not in get_args(Normalization):
         raise ValueError(
@@ -99,8 +94,6 @@ def mean_of_precisions(
     Example:
         >>> mean_of_precisions([[1, 0, 1, 1, 0, 0, 1, 0]], (2, 4, 6, 8)).tolist()
         [0.5625]
-
-    .. versionadded:: 0.1
     """
     if not ks:
         raise ValueError('ks needs at least one cut-off, found none')

@@ -1,12 +1,9 @@
-"""Metrics of relevant or not: precision, recall, F1, hit rate and the rank of the first hit.
-
-.. versionadded:: 0.1
-"""
+"""Metrics of relevant or not: precision, recall, F1, hit rate and the rank of the first hit."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranked import blank, check_k, for_each, read_ranked
+from .ranking import blank, check_k, for_each, read_ranked
 from .ties import Ties, any_hit, count, first_runs, mean_reciprocal_rank
 
 __all__ = (
@@ -38,8 +35,6 @@ def precision(
 
     Returns:
         Shape (queries,), in [0, 1], NaN where R is 0.
-
-    .. versionadded:: 0.1
     """
     hits, total = read_ranked(ranked, num_relevant)
     k = hits.shape[1] if k is None else check_k(k)
@@ -63,8 +58,6 @@ def recall(
 
     Returns:
         Shape (queries,), in [0, 1], NaN where R is 0.
-
-    .. versionadded:: 0.1
     """
     hits, total = read_ranked(ranked, num_relevant)
     k = hits.shape[1] if k is None else check_k(k)
@@ -88,8 +81,6 @@ def f1(
 
     Returns:
         Shape (queries,), in [0, 1], 0 without any hit, NaN where R is 0.
-
-    .. versionadded:: 0.1
     """
     p = precision(ranked, k, num_relevant=num_relevant, ties=ties)
     r = recall(ranked, k, num_relevant=num_relevant, ties=ties)
@@ -116,8 +107,6 @@ def hit_rate(
 
     Returns:
         Shape (queries,), 0 or 1, with ties between them, NaN where R is 0.
-
-    .. versionadded:: 0.1
     """
     hits, total = read_ranked(ranked, num_relevant)
     k = hits.shape[1] if k is None else check_k(k)
@@ -142,8 +131,6 @@ def first_rank(
     Returns:
         Shape (queries,), at least 1; infinite if relevant items exist but none is in *ranked*;
         NaN where R is 0.
-
-    .. versionadded:: 0.1
     """
     hits, total = read_ranked(ranked, num_relevant)
     first = _first(hits)
@@ -175,8 +162,6 @@ def reciprocal_rank(
 
     Returns:
         Shape (queries,), in [0, 1], NaN where R is 0.
-
-    .. versionadded:: 0.1
     """
     hits, total = read_ranked(ranked, num_relevant)
     first = _first(hits)
@@ -196,8 +181,6 @@ def median_rank(ranked: ArrayLike, *, num_relevant: ArrayLike | None = None) -> 
 
     Returns:
         The median rank, at least 1; NaN if no query has a relevant item.
-
-    .. versionadded:: 0.1
     """
     ranks = first_rank(ranked, num_relevant=num_relevant)
     ranks = np.sort(ranks[~np.isnan(ranks)])

@@ -1,7 +1,4 @@
-"""What a random ranking scores: exact means over all orders of an archive.
-
-.. versionadded:: 0.1
-"""
+"""What a random ranking scores: exact means over all orders of an archive."""
 
 from collections.abc import Callable
 from typing import get_args
@@ -10,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .average import Normalization
-from .ranked import blank, check_k, for_each
+from .ranking import blank, check_k, for_each
 from .ties import mean_reciprocal_rank
 
 __all__ = (
@@ -33,8 +30,6 @@ def expected_precision(
 
     Returns:
         Shape of the arguments, NaN where R is 0.
-
-    .. versionadded:: 0.1
     """
     r, n = _counts(num_relevant, num_items)
     return blank(r > 0, r / np.maximum(n, 1))
@@ -52,8 +47,6 @@ def expected_recall(
 
     Returns:
         Shape of the arguments, NaN where R is 0.
-
-    .. versionadded:: 0.1
     """
     r, n = _counts(num_relevant, num_items)
     return blank(r > 0, np.minimum(check_k(k), n) / np.maximum(n, 1))
@@ -71,8 +64,6 @@ def expected_hit_rate(
 
     Returns:
         Shape of the arguments, NaN where R is 0.
-
-    .. versionadded:: 0.1
     """
     r, n = _counts(num_relevant, num_items)
     miss = np.ones(r.shape)
@@ -119,8 +110,6 @@ def expected_average_precision(
     Example:
         >>> float(expected_average_precision(1, 2))  # first or second: (1 + 1/2) / 2
         0.75
-
-    .. versionadded:: 0.1
     """
     if normalization not in get_args(Normalization):
         raise ValueError(
@@ -153,8 +142,6 @@ def expected_reciprocal_rank(
 
     Returns:
         Shape of the arguments, NaN where R is 0.
-
-    .. versionadded:: 0.1
     """
     r, n = _counts(num_relevant, num_items)
     return for_each(

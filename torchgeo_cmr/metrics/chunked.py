@@ -2,8 +2,6 @@
 
 A table of 120,000 x 120,000 scores does not fit anywhere; the few rows of it that belong to a
 block of queries do.
-
-.. versionadded:: 0.1
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranked import check_k
+from .ranking import check_k
 
 __all__ = (
     'MEMORY',
@@ -37,10 +35,7 @@ type Exclude = Callable[[slice], NDArray[np.bool_] | None] | ArrayLike
 
 
 class RankedBlock(NamedTuple):
-    """The ranking of some queries.
-
-    .. versionadded:: 0.1
-    """
+    """The ranking of some queries."""
 
     #: Which queries.
     queries: slice
@@ -62,8 +57,6 @@ def dot_product(queries: NDArray, archive: NDArray) -> NDArray[np.float32]:
 
     Returns:
         Shape (queries, items), float32; the cosine for rows of unit length.
-
-    .. versionadded:: 0.1
     """
     scores = np.empty((len(queries), len(archive)), dtype=np.float32)
     asked = queries.astype(np.float64)
@@ -78,8 +71,6 @@ class RandomOrder:
 
     The same seed gives the same order, whatever the size of the blocks, if a new instance is
     used for every ranking.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -148,8 +139,6 @@ def rank_blocks(
         >>> [block] = rank_blocks([[1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]])
         >>> block.rows.tolist()
         [[1, 0]]
-
-    .. versionadded:: 0.1
     """
     queries, archive = np.asarray(queries), np.asarray(archive)
     if queries.ndim != 2 or archive.ndim != 2 or queries.shape[1] != archive.shape[1]:

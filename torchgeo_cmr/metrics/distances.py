@@ -34,8 +34,6 @@ def chi_square(
     Example:
         >>> chi_square([[0.2, 0.0, 0.8]], [[0.5, 0.1, 0.4]]).round(6).item()
         0.180952
-
-    .. versionadded:: 0.1
     """
     u, v = np.asarray(queries, np.float64), np.asarray(archive, np.float64)
     if u.ndim != 2 or v.ndim != 2 or u.shape[1] != v.shape[1]:
@@ -79,8 +77,6 @@ def euclidean_similarity(queries: ArrayLike, archive: ArrayLike) -> NDArray[np.f
     Example:
         >>> euclidean_similarity([[0.0, 0.0]], [[3.0, 4.0], [1.0, 0.0]]).tolist()
         [[-25.0, -1.0]]
-
-    .. versionadded:: 0.1
     """
     u, v = np.asarray(queries, np.float64), np.asarray(archive, np.float64)
     lengths = (u**2).sum(axis=1)[:, None] + (v**2).sum(axis=1)

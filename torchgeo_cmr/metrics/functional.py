@@ -17,8 +17,6 @@ is no formula, rank with :class:`RandomOrder`.
 
 :data:`METRICS` has all metrics under the names that tables print, :data:`CHANCE` the chance
 levels under the same names, and :func:`score_ranking` computes metrics from vectors.
-
-.. versionadded:: 0.1
 """
 
 from .anmrr import anmrr, nmrr
@@ -41,7 +39,6 @@ from .chance import (
 )
 from .chunked import RandomOrder, RankedBlock, dot_product, rank_blocks
 from .distances import chi_square, euclidean_similarity
-from .graded import average_cumulative_gain, ndcg, weighted_average_precision
 from .levels import CHANCE, Pool
 from .multilabel import (
     ItemScores,
@@ -52,8 +49,9 @@ from .multilabel import (
     mean_at_k,
     shared_labels,
 )
-from .ranked import QueryMean, mean_over_queries, rank_relevance
+from .ranking import QueryMean, mean_over_queries, rank_relevance
 from .registry import METRICS, Ranking, RankingMetric
+from .relevance_grades import average_cumulative_gain, ndcg, weighted_average_precision
 from .scoring import Scored, score_ranking
 from .ties import Ties, find_ties
 from .truth import Judgement, LabelTruth, MatrixTruth, Truth

@@ -1,7 +1,4 @@
-"""Is the embedding space alive? Gap, alignment, uniformity, spread and rank of unit rows.
-
-.. versionadded:: 0.1
-"""
+"""Is the embedding space alive? Gap, alignment, uniformity, spread and rank of unit rows."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .hubs import hub_figures, hub_remark
+from .hubness import hub_figures, hub_remark
 
 __all__ = (
     'CollapseWarning',
@@ -34,17 +31,11 @@ MIN_RANK = 1.5
 
 
 class CollapseWarning(UserWarning):
-    """An encoder gives (nearly) the same embedding for everything.
-
-    .. versionadded:: 0.1
-    """
+    """An encoder gives (nearly) the same embedding for everything."""
 
 
 class Verdict(NamedTuple):
-    """What the numbers say, for a person.
-
-    .. versionadded:: 0.1
-    """
+    """What the numbers say, for a person."""
 
     #: Whether retrieval with these embeddings is pointless.
     collapsed: bool
@@ -63,8 +54,6 @@ def modality_gap(a: Tensor, b: Tensor) -> Tensor:
 
     Returns:
         Scalar in [0, 2]; 0 if both have the same centre.
-
-    .. versionadded:: 0.1
     """
     return torch.linalg.vector_norm(a.mean(dim=0) - b.mean(dim=0))
 
@@ -80,8 +69,6 @@ def alignment(a: Tensor, b: Tensor) -> Tensor:
 
     Returns:
         Scalar in [0, 4]; lower is closer.
-
-    .. versionadded:: 0.1
     """
     return (a - b).square().sum(dim=1).mean()
 
@@ -97,8 +84,6 @@ def uniformity(z: Tensor, *, chunk: int = 1024) -> Tensor:
 
     Returns:
         Scalar in [-8, 0]; 0 if all rows are one point, lower is more even; NaN for one row.
-
-    .. versionadded:: 0.1
     """
     num = len(z)
     if num < 2:
@@ -120,8 +105,6 @@ def embedding_std(z: Tensor) -> Tensor:
 
     Returns:
         Scalar in [0, 1 / sqrt(dim)]; the upper end is a centred, evenly spread cloud.
-
-    .. versionadded:: 0.1
     """
     return z.std(dim=0, correction=0).mean()
 
@@ -137,8 +120,6 @@ def effective_rank(z: Tensor) -> Tensor:
 
     Returns:
         Scalar in [1, min(rows, dim)]; NaN if a value is not finite.
-
-    .. versionadded:: 0.1
     """
     if not torch.isfinite(z).all():
         return z.new_tensor(torch.nan)
@@ -160,8 +141,6 @@ def embedding_health(embeddings: Mapping[str, Tensor]) -> dict[str, Tensor]:
         modality as ``<name>_<modality>``; ``hubness`` (skewness of the 10-occurrences) and
         ``anti_hubs`` as the mean over directions and per direction as
         ``<name>_<query>_to_<gallery>``, absent for a single modality, on at most 4096 rows.
-
-    .. versionadded:: 0.1
     """
     figures: dict[str, Tensor] = {}
     pairs = list(combinations(embeddings.values(), 2))
@@ -198,8 +177,6 @@ def verdict(embeddings: Mapping[str, Tensor]) -> Verdict:
 
     Returns:
         Whether any modality has collapsed, and one sentence with the figures.
-
-    .. versionadded:: 0.1
     """
     said = []
     for modality, z in embeddings.items():

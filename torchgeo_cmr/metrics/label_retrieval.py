@@ -42,8 +42,6 @@ class LabelRetrieval(Metric):
     Relations: :class:`~torchgeo_cmr.metrics.CrossModalRetrieval` needs no labels and asks for
     the own pair only. Query and archive are the same loader here; for protocols that take
     them from two splits use :func:`~torchgeo_cmr.metrics.functional.score_ranking`.
-
-    .. versionadded:: 0.1
     """
 
     is_differentiable = False

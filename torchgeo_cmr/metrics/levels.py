@@ -1,7 +1,4 @@
-"""The chance level of each metric by its name: what a random ranking scores on average.
-
-.. versionadded:: 0.1
-"""
+"""The chance level of each metric by its name: what a random ranking scores on average."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,9 +15,9 @@ from .chance import (
     expected_recall,
     expected_reciprocal_rank,
 )
-from .graded import Gain, dcg
 from .multilabel import item_scores
-from .ranked import blank
+from .ranking import blank
+from .relevance_grades import Gain, dcg
 
 __all__ = ('CHANCE', 'Pool')
 
@@ -29,10 +26,7 @@ type Level = Callable[['Pool', int], NDArray[np.float64]]
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """What some queries draw from, whatever the order.
-
-    .. versionadded:: 0.1
-    """
+    """What some queries draw from, whatever the order."""
 
     #: Relevant items of each query, R, shape (queries,).
     num_relevant: NDArray[np.int64]

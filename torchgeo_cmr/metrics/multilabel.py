@@ -6,8 +6,6 @@ The functions take *shared*, the *n* of each query and rank, and the sizes of th
 
 For one label a patch (class ids), precision, recall and F1 of a pair are all 1 or 0, so that
 ``f1@k`` is the precision P@k.
-
-.. versionadded:: 0.1
 """
 
 from typing import NamedTuple
@@ -15,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranked import check_k
+from .ranking import check_k
 from .ties import Ties, count
 
 __all__ = (
@@ -33,8 +31,6 @@ class ItemScores(NamedTuple):
     """How well the labels of each retrieved item match those of its query.
 
     All have shape (queries, ranks), are in [0, 1], and are 0 where nothing is shared.
-
-    .. versionadded:: 0.1
     """
 
     #: Share of the item's labels that the query has.
@@ -67,8 +63,6 @@ def shared_labels(
         ...     [[1, 1, 0, 0, 1]], [[1, 1, 0, 0, 0], [0, 0, 1, 1, 0]]
         ... ).tolist()
         [[2.0, 0.0]]
-
-    .. versionadded:: 0.1
     """
     q, r = np.asarray(query_labels), np.asarray(item_labels)
     if q.ndim != 2 or r.ndim != 2 or q.shape[1] != r.shape[1]:
@@ -104,8 +98,6 @@ def item_scores(
     Example:
         >>> item_scores([[2, 0]], [3], [[2, 2]]).f1.tolist()
         [[0.8, 0.0]]
-
-    .. versionadded:: 0.1
     """
     n = np.asarray(shared, dtype=np.float64)
     q = np.asarray(query_sizes, dtype=np.float64)
@@ -140,8 +132,6 @@ def mean_at_k(
 
     Returns:
         Shape (queries,).
-
-    .. versionadded:: 0.1
     """
     values = np.asarray(values, dtype=np.float64)
     k = values.shape[1] if k is None else check_k(k)
@@ -164,8 +154,6 @@ def f1_at_k(
 
     Returns:
         Shape (queries,), in [0, 1]; 0 for a query without labels.
-
-    .. versionadded:: 0.1
     """
     return mean_at_k(item_scores(shared, query_sizes, item_sizes).f1, k)
 
@@ -189,8 +177,6 @@ def f1_of_means(
 
     Returns:
         In [0, 1]; NaN without queries.
-
-    .. versionadded:: 0.1
     """
     scores = item_scores(shared, query_sizes, item_sizes)
     if not len(scores.precision):
@@ -215,8 +201,6 @@ def f1_at_rank(
 
     Returns:
         Shape (queries,), in [0, 1]; 0 if there is no such rank.
-
-    .. versionadded:: 0.1
     """
     f1 = item_scores(shared, query_sizes, item_sizes).f1
     return f1[:, k - 1] if check_k(k) <= f1.shape[1] else np.zeros(len(f1))

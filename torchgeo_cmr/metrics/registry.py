@@ -2,8 +2,6 @@
 
 The names are long where the literature uses one name for several things: four normalisations
 of average precision, three F1.
-
-.. versionadded:: 0.1
 """
 
 from collections.abc import Callable
@@ -16,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from .anmrr import nmrr
 from .average import average_precision, mean_of_precisions
 from .binary import f1, first_rank, hit_rate, precision, recall, reciprocal_rank
-from .graded import average_cumulative_gain, ndcg, weighted_average_precision
 from .multilabel import ItemScores, item_scores, mean_at_k
-from .ranked import QueryMean, blank, check_k
+from .ranking import QueryMean, blank, check_k
+from .relevance_grades import average_cumulative_gain, ndcg, weighted_average_precision
 from .ties import Ties
 
 __all__ = ('METRICS', 'Ranking', 'RankingMetric')
@@ -26,10 +24,7 @@ __all__ = ('METRICS', 'Ranking', 'RankingMetric')
 
 @dataclass(frozen=True)
 class Ranking:
-    """All that a metric may ask about the ranking of some queries.
-
-    .. versionadded:: 0.1
-    """
+    """All that a metric may ask about the ranking of some queries."""
 
     #: Whether the item at each rank is relevant, shape (queries, ranks), bool.
     relevant: NDArray[np.bool_]
@@ -51,10 +46,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class RankingMetric:
-    """One metric of :data:`METRICS`.
-
-    .. versionadded:: 0.1
-    """
+    """One metric of :data:`METRICS`."""
 
     #: Name in the registry.
     name: str

@@ -27,8 +27,6 @@ class CrossModalRetrieval(Metric):
     Neighbouring patches are counted as wrong here, although they may look the same: use it to
     watch training and to choose a checkpoint; judge an archive with an explicit relevance.
     A distributed sampler that repeats samples to fill the last batch adds rivals to them.
-
-    .. versionadded:: 0.1
     """
 
     higher_is_better = True

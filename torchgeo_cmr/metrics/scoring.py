@@ -1,7 +1,4 @@
-"""From vectors and a truth to the values of named metrics, one a query, in bounded memory.
-
-.. versionadded:: 0.1
-"""
+"""From vectors and a truth to the values of named metrics, one a query, in bounded memory."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ from .chunked import (
     excluded,
     rank_blocks,
 )
-from .ranked import QueryMean, check_k
+from .ranking import QueryMean, check_k
 from .registry import METRICS, Ranking, RankingMetric
 from .ties import Ties, find_ties
 from .truth import Judgement, Truth
@@ -29,10 +26,7 @@ __all__ = ('Scored', 'score_ranking')
 
 @dataclass(frozen=True)
 class Scored:
-    """Metrics of every query, to be averaged, resampled or broken down.
-
-    .. versionadded:: 0.1
-    """
+    """Metrics of every query, to be averaged, resampled or broken down."""
 
     #: Values by printed name: shape (queries,), or (queries, 2) for ``f1@k_of_means``.
     values: dict[str, NDArray[np.float64]]
@@ -102,8 +96,6 @@ def score_ranking(
     Raises:
         ValueError: If a name is unknown, a cut-off is below 1, the truth does not fit the
             archive or lacks the labels that a metric needs.
-
-    .. versionadded:: 0.1
     """
     queries, archive = np.asarray(queries), np.asarray(archive)
     chosen = _choose(names)

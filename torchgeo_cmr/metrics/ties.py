@@ -9,8 +9,6 @@ scores the level of chance.
 
 Scores are tied if they are equal in float32, the type in which :func:`rank_blocks` gives them;
 those that differ in their last bit are not.
-
-.. versionadded:: 0.1
 """
 
 from collections.abc import Iterator
@@ -30,10 +28,7 @@ type _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Ties:
-    """Runs of equal scores in some rankings, in the order of queries and ranks.
-
-    .. versionadded:: 0.1
-    """
+    """Runs of equal scores in some rankings, in the order of queries and ranks."""
 
     #: Query of each run, shape (runs,).
     query: NDArray[np.int64]
@@ -125,8 +120,6 @@ def find_ties(scores: NDArray[np.floating]) -> Ties | None:
 
     Returns:
         The runs, None without any.
-
-    .. versionadded:: 0.1
     """
     # Whether each item scores as the one before it; the last one closes a run at the end.
     same = np.zeros(scores.size + 1, dtype=bool)

@@ -2,8 +2,6 @@
 
 A truth is anything that, called with a slice of the queries, gives a :class:`Judgement` of
 the whole archive for them; so it need not hold a table of all queries and all items.
-
-.. versionadded:: 0.1
 """
 
 import math
@@ -16,10 +14,7 @@ __all__ = ('Judgement', 'LabelTruth', 'MatrixTruth', 'Truth')
 
 
 class Judgement(NamedTuple):
-    """How every item of the archive is judged for some queries.
-
-    .. versionadded:: 0.1
-    """
+    """How every item of the archive is judged for some queries."""
 
     #: Whether an item is relevant, shape (queries, items), bool.
     relevant: NDArray[np.bool_]
@@ -32,10 +27,7 @@ class Judgement(NamedTuple):
 
 
 class Truth(Protocol):
-    """What :func:`~torchgeo_cmr.metrics.functional.score_ranking` asks for relevance.
-
-    .. versionadded:: 0.1
-    """
+    """What :func:`~torchgeo_cmr.metrics.functional.score_ranking` asks for relevance."""
 
     def __call__(self, queries: slice, /) -> Judgement:
         """Judge the whole archive for the queries of a slice."""
@@ -43,10 +35,7 @@ class Truth(Protocol):
 
 
 class MatrixTruth:
-    """Relevance that fits into memory: a table of queries and items.
-
-    .. versionadded:: 0.1
-    """
+    """Relevance that fits into memory: a table of queries and items."""
 
     def __init__(self, relevance: ArrayLike) -> None:
         """Initialize a new MatrixTruth instance.
@@ -56,8 +45,6 @@ class MatrixTruth:
 
         Raises:
             ValueError: If it has another shape, or a value is negative or not finite.
-
-        .. versionadded:: 0.1
         """
         self.relevance = np.asarray(relevance)
         if self.relevance.ndim != 2:
@@ -81,8 +68,6 @@ class LabelTruth:
     (``'jaccard>=t'``). Among patches with several labels ``'any'`` is easy to satisfy; never
     report it alone. A row without labels matches nothing. The gain is the number of shared
     labels, whatever the rule.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(
@@ -98,8 +83,6 @@ class LabelTruth:
 
         Raises:
             ValueError: If the labels do not fit each other, or the rule is unknown.
-
-        .. versionadded:: 0.1
         """
         self.rule, self._threshold = rule, _threshold(rule)
         queries, items = np.asarray(query_labels), np.asarray(item_labels)

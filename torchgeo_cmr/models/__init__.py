@@ -1,6 +1,6 @@
 """Networks: encoders apart, joint or on stacked bands, CMIR-NET's, heads, and fusion."""
 
-from .cmirnet import ClassifiedEncoders, CMIRNetwork
+from .cmir_network import ClassifiedEncoders, CMIRNetwork
 from .convnet import CMIRConvNet
 from .dual import CrossModalEncoder
 from .encoder import build_encoder

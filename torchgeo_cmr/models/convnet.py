@@ -25,8 +25,6 @@ class CMIRConvNet(nn.Module):
 
     The layers are those of the authors' code; batch norm works as usual here (there it was
     called in inference mode), and weights start as Kaiming et al. suggest.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(

@@ -8,10 +8,7 @@ __all__ = ('CrossModalEncoder',)
 
 
 class CrossModalEncoder(nn.Module):
-    """Encode each modality with its own backbone and project it with its own head.
-
-    .. versionadded:: 0.1
-    """
+    """Encode each modality with its own backbone and project it with its own head."""
 
     def __init__(
         self, backbones: Mapping[str, nn.Module], heads: Mapping[str, nn.Module]

@@ -69,8 +69,6 @@ def build_encoder(
             channels and names are not known.
         ValueError: If the model is unknown, or the weights belong to another network, or a
             file is missing or holds no weights.
-
-    .. versionadded:: 0.1
     """
     who = f' for {modality}' if modality else ''
     if isinstance(model, str):

@@ -27,10 +27,7 @@ _WIDE = 512
 
 
 class FeatureEncoder(nn.Module):
-    """A backbone, one linear layer, ReLU and dropout: the features Z of any network.
-
-    .. versionadded:: 0.1
-    """
+    """A backbone, one linear layer, ReLU and dropout: the features Z of any network."""
 
     def __init__(
         self,
@@ -114,8 +111,6 @@ def build_feature_encoder(
     Raises:
         RasterError: If the number of channels is not one that the encoder takes.
         ValueError: If the model is unknown, or weights are given to one that has none.
-
-    .. versionadded:: 0.1
     """
     named = model if isinstance(model, str) else ''
     own = named in CONVNETS or is_speech(named) or takes_vectors(named)

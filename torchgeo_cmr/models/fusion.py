@@ -30,8 +30,6 @@ def fuse(features: Sequence[Tensor], fusion: Fusion = 'concat') -> Tensor:
         >>> a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 4.0]])
         >>> [fuse([a, b], how).tolist() for how in ('concat', 'mean', 'sum', 'max')]
         [[[1.0, 0.0, 0.0, 4.0]], [[0.5, 2.0]], [[1.0, 4.0]], [[1.0, 4.0]]]
-
-    .. versionadded:: 0.1
     """
     check_fusion(fusion)
     shapes = [tuple(x.shape) for x in features]
@@ -70,8 +68,6 @@ class EarlyFusionEncoder(nn.Module):
     """Encode the stack of all sensors' bands with one network.
 
     No sensor can be encoded alone, so it serves comparison, not retrieval across sensors.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:

@@ -21,8 +21,6 @@ class ProjectionHead(nn.Sequential):
 
     Batch norm sees the rows it is called with: call the head once a modality (as
     :class:`~torchgeo_cmr.models.CrossModalEncoder` does) or the modalities mix.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(

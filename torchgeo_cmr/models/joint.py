@@ -19,8 +19,6 @@ class JointEncoder(nn.Module):
     modalities in one batch, so that both agree; the tasks train with it.
 
     Relations: :class:`~torchgeo_cmr.models.CrossModalEncoder` shares nothing.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(

@@ -22,8 +22,6 @@ class SpeechEncoder(nn.Module):
     one channel. The small one takes mean and maximum over time, so that it does not matter
     when a word is spoken. In training, stripes of time and of pitch are masked
     (SpecAugment, https://arxiv.org/abs/1904.08779), for voices differ there.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(

@@ -20,8 +20,6 @@ class UnifiedEncoderDecoder(nn.Module):
     If you use this model in your research, please cite the following paper:
 
     * https://arxiv.org/abs/1904.04794
-
-    .. versionadded:: 0.1
     """
 
     def __init__(

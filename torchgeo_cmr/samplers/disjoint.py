@@ -16,8 +16,8 @@ from torchgeo.samplers import Units
 
 from torchgeo_cmr.errors import PairingError
 from torchgeo_cmr.samplers.animation import animate
-from torchgeo_cmr.samplers.area import Area, Bounds, PatchKey, areas_of
 from torchgeo_cmr.samplers.occupancy import Occupancy
+from torchgeo_cmr.samplers.patch_area import Area, Bounds, PatchKey, areas_of
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -57,8 +57,6 @@ class DisjointBatchSampler(BatchSampler):
     With *gather* above 1, patches are drawn in small groups: the first anywhere, the others
     near it. Files then decode fewer blocks for a batch, at the price of patches that are
     more alike: a batch tells less about the whole ground than its size says.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(

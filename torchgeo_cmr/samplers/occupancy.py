@@ -5,7 +5,7 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS, Transformer
 
-from torchgeo_cmr.samplers.area import Area, Bounds
+from torchgeo_cmr.samplers.patch_area import Area, Bounds
 
 
 class Occupancy:

@@ -1,19 +1,26 @@
 """Search: filter an archive by place, time and attributes, then rank what is left."""
 
+from torchgeo_cmr.search.answers.change import changes
+from torchgeo_cmr.search.answers.hubs import HubFree
+from torchgeo_cmr.search.answers.near_duplicates import duplicates, near_duplicates
+from torchgeo_cmr.search.answers.rank_fusion import fuse
+from torchgeo_cmr.search.answers.rerank import rerank
+from torchgeo_cmr.search.queries.blend import blend
+from torchgeo_cmr.search.queries.examples import from_examples
+from torchgeo_cmr.search.queries.feedback import from_feedback
+from torchgeo_cmr.search.queries.lookup import (
+    at,
+    from_ids,
+    from_places,
+    patch_ids,
+    similar_ids,
+)
+from torchgeo_cmr.search.store.index_summary import describe_index
+from torchgeo_cmr.search.where.where import Step, Where
+
 from .archives import open_archives
-from .blend import blend
-from .change import changes
-from .describe import describe_index
-from .examples import from_examples
-from .feedback import from_feedback
-from .filters import Step, Where
-from .fuse import fuse
-from .groups import duplicates, near_duplicates
 from .hashing import Hash
-from .hubs import HubFree
 from .index import Explanation, RetrievalIndex
-from .query import at, from_ids, from_places, patch_ids, similar_ids
-from .rerank import rerank
 from .results import RESULT_COLUMNS, check_result
 
 __all__ = (

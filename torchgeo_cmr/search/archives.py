@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from torchgeo_cmr.search.store.origin import Origin
+
 from .index import RetrievalIndex
-from .origin import Origin
 
 
 def open_archives(paths: Origin | Iterable[Origin]) -> RetrievalIndex:
@@ -23,7 +24,5 @@ def open_archives(paths: Origin | Iterable[Origin]) -> RetrievalIndex:
         QueryError: If no folder is named.
         ArchiveError: If a folder is neither an archive nor an index, or they do not fit
             together.
-
-    .. versionadded:: 0.1
     """
     return RetrievalIndex(paths)

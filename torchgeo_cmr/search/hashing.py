@@ -31,8 +31,6 @@ class Hash:
         kind: ``'sign'``, ``'lsh'`` or ``'itq'``.
         mean: What is subtracted from a vector first (dim,).
         planes: Directions whose sides are the bits (dim, bits).
-
-    .. versionadded:: 0.1
     """
 
     kind: str

@@ -10,18 +10,23 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search.queries.forms import (
+    Asking,
+    Filtering,
+    read_asking,
+    read_filter,
+)
+from torchgeo_cmr.search.rank.checks import bare, check_least, checked
+from torchgeo_cmr.search.store.contents import taken
+from torchgeo_cmr.search.store.engine import asked, ranked, reaching, stacked, summed
+from torchgeo_cmr.search.store.explanation import Explanation
+from torchgeo_cmr.search.store.lifecycle import Kept
+from torchgeo_cmr.search.store.snapshot import State
+from torchgeo_cmr.search.where.keywords import named
+from torchgeo_cmr.search.where.where import Step
 from torchgeo_cmr.table import EmbeddingTable
 
-from .asked import bare, check_least, checked
-from .engine import asked, ranked, reaching, stacked, summed
-from .explanation import Explanation
-from .filters import Step
-from .given import Asking, Filtering, read_asking, read_filter
-from .held import taken
-from .kept import Kept
-from .keywords import named
 from .results import make_result
-from .state import State
 
 __all__ = ('Explanation', 'RetrievalIndex')
 
@@ -47,8 +52,6 @@ class RetrievalIndex(Kept):
         ArchiveError: If a ``patch_id`` occurs more than once, or a folder is neither an
             archive nor an index.
         QueryError: If nothing is named.
-
-    .. versionadded:: 0.1
     """
 
     @named

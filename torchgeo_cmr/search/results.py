@@ -50,8 +50,6 @@ def make_result(
         float64 (higher is closer), ``exact`` bool, ``relevant`` nullable boolean, all null.
         Columns of the archive named like one of these come out as ``archive_<name>``, with
         one more ``archive_`` before it if the archive has a column of that name too.
-
-    .. versionadded:: 0.1
     """
     num_queries, k = rows.shape
     taken = table.frame.iloc[rows.ravel()].reset_index(drop=True)
@@ -92,8 +90,6 @@ def check_result(results: gpd.GeoDataFrame) -> None:
 
     Raises:
         QueryError: If columns are missing, there is no CRS, or a score is not a number.
-
-    .. versionadded:: 0.1
     """
     if not isinstance(results, pd.DataFrame):
         raise QueryError(

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from torchgeo_cmr.errors import AudioError, OutputExistsError
-from torchgeo_cmr.speech.engine import Engine, open_engine
 from torchgeo_cmr.speech.room import add_noise, reverberate
+from torchgeo_cmr.speech.synthesizer import Engine, open_engine
 from torchgeo_cmr.speech.wav import resample, write_wav
 
 #: Voices that differ in accent and throat: language, then variant. None is a caricature.
@@ -122,8 +122,6 @@ def speak(
         AudioError: If eSpeak NG is missing or lacks a voice, a label cannot be spoken or be a
             folder's name, or a number is out of range.
         OutputExistsError: If *out* was begun with other settings, or holds something else.
-
-    .. versionadded:: 0.1
     """
     words = _words(labels)
     _check(voices, speeds, pitches, takes, noise, reverb)
@@ -172,8 +170,6 @@ def read_labels(words: Iterable[str]) -> dict[str, str]:
     Raises:
         AudioError: If there is no label, one has two different wordings, or a file is no
             text in UTF-8.
-
-    .. versionadded:: 0.1
     """
     lines: list[str] = []
     for word in words:

@@ -19,8 +19,6 @@ def add_noise(
 
     Returns:
         Samples of the same shape. Silence stays silent: it has no power to compare with.
-
-    .. versionadded:: 0.1
     """
     given = np.asarray(sound, dtype=np.float64)
     power = np.mean(given**2)
@@ -52,8 +50,6 @@ def reverberate(
 
     Returns:
         ``samples + round(seconds * rate)`` samples, with the power of the sound given.
-
-    .. versionadded:: 0.1
     """
     given = np.asarray(sound, dtype=np.float64)
     length = round(seconds * rate)

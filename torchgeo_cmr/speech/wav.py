@@ -35,8 +35,6 @@ def read_wav(path: str | os.PathLike[str], rate: int = RATE) -> NDArray[np.float
 
     Raises:
         AudioError: If the file is missing, empty, cut short, silent throughout, or no WAV.
-
-    .. versionadded:: 0.1
     """
     path = Path(path)
     if not path.is_file():
@@ -88,8 +86,6 @@ def resample(sound: ArrayLike, found: int, rate: int = RATE) -> NDArray[np.float
 
     Returns:
         ``ceil(samples * rate / found)`` samples.
-
-    .. versionadded:: 0.1
     """
     given = np.asarray(sound, dtype=np.float32)
     if found == rate:
@@ -108,8 +104,6 @@ def write_wav(path: str | os.PathLike[str], sound: ArrayLike, rate: int = RATE) 
 
     Returns:
         The path.
-
-    .. versionadded:: 0.1
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Embedding tables: vectors with footprints, in memory and as a GeoParquet archive."""
 
+from .archive_summary import describe
 from .dates import over_dates
-from .describe import describe
 from .footprints import densify, to_wgs84
 from .sink import ParquetSink, read_header
 from .table import EmbeddingTable

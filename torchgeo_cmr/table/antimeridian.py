@@ -33,8 +33,6 @@ def fold(shape: Geometry) -> Geometry:
 
     Returns:
         The same ground, cut where it crosses the antimeridian.
-
-    .. versionadded:: 0.1
     """
     west, _, east, _ = shape.bounds
     if not (west < -180 or east > 180):
@@ -70,8 +68,6 @@ def singles(shape: Geometry) -> list[Geometry]:
 
     Returns:
         Simple geometries that are not empty.
-
-    .. versionadded:: 0.1
     """
     parts = np.array([shape], dtype=object)
     while (shapely.get_type_id(parts) > 3).any():
@@ -87,8 +83,6 @@ def gathered(pieces: list[list[Geometry]]) -> Geometry:
 
     Returns:
         A simple geometry, several of one kind, or a collection of at most one of each kind.
-
-    .. versionadded:: 0.1
     """
     kinds: list[Geometry] = []
     for kind, some in enumerate(pieces):
@@ -110,8 +104,6 @@ def steps(points: Points) -> NDArray[np.float64]:
 
     Returns:
         Degrees (n - 1,), from -180 to 180.
-
-    .. versionadded:: 0.1
     """
     step = np.diff(points[:, 0])
     return np.where(np.abs(step) > 180, (step + 180) % 360 - 180, step)
@@ -126,8 +118,6 @@ def follow_ring(points: Points, pole: float) -> Polygon:
 
     Returns:
         A polygon, perhaps invalid, whose longitudes may leave -180..180.
-
-    .. versionadded:: 0.1
     """
     polar = at_pole(points)
     if polar.all():
@@ -148,8 +138,6 @@ def follow_line(points: Points) -> list[LineString]:
 
     Returns:
         Lines whose longitudes may leave -180..180.
-
-    .. versionadded:: 0.1
     """
     polar = at_pole(points)
     if polar.all():
@@ -168,18 +156,13 @@ def pole_line(latitude: float) -> LineString:
 
     Args:
         latitude: Latitude close to 90 or -90.
-
-    .. versionadded:: 0.1
     """
     pole = float(np.copysign(90, latitude))
     return LineString([(-180, pole), (180, pole)])
 
 
 def at_pole(points: Points) -> NDArray[np.bool_]:
-    """Say which points (n, 2) are a pole, so that their longitudes mean nothing.
-
-    .. versionadded:: 0.1
-    """
+    """Say which points (n, 2) are a pole, so that their longitudes mean nothing."""
     return np.abs(points[:, 1]) > 90 - AT_POLE
 
 

@@ -47,8 +47,6 @@ def over_dates(
     Raises:
         ArchiveError: If *how* is unknown, *min_dates* is below 1, no place has as many dates,
             or the vectors of a place cancel out.
-
-    .. versionadded:: 0.1
     """
     if how not in get_args(How):
         raise ArchiveError(f'how is {how!r}: choose of {", ".join(get_args(How))}')

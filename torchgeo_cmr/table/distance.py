@@ -46,8 +46,6 @@ def metres_between(
 
     Returns:
         Metres (n,), 0 where footprints touch; infinite where they are beyond the limit.
-
-    .. versionadded:: 0.1
     """
     metres = np.zeros(len(one))
     apart = np.flatnonzero(~_touch(one, other))
@@ -71,8 +69,6 @@ def bounds(
 
     Returns:
         Two masks (n,): which are that near for sure, and which are to be measured.
-
-    .. versionadded:: 0.1
     """
     shape = np.array([place], dtype=object)
     tree = Edges(shape, max(metres / 4, 1.0), _PIECES)
@@ -94,8 +90,6 @@ def span(
 
     Returns:
         Two arrays (n,), metres.
-
-    .. versionadded:: 0.1
     """
     ball = Edges(np.array([place], dtype=object)).levels[-1]
     low, high = boxes[:, :2], boxes[:, 2:]
@@ -135,8 +129,6 @@ class Spots:
 
     Args:
         shapes: Footprints (n,) in EPSG:4326.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(self, shapes: NDArray[np.object_]) -> None:
@@ -177,8 +169,6 @@ def centres(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
 
     Returns:
         Longitudes, up to 360 where a footprint was cut, and latitudes (n, 2).
-
-    .. versionadded:: 0.1
     """
     joined = whole(shapes)
     points = shapely.get_coordinates(shapely.centroid(joined)).reshape(-1, 2)
@@ -210,8 +200,6 @@ def whole(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
 
     Returns:
         As many, longitudes up to 360 where a footprint was cut.
-
-    .. versionadded:: 0.1
     """
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     joined = np.array(shapes, dtype=object)

@@ -37,8 +37,6 @@ def is_wgs84(crs: CRS) -> bool:
 
     Returns:
         True for EPSG:4326, OGC:CRS84 and their likes.
-
-    .. versionadded:: 0.1
     """
     return crs.equals(WGS84, ignore_axis_order=True)
 
@@ -60,8 +58,6 @@ def to_wgs84(
     Returns:
         Object array (n,) of shapely geometries; longitudes in -180..180. A coordinate that
         cannot be expressed in EPSG:4326 stays infinite for the caller to refuse.
-
-    .. versionadded:: 0.1
     """
     shapes = shapely.force_2d(np.asarray(list(geometries), dtype=object))
     if is_wgs84(crs):
@@ -139,8 +135,6 @@ def cut(geometry: Geometry) -> Geometry:
 
     Returns:
         The same ground inside -180..180.
-
-    .. versionadded:: 0.1
     """
     pieces: list[list[Geometry]] = [[], [], []]
     for part in singles(geometry):
@@ -180,8 +174,6 @@ def unwrap(geometry: Geometry) -> Geometry:
     Returns:
         The same ground with longitudes in 0..360 if that makes it narrower than 180 degrees,
         else the geometry as it is. Use it before taking a centroid or a width.
-
-    .. versionadded:: 0.1
     """
     west, _, east, _ = geometry.bounds
     parts = shapely.get_parts(geometry)
@@ -208,8 +200,6 @@ def densify(
 
     Returns:
         Object array (n,) of shapely geometries.
-
-    .. versionadded:: 0.1
     """
     steps = np.arange(segments)[None, :, None] / segments
 

@@ -19,10 +19,7 @@ from .whole_numbers import is_long, nullable
 
 
 class Kind(NamedTuple):
-    """What a column holds.
-
-    .. versionadded:: 0.1
-    """
+    """What a column holds."""
 
     dtype: Any
     #: Its type in Arrow, of categories that of their values.
@@ -41,8 +38,6 @@ def kinds_of(table: pa.Table | pd.DataFrame) -> dict[str, Kind]:
 
     Returns:
         Name -> kind. The dtype is that of all rows, so may hold nulls if one of them is null.
-
-    .. versionadded:: 0.1
     """
     made: dict[str, Kind] = {}
     if isinstance(table, pa.Table):
@@ -74,8 +69,6 @@ def united(parts: Sequence[Mapping[str, Kind]]) -> dict[str, Any]:
 
     Returns:
         Name -> pandas dtype, names in the order in which they first appear.
-
-    .. versionadded:: 0.1
     """
     together: dict[str, Any] = {}
     for name in dict.fromkeys(name for part in parts for name in part):
@@ -99,8 +92,6 @@ def filled(frame: pd.DataFrame, dtypes: Mapping[str, Any]) -> pd.DataFrame:
     Args:
         frame: Some rows; a ``geometry`` is kept.
         dtypes: Name -> pandas dtype.
-
-    .. versionadded:: 0.1
     """
     columns: dict[str, Any] = {}
     for name, dtype in dtypes.items():
@@ -129,8 +120,6 @@ def check_same(new: Mapping[str, Kind], there: Mapping[str, Kind]) -> None:
 
     Raises:
         ArchiveError: If two of a name do not; the message names the column and both types.
-
-    .. versionadded:: 0.1
     """
     for name in new.keys() & there.keys():
         pair = new[name], there[name]

@@ -32,10 +32,7 @@ _NORTH, _EAST = 111_695.0, 111_320.0
 
 
 def in_space(lonlat: Floats) -> Floats:
-    """Give points on the ellipsoid, degrees (n, 2), as metres from its centre (n, 3).
-
-    .. versionadded:: 0.1
-    """
+    """Give points on the ellipsoid, degrees (n, 2), as metres from its centre (n, 3)."""
     lon, lat = np.radians(lonlat).T
     normal = GEOD.a / np.sqrt(1 - GEOD.es * np.sin(lat) ** 2)
     out = normal * np.cos(lat)
@@ -48,8 +45,6 @@ def arc(chord: Floats) -> Floats:
     """Give metres along the ellipsoid that two points in space are at most apart.
 
     A curve that bends less than a circle is not longer than its arc over the same chord.
-
-    .. versionadded:: 0.1
     """
     return 2 * _TIGHTEST * np.arcsin(np.minimum(chord / (2 * _TIGHTEST), 1))
 
@@ -58,25 +53,17 @@ def arc_at_least(chord: Floats) -> Floats:
     """Give metres along the ellipsoid that two points in space are at least apart.
 
     The arc over the same chord of a circle that bends less than any way on the ground.
-
-    .. versionadded:: 0.1
     """
     return 2 * _WIDEST * np.arcsin(np.minimum(chord / (2 * _WIDEST), 1))
 
 
 def chord_at_most(metres: float) -> float:
-    """Give how far apart in space two points are at most that are so far apart on the ground.
-
-    .. versionadded:: 0.1
-    """
+    """Give how far apart in space two points are at most that are so far apart on the ground."""
     return 2 * _WIDEST * float(np.sin(min(metres / (2 * _WIDEST), np.pi / 2)))
 
 
 def half_length(start: Floats, end: Floats) -> Floats:
-    """Give metres that no point of an edge in degrees is farther from its middle.
-
-    .. versionadded:: 0.1
-    """
+    """Give metres that no point of an edge in degrees is farther from its middle."""
     east, north = np.abs(end - start).T / 2
     low = np.where(
         start[:, 1] * end[:, 1] <= 0,
@@ -105,8 +92,6 @@ class Edges:
         shapes: Geometries (n,) in EPSG:4326, none empty.
         piece: Metres that an edge is divided down to; as they are without.
         most: Pieces in all, about, however small that would make them.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(
@@ -187,8 +172,6 @@ def nearest(
 
     Returns:
         Metres (m,) along the ellipsoid; infinite beyond the limit.
-
-    .. versionadded:: 0.1
     """
     best = np.full(len(i), float(limit))
     pair, a, b = np.arange(len(i)), np.asarray(i), np.asarray(j)

@@ -52,8 +52,6 @@ def outline(shape: Geometry, crs: CRS, tolerance: float) -> Geometry:
     Returns:
         Valid geometry, longitudes in -180..180. A pole among points becomes the line of all
         its longitudes. What cannot be expressed in EPSG:4326 has infinite coordinates.
-
-    .. versionadded:: 0.1
     """
     pieces: list[list[Geometry]] = [[], [], []]
     for part in singles(shape):
@@ -81,8 +79,6 @@ def to_lonlat(points: Points, crs: CRS) -> Points:
 
     Returns:
         Degrees (n, 2); infinite where a point has none.
-
-    .. versionadded:: 0.1
     """
     return np.column_stack(_change(crs.srs).transform(points[:, 0], points[:, 1]))
 
@@ -159,8 +155,6 @@ def divided(points: Points, crs: CRS, tolerance: float) -> Points:
 
     Returns:
         Longitudes and latitudes (m, 2); at a pole where an edge runs through one.
-
-    .. versionadded:: 0.1
     """
     way = np.diff(points, axis=0)
     there = to_lonlat(np.concatenate([points, _between(points, way)]), crs)

@@ -34,8 +34,6 @@ class Content:
     Args:
         rows: How many.
         value: The number that the digests of the rows are the digits of, modulo a prime.
-
-    .. versionadded:: 0.1
     """
 
     rows: int = 0
@@ -75,8 +73,6 @@ def row_digests(ids: Iterable[str], vectors: NDArray[Any]) -> NDArray[np.uint8]:
 
     Returns:
         uint8 (n, 16).
-
-    .. versionadded:: 0.1
     """
     kind = np.uint8 if vectors.dtype == np.uint8 else np.dtype('<f4')
     plain = np.ascontiguousarray(vectors, dtype=kind)
@@ -100,8 +96,6 @@ def fingerprint(table: 'EmbeddingTable') -> str:
     Returns:
         64 hexadecimal digits; equal for equal ids and bit-equal vectors, in a table, an
         archive or an index.
-
-    .. versionadded:: 0.1
     """
     return table.content.fingerprint(table.dim, table.metric)
 
@@ -111,8 +105,6 @@ def versions() -> dict[str, str]:
 
     Returns:
         Name to version, the package first.
-
-    .. versionadded:: 0.1
     """
     found = {'torchgeo_cmr': __version__, 'python': platform.python_version()}
     for name in _LIBRARIES:

@@ -61,10 +61,7 @@ _BOX = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 def empty_frame() -> gpd.GeoDataFrame:
-    """Give a frame of zero rows with every standard column, its dtype and the CRS.
-
-    .. versionadded:: 0.1
-    """
+    """Give a frame of zero rows with every standard column, its dtype and the CRS."""
     columns: dict[str, Any] = {}
     for name, kind in STANDARD.items():
         if pa.types.is_string(kind):
@@ -93,8 +90,6 @@ def to_arrow(
 
     Raises:
         ArchiveError: If a column of the user's own has no Arrow type.
-
-    .. versionadded:: 0.1
     """
     table = _plain(frame)
     geometry = frame.geometry
@@ -217,8 +212,6 @@ def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[Any]]:
     Returns:
         The frame, and the vectors (n, dim) as a read-only float32 array; packed codes as
         uint8 (n, bytes).
-
-    .. versionadded:: 0.1
     """
     vectors = _unpacked(table.column('vector'))
     vectors.flags.writeable = False
@@ -245,8 +238,6 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
 
     Raises:
         ArchiveError: If metadata or columns are missing, the version is newer, or ``dim`` differs.
-
-    .. versionadded:: 0.1
     """
     try:
         facts = json.loads((schema.metadata or {})[METADATA_KEY])
@@ -281,10 +272,7 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
 
 
 def check_version(version: int, name: str) -> None:
-    """Refuse a format version that is newer than this package.
-
-    .. versionadded:: 0.1
-    """
+    """Refuse a format version that is newer than this package."""
     if version > FORMAT_VERSION:
         raise ArchiveError(
             f'{name} has format version {version} but this torchgeo_cmr reads up to '

@@ -72,8 +72,6 @@ class ParquetSink:
     Raises:
         ArchiveError: If the folder holds something else, or an archive begun with another
             header; the message names the first field that differs.
-
-    .. versionadded:: 0.1
     """
 
     def __init__(
@@ -250,8 +248,6 @@ def write_archive(
 
     Raises:
         OutputExistsError: If the path is there and is not to be, or cannot safely be, replaced.
-
-    .. versionadded:: 0.1
     """
     target = Path(path)
     if os.path.lexists(target):
@@ -302,8 +298,6 @@ def read_archive(
 
     Raises:
         ArchiveError: If the folder is no archive, broken, mixed or of a newer format.
-
-    .. versionadded:: 0.1
     """
     folder = Path(path)
     header = read_header(folder)
@@ -388,8 +382,6 @@ def read_content(path: str | PathLike[str]) -> Content | None:
 
     Raises:
         ArchiveError: If the folder is no archive, or a part cannot be read.
-
-    .. versionadded:: 0.1
     """
     dim = int(read_header(path)['dim'])
     found = []
@@ -415,8 +407,6 @@ def header_file(path: str | PathLike[str]) -> Path:
 
     Args:
         path: The folder.
-
-    .. versionadded:: 0.1
     """
     older = Path(path) / _OLDER
     new = Path(path) / HEADER
@@ -428,8 +418,6 @@ def is_archive(path: str | PathLike[str]) -> bool:
 
     Args:
         path: Any path.
-
-    .. versionadded:: 0.1
     """
     return header_file(path).exists()
 
@@ -445,8 +433,6 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
 
     Raises:
         ArchiveError: If it is missing, broken or of a newer format.
-
-    .. versionadded:: 0.1
     """
     file = header_file(path)
     try:
@@ -485,8 +471,6 @@ def merge_records(
 
     Raises:
         ArchiveError: If two records name different files for one scene, and ``strict``.
-
-    .. versionadded:: 0.1
     """
     sources: dict[str, Any] = {}
     unclear: dict[str, list[Any]] = {}

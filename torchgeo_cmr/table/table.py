@@ -53,8 +53,6 @@ class EmbeddingTable:
         metric: How vectors are compared: ``'cosine'`` by their inner product, ``'hamming'`` by
             the share of bits that agree; in both a score is in -1..1, higher is closer.
         record: JSON-able facts about how the vectors were made.
-
-    .. versionadded:: 0.1
     """
 
     frame: gpd.GeoDataFrame

@@ -16,8 +16,6 @@ def is_long(column: pa.Array | pa.ChunkedArray) -> bool:
 
     Args:
         column: A column of any type.
-
-    .. versionadded:: 0.1
     """
     if not pa.types.is_integer(column.type) or column.type.bit_width < 64:
         return False
@@ -31,8 +29,6 @@ def nullable(dtype: Any, *, long: bool) -> Any:
     Args:
         dtype: pandas dtype of the column without nulls.
         long: Whether it holds whole numbers that float64 would round.
-
-    .. versionadded:: 0.1
     """
     if isinstance(dtype, np.dtype) and dtype.kind in 'iu':
         return (
@@ -50,8 +46,6 @@ def in_pandas(table: pa.Table) -> pd.DataFrame:
 
     Args:
         table: Columns without geometry.
-
-    .. versionadded:: 0.1
     """
     frame = table.to_pandas()
     for name, column in zip(table.column_names, table.columns, strict=True):

@@ -73,8 +73,6 @@ class CrossModalTask(FixedPrecision, BaseTask):
     loader, warns when an encoder collapses, and makes a checkpoint that is enough to embed.
 
     Relations: :class:`~torchgeo_cmr.tasks.SSCMRSIR` is the first published method on it.
-
-    .. versionadded:: 0.1
     """
 
     ignore: Sequence[str] | str | None = ('weights',)
@@ -783,8 +781,6 @@ class CrossModalTask(FixedPrecision, BaseTask):
         Raises:
             OutputExistsError: If the file exists and *overwrite* is off.
             QueryError: If the task has no such modality.
-
-        .. versionadded:: 0.1
         """
         path = Path(path)
         if modality not in self.in_channels:

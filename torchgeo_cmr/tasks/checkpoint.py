@@ -46,8 +46,6 @@ def load_task(
             was not named or cannot be imported, if it has an encoder of your own that was not
             given, or if weights and class do not fit.
         CMRError: If there is no such device here.
-
-    .. versionadded:: 0.1
     """
     path, device = os.fspath(path), find_device(map_location)
     checkpoint, section = read_checkpoint(path)
@@ -95,8 +93,6 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         ArchiveError: If the file is missing, cut short or not one of ours.
-
-    .. versionadded:: 0.1
     """
     file = Path(path)
     checkpoint, section = read_checkpoint(file)

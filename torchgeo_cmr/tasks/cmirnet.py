@@ -10,13 +10,13 @@ from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import ArchiveError, OptionError
 from torchgeo_cmr.losses import FrobeniusLoss, SoftOrthogonalityLoss, WeightNormLoss
-from torchgeo_cmr.models.cmirnet import CMIRNetwork
+from torchgeo_cmr.models.cmir_network import CMIRNetwork
 from torchgeo_cmr.models.unified import UnifiedEncoderDecoder
 
 from .base import RetrievalFeatures
 from .checkpoint import load_task
 from .cmirpretrain import CMIRPretrain, stage_a_losses
-from .labelled import LabelledTask, Similarity
+from .label_task import LabelledTask, Similarity
 from .labels import class_loss
 from .optim import OptimizerName, ScheduleName
 
@@ -94,8 +94,6 @@ class CMIRNet(LabelledTask):
 
     Relations: the terms are :class:`~torchgeo_cmr.losses.FrobeniusLoss` and
     :class:`~torchgeo_cmr.losses.WeightNormLoss`; :class:`SSCMRSIR` needs no labels.
-
-    .. versionadded:: 0.1
     """
 
     ignore: Sequence[str] | str | None = ('weights', 'pretrained')

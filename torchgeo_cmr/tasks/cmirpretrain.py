@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.losses import SoftOrthogonalityLoss
-from torchgeo_cmr.models.cmirnet import ClassifiedEncoders
+from torchgeo_cmr.models.cmir_network import ClassifiedEncoders
 
 from .base import RetrievalFeatures
-from .labelled import LabelledTask, Similarity
+from .label_task import LabelledTask, Similarity
 from .labels import class_loss
 from .optim import OptimizerName, ScheduleName
 
@@ -38,8 +38,6 @@ class CMIRPretrain(LabelledTask):
 
     Relations: :class:`CMIRNet` trains this stage by itself (``pretrain_epochs``), or takes a
     checkpoint of this task (``pretrained``).
-
-    .. versionadded:: 0.1
     """
 
     ignore: Sequence[str] | str | None = ('weights',)

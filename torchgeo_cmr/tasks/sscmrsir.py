@@ -42,8 +42,6 @@ class SSCMRSIR(CrossModalTask):
 
     Relations: the losses are :class:`~torchgeo_cmr.losses.MIMLoss`,
     :class:`~torchgeo_cmr.losses.MDELoss` and :class:`~torchgeo_cmr.losses.ISLoss`.
-
-    .. versionadded:: 0.1
     """
 
     ignore: Sequence[str] | str | None = ('weights',)

@@ -33,8 +33,6 @@ class SupervisedCMR(CrossModalTask):
     :func:`torchgeo_cmr.metrics.distances.chi_square`).
 
     Relations: :class:`SSCMRSIR` trains the same networks without labels.
-
-    .. versionadded:: 0.1
     """
 
     ignore: Sequence[str] | str | None = ('weights',)

@@ -17,8 +17,6 @@ class LogMel(FixedPrecision):
     A Hann window of 25 ms every 10 ms, magnitudes of its Fourier transform, triangular bands
     evenly spaced on the mel scale :math:`1127 \ln(1 + f / 700)`. Sound that is too long for
     *frames* is cut on both sides, sound that is too short is padded behind with silence.
-
-    .. versionadded:: 0.1
     """
 
     window: Tensor

@@ -72,8 +72,6 @@ class SyntheticLandscape:
     to their own ground sample distance and interpolated back, so they hold no finer detail.
 
     TorchGeo's ``Sentinel1(world.s1)`` and ``Sentinel2(world.s2, bands=world.s2_bands)`` read them.
-
-    .. versionadded:: 0.1
     """
 
     #: Sentinel-2 bands that are written, in spectral order (no B10 in Level-2A).

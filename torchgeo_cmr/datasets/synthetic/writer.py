@@ -23,8 +23,6 @@ from .landcover import Landscape, build_landscape
 class Tile:
     """Where one scene of the world lies.
 
-    .. versionadded:: 0.1
-
     Attributes:
         tile: five-character tile name such as ``32TQM``, used in the file names.
         epsg: code of the projected CRS in metres that the scene is written in.

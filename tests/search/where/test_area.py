@@ -1,0 +1,41 @@
+"""An area's edges in degrees against the same edges in very short pieces."""
+
+import numpy as np
+import pytest
+import shapely
+from pyproj import CRS
+
+from torchgeo_cmr.search.where.area import read_area
+from torchgeo_cmr.table.footprints import to_lonlat
+
+_ANGLE = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+_WAY = np.column_stack([np.cos(_ANGLE), np.sin(_ANGLE)])
+
+
+@pytest.mark.parametrize('crs', ['EPSG:32632', 'EPSG:3035', 'EPSG:3857'])
+@pytest.mark.parametrize('radius', [1_000, 20_000, 80_000])
+def test_edges_stay_within_a_centimetre(crs: str, radius: float) -> None:
+    middle = {
+        'EPSG:32632': (600_000, 5_300_000),
+        'EPSG:3035': (4_500_000, 3_000_000),
+        'EPSG:3857': (1_000_000, 6_000_000),
+    }[crs]
+    given = shapely.Polygon(middle + radius * _WAY)
+    area = read_area(given, crs)
+    fine = shapely.get_coordinates(shapely.segmentize(given, radius / 5_000))
+    points = shapely.points(to_lonlat(fine, CRS(crs)))
+    assert shapely.distance(shapely.boundary(area), points).max() < 1.2e-7
+
+
+def test_a_small_area_needs_few_points() -> None:
+    given = shapely.Polygon([600_000, 5_300_000] + 1_000 * _WAY)
+    assert shapely.get_num_coordinates(read_area(given, 'EPSG:32632')) < 40
+
+
+def test_a_wave_that_crosses_its_chord_in_the_middle_is_seen() -> None:
+    # Through the centre of a zone: halfway along, the line lies on its chord.
+    given = shapely.LineString([(300_000, -300_000), (700_000, 300_000)])
+    area = read_area(given, 'EPSG:32632')
+    fine = shapely.get_coordinates(shapely.segmentize(given, 50))
+    points = shapely.points(to_lonlat(fine, CRS('EPSG:32632')))
+    assert shapely.distance(area, points).max() < 2e-6

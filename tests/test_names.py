@@ -1,0 +1,34 @@
+"""The names of files: one meaning each, nouns of the field."""
+
+from collections import Counter
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / 'torchgeo_cmr'
+
+FILES = [p for p in PACKAGE.rglob('*.py') if not p.name.startswith('__')]
+
+#: Names that say nothing, and participles that leave out what was done to what.
+EMPTY = {
+    *('utils', 'helpers', 'common', 'misc', 'core', 'base_utils', 'tools'),
+    *('ahead', 'asked', 'early', 'given', 'held', 'judged', 'kept', 'numbered'),
+    *('own', 'saved', 'spare', 'withheld'),
+}
+
+#: Files of one folder play one role; a shelf of siblings, such as metrics, may be longer.
+LONGEST = 15
+SHELVES = {'cli', 'evaluate', 'metrics'}
+
+
+def test_no_name_stands_twice() -> None:
+    twice = [n for n, count in Counter(p.stem for p in FILES).items() if count > 1]
+    assert not twice
+
+
+def test_names_say_what_they_hold() -> None:
+    assert not EMPTY & {p.stem for p in FILES}
+
+
+def test_folders_are_short() -> None:
+    counts = Counter(p.parent.relative_to(PACKAGE).as_posix() for p in FILES)
+    long = {name for name, count in counts.items() if count > LONGEST}
+    assert long <= SHELVES

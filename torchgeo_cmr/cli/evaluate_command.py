@@ -1,0 +1,172 @@
+"""The verb evaluate: two archives and a rule in, a report out."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from torchgeo_cmr.evaluate import Report
+
+_WRITERS = ('.json', '.md')
+
+
+def evaluate(
+    queries: str,
+    archive: str,
+    *,
+    relevance: str,
+    protocol: str | None = None,
+    distance: str | None = None,
+    features: str | None = None,
+    k: list[int] | None = None,
+    metric: list[str] | None = None,
+    directions: list[str] | None = None,
+    exclude_self: str | None = None,
+    labels: str | None = None,
+    bootstrap: int = 0,
+    seed: int = 0,
+    block: float = 5000.0,
+    by: list[str] | None = None,
+    regions: str = '50000',
+    train_area: str | None = None,
+    train_metres: float = 0.0,
+    out: list[str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Score how well one archive answers the patches of another.
+
+    You say what counts as relevant; there is no default. Every score stands beside what a
+    random ranking would reach.
+
+    Same place, in all directions between the sensors, with 95 % intervals:
+    torchgeo-cmr evaluate queries archive --relevance place --bootstrap 1000
+
+    A label in common, as published for BEN-14K, as a file:
+    torchgeo-cmr evaluate queries archive --relevance label:labels
+    --protocol ben14k-csmae --out report.json --out report.md
+
+    Land cover of a map, by season, and how much of the answer lies on training ground:
+    torchgeo-cmr evaluate queries archive --relevance raster:landcover.tif
+    --by season --train-area train.gpkg
+
+    The distance of the precursor of SS-CM-RSIR, on features that the archive keeps in a column:
+    torchgeo-cmr evaluate queries archive --relevance label:labels
+    --distance chi_square --features raw
+
+    Args:
+        queries: Archive folder whose patches ask.
+        archive: Archive folder that answers; may be the same.
+        relevance: What counts as found: place, place>=0.3 (footprints overlap by that IoU;
+            0.5 without), near:WIDTHS, distance:METRES (between nearest points),
+            label:COLUMN (a label in common), exact:COLUMN, jaccard:COLUMN>=0.5, or
+            raster:FILE (the class of more than half of each footprint; a quoted pattern
+            for several files). After place, near and distance also +days:NUMBER, such as
+            place+days:5, for items taken at most so many days before or after.
+        protocol: A published protocol, one of ben14k-csmae, ben14k-precursor, dsrsid.
+        distance: What ranks, one of cosine, euclidean, chi_square; without it cosine, or that
+            of the protocol. Archives hold unit vectors, on which euclidean ranks as cosine
+            does: give --features for what was published.
+        features: Column of both archives with the raw features to compare in place of the
+            unit vectors: lists of numbers, or the length of each feature. Patches whose
+            feature is only zeros are left out and counted.
+        k: Cut-off; may be repeated. Without it 5 and 10, or those of the protocol.
+        metric: Measure, such as map, ndcg@k or median_rank, with the letter k; may be
+            repeated. A wrong name lists all.
+        directions: all, cross, same, or one such as 's1->s2', which may be repeated.
+        exclude_self: What a query cannot find: same_modality (its own patch), all (that and
+            whatever shows its place) or none.
+        labels: Column of labels for f1@k and --by class, if the rule has none.
+        bootstrap: Resamples of whole blocks of ground for 95 % intervals.
+        seed: Seed of the resamples.
+        block: Width of a block of ground in metres.
+        by: Breakdown, one of class, region, season, distance, days (to what should be found); may
+            be repeated.
+        regions: For --by region: a vector file of regions, or the width of square cells in
+            metres.
+        train_area: Vector file of the places seen in training, for the leak check.
+        train_metres: How near to those places counts as a leak.
+        out: File to write instead of Markdown in the terminal, .json or .md; may be repeated.
+        overwrite: Replace files that are there.
+    """
+    from torchgeo_cmr.errors import QueryError
+    from torchgeo_cmr.evaluate import Rule, feature_report, make_report, with_distance
+    from torchgeo_cmr.table import EmbeddingTable
+
+    _check_outputs(out or [], overwrite=overwrite)
+    rule = Rule.parse(relevance)
+    chosen = with_distance(protocol, distance)
+    places = _regions(regions)
+    if train_area is not None and not Path(train_area).exists():
+        raise QueryError(f'--train-area {train_area} is not there; name a vector file')
+    asked = EmbeddingTable.load(queries)
+    found = asked if archive == queries else EmbeddingTable.load(archive)
+    compare = (
+        make_report if features is None else partial(feature_report, column=features)
+    )
+    report = compare(
+        asked,
+        found,
+        relevance=rule,
+        protocol=chosen,
+        k=k,
+        metrics=metric,
+        directions=_words(directions),
+        exclude_self=exclude_self,  # ty: ignore[invalid-argument-type]
+        labels=labels,
+        bootstrap=bootstrap,
+        seed=seed,
+        block=block,
+        by=by or [],
+        regions=places,
+        train_area=train_area,
+        train_metres=train_metres,
+    )
+    _write(report, out or [], overwrite=overwrite)
+
+
+def _write(report: 'Report', paths: list[str], *, overwrite: bool) -> None:
+    """Write the report to its files, without any to the terminal."""
+    from torchgeo_cmr.export.new_file import new_file
+
+    for path in paths:
+        text = report.to_json() if path.endswith('.json') else report.to_markdown()
+        with new_file(path, overwrite=overwrite) as temporary:
+            temporary.write_text(text)
+        sys.stdout.write(f'{path}: {len(report.directions)} directions\n')
+    if not paths:
+        sys.stdout.write(report.to_markdown())
+
+
+def _check_outputs(paths: list[str], *, overwrite: bool) -> None:
+    """Refuse what cannot be written before anything is computed."""
+    from torchgeo_cmr.errors import OutputExistsError, QueryError
+
+    for number, path in enumerate(paths):
+        if Path(path).suffix not in _WRITERS:
+            raise QueryError(
+                f'{path} has the suffix {Path(path).suffix or "none"}: a report is written '
+                f'to {" or ".join(_WRITERS)}'
+            )
+        if path in paths[:number]:
+            raise QueryError(f'{path} is named twice as output')
+        if Path(path).exists() and not overwrite:
+            raise OutputExistsError(
+                f'{path} is there already; choose another name or use --overwrite'
+            )
+
+
+def _words(directions: list[str] | None) -> str | list[str] | None:
+    """One word may be all, cross or same; several are directions."""
+    return directions[0] if directions and len(directions) == 1 else directions
+
+
+def _regions(word: str) -> 'gpd.GeoDataFrame | float':
+    from .export_command import _read
+
+    try:
+        return float(word)
+    except ValueError:
+        return _read(Path(word))

@@ -1,0 +1,304 @@
+"""Images and spoken words as loaders: held out by image and by voice."""
+
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import kornia.augmentation as K
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchgeo.datamodules import BaseDataModule
+from torchgeo.datasets import DLRSDMultilabel, NonGeoDataset, UCMerced
+from torchgeo.datasets.utils import Sample
+
+from torchgeo_cmr.datamodules.statistics import Moments
+from torchgeo_cmr.datasets import ADVANCEPairs, ClassFolders, ImageSpeech, SpokenLabels
+from torchgeo_cmr.datasets.holdout import SPLITS, hold_out
+from torchgeo_cmr.datasets.spoken.spoken_labels import HoldOut
+from torchgeo_cmr.errors import PairingError
+from torchgeo_cmr.speech import RATE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Layout = Literal['folders', 'ucmerced', 'dlrsd', 'advance']
+
+
+class ImageSpeechDataModule(BaseDataModule):
+    """Images with the spoken names of their classes.
+
+    Training draws for each image an utterance of one of its classes, anew in each epoch.
+    Validation and test hold images and voices that training never met, every one at least
+    once. Batches have ``image_image``, ``audio``, ``label`` and ``audio_label``.
+
+    Relations: :class:`~torchgeo_cmr.datasets.ImageSpeech` for each split, or
+    :class:`~torchgeo_cmr.datasets.ADVANCEPairs`.
+    """
+
+    def __init__(
+        self,
+        images: str,
+        audio: str | None = None,
+        *,
+        layout: Layout = 'folders',
+        test_audio: str | None = None,
+        classes: list[str] | None = None,
+        size: int = 64,
+        seconds: float = 1.5,
+        hold_out: HoldOut = 'voice',
+        image_shares: dict[str, float] | None = None,
+        audio_shares: dict[str, float] | None = None,
+        batch_size: int = 64,
+        repeat: int = 1,
+        augment: bool = True,
+        stat_samples: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        """Initialize a new ImageSpeechDataModule instance.
+
+        Args:
+            images: Folder of the images.
+            audio: Folder of the utterances, ``<class>/<voice>_<n>.wav``; none for 'advance',
+                which has its own.
+            layout: 'folders': one folder of images a class; 'ucmerced': TorchGeo's UCMerced
+                with its published split; 'dlrsd': TorchGeo's DLRSDMultilabel, 17 labels for
+                the same images, divided at random; 'advance': ADVANCE.
+            test_audio: Folder of utterances to test on instead, such as recordings of people
+                when training hears synthesised voices; *audio* is then divided between
+                training and validation.
+            classes: Names of the classes, which number the labels (default: all of the
+                images; for 'folders', a choice of them).
+            size: Height and width to which images are resized.
+            seconds: Length of the sound.
+            hold_out: 'voice': speakers of training are not in validation and test;
+                'utterance': each class is divided by itself.
+            image_shares: 'train', 'val' and 'test' -> share of each class, where the images
+                have no published split (default: 0.7, 0.1 and 0.2).
+            audio_shares: Likewise of voices or utterances (default: 10, 2 and 3 fifteenths).
+            batch_size: Pairs a batch, on each device.
+            repeat: How often an epoch shows each training image, each time with another
+                utterance.
+            augment: Whether training images are flipped; sound is left as it is.
+            stat_samples: Training pairs from which mean and deviation are taken.
+            num_workers: Worker processes that read.
+            seed: Seed of splits and statistics.
+
+        Raises:
+            PairingError: If *layout* is unknown, or sound is missing or given in vain.
+        """
+        super().__init__(ImageSpeech, batch_size, num_workers)
+        if layout not in get_args(Layout):
+            raise PairingError(
+                f'layout {layout!r} is not known: use one of {", ".join(get_args(Layout))}'
+            )
+        if (audio is None) != (layout == 'advance'):
+            raise PairingError(
+                'ADVANCE has sound of its own: leave `audio` out'
+                if audio is not None
+                else 'images need utterances: give `audio`, which torchgeo-cmr speak can make'
+            )
+        self.images, self.audio, self.test_audio = images, audio, test_audio
+        self.layout: Layout = layout
+        self.wanted = classes
+        self.size, self.seconds = size, seconds
+        self.unit: HoldOut = hold_out
+        self.image_shares = image_shares or {'train': 0.7, 'val': 0.1, 'test': 0.2}
+        self.audio_shares = audio_shares
+        self.repeat = repeat
+        self.stat_samples = stat_samples
+        self.seed = seed
+        self.parts: dict[str, ImageSpeech | ADVANCEPairs] = {}
+        self._described: dict[str, dict[str, Any]] | None = None
+        # Pixels leave as they are: the task knows the statistics of each modality.
+        self.aug = nn.Identity()
+        if augment:
+            flips = (K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5))
+            # Keys that begin with `image` are flipped, sound and labels pass through.
+            self.train_aug = K.AugmentationSequential(
+                *flips, data_keys=None, keepdim=True
+            )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities."""
+        return 'image', 'speech'
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
+        self.setup()
+        return tuple(self.parts['train'].classes)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open images and sound and hold some out; does nothing the second time.
+
+        Args:
+            stage: Any stage of the trainer; all open the same datasets.
+
+        Raises:
+            AudioError: If a class is not spoken, or voices cannot be held out.
+            PairingError: If images and speech do not have the same classes.
+            RasterError: If the images are not there.
+        """
+        if self.parts:
+            return
+        parts: dict[str, ImageSpeech | ADVANCEPairs] = {}
+        for split in SPLITS:
+            if self.layout == 'advance':
+                parts[split] = ADVANCEPairs(
+                    self.images,
+                    split,
+                    size=self.size,
+                    seconds=self.seconds,
+                    seed=self.seed,
+                )
+                continue
+            images = self._images(split)
+            parts[split] = ImageSpeech(
+                images,
+                self._speech(split, _names(images)),
+                pairing='random' if split == 'train' else 'each',
+                size=self.size,
+            )
+        self.parts = parts
+        train = parts['train']
+        order = list(range(len(train))) * self.repeat
+        self.train_dataset = Subset(cast(Dataset[Sample], train), order)
+        self.val_dataset = cast(Dataset[Sample], parts['val'])
+        self.test_dataset = cast(Dataset[Sample], parts['test'])
+        self.predict_dataset = self.test_dataset
+
+    def _images(self, split: str) -> NonGeoDataset | Subset[Any]:
+        if self.layout == 'ucmerced':
+            return UCMerced(self.images, cast(Any, split))
+        if self.layout == 'dlrsd':
+            dataset = DLRSDMultilabel(self.images)
+            parts = hold_out([0] * len(dataset), self.image_shares, self.seed)
+            return Subset(dataset, parts[split])
+        return ClassFolders(
+            self.images, self.wanted, split, shares=self.image_shares, seed=self.seed
+        )
+
+    def _speech(self, split: str, names: tuple[str, ...]) -> SpokenLabels:
+        shares = self.audio_shares
+        if self.test_audio is not None:
+            if split == 'test':
+                return SpokenLabels(self.test_audio, names, seconds=self.seconds)
+            shares = shares or {'train': 0.85, 'val': 0.15, 'test': 0.0}
+        return SpokenLabels(
+            cast(str, self.audio),
+            names,
+            cast(Any, split),
+            seconds=self.seconds,
+            hold_out=self.unit,
+            shares=shares,
+            seed=self.seed,
+        )
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Say what each modality is, from a seeded sample of training pairs.
+
+        Returns:
+            'image' and 'speech' -> ``bands`` (names), ``mean`` and ``std`` (one float a
+            band), ``gsd`` (None: nobody knows), ``patch_size`` (pixels, or samples),
+            ``units`` ('dn' or 'waveform') and ``nodata``; of speech also ``sample_rate`` and
+            ``seconds``. Tasks take this over into the checkpoint.
+        """
+        self.setup()
+        if self._described is None:
+            train = self.parts['train']
+            pixels, sound = Moments(), Moments()
+            generator = np.random.default_rng(self.seed)
+            count = min(self.stat_samples, len(train))
+            # utterances are drawn, and every process has to draw the same
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                for index in np.sort(
+                    generator.choice(len(train), count, replace=False)
+                ):
+                    sample = train[int(index)]
+                    pixels.add(sample['image_image'].numpy())
+                    sound.add(sample['audio'].numpy())
+            self._described = {
+                'image': {
+                    'bands': ['R', 'G', 'B'],
+                    'mean': pixels.mean(),
+                    'std': pixels.std(),
+                    'gsd': None,
+                    'patch_size': self.size,
+                    'units': 'dn',
+                    'nodata': None,
+                },
+                'speech': {
+                    'bands': ['audio'],
+                    'mean': sound.mean(),
+                    'std': sound.std(),
+                    'gsd': None,
+                    'patch_size': round(self.seconds * RATE),
+                    'units': 'waveform',
+                    'nodata': None,
+                    'sample_rate': RATE,
+                    'seconds': self.seconds,
+                },
+            }
+        return self._described
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Return shuffled training pairs in whole batches.
+
+        Raises:
+            PairingError: If they do not fill one.
+        """
+        self.setup()
+        train = cast(Subset[Sample], self.train_dataset)
+        size = self.train_batch_size or self.batch_size
+        if len(train) < size:
+            raise PairingError(
+                f'{len(train)} training pairs do not fill one batch of {size}: '
+                'choose a smaller batch_size, or repeat images'
+            )
+        return self._loader(train, size, shuffle=True, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Return the validation pairs in order."""
+        self.setup()
+        dataset = cast(Dataset[Sample], self.val_dataset)
+        return self._loader(dataset, self.val_batch_size)
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Return the test pairs in order."""
+        self.setup()
+        dataset = cast(Dataset[Sample], self.test_dataset)
+        return self._loader(dataset, self.test_batch_size)
+
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        """Return the test pairs in order."""
+        self.setup()
+        dataset = cast(Dataset[Sample], self.test_dataset)
+        return self._loader(dataset, self.predict_batch_size)
+
+    def _loader(
+        self, dataset: Dataset[Sample], batch_size: int | None, **kwargs: Any
+    ) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size or self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            **kwargs,
+        )
+
+    def plot(self, *args: Any, **kwargs: Any) -> 'Figure':
+        """Plot a sample with the method of the training dataset."""
+        self.setup()
+        return self.parts['train'].plot(*args, **kwargs)
+
+
+def _names(images: Any) -> tuple[str, ...]:
+    while isinstance(images, Subset):
+        images = images.dataset
+    return tuple(images.classes)
+
+
+__all__ = ('ImageSpeechDataModule',)

@@ -1,0 +1,1 @@
+"""Published benchmarks whose pairs are cut into files."""

@@ -1,0 +1,1 @@
+"""Spoken labels, and images with the spoken names of what they show."""

@@ -1,0 +1,1 @@
+"""Files without a place to rows: sound and plain images."""

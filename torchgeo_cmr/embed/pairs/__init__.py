@@ -1,0 +1,1 @@
+"""Pairs of a data module to rows, one for each sensor or fused."""

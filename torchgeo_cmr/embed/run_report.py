@@ -1,0 +1,210 @@
+"""What a run did with each scene or file: embedded, there already, left out, refused."""
+
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from torchgeo_cmr.errors import ArchiveError, AudioError, CMRError, RasterError
+from torchgeo_cmr.export.new_file import new_file
+
+#: What happens to a scene that cannot be used.
+Errors = Literal['refuse', 'raise']
+
+_LOG = logging.getLogger(__name__)
+
+
+class RefusedWarning(UserWarning):
+    """Some scenes or files could not be used; the others were embedded."""
+
+
+@dataclass
+class Report:
+    """What a run did with each scene, by scene id."""
+
+    #: Whether a broken scene is refused and the others go on, or the run ends.
+    errors: Errors = 'refuse'
+    #: What the run works through: scenes, or files without a place.
+    of: str = 'scenes'
+    #: Embedded in this run, new ones first met or changed since they were embedded.
+    done: list[str] = field(default_factory=list)
+    #: Done by an earlier run.
+    skipped: list[str] = field(default_factory=list)
+    #: Smaller than a patch, so left out.
+    too_small: list[str] = field(default_factory=list)
+    #: Part of ``done`` that was embedded before, and whose files changed.
+    changed: list[str] = field(default_factory=list)
+    #: Part of ``done`` without a patch that is valid enough and clear enough.
+    empty: list[str] = field(default_factory=list)
+    #: In the archive, but no longer among the scenes.
+    vanished: list[str] = field(default_factory=list)
+    #: Part of ``vanished`` whose rows were dropped.
+    pruned: list[str] = field(default_factory=list)
+    #: Could not be used -> the sentence that says why.
+    refused: dict[str, str] = field(default_factory=dict)
+    #: Rows made in this run.
+    patches: int = 0
+    #: Patches of this run left out because too few of their pixels are valid.
+    left_out: int = 0
+    #: The first refusal as it was raised.
+    first: RasterError | AudioError | None = field(default=None, init=False)
+    #: When the run began, seconds of a clock that never goes back.
+    begun: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        """Refuse a word that is no choice."""
+        if self.errors not in get_args(Errors):
+            raise RasterError(
+                f'errors is {self.errors!r}: choose of {", ".join(get_args(Errors))}'
+            )
+
+    @contextmanager
+    def trying(self, scene: str) -> Generator[None]:
+        """Note why a scene cannot be used, and go on; or let the error pass.
+
+        Args:
+            scene: Scene id, or the path of its file as long as it has no id.
+
+        Yields:
+            Nothing; what is in the block is given up when an error is raised. Only lack of
+            memory on the device passes: it concerns the run, not the scene.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if self.errors == 'raise':
+                raise
+            if not isinstance(error, RasterError | AudioError):
+                error = self._explained(scene, error)
+            self.refused[_printable(scene)] = _printable(str(error))
+            self.first = self.first or error
+
+    def _explained(self, scene: str, error: Exception) -> RasterError:
+        """Put what a library says of one file, which must not end the run, into a sentence."""
+        if isinstance(error, CMRError):
+            return RasterError(str(error))
+        _LOG.debug('%s cannot be used', scene, exc_info=error)
+        reason = ' '.join(str(error).split())[:300]
+        return RasterError(
+            f'{scene} cannot be used ({type(error).__name__}: {reason}): check the file, or '
+            'fetch it again'
+        )
+
+    def check(self) -> None:
+        """Raise the first refusal if nothing at all could be used, else warn of them.
+
+        Raises:
+            RasterError: If scenes were refused and no other is there.
+            AudioError: If it is sound that was refused.
+        """
+        if self.first is None:
+            return
+        scene, sentence = next(iter(self.refused.items()))
+        used = len(self.done) + len(self.skipped)
+        if not used:
+            others = len(self.refused) - 1
+            raise type(self.first)(
+                sentence
+                + (f'; {others} other {self.of} were refused too' if others else '')
+            )
+        warnings.warn(
+            f'{len(self.refused)} of {used + len(self.refused)} {self.of} were refused, '
+            f'for example {scene}: {sentence}',
+            RefusedWarning,
+            stacklevel=4,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give counts and names as plain values, with the speed of this run."""
+        seconds = time.monotonic() - self.begun
+        names = (
+            'done',
+            'skipped',
+            'changed',
+            'empty',
+            'too_small',
+            'vanished',
+            'pruned',
+        )
+        told: dict[str, Any] = {
+            'counts': {n: len(getattr(self, n)) for n in (*names, 'refused')},
+            'patches': self.patches,
+            'patches_left_out': self.left_out,
+            'seconds': round(seconds, 3),
+            'patches_per_second': round(self.patches / max(seconds, 1e-9), 1),
+        }
+        return {**told, **{n: getattr(self, n) for n in names}, 'refused': self.refused}
+
+    def write(self, archive: Path) -> Path:
+        """Write the report beside an archive, in place of that of an earlier run.
+
+        Args:
+            archive: Folder of the archive.
+
+        Returns:
+            ``<archive>-report.json``.
+        """
+        path = beside(archive, '-report.json')
+        with new_file(path, overwrite=True) as temporary:
+            text = json.dumps({'archive': archive.name, **self.to_dict()}, indent=1)
+            temporary.write_text(text + '\n', encoding='utf-8')
+        _LOG.info(
+            '%s: %d done, %d there already, %d smaller than a patch, %d refused%s; '
+            'report in %s',
+            self.of,
+            len(self.done),
+            len(self.skipped),
+            len(self.too_small),
+            len(self.refused),
+            f', {len(self.empty)} done without a patch that counts'
+            if self.empty
+            else '',
+            path,
+        )
+        return path
+
+
+def read_report(archive: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the report of the last run that wrote to an archive.
+
+    Args:
+        archive: Folder of the archive.
+
+    Returns:
+        ``counts``, ``patches``, ``patches_left_out``, ``seconds``, ``patches_per_second`` and
+        the ids of the scenes that were ``done``, ``skipped`` (there already), ``changed`` (done
+        again), ``empty`` (done, but no patch is valid and clear enough), ``too_small``,
+        ``vanished`` and ``pruned``; ``refused`` maps an id, or the path
+        of a file that could not even be opened, to the sentence that says why.
+
+    Raises:
+        ArchiveError: If there is none.
+    """
+    path = beside(Path(archive), '-report.json')
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise ArchiveError(
+            f'{path} cannot be read: it is written by the run that embeds'
+        ) from error
+
+
+def _printable(text: str) -> str:
+    """Write out bytes of file names that are not text."""
+    return text.encode('utf-8', 'backslashreplace').decode()
+
+
+def beside(archive: Path, ending: str) -> Path:
+    """Name what stands beside an archive, also of a folder given as ``.`` or ``..``."""
+    folder = archive if archive.name not in ('', '..') else archive.resolve()
+    return folder.with_name(folder.name + ending)

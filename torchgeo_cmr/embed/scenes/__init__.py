@@ -1,0 +1,1 @@
+"""Georeferenced scenes to rows: inputs, windows, footprints."""

@@ -1,0 +1,295 @@
+"""From files to scenes that an encoder can read: its bands, in its order and units."""
+
+import math
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from torchgeo.datasets import DatasetNotFoundError, RasterDataset
+
+from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.scenes.band_order import colours, pick_bands
+from torchgeo_cmr.scenes.bands import (
+    explain,
+    find_bands,
+    is_optical,
+    is_radar,
+    nameless,
+)
+from torchgeo_cmr.scenes.files import RASTERS, find_files
+from torchgeo_cmr.scenes.header import read_header
+from torchgeo_cmr.scenes.scales import Scale, common_steps
+from torchgeo_cmr.scenes.scene import Scene, physical
+from torchgeo_cmr.scenes.sources.cubes import open_cube
+from torchgeo_cmr.scenes.units import BACKSCATTER, UNITS
+
+#: Units of light -> what the numbers are.
+KINDS = {'dn': 'whole numbers', 'reflectance': 'decimals of reflectance'}
+
+#: How bands on a coarser grid come onto the finest one; part of the plan and the record.
+RESAMPLING = 'bilinear'
+
+
+def open_dataset(
+    name: str, paths: Iterable[str], bands: Sequence[str] | None = None
+) -> RasterDataset:
+    """Open rasters with the TorchGeo dataset that knows their names.
+
+    Args:
+        name: Python path of the class, such as ``'torchgeo.datasets.Sentinel2'``.
+        paths: Files, folders or glob patterns.
+        bands: Bands to ask for, in channel order; None, or names that only count
+            (``band_1``), for those the class gives by default.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        RasterError: If there is no such class, it does not have the bands, or none of the
+            files is named as it expects.
+    """
+    module, _, attribute = name.rpartition('.')
+    try:
+        cls = getattr(import_module(module), attribute) if module else None
+    except (AttributeError, ImportError):
+        cls = None
+    raster = isinstance(cls, type) and issubclass(cls, RasterDataset)
+    if not (raster and cls.is_image):
+        raise RasterError(
+            f'{name} is no raster dataset of images: give a Python path such as '
+            'torchgeo.datasets.Sentinel2'
+        )
+    found = find_files(paths, suffixes=('',))
+    options: dict[str, Any] = {}
+    if bands and not nameless(bands):
+        every = [str(band) for band in getattr(cls, 'all_bands', ())]
+        order = find_bands(list(bands), every)
+        if order is None:
+            raise RasterError(
+                f'{cls.__name__} has no band {", ".join(sorted(set(bands) - set(every)))}: '
+                f'{explain(list(bands), every)} among {", ".join(every)}; give the dataset '
+                'that the encoder was trained with'
+            )
+        options = {'bands': [every[i] for i in order]}
+    try:
+        with warnings.catch_warnings():
+            # Asked with all files of a product, TorchGeo warns of all but the first band's.
+            warnings.filterwarnings('ignore', 'Could not find any relevant files')
+            dataset = cls(found, **options)
+    except DatasetNotFoundError as error:
+        raise RasterError(
+            f'{cls.__name__} recognises no file in {", ".join(paths)}: check the path, and '
+            'that files have the names of the product'
+        ) from error
+    _warn_of_unmatched(dataset, found)
+    return dataset
+
+
+def _warn_of_unmatched(dataset: RasterDataset, files: Sequence[str]) -> None:
+    """Count and name the rasters that a dataset takes no notice of."""
+    cls = type(dataset)
+    # TorchGeo fills the first band and its resolution into the patterns of its classes.
+    names = cls.filename_glob.replace('{}', '*')
+    pattern = cls.filename_regex
+    pattern = pattern.format(r'\w+') if '{}' in pattern else pattern
+    used = {os.path.abspath(path) for path in dataset.index['filepath']}
+    unmatched = [
+        file
+        for file in files
+        if file.lower().endswith(RASTERS)
+        and os.path.abspath(file) not in used
+        and not (
+            fnmatch(os.path.basename(file), names)
+            and re.match(pattern, os.path.basename(file), re.VERBOSE)
+        )
+    ]
+    if unmatched:
+        warnings.warn(
+            f'{cls.__name__} recognises the names of {len(files) - len(unmatched)} '
+            f'of {len(files)} files, and {len(unmatched)} rasters are not embedded, for '
+            f'example {unmatched[0]}: give them without a dataset, or rename them',
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def match_bands(
+    scene: Scene,
+    modality: str,
+    in_channels: int | None,
+    spec: Mapping[str, Any],
+    transformed: bool = False,
+) -> Scene:
+    """Pick an encoder's bands: by name, or by count where one side has no names.
+
+    Names are compared as :mod:`torchgeo_cmr.scenes.bands` says.
+
+    Args:
+        scene: What the catalogue offers.
+        modality: Modality name, for messages.
+        in_channels: Bands the encoder expects; None to accept any.
+        spec: ``bands`` (names, in channel order) of the training data, optional.
+        transformed: True if the dataset transforms its samples: bands must then come as
+            they did in training, and only the result can be counted.
+
+    Returns:
+        The scene with the encoder's bands, in its order.
+
+    Raises:
+        RasterError: If bands are missing or their number is wrong.
+    """
+    wanted = [str(name) for name in spec.get('bands') or ()]
+    given = scene.bands
+    if transformed and (nameless(wanted) or nameless(given) or tuple(wanted) == given):
+        return scene
+    if wanted and not transformed:
+        return pick_bands(scene, wanted, modality)
+    if not wanted and not transformed:
+        without = colours(scene)
+        if in_channels in (None, len(without)):
+            return scene if len(without) == len(given) else scene.pick(without)
+    if not wanted and in_channels in (None, len(given)):
+        return scene
+    names = f' ({", ".join(wanted)})' if wanted else ''
+    raise RasterError(
+        f'{modality} expects {len(wanted) or in_channels} bands{names}, the dataset gives '
+        f'{len(given)} ({", ".join(given)}) in {scene.path}: open it with the expected '
+        '`bands`'
+    )
+
+
+def match_units(
+    scene: Scene,
+    modality: str,
+    trained: str | None,
+    stated: str | None = None,
+    bands: Sequence[str] = (),
+) -> Scene:
+    """Have backscatter read in the unit that the encoder was trained on.
+
+    Args:
+        scene: What the catalogue offers.
+        modality: Modality name, for messages.
+        trained: Unit of the training data; None if unknown.
+        stated: Unit of scenes whose files do not state theirs, as the user says.
+        bands: Names of the bands of the training, which may say that it is radar.
+
+    Returns:
+        The scene, with ``units`` as found or stated, and ``read_as`` if they differ from
+        the training.
+
+    Raises:
+        RasterError: If *stated* contradicts the file, or the unit of the scene is not
+            known and the encoder was trained on radar.
+    """
+    if stated is not None:
+        if stated not in UNITS:
+            raise RasterError(f'units is {stated!r}: give one of {", ".join(UNITS)}')
+        if scene.units in BACKSCATTER and stated != scene.units:
+            raise RasterError(
+                f'{scene.path} says that it is in {scene.units}, units that it is in '
+                f'{stated}: leave units out'
+            )
+        scene = replace(scene, units=stated)
+    radar = trained in BACKSCATTER or any(map(is_radar, (*bands, *scene.bands)))
+    if trained is None or not radar:
+        return scene
+    if scene.units in BACKSCATTER and trained in BACKSCATTER:
+        return scene if trained == scene.units else replace(scene, read_as=trained)
+    if scene.units in BACKSCATTER:
+        raise RasterError(
+            f'{modality} was trained on radar whose pixels are {trained}, and {scene.path} '
+            f'is in {scene.units}: train with the units of the pixels stated'
+        )
+    # Numbers as they are stored are the same thing on both sides, if both are integers.
+    if stated == trained or (trained == 'dn' and _stores_integers(scene)):
+        return scene
+    raise RasterError(
+        f'{modality} was trained on radar in {trained}, and {scene.path} does not say what '
+        'its pixels are: state it with `units`, which is never guessed'
+    )
+
+
+def match_scales(
+    scene: Scene,
+    modality: str,
+    trained: Sequence[float | None] | None,
+    stated: float | None = None,
+) -> Scene:
+    """Have pixels read in the steps that the encoder was trained on.
+
+    Args:
+        scene: What the catalogue offers, with bands and units matched.
+        modality: Modality name, for messages.
+        trained: Physical value of one step of each band of the training; None, or None for a
+            band, if nothing stated it.
+        stated: Value of one step in scenes that state none, as the user says.
+
+    Returns:
+        The scene, with ``steps`` if its own differ from those of the training. What states
+        no scale is taken as it is.
+
+    Raises:
+        RasterError: If *stated* is not a scale; or the scene holds decimal reflectance of
+            unknown scale and the encoder was trained on a known one.
+    """
+    count = len(scene.bands)
+    if stated is not None:
+        if not (math.isfinite(stated) and stated > 0):
+            raise RasterError(
+                f'scale is {stated}: give a number above 0, such as 0.0001'
+            )
+        if scene.scales is None:
+            scene = replace(scene, scales=(Scale(stated),) * count)
+    scene = physical(scene)
+    wanted = [*(trained or ())]
+    if scene.steps is not None or len(wanted) != count or not any(wanted):
+        return scene
+    step = next(step for step in wanted if step)
+    if scene.scales is None and scene.units == 'reflectance' and step != 1:
+        raise RasterError(
+            f'{modality} was trained on numbers in steps of {step:g}, and {scene.path} holds '
+            f'decimals without a scale: state it with `scale`, 1 for reflectance from 0 to 1 '
+            f'or {step:g} for numbers as in the training'
+        )
+    same = scene.scales is None or common_steps([scene.scales, _known(wanted)]) is None
+    return scene if same else replace(scene, steps=tuple(wanted))
+
+
+def is_of_other_kind(scene: Scene, spec: Mapping[str, Any]) -> bool:
+    """Say whether a scene holds decimals of reflectance and the training did not, or reverse.
+
+    Args:
+        scene: What the catalogue offers, with bands, units and scales matched.
+        spec: ``bands``, ``units`` and ``scale`` of the training, all optional.
+
+    Returns:
+        True if no scale connects them.
+    """
+    light = all(map(is_optical, (*(spec.get('bands') or ()), *scene.bands)))
+    connected = any(spec.get('scale') or ()) and (
+        scene.scales is not None or scene.units == 'reflectance'
+    )
+    return light and not connected and {scene.units, spec.get('units')} == {*KINDS}
+
+
+def _known(steps: Sequence[float | None]) -> tuple[Scale, ...]:
+    return tuple(Scale(step) for step in steps)
+
+
+def _stores_integers(scene: Scene) -> bool:
+    if scene.layers is None:
+        return all(
+            np.issubdtype(read_header(file).dtypes[i - 1], np.integer)
+            for file, i in scene.sources
+        )
+    with open_cube(scene.path) as cube:
+        images = [cube[name] for name, _ in scene.layers]
+        kinds = [image.encoding.get('dtype', image.dtype) for image in images]
+    return all(np.issubdtype(kind, np.integer) for kind in kinds)

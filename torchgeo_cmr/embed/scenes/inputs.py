@@ -1,0 +1,141 @@
+"""What a user gives to embed, as scenes: datasets, rasters, products, cubes, STAC items."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, cast
+
+from torchgeo.datasets import RasterDataset, XarrayDataset
+
+from torchgeo_cmr.datasets.listing import row_scenes
+from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.scenes.bands import nameless
+from torchgeo_cmr.scenes.files import CUBES, LISTS, Paths, find_files
+from torchgeo_cmr.scenes.mask_files import mask_of_file
+from torchgeo_cmr.scenes.quality import is_mask, judged
+from torchgeo_cmr.scenes.scene import Scene, index_paths
+from torchgeo_cmr.scenes.sources.cubes import cube_scenes
+from torchgeo_cmr.scenes.sources.products import find_products, sensor_of
+from torchgeo_cmr.scenes.sources.stac import Opening, find_items
+
+
+def list_scenes(
+    inputs: RasterDataset | XarrayDataset | Paths,
+    bands: Sequence[str] | None = None,
+    nodata: float | None = None,
+    trying: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+) -> list[Scene]:
+    """List the scenes of a dataset, or of paths of any kind that is known.
+
+    Of a dataset, the index is the list. Paths may be mixed: rasters (products are told by
+    their file names), cubes (``.nc``, ``.zarr``) and lists of STAC items (``.json``,
+    ``.parquet``). Nothing is read but headers.
+
+    Args:
+        inputs: A TorchGeo dataset of raster files or of cubes; or files, folders or glob
+            patterns.
+        bands: Names of the bands of the training, to pick them by; None or names that only
+            count (``band_1``) for those that are there.
+        nodata: Value that marks missing pixels, besides those that files state.
+        trying: Context in which each input is opened, given its name: what it swallows
+            leaves out that input alone.
+
+    Returns:
+        The scenes, with their quality masks.
+
+    Raises:
+        RasterError: If no file matches, one cannot be read or has no CRS, or a band of a
+            set is missing.
+        TypeError: If a dataset does not list images.
+    """
+    names = [str(name) for name in bands or ()]
+    names = [] if nameless(names) else names
+    if isinstance(inputs, str | os.PathLike | list | tuple | set):
+        openings = _of_paths(find_files(inputs), names, trying)
+    elif isinstance(inputs, XarrayDataset):
+        openings = _judging(_of_cubes(inputs))
+        nodata = inputs.nodata if nodata is None else nodata
+    else:
+        openings = _judging(_of_rasters(_checked(inputs)))
+    found: list[Scene] = []
+    masks: list[Scene] = []
+    for name, opening in openings:
+        with trying(name):
+            for scene in opening():
+                (masks if is_mask(scene, names) else found).append(scene)
+    if masks and not found:
+        raise RasterError(
+            f'{masks[0].path} is a quality mask ({", ".join(masks[0].bands)}), which is not '
+            'embedded: give the images that it belongs to'
+        )
+    if nodata is not None:
+        found = [replace(scene, nodata=float(nodata)) for scene in found]
+    return found
+
+
+def _of_paths(
+    files: Sequence[str],
+    bands: Sequence[str],
+    trying: Callable[[str], AbstractContextManager[Any]],
+) -> list[Opening]:
+    rasters: list[str] = []
+    cubes: list[Opening] = []
+    items: list[Opening] = []
+    for file in files:
+        suffix = os.path.splitext(file.rstrip('/\\'))[1].lower()
+        if suffix in CUBES:
+            cubes.append((file, lambda file=file: cube_scenes(file, bands)))
+        elif suffix in LISTS:
+            with trying(file):
+                items += find_items(file, bands)
+        else:
+            rasters.append(file)
+    products: list[Opening] = [
+        (name, lambda opening=opening: [opening()])
+        for name, opening in find_products(rasters, bands)
+    ]
+    # A STAC item says itself which masks it has.
+    return [*_judging([*products, *cubes]), *_judging(items, next_to=False)]
+
+
+def _judging(openings: Sequence[Opening], next_to: bool = True) -> list[Opening]:
+    return [
+        (name, lambda opening=opening: [judged(scene, next_to) for scene in opening()])
+        for name, opening in openings
+    ]
+
+
+def _of_rasters(dataset: RasterDataset) -> list[Opening]:
+    sensor = sensor_of(dataset)
+
+    def opening(number: int) -> list[Scene]:
+        return [replace(s, sensor=sensor) for s in row_scenes(dataset, number)]
+
+    return [
+        (path, lambda number=number: opening(number))
+        for number, path in enumerate(index_paths(dataset))
+        if mask_of_file(path) is None
+    ]
+
+
+def _of_cubes(dataset: XarrayDataset) -> list[Opening]:
+    return [
+        (path, lambda number=number: row_scenes(dataset, number))
+        for number, path in enumerate(index_paths(dataset))
+    ]
+
+
+def _checked(dataset: Any) -> RasterDataset:
+    if not hasattr(dataset, 'separate_files') or not hasattr(dataset, 'index'):
+        raise TypeError(
+            f'{type(dataset).__name__} does not list raster files: give a TorchGeo '
+            'RasterDataset, or paths'
+        )
+    catalogue = cast(RasterDataset, dataset)
+    if not catalogue.is_image:
+        raise TypeError(
+            f'{type(dataset).__name__} holds labels (is_image is False): give a dataset of '
+            'images'
+        )
+    return catalogue

@@ -1,0 +1,170 @@
+"""Relevance by label: one a patch, a list of them, or a multi-hot vector."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.table import EmbeddingTable
+
+from .place_rule import Relevance
+
+#: How label sets are compared.
+Match = Literal['any', 'exact', 'jaccard']
+
+
+class LabelSets(NamedTuple):
+    """Which patch carries which class."""
+
+    #: Names of the classes (C,): labels as text, or ``class <i>`` of multi-hot vectors.
+    classes: tuple[str, ...]
+    #: For each table, float32 (rows, C) of 0 and 1; a row without label holds 0 only.
+    members: tuple[NDArray[np.float32], ...]
+
+
+def label_sets(tables: Sequence[EmbeddingTable], column: str) -> LabelSets:
+    """Read the labels of tables into one vocabulary.
+
+    A cell is one label, a list of labels, or a multi-hot vector: numbers 0 and 1, of the
+    same length, at least 2, in every row of all tables. Null or an empty list is no label.
+
+    Args:
+        tables: Tables with the column.
+        column: Column that holds the labels.
+
+    Returns:
+        Classes and memberships.
+
+    Raises:
+        ArchiveError: If a table has no such column.
+    """
+    cells: list[list[Any]] = []
+    for number, table in enumerate(tables):
+        if column not in table.frame:
+            name = ('queries', 'archive')[min(number, 1)]
+            raise ArchiveError(
+                f'the {name} have no column {column!r}: found '
+                f'{", ".join(map(str, table.frame.columns))}'
+            )
+        cells.append([_cell(value) for value in table.frame[column]])
+    known = [cell for part in cells for cell in part if cell is not None]
+    if _multi_hot(known):
+        classes = tuple(f'class {i}' for i in range(len(known[0])))
+        blank = [0] * len(classes)
+        members = tuple(
+            np.array([blank if cell is None else cell for cell in part], np.float32)
+            for part in cells
+        )
+        return LabelSets(classes, tuple(m.reshape(-1, len(classes)) for m in members))
+    names = sorted({str(one) for cell in known for one in cell})
+    position = {name: i for i, name in enumerate(names)}
+    members = tuple(np.zeros((len(part), len(names)), np.float32) for part in cells)
+    for part, member in zip(cells, members, strict=True):
+        for row, cell in enumerate(part):
+            member[row, [position[str(one)] for one in cell or ()]] = 1
+    return LabelSets(tuple(names), members)
+
+
+def same_label(
+    queries: EmbeddingTable, archive: EmbeddingTable, column: str
+) -> Relevance:
+    """Count an item as relevant if it carries the query's label, or one of them.
+
+    Args:
+        queries: Patches that ask.
+        archive: Patches that may answer.
+        column: Column that holds the label; a missing label matches nothing.
+
+    Returns:
+        bool array of shape ``(queries, items)``.
+
+    Raises:
+        ArchiveError: If a table has no such column.
+    """
+    return shares_label(queries, archive, column)
+
+
+def shares_label(
+    queries: EmbeddingTable,
+    archive: EmbeddingTable,
+    column: str,
+    *,
+    match: Match = 'any',
+    threshold: float = 0.5,
+) -> Relevance:
+    """Count an item as relevant if its label set is like the query's.
+
+    Args:
+        queries: Patches that ask.
+        archive: Patches that may answer.
+        column: Column of labels, lists of labels or multi-hot vectors (:func:`label_sets`).
+        match: ``'any'``: a class in common; ``'exact'``: the same classes; ``'jaccard'``:
+            common classes over all classes of both at least *threshold*.
+        threshold: Smallest Jaccard index, above 0, up to 1.
+
+    Returns:
+        bool array of shape ``(queries, items)``; a patch without label matches nothing.
+
+    Raises:
+        ArchiveError: If a table has no such column.
+        QueryError: If *match* or *threshold* is none.
+    """
+    return compare(*label_sets((queries, archive), column).members, match, threshold)
+
+
+def compare(
+    asked: NDArray[np.float32],
+    found: NDArray[np.float32],
+    match: Match,
+    threshold: float,
+) -> Relevance:
+    """Compare memberships; see :func:`shares_label`.
+
+    Args:
+        asked: Memberships (queries, C).
+        found: Memberships (items, C).
+        match: How.
+        threshold: Smallest Jaccard index.
+
+    Returns:
+        bool array of shape ``(queries, items)``.
+
+    Raises:
+        QueryError: If *match* or *threshold* is none.
+    """
+    if match not in get_args(Match):
+        raise QueryError(f"match is 'any', 'exact' or 'jaccard', found {match!r}")
+    if not 0 < threshold <= 1:
+        raise QueryError(f'a Jaccard index lies above 0, up to 1, found {threshold}')
+    shared = asked @ found.T
+    if match == 'any':
+        return shared > 0
+    either = asked.sum(1)[:, None] + found.sum(1) - shared
+    if match == 'exact':
+        return (shared > 0) & (shared == either)
+    # Whole numbers but for the threshold: the slack keeps one third at 0.333333.
+    return (shared > 0) & (shared >= threshold * either - 1e-4)
+
+
+def _cell(value: Any) -> list[Any] | None:
+    """One cell as a list of labels; None without any."""
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        return [_plain(one) for one in value if not pd.isna(one)]
+    return None if pd.isna(value) else [_plain(value)]
+
+
+def _plain(label: Any) -> Any:
+    """A whole number is the same label whatever the type of its column."""
+    whole = isinstance(label, float | np.floating) and float(label).is_integer()
+    return int(label) if whole else label
+
+
+def _multi_hot(cells: list[list[Any]]) -> bool:
+    if not cells or len({len(cell) for cell in cells}) != 1 or len(cells[0]) < 2:
+        return False
+    return all(
+        not isinstance(one, str) and one in (0, 1) for cell in cells for one in cell
+    )

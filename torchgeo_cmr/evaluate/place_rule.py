@@ -1,0 +1,158 @@
+"""Relevance by ground: the same place, beside it, within some metres, the patch itself."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.distance import Spots, centres, metres_between
+
+#: What a rule says: True where an item is relevant to a query, shape (queries, items).
+type Relevance = NDArray[np.bool_]
+
+#: Pairs whose distance is bounded at a time.
+_PAIRS = 4_000_000
+
+
+def same_place(
+    queries: EmbeddingTable, archive: EmbeddingTable, *, iou: float = 0.5
+) -> Relevance:
+    """Count an item as relevant if it shows the ground of the query.
+
+    Overlap is measured in the CRS of the query's scene, planar; in the UTM zone of its
+    centre where the scene is not known.
+
+    Args:
+        queries: Patches that ask.
+        archive: Patches that may answer.
+        iou: Smallest intersection over union of the footprints, above 0, up to 1.
+
+    Returns:
+        bool array of shape ``(queries, items)``.
+    """
+    relevant = np.zeros((len(queries), len(archive)), bool)
+    for rows, items, here, there in _by_crs(queries, archive):
+        q, a = shapely.STRtree(there).query(here, predicate='intersects')
+        both = shapely.area(shapely.intersection(here[q], there[a]))
+        either = shapely.area(here[q]) + shapely.area(there[a]) - both
+        close = both >= iou * either
+        relevant[rows[q[close]], items[a[close]]] = True
+    return relevant
+
+
+def near_place(
+    queries: EmbeddingTable, archive: EmbeddingTable, *, widths: float = 1.0
+) -> Relevance:
+    """Count an item as relevant if it lies beside the query or shows its ground.
+
+    Args:
+        queries: Patches that ask.
+        archive: Patches that may answer.
+        widths: Largest distance between the footprints, in widths of the query.
+
+    Returns:
+        bool array of shape ``(queries, items)``.
+    """
+    relevant = np.zeros((len(queries), len(archive)), bool)
+    for rows, items, here, there in _by_crs(queries, archive, widths):
+        bounds = shapely.bounds(here)
+        # A thousandth more, since coordinates that went through degrees lose their last bits.
+        reach = widths * (bounds[:, 2] - bounds[:, 0]) * 1.001
+        q, a = shapely.STRtree(there).query(here, predicate='dwithin', distance=reach)
+        relevant[rows[q], items[a]] = True
+    return relevant
+
+
+def within_distance(
+    queries: EmbeddingTable, archive: EmbeddingTable, metres: float
+) -> Relevance:
+    """Count an item as relevant if it lies within some metres of the query.
+
+    Distances are geodesic, between the nearest points of the footprints. Pairs whose centres
+    decide are never measured, and bounds are made for a few million pairs at a time.
+
+    Args:
+        queries: Patches that ask.
+        archive: Patches that may answer.
+        metres: Largest distance; 0 for footprints that touch.
+
+    Returns:
+        bool array of shape ``(queries, items)``.
+
+    Raises:
+        QueryError: If the distance is negative or no number.
+    """
+    if not metres >= 0:
+        raise QueryError(f'a distance of {metres} m is none; give 0 or more metres')
+    here, there = (Spots(t.frame.geometry.to_numpy()) for t in (queries, archive))
+    relevant = np.zeros((len(queries), len(archive)), bool)
+    step = max(1, _PAIRS // max(1, len(archive)))
+    for start in range(0, len(queries), step):
+        rows = np.arange(start, min(start + step, len(queries)))
+        least, largest = here.bounds(rows, there)
+        relevant[rows] = largest <= metres
+        q, a = np.nonzero((least <= metres) & (largest > metres))
+        for part in np.array_split(np.arange(len(q)), 1 + len(q) // 100_000):
+            apart = metres_between(here.shapes[rows[q[part]]], there.shapes[a[part]])
+            relevant[rows[q[part]], a[part]] = apart <= metres
+    return relevant
+
+
+def same_patch(queries: EmbeddingTable, archive: EmbeddingTable) -> Relevance:
+    """Mark the items that are the query itself, to be left out of its ranking.
+
+    Args:
+        queries: Patches that ask.
+        archive: Patches that may answer.
+
+    Returns:
+        bool array of shape ``(queries, items)``.
+    """
+    asked = queries.frame['patch_id'].to_numpy()
+    return asked[:, None] == archive.frame['patch_id'].to_numpy()
+
+
+def _by_crs(
+    queries: EmbeddingTable, archive: EmbeddingTable, widths: float = 0
+) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """For each CRS of the queries: rows of both that may meet, and their outlines in it."""
+    first, second = (centres(t.frame.geometry.to_numpy()) for t in (queries, archive))
+    codes = queries.frame['src_crs'].to_numpy(dtype=object, copy=True)
+    for row in np.flatnonzero(queries.frame['src_crs'].isna()):
+        codes[row] = _zone(*first[row])
+    for code in dict.fromkeys(codes):
+        rows = np.flatnonzero(codes == code)
+        # What is degrees away is left out: far from its home a CRS has no coordinates.
+        west = _turn(first[rows, 0] - first[rows[0], 0])
+        east = _turn(second[:, 0] - first[rows[0], 0])
+        lat = first[rows, 1]
+        size = queries.boxes[rows, 3] - queries.boxes[rows, 1]
+        up = 1 + 2 * widths * float(size.max())
+        side = up / max(0.01, float(np.cos(np.radians(np.abs(lat).max()))))
+        items = np.flatnonzero(
+            (east >= west.min() - side)
+            & (east <= west.max() + side)
+            & (second[:, 1] >= lat.min() - up)
+            & (second[:, 1] <= lat.max() + up)
+        )
+        outlines: list[gpd.GeoSeries] = [
+            queries.frame.geometry.iloc[rows],
+            archive.frame.geometry.iloc[items],
+        ]
+        here, there = (s.to_crs(code).to_numpy() for s in outlines)
+        yield rows, items, here, there
+
+
+def _turn(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (degrees + 180) % 360 - 180
+
+
+def _zone(lon: float, lat: float) -> str:
+    """UTM zone of a patch that does not say its CRS."""
+    number = int((lon + 180) % 360 // 6) + 1
+    return f'EPSG:{32600 + 100 * (lat < 0) + number}'

@@ -1,0 +1,176 @@
+"""Labels of patches from a map of classes: what most of a footprint shows."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from glob import glob
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import rasterio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.errors import RasterioIOError
+from rasterio.features import geometry_mask
+from rasterio.windows import Window
+from shapely import Polygon
+
+from torchgeo_cmr.errors import QueryError, RasterError
+from torchgeo_cmr.orientation import NorthUp
+from torchgeo_cmr.table import EmbeddingTable
+
+
+def labels_from_raster(
+    table: EmbeddingTable | gpd.GeoDataFrame,
+    paths: Iterable[str | PathLike[str]],
+    *,
+    share: float = 0.5,
+    ignore: int | None = 0,
+) -> pd.Series:
+    """Give each patch the class that fills more than a share of its ground.
+
+    Pixels count whose centre lies in the footprint, taken in the raster's CRS: from the
+    native corners where the patch is in that CRS, else from the footprint. Patches that are
+    not wholly on a raster get no label from it; of several rasters, one in the patch's own
+    CRS is asked before others, and the last that knows wins.
+
+    Args:
+        table: Patches, a table or a frame of its columns.
+        paths: Single-band rasters of whole-numbered classes, with a CRS.
+        share: Share of the pixels that a class must exceed, 0 up to (not including) 1.
+        ignore: Class that is no label, such as the fill of the raster; nodata is none either.
+            Their pixels still count as ground.
+
+    Returns:
+        Classes, ``Int64``, index of the frame; null where no class exceeds the share.
+
+    Raises:
+        RasterError: If a raster cannot be read, has no CRS, or holds no whole numbers.
+        QueryError: If the share is none.
+    """
+    if not 0 <= share < 1:
+        raise QueryError(f'a share lies between 0 and 1, found {share}')
+    frame = table if isinstance(table, gpd.GeoDataFrame) else table.frame
+    labels = np.full(len(frame), pd.NA, dtype=object)
+    settled = np.zeros(len(frame), bool)
+    for path in paths:
+        try:
+            file = NorthUp(rasterio.open(path))
+        except RasterioIOError as error:
+            raise RasterError(f'{fspath(path)} cannot be read: {error}') from error
+        with file:
+            if file.crs is None:
+                raise RasterError(
+                    f'{fspath(path)} has no CRS; declare the one its classes are in'
+                )
+            if np.dtype(file.dtypes[0]).kind not in 'iu':
+                raise RasterError(
+                    f'{fspath(path)} holds {file.dtypes[0]}: a map of classes holds whole '
+                    'numbers'
+                )
+            left = {ignore, None if file.nodata is None else int(file.nodata)}
+            outlines, own = _outlines(frame, file.crs)
+            for row in np.flatnonzero(own | ~settled):
+                found = _majority(file, outlines[row], share, left)
+                if found is not None:
+                    labels[row], settled[row] = found, own[row]
+    return pd.Series(labels, index=frame.index, dtype='Int64')
+
+
+def add_classes(table: EmbeddingTable, pattern: str, column: str) -> EmbeddingTable:
+    """Give a table with a column of the class that fills more than half of each patch.
+
+    Args:
+        table: Patches.
+        pattern: A raster, or a pattern such as ``'truth/*.tif'`` for several.
+        column: Name of the column.
+
+    Returns:
+        The table with the column.
+
+    Raises:
+        RasterError: If no raster is found or one cannot be used.
+    """
+    paths = [pattern] if Path(pattern).exists() else sorted(glob(pattern))
+    if not paths:
+        raise RasterError(f'{pattern} names no raster: give a file or a quoted pattern')
+    frame = table.frame.copy()
+    frame.insert(len(frame.columns) - 1, column, labels_from_raster(table, paths))
+    return replace(table, frame=frame)
+
+
+def _majority(
+    file: NorthUp, outline: Polygon, share: float, left: set[int | None]
+) -> int | None:
+    """Class of more than a share of the pixels in an outline; None off the raster."""
+    pixels = _in_pixels(file, outline)
+    # Half a pixel of grace: corners that went through degrees lose their last bits.
+    if not (np.isfinite(pixels) & (pixels >= -0.5)).all():
+        return None
+    if (pixels > np.array([file.width, file.height]) + 0.5).any():
+        return None
+    inside = _pixels(file, outline)
+    values, counts = np.unique(inside, return_counts=True)
+    known = ~np.isin(values, [one for one in left if one is not None])
+    if not known.any():
+        return None
+    best = int(np.argmax(np.where(known, counts, 0)))
+    return int(values[best]) if counts[best] > share * counts.sum() else None
+
+
+def _pixels(file: NorthUp, outline: Polygon) -> NDArray[Any]:
+    """Pixels whose centre lies in an outline."""
+    t = file.transform
+    corners = _in_pixels(file, outline)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    # The usual patch, a box along the grid of the map, needs no mask.
+    boxed = np.isclose(outline.area, np.prod(high - low) * -t.determinant, rtol=1e-9)
+    if boxed:
+        first, last = np.round(low), np.round(high)
+    else:
+        first, last = np.floor(low), np.ceil(high)
+    limits = file.width, file.height
+    left, top = np.clip(first, 0, limits).astype(int).tolist()
+    right, bottom = np.clip(last, 0, limits).astype(int).tolist()
+    if right <= left or bottom <= top:
+        return np.zeros(0, np.uint8)
+    window = Window.from_slices((top, bottom), (left, right))
+    classes = file.read(1, window=window)
+    if boxed:
+        return classes
+    here = Affine(
+        *(t.a, t.b, t.c + left * t.a + top * t.b),
+        *(t.d, t.e, t.f + left * t.d + top * t.e),
+    )
+    return classes[geometry_mask([outline], classes.shape, here, invert=True)]
+
+
+def _in_pixels(file: NorthUp, outline: Polygon) -> NDArray[np.float64]:
+    """Columns and rows (n, 2) of the points of an outline."""
+    a, b, c, d, e, f = tuple(~file.transform)[:6]
+    x, y = shapely.get_coordinates(outline).T
+    return np.column_stack([a * x + b * y + c, d * x + e * y + f])
+
+
+def _outlines(
+    frame: gpd.GeoDataFrame, crs: rasterio.CRS
+) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    """Footprints in the raster's CRS, and which of them were made in it."""
+    outlines = frame.geometry.to_crs(crs).to_numpy().copy()
+    own = np.zeros(len(frame), bool)
+    if {'src_crs', 'native_corners'} <= {*frame.columns}:
+        codes = frame['src_crs'].to_numpy()
+        same = {
+            code: rasterio.CRS.from_user_input(code) == crs
+            for code in {*codes}
+            if isinstance(code, str)
+        }
+        for row, corners in enumerate(frame['native_corners']):
+            if same.get(codes[row]) and isinstance(corners, np.ndarray):
+                outlines[row] = shapely.Polygon(corners.reshape(4, 2))
+                own[row] = True
+    return outlines, own

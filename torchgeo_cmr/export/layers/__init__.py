@@ -1,0 +1,1 @@
+"""What every layer shares: fields, outlines, links and the search area."""

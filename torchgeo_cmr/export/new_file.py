@@ -1,0 +1,53 @@
+"""New files: refused if they are there, complete before they get their name."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+
+from torchgeo_cmr.errors import OutputExistsError
+
+
+@contextmanager
+def new_file(path: str | PathLike[str], *, overwrite: bool = False) -> Generator[Path]:
+    """Write a file under a temporary name beside its place, then rename it.
+
+    Args:
+        path: Where the file shall be; parents are made.
+        overwrite: Replace a file that is there.
+
+    Yields:
+        The temporary path, same suffix. Nothing is left if the block raises.
+
+    Raises:
+        OutputExistsError: If the path is there and is not to be replaced, or is a folder.
+    """
+    target = Path(path)
+    check_new(target, overwrite=overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f'.{target.stem}.tmp-{os.getpid()}{target.suffix}')
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_new(path: str | PathLike[str], *, overwrite: bool = False) -> None:
+    """Refuse a path that is taken.
+
+    Args:
+        path: Where a file shall be.
+        overwrite: Whether a file that is there may be replaced.
+
+    Raises:
+        OutputExistsError: If the path is there and is not to be replaced, or is a folder.
+    """
+    target = Path(path)
+    if os.path.lexists(target) and not overwrite:
+        raise OutputExistsError(
+            f'{target} is there already; choose another name or overwrite it'
+        )
+    if target.is_dir():
+        raise OutputExistsError(f'{target} is a folder; name a file to write')

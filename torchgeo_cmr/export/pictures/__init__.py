@@ -1,0 +1,1 @@
+"""Pictures of results: contact sheets, clips, pages and rasters."""

@@ -1,0 +1,1 @@
+"""The record of a search: written, read back and compared."""

@@ -1,0 +1,1 @@
+"""How QGIS draws a layer."""

@@ -1,0 +1,1 @@
+"""Vector formats, one a file."""

@@ -1,0 +1,1 @@
+"""Reading: pixels of scenes on their own grid or warped. Nothing here needs torch."""

@@ -1,0 +1,111 @@
+"""Pixels on another grid over the same plane: missing is decided first, then interpolated.
+
+Written out because GDAL's mask of a bilinear read calls a pixel valid if any of its
+neighbours is, so that whole coarse pixels without data would be filled in; and because
+``rasterio.warp.reproject`` changes the filters of warnings, which threads share.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+from shapely.affinity import affine_transform
+
+from torchgeo_cmr.scenes.header import Header
+from torchgeo_cmr.scenes.outlines import project
+
+#: Pixels beyond a window on which its values depend, in pixels of the coarser grid.
+MARGIN = 2
+
+
+def below(
+    window: Sequence[float], transform: Affine, crs: CRS, header: Header
+) -> tuple[int, int, int, int] | None:
+    """Find the pixels of a file on which a window of a grid in another CRS depends.
+
+    Args:
+        window: ``(row, column, height, width)`` in pixels of the grid.
+        transform: Affine of the grid.
+        crs: CRS of the grid.
+        header: The file.
+
+    Returns:
+        ``(row, column, height, width)`` in pixels of the file, cut to it; None if that is
+        not known, where a projection ends.
+    """
+    row, column, height, width = window
+    box = shapely.box(column, row, column + width, row + height)
+    here = affine_transform(box, transform.to_shapely())
+    (there,) = project(np.array([here]), crs, header.crs)
+    back = (~header.transform).to_shapely()
+    points = shapely.get_coordinates(affine_transform(there, back))
+    if not np.isfinite(points).all():
+        return None
+    # GDAL's kernels grow where pixels of the grid are coarser than those of the file.
+    sides = np.ptp(points, axis=0) / (width, height)
+    margin = MARGIN * np.maximum(1, np.ceil(sides))
+    left, top = np.floor(points.min(axis=0) - margin).astype(int)
+    right, bottom = np.ceil(points.max(axis=0) + margin).astype(int)
+    rows, columns = header.shape
+    top, bottom = np.clip([top, bottom], 0, rows).tolist()
+    left, right = np.clip([left, right], 0, columns).tolist()
+    return top, left, bottom - top, right - left
+
+
+def nearest(start: float, size: float, count: int) -> NDArray[np.int64]:
+    """Give the pixels in which evenly spaced centres lie.
+
+    Args:
+        start: Where the span begins, in pixels.
+        size: Length of the span in pixels.
+        count: Into how many it is divided.
+
+    Returns:
+        Position of each centre, int64 of shape ``(count,)``.
+    """
+    centres = start + (np.arange(count) + 0.5) * size / count
+    return np.floor(centres).astype(np.int64)
+
+
+def interpolate(
+    stored: NDArray[np.float32],
+    corner: tuple[int, int],
+    window: Sequence[float],
+    shape: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Interpolate pixels bilinearly from those that are not missing.
+
+    A pixel is missing if the stored pixel in which its centre lies is: values do not reach
+    into what is missing, and nothing is lost next to it. Where pixels become coarser, the
+    kernel becomes as wide as they are.
+
+    Args:
+        stored: Pixels of shape ``(bands, height, width)``, NaN where missing.
+        corner: Row and column of the first of them.
+        window: ``(row, column, height, width)`` to give, in stored pixels.
+        shape: Rows and columns to give it.
+
+    Returns:
+        Pixels of shape ``(bands, *shape)``, NaN where missing and outside *stored*.
+    """
+    out = np.full((len(stored), *shape), np.nan, np.float32)
+    valid = np.isfinite(stored)
+    weights, inside, places = [], [], []
+    for start, size, count, first, limit in zip(
+        window[:2], window[2:], shape, corner, stored.shape[1:], strict=True
+    ):
+        centres = start - first + (np.arange(count) + 0.5) * size / count
+        apart = np.abs(centres[:, None] - (np.arange(limit) + 0.5))
+        weights.append(np.maximum(0, 1 - apart / max(1.0, size / count)))
+        place = np.floor(centres).astype(np.int64)
+        inside.append(np.flatnonzero((place >= 0) & (place < limit)))
+        places.append(place[inside[-1]])
+    down, across = weights
+    sums = down @ np.where(valid, stored, 0).astype(np.float64) @ across.T
+    shares = down @ valid.astype(np.float64) @ across.T
+    kept = np.zeros(out.shape, np.bool_)
+    kept[:, inside[0][:, None], inside[1]] = valid[:, places[0][:, None], places[1]]
+    return np.divide(sums, shares, out=out, where=kept, casting='same_kind')

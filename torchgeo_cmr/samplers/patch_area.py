@@ -1,0 +1,286 @@
+"""Areas: the ground of one pair of scenes from which patches may be cut."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import shapely
+from pyproj import CRS
+from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
+from torchgeo.datasets import GeoDataset
+from torchgeo.samplers import Units
+
+from torchgeo_cmr.datasets.paired import PairedDataset, PairSlice
+
+#: ``(xmin, ymin, xmax, ymax)`` in the CRS of an area.
+type Bounds = tuple[float, float, float, float]
+
+#: What a loader passes to the dataset: which zone, and the slice of it. Where the ground is
+#: that of pairs, the slice is a :class:`~torchgeo_cmr.datasets.paired.PairSlice`.
+type PatchKey = tuple[int, tuple[slice, slice, slice]]
+
+
+@dataclass(frozen=True)
+class Area:
+    """A polygon on one pixel lattice, at one date, for patches of one size."""
+
+    #: Number of the zone (dataset) that the keys name.
+    zone: int
+    #: Ground that may be used, in ``crs``.
+    polygon: Polygon
+    crs: CRS
+    #: Time of the pair of scenes.
+    time: pd.Interval
+    #: A corner of the pixel lattice to which patches are snapped.
+    origin: tuple[float, float]
+    #: Pixel size ``(x, y)`` in units of the CRS.
+    res: tuple[float, float]
+    #: Patch size in pixels: the side of a square, or height and width.
+    size: int | tuple[int, int]
+    #: Share of valid pixels inside some bounds, 0 to 1; None if every pixel is valid.
+    valid: Callable[[Bounds], float] | None = None
+    #: Patches with a smaller share are never cut, and those without a valid pixel neither.
+    min_valid: float = 0.0
+    #: Number of the pair of scenes, which the keys name too; None if there are no pairs.
+    row: int | None = None
+
+    @cached_property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height of a patch in pixels."""
+        height, width = sides(self.size)
+        return width, height
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Width and height of a patch on the ground, in units of the CRS."""
+        return self.pixels[0] * self.res[0], self.pixels[1] * self.res[1]
+
+    @property
+    def is_chip(self) -> bool:
+        """Whether exactly one patch fits: the whole of a pre-cut file."""
+        xmin, ymin, xmax, ymax = self.polygon.bounds
+        width, height = self.extent
+        return (
+            abs(xmax - xmin - width) < 0.5 * self.res[0]
+            and abs(ymax - ymin - height) < 0.5 * self.res[1]
+            and self.polygon.area > 0.99 * (xmax - xmin) * (ymax - ymin)
+        )
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the box around the polygon holds a patch."""
+        xmin, ymin, xmax, ymax = self.polygon.bounds
+        spans = self._steps(xmin, xmax, 0), self._steps(ymin, ymax, 1)
+        return all(first <= last for first, last in spans)
+
+    def key(self, bounds: Bounds) -> PatchKey:
+        """Return what the loader passes to the dataset for some bounds."""
+        xmin, ymin, xmax, ymax = bounds
+        x = slice(xmin, xmax, self.res[0])
+        y = slice(ymin, ymax, self.res[1])
+        t = slice(self.time.left, self.time.right, 1)
+        return self.zone, (x, y, t) if self.row is None else PairSlice(
+            self.row, x, y, t
+        )
+
+    def chip(self) -> Bounds | None:
+        """Return the bounds of a pre-cut patch, or None if too little of it is valid."""
+        return self._chip
+
+    @cached_property
+    def _chip(self) -> Bounds | None:
+        # Judged once, however many epochs: it costs a look at the file.
+        xmin, _, _, ymax = self.polygon.bounds
+        width, height = self.extent
+        bounds = (xmin, ymax - height, xmin + width, ymax)
+        return bounds if self._is_valid(bounds) else None
+
+    def draw(
+        self, generator: np.random.Generator, within: Bounds | None = None
+    ) -> Bounds | None:
+        """Draw one patch, uniformly over the lattice; None if the draw fell outside.
+
+        Args:
+            generator: Where the randomness comes from.
+            within: Bounds that the patch must not leave (default: those of the area).
+
+        Returns:
+            Bounds of the patch.
+        """
+        xmin, ymin, xmax, ymax = self.polygon.bounds
+        if within is not None:
+            xmin, ymin = max(xmin, within[0]), max(ymin, within[1])
+            xmax, ymax = min(xmax, within[2]), min(ymax, within[3])
+        columns = self._steps(xmin, xmax, 0)
+        rows = self._steps(ymin, ymax, 1)
+        if columns[1] < columns[0] or rows[1] < rows[0]:
+            return None
+        column = generator.integers(columns[0], columns[1] + 1)
+        row = generator.integers(rows[0], rows[1] + 1)
+        bounds = self._bounds(int(column), int(row))
+        inside = shapely.covers(self._tolerant, shapely.box(*bounds))
+        return bounds if inside and self._is_valid(bounds) else None
+
+    def grid(self) -> list[Bounds]:
+        """Lay patches side by side over the area, row by row from the lower left."""
+        if self.is_chip:
+            chip = self.chip()
+            return [] if chip is None else [chip]
+        xmin, ymin, xmax, ymax = self.polygon.bounds
+        columns = self._steps(xmin, xmax, 0)
+        rows = self._steps(ymin, ymax, 1)
+        places = [
+            self._bounds(column, row)
+            for row in range(rows[0], rows[1] + 1, self.pixels[1])
+            for column in range(columns[0], columns[1] + 1, self.pixels[0])
+        ]
+        if not places:
+            return []
+        inside = shapely.covers(self._tolerant, shapely.box(*np.array(places).T))
+        return [
+            b for b, ok in zip(places, inside, strict=True) if ok and self._is_valid(b)
+        ]
+
+    def _steps(self, low: float, high: float, axis: int) -> tuple[int, int]:
+        """First and last lattice step at which a patch lies between two coordinates."""
+        res, origin = self.res[axis], self.origin[axis]
+        first = math.ceil((low - origin) / res - 0.01)
+        last = math.floor((high - origin) / res + 0.01) - self.pixels[axis]
+        return first, last
+
+    def _bounds(self, column: int, row: int) -> Bounds:
+        xmin = self.origin[0] + column * self.res[0]
+        ymin = self.origin[1] + row * self.res[1]
+        return xmin, ymin, xmin + self.extent[0], ymin + self.extent[1]
+
+    @cached_property
+    def _tolerant(self) -> Polygon:
+        # A hundredth of a pixel: coordinates of one lattice differ in their last bits.
+        grown = self.polygon.buffer(0.02 * max(self.res), join_style='mitre')
+        shapely.prepare(grown)
+        return grown
+
+    def _is_valid(self, bounds: Bounds) -> bool:
+        if self.valid is None:
+            return True
+        share = self.valid(bounds)
+        return share > 0 and share >= self.min_valid
+
+
+def sides(size: Any, name: str = 'size') -> tuple[Any, Any]:
+    """Return height and width of a size as TorchGeo writes it: one number, or both.
+
+    Args:
+        size: A number, or two in a sequence, array or tensor.
+        name: Name of the option, for the message.
+
+    Returns:
+        Height and width as Python's numbers.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    try:
+        values = np.atleast_1d(np.asarray(size))
+        known = values.dtype.kind in 'iuf' and np.isfinite(values).all()
+    except (TypeError, ValueError):
+        known, values = False, np.empty(0)
+    if not known or values.shape not in {(1,), (2,)}:
+        raise ValueError(f'{name} is {size!r}: give one number, or height and width')
+    height, width = values.tolist() * (3 - len(values))
+    return height, width
+
+
+def areas_of(
+    dataset: GeoDataset,
+    size: float | tuple[float, float],
+    *,
+    roi: BaseGeometry | None = None,
+    toi: pd.Interval | None = None,
+    units: Units = Units.PIXELS,
+) -> list[Area]:
+    """Give the ground of each row of a dataset's index.
+
+    Args:
+        dataset: Any dataset with an index in space and time.
+        size: Patch size, or height and width.
+        roi: Region that patches must not leave, in the CRS of the dataset.
+        toi: Time to which rows are cut; those outside are dropped.
+        units: Whether *size* counts pixels or units of the CRS, which are rounded to whole
+            pixels.
+
+    Returns:
+        One area for each polygon of each row.
+
+    Raises:
+        TypeError: If *units* is no unit.
+        ValueError: If a patch is smaller than a pixel.
+    """
+    if not isinstance(units, Units):
+        raise TypeError(f'units is {units!r}: give Units.PIXELS or Units.CRS')
+    # XarrayDataset keeps the sign of the row spacing.
+    res = abs(dataset.res[0]), abs(dataset.res[1])
+    height, width = sides(size)
+    if toi is not None and toi.left.tzinfo is not None:
+        toi = pd.Interval(
+            *(_in_utc(t) for t in (toi.left, toi.right)), closed=toi.closed
+        )
+    if units is Units.CRS:
+        height, width = height / res[1], width / res[0]
+    pixels = round(height), round(width)
+    if min(pixels) < 1:
+        raise ValueError(f'size is {size} {units.name}: a patch needs a pixel at least')
+    pairs = dataset if isinstance(dataset, PairedDataset) else None
+    outlines, areas = dataset.index.geometry.to_numpy(), []
+    for row, (outline, time) in enumerate(
+        zip(outlines, dataset.index.index, strict=True)
+    ):
+        span = _within(time, toi, instants=pairs is not None)
+        if span is None:
+            continue
+        xmin, _, _, ymax = outline.bounds
+        areas += [
+            Area(
+                zone=0,
+                polygon=part,
+                crs=dataset.crs,
+                time=span,
+                origin=(xmin, ymax) if pairs is None else pairs.origin(row),
+                res=res,
+                size=pixels,
+                row=None if pairs is None else row,
+            )
+            for part in polygons(outline if roi is None else outline & roi)
+        ]
+    return areas
+
+
+def polygons(geometry: BaseGeometry) -> list[Any]:
+    """Return the polygons of a geometry, without the lines and points where some touch."""
+    parts = shapely.get_parts(geometry)
+    return [p for p in parts if p.geom_type == 'Polygon' and p.area > 0]
+
+
+def _in_utc(time: pd.Timestamp) -> pd.Timestamp:
+    """Say a time with a zone as the index of a dataset does: in UTC, without one."""
+    return time.tz_convert('UTC').tz_localize(None)
+
+
+def _within(
+    time: pd.Interval, toi: pd.Interval | None, *, instants: bool
+) -> pd.Interval | None:
+    """Cut a time to another; None if nothing is left."""
+    left, right = time.left, time.right
+    if toi is not None:
+        if not time.overlaps(toi):
+            return None
+        left, right = max(left, toi.left), min(right, toi.right)
+    if left == right and not instants and left > pd.Timestamp.min:
+        # TorchGeo compares with half-open intervals: one moment alone would be empty.
+        left -= pd.Timedelta(microseconds=1)
+    return pd.Interval(left, right, closed='both')

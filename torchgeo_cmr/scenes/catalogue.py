@@ -1,0 +1,148 @@
+"""Headers of rasters in one GeoParquet, so that a second run opens no file to learn its grid.
+
+Processes share it: whichever comes first writes what it had to read, the others take it from
+there. A file that changed in size or time of modification is read again.
+"""
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+import pyarrow as pa
+import shapely
+from affine import Affine
+from pyproj.exceptions import ProjError
+
+from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.scenes.header import Header, Stamped, known_headers
+from torchgeo_cmr.scenes.scene import apply
+
+_LOG = logging.getLogger(__name__)
+
+#: Fields of a header that are tuples, or tuples of tuples.
+_TUPLES = tuple(f.name for f in fields(Header) if str(f.type).startswith('tuple'))
+
+
+@contextmanager
+def header_catalogue(path: str | os.PathLike[str] | None) -> Generator[None]:
+    """Take headers from a catalogue while the context lasts, and write those that are new.
+
+    Args:
+        path: GeoParquet to read and to complete; its folder must exist. None for nothing.
+
+    Yields:
+        Nothing; every header that is read meanwhile is looked up first.
+
+    Raises:
+        RasterError: If the catalogue cannot be written.
+
+    Warns:
+        UserWarning: If the file that is there is not a catalogue; it is replaced.
+    """
+    if path is None:
+        yield
+        return
+    file = Path(path).absolute()
+    known = _load(file) if file.exists() else {}
+    before = dict(known)
+    with known_headers(known):
+        yield
+    # Equal stamps mean equal headers.
+    if known != before:
+        _save(known, file)
+    _LOG.info('%d of %d headers were in %s already', len(before), len(known), file)
+
+
+def _load(file: Path) -> dict[str, Stamped]:
+    known: dict[str, Stamped] = {}
+    try:
+        frame = pd.read_parquet(file, columns=['path', 'stamps', 'header'])
+        for path, stamps, header in frame.itertuples(index=False):
+            known[os.path.normpath(file.parent / path)] = (
+                tuple(None if s is None else tuple(s) for s in json.loads(stamps)),
+                _header(json.loads(header), os.path.normpath(file.parent / path)),
+            )
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        warnings.warn(
+            f'{file} is not a catalogue of headers ({type(error).__name__}): files are read '
+            'again and it is replaced',
+            UserWarning,
+            stacklevel=4,
+        )
+        return {}
+    return known
+
+
+def _header(facts: Mapping[str, Any], path: str) -> Header:
+    made: dict[str, Any] = {
+        name: _tuples(value) if name in _TUPLES else value
+        for name, value in facts.items()
+    }
+    made |= {'path': path, 'transform': Affine(*facts['transform'])}
+    return Header(**made)
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_tuples, value))
+    return value
+
+
+def _save(known: Mapping[str, Stamped], file: Path) -> None:
+    """Write the catalogue under another name and rename it: others may be reading."""
+    rows = [
+        {
+            'path': Path(os.path.relpath(path, file.parent)).as_posix(),
+            'crs': _name(header),
+            'rows': header.shape[0],
+            'columns': header.shape[1],
+            'bands': header.count,
+            'stamps': json.dumps(stamps),
+            'header': json.dumps({**asdict(header), 'transform': header.transform[:6]}),
+            'geometry': _outline(header),
+        }
+        for path, (stamps, header) in sorted(known.items())
+    ]
+    frame = gpd.GeoDataFrame(pd.DataFrame(rows), geometry='geometry', crs='EPSG:4326')
+    try:
+        handle, temporary = tempfile.mkstemp('.parquet', '.tmp-', file.parent)
+        os.close(handle)
+        try:
+            frame.to_parquet(Path(temporary))
+            os.replace(temporary, file)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise RasterError(
+            f'the catalogue {file} cannot be written ({error.strerror}): give a place that '
+            'can be written to, or none'
+        ) from error
+
+
+def _name(header: Header) -> str | None:
+    return header.crs.name if header.wkt else None
+
+
+def _outline(header: Header) -> shapely.Polygon | None:
+    """Outline in EPSG:4326, for maps of what is there; None if it has none."""
+    if not header.wkt:
+        return None
+    height, width = header.shape
+    edges = ((0, 0), (width, 0), (width, height), (0, height))
+    corners = [apply(header.transform, *edge) for edge in edges]
+    outline = gpd.GeoSeries([shapely.Polygon(corners)], crs=header.crs)
+    try:
+        (found,) = outline.to_crs('EPSG:4326')
+    except ProjError:
+        return None
+    return found if shapely.is_valid(found) else None

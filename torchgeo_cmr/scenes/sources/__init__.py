@@ -1,0 +1,1 @@
+"""What becomes a scene: products, sets of band files, cubes and STAC items."""

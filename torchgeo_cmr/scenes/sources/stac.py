@@ -1,0 +1,260 @@
+"""STAC items as the list of inputs: local files, with the dates and bands of their items.
+
+Read as plain JSON or GeoParquet, so no further package is needed. Items of STAC 1.0
+(``eo:bands``) and 1.1 (``bands``) are understood. Scales and offsets of the raster extension
+are honoured as :mod:`torchgeo_cmr.scenes.scales` says. An asset may be a cube, which gives
+one scene a date.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.scenes.bands import candidates, is_radar
+from torchgeo_cmr.scenes.files import local_file
+from torchgeo_cmr.scenes.quality import open_mask
+from torchgeo_cmr.scenes.scales import merged, of_item
+from torchgeo_cmr.scenes.scene import Scene, assemble, moments, without_zeros
+from torchgeo_cmr.scenes.sources.assets import (
+    AssetBand,
+    bands_of_asset,
+    best_mask,
+    choose_bands,
+    is_cube,
+    is_data,
+    mask_of_asset,
+    names_stated,
+)
+from torchgeo_cmr.scenes.sources.cubes import cube_scenes
+from torchgeo_cmr.scenes.sources.product_names import parse_name
+from torchgeo_cmr.scenes.units import stated_unit
+
+#: What opens one input: a name for the report, and the way to its scenes.
+type Opening = tuple[str, Callable[[], list[Scene]]]
+
+
+def find_items(path: str, bands: Sequence[str] = ()) -> list[Opening]:
+    """Read a list of STAC items: one scene an item, or one a date of its cubes.
+
+    Args:
+        path: JSON of an item, an item collection, or a collection or catalogue with links
+            to items; or a stac-geoparquet. Files are found relative to it.
+        bands: Bands to pick, by band name, asset key or common name; empty, or names that
+            are not all there, for all bands of the assets that hold data.
+
+    Returns:
+        For each item its id and a function that opens it, with dates, sensor and quality
+        mask as the item has them. Rasters that hold the bands come before cubes, whose own
+        dates count. That raises RasterError if the item has no local file of a band, or its
+        projection is not that of its files; of a link that leads nowhere, always.
+
+    Raises:
+        RasterError: If it cannot be read or holds no items.
+    """
+    items = list(_items(path, bands, set()))
+    if not items:
+        raise RasterError(
+            f'{path} holds no STAC items: give an item, an item collection or a '
+            'stac-geoparquet'
+        )
+    return items
+
+
+def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]:
+    """Open each item; *seen* are the files read so far, for links may lead back."""
+    home = os.path.dirname(os.path.abspath(path))
+    seen.add(os.path.abspath(path))
+    if path.lower().endswith('parquet'):
+        try:
+            items = pq.read_table(path).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise RasterError(
+                f'{path} cannot be read as stac-geoparquet ({error}): write it again'
+            ) from error
+        told = {}
+    else:
+        try:
+            with open(path, encoding='utf-8') as file:
+                told = json.load(file)
+        except (OSError, ValueError) as error:
+            raise RasterError(
+                f'{path} cannot be read as JSON ({error}): give a STAC item or a raster'
+            ) from error
+        told = told if isinstance(told, dict) else {}
+        held = {'Feature': [told], 'FeatureCollection': told.get('features')}
+        items = held.get(told.get('type')) or ()
+    for number, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            error = RasterError(
+                f'entry {number} of {path} is no STAC item: correct or remove it'
+            )
+            yield f'{path}#{number}', partial(_fail, error)
+        elif item.get('assets') or item.get('stac_version'):
+            yield str(item.get('id')), partial(_scenes, item, home, bands)
+    if told.get('type') not in ('Collection', 'Catalog'):
+        return
+    for link in told.get('links', ()):
+        file = local_file(str(link.get('href')), home)
+        if link.get('rel') not in ('item', 'child') or os.path.abspath(file) in seen:
+            continue
+        try:
+            yield from _items(file, bands, seen)
+        except RasterError as error:
+            # Found when it is opened, so that it keeps none of the others.
+            yield file, partial(_fail, error)
+
+
+def _fail(error: RasterError) -> list[Scene]:
+    raise error
+
+
+def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Scene]:
+    told = {**item, **(item.get('properties') or {})}
+    name = str(told.get('id'))
+    sensor = _sensor(told)
+    offered: list[AssetBand] = []
+    absent: dict[str, tuple[str, ...]] = {}
+    cubes, masks = [], []
+    assets = item.get('assets')
+    for key, asset in (assets if isinstance(assets, Mapping) else {}).items():
+        if not is_data(key, asset):
+            continue
+        file = local_file(asset['href'], home)
+        if not os.path.exists(file):
+            absent[asset['href']] = names_stated(key, asset)
+        elif is_cube(file):
+            cubes.append((file, asset))
+        elif mask := mask_of_asset(key, asset, file):
+            masks.append((file, mask))
+        else:
+            offered += bands_of_asset(key, asset, file)
+    chosen = choose_bands(offered, bands, sensor)
+    crs = _crs(told)
+    found = [band for _, band in chosen] == list(bands) if bands else bool(chosen)
+    if cubes and not found:
+        return [s for cube in cubes for s in _of_cube(*cube, bands, told, crs)]
+    if not chosen:
+        href = next(iter(absent), None)
+        raise RasterError(
+            f'the item {name} has no band in a local file'
+            f'{f" ({href} is not there)" if href else ""}: download its assets, and '
+            'give paths relative to the list'
+        )
+    if not found:
+        _check_absent(name, bands, [band.names for band in offered], absent, sensor)
+    values = {band.told.get('nodata') for band, _ in chosen}
+    nodata = values.pop() if len(values) == 1 else None
+    scene = assemble(
+        [(band.file, band.index) for band, _ in chosen],
+        # Units are what the item says, not what the encoder calls its bands.
+        [next((n for n in b.names if is_radar(n)), b.names[0]) for b, _ in chosen],
+        nodata=float(nodata) if isinstance(nodata, int | float) else None,
+        times=_times(told),
+        sensor=sensor,
+        crs=crs,
+    )
+    _check_crs(name, crs, scene)
+    unit = stated_unit([band.told.get('unit') for band, _ in chosen]) or scene.units
+    product = parse_name(chosen[0][0].file)
+    facts = [band.told for band, _ in chosen]
+    scales = merged(of_item(told, facts, [b.names for b, _ in chosen]), scene.scales)
+    mask = best_mask(masks)
+    scene = replace(
+        scene,
+        bands=tuple(name for _, name in chosen),
+        units=unit or (product.pattern.units if product else None),
+        quality=mask and open_mask(*mask),
+        scales=scales,
+    )
+    return [without_zeros(scene)]
+
+
+def _check_absent(
+    item: str,
+    wanted: Sequence[str],
+    offered: Sequence[tuple[str, ...]],
+    absent: Mapping[str, tuple[str, ...]],
+    sensor: str | None,
+) -> None:
+    """Refuse an item that names a wanted band in a file that is not there."""
+    here = candidates(wanted, offered, sensor)
+    there = candidates(wanted, list(absent.values()), sensor)
+    for name, found, gone in zip(wanted, here, there, strict=True):
+        if gone and not found:
+            href = list(absent)[gone[0]]
+            raise RasterError(
+                f'the item {item} has {name} in {href}, which is not there: download it, '
+                'and give paths relative to the list'
+            )
+
+
+def _sensor(told: Mapping[str, Any]) -> str | None:
+    named = str(told.get('constellation') or told.get('platform') or '')
+    return re.sub(r'[ _]+', '-', named.strip().lower()) or None
+
+
+def _of_cube(
+    file: str,
+    asset: Mapping[str, Any],
+    bands: Sequence[str],
+    told: Mapping[str, Any],
+    crs: CRS | None,
+) -> list[Scene]:
+    """Open a cube: it says its dates itself, the item what it leaves open."""
+    start, end = _times(told)
+    nodata = asset.get('nodata')
+    made = []
+    for scene in cube_scenes(file, bands, crs):
+        _check_crs(str(told.get('id')), crs, scene)
+        made.append(
+            replace(
+                scene,
+                units=scene.units or stated_unit([asset.get('unit')]),
+                sensor=scene.sensor or _sensor(told),
+                time_start=scene.time_start or start,
+                time_end=scene.time_end or end,
+                nodata=float(nodata) if isinstance(nodata, int | float) else None,
+            )
+        )
+    return made
+
+
+def _crs(told: Mapping[str, Any]) -> CRS | None:
+    code = told.get('proj:code') or (
+        f'EPSG:{told["proj:epsg"]}' if told.get('proj:epsg') else None
+    )
+    try:
+        return CRS.from_user_input(code) if code else None
+    except CRSError as error:
+        raise RasterError(
+            f'the item {told.get("id")} is in {code}, which is no CRS: correct the item'
+        ) from error
+
+
+def _check_crs(item: str, crs: CRS | None, scene: Scene) -> None:
+    if crs is not None and not scene.crs.equals(crs, ignore_axis_order=True):
+        raise RasterError(
+            f'the item {item} is in {crs.to_string()}, its file {scene.path} in '
+            f'{scene.crs.name}: '
+            'correct the one that is wrong'
+        )
+
+
+def _times(told: Mapping[str, Any]) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    start = told.get('start_datetime') or told.get('datetime')
+    end = told.get('end_datetime') or told.get('datetime')
+    try:
+        return moments(start)[0], moments(end)[1]
+    except ValueError as error:
+        raise RasterError(f'the date of the item {told.get("id")}: {error}') from error

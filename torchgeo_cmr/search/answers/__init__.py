@@ -1,0 +1,1 @@
+"""Results after the ranking: spread, grouped, compared and joined."""

@@ -1,0 +1,97 @@
+"""Groups of patches that look the same: near-duplicates of an archive."""
+
+import geopandas as gpd
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.table import EmbeddingTable
+
+_ROWS = 4_096
+
+
+def near_duplicates(
+    table: EmbeddingTable, min_score: float = 0.99
+) -> NDArray[np.int64]:
+    """Number the groups of patches whose vectors are nearly equal.
+
+    Two patches are in one group if their cosine is at least ``min_score`` or others lead
+    from one to the other. All rows are compared with all, in blocks: meant for results and
+    archives of up to some hundred thousand rows.
+
+    Args:
+        table: Patches of one space.
+        min_score: Least cosine, above -1 and at most 1.
+
+    Returns:
+        Group numbers (n,) from 0, in the order of the first row of each.
+
+    Raises:
+        QueryError: If the score is no cosine, or vectors of two spaces would be compared.
+    """
+    if not -1 < min_score <= 1:
+        raise QueryError(
+            f'min_score is {min_score!r}; give a cosine above -1 and at most 1'
+        )
+    if len(table.spaces) > 1:
+        raise QueryError(
+            f'the table holds vectors in space {" and ".join(table.spaces)}; compare those of '
+            'one checkpoint'
+        )
+    one, other = [], []
+    # Equal vectors of float32 may come out a rounding error below 1.
+    rows = table.unit_rows()
+    least = min_score - (rows.shape[1] + 2) * 2.0**-24
+    for i in range(0, len(table), _ROWS):
+        for j in range(i, len(table), _ROWS):
+            a, b = np.nonzero(rows[i : i + _ROWS] @ rows[j : j + _ROWS].T >= least)
+            one.append(a + i)
+            other.append(b + j)
+    empty = np.empty(0, dtype=np.int64)
+    return components(
+        len(table), np.concatenate([empty, *one]), np.concatenate([empty, *other])
+    )
+
+
+def components(
+    n: int, one: NDArray[np.int64], other: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Number the connected parts of a graph.
+
+    Args:
+        n: Nodes.
+        one: One end of each edge (edges,).
+        other: The other end.
+
+    Returns:
+        Part of each node (n,), numbered from 0 in the order of their first nodes.
+    """
+    edges = coo_array((np.ones(len(one), bool), (one, other)), shape=(n, n))
+    return connected_components(edges, directed=False)[1].astype(np.int64)
+
+
+def duplicates(table: EmbeddingTable, min_score: float = 0.99) -> gpd.GeoDataFrame:
+    """Find the patches that look like another, group by group.
+
+    Args:
+        table: Patches of one space.
+        min_score: As for :func:`near_duplicates`.
+
+    Returns:
+        Rows of ``table.frame`` in groups of two or more, after their ``group`` (from 1, in
+        the order of the first patches) and its ``members``.
+
+    Raises:
+        QueryError: As :func:`near_duplicates`.
+    """
+    group = near_duplicates(table, min_score)
+    members = np.bincount(group, minlength=1)[group]
+    rows = np.flatnonzero(members > 1)
+    rows = rows[np.argsort(group[rows], kind='stable')]
+    found = table.frame.iloc[rows].reset_index(drop=True)
+    found.insert(0, 'members', members[rows])
+    # Numbered without the gaps that patches alone leave.
+    found.insert(0, 'group', np.unique(group[rows], return_inverse=True)[1] + 1)
+    return found

@@ -1,0 +1,1 @@
+"""Ranking: vectors in, row numbers and scores out; nothing here knows geometry."""

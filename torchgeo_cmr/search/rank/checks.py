@@ -1,0 +1,83 @@
+"""Bare queries and k, checked at the door."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from torchgeo_cmr.errors import QueryError
+
+
+def bare(queries: ArrayLike, *, packed: bool = False) -> NDArray[Any]:
+    """Check bare vectors and bring them to unit norm.
+
+    Args:
+        queries: Vectors (num_queries, dim) or (dim,).
+        packed: They are packed codes of uint8, which are taken as they are.
+
+    Returns:
+        float32 (num_queries, dim), or uint8 (num_queries, bytes).
+
+    Raises:
+        QueryError: If they have no such shape, or hold NaN or only zeros.
+    """
+    tensor: Any = queries
+    if hasattr(tensor, 'detach'):
+        # PyTorch keeps some from NumPy: on a device, with gradients, of types of its own.
+        tensor = tensor.detach().cpu()
+        tensor = tensor.double() if tensor.is_floating_point() else tensor
+    try:
+        given = np.asarray(tensor)
+    except ValueError as error:
+        raise QueryError(
+            'the queries have different lengths; give (num_queries, dim)'
+        ) from error
+    if given.ndim == 1:
+        given = given[None]
+    if packed:
+        if given.ndim != 2 or given.dtype != np.uint8:
+            raise QueryError(
+                f'queries have shape {given.shape} and type {given.dtype}; this archive holds '
+                'packed codes, so give uint8 (num_queries, bytes)'
+            )
+        return given
+    if given.ndim != 2 or given.shape[1] == 0 or given.dtype.kind not in 'fiu':
+        raise QueryError(
+            f'queries have shape {given.shape} and type {given.dtype}; give real numbers (num_queries, dim)'
+        )
+    given = given.astype(np.float64)
+    largest = np.abs(given).max(axis=1, keepdims=True)
+    if not np.isfinite(largest).all():
+        raise QueryError(
+            f'query {int(np.argmin(np.isfinite(largest)))} holds NaN or infinite numbers'
+        )
+    if (largest == 0).any():
+        raise QueryError(
+            f'query {int(np.argmin(largest))} holds only zeros, which point nowhere'
+        )
+    given = given / largest
+    return (given / np.linalg.norm(given, axis=1, keepdims=True)).astype(np.float32)
+
+
+def checked(k: int) -> int:
+    """Check how many rows are asked for.
+
+    Raises:
+        QueryError: If k is no whole number of at least 1.
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise QueryError(f'k is {k!r}; give a whole number of at least 1')
+    if k < 1:
+        raise QueryError(f'k is {k}; ask for at least 1 row a query')
+    return int(k)
+
+
+def check_least(score: float | None) -> None:
+    """Check the least score that is asked for.
+
+    Raises:
+        QueryError: If it is neither a number nor None.
+    """
+    number = isinstance(score, int | float | np.number) and not isinstance(score, bool)
+    if score is not None and (not number or np.isnan(score)):
+        raise QueryError(f'min_score is {score!r}; give a number, such as 0.8, or None')

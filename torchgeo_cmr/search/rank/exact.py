@@ -1,0 +1,236 @@
+"""Exact ranking of selected rows: a quick scan proposes, a second look decides.
+
+A scan gives scores quickly, but the last bit of a score depends on where a row stands in its
+block, so two equal vectors may come out unequal and their order would change with the order
+of the archive; and codes of less than float32 are off by what rounding took away. Therefore
+the scan only proposes: every row whose score lies within the possible error of the k-th best
+is kept, the kept rows are scored again with their whole vectors in float64 in one fixed order
+of addition, rounded to float32, and sorted by score and then by tie. The result depends on
+vectors and ids alone.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .candidates import LOWEST, Pool, gathered, where
+from .hidden_rows import Withheld
+from .scan import scan
+from .vectors import Vectors, agreement, as_vectors
+
+#: Ranks of some rows among equal scores; lower wins.
+type Ties = NDArray[np.int64] | Callable[[NDArray[np.int64]], NDArray[np.int64]]
+
+type _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+_QUERIES = 512
+_PAIRS = 65_536
+
+
+def top_k(
+    vectors: NDArray[Any] | Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    k: int,
+    *,
+    ties: Ties,
+    spare: int | None = None,
+    withheld: Withheld | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Find the k best of some rows for each query by inner product.
+
+    Args:
+        vectors: Archive (n, dim) of unit rows, or what an index keeps of it.
+        rows: Numbers of the rows that may be found, (m,), sorted, each once.
+        queries: Queries (num_queries, dim) of unit rows, or packed codes as the archive's.
+        k: How many to find, at least 1.
+        ties: Rank of each archive row (n,) among equal scores, lower wins; or a function
+            that gives such ranks for some rows.
+        spare: Look again only at the ``k * spare`` rows that the codes put first, which may
+            miss some; without it, at every row that the codes cannot rule out.
+        withheld: Rows that some of the queries shall not find.
+
+    Returns:
+        Row numbers and scores in -1..1, both (num_queries, min(k, m)), best first; where too
+        few rows are left to a query, the last have a score of -inf and any number.
+    """
+    kept = vectors if isinstance(vectors, Vectors) else as_vectors(vectors)
+    k = min(k, len(rows))
+    found = np.empty((len(queries), k), dtype=np.int64)
+    scores = np.empty((len(queries), k), dtype=np.float32)
+    if k == 0:
+        return found, scores
+    if spare is None and not np.isfinite(kept.error):
+        kept = as_vectors(kept.whole)
+    for start in range(0, len(queries), _QUERIES):
+        chunk = slice(start, start + _QUERIES)
+        asked = np.ascontiguousarray(queries[chunk], kept.whole.dtype)
+        held = None if withheld is None else withheld.of(chunk)
+        wide, slack = (k, _slack(kept)) if spare is None else (k * spare, 0.0)
+        owner, row = _propose(kept, rows, asked, min(wide, len(rows)), slack, held)
+        found[chunk], scores[chunk] = decide(kept, asked, owner, row, k, ties=ties)
+    return found, scores
+
+
+def decide(
+    vectors: Vectors,
+    queries: NDArray[Any],
+    owner: NDArray[np.int64],
+    row: NDArray[np.int64],
+    k: int,
+    *,
+    ties: Ties,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Score proposed pairs again and keep the k best of each query.
+
+    Args:
+        vectors: The archive.
+        queries: Queries (num_queries, dim) of unit rows.
+        owner: Query of each pair.
+        row: Row of each pair; each query has each once.
+        k: How many to keep.
+        ties: As for :func:`top_k`.
+
+    Returns:
+        Row numbers and scores, both (num_queries, k), best first; as for :func:`top_k` where
+        a query has fewer.
+    """
+    score = _scores(queries, owner, vectors, row)
+    order = _order(owner, row, score, ties)
+    first = np.searchsorted(owner[order], np.arange(len(queries) + 1))
+    place = first[:-1, None] + np.arange(k)
+    short = place >= first[1:, None]
+    if not short.any():
+        best = order[place]
+        return row[best], score[best]
+    found = np.zeros(place.shape, dtype=np.int64)
+    scores = np.full(place.shape, -np.inf, dtype=np.float32)
+    best = order[place[~short]]
+    found[~short], scores[~short] = row[best], score[best]
+    return found, scores
+
+
+def above(
+    vectors: NDArray[Any] | Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    min_score: float,
+    *,
+    ties: Ties,
+    withheld: Withheld | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Find all of some rows that score at least so much.
+
+    Args:
+        vectors: As for :func:`top_k`.
+        rows: As for :func:`top_k`.
+        queries: As for :func:`top_k`.
+        min_score: Least score, -1 to 1, compared as float32.
+        ties: As for :func:`top_k`.
+        withheld: As for :func:`top_k`.
+
+    Returns:
+        Query number, row number and score of each pair, sorted by query, then best first.
+    """
+    kept = vectors if isinstance(vectors, Vectors) else as_vectors(vectors)
+    if not np.isfinite(kept.error):
+        kept = as_vectors(kept.whole)
+    least = max(np.float32(min_score) - _slack(kept), LOWEST)
+    owners, numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start in range(0, len(queries) if len(rows) else 0, _QUERIES):
+        asked = np.ascontiguousarray(
+            queries[start : start + _QUERIES], kept.whole.dtype
+        )
+        held = None if withheld is None else withheld.of(slice(start, start + _QUERIES))
+        for sink in scan(kept, rows, asked, partial(_Above, least, held)):
+            for owner, row in sink.pairs:
+                owners.append(owner + start)
+                numbers.append(row)
+    owner, row = np.concatenate(owners), np.concatenate(numbers)
+    score = _scores(np.asarray(queries, kept.whole.dtype), owner, kept, row)
+    enough = score >= np.float32(min_score)
+    owner, row, score = owner[enough], row[enough], score[enough]
+    order = _order(owner, row, score, ties)
+    return owner[order], row[order], score[order]
+
+
+def _slack(vectors: Vectors) -> np.float32:
+    """Give how far below the k-th best a scanned score may be and yet belong above it.
+
+    A product of unit rows is off by at most dim * 2**-24, on both sides of the comparison;
+    rounding the exact score to float32 adds 2**-24 to each, codes what they lost.
+    """
+    rounding = (1 + vectors.error) * (vectors.dim + 2) * 2.0**-24
+    return np.float32(2 * (rounding + 1.001 * vectors.error))
+
+
+def _propose(
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    k: int,
+    slack: np.float32 | float,
+    withheld: Withheld | None,
+) -> _Pairs:
+    """Give (query, row) pairs that hold the k best of every query, ties included."""
+    make = partial(Pool, len(queries), k, slack, withheld)
+    return gathered(scan(vectors, rows, queries, make))
+
+
+class _Above:
+    """Pairs that reach a score; a sink of a scan."""
+
+    def __init__(self, least: np.float32, withheld: Withheld | None) -> None:
+        self.least, self.withheld = least, withheld
+        self.pairs: list[_Pairs] = []
+
+    def add(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+        """Take scores (num_queries, b) of rows (b,)."""
+        if self.withheld is not None:
+            self.withheld.hide(rows, scores)
+        owner, column = where(scores >= self.least)
+        held = self.withheld
+        keep = None if held is None else held.in_time(owner, rows[column])
+        if keep is not None:
+            owner, column = owner[keep], column[keep]
+        self.pairs.append((owner, rows[column]))
+
+
+def _order(
+    owner: NDArray[np.int64],
+    row: NDArray[np.int64],
+    score: NDArray[np.float32],
+    ties: Ties,
+) -> NDArray[np.int64]:
+    """Sort pairs by query, then score, then tie; ties are asked for only where they matter."""
+    order = np.lexsort((-score, owner))
+    same = (np.diff(score[order]) == 0) & (np.diff(owner[order]) == 0)
+    if not same.any():
+        return order
+    rank = ties[row] if isinstance(ties, np.ndarray) else ties(row)
+    return np.lexsort((rank, -score, owner))
+
+
+def _scores(
+    queries: NDArray[Any],
+    owner: NDArray[np.int64],
+    vectors: Vectors,
+    row: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Score pairs in float64, where products of float32 are exact and order is fixed."""
+    scores = np.empty(len(row), dtype=np.float32)
+    packed = vectors.kind == 'hamming'
+    asked: NDArray[Any] = queries if packed else queries.astype(np.float64)
+    pairs = max(1, _PAIRS // vectors.dim)
+    for start in range(0, len(row), pairs):
+        part = slice(start, start + pairs)
+        one, other = asked[owner[part]], vectors.whole[row[part]]
+        if packed:
+            scores[part] = agreement(other, one, vectors.dim)
+        else:
+            one *= other
+            scores[part] = one.sum(axis=1)
+    return np.clip(scores, -1, 1, out=scores)

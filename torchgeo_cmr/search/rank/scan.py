@@ -1,0 +1,215 @@
+"""Scores of selected rows: memory read once, in blocks that stay in the cache.
+
+One thread a core works through blocks of about a megabyte and hands each block's scores to a
+sink of its own, so threads meet only when all is done. No product is large enough for the
+BLAS to divide it among threads of its own: those would wait for one another on cores that are
+busy, for seconds where the product takes milliseconds, and their number can only be set for
+the whole process. Few queries are bound by reading memory, many by multiplying.
+
+Where selected rows lie close together, scanning all between them is cheaper for few queries
+than copying the selected ones, so dense stretches are sliced and only scattered rows gathered.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from math import ceil, isqrt
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .vectors import Vectors, agreement, signs
+
+#: Rows of a block, and of one that is read once and as it is, so need not fit the cache.
+_ROWS = 1_024
+_LONG = 16_384
+_FEW = 4
+#: Multiplications in a product; from 2**19 on OpenBLAS brings threads, older ones from 2**18.
+_SMALL = 1 << 18
+#: A copied row costs as much as this many that are read in passing.
+_SPARSE = 3
+_SHORT = 32
+#: Scores of a thread below which it costs more than it brings, of few queries and of many.
+_ALONE = 16_384
+_ALONE_OF_MANY = 131_072
+#: Pieces for each thread: who is held up by another process leaves the rest to others.
+_PIECES = 4
+
+
+#: Rows of a block (b,) and memory to use -> their scores (num_queries, b).
+type _Scored = Callable[[NDArray[np.int64], NDArray[np.float32]], NDArray[Any]]
+
+
+class Sink(Protocol):
+    """What takes the scores of a scan."""
+
+    def add(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+        """Take a block; its memory is used again for the next.
+
+        Args:
+            rows: Row numbers (b,).
+            scores: Their scores (num_queries, b).
+        """
+
+
+def scan[S: Sink](
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    make: Callable[[], S],
+) -> list[S]:
+    """Score rows block by block, in no particular order.
+
+    Args:
+        vectors: The archive.
+        rows: Numbers of the rows to score, (m,), sorted, each once, at least one.
+        queries: Queries (num_queries, dim) of unit rows, or of packed codes if that is what
+            the archive holds; at least one.
+        make: Gives a new sink. Scores it gets are approximate in the last bits and by what
+            the codes lost.
+
+    Returns:
+        The sinks, one for each thread; together they got every row once.
+    """
+    few = vectors.packed or len(queries) <= _FEW
+    scored = _few(vectors, queries) if few else _many(vectors, queries)
+    alone, longest = (_ALONE, _LONG) if few else (_ALONE_OF_MANY, _ROWS)
+    workers = max(1, min(_cores(), len(rows) * len(queries) // alone))
+    pieces = min(_PIECES * workers, len(rows) // (longest // _PIECES))
+    if workers == 1:
+        pieces = 1  # there is nobody to leave them to
+    # A block is as long as that, or up to twice: the last shall not be a short one.
+    size = ceil(len(rows) / max(1, pieces, len(rows) // longest))
+    todo = deque(range(0, len(rows), size))
+
+    def work() -> S:
+        sink = make()
+        out = np.empty(len(queries) * size, dtype=np.float32)
+        while True:
+            try:
+                start = todo.popleft()
+            except IndexError:  # the other threads have taken the rest
+                return sink
+            some = rows[start : start + size]
+            sink.add(some, scored(some, out))
+
+    if workers == 1:
+        return [work()]
+    with ThreadPoolExecutor(workers - 1) as pool:
+        others = [pool.submit(work) for _ in range(workers - 1)]
+        return [work(), *(task.result() for task in others)]
+
+
+def _many(vectors: Vectors, queries: NDArray[np.float32]) -> _Scored:
+    """Score a block for many queries with matrix products."""
+    count = len(queries)
+    side = max(1, isqrt(_SMALL // vectors.dim))
+    # Transposed, so that scores lie row by row and a product's are written in one go.
+    asked = [
+        (slice(start, start + side), queries[start : start + side].T.copy())
+        for start in range(0, count, side)
+    ]
+
+    def scored(rows: NDArray[np.int64], out: NDArray[np.float32]) -> NDArray[Any]:
+        own = _plain(rows)
+        block = vectors.decode(own)
+        if isinstance(own, slice):
+            # Read in passing, a number of each line of the cache, vectors are at hand when a
+            # product reads them here and there, which memory is slow at.
+            block[:, ::16].max()
+        scores = out[: len(rows) * count].reshape(-1, count)
+        for columns, part in asked:
+            _products(block, part, scores[:, columns])
+        return scores.T
+
+    return scored
+
+
+def _products(
+    block: NDArray[np.float32], part: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Multiply rows (b, dim) with queries (dim, q) into ``out`` (b, q), a few rows at a time."""
+    dim, width = part.shape
+    step = min(max(1, _SMALL // (dim * width)), len(block))
+    whole = len(block) // step * step
+    # One call: NumPy goes through the stack without the interpreter.
+    np.matmul(
+        block[:whole].reshape(-1, step, dim),
+        part,
+        out=out[:whole].reshape(-1, step, width),
+    )
+    if whole < len(block):
+        np.matmul(block[whole:], part, out=out[whole:])
+
+
+def _plain(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Give neighbouring rows as a slice, which is not copied."""
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if last - first + 1 == len(rows) else rows
+
+
+def _few(vectors: Vectors, queries: NDArray[Any]) -> _Scored:
+    """Score rows for few queries, reading stretches of memory."""
+    asked = signs(queries) if vectors.kind == 'binary' else queries
+    once = len(queries) == 1 and vectors.kind == 'float32'
+
+    def scored(rows: NDArray[np.int64], out: NDArray[np.float32]) -> NDArray[Any]:
+        scores = out[: len(rows) * len(queries)].reshape(len(queries), -1)
+        for start, stop in _stretches(rows, _LONG if once else _ROWS):
+            _block(vectors, rows[start:stop], asked, scores[:, start:stop])
+        return scores
+
+    return scored
+
+
+def _stretches(rows: NDArray[np.int64], size: int) -> Iterator[tuple[int, int]]:
+    """Cut positions of rows where rows lie far apart, then into blocks."""
+    stop = len(rows)
+    gaps = np.empty(0, dtype=np.int64)
+    if int(rows[-1] - rows[0]) != stop - 1:
+        gaps = np.flatnonzero(np.diff(rows) > _SPARSE * _SHORT) + 1
+    # Stretches too short to be worth a block of their own are joined with the next.
+    begin = 0
+    for end in [*gaps.tolist(), stop]:
+        if end - begin >= _SHORT or end == stop:
+            for first in range(begin, end, size):
+                yield first, min(first + size, end)
+            begin = end
+
+
+def _block(
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    out: NDArray[np.float32],
+) -> None:
+    """Score one block into ``out`` (num_queries, b)."""
+    first, last = int(rows[0]), int(rows[-1])
+    dense = last - first < _SPARSE * len(rows)
+    if not dense and len(rows) > _ROWS:
+        # A copy should still be in the cache when it is read.
+        for start in range(0, len(rows), _ROWS):
+            part = slice(start, start + _ROWS)
+            _block(vectors, rows[part], queries, out[:, part])
+        return
+    span = slice(first, last + 1)
+    own = span if dense else rows
+    inner = rows - first if dense and last - first + 1 > len(rows) else None
+    codes: NDArray[Any] = vectors.codes[own] if vectors.packed else vectors.decode(own)
+    for i, query in enumerate(queries):
+        if vectors.packed:
+            score = agreement(codes, query, vectors.dim)
+        else:
+            # A product of one row at a time never brings threads.
+            score = np.vecdot(codes, query)
+        out[i] = score if inner is None else score[inner]
+
+
+def _cores() -> int:
+    """Give the cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1

@@ -1,0 +1,167 @@
+"""Vectors as an index keeps them: whole, at half precision, as bytes, or as signs.
+
+=========  ==================  ===========================================================
+kind       bytes a number      what is kept
+=========  ==================  ===========================================================
+float32    4                   the vector itself
+float16    2                   each number rounded to half precision
+int8       1                   each number divided by the row's largest over 127, rounded;
+                               one float32 scale a row
+binary     1/8                 the sign of each number
+=========  ==================  ===========================================================
+
+Of all but float32 the whole vectors are kept as well, on disk: they are read only for the
+rows that the small ones propose. A float16 or int8 score is off by no more than the length
+of what rounding took away, whose largest value over all rows is known (``error``); so a
+search that looks again at every row within that bound is exact. Signs have no useful bound.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import QueryError
+
+#: Ways to keep vectors.
+KINDS = ('float32', 'float16', 'int8', 'binary')
+
+_ROWS = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """The vectors of some rows, and what stands for them in a scan.
+
+    Args:
+        whole: Vectors (n, dim) of float32, unit rows; or packed codes (n, bytes) of uint8,
+            which are compared by Hamming distance. Memory-mapped or not.
+        kind: One of :data:`KINDS`, or ``'hamming'`` for packed codes.
+        codes: What is scanned: ``whole`` itself, (n, dim) of float16 or int8, or packed signs
+            (n, ceil(dim / 8)) of uint8.
+        scale: One factor a row (n,) for int8.
+        error: Largest distance between a row and what its codes say.
+    """
+
+    whole: NDArray[Any]
+    kind: str
+    codes: NDArray[Any]
+    scale: NDArray[np.float32] | None
+    error: float
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return len(self.whole)
+
+    @property
+    def dim(self) -> int:
+        """Give the numbers, or bits, in a vector."""
+        return self.whole.shape[1] * (8 if self.kind == 'hamming' else 1)
+
+    @property
+    def packed(self) -> bool:
+        """Whether a scan compares bits."""
+        return self.codes.dtype == np.uint8
+
+    def decode(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give the vectors that the codes of some rows stand for, (m, dim); not for binary."""
+        codes = self.codes[rows]
+        if codes.dtype == np.float32:
+            return codes
+        if codes.dtype == np.float16:
+            return _widened(codes)
+        assert self.scale is not None  # int8 has one
+        return codes * self.scale[rows, None]
+
+
+def as_vectors(vectors: NDArray[Any]) -> Vectors:
+    """Take float32 rows, or packed codes, as they are."""
+    kind = 'hamming' if vectors.dtype == np.uint8 else 'float32'
+    return Vectors(vectors, kind, vectors, None, 0.0)
+
+
+def encode(
+    vectors: NDArray[Any], kind: str
+) -> tuple[NDArray[Any], NDArray[np.float32] | None, float]:
+    """Give codes, scales and the largest error of vectors.
+
+    Args:
+        vectors: Unit rows (n, dim), or packed codes, of which nothing is left out.
+        kind: One of :data:`KINDS`; ``'hamming'`` or ``'float32'`` for packed codes.
+
+    Returns:
+        ``codes``, ``scale`` and ``error`` of :class:`Vectors`; the error of signs is infinite.
+
+    Raises:
+        QueryError: If the kind is not known.
+    """
+    if vectors.dtype == np.uint8 and kind in ('float32', 'hamming'):
+        return vectors, None, 0.0
+    if vectors.dtype == np.uint8 or kind not in KINDS:
+        raise QueryError(
+            f'vectors={kind!r} does not fit {vectors.dtype} vectors; keep float32 vectors as one of '
+            f'{", ".join(KINDS)}, packed codes as they are'
+        )
+    if kind == 'float32':
+        return vectors, None, 0.0
+    n, dim = vectors.shape
+    if kind == 'binary':
+        return signs(vectors), None, float('inf')
+    scale = np.ones(n, dtype=np.float32) if kind == 'int8' else None
+    codes: NDArray[Any] = np.empty((n, dim), dtype=kind)
+    error = 0.0
+    for start in range(0, n, _ROWS):
+        part = slice(start, start + _ROWS)
+        block = vectors[part]
+        if scale is None:
+            codes[part] = block
+            kept = codes[part].astype(np.float64)
+        else:
+            scale[part] = np.abs(block).max(axis=1) / np.float32(127)
+            codes[part] = np.rint(block / scale[part, None])
+            kept = codes[part].astype(np.float64) * scale[part, None]
+        lost = np.linalg.norm(block - kept, axis=1)
+        error = max(error, float(lost.max(initial=0)))
+    return codes, scale, error
+
+
+def signs(vectors: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Pack the signs of vectors (n, dim), positive as 1, into bytes (n, ceil(dim / 8))."""
+    return np.packbits(vectors > 0, axis=1)
+
+
+def agreement(
+    codes: NDArray[np.uint8], query: NDArray[np.uint8], dim: int
+) -> NDArray[np.float32]:
+    """Give how well packed bits agree with those of a query: 1 all, -1 none.
+
+    Args:
+        codes: Packed bits (n, bytes).
+        query: Packed bits (bytes,), or one row for each code (n, bytes).
+        dim: Number of bits.
+
+    Returns:
+        ``1 - 2 * hamming / dim``, (n,).
+    """
+    # The widest words that fit: eight bytes are counted as fast as one.
+    word = next(f'u{w}' for w in (8, 4, 2, 1) if codes.shape[1] % w == 0)
+    differing = np.ascontiguousarray(codes).view(word) ^ np.ascontiguousarray(
+        query
+    ).view(word)
+    hamming = np.bitwise_count(differing).sum(axis=1, dtype=np.int32)
+    return (1 - hamming * np.float64(2 / dim)).astype(np.float32)
+
+
+def _widened(half: NDArray[Any]) -> NDArray[np.float32]:
+    """Turn float16 into float32 with integers: several times faster than a cast.
+
+    Sign and the 15 other bits are moved to their places in a float32, whose exponent then
+    lacks 112; the product mends that, for the smallest numbers too. No number is infinite.
+    """
+    bits = half.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= np.int32(-1879056384)  # sign, five bits of exponent, ten of mantissa
+    wide = bits.view(np.float32)
+    wide *= np.float32(2.0**112)
+    return wide

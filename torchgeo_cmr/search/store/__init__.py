@@ -1,0 +1,1 @@
+"""The contents of an index, in memory and on disk."""

@@ -1,0 +1,400 @@
+"""What happens between a question and its answer: filter, plan, rank, merge.
+
+An index is, at any moment, a :class:`~torchgeo_cmr.search.store.snapshot.State`; everything here is a
+function of it.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search.rank.exact import above, top_k
+from torchgeo_cmr.search.rank.hidden_rows import Withheld
+from torchgeo_cmr.search.rank.plan import Plan, choose
+from torchgeo_cmr.search.where.where import Step, Where
+from torchgeo_cmr.table import EmbeddingTable
+
+from .exclusion import Exclusion, read_exclusion
+from .segment import alphabetical
+from .snapshot import State
+
+#: Selected rows that are held at a time, where each query has its own.
+_HELD = 1 << 22
+#: Rows asked of an approximate index for those withheld from a query, at most.
+_MORE = 1_000
+
+type _Rows = NDArray[np.int64]
+type _Scores = NDArray[np.float32]
+type _Answer = tuple[_Rows, _Scores]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Queries that may find the same rows.
+
+    Args:
+        queries: Which queries (n,).
+        selection: Positions in each part that they may find.
+        steps: What each clause of the filter did.
+    """
+
+    queries: _Rows
+    selection: list[_Rows]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Told:
+    """How queries that may find the same rows were answered.
+
+    Args:
+        queries: How many they are.
+        rows: Rows left to them, the mean.
+        steps: What each clause of the filter did, then what was withheld, the means.
+        plans: How the parts were searched.
+    """
+
+    queries: int
+    rows: float
+    steps: tuple[Step, ...]
+    plans: tuple[Plan, ...]
+
+
+def select(
+    state: State, where: Where | None, query: EmbeddingTable | None
+) -> tuple[list[_Rows], list[Step]]:
+    """Give the living positions of each part that match, and what each clause did."""
+    if where is not None and not isinstance(where, Where):
+        raise QueryError(f'where is a {type(where).__name__}; give a Where(...)')
+    selection: list[_Rows] = []
+    steps: list[Step] = []
+    for part, columns in zip(state.parts, state.columns.members, strict=True):
+        if where is None:
+            selection.append(part.living())
+            continue
+        living = part.living() if len(part.dead) else None
+        some, told = where.narrow(columns, query, living)
+        selection.append(some)
+        steps += told
+    return selection, summed(steps, 1)
+
+
+def groups_of(
+    state: State, where: Where | None, table: EmbeddingTable | None, num_queries: int
+) -> Iterator[Group]:
+    """Put queries that may find the same rows together, as far as memory allows."""
+    if not isinstance(where, Where) or not where.relative or table is None:
+        selection, steps = select(state, where, None)
+        yield Group(np.arange(num_queries), selection, tuple(steps))
+        return
+    equal: dict[bytes, tuple[list[int], list[_Rows], list[Step]]] = {}
+    held = 0
+    for i in range(num_queries):
+        selection, steps = select(state, where, table.select([i]))
+        key = _digest(selection)
+        if key not in equal:
+            equal[key] = [], selection, []
+            held += sum(map(len, selection))
+        equal[key][0].append(i)
+        equal[key][2].extend(steps)
+        if held > _HELD or i == num_queries - 1:
+            for own, kept, told in equal.values():
+                yield Group(np.array(own), kept, tuple(summed(told, len(own))))
+            equal, held = {}, 0
+
+
+def _digest(selection: Sequence[_Rows]) -> bytes:
+    made = hashlib.blake2b(digest_size=16)
+    for some in selection:
+        made.update(len(some).to_bytes(8, 'little'))
+        made.update(np.ascontiguousarray(some))
+    return made.digest()
+
+
+def summed(steps: Iterable[Step], times: int) -> list[Step]:
+    """Add up steps of one clause over parts; take the mean over ``times`` runs."""
+    by: dict[str, list[Step]] = {}
+    for step in steps:
+        by.setdefault(step.clause, []).append(step)
+    return [
+        Step(
+            clause,
+            round(sum(s.before for s in same) / times),
+            round(sum(s.after for s in same) / times),
+            sum(s.seconds for s in same),
+            None
+            if all(s.undated is None for s in same)
+            else round(sum(s.undated or 0 for s in same) / times),
+        )
+        for clause, same in by.items()
+    ]
+
+
+def _rank(
+    state: State,
+    vectors: NDArray[Any],
+    k: int,
+    selection: Sequence[_Rows],
+    withheld: Sequence[Withheld | None],
+    *,
+    exact: bool,
+) -> tuple[_Rows, _Scores, list[Plan]]:
+    """Rank the selected rows of every part and merge."""
+    answers: list[_Answer] = []
+    plans: list[Plan] = []
+    for i, (part, some, held) in enumerate(
+        zip(state.parts, selection, withheld, strict=True)
+    ):
+        if not len(some) and len(state.parts) > 1:
+            continue
+        most, others = 0, () if exact else state.approximate[i]
+        if held is not None and others:
+            # What is withheld is asked for as well and left out; many rows sooner scanned.
+            most = held.most(some, len(vectors))
+            others = others if most <= _MORE else ()
+        plan = choose(part.vectors, others, len(some), exact=exact)
+        plans.append(plan)
+        if plan.approximate is not None:
+            found, score = plan.approximate.search(
+                part.vectors, some, vectors, k + most, ties=part.ranks
+            )
+            if held is not None:
+                found, score = _without(held.holds(found), found, score, k)
+        else:
+            found, score = top_k(
+                part.vectors,
+                some,
+                vectors,
+                k,
+                ties=part.ranks,
+                spare=plan.spare,
+                withheld=held,
+            )
+        answers.append((part.to_numbers(found) + state.starts[i], score))
+    if not answers:
+        empty = (len(vectors), 0)
+        return np.empty(empty, np.int64), np.empty(empty, np.float32), plans
+    return *_merged(state, answers, k), plans
+
+
+def _without(out: NDArray[np.bool_], found: _Rows, scores: _Scores, k: int) -> _Answer:
+    """Leave some hits out and keep k; where too few are left, the last score -inf."""
+    if not out.any():
+        return found[:, :k], scores[:, :k]
+    order = np.argsort(out, axis=1, kind='stable')[:, :k]
+    scores = np.where(out, np.float32(-np.inf), scores)
+    return np.take_along_axis(found, order, 1), np.take_along_axis(scores, order, 1)
+
+
+def _merged(state: State, answers: list[_Answer], k: int) -> _Answer:
+    """Give the k best of several answers to the same queries."""
+    if len(answers) == 1:
+        return answers[0]
+    rows = np.concatenate([a for a, _ in answers], axis=1)
+    scores = np.concatenate([b for _, b in answers], axis=1)
+    order = np.argsort(-scores, axis=1, kind='stable')
+    ordered = np.take_along_axis(scores, order, 1)
+    # Names are compared only where scores are equal and either may be among the k.
+    head = ordered[:, : k + 1]
+    equal = (head[:, 1:] == head[:, :-1]) & np.isfinite(head[:, 1:])
+    if equal.any():
+        tied = equal.any(axis=1)
+        ties = names_ranked(state, rows[tied])
+        order[tied] = np.lexsort((ties, -scores[tied]))
+    order = order[:, :k]
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+
+
+def names_ranked(state: State, rows: _Rows) -> _Rows:
+    """Rank the names of some rows: alphabetical ranks among themselves, of their shape."""
+    once, which = np.unique(rows, return_inverse=True)
+    names = pa.array(state.columns.attributes(once, ['patch_id'])['patch_id'])
+    return alphabetical(names)[which].reshape(rows.shape)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, as the engine takes it.
+
+    Args:
+        vectors: Queries (num_queries, dim).
+        where: Which rows may be found.
+        exclusion: What each query shall not find.
+    """
+
+    vectors: NDArray[Any]
+    where: Where | None
+    exclusion: Exclusion
+
+
+def asked(
+    vectors: NDArray[Any],
+    where: Where | None,
+    table: EmbeddingTable | None,
+    exclude: str | float | None,
+    days: float | None,
+) -> Question:
+    """Read filter and exclusion.
+
+    Raises:
+        QueryError: If they do not fit the queries.
+    """
+    return Question(vectors, *read_exclusion(table, where, exclude, days))
+
+
+def ranked(
+    state: State,
+    question: Question,
+    k: int,
+    exact: bool,
+    calibrated: bool,
+    *,
+    counted: bool = False,
+) -> tuple[list[_Rows], list[_Scores], list[Told]]:
+    """Rank every group of queries; rows and scores come one array a query.
+
+    What was withheld is told only if it shall be counted.
+    """
+    vectors, exclusion = question.vectors, question.exclusion
+    own = exclusion.own
+    wide = k if own is None else k + own.most
+    rows: list[_Rows] = [np.empty(0, np.int64)] * len(vectors)
+    scores: list[_Scores] = [np.empty(0, np.float32)] * len(vectors)
+    told = []
+    for group in groups_of(state, question.where, exclusion.table, len(vectors)):
+        plans: list[Plan] = []
+        apart = mine = 0
+        begin = time.perf_counter()
+        spent = 0.0
+        for queries, withheld in exclusion.chunks(state, group.queries):
+            spent += time.perf_counter() - begin
+            asked = vectors[queries]
+            found, score, more = _answer(
+                state, asked, wide, group.selection, withheld, exact, calibrated
+            )
+            plans += more
+            out = ~np.isfinite(score)
+            if own is not None:
+                cosines = None if calibrated else score
+                ours = own.among(state, queries, found, cosines) & ~out
+                mine, out = mine + np.count_nonzero(ours), out | ours
+            for i, query in enumerate(queries):
+                left = np.flatnonzero(~out[i])[:k] if out[i].any() else slice(k)
+                rows[query], scores[query] = found[i][left], score[i][left]
+            if counted:
+                apart += _counted(group.selection, withheld, len(queries))
+            begin = time.perf_counter()
+        steps = list(group.steps)
+        every, number = sum(map(len, group.selection)), max(1, len(group.queries))
+        left = every - apart / number
+        if counted and exclusion.words:
+            steps.append(Step(exclusion.words, every, round(left), spent))
+        if counted and mine:
+            step = Step(
+                'not the query itself', round(left), round(left - mine / number), 0.0
+            )
+            steps.append(step)
+        told.append(Told(len(group.queries), left, tuple(steps), tuple(plans)))
+    return rows, scores, told
+
+
+def _answer(
+    state: State,
+    vectors: NDArray[Any],
+    k: int,
+    selection: list[_Rows],
+    withheld: Sequence[Withheld | None],
+    exact: bool,
+    calibrated: bool,
+) -> tuple[_Rows, _Scores, list[Plan]]:
+    """Rank selected rows, each modality by itself if scores shall be calibrated."""
+    if not calibrated:
+        return _rank(state, vectors, k, selection, withheld, exact=exact)
+    answers, plans = [], []
+    for modality, some in state.calibration.split(selection):
+        found, score, more = _rank(state, vectors, k, some, withheld, exact=exact)
+        score = state.calibration.standardise(vectors, score, modality)
+        answers.append((found, score))
+        plans += more
+    return *_merged(state, answers, k), plans
+
+
+def _counted(
+    selection: Sequence[_Rows], withheld: Sequence[Withheld | None], num_queries: int
+) -> int:
+    """Count what is withheld from queries among the rows that they may find."""
+    return sum(
+        int(held.counts(some, num_queries).sum())
+        for some, held in zip(selection, withheld, strict=True)
+        if held is not None
+    )
+
+
+def reaching(
+    state: State, question: Question, min_score: float
+) -> tuple[list[_Rows], list[_Scores]]:
+    """Give all rows that reach a score, one array a query."""
+    vectors, exclusion = question.vectors, question.exclusion
+    own = exclusion.own
+    rows: list[_Rows] = [np.empty(0, np.int64)] * len(vectors)
+    scores: list[_Scores] = [np.empty(0, np.float32)] * len(vectors)
+    if not len(vectors):
+        return rows, scores
+    for group in groups_of(state, question.where, exclusion.table, len(vectors)):
+        for queries, withheld in exclusion.chunks(state, group.queries):
+            pairs = []
+            for part, some, start, held in zip(
+                state.parts, group.selection, state.starts, withheld, strict=False
+            ):
+                owner, position, score = above(
+                    part.vectors,
+                    some,
+                    vectors[queries],
+                    min_score,
+                    ties=part.ranks,
+                    withheld=held,
+                )
+                pairs.append((owner, part.to_numbers(position) + start, score))
+            owner, row, score = (np.concatenate(p) for p in zip(*pairs, strict=True))
+            order = np.lexsort((-score, owner))
+            if len(pairs) > 1 and equal_neighbours(owner[order], score[order]):
+                order = np.lexsort((names_ranked(state, row), -score, owner))
+            owner, row, score = owner[order], row[order], score[order]
+            if own is not None:
+                kept = ~own.among(state, queries[owner], row[:, None], score[:, None])
+                owner, row, score = (x[kept[:, 0]] for x in (owner, row, score))
+            cuts = np.searchsorted(owner, np.arange(1, len(queries)))
+            for i, mine, worth in zip(
+                queries, np.split(row, cuts), np.split(score, cuts), strict=True
+            ):
+                rows[i], scores[i] = mine, worth
+    return rows, scores
+
+
+def equal_neighbours(owner: _Rows, score: NDArray[np.floating]) -> bool:
+    """Say whether two neighbours of a sorted list belong to one query and score alike."""
+    return bool(((np.diff(owner) == 0) & (np.diff(score) == 0)).any())
+
+
+def stacked[S: np.floating](
+    rows: list[_Rows], scores: list[NDArray[S]]
+) -> tuple[_Rows, NDArray[S]]:
+    """Put the rows of several queries below one another.
+
+    Raises:
+        QueryError: If some have more than others.
+    """
+    width = {len(r) for r in rows}
+    if len(width) > 1:
+        raise QueryError(
+            f'what is filtered and excluded leaves {min(width)} rows to one query and '
+            f'{max(width)} to another, which is no array; rank them one by one or use search'
+        )
+    return np.stack(rows), np.stack(scores)

@@ -1,0 +1,63 @@
+"""The explanation of a search: what its filters did, and how it was ranked."""
+
+from dataclasses import dataclass
+
+from torchgeo_cmr.search.where.where import Step
+
+__all__ = ('Explanation',)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How a search was answered; ``str()`` gives a few readable lines.
+
+    Args:
+        plan: ``'exact'``: every row left by the filters was scored, or ruled out by a bound;
+            ``'codes'`` or ``'approximate <kind>'`` otherwise; several if segments differ.
+        queries: Number of queries.
+        k: Rows asked for a query.
+        archive: Rows in the archive.
+        rows: Rows left by the filters; of clauses that refer to the query, the mean.
+        found: Rows given for each query, ``min(k, rows)``.
+        undated: Rows without time that a time window met.
+        steps: What each filter did, then the ranking, with seconds.
+        why: Why this plan.
+        exact: Whether nothing closer can have been missed.
+        recall: Share of the exact answer that is expected: 1 if exact, else as measured
+            when the approximate index was made; None if nobody measured.
+    """
+
+    plan: str
+    queries: int
+    k: int
+    archive: int
+    rows: int
+    found: int
+    undated: int
+    steps: tuple[Step, ...]
+    why: str = ''
+    exact: bool = True
+    recall: float | None = 1.0
+
+    @property
+    def filters(self) -> tuple[Step, ...]:
+        """What each filter did, without the ranking."""
+        return self.steps[:-1]
+
+    def __str__(self) -> str:
+        """Lay the steps out below one another."""
+        lines = [
+            f'plan: {self.plan}; {self.queries} queries, k={self.k}, {self.archive} rows'
+        ]
+        if self.why:
+            lines.append(f'  because {self.why}')
+        lines += [
+            f'  {s.clause}: {s.before} -> {s.after} rows, {s.seconds * 1000:.1f} ms'
+            for s in self.steps
+        ]
+        if self.undated:
+            lines.append(f'  rows without time met by the window: {self.undated}')
+        if not self.exact:
+            known = 'not measured' if self.recall is None else f'{self.recall:.3f}'
+            lines.append(f'  not exact; expected recall: {known}')
+        return '\n'.join(lines)

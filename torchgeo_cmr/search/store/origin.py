@@ -1,0 +1,95 @@
+"""What an index is made from: a table, an archive folder, an index folder, or several."""
+
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.provenance import fingerprint
+from torchgeo_cmr.table.sink import HEADER as ARCHIVE
+from torchgeo_cmr.table.sink import is_archive, read_content, read_header
+
+from .contents import Held
+from .index_files import HEADER
+from .index_summary import is_index
+from .snapshot import open_state
+
+#: A table, an index, or the folder of an archive or of an index.
+type Origin = EmbeddingTable | Held | str | PathLike[str]
+
+
+def origins(archive: Origin | Iterable[Origin]) -> list[Origin]:
+    """Give what is named, one or several, as a list.
+
+    Args:
+        archive: One or several.
+
+    Raises:
+        QueryError: If nothing is named, or something that is no archive.
+    """
+    several = isinstance(archive, list | tuple | set | Iterator)
+    found: list[Any] = list(archive) if several else [archive]
+    if not found:
+        raise QueryError('no archive is named; name at least one folder')
+    for each in found:
+        if not isinstance(each, EmbeddingTable | Held | str | PathLike):
+            raise QueryError(
+                f'an index is not made from a {type(each).__name__}; give an EmbeddingTable, the '
+                'folder of an archive or of an index, or a list of these'
+            )
+    return found
+
+
+def table_of(archive: Origin | Iterable[Origin]) -> EmbeddingTable:
+    """Read what is named as one table.
+
+    Args:
+        archive: One or several; where the records of several name different files for one
+            scene, the record of the whole says so.
+
+    Raises:
+        QueryError: As :func:`origins`.
+        ArchiveError: If a folder is neither an archive nor an index, or they do not fit
+            together.
+    """
+    tables = [_table(one) for one in origins(archive)]
+    return (
+        tables[0] if len(tables) == 1 else EmbeddingTable.concat(tables, strict=False)
+    )
+
+
+def fingerprint_of(archive: Origin | Iterable[Origin]) -> str:
+    """Give the fingerprint of what is named; of folders, from their headers.
+
+    Args:
+        archive: One or several.
+    """
+    found = origins(archive)
+    if len(found) > 1 or isinstance(found[0], EmbeddingTable):
+        return fingerprint(table_of(found))
+    if isinstance(found[0], Held):
+        return found[0].fingerprint
+    folder = Path(found[0])
+    if is_index(folder):
+        return Held(open_state(folder)).fingerprint
+    header, content = read_header(folder), read_content(folder)
+    if content is None:  # written before parts said what they hold
+        return fingerprint(EmbeddingTable.load(folder))
+    return content.fingerprint(int(header['dim']), str(header['metric']))
+
+
+def _table(one: Origin) -> EmbeddingTable:
+    if isinstance(one, EmbeddingTable):
+        return one
+    if isinstance(one, Held):
+        return one.table
+    if is_index(one):
+        return Held(open_state(Path(one))).table
+    if not is_archive(one):
+        raise ArchiveError(
+            f'{one} is not an archive and no index: it has no readable {ARCHIVE} and no readable '
+            f'{HEADER}; name a folder that embed or index has written'
+        )
+    return EmbeddingTable.load(one)

@@ -1,0 +1,262 @@
+"""A segment: rows that came into an index together, from a table or from a folder.
+
+An index is a list of segments. Rows have two numbers: the *position* at which a segment
+keeps them (along its curve, if it was built), which everything inside uses, and the *number*
+they had in the archive, which everybody outside uses. Deleted rows stay where they are and
+are left out of every selection.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.search.rank.vectors import Vectors, as_vectors, encode
+from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns
+from torchgeo_cmr.search.where.curve import hilbert_order
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.footprints import WGS84
+from torchgeo_cmr.table.kinds import Kind, kinds_of
+from torchgeo_cmr.table.provenance import Content, row_digests
+from torchgeo_cmr.table.schema import STANDARD, TEXT
+from torchgeo_cmr.table.whole_numbers import in_pandas
+
+#: Rows whose vectors are read together.
+_BLOCK = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Some rows of an index.
+
+    Args:
+        columns: What filters read, by position.
+        vectors: What is scored, by position.
+        numbers: Number in the archive of each position (n,), counted from the segment's
+            first row; None if they are the same.
+        ties: Alphabetical rank of the ``patch_id`` at each position (n,); None to sort them
+            when equal scores first ask for it.
+        dead: Sorted positions of deleted rows.
+        digests: A digest of the row at each position (n, 16); None to compute them when
+            they are needed.
+        known: What the living rows are, if somebody knows.
+    """
+
+    columns: TableColumns | StoredColumns
+    vectors: Vectors
+    numbers: NDArray[np.int64] | None = None
+    ties: NDArray[np.int64] | None = None
+    dead: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    digests: NDArray[np.uint8] | None = None
+    known: Content | None = None
+
+    def __len__(self) -> int:
+        """Give the number of rows, deleted ones too."""
+        return len(self.vectors)
+
+    @cached_property
+    def _every(self) -> NDArray[np.int64]:
+        """Give all positions: counting to a million takes longer than an approximate answer."""
+        every = np.arange(len(self), dtype=np.int64)
+        every.flags.writeable = False
+        return every
+
+    @cached_property
+    def _alive(self) -> NDArray[np.bool_]:
+        alive = np.ones(len(self), dtype=bool)
+        alive[self.dead] = False
+        return alive
+
+    @cached_property
+    def _positions(self) -> NDArray[np.int64]:
+        """Give the position of each number."""
+        assert self.numbers is not None
+        positions = np.empty(len(self), dtype=np.int64)
+        positions[self.numbers] = np.arange(len(self))
+        return positions
+
+    @cached_property
+    def _ranks(self) -> NDArray[np.int64]:
+        if self.ties is not None:
+            return self.ties
+        return alphabetical(self._names(None))
+
+    @cached_property
+    def content(self) -> Content:
+        """What the living rows are, in the order of their numbers."""
+        if self.known is not None:
+            return self.known
+        order = self.to_positions(np.arange(len(self), dtype=np.int64))
+        order = order[self._alive[order]]
+        if self.digests is not None:
+            return Content.of(self.digests[order])
+        if isinstance(self.columns, TableColumns):
+            table = self.columns.table
+            return Content.of(table.digests[order]) if len(self.dead) else table.content
+        return Content.of(self.computed[order])
+
+    @property
+    def computed(self) -> NDArray[np.uint8]:
+        """Digests of the rows at each position (n, 16), from ids and vectors."""
+        made = np.empty((len(self), 16), dtype=np.uint8)
+        for begin in range(0, len(self), _BLOCK):
+            some = self._every[begin : begin + _BLOCK]
+            made[some] = row_digests(self.ids(some).tolist(), self.vectors.whole[some])
+        return made
+
+    def without(self, gone: NDArray[np.int64]) -> 'Segment':
+        """Give the segment with more rows deleted, by position."""
+        if not len(gone):
+            return self
+        return replace(self, dead=np.union1d(self.dead, gone), known=None)
+
+    @cached_property
+    def kinds(self) -> dict[str, Kind]:
+        """What the columns hold, the geometry left out."""
+        if isinstance(self.columns, StoredColumns):
+            return kinds_of(self.columns.arrow)
+        return kinds_of(self.columns.table.frame)
+
+    @cached_property
+    def placed(self) -> bool:
+        """Whether a living row has a place."""
+        if not len(self.dead):
+            return self.columns.placed
+        return bool(np.isfinite(self.columns.boxes[self.living(), 0]).any())
+
+    def living(self, positions: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Leave deleted rows out of sorted positions, or out of all."""
+        if positions is None:
+            positions = self._every
+        return positions[self._alive[positions]] if len(self.dead) else positions
+
+    def ranks(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the alphabetical ranks of some rows among all of the segment."""
+        return self._ranks[positions]
+
+    def to_numbers(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the archive's numbers of some positions."""
+        return positions if self.numbers is None else self.numbers[positions]
+
+    def to_positions(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the positions of some of the archive's numbers."""
+        return numbers if self.numbers is None else self._positions[numbers]
+
+    def ids(self, positions: NDArray[np.int64] | None = None) -> NDArray[np.object_]:
+        """Give the ``patch_id`` of some rows or of all."""
+        return np.asarray(self._names(positions).to_pylist(), dtype=object)
+
+    def named(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Give the sorted positions of living rows with one of some ids."""
+        names = self._names(None)
+        asked = pa.array(ids, type=names.type)
+        # pyarrow makes its functions when it is imported, where no type checker sees them.
+        found = pc.is_in(names, value_set=asked)  # ty: ignore[missing-attribute]
+        return self.living(np.flatnonzero(found.to_numpy(zero_copy_only=False)))
+
+    def modalities(self) -> NDArray[np.object_]:
+        """Give the modality of each row, None where it is null."""
+        if isinstance(self.columns, StoredColumns):
+            names = self.columns.arrow.column('modality')
+            return np.asarray(names.to_pylist(), dtype=object)
+        names = self.columns.table.frame['modality']
+        return names.astype(object).where(names.notna(), None).to_numpy()
+
+    def frame(self, positions: NDArray[np.int64]) -> gpd.GeoDataFrame:
+        """Make the frame of some rows, in the order asked."""
+        if isinstance(self.columns, TableColumns):
+            return self.columns.table.frame.iloc[positions].reset_index(drop=True)
+        return to_frame(self.columns.arrow.take(pa.array(positions)))
+
+    def _names(self, positions: NDArray[np.int64] | None) -> pa.Array:
+        if isinstance(self.columns, StoredColumns):
+            names = self.columns.arrow.column('patch_id')
+            names = names if positions is None else names.take(pa.array(positions))
+            return names.combine_chunks()
+        names = self.columns.table.frame['patch_id']
+        names = names if positions is None else names.iloc[positions]
+        return pa.array(names.tolist(), type=pa.string())
+
+
+def from_table(table: EmbeddingTable) -> Segment:
+    """Take a table as it is: nothing is copied, rows keep their order."""
+    return Segment(TableColumns(table, curve=True), as_vectors(table.vectors))
+
+
+def build(table: EmbeddingTable, kind: str) -> Segment:
+    """Put a table in the order of its curve, in memory.
+
+    Args:
+        table: The rows.
+        kind: How vectors are kept, one of :data:`~torchgeo_cmr.search.rank.vectors.KINDS`.
+    """
+    numbers = hilbert_order(table.boxes)
+    whole = table.vectors[numbers]
+    # Packed codes are what they are, whatever floats would be kept as.
+    kept = as_vectors(whole)
+    if kind != kept.kind and not (kept.packed and kind == 'float32'):
+        kept = Vectors(whole, kind, *encode(whole, kind))
+    attributes = to_arrow(table.frame.iloc[numbers])
+    names = attributes.column('patch_id').combine_chunks()
+    return Segment(
+        StoredColumns(table.boxes[numbers], attributes),
+        kept,
+        numbers,
+        alphabetical(names),
+        digests=table.digests[numbers],
+        known=table.content,
+    )
+
+
+def alphabetical(names: pa.Array) -> NDArray[np.int64]:
+    """Give the rank of each of some different names."""
+    ranks = np.empty(len(names), dtype=np.int64)
+    order = pc.sort_indices(names)  # ty: ignore[missing-attribute]
+    ranks[order.to_numpy()] = np.arange(len(names))
+    return ranks
+
+
+def to_arrow(frame: gpd.GeoDataFrame) -> pa.Table:
+    """Give the columns of a frame with footprints as WKB.
+
+    Raises:
+        ArchiveError: If a column has no Arrow type.
+    """
+    try:
+        table = pa.Table.from_pandas(
+            frame.drop(columns='geometry'), preserve_index=False
+        )
+        for name, kind in STANDARD.items():
+            i = table.schema.get_field_index(name)
+            # Long offsets are what pandas reads without a copy.
+            kept = pa.large_string() if pa.types.is_string(kind) else kind
+            table = table.set_column(
+                i, pa.field(name, kept), table.column(i).cast(kept)
+            )
+    except (pa.ArrowException, TypeError) as error:
+        raise ArchiveError(
+            f'a column cannot be stored ({error}); give each column values of one kind'
+        ) from error
+    wkb = shapely.to_wkb(frame.geometry.to_numpy())
+    return table.append_column(
+        'geometry', pa.array(wkb, type=pa.large_binary())
+    ).combine_chunks()
+
+
+def to_frame(table: pa.Table) -> gpd.GeoDataFrame:
+    """Give the frame that :func:`to_arrow` was given, with the types of a table."""
+    plain = in_pandas(table.drop_columns(['geometry']))
+    for name, kind in STANDARD.items():
+        if name == 'native_corners':
+            plain[name] = plain[name].astype(object).where(plain[name].notna(), None)
+        elif pa.types.is_string(kind):
+            plain[name] = plain[name].astype(TEXT)
+    shapes = shapely.from_wkb(table.column('geometry').to_numpy())
+    return gpd.GeoDataFrame(plain, geometry=gpd.GeoSeries(shapes, crs=WGS84))

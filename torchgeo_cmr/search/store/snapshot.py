@@ -1,0 +1,118 @@
+"""What an index is at one moment: its parts, what was made of them, and facts.
+
+A change puts another state in the place of the one before, so a search that has begun is not
+disturbed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.table.provenance import Content
+
+from . import index_files as store
+from .calibration import Calibration
+from .row_numbers import Numbered
+from .segment import Segment, alphabetical
+
+if TYPE_CHECKING:
+    from torchgeo_cmr.search.rank.approximate import Approximate
+
+type _Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class State:
+    """What an index is at one moment; changes put another in its place."""
+
+    parts: tuple[Segment, ...]
+    approximate: Sequence[Sequence['Approximate']]
+    facts: dict[str, Any]
+
+    @cached_property
+    def starts(self) -> _Rows:
+        """Number of the first row of each part, and of the row after the last."""
+        return np.cumsum([0, *(len(part) for part in self.parts)])
+
+    @cached_property
+    def columns(self) -> Numbered:
+        """All parts as one, by row number."""
+        return Numbered(self.parts)
+
+    @cached_property
+    def ties(self) -> _Rows:
+        """Alphabetical rank of each row's ``patch_id``, by row number."""
+        if len(self.parts) == 1 and self.parts[0].numbers is None:
+            part = self.parts[0]
+            return part.ranks(np.arange(len(part)))
+        return alphabetical(self.columns.names())
+
+    @cached_property
+    def content(self) -> Content:
+        """What the rows that can be found are, in their order."""
+        return sum((part.content for part in self.parts), Content())
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What makes scores of several modalities comparable."""
+        return Calibration(self.parts)
+
+
+class _Later(Sequence[Sequence['Approximate']]):
+    """Approximate indexes of the segments on disk, each read when it is first asked.
+
+    faiss reads an index whole, and most searches are exact: they should not pay for it. The
+    files are mapped at once, so that they are those of this build, whatever is built in
+    their place meanwhile.
+    """
+
+    def __init__(self, folder: Path, segments: Sequence[dict[str, Any]]) -> None:
+        self._folder, self._segments = folder, segments
+        self._mapped = [store.map_approximate(folder, facts) for facts in segments]
+        self._read: dict[int, Sequence[Approximate]] = {}
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    def __getitem__(self, i: Any) -> Any:
+        if i not in self._read:
+            facts, files = self._segments[i], self._mapped[i]
+            self._read[i] = store.read_approximate(self._folder, facts, files)
+        return self._read[i]
+
+
+def open_state(folder: Path) -> State:
+    """Map an index as it is now.
+
+    Args:
+        folder: Folder of the index.
+
+    Raises:
+        ArchiveError: If it is no index, is broken or of a newer format.
+    """
+    while True:
+        header = store.read_header(folder)
+        try:
+            state = read_state(folder, header)
+        except ArchiveError:
+            # Files that go while they are opened are those of a build that was replaced.
+            if store.read_header(folder) == header:
+                raise
+            continue
+        if store.read_header(folder).get('build') == header.get('build'):
+            return state
+
+
+def read_state(folder: Path, header: dict[str, Any]) -> State:
+    """Map what a header names."""
+    parts = tuple(store.read_segment(folder, facts) for facts in header['segments'])
+    approximate = _Later(folder, header['segments'])
+    names = ('dim', 'metric', 'spaces', 'record', 'fingerprint')
+    facts = {name: header[name] for name in names}
+    return State(parts, approximate, {**facts, 'build': header.get('build')})

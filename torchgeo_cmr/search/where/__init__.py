@@ -1,0 +1,1 @@
+"""Filters: which rows of an archive a search may look at."""

@@ -1,0 +1,285 @@
+"""The clauses of a filter: each takes rows and gives back those that it lets pass.
+
+A clause sees the archive as columns (:class:`~torchgeo_cmr.search.where.columns.Columns`) and
+reads footprints only where boxes leave a doubt, so that an index of a million rows never
+makes a million geometry objects. ``rows`` is None while every row is still in. Clauses are
+plain values: they can be compared, hashed and sent to another process.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely import Geometry
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search.where.conditions.condition import Expression
+from torchgeo_cmr.table import EmbeddingTable
+
+from .area import Drawn
+from .columns import Columns, as_columns, check_placed
+from .curve import together
+from .near import within
+from .predicates import enough, lies, near_boxes
+from .times import Spans, in_months, in_window, spans, within_days
+
+type Rows = NDArray[np.int64]
+
+_MANY = 2_000
+
+
+class Clause(Protocol):
+    """One condition of a filter."""
+
+    #: Whether it refers to the query.
+    relative: ClassVar[bool]
+    #: Whether it is worth testing first where rows are many, since it leaves most of them
+    #: out without looking at them.
+    early: ClassVar[bool]
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        ...
+
+    def keep(
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+    ) -> tuple[Rows, int | None]:
+        """Give the rows that pass, and how many of those tested were undated."""
+        ...
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Keep rows whose columns meet a condition."""
+
+    expression: Expression
+    relative: ClassVar[bool] = False
+    early: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        return f'where {self.expression.text}'
+
+    def keep(
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+    ) -> tuple[Rows, None]:
+        """Give the rows that pass."""
+        expression = self.expression
+        try:
+            frame = columns.attributes(rows, sorted(expression.names))
+        except KeyError:
+            frame = None
+        if frame is None or expression.doubtful:
+            # To list or to compare with the names of all columns; seldom needed.
+            every = columns.attributes(np.empty(0, dtype=np.int64))
+            expression.check(every.columns)
+        assert frame is not None  # else a column is missing, which was refused
+        return _narrowed(rows, expression.mask(frame)), None
+
+
+@dataclass(frozen=True)
+class Window:
+    """Keep rows of a time window; rows without time, if ``undated``."""
+
+    start: np.datetime64 | None
+    end: np.datetime64 | None
+    undated: bool = False
+    relative: ClassVar[bool] = False
+    early: ClassVar[bool] = False
+    words: ClassVar[str] = 'during'
+
+    def keep(
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+    ) -> tuple[Rows, int]:
+        """Give the rows that pass, and how many were undated."""
+        window = self.start, self.end
+        return _dated(columns, rows, lambda t: in_window(t, window), self.undated)
+
+
+@dataclass(frozen=True)
+class Months:
+    """Keep rows of some months of any year; rows without time, if ``undated``."""
+
+    months: tuple[int, ...]
+    undated: bool = False
+    relative: ClassVar[bool] = False
+    early: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        return f'months {", ".join(map(str, self.months))}'
+
+    def keep(
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+    ) -> tuple[Rows, int]:
+        """Give the rows that pass, and how many were undated."""
+        return _dated(columns, rows, lambda t: in_months(t, self.months), self.undated)
+
+
+@dataclass(frozen=True)
+class Days:
+    """Keep rows taken at most some days from the query."""
+
+    days: float
+    undated: bool = False
+    relative: ClassVar[bool] = True
+    early: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        return f'within {self.days:g} days of the query'
+
+    def keep(
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+    ) -> tuple[Rows, int]:
+        """Give the rows that pass, and how many were undated."""
+        days = self.days
+        one = _one(query, f'days={days:g}')
+        own = spans(*as_columns(one).times)
+        if own.undated[0]:
+            raise QueryError(
+                f'query {one.frame["patch_id"].iloc[0]!r} has no date, so days={days:g} cannot be '
+                'counted from it; leave days out or ask with dated patches'
+            )
+        return _dated(columns, rows, lambda t: within_days(t, own, days), self.undated)
+
+
+@dataclass(frozen=True)
+class InArea:
+    """Keep rows that lie to an area as asked."""
+
+    area: Geometry
+    predicate: str = 'intersects'
+    min_overlap: float | None = None
+    #: The same area in its own CRS.
+    drawn: Drawn | None = field(default=None, compare=False)
+    relative: ClassVar[bool] = False
+    early: ClassVar[bool] = True
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        share = self.min_overlap
+        least = '' if share is None else f', at least {share:g} of a footprint'
+        return f'area, {self.predicate}{least}'
+
+    def keep(
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+    ) -> tuple[Rows, None]:
+        """Give the rows that pass."""
+        if len(columns):
+            check_placed(columns)
+        # Few rows are tested sooner than an area is covered.
+        many = rows is None or len(rows) > _MANY
+        cover = columns.cover(self.area) if many else None
+        if cover is None:
+            boxes = columns.boxes if rows is None else columns.boxes[rows]
+            mask = near_boxes(boxes, self.area)
+            doubt = np.flatnonzero(mask)
+            own = doubt if rows is None else rows[doubt]
+            mask[doubt] = self._test(columns.footprints(own))
+            return _narrowed(rows, mask), None
+        sure, doubt = cover.inside, cover.border
+        if self.predicate == 'contains':
+            sure, doubt = sure[:0], np.union1d(sure, doubt)
+        passed = doubt[self._test(columns.footprints(doubt))]
+        found = together([sure, passed], len(columns))
+        if rows is None:
+            return found, None
+        mask = np.zeros(len(columns), dtype=bool)
+        mask[found] = True
+        return rows[mask[rows]], None
+
+    def _test(self, shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
+        hit = lies(shapes, self.area, self.predicate, self.drawn)
+        if self.min_overlap is not None:
+            hit[hit] = enough(shapes[hit], self.area, self.min_overlap, self.drawn)
+        return hit
+
+
+@dataclass(frozen=True)
+class Near:
+    """Keep rows at most some metres from a place."""
+
+    place: Geometry
+    metres: float
+    relative: ClassVar[bool] = False
+    early: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        return f'within {self.metres:g} m'
+
+    def keep(
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+    ) -> tuple[Rows, None]:
+        """Give the rows that pass."""
+        return _narrowed(rows, within(columns, rows, self.place, self.metres)), None
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """Keep rows more than some metres from the query's own footprint."""
+
+    metres: float
+    relative: ClassVar[bool] = True
+    early: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        """The condition in words."""
+        return f'beyond {self.metres:g} m of the query'
+
+    def keep(
+        self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
+    ) -> tuple[Rows, None]:
+        """Give the rows that pass."""
+        metres = self.metres
+        one = _one(query, f'beyond={metres:g}')
+        own = one.frame.geometry.iloc[0]
+        if own is None:
+            raise QueryError(
+                f'query {one.frame["patch_id"].iloc[0]!r} has no place, so beyond={metres:g} '
+                'cannot be counted from it; leave beyond out'
+            )
+        return _narrowed(rows, ~within(columns, rows, own, metres)), None
+
+
+def _narrowed(rows: Rows | None, mask: NDArray[np.bool_]) -> Rows:
+    return np.flatnonzero(mask) if rows is None else rows[mask]
+
+
+def _dated(
+    columns: Columns,
+    rows: Rows | None,
+    test: Callable[[Spans], NDArray[np.bool_]],
+    undated: bool,
+) -> tuple[Rows, int]:
+    start, end = columns.times
+    times = spans(start, end) if rows is None else spans(start[rows], end[rows])
+    mask = test(times)
+    return _narrowed(rows, mask | times.undated if undated else mask), int(
+        times.undated.sum()
+    )
+
+
+def _one(query: EmbeddingTable | None, clause: str) -> EmbeddingTable:
+    """Give the one query that a clause refers to."""
+    if query is None:
+        raise QueryError(
+            f'{clause} is counted from the query, and there is none with a place and a date; '
+            'ask with a table, not with bare vectors'
+        )
+    if len(query) != 1:
+        raise QueryError(
+            f'{clause} is counted from one query and {len(query)} were given; ask for the rows '
+            'of each by itself'
+        )
+    return query

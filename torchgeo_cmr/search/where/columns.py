@@ -1,0 +1,241 @@
+"""What a filter reads of an archive: boxes, times, columns, and footprints of few rows.
+
+A filter does not care whether the archive is a table in memory or an index on disk. Both
+come to it as :class:`Columns`, which can say much about all rows from plain arrays and
+makes geometry objects only for the rows that are asked for.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+from shapely import Geometry
+
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.whole_numbers import in_pandas
+
+from .curve import Cover, Curve, hilbert_order
+
+type _Times = tuple[NDArray[np.datetime64], NDArray[np.datetime64]]
+type _Rows = NDArray[np.int64]
+
+#: Columns of an index that no condition can compare; they are not read for one.
+APART = ('geometry', 'native_corners')
+
+
+@runtime_checkable
+class Columns(Protocol):
+    """Rows of an archive as a filter reads them; row i is the same row everywhere."""
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """Rows of the whole archive, of which these may be a part, deleted ones left out."""
+        ...
+
+    @property
+    def boxes(self) -> NDArray[np.float64]:
+        """Bounds of the footprints (n, 4) in EPSG:4326: west, south, east, north.
+
+        NaN where a row has no place.
+        """
+        ...
+
+    @property
+    def placed(self) -> bool:
+        """Whether any row of the whole archive has a place."""
+        ...
+
+    @property
+    def times(self) -> _Times:
+        """Starts and ends (n,), ``datetime64[us]`` in UTC, NaT where unknown."""
+        ...
+
+    def attributes(
+        self, rows: _Rows | None = None, names: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Give columns that conditions compare: those named or all, of some rows or of all."""
+        ...
+
+    def footprints(self, rows: _Rows) -> NDArray[np.object_]:
+        """Make the footprints of some rows: shapely geometries in EPSG:4326."""
+        ...
+
+    def cover(self, area: Geometry) -> Cover | None:
+        """Say which rows an area holds and which must be tested; None if boxes must do.
+
+        The area is in EPSG:4326, cut at the antimeridian.
+        """
+        ...
+
+
+class TableColumns:
+    """The rows of a table in memory.
+
+    Args:
+        table: The table; not copied.
+        curve: Keep a curve through the boxes, so that many areas are covered quickly.
+    """
+
+    def __init__(self, table: EmbeddingTable, *, curve: bool = False) -> None:
+        """Remember the table; nothing is computed yet."""
+        self.table = table
+        self._curved = curve
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return len(self.table)
+
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+        return len(self)
+
+    @property
+    def boxes(self) -> NDArray[np.float64]:
+        """Bounds of the footprints (n, 4)."""
+        return self.table.boxes
+
+    @cached_property
+    def placed(self) -> bool:
+        """Whether any row has a place."""
+        return bool(self.table.placed.any())
+
+    @cached_property
+    def times(self) -> _Times:
+        """Starts and ends (n,)."""
+        frame = self.table.frame
+        return _naive(frame['time_start']), _naive(frame['time_end'])
+
+    @cached_property
+    def _curve(self) -> Curve:
+        return Curve(self.boxes, hilbert_order(self.boxes))
+
+    def attributes(
+        self, rows: _Rows | None = None, names: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Give the frame, or some rows and columns of it."""
+        frame = self.table.frame if names is None else self.table.frame[list(names)]
+        return frame if rows is None else frame.iloc[rows]
+
+    def footprints(self, rows: _Rows) -> NDArray[np.object_]:
+        """Give the footprints of some rows."""
+        return self.table.frame.geometry.to_numpy()[rows]
+
+    def cover(self, area: Geometry) -> Cover | None:
+        """Cover an area along the curve, if there is one."""
+        return self._curve.cover(area) if self._curved else None
+
+    def meeting(
+        self, boxes: NDArray[np.float64], most: int
+    ) -> tuple[_Rows, _Rows] | None:
+        """Give box and row of pairs whose boxes meet, as :meth:`Curve.meeting`."""
+        return self._curve.meeting(boxes, most)
+
+
+class StoredColumns:
+    """The rows of a part of an index on disk, in the order of its curve.
+
+    Args:
+        boxes: Bounds (n, 4), often memory-mapped.
+        attributes: Arrow table of the columns and ``geometry`` as WKB, often memory-mapped.
+    """
+
+    def __init__(self, boxes: NDArray[np.float64], attributes: pa.Table) -> None:
+        """Remember the arrays; nothing is read yet."""
+        self._boxes = boxes
+        self.arrow = attributes
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return len(self._boxes)
+
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+        return len(self)
+
+    @property
+    def boxes(self) -> NDArray[np.float64]:
+        """Bounds of the footprints (n, 4)."""
+        return self._boxes
+
+    @cached_property
+    def placed(self) -> bool:
+        """Whether any row has a place."""
+        return bool(np.isfinite(self.boxes[:, 0]).any())
+
+    @cached_property
+    def times(self) -> _Times:
+        """Starts and ends (n,)."""
+        start, end = (
+            self.arrow.column(name).to_numpy().astype('datetime64[us]')
+            for name in ('time_start', 'time_end')
+        )
+        return start, end
+
+    @cached_property
+    def _curve(self) -> Curve:
+        return Curve(self.boxes)
+
+    def attributes(
+        self, rows: _Rows | None = None, names: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Read columns with the types they have in a table."""
+        known = [name for name in self.arrow.column_names if name not in APART]
+        plain = self.arrow.select(known if names is None else list(names))
+        return in_pandas(plain if rows is None else plain.take(pa.array(rows)))
+
+    def footprints(self, rows: _Rows) -> NDArray[np.object_]:
+        """Make the footprints of some rows from their WKB."""
+        wkb = self.arrow.column('geometry').take(pa.array(rows))
+        return shapely.from_wkb(wkb.to_numpy())
+
+    def cover(self, area: Geometry) -> Cover:
+        """Cover an area along the curve."""
+        return self._curve.cover(area)
+
+    def meeting(
+        self, boxes: NDArray[np.float64], most: int
+    ) -> tuple[_Rows, _Rows] | None:
+        """Give box and row of pairs whose boxes meet, as :meth:`Curve.meeting`."""
+        return self._curve.meeting(boxes, most)
+
+
+def as_columns(archive: EmbeddingTable | Columns) -> Columns:
+    """Read a table as columns; columns stay what they are.
+
+    Args:
+        archive: A table, or columns.
+    """
+    return TableColumns(archive) if isinstance(archive, EmbeddingTable) else archive
+
+
+def check_placed(columns: Columns) -> None:
+    """Refuse to look for a place where no row has one.
+
+    Args:
+        columns: Rows of an archive, or of a part of it.
+
+    Raises:
+        QueryError: If the archive is of sound, or of images that nobody georeferenced.
+    """
+    if columns.total and not columns.placed:
+        raise QueryError(
+            f'none of the {columns.total} rows of the archive has a place, so it cannot be '
+            'searched by area or position: leave that out'
+        )
+
+
+def _naive(times: pd.Series) -> NDArray[np.datetime64]:
+    plain = times.dt.tz_convert('UTC').dt.tz_localize(None)
+    return plain.to_numpy(dtype='datetime64[us]')

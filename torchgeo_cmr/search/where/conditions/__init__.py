@@ -1,0 +1,1 @@
+"""Conditions on columns: text to a tree, and the tree to matching rows."""

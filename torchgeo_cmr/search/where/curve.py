@@ -1,0 +1,241 @@
+"""A curve through the footprints: rows that are near on the ground are near in number.
+
+Rows are put in the order of a Hilbert curve through the centres of their boxes. Sixteen
+neighbours on the curve make a node, sixteen nodes a node of the next level, each with the
+box round all it holds: a packed R-tree that needs no pointers. An area is compared with
+nodes from the top (:mod:`~torchgeo_cmr.search.where.cells`); a node inside the area gives a run
+of rows without looking at them, a node outside gives none, and what the border crosses is
+opened, down to the rows. Only rows whose boxes the border may cross are left to be tested with
+their footprints.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely import Geometry
+
+from .cells import Raster, rasters
+from .predicates import near_boxes
+
+_FAN = 16
+#: Nodes that are all looked at: with so few, one more level above them is no gain.
+_TOP = 1_024
+#: Cells of a raster along each axis, from few to many rows: one for every four of them.
+_SIDES = (64, 512)
+_MANY = 2_000
+#: Nodes that are opened unseen.
+_HANDFUL = 48
+#: Share of all, one in so many, below which numbers are sorted rather than marked.
+_SCARCE = 32
+_BITS = 16
+
+
+@dataclass(frozen=True)
+class Cover:
+    """How the boxes of rows lie to an area.
+
+    Args:
+        inside: Sorted numbers of rows whose box lies in the interior of the area, so that
+            the footprint does too.
+        border: Sorted numbers of all other rows whose box may meet the area; what they are
+            is for their footprints to say.
+    """
+
+    inside: NDArray[np.int64]
+    border: NDArray[np.int64]
+
+
+class Curve:
+    """Boxes of rows in the order of a Hilbert curve, and the tree above them.
+
+    Args:
+        boxes: Boxes (n, 4) in EPSG:4326: west, south, east, north.
+        order: Rows in the order of the curve; without it, the rows are in that order.
+    """
+
+    def __init__(
+        self, boxes: NDArray[np.float64], order: NDArray[np.int64] | None = None
+    ) -> None:
+        """Put boxes round boxes until few nodes are left."""
+        self.boxes = boxes
+        self.order = order
+        level = boxes if order is None else boxes[order]
+        self._nowhere = np.flatnonzero(np.isnan(level[:, 0]))
+        #: Boxes of nodes, finest level first.
+        self.levels: list[NDArray[np.float64]] = []
+        while len(level) > _TOP or not self.levels:
+            first = np.arange(0, len(level), _FAN)
+            level = np.hstack(
+                [
+                    # A row without a place has NaN for a box.
+                    np.fmin.reduceat(level[:, :2], first),
+                    np.fmax.reduceat(level[:, 2:], first),
+                ]
+            )
+            self.levels.append(level)
+        self._spans = [_FAN ** (i + 1) for i in range(len(self.levels))]
+
+    def cover(self, area: Geometry) -> Cover:
+        """Say which rows lie inside an area, and which must be looked at.
+
+        Args:
+            area: Geometry in EPSG:4326, cut at the antimeridian.
+        """
+        n = len(self.boxes)
+        nodes = np.flatnonzero(near_boxes(self.levels[-1], area))
+        most = len(nodes) * self._spans[-1]
+        drawn = rasters(area, int(np.clip(np.sqrt(most) / 2, *_SIDES)))
+        inside: list[tuple[NDArray[np.int64], int]] = []
+        for level, span in zip(self.levels[::-1], self._spans[::-1], strict=True):
+            nodes = nodes[nodes < len(level)]
+            if span > _FAN and len(nodes) <= _HANDFUL:
+                # Judging these costs as much as judging all that they hold.
+                nodes = _opened(nodes, _FAN)
+                continue
+            whole, nodes = _judged(nodes, level[nodes], drawn)
+            inside.append((whole, span))
+            if span == _FAN and len(nodes) > _MANY:
+                # The edges of many small parts mark all cells: look at them more closely.
+                shapely.prepare(area)
+                near = shapely.intersects(area, shapely.box(*level[nodes].T))
+                nodes = nodes[near]
+            nodes = _opened(nodes, _FAN)
+        rows = nodes[nodes < n]
+        boxes = self.boxes[rows if self.order is None else self.order[rows]]
+        whole, border = _judged(rows, boxes, drawn)
+        inside.append((whole, 1))
+        certain = _held(inside, n)
+        if len(self._nowhere):
+            certain = np.setdiff1d(certain, self._nowhere, assume_unique=True)
+        if self.order is None:
+            return Cover(certain, border)
+        return Cover(np.sort(self.order[certain]), np.sort(self.order[border]))
+
+    def meeting(
+        self, boxes: NDArray[np.float64], most: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """Say which rows have a box that meets some boxes, all at once.
+
+        Args:
+            boxes: Boxes (m, 4) in degrees.
+            most: Pairs that are too many to be listed.
+
+        Returns:
+            Box and row of each pair, in no order; None if there may be more than ``most``.
+        """
+        level = self.levels[-1]
+        node = np.tile(np.arange(len(level)), len(boxes))
+        owner = np.repeat(np.arange(len(boxes)), len(level))
+        order = np.arange(len(self.boxes)) if self.order is None else self.order
+        for below in [*self.levels[::-1][1:], self.boxes]:
+            keep = _meet(level[node], boxes[owner])
+            node, owner = node[keep], np.repeat(owner[keep], _FAN)
+            if len(owner) > most and len(boxes) > 1:
+                return None
+            node = _opened(node, _FAN)
+            inside = node < len(below)
+            node, owner, level = node[inside], owner[inside], below
+        row = order[node]
+        keep = _meet(self.boxes[row], boxes[owner])
+        return owner[keep], row[keep]
+
+
+def together(parts: Sequence[NDArray[np.int64]], total: int) -> NDArray[np.int64]:
+    """Give numbers of several arrays, each once, in order.
+
+    Args:
+        parts: Arrays of numbers from 0 on, no number in two of them.
+        total: Number that all are below.
+    """
+    if sum(map(len, parts)) * _SCARCE < total:
+        return np.sort(np.concatenate(parts))
+    # Many are sooner marked than sorted.
+    mask = np.zeros(total, dtype=bool)
+    for part in parts:
+        mask[part] = True
+    return np.flatnonzero(mask)
+
+
+def _held(
+    runs: Sequence[tuple[NDArray[np.int64], int]], total: int
+) -> NDArray[np.int64]:
+    """Give the sorted numbers of rows that nodes of some spans hold, no row in two of them."""
+    if sum(len(nodes) * span for nodes, span in runs) * _SCARCE < total:
+        rows = together([_opened(nodes, span) for nodes, span in runs], total)
+        return rows[: np.searchsorted(rows, total)]
+    mask = np.zeros(total, dtype=bool)
+    for nodes, span in runs:
+        if span == 1:
+            mask[nodes] = True
+            continue
+        for first in (nodes * span).tolist():
+            mask[first : first + span] = True
+    return np.flatnonzero(mask)
+
+
+def _meet(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which pairs of boxes share a point; a row without a place has NaN for a box."""
+    return ((one[:, :2] <= other[:, 2:]) & (one[:, 2:] >= other[:, :2])).all(axis=1)
+
+
+def _opened(nodes: NDArray[np.int64], span: int) -> NDArray[np.int64]:
+    """Give the numbers of all that some nodes hold."""
+    return (nodes[:, None] * span + np.arange(span)).ravel()
+
+
+def _judged(
+    numbers: NDArray[np.int64], boxes: NDArray[np.float64], drawn: list[Raster]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the numbers of boxes that lie inside, and of those to be looked at."""
+    whole, doubt = drawn[0].judge(boxes)
+    for other in drawn[1:]:
+        more = other.judge(boxes)
+        whole, doubt = whole | more[0], doubt | more[1]
+    return numbers[whole], numbers[doubt & ~whole]
+
+
+def hilbert_order(boxes: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Sort boxes along a Hilbert curve through their centres.
+
+    Args:
+        boxes: Boxes (n, 4) in EPSG:4326.
+
+    Returns:
+        Row numbers (n,) in the order of the curve; equal cells stay in the order of rows.
+    """
+    if not len(boxes):
+        return np.empty(0, dtype=np.int64)
+    x = (boxes[:, 0] + boxes[:, 2]) / 2
+    # A footprint cut at 180 has a box round the world; it lies at the edge, not at 0.
+    x = np.where(boxes[:, 2] - boxes[:, 0] > 180, 180.0, x)
+    y = (boxes[:, 1] + boxes[:, 3]) / 2
+    # Rows without a place come last.
+    nowhere = np.isnan(x)
+    if nowhere.any():
+        x = np.where(nowhere, np.max(x, where=~nowhere, initial=-180), x)
+        y = np.where(nowhere, np.max(y, where=~nowhere, initial=-90), y)
+    return np.argsort(_distance(_cells(x), _cells(y)), kind='stable')
+
+
+def _cells(values: NDArray[np.float64]) -> NDArray[np.uint32]:
+    """Divide the range of values into 2**16 equal cells."""
+    low, high = values.min(), values.max()
+    scale = (2**_BITS - 1) / (high - low) if high > low else 0.0
+    return ((values - low) * scale).astype(np.uint32)
+
+
+def _distance(x: NDArray[np.uint32], y: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Give the way along the curve to each cell, quadrant by quadrant from the largest."""
+    way = np.zeros(len(x), dtype=np.uint32)
+    for bit in range(_BITS - 1, -1, -1):
+        side = np.uint32(1 << bit)
+        right, upper = (x & side) > 0, (y & side) > 0
+        way += side * side * ((3 * right) ^ upper).astype(np.uint32)
+        # Turn the quadrant so that the curve enters and leaves where its neighbours do.
+        flip = ~upper & right
+        x, y = np.where(flip, ~x, x), np.where(flip, ~y, y)
+        x, y = np.where(upper, x, y), np.where(upper, y, x)
+    return way

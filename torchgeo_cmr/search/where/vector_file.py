@@ -1,0 +1,177 @@
+"""Vector files: which file, which layer of it, and its features.
+
+A path may be written as QGIS and GDAL write them: ``aoi.gpkg|layername=study_area``, a zipped
+shapefile, ``/vsizip/areas.zip/aoi.shp``, ``~/aoi.geojson``. A file with several layers needs one
+named, since the first is the right one by chance only; the folders of a KML and the tracks and
+routes of a GPX are one drawing, and are taken together.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from os import PathLike, fspath
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+
+from torchgeo_cmr.errors import QueryError
+
+_PARQUET = ('.parquet', '.geoparquet')
+_KML = ('.kml', '.kmz')
+#: What an archive may hold that is an area.
+_DRAWN = ('.shp', '.gpkg', '.geojson', '.json', '.fgb', '.kml', '.gpx', '.gml')
+#: What files of areas end in.
+DRAWN = (*_DRAWN, *_PARQUET, '.kmz', '.zip', '.shz')
+
+
+def read_frame(
+    path: str | PathLike[str],
+    what: str = 'area file',
+    *,
+    layer: str | None = None,
+    prefer: str | None = None,
+    placeless: bool = False,
+) -> gpd.GeoDataFrame:
+    """Read the features of a vector file: GeoParquet, or anything GDAL reads.
+
+    Args:
+        path: The file, ``FILE|layername=NAME``, a zip archive or one of GDAL's ``/vsi`` paths.
+        what: What it is called if something is wrong with it.
+        layer: Layer to read; needed where there are several.
+        prefer: Layer to read if it is there and no other is named.
+        placeless: Whether all rows may be without a geometry, as hits among sound are.
+
+    Returns:
+        The features; at least one geometry among them unless *placeless*.
+
+    Raises:
+        QueryError: If it is not there, no vector file, has several layers and none is named,
+            or holds no geometry.
+    """
+    source, named = locate(path, what)
+    if layer is not None and named not in (None, layer):
+        raise QueryError(
+            f'the {what} {path} names its layer, and layer={layer!r} names another; give one'
+        )
+    try:
+        if Path(source).suffix.lower() in _PARQUET:
+            frame = gpd.read_parquet(source)
+        else:
+            frame = _read(_opened(source), what, layer or named, prefer)
+    except QueryError:
+        raise
+    except Exception as error:  # pyogrio, pyarrow and GDAL raise kinds of their own
+        raise QueryError(
+            f'the {what} {path} cannot be read as a vector file ({error})'
+        ) from error
+    named_geometry = frame.active_geometry_name is not None
+    if not placeless and not (named_geometry and frame.geometry.notna().any()):
+        raise QueryError(
+            f'the {what} {path} has no features with a geometry; draw an area first'
+        )
+    return frame
+
+
+def locate(
+    path: str | PathLike[str], what: str = 'area file'
+) -> tuple[str, str | None]:
+    """Give the file that a path means, and the layer that it names.
+
+    Args:
+        path: As :func:`read_frame` takes it.
+        what: What it is called if something is wrong with it.
+
+    Raises:
+        QueryError: If it is not there, is on the network, or is written in another way.
+    """
+    text = fspath(path)
+    layer = None
+    if '|' in text and not Path(text).exists():
+        text, *options = text.split('|')
+        for option in options:
+            name, _, value = option.partition('=')
+            if name.strip().lower() != 'layername' or not value:
+                raise QueryError(
+                    f'{option!r} behind the {what} {text} is not understood; write '
+                    f'{text}|layername=NAME'
+                )
+            layer = value
+    if text.lower().startswith(('http://', 'https://', 'ftp://', 's3://', 'gs://')):
+        raise QueryError(
+            f'the {what} {text} is on the network; download it and give the path of the file'
+        )
+    if text.startswith(('/vsi', 'zip://')):
+        return text, layer
+    found = Path(text).expanduser()
+    if not found.exists():
+        raise QueryError(f'the {what} {text} is not there; check its name')
+    return str(found), layer
+
+
+def _opened(source: str) -> str:
+    """Give what GDAL opens: of an archive without layers of its own, the one file in it."""
+    if Path(source).suffix.lower() != '.zip' or source.startswith(('/vsi', 'zip://')):
+        return source
+    inside = f'/vsizip/{Path(source).absolute()}'
+    with zipfile.ZipFile(source) as archive:
+        names = [n for n in archive.namelist() if Path(n).suffix.lower() in _DRAWN]
+    if len(names) > 1 and not all(n.lower().endswith('.shp') for n in names):
+        raise QueryError(
+            f'{source} holds {_listed(names)}; name one, as /vsizip/{source}/{names[0]}'
+        )
+    if len(names) == 1:
+        return f'{inside}/{names[0]}'
+    folder = {str(Path(name).parent) for name in names}
+    return inside if folder <= {'.'} else f'{inside}/{min(folder)}'
+
+
+def _read(
+    source: str, what: str, layer: str | None, prefer: str | None
+) -> gpd.GeoDataFrame:
+    import pyogrio  # late, because most searches read no file
+
+    listed = [(str(name), kind) for name, kind in pyogrio.list_layers(source)]
+    names = [name for name, _ in listed]
+    if layer is not None and layer not in names:
+        raise QueryError(
+            f'the {what} {source} has no layer {layer!r} but {_listed(names)}; name one of these'
+        )
+    # Tables without a geometry, such as the styles QGIS saves, are no areas.
+    drawn = [name for name, kind in listed if kind is not None] or names
+    suffix = Path(source).suffix.lower()
+    if layer is not None:
+        chosen = [layer]
+    elif prefer in names:
+        chosen = [prefer]
+    elif suffix in _KML or len(drawn) == 1:
+        chosen = drawn
+    elif suffix == '.gpx':
+        return _journey(source, drawn)
+    else:
+        raise QueryError(
+            f'the {what} {source} has {len(drawn)} layers, {_listed(drawn)}; name one: '
+            f'{source}|layername={drawn[-1]}'
+        )
+    return _together([pyogrio.read_dataframe(source, layer=name) for name in chosen])
+
+
+def _journey(source: str, layers: Sequence[str]) -> gpd.GeoDataFrame:
+    """Read the tracks and routes of a GPX file; its waypoints if there are none."""
+    import pyogrio
+
+    ways = [pyogrio.read_dataframe(source, layer=name) for name in ('tracks', 'routes')]
+    if any(map(len, ways)):
+        return _together(ways)
+    return pyogrio.read_dataframe(source, layer='waypoints')
+
+
+def _together(frames: list[pd.DataFrame]) -> gpd.GeoDataFrame:
+    """Put the features of several layers into one frame; a table has no geometry to give."""
+    full = [frame for frame in frames if len(frame)] or frames[:1]
+    one = full[0] if len(full) == 1 else pd.concat(full, ignore_index=True)
+    return one if isinstance(one, gpd.GeoDataFrame) else gpd.GeoDataFrame(one)
+
+
+def _listed(names: Sequence[str]) -> str:
+    few = ', '.join(names[:8])
+    return f'{few} and {len(names) - 8} more' if len(names) > 8 else few

@@ -1,0 +1,402 @@
+"""What the tasks with labels of their own for each modality have in common."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import Any, Literal, get_args
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+
+from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.metrics.health import (
+    CollapseWarning,
+    embedding_health,
+    modality_gap,
+    verdict,
+)
+from torchgeo_cmr.metrics.label_retrieval import LabelRetrieval
+from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
+from torchgeo_cmr.models.cmir_network import ClassifiedEncoders
+from torchgeo_cmr.models.features import build_feature_encoder, is_speech, takes_vectors
+
+from .base import SECTION, CrossModalTask, RetrievalFeatures, unit_rows
+from .labels import as_sets, read_labels
+from .networks import check_per_modality, each_model
+from .optim import OptimizerName, ScheduleName
+
+__all__ = ('LabelledTask', 'Similarity')
+
+Similarity = Literal['cosine', 'euclidean']
+
+#: What is logged after each validation, and after a test.
+NAMES = ('map', 'map@k', 'map@k_hits', 'map@k_R', 'map_cmir', 'precision@k')
+#: Rows of each modality that are scored by label in a validation at most: 3 seconds on one core,
+#: where training on as many pairs takes a resnet18 at 32 pixels 20 seconds.
+VAL_LABELLED_ROWS = 2048
+VAL_KS = (10,)
+TEST_KS = (1, 5, 10, 20, 50, 100)
+
+
+class LabelledTask(CrossModalTask):
+    """Encoders of features Z, labels for each modality, and retrieval judged by class.
+
+    Rows of two modalities with labels of their own (an image and a spoken word) are pairs if
+    they share a class; rows with one label for both (two pictures of a place) are pairs as
+    they are, and then the recall of the own pair is logged too.
+    """
+
+    monitor = 'val_map'
+    mode = 'max'
+
+    def __init__(
+        self,
+        in_channels: dict[str, int],
+        num_classes: int,
+        model: str | nn.Module | Mapping[str, str | nn.Module],
+        weights: Any,
+        *,
+        feature_dim: int,
+        dropout: float,
+        speech: dict[str, Any] | None,
+        label_keys: dict[str, str] | None,
+        similarity: Similarity,
+        new_bands: Literal['error', 'mean'],
+        keys: dict[str, str] | None,
+        bands: dict[str, list[str]] | None,
+        mean: dict[str, list[float]] | None,
+        std: dict[str, list[float]] | None,
+        retrieval_features: RetrievalFeatures,
+        freeze_backbone: bool,
+        lr: float,
+        weight_decay: float,
+        warmup_epochs: int,
+        optimizer: OptimizerName,
+        schedule: ScheduleName,
+    ) -> None:
+        """Initialize a new LabelledTask instance; arguments are those of the subclasses."""
+        check_per_modality('separate', in_channels, model=model, weights=weights)
+        if num_classes < 1:
+            raise ValueError(f'num_classes must be at least 1, found {num_classes}')
+        if similarity not in get_args(Similarity):
+            raise ValueError(
+                f"similarity must be 'cosine' or 'euclidean', found {similarity!r}"
+            )
+        unknown = sorted(set(label_keys or {}) - set(in_channels))
+        if unknown:
+            raise ValueError(
+                f'label_keys names {", ".join(unknown)}, but the modalities are '
+                f'{", ".join(in_channels)}'
+            )
+        self.weights = weights
+        #: Names of the classes, in order, as far as the data told them.
+        self.classes: tuple[str, ...] = ()
+        self._seen: dict[str, set[bytes]] = {m: set() for m in in_channels}
+        self.models = each_model(model, in_channels)
+        heard = [m for m, name in self.models.items() if is_speech(name)]
+        self.label_keys = {
+            m: 'audio_label' if m in heard else 'label' for m in in_channels
+        } | dict(label_keys or {})
+        super().__init__(
+            in_channels,
+            keys=dict.fromkeys(heard, 'audio') | dict(keys or {}),
+            bands=bands,
+            mean=mean,
+            std=std,
+            retrieval_features=retrieval_features,
+            freeze_backbone=freeze_backbone,
+            lr=lr,
+            weight_decay=weight_decay,
+            warmup_epochs=warmup_epochs,
+            optimizer=optimizer,
+            schedule=schedule,
+        )
+        # sound and vectors come as they should: nothing is asked for or guessed
+        for modality, name in self.models.items():
+            if is_speech(name) or takes_vectors(name):
+                channels = in_channels[modality]
+                plain = {'mean': [0.0] * channels, 'std': [1.0] * channels}
+                for what, given in (('mean', mean), ('std', std)):
+                    if given and modality in given:
+                        del plain[what]
+                self.set_specs({modality: plain})
+
+    @property
+    def paired(self) -> bool:
+        """Whether the rows of a batch are pairs by instance, with one label for both."""
+        return len(set(self.label_keys.values())) == 1
+
+    def build_stage_a(self) -> ClassifiedEncoders:
+        """Build the encoders and their classifiers."""
+        encoders = {}
+        for modality, channels in self.in_channels.items():
+            weights = self.weights
+            encoders[modality] = build_feature_encoder(
+                self.models[modality],
+                channels,
+                weights[modality] if isinstance(weights, dict) else weights,
+                feature_dim=self.hparams['feature_dim'],
+                dropout=self.hparams['dropout'],
+                modality=modality,
+                bands=(self.hparams['bands'] or {}).get(modality),
+                new_bands=self.hparams['new_bands'],
+                speech=self.hparams['speech'],
+            )
+            assumed = vars(encoders[modality])['assumed_bands']
+            if assumed:
+                self.assumed_bands[modality] = assumed
+        return ClassifiedEncoders(
+            encoders, self.hparams['feature_dim'], self.hparams['num_classes']
+        )
+
+    def configure_metrics(self) -> None:
+        """Initialize the performance metrics."""
+        super().configure_metrics()
+
+        def metric(
+            ks: Sequence[int], *, chance: bool, max_rows: int | None = None
+        ) -> LabelRetrieval:
+            return LabelRetrieval(
+                self.modalities,
+                NAMES,
+                ks,
+                directions='all',
+                chance=chance,
+                max_rows=max_rows,
+                similarity='dot'
+                if self.hparams['similarity'] == 'cosine'
+                else 'euclidean',
+            )
+
+        self.val_labels = metric(VAL_KS, chance=False, max_rows=VAL_LABELLED_ROWS)
+        self.test_labels = metric(TEST_KS, chance=True)
+
+    def set_specs(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over statistics and names, as of :class:`CrossModalTask`.
+
+        Args:
+            specs: Per modality what is known of it; for speech also ``sample_rate``.
+
+        Raises:
+            RasterError: As there, or if speech has another sample rate than its encoder.
+        """
+        wanted = (self.hparams.get('speech') or {}).get('sample_rate', 16_000)
+        for modality, spec in specs.items():
+            rate = spec.get('sample_rate')
+            heard = is_speech(self.models.get(modality, ''))
+            if heard and rate is not None and rate != wanted:
+                raise RasterError(
+                    f'{modality} has {rate} samples a second, but its encoder hears '
+                    f"{wanted}: resample the sound, or set speech={{'sample_rate': {rate}}}"
+                )
+        super().set_specs(specs)
+
+    def setup(self, stage: str) -> None:
+        """Learn statistics and the names of the classes from the training data.
+
+        Args:
+            stage: What Lightning is about to do, as of :class:`CrossModalTask`.
+
+        Raises:
+            RasterError: As there, or if the data has another number of classes.
+        """
+        super().setup(stage)
+        datamodule = getattr(self.trainer, 'datamodule', None)
+        told = tuple(getattr(datamodule, 'classes', None) or ())
+        if not told:
+            return
+        if len(told) != self.hparams['num_classes']:
+            raise RasterError(
+                f'the data has {len(told)} classes, found '
+                f'num_classes={self.hparams["num_classes"]}: make them equal'
+            )
+        if stage == 'fit' or not self.classes:
+            self.classes = tuple(map(str, told))
+
+    def _input_dtype(self, modality: str) -> torch.dtype:
+        """Sound keeps its precision: its encoder looks at a spectrogram first."""
+        if is_speech(self.models.get(modality, '')):
+            return torch.float32
+        return super()._input_dtype(modality)
+
+    def _choices(self, modality: str) -> tuple[str, ...]:
+        """Options of the front end that hears."""
+        if not is_speech(self.models.get(modality, '')):
+            return ()
+        return (json.dumps(self.hparams['speech'] or {}, sort_keys=True),)
+
+    def _facts(self) -> dict[str, Any]:
+        """Add the names of the classes."""
+        return {**super()._facts(), 'classes': list(self.classes)}
+
+    def _take_facts(self, facts: Mapping[str, Any]) -> None:
+        """Take the names of the classes too."""
+        super()._take_facts(facts)
+        self.classes = tuple(facts.get('classes') or ())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write down what this checkpoint is, and the names of its classes.
+
+        Args:
+            checkpoint: The checkpoint dictionary before it is written.
+        """
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[SECTION]['classes'] = list(self.classes)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take names back.
+
+        Args:
+            checkpoint: The checkpoint dictionary as read.
+
+        Raises:
+            ArchiveError: If the checkpoint is of other modalities.
+        """
+        super().on_load_checkpoint(checkpoint)
+        self.classes = tuple((checkpoint.get(SECTION) or {}).get('classes') or ())
+
+    def normalize(self, batch: Mapping[str, Any], modality: str) -> Tensor:
+        """Take a modality out of a batch and normalise it, as of :class:`CrossModalTask`.
+
+        Args:
+            batch: Samples as a data loader stacks them.
+            modality: Which modality to take.
+
+        Returns:
+            Shape (batch, channels, ...); vectors have the shape (batch, channels).
+        """
+        key = self.keys.get(modality, '')
+        if takes_vectors(self.models.get(modality, '')) and key in batch:
+            flat = {key: batch[key].flatten(1).unsqueeze(2)}
+            return super().normalize(flat, modality).squeeze(2)
+        return super().normalize(batch, modality)
+
+    def labels(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Take the labels of each modality out of a batch.
+
+        Args:
+            batch: Samples with labels.
+
+        Returns:
+            Per modality class numbers, shape (batch,), int64, below 0 if unknown; or many-hot
+            labels, shape (batch, num_classes), float32.
+
+        Raises:
+            ValueError: If labels are missing or do not fit the classes.
+        """
+        return {
+            m: read_labels(
+                batch,
+                key,
+                self.hparams['num_classes'],
+                option='label_keys',
+                unknown=True,
+            )
+            for m, key in self.label_keys.items()
+        }
+
+    def pairs(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """Say which rows of a batch are pairs: those that share a class, or all.
+
+        Args:
+            labels: What :meth:`labels` gave.
+
+        Returns:
+            Shape (batch,), bool.
+        """
+        a, b = (as_sets(y, self.hparams['num_classes']) for y in labels.values())
+        if self.paired:
+            return torch.ones(len(a), dtype=torch.bool, device=a.device)
+        return (a * b).sum(dim=1) > 0
+
+    def compute_losses(
+        self, outputs: dict[str, dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Refuse: this method needs labels, see :meth:`batch_losses`.
+
+        Args:
+            outputs: What :meth:`forward` gave.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError('a supervised loss needs labels: use batch_losses()')
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget which rows were seen."""
+        super().on_validation_epoch_start()
+        self.val_labels.reset()
+        self._seen = {m: set() for m in self.modalities}
+
+    def on_test_epoch_start(self) -> None:
+        """Forget which rows were seen."""
+        super().on_test_epoch_start()
+        self.test_labels.reset()
+        self._seen = {m: set() for m in self.modalities}
+
+    def _judge(self, batch: Any, prefix: str, metrics: CrossModalRetrieval) -> None:
+        """Log the losses of a batch and remember its embeddings and labels."""
+        outputs = self(batch)
+        found = self.batch_losses(batch, outputs)
+        losses = {f'{prefix}_{k}': v for k, v in found.items()}
+        self.log_dict(losses, batch_size=self._batch_size(batch), sync_dist=True)
+        unit = {m: self._unit(output) for m, output in outputs.items()}
+        labels, classes = self.labels(batch), self.hparams['num_classes']
+        if len({y.ndim for y in labels.values()}) > 1:
+            labels = {m: as_sets(y, classes) for m, y in labels.items()}
+        kind = self.hparams['retrieval_features']
+        exact = self.hparams['similarity'] == 'euclidean'
+        rows = {m: o[kind] for m, o in outputs.items()} if exact else unit
+        if self.paired:
+            metrics.update(unit)
+        else:
+            new = {m: self._first_seen(batch[self.keys[m]], m) for m in rows}
+            rows = {m: z[new[m]] for m, z in rows.items()}
+            labels = {m: y[new[m]] for m, y in labels.items()}
+        self._by_label(prefix).update(rows, labels)
+
+    def _first_seen(self, rows: Tensor, modality: str) -> Tensor:
+        """Mark rows that this pass has not met: who meets several others is one item."""
+        seen, new = self._seen[modality], []
+        for row in rows.cpu().numpy():
+            digest = hashlib.sha256(row.tobytes()).digest()
+            new.append(digest not in seen)
+            seen.add(digest)
+        return torch.tensor(new, device=rows.device)
+
+    def _report(self, prefix: str, metrics: CrossModalRetrieval) -> None:
+        """Log retrieval by class and the health of the space over a whole loader."""
+        by_label = self._by_label(prefix)
+        rows = {m: unit_rows(z) for m, z in by_label.embeddings().items()}
+        # row i of one modality may have nothing to do with row i of the other
+        figures = metrics.compute() if self.paired else _health_of_each(rows)
+        scores = by_label.compute()
+        cross = [f'{a}_to_{b}' for a, b in permutations(self.modalities, 2)]
+        for name in {key.removesuffix(f'_{d}') for key in scores for d in cross}:
+            each = [scores[f'{name}_{d}'] for d in cross if f'{name}_{d}' in scores]
+            if each:  # what a run is chosen by is retrieval across modalities
+                scores[name] = torch.stack(each).mean()
+        self.log_dict(
+            {f'{prefix}_{k}': v for k, v in (figures | scores).items()}, sync_dist=True
+        )
+        if not self.trainer.sanity_checking:
+            judgement = verdict(rows)
+            if judgement.collapsed:
+                rank_zero_warn(judgement.sentence, category=CollapseWarning)
+        metrics.reset()
+        by_label.reset()
+
+    def _by_label(self, prefix: str) -> LabelRetrieval:
+        """The metric of labels for validation or test."""
+        return self.val_labels if prefix == 'val' else self.test_labels
+
+
+def _health_of_each(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Health figures that need no pairs: those of each modality, and the gap."""
+    figures = {'modality_gap': modality_gap(*rows.values())}
+    for modality, z in rows.items():
+        found = embedding_health({modality: z})
+        figures |= {k: v for k, v in found.items() if k.endswith(f'_{modality}')}
+    return figures
