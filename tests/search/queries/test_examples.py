@@ -339,6 +339,8 @@ class TestBlend:
         assert both.space == 'abc'
         assert both.frame['modality'].isna().all()
         assert both.frame['time_end'].dt.day.tolist() == [7, 9]
+        shared = blend([sensor('s1', [0, 0], [5, 6]), s2])
+        assert shared.frame['patch_id'].tolist() == ['s1:0:5', 's1:0:6']
         heavy = blend([s1, s2], weights=[1, 0])
         assert heavy.vectors[0] == pytest.approx(s1.vectors[0], abs=1e-6)
 

@@ -1,6 +1,7 @@
 """Two looks at one place ask together: fusion of modalities before the search."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -55,7 +56,7 @@ def blend(
         )
     parts = [
         first.select(rows),
-        *(t.select(p[rows]) for t, p in zip(others, partners, strict=True)),
+        *(_taken(t, p[rows]) for t, p in zip(others, partners, strict=True)),
     ]
     vectors = np.average([p.vectors for p in parts], axis=0, weights=share)
     times = [p.frame[['time_start', 'time_end']] for p in parts]
@@ -75,6 +76,12 @@ def blend(
     sides = [made_of(part) for part in parts]
     both = [list(chain.from_iterable(own)) for own in zip(*sides, strict=True)]
     return of_examples(made, both)
+
+
+def _taken(table: EmbeddingTable, rows: NDArray[np.int64]) -> EmbeddingTable:
+    """Give rows of a table, some of them more than once: several patches share a partner."""
+    frame = table.frame.iloc[rows].reset_index(drop=True)
+    return replace(table, frame=frame, vectors=table.vectors[rows])
 
 
 def _check(
