@@ -3,8 +3,6 @@
 import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
@@ -68,6 +66,10 @@ def components(
     Returns:
         Part of each node (n,), numbered from 0 in the order of their first nodes.
     """
+    # Loaded here, since most searches need no SciPy.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     edges = coo_array((np.ones(len(one), bool), (one, other)), shape=(n, n))
     return connected_components(edges, directed=False)[1].astype(np.int64)
 
