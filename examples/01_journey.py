@@ -4,7 +4,7 @@
 
 Writes three folders into FOLDER (a temporary one by default): ``train``, paired scenes to
 train on; ``archive``, optical scenes of another invented country, to search in; ``event``,
-radar scenes of that country, to ask with. From there on it is the script of the README.
+radar scenes of that country, the queries. From there on it is the script of the quickstart.
 
 The training is much too short to find things well: this shows how the parts fit together.
 ``torchgeo-cmr demo`` trains for longer and scores what it finds.

@@ -1,9 +1,9 @@
 """The whole journey on one world: train, embed, search, score, draw.
 
 On the synthetic landscape every right answer is known, so the scores mean something; on a
-user's own rasters the same steps run, and what cannot be known (dates, land cover) is left
-out and said. The module is long because it is a whole application: each step is a few calls
-of the library, and the scores follow one protocol that is written out here.
+user's own rasters the same steps run, and what is unknown (dates, land cover) is
+skipped with a note. The module is long because it is a whole application: each step is a few
+calls of the library, and the scores follow one protocol that is spelt out here.
 """
 
 import copy
@@ -82,7 +82,7 @@ class Journey:
     files: dict[str, Path]
     #: The content of ``metrics.json``.
     metrics: dict[str, Any]
-    #: Sentences about what was left out, and why.
+    #: Sentences about what was skipped, and why.
     notes: list[str] = field(default_factory=list)
 
 
@@ -102,8 +102,8 @@ def run(
         out: Folder to write into; made if missing.
         seed: Seed of the world, the splits, the weights and the draws.
         rasters: Modality name -> files (path, folder or pattern) of two modalities, instead
-            of the synthetic world. The first asks, the second is the archive.
-        units: Modality -> scale of its radar bands, where the files do not say it.
+            of the synthetic world. The first is the query, the second the archive.
+        units: Modality -> scale of its radar bands, where the files do not state it.
         settings: What to do (default: about three minutes on two cores).
         overwrite: Replace what an earlier run left.
         progress: Show bars on stderr.
@@ -135,7 +135,7 @@ def run(
     during = settings.during if rasters is None else None
     if during is None:
         notes.append(
-            'without known dates pairs are made by place and no time window is asked'
+            'without known dates pairs are made by place and no time window is used'
         )
     # What is wrong with the rasters shows here, before anything is written.
     data.describe()
@@ -331,7 +331,7 @@ def _metrics(
     alone = {name: count for name, count in alone.items() if count}
     for name, count in alone.items():
         notes.append(
-            f'{count} queries of {name} have no relevant place in the gallery: left out of '
+            f'{count} queries of {name} have no relevant place in the gallery: not counted in '
             'recall@10'
         )
     labelled = {
@@ -339,7 +339,7 @@ def _metrics(
     }
     return {
         'protocol': {
-            'gallery': 'patches on test places only, one date a sensor',
+            'gallery': 'patches on test places only, one date per sensor',
             'recall@10': 'own place (footprint IoU >= 0.5); within one modality the own patch '
             'is excluded and a neighbour (touching or within one patch width) counts; '
             'hits among the first 10 divided by the number of relevant patches',
@@ -402,7 +402,7 @@ def _answer(
     during: tuple[str, str] | None,
     overwrite: bool,
 ) -> dict[str, Path]:
-    """Ask the archive with held-out patches inside a polygon; write layers and a sheet."""
+    """Search the archive with held-out patches inside a polygon; write layers and a sheet."""
     asking, answering = tables
     area = _asked_area(galleries[asking], settings.queries)
     inside = Where(area, crs='EPSG:4326', predicate='within').rows(galleries[asking])
@@ -412,7 +412,7 @@ def _answer(
     index = RetrievalIndex(tables[answering])
     results = index.search(queries, k=settings.hits, where=where)
     outline = gpd.GeoDataFrame(
-        {'name': ['asked area']}, geometry=[area], crs='EPSG:4326'
+        {'name': ['search area']}, geometry=[area], crs='EPSG:4326'
     )
     files = {
         'hits': to_geojson(results, out / 'hits.geojson', overwrite=overwrite),

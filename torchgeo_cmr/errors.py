@@ -1,4 +1,4 @@
-"""What can go wrong that a user can mend.
+"""Errors that a user can fix.
 
 ::
 
@@ -8,8 +8,8 @@
     ├── PairingError       two modalities have no ground or no time in common
     ├── ArchiveError       vectors and footprints do not form a table, or not this one
     ├── OptionError        options of a task do not go with each other or with the run
-    ├── QueryError         a search cannot be answered as asked: k, area, time, words
-    └── OutputExistsError  the output is there already and nobody said to replace it
+    ├── QueryError         a search cannot be answered as given: k, area, time, words
+    └── OutputExistsError  the output exists already and may not be replaced
 
 Each leaf is a :class:`ValueError` or :class:`FileExistsError` as well, so callers who do
 not know this module can still catch what they expect. The command line turns any of them
@@ -33,7 +33,7 @@ class CMRError(Exception):
 
 
 class RasterError(CMRError, ValueError):
-    """A raster cannot be used as it is: no CRS, other bands than asked, unreadable."""
+    """A raster cannot be used as it is: no CRS, other bands than requested, unreadable."""
 
 
 class AudioError(CMRError, ValueError):
@@ -53,7 +53,7 @@ class OptionError(CMRError, ValueError):
 
 
 class QueryError(CMRError, ValueError):
-    """A search cannot be answered as it was asked."""
+    """A search cannot be answered as it was given."""
 
 
 class OutputExistsError(CMRError, FileExistsError):

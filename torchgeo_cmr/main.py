@@ -28,8 +28,8 @@ VERBS = {
         'embed_command',
         'turn rasters into an archive of vectors and footprints',
     ),
-    'search': ('search_command', 'ask an archive, inside an area and a time window'),
-    'index': ('index_command', 'put an archive in order once, or change what was'),
+    'search': ('search_command', 'search an archive, inside an area and a time window'),
+    'index': ('index_command', 'build an index of an archive once, or change one'),
     'fuse': ('fuse_command', 'put several saved answers together'),
     'changes': ('changes_command', 'find the places of an archive that changed most'),
     'duplicates': (
@@ -61,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Words after the program's name (default: those of the process).
 
     Returns:
-        Exit code: 0 done, 1 done but for scenes that had to be refused, 2 for a mistake that the user can mend, 130 if interrupted, 141 if
+        Exit code: 0 done, 1 done except for scenes that had to be refused, 2 for a mistake that the user can fix, 130 if interrupted, 141 if
         whoever reads the output closed it.
     """
     words = list(sys.argv[1:] if args is None else args)
@@ -80,7 +80,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
         near = get_close_matches(verb, VERBS, n=1)
         hint = f'; perhaps {near[0]} is meant' if near else ''
-        return _mistake(f'{verb!r} is no verb: choose one of {", ".join(VERBS)}{hint}')
+        return _mistake(
+            f'{verb!r} is not a command: choose one of {", ".join(VERBS)}{hint}'
+        )
     _talk_on_stderr()
     # Read when torch is loaded: features in huge pages, for fetching them in small ones takes
     # up to a third of the time in which a CPU embeds.
@@ -96,14 +98,14 @@ def main(args: Sequence[str] | None = None) -> int:
             code = call(getattr(module, verb), words[1:], prog=f'torchgeo-cmr {verb}')
         sys.stdout.flush()
     except SystemExit as stop:
-        # The way out of both parsers: 0 after --help, 2 after a mistake they told of.
+        # The way out of both parsers: 0 after --help, 2 after a mistake they reported.
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BrokenPipeError:
         # Whoever read us, such as head, has seen enough; nothing is left to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (CMRError, OSError) as error:
-        # OSError: a file is missing, the disk is full. Both are the user's to mend.
+        # OSError: a file is missing, the disk is full. The user can fix both.
         return _mistake(str(error))
     except KeyboardInterrupt:
         sys.stderr.write('stopped; what was committed is kept\n')
@@ -119,7 +121,7 @@ def _talk_on_stderr() -> None:
     logger.setLevel(logging.INFO)
     logger.handlers = [handler]
     warnings.showwarning = _show  # ty: ignore[invalid-assignment]
-    # Not ours to mend: Lightning asks torch for a class that torch means to rename.
+    # Not for us to fix: Lightning uses a class of torch that torch means to rename.
     warnings.filterwarnings('ignore', message=r'`isinstance\(treespec, LeafSpec\)`')
     # The words are those of the process, handed on.
     warnings.filterwarnings('ignore', message="LightningCLI's args parameter")

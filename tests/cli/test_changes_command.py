@@ -101,7 +101,7 @@ def test_fewer_places_than_asked_for(run: Run, series: Path) -> None:
     ('words', 'told'),
     [
         (['--across', 'years'], "across 'years'"),
-        (['--predicate', 'within'], 'says nothing without --within'),
+        (['--predicate', 'within'], 'needs --within'),
         (['-k', 0], 'k is 0'),
         (['--within', '10,50,11,51'], 'touches no footprint'),
         (['--where', 'clouds < 3'], 'clouds'),

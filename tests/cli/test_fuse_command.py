@@ -108,4 +108,4 @@ def test_mistakes(
 
 
 def test_what_is_not_there(refused: Refused, tmp_path: Path) -> None:
-    assert 'is no file' in refused('fuse', tmp_path / 'none.gpkg')
+    assert 'is not a file' in refused('fuse', tmp_path / 'none.gpkg')

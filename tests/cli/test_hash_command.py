@@ -74,7 +74,7 @@ def test_queries_are_turned_by_the_same_hash_and_find(
     [
         ([], 'is not there: name a hash, or make one'),
         (['--kind', 'learned'], '--kind learned is not known'),
-        (['--kind', 'sign', '--bits', 16], 'leave out --bits'),
+        (['--kind', 'sign', '--bits', 16], 'drop --bits'),
         (['--kind', 'lsh', '--bits', 12], '12 bits do not fill bytes'),
         (['--kind', 'itq', '--bits', 64], '64 bits cannot be learned'),
     ],

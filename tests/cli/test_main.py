@@ -35,7 +35,7 @@ def test_version(run: Run) -> None:
 @pytest.mark.parametrize('word', ['serch', '--nothing', 'Search', ''])
 def test_unknown_verb(refused: Callable[..., str], word: str) -> None:
     line = refused(word)
-    assert f'{word!r} is no verb: choose one of demo, fit, ' in line
+    assert f'{word!r} is not a command: choose one of demo, fit, ' in line
 
 
 @pytest.mark.parametrize('name', ['demo', 'embed', 'search', 'export'])

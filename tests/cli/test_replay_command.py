@@ -215,7 +215,7 @@ def test_marks_that_are_none(saved: Path) -> None:
     layer['relevant'] = 'perhaps'
     layer.to_file(saved, layer='results', mode='w', engine='pyogrio')
     with pytest.raises(
-        QueryError, match=r'relevant holds what is no truth value .*mend'
+        QueryError, match=r'relevant holds what is not a truth value .*correct'
     ):
         read_search(saved)
 

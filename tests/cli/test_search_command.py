@@ -169,7 +169,7 @@ class TestFilters:
         words = ('--query', name(29), '--within', '-98.589,29.581,-98.571,29.599')
         ran = run('search', archive, *words)
         assert sorted(ids(ran.out)) == sorted(name(i) for i in (1, 2, 7, 8))
-        assert ran.err == ('4 of 10 hits a query: area, intersects left 4 of 30\n')
+        assert ran.err == ('4 of 10 hits per query: area, intersects left 4 of 30\n')
 
     def test_the_same_area_in_many_words(
         self, run: Run, refused: Refused, archive: Path, tmp_path: Path
@@ -272,7 +272,7 @@ class TestFilters:
         ran = run(*words)
         assert (ran.code, ids(ran.out)) == (0, [])
         assert ran.err == (
-            '0 of 2 hits a query: during left 0 of 30; 2 without a date were left out, '
+            '0 of 2 hits per query: during left 0 of 30; 2 without a date were filtered out; '
             '--undated lets them pass\n'
         )
         ran = run(*words, '--undated')
@@ -287,13 +287,13 @@ class TestFilters:
 
     def test_fewer_than_asked_says_why(self, run: Run, archive: Path) -> None:
         ran = run('search', archive, '--include-self', '--query', name(0), '-k', 31)
-        assert ran.err == '30 of 31 hits a query: the archive has 30 rows\n'
+        assert ran.err == '30 of 31 hits per query: the archive has 30 rows\n'
         words = ('--where', 'cloud < 20', '--within', '-98.6,29.59,-98.55,29.599')
         ran = run(
             'search', archive, '--include-self', '--query', name(0), *words, '-k', 13
         )
         assert re.fullmatch(
-            r'(\d+) of 13 hits a query: where cloud < 20 left 20 of 30; area, intersects '
+            r'(\d+) of 13 hits per query: where cloud < 20 left 20 of 30; area, intersects '
             r'left \1 of 20\n',
             ran.err,
         )
@@ -389,7 +389,7 @@ class TestAfterTheRanking:
         )
         assert ran.err.endswith(
             'hits for 1 queries of 10 each: the archive has 30 rows; '
-            '--spacing left out others\n'
+            '--spacing removed others\n'
         )
 
     def test_min_score_and_diversity(self, run: Run, archive: Path) -> None:
@@ -398,7 +398,7 @@ class TestAfterTheRanking:
         ran = run('search', archive, '--query', name(2), '--min-score', '0.3')
         assert all(float(line[2]) >= 0.3 for line in lines(ran.out))
         assert 0 < len(ids(ran.out)) < 10
-        assert '--min-score left out others' in ran.err
+        assert '--min-score removed others' in ran.err
         ran = run('search', archive, '--query', name(2), '--diversity', 0.6, '-k', 5)
         found = rerank(RetrievalIndex(table), query, 5, diversity=0.6)
         assert ids(ran.out) == found['patch_id'].tolist()
@@ -551,7 +551,7 @@ class TestFiles:
         ran = run('search', archive, '--query', name(5), *words)
         assert ran.code == 0
         assert ran.out == f'{out}: 0 rows\n'
-        assert ran.err == '0 of 10 hits a query: where cloud > 100 left 0 of 30\n'
+        assert ran.err == '0 of 10 hits per query: where cloud > 100 left 0 of 30\n'
         assert json.loads(out.read_text())['features'] == []
 
     def test_overwrite(
@@ -640,14 +640,14 @@ _OUT = 'out.geojson'
         ('{asking} {gone} --query {id}', 'gone is not an archive'),
         ('{archive} {archive} --query {id}', 'is in two of the tables; leave one'),
         # the query
-        ('{archive} --query nothing', 'is no file or folder, no patch_id and no LON,LAT; ids'),
+        ('{archive} --query nothing', 'is not a file or folder, a patch_id or LON,LAT; ids'),
         ('{archive} --query scene.tif:0_64_', f'similar ones are {name(2)}'),
-        ('{archive} --query no*.tif', '--query no*.tif is no file or folder'),
+        ('{archive} --query no*.tif', '--query no*.tif is not a file or folder'),
         ('{archive} --query {away}', 'place0 touches no patch: the nearest is 42.6 km away; draw it inside'),
-        ('{archive} --query {folder}', 'is a folder without _archive.json: to ask with rasters, add --ckpt'),
+        ('{archive} --query {folder}', 'is a folder without _archive.json: to use rasters as queries, add --ckpt'),
         ('{archive} --query -99,29.5', 'no patch covers -99,29.5: the nearest is 39.2 km away'),
         ('{archive} --query 29.5,-98.5', 'give longitude (-180 to 180), then latitude'),
-        ('{archive} --query 1,2,3', '--query 1,2,3 is no file or folder'),
+        ('{archive} --query 1,2,3', '--query 1,2,3 is not a file or folder'),
         ('{archive} --query nan,1', 'nan,1 is no position'),
         ('{archive} --query {other}', 'queries were embedded in space xyz and the archive in abc; embed both with one checkpoint'),
         ('{archive} {other} --query {id}', 'the archive in abc and xyz'),
@@ -665,7 +665,7 @@ _OUT = 'out.geojson'
         ('{archive} --query {id} --within nan,0,1,2', 'is not an area'),
         ('{archive} --query {id} --within -98,29,-97,91', 'are not longitudes and latitudes'),
         ('{archive} --query {id} --within -99,29,-98,30 --predicate near', "predicate 'near' is not known; use one of intersects, within"),
-        ('{archive} --query {id} --predicate within', '--predicate within says nothing without --within'),
+        ('{archive} --query {id} --predicate within', '--predicate within needs --within'),
         # the dates
         ('{archive} --query {id} --modality s3', '--modality s3: the archive has s2'),
         ('{archive} --query {id} --modality s1 --ckpt best.ckpt', 'the sensor of query rasters is --query-modality s1'),
@@ -683,16 +683,16 @@ _OUT = 'out.geojson'
         ('{archive} --query {id} --where open("x")', 'is not allowed in a condition'),
         ('{archive} --query {id} --where cloud=="x"', 'cloud'),
         # the number of hits
-        ('{archive} --query {id} -k 0', '-k is 0: ask for at least 1 hit a query'),
-        ('{archive} --query {id} -k -1', '-k is -1: ask for at least 1 hit a query'),
+        ('{archive} --query {id} -k 0', '-k is 0: give at least 1 hit per query'),
+        ('{archive} --query {id} -k -1', '-k is -1: give at least 1 hit per query'),
         ('{archive} --query {id} -k ten', "invalid int value: 'ten'"),
-        ('{archive}', 'nothing is asked: say what to look for with --query'),
+        ('{archive}', 'no query given: say what to look for with --query'),
         # the newer filters
-        ('{archive} --query {id} --near 1,2', '--near 1,2 is no LON,LAT,METRES'),
+        ('{archive} --query {id} --near 1,2', '--near 1,2 is not LON,LAT,METRES'),
         ('{archive} --query {id} --near 1,2,-3', 'near is -3.0; give a number of 0 or more'),
-        ('{archive} --query {id} --months June', '--months June is none: write them like 6,7,8'),
+        ('{archive} --query {id} --months June', '--months June is not a list of months: write them like 6,7,8'),
         ('{archive} --query {id} --months 0', '--months 0: give numbers from 1 to 12'),
-        ('{archive} --query {id} --months 6-', '--months 6- is none'),
+        ('{archive} --query {id} --months 6-', '--months 6- is not a list of months'),
         ('{archive} --query {id} --days -1', 'days is -1.0; give a number of 0 or more'),
         ('{archive} --query scene.tif:0_928_32x32 --days 3', 'similar ones are'),
         ('{archive} --query {undated} --days 3', 'has no date, so days=3 cannot be counted'),
@@ -876,7 +876,7 @@ class TestRasters:
     @pytest.mark.parametrize(
         ('words', 'message'),
         [
-            ('--query {scenes}/none*.tif --ckpt {ckpt} --query-modality s1', 'none*.tif is no file or folder'),
+            ('--query {scenes}/none*.tif --ckpt {ckpt} --query-modality s1', 'none*.tif is not a file or folder'),
             ('--query {scenes}/nowhere.tif --ckpt {ckpt} --query-modality s1', 'nowhere.tif has no CRS: declare it'),
             ('--query {scenes}/one.tif --ckpt {ckpt} --query-modality s1', 's1 expects 2 bands (VV, VH), the dataset gives 1 (VV)'),
             ('--query {scenes}/s2.tif --ckpt {ckpt} --query-modality s1', 's1 expects 2 bands (VV, VH), the dataset gives 3'),
@@ -891,7 +891,7 @@ class TestRasters:
             ('--query {scenes}/s1.tif --ckpt {scenes}/text.tif --query-modality s1', 'cannot be read as a checkpoint'),
             ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s1 --dataset no.Class', 'no.Class is no raster dataset'),
             ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s1 --dataset torchgeo.datasets.Sentinel1', 'recognises no file'),
-            ('--query {scenes}/s1.tif', 's1.tif is a file: to ask with rasters, add --ckpt CHECKPOINT'),
+            ('--query {scenes}/s1.tif', 's1.tif is a file: to use rasters as queries, add --ckpt CHECKPOINT'),
         ],
     )  # fmt: skip
     def test_a_mistake_is_one_line_and_leaves_nothing(
@@ -1015,9 +1015,9 @@ class TestQuestionsOfSeveral:
         assert "method 'median' is not known" in refused(*ask, '--examples', 'median')
         assert 'needs negatives' in refused(*ask, '--examples', 'logistic')
         told = refused(*ask, '--examples', 'mean', '--refine', 'hits.gpkg')
-        assert 'leave out --unlike, --examples' in told
+        assert 'drop --unlike, --examples' in told
         told = refused(*ask, '--hubs-method', 'softmax')
-        assert 'says nothing without --hubs' in told
+        assert 'needs --hubs' in told
         told = refused(*ask, '--calibrated', '--spacing', 5)
         assert '--calibrated does not go with --spacing' in told
         told = refused(*ask, '--calibrated', '--hubs', asking)
@@ -1025,7 +1025,7 @@ class TestQuestionsOfSeveral:
         told = refused(*ask, '-k', 0, '--min-score', 0.5, '--distinct', 0.9)
         assert '-k 0 finds all' in told
         told = refused(*ask, '--unlike', name(4), '--refine', 'hits.gpkg')
-        assert 'leave out --unlike' in told
+        assert 'drop --unlike' in told
 
 
 def test_natural_command_lines(run: Run, archive: Path, tmp_path: Path) -> None:

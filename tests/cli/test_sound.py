@@ -158,7 +158,10 @@ def test_archives_ask_each_other(archives: Path, run: Run) -> None:
         ('--within 9,45,10,46', 'none of the 18 rows of the archive has a place'),
         ('--query 9,45', 'none of the 18 rows of the archive has a place'),
         ('--query {r}/empty.wav', 'empty.wav is empty'),
-        ('--query {r}/images --query {r}/a.tif', 'ask with rasters in one search'),
+        (
+            '--query {r}/images --query {r}/a.tif',
+            'use rasters as queries in one search',
+        ),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -193,4 +196,4 @@ def test_sound_without_a_checkpoint(
         '--query',
         archives / 'speech' / 'river' / 'voice0_0.wav',
     )
-    assert 'voice0_0.wav is sound: to ask with it, add --ckpt CHECKPOINT' in line
+    assert 'voice0_0.wav is sound: to use it as a query, add --ckpt CHECKPOINT' in line

@@ -50,8 +50,8 @@ def test_it_needs_no_torch(program: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        ('--labels sea --noise 10', '--noise 10 is no range: give the lowest'),
-        ('--labels sea --reverb a,b', '--reverb a,b is no range'),
+        ('--labels sea --noise 10', '--noise 10 is not a range: give the lowest'),
+        ('--labels sea --reverb a,b', '--reverb a,b is not a range'),
         ('--labels a/b', "label 'a/b' cannot name a folder"),
         ('--labels sea --voice nonsense', 'nonsense'),
         ('--labels sea --speed fast', "invalid int value: 'fast'"),

@@ -1,1 +1,1 @@
-"""The verbs of the command line: one file a verb, arguments only."""
+"""The verbs of the command line: one file per verb, arguments only."""

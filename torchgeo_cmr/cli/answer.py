@@ -1,4 +1,4 @@
-"""What search says: its hits as a table, and why there are fewer than asked for."""
+"""What search prints: its hits as a table, and why there are fewer than requested."""
 
 import sys
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ def deliver(
     laid_out: 'Callable[[gpd.GeoDataFrame], str]',
     **outputs: Any,
 ) -> None:
-    """Write the files that were asked for, or rows as a table where there are none."""
+    """Write the requested files, or print the rows as a table if there are none."""
     from torchgeo_cmr.export import write_all
 
     for path, told in write_all(rows, out or [], **outputs):
@@ -37,18 +37,18 @@ def shortfall(
     after: list[str],
     without: 'dict[str, Any]',
 ) -> str:
-    """Say why queries have fewer hits than were asked for."""
+    """Explain why queries have fewer hits than requested."""
     first = queries.select([0])
     told = index.explain(first, k, where=where, **without)
     why = [f'{s.clause} left {s.after} of {s.before}' for s in told.steps[:-1]]
     why = why or [f'the archive has {len(index)} rows']
     if told.undated and not where.undated:
         why.append(
-            f'{told.undated} without a date were left out, --undated lets them pass'
+            f'{told.undated} without a date were filtered out; --undated keeps them'
         )
     if after:
         why.append(
-            f'--{" and --".join(name.replace("_", "-") for name in after)} left out others'
+            f'--{" and --".join(name.replace("_", "-") for name in after)} removed others'
         )
     same = told.found * len(queries) == found
     if where.relative or after or not same:
@@ -56,7 +56,7 @@ def shortfall(
         if where.relative or not (after or same):
             lead += ', for the first'
         return f'{lead}: {"; ".join(why)}\n'
-    return f'{told.found} of {k} hits a query: {"; ".join(why)}\n'
+    return f'{told.found} of {k} hits per query: {"; ".join(why)}\n'
 
 
 def hit_table(results: 'gpd.GeoDataFrame') -> str:

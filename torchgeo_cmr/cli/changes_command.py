@@ -37,7 +37,7 @@ def changes(
     Between spring and summer of one year, inside an area:
     torchgeo-cmr changes archive --during 2024-03-01/2024-09-01 --within area.gpkg
 
-    Places that radar and optical patches tell apart, on nearly whole patches only:
+    Places whose radar and optical patches differ, on nearly whole patches only:
     torchgeo-cmr changes s1 s2 --across modalities --where 'valid_fraction > 0.9'
 
     Args:
@@ -64,7 +64,7 @@ def changes(
             names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif (change
             raster) or .stac.json. A row is the later patch; other_patch_id names the
             earlier one.
-        project: Write a QGIS project NAME.qgz beside the GeoPackage.
+        project: Write a QGIS project NAME.qgz next to the GeoPackage.
         heatmap: Write the score of each place as NAME_similarity.tif; the project shows it.
         html: Write NAME.html, a page with map and table for any browser.
         overwrite: Replace files that are there.
@@ -82,7 +82,7 @@ def changes(
     }
     check_all(out or [], **outputs)
     if within is None and predicate != 'intersects':
-        raise QueryError(f'--predicate {predicate} says nothing without --within')
+        raise QueryError(f'--predicate {predicate} needs --within')
     chosen = Where(
         None if within is None else values.area(within),
         None if within is None else crs,

@@ -1,4 +1,4 @@
-"""The verb demo: arguments and what it tells the user."""
+"""The verb demo: arguments and what it prints."""
 
 import sys
 
@@ -14,9 +14,9 @@ def demo(
 ) -> None:
     """Show the whole journey: train, embed, search, score.
 
-    Without more words it writes a synthetic landscape, trains SS-CM-RSIR on it for about
-    two minutes, embeds the optical scenes, asks with radar patches inside a polygon and a
-    time window, and scores both directions on places that training never saw.
+    Without arguments it writes a synthetic landscape, trains SS-CM-RSIR on it for about
+    two minutes, embeds the optical scenes, searches them with radar patches inside a polygon
+    and a time window, and scores both directions on places that training never saw.
 
     With two --raster options the same runs on your own files:
     torchgeo-cmr demo --raster s1='S1/*.tif' --raster s2='S2/*.tif' --out trial
@@ -24,8 +24,8 @@ def demo(
     Args:
         out: Folder for everything that is written.
         seed: Seed of the world, the splits, the weights and the draws.
-        raster: NAME=FILES of one modality (say it twice); the first asks, the second is the
-            archive. FILES is a path, a folder or a quoted pattern.
+        raster: NAME=FILES of one modality (give it twice); the first is the query, the second
+            the archive. FILES is a path, a folder or a quoted pattern.
         units: NAME=UNIT where radar files do not state their scale; UNIT is db, power,
             amplitude or dn.
         overwrite: Replace what an earlier run left in the folder.
@@ -48,9 +48,9 @@ def demo(
     )
     told = {
         'hits': 'drag into QGIS: ranked footprints',
-        'queries': 'drag into QGIS: the places that asked',
+        'queries': 'drag into QGIS: the query places',
         'area': 'drag into QGIS: the polygon that was searched',
-        'contact_sheet': 'open as a picture: each query beside its hits',
+        'contact_sheet': 'open as a picture: each query next to its hits',
         'metrics': 'scores in all directions, for trained, untrained and chance',
         'archive': 'GeoParquet: geopandas.read_parquet, or torchgeo-cmr search',
         'checkpoint': 'torchgeo-cmr embed --ckpt, or torchgeo_cmr.tasks.load_task',

@@ -26,7 +26,7 @@ def duplicates(
     torchgeo-cmr duplicates archive --within area.gpkg
     torchgeo-cmr duplicates archive --min-score 0.999 --out same.gpkg
 
-    To leave them out of answers, not of the archive:
+    To drop them from answers, not from the archive:
     torchgeo-cmr search archive --query queries --distinct 0.99
 
     Args:

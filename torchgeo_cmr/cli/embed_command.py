@@ -46,7 +46,7 @@ def embed(
     """Turn rasters into an archive: one vector and one exact footprint a patch.
 
     Each scene is read in its own CRS, on its own grid and at its own date. Stop the command
-    at any time; the same command goes on where it stopped.
+    at any time; the same command resumes where it stopped.
 
     Rasters need no more than their paths. Sentinel-1, Sentinel-2 (also .SAFE folders), Landsat,
     HLS and NAIP are known by their file names, with dates and one file for each band; so are
@@ -54,7 +54,7 @@ def embed(
     found next to them and never embedded:
     torchgeo-cmr embed scenes/*.tif --ckpt best.ckpt --modality s2 --out archive
 
-    Cubes (.nc, .zarr) give one scene a date. A list of STAC items (.json, .parquet) names
+    Cubes (.nc, .zarr) give one scene per date. A list of STAC items (.json, .parquet) names
     local files with their dates and bands:
     torchgeo-cmr embed cube.nc items.json --ckpt best.ckpt --modality s2 --out archive
 
@@ -66,15 +66,15 @@ def embed(
     is gone is dropped:
     torchgeo-cmr embed scenes --ckpt best.ckpt --modality s2 --out archive --update --prune
 
-    One row a place in place of one a date, for a search by place: the archive stays as it is,
-    and the stack is made again beside it after each run, as archive-over-dates:
+    One row per place instead of one per date, to search by place: the archive stays as it is,
+    and a stacked archive is written next to it after each run, as archive-over-dates:
     torchgeo-cmr embed scenes --ckpt best.ckpt --modality s2 --out archive
     --over-dates attention --min-dates 3
 
     A scene that cannot be used (no CRS, other bands, a truncated file) is refused with a
-    sentence, and the others are embedded; sound and images without a place likewise. What was
-    done with each is written beside the archive, as archive-report.json. The exit code is 0 if
-    all were embedded or are left out for a reason that you gave, 1 if some were refused, 2 if
+    sentence, and the others are embedded; so are sound and images without a place. What was
+    done with each is written next to the archive, as archive-report.json. The exit code is 0
+    if all were embedded or were skipped for a reason you gave, 1 if some were refused, 2 if
     none could be used or an argument is wrong.
 
     Names that are not known are opened by a TorchGeo dataset:
@@ -85,11 +85,11 @@ def embed(
     all splits and sensors go into one archive, with the columns split, pair and label:
     torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --out archive
 
-    Likewise, but one row a place, fused from both sensors:
+    The same with one row per place, fused from both sensors:
     torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --modality s1+s2
     --fusion mean --out fused
 
-    Sound, and images that nothing says the place of, give one row a file and no footprint:
+    Sound, and images without a known place, give one row per file and no footprint:
     torchgeo-cmr embed speech --ckpt best.ckpt --out spoken
 
     Args:
@@ -100,8 +100,8 @@ def embed(
         ckpt: Checkpoint of a trained task; it knows its bands, statistics and patch size.
         out: Archive folder to write or to complete.
         modality: Which sensor the scenes are from, by the name used in training, such as s2.
-            Sound and plain images need none if one encoder alone can take them. Of a YAML it may be repeated, or be several joined with +, such as s1+s2, for one
-            row a place; without it, every sensor by itself.
+            Sound and plain images need none if one encoder alone can take them. For a YAML it may be repeated, or name several joined with +, such as s1+s2, for
+            one row per place; without it, every sensor is embedded on its own.
         split: Of a YAML: train, val or test; may be repeated. Without it, all there are.
         fusion: How a row such as s1+s2 is made: concat, mean, sum or max.
         raw: Of a YAML: fuse features before any scaling, and keep their length in the column
@@ -123,7 +123,7 @@ def embed(
         min_valid: Share of valid pixels that a patch must hold, 0 to 1; the others are left
             out and counted.
         max_cloud: Percentage of the valid pixels that may be cloud, 0 to 100, where a mask
-            (SCL, QA_PIXEL, Fmask, UDM2) is found; patches with more are left out and counted.
+            (SCL, QA_PIXEL, Fmask, UDM2) is found; patches with more are skipped and counted.
             One warning counts the scenes without a mask, which keep all their patches.
         units: What radar pixels are where files do not say it: db, power or amplitude. They
             are converted to what the training had. Or dn: numbers as the training had them.
@@ -147,13 +147,13 @@ def embed(
             scenes whose files changed are embedded again.
         prune: With --update, drop the rows of scenes whose files are gone. Rows stay of files
             that are there but refused or not named, and of folders that are not mounted.
-        errors: Of scenes, images and sound: refuse leaves broken ones out and tells of them at
-            the end; raise stops at the first.
-        over_dates: Of scenes and pairs: write a second archive with one row a place, out of all
+        errors: Of scenes, images and sound: refuse skips broken ones and reports them at the
+            end; raise stops at the first.
+        over_dates: Of scenes and pairs: write a second archive with one row per place, from all
             its dates: mean, or attention, in which a date unlike the others counts less. Its
             rows have the span of their dates as time, all their scenes as source and their
             number in the column dates.
-        min_dates: With --over-dates, leave out places with fewer dates.
+        min_dates: With --over-dates, skip places with fewer dates.
         catalogue: Of scenes: GeoParquet in which the headers of rasters are kept, so that the
             next run over the same files opens none to plan; made if it is not there.
         overwrite: Replace an archive that is there instead of completing it.
@@ -205,9 +205,9 @@ def embed(
     return int(kind != 'pair' and bool(library.read_report(out)['refused']))
 
 
-#: Arguments of the verb that are no options of the library, or have another name there.
+#: Arguments of the verb that are not options of the library, or have another name there.
 _OWN = {'scenes', 'ckpt', 'out', 'modality', 'task', 'quiet'}
-#: Arguments of the verb that only some kinds have -> what tells it.
+#: Arguments of the verb that only some kinds have -> the parameter that those kinds take.
 _OF_KIND = {'split': 'splits', 'dataset': 'size_metres'}
 
 
@@ -242,7 +242,7 @@ def _taken(
             strange.append('--' + name.replace('_', '-'))
     if strange:
         raise QueryError(
-            f'{", ".join(strange)} has no meaning for {told}: leave it out; '
-            'torchgeo-cmr embed --help says what it is for'
+            f'{", ".join(strange)} has no meaning for {told}: drop it; '
+            'torchgeo-cmr embed --help explains it'
         )
     return options

@@ -38,7 +38,7 @@ def evaluate(
 ) -> None:
     """Score how well one archive answers the patches of another.
 
-    You say what counts as relevant; there is no default. Every score stands beside what a
+    You define what counts as relevant; there is no default. Every score is given with what a
     random ranking would reach.
 
     Same place, in all directions between the sensors, with 95 % intervals:
@@ -57,8 +57,8 @@ def evaluate(
     --distance chi_square --features raw
 
     Args:
-        queries: Archive folder whose patches ask.
-        archive: Archive folder that answers; may be the same.
+        queries: Archive folder whose patches are the queries.
+        archive: Archive folder to search; may be the same.
         relevance: What counts as found: place, place>=0.3 (footprints overlap by that IoU;
             0.5 without), near:WIDTHS, distance:METRES (between nearest points),
             label:COLUMN (a label in common), exact:COLUMN, jaccard:COLUMN>=0.5, or
@@ -71,7 +71,7 @@ def evaluate(
             does: give --features for what was published.
         features: Column of both archives with the raw features to compare in place of the
             unit vectors: lists of numbers, or the length of each feature. Patches whose
-            feature is only zeros are left out and counted.
+            feature is only zeros are skipped and counted.
         k: Cut-off; may be repeated. Without it 5 and 10, or those of the protocol.
         metric: Measure, such as map, ndcg@k or median_rank, with the letter k; may be
             repeated. A wrong name lists all.

@@ -39,7 +39,7 @@ def export(
         out: File to write; may be repeated. The suffix names the format: .gpkg (for QGIS),
             .geojson, .fgb, .csv, .parquet, and of a result .html, .tif (similarity raster) and
             .stac.json.
-        project: Write a QGIS project NAME.qgz beside the GeoPackage.
+        project: Write a QGIS project NAME.qgz next to the GeoPackage.
         heatmap: Write the best score of each place as NAME_similarity.tif; the project
             shows it.
         html: Write NAME.html, a page with map, table and thumbnails for any browser.

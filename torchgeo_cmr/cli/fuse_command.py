@@ -44,11 +44,11 @@ def fuse(
         match: Which queries are one question, one of all (those of equal query_id, which every
             answer holds), any (of equal query_id; an answer may lack some, as after a filter),
             order (the first of each answer, then the second, whatever they are called).
-        k: Hits a query.
+        k: Hits per query.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
             names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif
             (similarity raster) or .stac.json.
-        project: Write a QGIS project NAME.qgz beside the GeoPackage.
+        project: Write a QGIS project NAME.qgz next to the GeoPackage.
         heatmap: Write the best score of each place as NAME_similarity.tif; the project
             shows it.
         html: Write NAME.html, a page with map and table for any browser.

@@ -18,13 +18,13 @@ def hash(
 ) -> None:
     """Turn the vectors of an archive into packed codes, compared by how many bits differ.
 
-    Codes are small, 32 bytes for 256 bits, and lose recall; evaluate says how much. Queries
-    must be turned by the same hash, which is a file of its own:
+    Codes are small, 32 bytes for 256 bits, and lose recall; evaluate shows how much. Queries
+    must use the same hash, which is kept in a file:
     torchgeo-cmr hash archive --out codes --using itq.npz --kind itq --bits 256
-    torchgeo-cmr hash queries --out asking --using itq.npz
-    torchgeo-cmr search codes --query asking
+    torchgeo-cmr hash queries --out query-codes --using itq.npz
+    torchgeo-cmr search codes --query query-codes
 
-    If one sensor asks another, learn from both together:
+    If one sensor searches another, learn from both together:
     torchgeo-cmr hash radar optical --out all --using itq.npz --kind itq
 
     To keep the vectors and let bits only propose, build an index instead:
@@ -55,7 +55,7 @@ def hash(
         raise QueryError(f'--kind {kind} is not known: use one of {", ".join(_KINDS)}')
     if kind is not None and file.exists() and not overwrite:
         raise OutputExistsError(
-            f'{using} is there already: leave out --kind to use it, or add --overwrite'
+            f'{using} is there already: drop --kind to use it, or add --overwrite'
         )
     if Path(out).exists() and not overwrite:
         raise OutputExistsError(
@@ -67,7 +67,7 @@ def hash(
     elif kind == 'sign':
         if bits not in (None, table.dim):
             raise QueryError(
-                f'--kind sign keeps one bit a number, {table.dim} of them: leave out --bits'
+                f'--kind sign keeps one bit per number, {table.dim} of them: drop --bits'
             )
         chosen = Hash.sign(table.dim)
     elif kind == 'lsh':

@@ -1,4 +1,4 @@
-"""The verb index: an archive put in order once, to be searched from then on."""
+"""The verb index: built from an archive once, then searched."""
 
 import sys
 
@@ -25,7 +25,8 @@ def index(
     torchgeo-cmr index archive --out index
     torchgeo-cmr search index --query -98.49,29.43
 
-    Scan a quarter of the memory, answers still exact; and ask more quickly, if less surely:
+    Scan a quarter of the memory, answers still exact; or search faster, with approximate
+    answers:
     torchgeo-cmr index archive --out index --vectors int8 --approximate ivf --recall 0.98
     torchgeo-cmr search index --query queries --approximate
 
@@ -36,15 +37,15 @@ def index(
         archives: Archive folders that embed wrote; several become one index. An index folder
             is taken too: after many changes, build it anew.
         out: Folder of the index.
-        vectors: What a search reads of each number: float32 (4 bytes), float16 (2), int8 (1)
-            or binary (a bit). Whole vectors are kept beside the last three and read for the
+        vectors: How a search reads each number: float32 (4 bytes), float16 (2), int8 (1)
+            or binary (a bit). Full vectors are kept alongside the last three and read for the
             best, so answers stay exact; only with search --approximate the small ones decide.
         approximate: Approximate part to build as well: ivf, ivf_pq or rabitq; may be
             repeated, the one to prefer first. Used only with search --approximate, and only where enough patches are left by the filters.
-        recall: Share of the ten best that an approximate part shall find, which is measured
-            while it is built.
-        append: Add the archives to the index that is there.
-        delete: patch_id to leave out of the index that is there; may be repeated.
+        recall: Share of the ten best that an approximate part should find; measured while it
+            is built.
+        append: Add the archives to the existing index.
+        delete: patch_id to delete from the existing index; may be repeated.
         delete_where: Condition on columns, such as 'source == "old.tif"': patches to leave
             out of the index that is there.
         overwrite: Replace an index that is there.
@@ -69,7 +70,7 @@ def index(
         return
     if vectors != 'float32' or approximate or recall != 0.95 or overwrite:
         raise QueryError(
-            'an index that is changed stays what it was built as: leave out --vectors, '
+            'an index keeps its kind when it is changed: drop --vectors, '
             '--approximate, --recall and --overwrite, or build it again'
         )
     if append and not archives:

@@ -40,7 +40,7 @@ def info(path: str, *, json_: bool = False) -> None:
 
 
 def _tell(word: str) -> dict[str, Any]:
-    """Ask whoever knows this kind; only a checkpoint needs torch."""
+    """Describe this kind of file; only a checkpoint needs torch."""
     from torchgeo_cmr.errors import ArchiveError
 
     path = Path(word)

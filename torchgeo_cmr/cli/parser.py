@@ -27,7 +27,7 @@ _ALIASES = {
 }
 
 
-#: Options of others -> one of ours, if the verb has it, and what to say.
+#: Options of others -> one of ours, if the verb has it, and the hint to print.
 _MEANT = {
     '--layer': ('--within', 'write FILE|layername=NAME'),
     '--start': ('--during', 'write --during START/END'),
@@ -94,7 +94,7 @@ def build(
         allow_abbrev=False,
     )
     # A word such as -98.5,29.5 is a place, never a flag: no flag of ours starts with a
-    # digit, and argparse only knows plain negative numbers by itself.
+    # digit, and argparse on its own only knows plain negative numbers.
     parser._negative_number_matcher = re.compile(r'^-\.?\d')
     hints = typing.get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
@@ -115,7 +115,7 @@ def words(function: Callable[..., None], arguments: Mapping[str, Any]) -> list[s
 
     Args:
         function: A verb.
-        arguments: Value of each of its arguments; defaults are left out.
+        arguments: Value of each of its arguments; defaults are omitted.
 
     Returns:
         What :func:`call` reads the same values from.

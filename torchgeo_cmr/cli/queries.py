@@ -1,4 +1,4 @@
-"""What --query, --and, --unlike, --examples and --refine stand for, as one table of queries."""
+"""One table of queries from --query, --and, --unlike, --examples and --refine."""
 
 import logging
 import re
@@ -60,7 +60,7 @@ def combined(
     examples: str | None,
     index: 'RetrievalIndex',
 ) -> 'EmbeddingTable':
-    """Let other sensors ask too, and make one question of right and wrong examples."""
+    """Add other sensors to the queries, and make one query of right and wrong examples."""
     from torchgeo_cmr.search import blend, from_examples, open_archives
 
     if others:
@@ -107,7 +107,7 @@ def _queries(
     *,
     progress: bool,
 ) -> 'EmbeddingTable':
-    """Turn what was asked into one table: archives, and places drawn, then patches, then rasters."""
+    """Turn the queries into one table: archives and drawn places, then patches, then rasters."""
     from torchgeo_cmr.search import at, from_ids, open_archives, patch_ids
     from torchgeo_cmr.search.queries.lookup import OutsideError
     from torchgeo_cmr.table import EmbeddingTable
@@ -116,7 +116,7 @@ def _queries(
     # Not read for archives alone: an index of a million rows opens without its ids.
     known: set[str] | None = None
     tables: list[EmbeddingTable] = []
-    #: patch_id -> kind of query; who is named twice asks once.
+    #: patch_id -> kind of query; a patch named twice is one query.
     ids: dict[str, str] = {}
     rasters: list[str] = []
     outside: list[OutsideError] = []
@@ -154,7 +154,7 @@ def _queries(
     if not tables:
         raise outside[0]
     for error in outside:
-        _LOG.warning('%s: that query is left out', error)
+        _LOG.warning('%s: that query is skipped', error)
     if len(tables) == 1:
         return tables[0]
     return EmbeddingTable.concat(tables, strict=False)
@@ -175,17 +175,17 @@ def _check_raster(word: str, archive: 'RetrievalIndex', ckpt: str | None) -> Non
 
     if not Path(word).exists() and not glob.glob(word, recursive=True):
         raise QueryError(
-            f'--query {word} is no file or folder, no patch_id and no LON,LAT; '
+            f'--query {word} is not a file or folder, a patch_id or LON,LAT; '
             f'{similar_ids(archive, word)}'
         )
     if ckpt is None and word.lower().endswith('.wav'):
         raise QueryError(
-            f'--query {word} is sound: to ask with it, add --ckpt CHECKPOINT'
+            f'--query {word} is sound: to use it as a query, add --ckpt CHECKPOINT'
         )
     if ckpt is None:
         kind = 'a folder without _archive.json' if Path(word).is_dir() else 'a file'
         raise QueryError(
-            f'--query {word} is {kind}: to ask with rasters, add --ckpt CHECKPOINT and '
+            f'--query {word} is {kind}: to use rasters as queries, add --ckpt CHECKPOINT and '
             '--query-modality NAME'
         )
 
@@ -220,7 +220,7 @@ def _embed(
         )
     kinds = {word: kind_of(word) if dataset is None else 'raster' for word in rasters}
     if 'raster' not in kinds.values():
-        # Each word by itself: sound does not go where images go.
+        # Each word on its own: sound does not go where images go.
         shown: dict[str, Any] = {'device': 'auto', 'progress': progress}
         made = [
             _of_kind(embed_sounds(model, word, **shown), 'audio')
@@ -233,7 +233,7 @@ def _embed(
         return EmbeddingTable.concat(made, strict=False)
     if len(set(kinds.values())) > 1:
         raise QueryError(
-            'ask with rasters in one search and with sound or plain images in another'
+            'use rasters as queries in one search and sound or plain images in another'
         )
     if modality is None:
         raise QueryError(
@@ -268,7 +268,7 @@ def _places(
 
 
 def _of_kind(table: 'EmbeddingTable', kind: str | list[str]) -> 'EmbeddingTable':
-    """Say what asks, for the layer of queries."""
+    """Add the kind of each query, for the layer of queries."""
     frame = table.frame.drop(columns='kind', errors='ignore')
     frame.insert(len(frame.columns) - 1, 'kind', kind)
     return replace(table, frame=frame)

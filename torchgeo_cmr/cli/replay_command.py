@@ -19,13 +19,13 @@ def replay(
     Run it in the folder where the search was made, since its paths may be relative:
     torchgeo-cmr replay hits.json
 
-    What changed since is told, one line each: the archive, the queries, the weights, the
+    Prints what changed since, one line each: the archive, the queries, the weights, the
     filters, versions, and the first row that differs. The exit code is 0 if the rows are the
     same, query, rank, patch and score, and 1 if not.
 
     Args:
-        manifest: The .json that search wrote beside its result.
-        out: File to write the rows of now to; may be repeated. The suffix names the format,
+        manifest: The .json that search wrote next to its result.
+        out: File for the rows found now; may be repeated. The suffix names the format,
             as for search.
         overwrite: Replace files that are there.
         quiet: Show no progress bar while rasters are embedded.
@@ -64,13 +64,13 @@ def replay(
             'explain': False,
             'quiet': quiet,
         }
-        # Searches once found the patch that asked, too.
+        # Earlier searches also found the query patch itself.
         asked['include_self'] |= 'excluded' not in old
-        # What search says of its files concerns nobody: they are gone in a moment.
+        # The lines search prints about its files are of no use: those are temporary.
         with contextlib.redirect_stdout(io.StringIO()):
             search(archives, **asked)
         results, queries, area, new = read_search(again)
-        # The words of the first search stand for both.
+        # The arguments of the first search apply to both.
         new['command'] = command
     same, changes = compare_records(old, new)
     for path, told in write_all(

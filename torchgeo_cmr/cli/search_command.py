@@ -60,74 +60,74 @@ def search(
 ) -> None:
     """Find the patches of an archive that look most like a query.
 
-    Area, dates and conditions are applied first, then what is left is ranked, so that you
-    get K hits a query whenever K patches match, and never one from outside.
+    Area, dates and conditions are applied first, then the rest is ranked, so that you get
+    K hits per query whenever K patches match, and never one from outside.
 
-    Ask with another archive, of any sensor that the same checkpoint was trained on, in an
+    Search with another archive, of any sensor that the same checkpoint was trained on, in an
     area and in June 2024; read the answer in the terminal:
     torchgeo-cmr search archive --query queries --within area.gpkg
     --during 2024-06-01/2024-07-01
 
-    Ask with what covers a place, in a box, for the 20 best, as a layer for QGIS:
+    Search with what covers a place, in a box, for the 20 best, as a layer for QGIS:
     torchgeo-cmr search archive --query -98.49,29.43 --within -98.6,29.3,-98.4,29.5
     -k 20 --out hits.gpkg --project
 
-    Ask with one patch, on nearly whole patches only:
+    Search with one patch, among nearly whole patches only:
     torchgeo-cmr search archive --query s2:scene.tif:0_32_32x32
     --where 'valid_fraction > 0.9'
 
-    Ask for the like elsewhere: not within 2 km of the query, hits 500 m apart, summers only:
+    Find similar places elsewhere: not within 2 km of the query, hits 500 m apart, summers only:
     torchgeo-cmr search archive --query -98.49,29.43 --exclude-own 2000 --spacing 500
     --months 6-8
 
-    Ask for what resembles two patches and not a third; or with two sensors at once:
+    Find what resembles two patches and not a third; or search with two sensors at once:
     torchgeo-cmr search archive --query s2:a.tif:0_0_32x32 --query s2:a.tif:0_32_32x32
     --unlike s2:a.tif:64_0_32x32
     torchgeo-cmr search archive --query radar --and optical
 
-    Ask with a new raster, which the checkpoint turns into vectors first:
+    Search with a new raster, which the checkpoint turns into vectors first:
     torchgeo-cmr search archive --query new.tif --ckpt best.ckpt --query-modality s1
 
-    Ask with a spoken word, or with a photograph for the words that name it:
+    Search with a spoken word, or with a photograph for the words that name it:
     torchgeo-cmr search images --query tanks.wav --ckpt best.ckpt
     torchgeo-cmr search spoken --query port.jpg --ckpt best.ckpt --one-per label -k 3
 
-    Ask again after marking hits as right or wrong (column relevant) in a GIS:
+    Search again after marking hits as right or wrong (column relevant) in a GIS:
     torchgeo-cmr search archive --query queries --refine hits.gpkg
 
     Args:
         archives: Archive folders that embed wrote, or an index folder built from one; several
             are searched as one.
-        query: What to look for; may be repeated. An archive folder (all its patches ask), a
+        query: What to look for; may be repeated. An archive folder (all its patches), a
             patch_id of the archives, a position LON,LAT in EPSG:4326 (all patches that cover
-            it ask), a vector file of places (each feature asks with the mean of what it
+            it), a vector file of places (for each feature the mean of the patches it
             touches), or, with --ckpt, a WAV file, an image, a raster (with --query-modality), a
             folder of these or a quoted pattern.
-        unlike: What hits shall not look like, given as for --query but for rasters; may be
-            repeated. All of --query then asks one question, as examples of what is right.
-        examples: Make one question of all of --query: mean (of their vectors), rocchio (the
-            mean, away from --unlike) or logistic (the plane that parts --query from
-            --unlike, for several of each); rocchio with --unlike if not given.
-        and_: Archive folder of another sensor: each patch of --query asks together with the
-            one of this on the same ground, and those without such a one not at all; may be
+        unlike: What hits should not look like, given as for --query but without rasters; may be
+            repeated. All of --query then form one query, as examples of what is right.
+        examples: Make one query of all of --query: mean (of their vectors), rocchio (the
+            mean, away from --unlike) or logistic (the plane that separates --query
+            from --unlike, for several of each); rocchio with --unlike if not given.
+        and_: Archive folder of another sensor: each patch of --query is combined with the
+            one of this archive on the same ground; those without one are skipped; may be
             repeated.
         refine: Result of an earlier search in which hits are marked in the column relevant
-            (true or false): each of its queries with a right hit asks anew, nearer to the
-            right ones and farther from the wrong ones, and --query only weighs in.
+            (true or false): each of its queries with a right hit is repeated, nearer to the
+            right ones and farther from the wrong ones; --query only adds to them.
         within: Area to search: a vector file, of several layers FILE|layername=NAME, or a box
             W,S,E,N in EPSG:4326, where W > E crosses the antimeridian, or WKT with --crs. Also
             --bbox, --area or --aoi.
-        crs: CRS of --within, such as EPSG:32632, for a file that does not say its own or a box
+        crs: CRS of --within, such as EPSG:32632, for a file that does not state its own or a box
             in other coordinates.
         predicate: How a footprint must lie to the area, one of intersects, within, contains
             (the footprint holds the area), centroid.
         min_overlap: Least share of a footprint's ground that the area covers, such as 0.5.
         near: Place LON,LAT,METRES: only footprints at most so many metres from it; 5km is 5000.
-        exclude_own: Metres: only footprints farther than this from the query's own; 0 leaves
-            out those that touch it. A query without a place leaves out itself alone.
-        exclude_days: Leave out patches taken at most so many days before or after the query.
-        include_self: Let a patch of the archive that asks, and patches given as examples, be
-            found too; they are left out otherwise.
+        exclude_own: Metres: only footprints farther than this from the query's own; 0 excludes
+            those that touch it. A query without a place excludes only itself.
+        exclude_days: Exclude patches taken at most this many days before or after the query.
+        include_self: Also find query patches of the archive, and patches given as
+            examples; they are excluded otherwise.
         during: Time window START/END, such as 2024-06-01/2024-07-01 for June; END itself is
             outside, times are UTC, and either may be left empty or be two dots. Or one year,
             month or day, such as 2024-06, for the whole of it. Dates are ISO 8601.
@@ -138,18 +138,18 @@ def search(
         undated: Let patches without a date pass --during, --days and --months.
         modality: Only patches of this sensor, such as s2, or of several, such as s1,s2; may be
             repeated.
-        k: Hits a query; 0 with --min-score for all that reach it.
+        k: Hits per query; 0 with --min-score for all that reach it.
         min_score: Least score of a hit.
-        spacing: Least metres between two hits of a query; the ranking goes on until K are
+        spacing: Least metres between two hits of a query; the ranking continues until K are
             found or the archive ends, as with the next four.
         max_overlap: Largest share of its ground that a hit may have in common with another.
-        distinct: Cosine from which a hit that looks like a better one is left out, such as
+        distinct: Cosine from which a hit that looks like a better one is dropped, such as
             0.99 for near-duplicates.
         one_per: Column of which hits have no value in common, such as label: the best hit of
             each spoken word.
-        diversity: From 0 to 1, how much hits shall differ from one another (maximal marginal
+        diversity: From 0 to 1, how much hits should differ from one another (maximal marginal
             relevance); ranks then follow the choice and not the score.
-        hubs: Archive folder of the sensor that asks, the larger the better: patches that are
+        hubs: Archive folder of the sensor of the queries, the larger the better: patches that are
             close to all of it (hubs) lose, and what is close to the query alone wins. Each
             patch left by the filters is compared with all of it, so filter first.
         hubs_method: How hubs lose, which is the score then: csls or softmax (inverted
@@ -158,7 +158,7 @@ def search(
             the query gets from that sensor in general, in standard deviations, so that the
             sensor that lies closer does not fill the list.
         approximate: Allow an index that was built with an approximate part to use it; the
-            column exact says whether it did.
+            column exact shows whether it did.
         ckpt: Checkpoint that embeds query files; the one that made the archive.
         query_modality: Sensor of the query rasters, by the name used in training, such as s1;
             WAV files and plain images need none if one encoder alone can take them.
@@ -169,9 +169,9 @@ def search(
             or amplitude.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
             names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif
-            (similarity raster) or .stac.json. The manifest NAME.json beside the first one is what replay
-            reads.
-        project: Write a QGIS project NAME.qgz beside the GeoPackage.
+            (similarity raster) or .stac.json. The manifest NAME.json next to the first one is what
+            replay reads.
+        project: Write a QGIS project NAME.qgz next to the GeoPackage.
         heatmap: Write the best score of each place as NAME_similarity.tif; the project
             shows it.
         html: Write NAME.html, a page with map, table and thumbnails for any browser.
@@ -202,19 +202,19 @@ def search(
         check_all(out or [], **outputs)
     if k < 0 or (k == 0 and min_score is None):
         raise QueryError(
-            f'-k is {k}: ask for at least 1 hit a query, or with --min-score for all by -k 0'
+            f'-k is {k}: give at least 1 hit per query, or -k 0 with --min-score for all'
         )
     if refine is not None and (unlike or and_ or examples):
         raise QueryError(
-            '--refine asks with the marks of a result: leave out --unlike, --examples and '
+            '--refine takes the marks of a result as queries: drop --unlike, --examples and '
             '--and'
         )
     if within is None and crs is not None:
         raise QueryError(f'--crs {crs} is the CRS of --within, which is missing')
     if within is None and predicate != 'intersects':
-        raise QueryError(f'--predicate {predicate} says nothing without --within')
+        raise QueryError(f'--predicate {predicate} needs --within')
     if not query and refine is None:
-        raise QueryError('nothing is asked: say what to look for with --query')
+        raise QueryError('no query given: say what to look for with --query')
     modality = values.several(modality)
     where = values.condition(where, modality)
     chosen = Where(
@@ -242,7 +242,7 @@ def search(
     if include_self:
         without['exclude'] = None
     if hubs is None and hubs_method != 'csls':
-        raise QueryError(f'--hubs-method {hubs_method} says nothing without --hubs')
+        raise QueryError(f'--hubs-method {hubs_method} needs --hubs')
     if hubs is not None and approximate:
         raise QueryError('--approximate does not go with --hubs: leave one out')
     if calibrated and (hubs is not None or after):

@@ -21,7 +21,7 @@ def speak(
 
     The voices are those of eSpeak NG: the program espeak-ng of your system, or its library
     from PyPI (pip install 'torchgeo-cmr[speech]'). Stop the command at any time; the same
-    command goes on where it stopped.
+    command resumes where it stopped.
 
     Speak the classes of a set of images, one folder a class:
     torchgeo-cmr speak --labels images --out speech
@@ -42,7 +42,7 @@ def speak(
         speed: Words a minute to draw from, 80 to 450; may be repeated. Without it, 130, 160
             and 190.
         pitch: Pitch to draw from, 0 to 99; may be repeated. Without it, 35, 50 and 65.
-        takes: Files a voice and label; each draws its own speed and pitch.
+        takes: Files per voice and label; each draws its own speed and pitch.
         noise: Add noise: lowest and highest ratio of speech to noise in decibels, such as
             10,30.
         reverb: Add a room: shortest and longest reverberation in seconds, such as 0.1,0.5.
@@ -78,6 +78,6 @@ def _range(name: str, word: str | None) -> tuple[float, float] | None:
         low, high = map(float, word.split(','))
     except ValueError as error:
         raise AudioError(
-            f'--{name} {word} is no range: give the lowest and the highest, as in 10,30'
+            f'--{name} {word} is not a range: give the lowest and the highest, as in 10,30'
         ) from error
     return low, high

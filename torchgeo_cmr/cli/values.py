@@ -1,4 +1,4 @@
-"""Words of a command line that stand for numbers, places and times."""
+"""Parse numbers, places and times of the command line."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def place(word: str) -> tuple[tuple[float, float], float]:
     told = numbers(text.removesuffix('m'))
     if len(told) != 3:
         raise QueryError(
-            f'--near {word} is no LON,LAT,METRES: write it like 9.19,45.46,5000 or '
+            f'--near {word} is not LON,LAT,METRES: write it like 9.19,45.46,5000 or '
             '9.19,45.46,5km'
         )
     return (told[0], told[1]), told[2] * unit
@@ -45,7 +45,9 @@ def months(word: str) -> list[int]:
     for part in word.split(','):
         first, dash, last = part.strip().partition('-')
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise QueryError(f'--months {word} is none: write them like 6,7,8 or 6-8')
+            raise QueryError(
+                f'--months {word} is not a list of months: write them like 6,7,8 or 6-8'
+            )
         a, b = int(first), int(last) if dash else int(first)
         if not (1 <= a <= 12 and 1 <= b <= 12):
             raise QueryError(f'--months {word}: give numbers from 1 to 12')

@@ -25,7 +25,7 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
         empty), ``columns`` and ``bytes``.
 
     Raises:
-        ArchiveError: If it is no vector file.
+        ArchiveError: If it is not a vector file.
     """
     source, named = locate(path, 'file')
     try:

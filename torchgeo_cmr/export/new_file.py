@@ -11,11 +11,11 @@ from torchgeo_cmr.errors import OutputExistsError
 
 @contextmanager
 def new_file(path: str | PathLike[str], *, overwrite: bool = False) -> Generator[Path]:
-    """Write a file under a temporary name beside its place, then rename it.
+    """Write a file under a temporary name next to the target, then rename it.
 
     Args:
-        path: Where the file shall be; parents are made.
-        overwrite: Replace a file that is there.
+        path: Target file; parent folders are created.
+        overwrite: Replace an existing file.
 
     Yields:
         The temporary path, same suffix. Nothing is left if the block raises.
@@ -38,8 +38,8 @@ def check_new(path: str | PathLike[str], *, overwrite: bool = False) -> None:
     """Refuse a path that is taken.
 
     Args:
-        path: Where a file shall be.
-        overwrite: Whether a file that is there may be replaced.
+        path: Target file.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
         OutputExistsError: If the path is there and is not to be replaced, or is a folder.

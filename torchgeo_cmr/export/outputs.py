@@ -69,8 +69,8 @@ def check_all(
 
     Raises:
         QueryError: If a suffix is not known, a file is named twice, its folder cannot be
-            written to, or something is asked for that needs another output.
-        OutputExistsError: If a file is there and is not to be replaced, or is a folder.
+            written to, or an option needs another output.
+        OutputExistsError: If a file exists and may not be replaced, or is a folder.
     """
     plan = _plan(outs, project, heatmap, html, clips, links, manifest)
     files = [one for path in plan.outs for one in (path, *sidecars(path))]
@@ -97,7 +97,7 @@ def write_all(
     manifest: bool = False,
     overwrite: bool = False,
 ) -> list[Written]:
-    """Write a search in every way that was asked for.
+    """Write a search in every requested format.
 
     What has no name of its own is named after the first of the files: ``NAME_similarity.tif``,
     ``NAME.html``, ``NAME.json``; the project has the name of the GeoPackage that it shows.
@@ -105,10 +105,10 @@ def write_all(
     Args:
         results: What a search gave.
         outs: Files to write, format by suffix as for :func:`write`.
-        queries: What was asked.
-        area: Where was asked.
+        queries: The queries of the search.
+        area: The area that was searched.
         record: How the search was made.
-        project: Write a QGIS project beside the first GeoPackage.
+        project: Write a QGIS project next to the first GeoPackage.
         heatmap: Write the similarity raster; where there is a GeoPackage, a project shows
             it. Without a hit there is nothing to draw, and none is written.
         html: Write a page for the browser.

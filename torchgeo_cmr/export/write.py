@@ -1,4 +1,4 @@
-"""One door to all writers: the suffix of a file says which format is meant."""
+"""The entry point of all writers: the suffix of a file names its format."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -36,7 +36,7 @@ _CHECKS: dict[str, Callable[[gpd.GeoDataFrame], None]] = {
     '.tif': check_drawable,
     '.stac.json': check_items,
 }
-#: Formats with a style in a file beside them.
+#: Formats with a style in a file next to them.
 STYLED = ('.geojson', '.fgb', '.tif')
 
 
@@ -56,8 +56,8 @@ def write(
             ``.stac.json`` need a search's result.
         path: File to write: ``.gpkg``, ``.geojson``, ``.fgb``, ``.csv``, ``.parquet``, ``.html``,
             ``.tif`` (the similarity raster) or ``.stac.json``, in upper or lower case.
-        queries: What was asked, for formats that hold several layers.
-        area: Where was asked, likewise.
+        queries: The queries of the search, for formats that hold several layers.
+        area: The area that was searched, for the same formats.
         record: How the search was made, for formats that keep it.
         overwrite: Replace a file that is there.
 
@@ -94,11 +94,11 @@ def check_outputs(
 ) -> None:
     """Refuse outputs that could not be written, before any work is done for them.
 
-    Nothing is created. What this does not know: a disk may still run full.
+    Nothing is created. A full disk is not foreseen.
 
     Args:
-        paths: Files that :func:`write` shall write; the style beside one is checked too.
-        overwrite: Whether files that are there may be replaced.
+        paths: Files to write with :func:`write`; the style file of each is checked too.
+        overwrite: Whether existing files may be replaced.
 
     Raises:
         QueryError: If a suffix is not known, a file is named twice, or its folder cannot be
@@ -116,7 +116,7 @@ def check_places(paths: Iterable[Path], *, overwrite: bool = False) -> None:
 
     Args:
         paths: Files to be written.
-        overwrite: Whether files that are there may be replaced.
+        overwrite: Whether existing files may be replaced.
 
     Raises:
         QueryError: If a file is named twice, or its folder cannot be written to.
@@ -174,7 +174,7 @@ def suffix_of(path: str | PathLike[str]) -> str:
 
 
 def sidecars(path: str | PathLike[str]) -> tuple[Path, ...]:
-    """Give the files that a writer puts beside its own.
+    """Give the extra files that a writer writes next to its own.
 
     Args:
         path: File to write.

@@ -99,7 +99,9 @@ def test_times_are_utc() -> None:
 
 def test_no_time() -> None:
     given = frame(time_start=['yesterday', None])
-    with pytest.raises(QueryError, match='time_start holds something that is no time'):
+    with pytest.raises(
+        QueryError, match='time_start holds something that is not a time'
+    ):
         stream(given, fields(given)).read_all()
 
 

@@ -160,13 +160,13 @@ class TestSimilarity:
         ('options', 'message'),
         [
             ({'how': 'sum'}, "how='sum' is not known; use 'best' or 'mean'"),
-            ({'cell': 0}, 'cell=0 is no size; give units of the CRS above 0'),
-            ({'cell': np.nan}, 'cell=nan is no size'),
+            ({'cell': 0}, 'cell=0 is not a size; give units of the CRS above 0'),
+            ({'cell': np.nan}, 'cell=nan is not a size'),
             (
                 {'cell': 1e-4},
                 r'400000 x 400000 cells; give a larger cell= than 0\.0001',
             ),
-            ({'crs': 'EPSG:1'}, 'EPSG:1 is no CRS'),
+            ({'crs': 'EPSG:1'}, 'EPSG:1 is not a CRS'),
         ],
     )
     def test_refuses(self, options: dict[str, object], message: str) -> None:

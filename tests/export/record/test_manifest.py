@@ -29,8 +29,8 @@ def test_manifest_read_back(record_of: Build, tmp_path: Path) -> None:
     [
         (None, 'cannot be read as a manifest'),
         ('{', 'cannot be read as a manifest'),
-        ('[]', 'is no manifest of a search; name the .json'),
-        ('{"format": "other"}', 'is no manifest of a search'),
+        ('[]', 'is not a manifest of a search; name the .json'),
+        ('{"format": "other"}', 'is not a manifest of a search'),
         (
             '{"format": "torchgeo_cmr.search", "version": 2}',
             'has version 2 but this torchgeo_cmr reads up to 1; install a newer',

@@ -134,7 +134,7 @@ def test_order_of_queries_is_kept(hits: gpd.GeoDataFrame, tmp_path: Path) -> Non
 
 
 def test_refuses(hits: gpd.GeoDataFrame, make: Any, tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match='is no file; name a search'):
+    with pytest.raises(QueryError, match='is not a file; name a saved search'):
         read_search(tmp_path / 'gone.gpkg')
     (tmp_path / 'a.gpkg').write_text('text')
     with pytest.raises(QueryError, match='cannot be read as a saved search'):

@@ -1,7 +1,7 @@
 """A frame as the stream of Arrow batches that GDAL writes: its fields and its outlines.
 
 Batch by batch, so that of a million rows only some ten thousand outlines are in memory at
-once beside the frame itself.
+once, besides the frame itself.
 """
 
 import json
@@ -22,11 +22,11 @@ from torchgeo_cmr.table.footprints import WGS84
 from .fields import UTC, Field, renamed, to_array
 from .layer_outlines import check_layer, footprints
 
-#: Rows a batch.
+#: Rows per batch.
 BATCH = 32_768
 #: Name of the geometry in files that name it.
 GEOMETRY = 'geom'
-#: What the description of a layer begins with if it says how columns were called.
+#: Prefix of a layer's description that records the original column names.
 NAMES = 'torchgeo_cmr: columns '
 
 
@@ -48,7 +48,7 @@ def stream(
         multi: Kind of geometry to raise to its multi-part form; None leaves them.
 
     Raises:
-        QueryError: When a batch is asked for that cannot be written; see
+        QueryError: When a batch that cannot be written is requested; see
             :func:`~torchgeo_cmr.export.layers.layer_outlines.footprints`.
     """
     check_layer(frame)

@@ -76,7 +76,7 @@ def _divided(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 def _match(
     corners: NDArray[np.float64], own: CRS, shapes: NDArray[np.object_], crs: CRS
 ) -> NDArray[np.bool_]:
-    """Say which corners (n, 4, 2) lie where the footprint says, box against box."""
+    """Tell which corners (n, 4, 2) agree with the footprint, box against box."""
     if not own.equals(crs):
         change = Transformer.from_crs(own, crs, always_xy=True)
         x, y = change.transform(corners[..., 0], corners[..., 1])

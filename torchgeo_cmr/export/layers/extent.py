@@ -102,7 +102,7 @@ def metric_crs(lon: float, lat: float) -> CRS:
 def moved(frame: gpd.GeoDataFrame, crs: CRS) -> NDArray[np.object_]:
     """Give footprints in another CRS, edges densified before they bend.
 
-    Footprints that were cut at the antimeridian are put together again, save in EPSG:4326.
+    Footprints that were cut at the antimeridian are joined again, except in EPSG:4326.
     Edges shorter than a tenth of a degree, or 10 km, stay as they are: they bend by less
     than a thousandth of their length.
 

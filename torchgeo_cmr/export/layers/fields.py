@@ -78,8 +78,8 @@ def fields(
     """Decide which columns are written, under which names and types.
 
     A column keeps its name, but for a number behind it where the file needs that name for
-    itself, or another column's differs in case only, which GDAL takes for the same. Lists, arrays, bytes, complex numbers and further geometries are
-    left out; whole numbers beyond 64 bits with sign become text.
+    itself, or another column's differs in case only, which GDAL treats as the same. Lists, arrays, bytes, complex numbers and further geometries are
+    dropped; whole numbers beyond 64 bits with sign become text.
 
     Args:
         frame: The layer.
@@ -116,7 +116,7 @@ def to_array(values: pd.Series, field: Field, *, text_times: bool = False) -> pa
         text_times: Write times as ISO 8601 text in UTC.
 
     Raises:
-        QueryError: If a time is no time.
+        QueryError: If a value in a column of times is not a time.
     """
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.dtype.categories.dtype)
@@ -139,7 +139,7 @@ def to_array(values: pd.Series, field: Field, *, text_times: bool = False) -> pa
 
 
 def _kind(values: pd.Series) -> pa.DataType | None:
-    """Give the Arrow type of a column; None if it is to be left out."""
+    """Give the Arrow type of a column; None if it is dropped."""
     dtype = values.dtype
     if isinstance(dtype, gpd.array.GeometryDtype):
         return None
@@ -189,7 +189,7 @@ def _utc(values: pd.Series) -> pd.Series:
         times = pd.to_datetime(values, utc=True, format='ISO8601')
     except (TypeError, ValueError, OverflowError) as error:
         raise QueryError(
-            f'column {values.name} holds something that is no time ({error}); give '
+            f'column {values.name} holds something that is not a time ({error}); give '
             'datetimes or ISO 8601 text'
         ) from error
     if values.name == 'time_end':

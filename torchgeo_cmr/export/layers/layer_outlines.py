@@ -1,7 +1,7 @@
 """Geometry rules of every layer: densified, cut at 180, valid, never a band round the world.
 
 Layers are in EPSG:4326. Footprints whose source is in a polar CRS may stay there where
-degrees would tear them apart: :func:`layer_crs` says when. Edges become straight lines of at
+degrees would tear them apart; see :func:`layer_crs`. Edges become straight lines of at
 most an eighth of their length in the CRS that the pixels have, which is why native corners
 are used where a result still has them.
 """
@@ -38,7 +38,7 @@ _KINDS = {
 
 
 def check_layer(frame: gpd.GeoDataFrame) -> None:
-    """Refuse what is no layer: not a GeoDataFrame, or without a geometry and its CRS.
+    """Refuse what is not a layer: not a GeoDataFrame, or without a geometry and its CRS.
 
     Args:
         frame: What was given to a writer.
@@ -188,10 +188,10 @@ def _projected(
 
 
 def _checked(shapes: NDArray[np.object_], source: CRS, crs: CRS) -> NDArray[np.object_]:
-    """Mend what is invalid and refuse what no map can show."""
+    """Repair what is invalid and refuse what no map can show."""
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     broken = np.flatnonzero(~shapely.is_missing(shapes) & ~shapely.is_valid(shapes))
-    # A geometry with a coordinate that is no number is never valid.
+    # A geometry with a coordinate that is not a number is never valid.
     lost = not np.isfinite(shapely.get_coordinates(shapes[broken])).all()
     if is_wgs84(crs):
         lost |= bool((np.abs(bounds) > [180 + 1e-9, 90 + 1e-9] * 2).any())
@@ -221,7 +221,7 @@ def widths(shape: Geometry) -> NDArray[np.float64]:
         shape: The geometry.
 
     Returns:
-        Array of widths in degrees, one a part; 0 for a part that holds a pole.
+        Array of widths in degrees, one per part; 0 for a part that holds a pole.
     """
     bounds = shapely.bounds(shapely.get_parts(shape)).reshape(-1, 4)
     caps = (np.abs(bounds[:, [1, 3]]) >= 90 - 1e-9).any(axis=1)

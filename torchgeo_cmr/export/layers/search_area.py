@@ -1,4 +1,4 @@
-"""The area that was asked for, as a layer."""
+"""The area that was searched, as a layer."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def area_of_interest(area: Any) -> Geometry | None:
         A geometry cut at 180; None without an area.
 
     Raises:
-        QueryError: If it is no area.
+        QueryError: If it is not an area.
     """
     if isinstance(area, Where):
         shape = area.area

@@ -79,20 +79,19 @@ def clip_hits(
     ``<query>_<rank>_<modality>.tif``, both numbers from 1. Stopped halfway, the same call
     goes on with the clips that are missing. Hits without a place are passed over.
 
-    A mask beside the bands becomes one inside the clip; scale and offset are kept.
+    A mask of the bands becomes one inside the clip; scale and offset are kept.
 
     Args:
         results: What a search gave.
         path: Folder to write into; made if missing.
-        queries: What was asked, for a contact sheet ``contact_sheet.png``; without it there
-            is none.
+        queries: The queries, for a contact sheet ``contact_sheet.png``; none is drawn
+            without them.
         area: Not used; taken so that all writers are called in the same way.
         record: How the search was made; its ``scenes`` say where the rasters are.
         overwrite: Cut every clip again and replace what is there.
 
     Returns:
-        The folder. ``clips.json`` in it says for each file which hit, scene and window it
-        shows.
+        The folder. ``clips.json`` in it lists the hit, scene and window of each file.
 
     Raises:
         QueryError: If the record knows no scenes, no hit has a place, a hit's own scene is
@@ -124,7 +123,7 @@ def check_clips(results: gpd.GeoDataFrame, record: Mapping[str, Any] | None) -> 
         record: How the search was made.
 
     Raises:
-        QueryError: If the frame is no result, the record knows no scenes, or no hit has a
+        QueryError: If the frame is not a result, the record knows no scenes, or no hit has a
             place.
     """
     check_result(results)

@@ -74,21 +74,21 @@ def to_html(
     Args:
         results: What a search gave.
         path: File to write.
-        queries: What was asked: outlined in red on the map.
-        area: Where was asked: outlined in black; as :func:`to_geopackage` takes it.
+        queries: The queries, outlined in red on the map.
+        area: The searched area, outlined in black; as :func:`to_geopackage` takes it.
         record: How the search was made; its ``command``, ``filters`` and ``archives`` are
-            shown, and its ``scenes`` give the thumbnails; if one is not there any more, the page
-            says so and has no more of them.
+            shown, and its ``scenes`` give the thumbnails; if one is missing, the page
+            notes it and shows no more of them.
         read: Gives the thumbnail of a row in a modality, as for :func:`to_sheet`, instead of
             the record's scenes.
-        max_hits: Hits to show, best ranks first; the page says how many there are.
+        max_hits: Hits to show, best ranks first; the page states how many there are.
         overwrite: Replace a file that is there.
 
     Returns:
         The path.
 
     Raises:
-        QueryError: If the frame is no result, or the area cannot be understood.
+        QueryError: If the frame is not a result, or the area cannot be understood.
         OutputExistsError: If the file is there and ``overwrite`` is False.
     """
     check_result(results)
@@ -106,7 +106,7 @@ def to_html(
         head, 'meta', {'http-equiv': 'Content-Security-Policy', 'content': _POLICY}
     )
     SubElement(head, 'meta', name='viewport', content='width=device-width')
-    # Or browsers ask for one.
+    # Else browsers request one.
     SubElement(head, 'link', rel='icon', href='data:,')
     SubElement(head, 'title').text = title = Path(path).stem
     SubElement(head, 'style').text = _STYLE
@@ -136,7 +136,7 @@ def to_html(
 
 
 def _while_there(read: Read, notes: list[str]) -> Read:
-    """Give pictures until a scene is not where the record says; then note it, once."""
+    """Give pictures until a scene is missing; then note it, once."""
 
     def call(hit: pd.Series, modality: str) -> NDArray[np.floating] | None:
         if notes:
@@ -153,7 +153,7 @@ def _while_there(read: Read, notes: list[str]) -> Read:
 def _table(
     shown: gpd.GeoDataFrame, read: Read | None, modalities: list[str]
 ) -> Element:
-    """Lay the hits out, one a line."""
+    """Lay out the hits, one per line."""
     table = Element('table')
     top = SubElement(SubElement(table, 'thead'), 'tr')
     for name in (*_HEAD, *(['pictures'] if read else [])):

@@ -1,4 +1,4 @@
-"""Contact sheets: each query beside its hits, in every sensor, on one picture."""
+"""Contact sheets: each query next to its hits, in every sensor, on one picture."""
 
 from collections.abc import Callable
 from os import PathLike
@@ -15,7 +15,7 @@ from torchgeo_cmr.export.layers.extent import with_geometry
 from torchgeo_cmr.export.new_file import new_file
 from torchgeo_cmr.table import EmbeddingTable
 
-#: Frame of a hit by its relevance. Okabe and Ito's colours, told apart by colour-blind eyes;
+#: Frame of a hit by its relevance. Okabe and Ito's colours, which colour-blind readers can distinguish;
 #: the line differs as well, and the title carries a sign.
 FRAMES: dict[bool | None, tuple[str, Literal['solid', 'dashed'], str, str]] = {
     True: ('#009E73', 'solid', '✓', 'relevant'),
@@ -39,10 +39,10 @@ def to_sheet(
     max_hits: int = 5,
     overwrite: bool = False,
 ) -> Path:
-    """Draw queries beside their hits as a PNG.
+    """Draw queries next to their hits as a PNG.
 
     One band of the sheet is one query; it has a row of thumbnails for each modality that
-    queries or hits have, the query's own first. The frame of a hit says whether it is
+    queries or hits have, the query's own first. The frame of a hit shows whether it is
     relevant: green for true, red and dashed for false, grey for null.
 
     Args:

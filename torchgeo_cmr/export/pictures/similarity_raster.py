@@ -1,7 +1,7 @@
 """The similarity of every place as a raster: scores of hits burnt onto one grid.
 
-For looking at where hits lie thickly, under the boxes themselves. What this does not know:
-between and beyond the hits there is no score, so those cells hold no data, not zero.
+Shows where hits are dense, below their outlines. Between and beyond the hits there is no
+score, so those cells hold no data, not zero.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,8 +35,7 @@ from torchgeo_cmr.table import EmbeddingTable
 if TYPE_CHECKING:
     import xarray as xr
 
-#: Cells of a grid that was not asked for; one that was asked for may have this many squared
-#: sides of 16,384.
+#: Most cells of a default grid; one of a given cell size may have up to 16,384 squared.
 _MOST, _MOST_ASKED = 2**24, 2**28
 #: Cells along the side of a typical footprint.
 _ACROSS = 4
@@ -53,7 +52,7 @@ def similarity(
 
     A cell takes the hits whose footprint holds its centre; the cell in the middle of a
     footprint takes that hit always, so that none is lost on a coarse grid. Grid lines lie at
-    whole multiples of the cell size. Hits without a place are left out.
+    whole multiples of the cell size. Hits without a place are skipped.
 
     Args:
         results: What a search gave; hits of several queries are taken together.
@@ -108,10 +107,10 @@ def to_geotiff(
     record: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the similarity raster as a cloud-optimised GeoTIFF with its style beside it.
+    """Write the similarity raster as a cloud-optimised GeoTIFF with its style next to it.
 
     float32, nodata NaN, one band named ``similarity``, and a ``.qml`` of the same stem that
-    QGIS applies by itself.
+    QGIS applies automatically.
 
     Args:
         results: What a search gave, drawn with the defaults of :func:`similarity`; or what
@@ -178,9 +177,8 @@ def write_cog(
         nodata: Value of pixels without data, if there is one.
         names: Description of each band.
         tags: Metadata of the file.
-        mask: Which pixels are there (height, width), 0 where missing; None for what *nodata*
-            says.
-        scales: What values of each band are multiplied by, if the source says so.
+        mask: Which pixels are there (height, width), 0 where missing; None to use *nodata*.
+        scales: What values of each band are multiplied by, if the source states it.
         offsets: What is added to that.
     """
     with rasterio.open(
@@ -196,7 +194,7 @@ def write_cog(
         nodata=nodata,
         compress='deflate',
         predictor='yes',
-        # A mean of neighbours is no value that was ever measured or ranked.
+        # A mean of neighbours is not a score of any hit.
         overview_resampling='nearest',
     ) as file:
         file.write(pixels)
@@ -209,7 +207,7 @@ def write_cog(
 
 
 def _crs(results: gpd.GeoDataFrame, asked: Any) -> CRS:
-    """Give the CRS of the grid: the one asked, that of most scenes, or a projected one here."""
+    """Give the CRS of the grid: the one given, that of most scenes, or a projected one."""
     given = asked
     if given is None and 'src_crs' in results:
         counts = results['src_crs'].dropna().value_counts()
@@ -220,7 +218,7 @@ def _crs(results: gpd.GeoDataFrame, asked: Any) -> CRS:
             return CRS.from_user_input(given)
         except CRSError as error:
             raise QueryError(
-                f'{str(given)[:60]} is no CRS ({error}); give one such as EPSG:32632'
+                f'{str(given)[:60]} is not a CRS ({error}); give one such as EPSG:32632'
             ) from error
     return metric_crs(*middle(results))
 
@@ -228,7 +226,9 @@ def _crs(results: gpd.GeoDataFrame, asked: Any) -> CRS:
 def _cell(shapes: NDArray[np.object_], asked: float | None) -> float:
     if asked is not None:
         if not (asked > 0 and np.isfinite(asked)):
-            raise QueryError(f'cell={asked} is no size; give units of the CRS above 0')
+            raise QueryError(
+                f'cell={asked} is not a size; give units of the CRS above 0'
+            )
         return float(asked)
     side = float(np.sqrt(np.median(shapely.area(shapes))))
     west, south, east, north = shapely.total_bounds(shapes)
@@ -249,7 +249,7 @@ def _burn(
     transform: Affine,
     how: str,
 ) -> NDArray[np.float32]:
-    """Burn footprints, and the cell in the middle of each, merging as asked."""
+    """Burn footprints, and the cell in the middle of each, merged by *merge*."""
     # Worst first: what is burnt later lies on top.
     order = np.argsort(scores, kind='stable')
     shapes, scores = shapes[order], scores[order]

@@ -38,7 +38,7 @@ type Band = Sequence[Any]
 class PatchReader:
     """Reads the picture of a patch, in its own modality or in another at the same place.
 
-    Two bands are taken for a radar pair, averaged over three by three pixels and shown with
+    Two bands are treated as a radar pair, averaged over three by three pixels and shown with
     their difference. The patch's own picture is the window that its ``patch_id`` names, in pixels of the
     scene's finest band. In another modality it is the ground under the footprint, cut
     along the axes of the scene found there: good enough to look at, nothing to measure on.
@@ -59,7 +59,7 @@ class PatchReader:
         *,
         north_up: bool = False,
     ) -> None:
-        """Remember where the scenes are; files are opened when a picture is asked."""
+        """Remember where the scenes are; files are opened when a picture is requested."""
         self._root, self._north_up = root, north_up
         self._records = {modality: dict(record) for modality, record in records.items()}
         self._places: dict[str, list[tuple[CRS, list[str], NDArray[np.object_]]]] = {}
@@ -198,7 +198,7 @@ class PatchReader:
                     return None
                 own = _outline(patch, CRS.from_wkt(file.crs.to_wkt()))
                 if own.geom_type == 'MultiPolygon':
-                    # Cut at the antimeridian: put together where the scene lies.
+                    # Cut at the antimeridian: join the parts on the side of the scene.
                     own = shapely.affinity.translate(
                         unwrap(own), 0 if file.transform.c > 0 else -360
                     )
@@ -322,12 +322,12 @@ def _scaled(area: Area, finest: Any, gsd: Any) -> Area:
 
 
 def is_masked(file: Any, number: int, taken: Sequence[int]) -> bool:
-    """Say whether a mask says which pixels of a band are missing.
+    """Whether a mask marks which pixels of a band are missing.
 
     Args:
         file: An open raster.
         number: The band, from 1.
-        taken: Bands of the file that a scene takes: an alpha band among them is no mask.
+        taken: Bands of the file that a scene takes: an alpha band among them is not a mask.
     """
     flags = file.mask_flag_enums[number - 1]
     alpha = any(file.colorinterp[i - 1] == ColorInterp.alpha for i in taken)

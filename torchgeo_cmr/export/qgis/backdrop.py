@@ -24,7 +24,7 @@ _SCENES = 8
 
 
 class ProjectLayer(NamedTuple):
-    """What a project says of a layer."""
+    """How a project describes a layer."""
 
     name: str
     kind: str
@@ -88,8 +88,7 @@ def scene_files(
 
     Args:
         results: What a search gave.
-        record: Its record; ``scenes`` says where rasters are. Files that are gone are
-            left out.
+        record: Its record; ``scenes`` locates the rasters. Missing files are skipped.
     """
     found: dict[Path, list[int]] = {}
     known = (record or {}).get('scenes')

@@ -1,8 +1,8 @@
-"""A QGIS project beside a GeoPackage: what to show, where, and in which time.
+"""A QGIS project next to a GeoPackage: what to show, where, and in which time.
 
-A ``.qgz`` is a zip with one XML document in it. QGIS says nothing when a part of that
-document is wrong, it only shows less; so what it needs is written out here: ids longer than
-ten characters, WKT beside every CRS code, relative paths, and an explicit extent, because the
+A ``.qgz`` is a zip with one XML document in it. QGIS does not report a wrong part of that
+document, it only shows less; so everything it needs is written in full: ids longer than
+ten characters, WKT with every CRS code, relative paths, and an explicit extent, because the
 extent of layers cut at 180 is the whole world.
 """
 
@@ -51,7 +51,7 @@ def to_project(
     links: bool = False,
     overwrite: bool = False,
 ) -> Path:
-    """Write a QGIS project that opens on the results, and the GeoPackage beside it.
+    """Write a QGIS project that opens on the results, and the GeoPackage next to it.
 
     The map is in the UTM zone of the query where the results are near, in a polar CRS near a
     pole, in EPSG:3832 across the antimeridian, else in EPSG:4326. It shows results and
@@ -62,10 +62,10 @@ def to_project(
         results: What a search gave.
         path: Project to write, ``NAME.qgz``.
         queries: As for :func:`~torchgeo_cmr.export.to_geopackage`.
-        area: Likewise.
-        record: Likewise.
-        geopackage: A GeoPackage of this search that is there already; without it,
-            ``NAME.gpkg`` is written beside the project.
+        area: As for the GeoPackage.
+        record: As for the GeoPackage.
+        geopackage: An existing GeoPackage of this search; without it,
+            ``NAME.gpkg`` is written next to the project.
         similarity: Similarity raster to show below the vector layers.
         rasters: Source rasters to show at the bottom, uppermost first. Without it, those
             that the record's ``scenes`` name for the hits, the best first, at most eight.

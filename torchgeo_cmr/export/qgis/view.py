@@ -1,4 +1,4 @@
-"""Where a map shall open: a CRS away from the antimeridian, an extent, a span of time."""
+"""Where a map opens: a CRS away from the antimeridian, an extent, a span of time."""
 
 from typing import Any
 
@@ -35,8 +35,8 @@ def view(
 
     Args:
         results: Results in EPSG:4326.
-        queries: What was asked; their zone decides.
-        area: Where was asked; counts if there are no results.
+        queries: The queries; their zone decides.
+        area: The searched area; counts if there are no results.
 
     Returns:
         The CRS, and (xmin, ymin, xmax, ymax) in it with a margin of a tenth.

@@ -49,18 +49,18 @@ def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
         The record without its scenes.
 
     Raises:
-        QueryError: If the file is not there, is no manifest, or is of a newer version.
+        QueryError: If the file is missing, is not a manifest, or is of a newer version.
     """
     try:
         told = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise QueryError(
             f'{path} cannot be read as a manifest ({error}); name the .json that search '
-            'wrote beside its result'
+            'wrote next to its result'
         ) from error
     if not isinstance(told, dict) or told.get('format') != FORMAT:
         raise QueryError(
-            f'{path} is no manifest of a search; name the .json that search wrote beside '
+            f'{path} is not a manifest of a search; name the .json that search wrote next to '
             'its result'
         )
     version = told.get('version')

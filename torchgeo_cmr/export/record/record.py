@@ -1,4 +1,4 @@
-"""The record of a search: what was asked of what, with what, and what came out."""
+"""The record of a search: its queries, archives, model, options and answers."""
 
 import hashlib
 import json
@@ -44,13 +44,13 @@ def make_record(
         results: What the search gave.
         archives: What was searched: name or path -> table or index. An index on disk is read
             in blocks.
-        queries: What was asked, as vectors.
+        queries: The queries, as vectors.
         where: The filter.
-        k: Hits a query.
+        k: Hits per query.
         options: What else was chosen: ``min_score``, ``spacing``, ``exact`` and the like.
         excluded: What queries were kept from finding: ``exclude`` and ``exclude_days`` of the
             search.
-        asked: What was asked, in the user's words.
+        asked: The query as the user gave it.
         command: Words of the command line, if it was one.
 
     Returns:
@@ -98,7 +98,7 @@ def scenes_of(archives: Iterable[Archive]) -> dict[str, dict[str, Any]]:
         as :class:`PatchReader` takes it, paths joined with the root of their archive; only
         scenes that were resampled have a grid, and ``nodata`` is there if it was stated
         for scenes. A scene id that stands for different files in
-        two archives is left out: nobody could say which is meant.
+        two archives is dropped as ambiguous.
     """
     found: dict[str, dict[str, Any]] = {}
     unclear: set[tuple[str, str]] = set()

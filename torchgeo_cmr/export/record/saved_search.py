@@ -32,7 +32,7 @@ from .manifest import read_manifest
 
 #: What the record's row in ``gpkg_metadata`` names as its standard.
 RECORD_URI = 'torchgeo_cmr.search'
-#: What the row of a column in ``gpkg_data_columns`` says if the format changed its name.
+#: Description of a column in ``gpkg_data_columns`` if the format changed its name.
 RENAMED = 'torchgeo_cmr: the name of this column before it was written'
 
 _TYPES: dict[str, Any] = {
@@ -54,8 +54,8 @@ class SavedSearch(NamedTuple):
     Args:
         results: As :meth:`~torchgeo_cmr.search.RetrievalIndex.search` gives them: the same
             columns and types, EPSG:4326, ``relevant`` as the user left it.
-        queries: What was asked, one row a query, ``query_id`` first; None if not saved.
-        area: Where was asked, in EPSG:4326; None if not saved.
+        queries: The queries, one row each, ``query_id`` first; None if not saved.
+        area: The searched area in EPSG:4326; None if not saved.
         record: How the search was made; empty if not saved.
     """
 
@@ -75,7 +75,7 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
     Args:
         path: A GeoPackage, GeoJSON, FlatGeobuf or GeoParquet file that an export wrote. Of all
             but the first the results come back, and the record where the file holds one or the
-            manifest ``NAME.json`` lies beside it.
+            manifest ``NAME.json`` lies next to it.
 
     Returns:
         Results, queries, area and record.
@@ -85,7 +85,7 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
     """
     source = Path(path)
     if not source.is_file():
-        raise QueryError(f'{source} is no file; name a search that was saved')
+        raise QueryError(f'{source} is not a file; name a saved search')
     if source.suffix.lower() == '.parquet':
         frame, record = _parquet(source)
         return SavedSearch(_results(frame, source), None, None, record)
@@ -153,7 +153,7 @@ def _parquet(source: Path) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest beside a file; empty if there is none, or the file is another's."""
+    """Read the manifest next to a file; empty if missing or of another file."""
     try:
         return read_manifest(path)
     except QueryError:
@@ -218,7 +218,7 @@ def _results(frame: pd.DataFrame, source: Path) -> gpd.GeoDataFrame:
     ]
     if missing:
         raise QueryError(
-            f'{source} lacks {", ".join(missing)} and is no saved result; name what an '
+            f'{source} lacks {", ".join(missing)} and is not a saved result; name what an '
             'export of a search wrote'
         )
     typed = _typed(_geographic(given), RESULT_COLUMNS)
@@ -263,8 +263,8 @@ def _cast(values: pd.Series, kind: str) -> pd.Series:
         return values.astype(kind)
     except (KeyError, TypeError, ValueError) as error:
         raise QueryError(
-            f'column {values.name} holds what is no {"truth value" if truth else "number"} '
-            f'({error}); mend it or save the search again'
+            f'column {values.name} holds what is not a {"truth value" if truth else "number"} '
+            f'({error}); correct it or save the search again'
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""How QGIS shall draw a layer: QML documents, written with the standard library's XML.
+"""How QGIS draws a layer: QML documents, written with the standard library's XML.
 
 One document serves three places: the style embedded in a GeoPackage, the ``.qml`` file
-beside a layer, and the layer in a project. QGIS 3.22 and newer read them.
+next to a layer, and the layer in a project. QGIS 3.22 and newer read them.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from .qml import (
     document,
 )
 
-#: Viridis in five steps, dark to light as scores rise; told apart by colour-blind eyes.
+#: Viridis in five steps, dark to light as scores rise; distinguishable by colour-blind readers.
 VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 #: Magma in five steps, for rasters below the boxes.
 MAGMA = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))
@@ -239,7 +239,7 @@ def picture_style(bands: Sequence[int], ranges: Iterable[tuple[float, float]]) -
 def write_qml(
     style: str, path: str | PathLike[str], *, overwrite: bool = False
 ) -> Path:
-    """Write a style beside the layer it belongs to.
+    """Write a style next to the layer it belongs to.
 
     Args:
         style: A QML document.

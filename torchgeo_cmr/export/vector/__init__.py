@@ -1,1 +1,1 @@
-"""Vector formats, one a file."""
+"""Vector formats, one per file."""

@@ -34,7 +34,7 @@ def to_flatgeobuf(
     """Write a layer as FlatGeobuf, and for results its style as ``.qml`` next to it.
 
     EPSG:4326, cut at the antimeridian, edges divided into eight; times are UTC. Columns keep
-    their names. Lists, arrays and bytes are left out.
+    their names. Lists, arrays and bytes are dropped.
 
     Args:
         results: What a search gave, or any GeoDataFrame with a CRS.

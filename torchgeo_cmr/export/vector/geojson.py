@@ -1,7 +1,7 @@
-"""GeoJSON as RFC 7946 asks for it: the format every map reads.
+"""GeoJSON according to RFC 7946: the format every map reads.
 
 What GeoJSON cannot carry: a schema for zero rows, a CRS other than EPSG:4326, several layers,
-an index. Beyond ten thousand rows it is the wrong format, and a warning says so: take a
+an index. Beyond ten thousand rows it is the wrong format, and a warning recommends a
 GeoPackage.
 """
 
@@ -39,20 +39,21 @@ def to_geojson(
     record: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a layer as GeoJSON (RFC 7946), and for results its style as ``.qml`` beside it.
+    """Write a layer as GeoJSON (RFC 7946), and for results its style as ``.qml`` next to it.
 
     EPSG:4326 without a ``crs`` member, seven decimals, outer rings counter-clockwise, cut at
     the antimeridian, edges divided into eight. Times become ISO 8601 text in UTC, which QGIS
-    and GDAL read back as date-time fields; a time column without any value is left out,
+    and GDAL read back as date-time fields; a time column without any value is dropped,
     because it would come back as text, and the style then leaves QGIS' time slider alone.
-    Columns keep their names. Lists, arrays and bytes are left out. Zero rows give a valid empty collection, which has no fields.
+    Columns keep their names. Lists, arrays and bytes are dropped. Zero rows give a valid empty
+    collection, which has no fields.
 
     Args:
         results: What a search gave, or any GeoDataFrame with a CRS (queries, an area); only
             the former gets a style.
         path: File to write.
         queries: Not written: GeoJSON holds one layer. Call again with the queries.
-        area: Not written, likewise.
+        area: Not written, for the same reason.
         record: Not written; taken so that all writers are called in the same way.
         overwrite: Replace files that are there.
 

@@ -97,7 +97,7 @@ CREATE TABLE IF NOT EXISTS gpkg_extensions (
     CONSTRAINT ge_tce UNIQUE (table_name, column_name, extension_name)
 );
 """
-#: The Schema extension, likewise.
+#: The Schema extension, as its standard defines it.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS gpkg_data_columns (
     table_name TEXT NOT NULL,
@@ -147,7 +147,7 @@ def to_geopackage(
     """Write a search as a GeoPackage 1.3 with styles, the default for QGIS.
 
     Layers come in the order ``query``, ``results``, ``area_of_interest``, ``links``; one
-    whose argument is missing is left out. They are in EPSG:4326, cut at the antimeridian,
+    whose argument is missing is not written. They are in EPSG:4326, cut at the antimeridian,
     edges divided into eight; footprints at a pole stay in the polar CRS of their source.
     Times are UTC. Columns keep their names, but for those that SQLite takes for the same
     (``fid``, ``geom``, names that differ in case only); these get a number, and QGIS shows
@@ -158,10 +158,10 @@ def to_geopackage(
         results: What a search gave. Any other GeoDataFrame with a CRS becomes one layer
             ``footprints``.
         path: File to write.
-        queries: What was asked: a table, or a GeoDataFrame with ``patch_id`` or
-            ``query_id``. A column ``kind`` says image, patch, location, text, audio or table;
+        queries: The queries: a table, or a GeoDataFrame with ``patch_id`` or
+            ``query_id``. A column ``kind`` holds image, patch, location, text, audio or table;
             without it queries are patches. A query without a place may have no geometry.
-        area: Where was asked: a ``Where``, a geometry in EPSG:4326, a GeoDataFrame.
+        area: The searched area: a ``Where``, a geometry in EPSG:4326, a GeoDataFrame.
         record: How the search was made; must be JSON-able.
         links: Add a layer of lines from each query to its hits.
         overwrite: Replace a file that is there.
@@ -171,7 +171,7 @@ def to_geopackage(
 
     Raises:
         QueryError: If a layer has no CRS, mixes kinds of geometry or cannot be drawn, the
-            record is not JSON-able, or ``links`` is asked for without queries.
+            record is not JSON-able, or ``links`` is requested without queries.
         OutputExistsError: If the file is there and ``overwrite`` is False.
     """
     check_layer(results)
@@ -214,7 +214,7 @@ def query_layer(queries: gpd.GeoDataFrame | EmbeddingTable) -> gpd.GeoDataFrame:
         A copy with :data:`QUERY_FIELDS`, what native corners need, and the geometry.
 
     Raises:
-        QueryError: If it is no layer or says nothing about which query a row is.
+        QueryError: If it is not a layer or does not identify the query of each row.
     """
     frame = queries.frame if isinstance(queries, EmbeddingTable) else queries
     check_layer(frame)

@@ -32,7 +32,7 @@ def to_parquet(
         results: What a search gave, or any GeoDataFrame with a CRS.
         path: File to write.
         queries: Not written: GeoParquet holds one layer.
-        area: Not written, likewise.
+        area: Not written, for the same reason.
         record: JSON-able; kept in the file's metadata under ``torchgeo_cmr``.
         overwrite: Replace a file that is there.
 

@@ -36,7 +36,7 @@ def to_csv(
 
     Columns keep their names; times are ISO 8601 in UTC, nulls are empty. Coordinates have
     seven decimals. The column of the footprint is called ``WKT``, which GDAL and QGIS read as
-    geometry. Lists, arrays and bytes are left out.
+    geometry. Lists, arrays and bytes are dropped.
 
     Args:
         results: What a search gave, or any GeoDataFrame with a CRS.

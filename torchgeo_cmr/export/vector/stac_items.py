@@ -65,7 +65,7 @@ def to_stac(
     Needs pystac: ``pip install torchgeo-cmr[stac]``.
 
     Args:
-        results: What a search gave. Every hit needs a time, which STAC asks for, and a place.
+        results: What a search gave. Every hit needs a time, which STAC requires, and a place.
         path: File to write.
         queries: Not written.
         area: Not written.
@@ -77,7 +77,7 @@ def to_stac(
         The path.
 
     Raises:
-        QueryError: If pystac is missing, the frame is no result, or a hit has no time or no
+        QueryError: If pystac is missing, the frame is not a result, or a hit has no time or no
             place.
         OutputExistsError: If the file is there and ``overwrite`` is False.
     """
@@ -107,7 +107,7 @@ def check_items(results: gpd.GeoDataFrame) -> None:
         results: What a search gave.
 
     Raises:
-        QueryError: If the frame is no result, or a hit has no time or no place.
+        QueryError: If the frame is not a result, or a hit has no time or no place.
     """
     check_result(results)
     undated = results['time_start'].isna() & results['time_end'].isna()
@@ -115,7 +115,7 @@ def check_items(results: gpd.GeoDataFrame) -> None:
         if missing.any():
             raise QueryError(
                 f'{int(missing.sum())} of {len(results)} hits have no {what}, and a STAC item of '
-                'ours needs one; leave them out or write another format'
+                'ours needs one; drop them or write another format'
             )
 
 
