@@ -273,7 +273,7 @@ class TestFilters:
         assert (ran.code, ids(ran.out)) == (0, [])
         assert ran.err == (
             '0 of 2 hits per query: during left 0 of 30; 2 without a date were filtered out; '
-            '--undated lets them pass\n'
+            '--undated keeps them\n'
         )
         ran = run(*words, '--undated')
         assert sorted(ids(ran.out)) == [name(28), name(29)]

@@ -146,7 +146,9 @@ def test_refuses(hits: gpd.GeoDataFrame, make: Any, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match='no layer called results but footprints'):
         read_search(path)
     path = to_geojson(hits[['rank', 'geometry']], tmp_path / 'c.geojson')
-    with pytest.raises(QueryError, match=r'lacks query_id, score, .* no saved result'):
+    with pytest.raises(
+        QueryError, match=r'lacks query_id, score, .* not a saved result'
+    ):
         read_search(path)
 
 
