@@ -203,15 +203,15 @@ def _train(
 ) -> SSCMRSIR:
     """Train, keep the best epoch by validation recall; return the untrained twin."""
     seed_everything(seed, verbose=False)
-    told = data.describe()
+    description = data.describe()
     task = SSCMRSIR(
-        {name: len(spec['bands']) for name, spec in told.items()},
+        {name: len(spec['bands']) for name, spec in description.items()},
         settings.model,
         temperature=settings.temperature,
         lr=settings.lr,
         warmup_epochs=1,
     )
-    task.set_specs(told)
+    task.set_specs(description)
     untrained = copy.deepcopy(task).eval()
     best = ModelCheckpoint(
         checkpoint.parent,
@@ -379,11 +379,13 @@ def _direction(
     for name, pair in galleries.items():
         queries, archive = pair[a], pair[b]
         by_place = evaluate(queries, archive, relevance=rule)
-        asked, found = (t.select(t.frame[_LABEL].notna()) for t in (queries, archive))
+        query_table, found = (
+            t.select(t.frame[_LABEL].notna()) for t in (queries, archive)
+        )
         by_label: dict[str, Any] = {'map': None, 'chance': {'map': None}}
-        if len(asked) and len(found):
-            relevant = same_label(asked, found, _LABEL)
-            by_label = evaluate(asked, found, relevance=relevant)
+        if len(query_table) and len(found):
+            relevant = same_label(query_table, found, _LABEL)
+            by_label = evaluate(query_table, found, relevance=relevant)
         scores[name] = {'recall@10': by_place['recall@10'], 'map': by_label['map']}
         scores['alone'] = by_place['empty']
         scores['chance'] = {
@@ -446,14 +448,14 @@ def _judged(
     results: gpd.GeoDataFrame, queries: EmbeddingTable, truth: list[Path]
 ) -> gpd.GeoDataFrame:
     """Fill in ``relevant`` for the sheet: the own place, or the same known land cover."""
-    asked = queries.frame.set_index('patch_id').loc[results['query_id']]
-    centres = shapely.centroid(asked.geometry.to_numpy())
-    own = pd.Series(shapely.intersects(results.geometry.to_numpy(), centres))
-    mine = asked[_LABEL].reset_index(drop=True)
+    query_rows = queries.frame.set_index('patch_id').loc[results['query_id']]
+    centres = shapely.centroid(query_rows.geometry.to_numpy())
+    is_own = pd.Series(shapely.intersects(results.geometry.to_numpy(), centres))
+    mine = query_rows[_LABEL].reset_index(drop=True)
     theirs = _land_cover(results, truth).reset_index(drop=True)
     # A comparison with an unknown class stays unknown.
     judged = results.copy()
-    judged['relevant'] = (mine == theirs).astype('boolean').mask(own, True)
+    judged['relevant'] = (mine == theirs).astype('boolean').mask(is_own, True)
     return judged
 
 

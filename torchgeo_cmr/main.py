@@ -69,7 +69,7 @@ def main(args: Sequence[str] | None = None) -> int:
         words = [*words[1:2], '--help']
     verb = words[0] if words else '--help'
     if verb in ('-h', '--help'):
-        lines = [f'  {name:<10} {told}' for name, (_, told) in VERBS.items()]
+        lines = [f'  {name:<10} {summary}' for name, (_, summary) in VERBS.items()]
         sys.stdout.write(_USAGE.format(verbs='\n'.join(lines)))
         return 0
     if verb == '--version':

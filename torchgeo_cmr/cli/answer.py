@@ -22,8 +22,8 @@ def deliver(
     """Write the requested files, or print the rows as a table if there are none."""
     from torchgeo_cmr.export import write_all
 
-    for path, told in write_all(rows, out or [], **outputs):
-        sys.stdout.write(f'{path}: {told}\n')
+    for path, summary in write_all(rows, out or [], **outputs):
+        sys.stdout.write(f'{path}: {summary}\n')
     if not out:
         sys.stdout.write(laid_out(rows))
 
@@ -39,24 +39,24 @@ def shortfall(
 ) -> str:
     """Explain why queries have fewer hits than requested."""
     first = queries.select([0])
-    told = index.explain(first, k, where=where, **without)
-    why = [f'{s.clause} left {s.after} of {s.before}' for s in told.steps[:-1]]
+    explanation = index.explain(first, k, where=where, **without)
+    why = [f'{s.clause} left {s.after} of {s.before}' for s in explanation.steps[:-1]]
     why = why or [f'the archive has {len(index)} rows']
-    if told.undated and not where.undated:
+    if explanation.undated and not where.undated:
         why.append(
-            f'{told.undated} without a date were filtered out; --undated keeps them'
+            f'{explanation.undated} without a date were filtered out; --undated keeps them'
         )
     if after:
         why.append(
             f'--{" and --".join(name.replace("_", "-") for name in after)} removed others'
         )
-    same = told.found * len(queries) == found
+    same = explanation.found * len(queries) == found
     if where.relative or after or not same:
         lead = f'{found} hits for {len(queries)} queries of {k} each'
         if where.relative or not (after or same):
             lead += ', for the first'
         return f'{lead}: {"; ".join(why)}\n'
-    return f'{told.found} of {k} hits per query: {"; ".join(why)}\n'
+    return f'{explanation.found} of {k} hits per query: {"; ".join(why)}\n'
 
 
 def hit_table(results: 'gpd.GeoDataFrame') -> str:

@@ -46,7 +46,7 @@ def demo(
         overwrite=overwrite,
         progress=not quiet,
     )
-    told = {
+    uses = {
         'hits': 'drag into QGIS: ranked footprints',
         'queries': 'drag into QGIS: the query places',
         'area': 'drag into QGIS: the polygon that was searched',
@@ -64,7 +64,7 @@ def demo(
         ]
         lines.append(f'{name:<10} ' + ' '.join(numbers))
     lines += ['', *(f'note: {note}' for note in journey.notes)]
-    lines += [f'{journey.files[name]}: {how}' for name, how in told.items()]
+    lines += [f'{journey.files[name]}: {how}' for name, how in uses.items()]
     sys.stdout.write('\n'.join(lines) + '\n')
 
 

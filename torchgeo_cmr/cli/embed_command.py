@@ -179,8 +179,8 @@ def embed(
         'image': (library.embed_images, 'images without a place'),
         'sound': (library.embed_sounds, 'sound'),
     }
-    function, told = known[kind]
-    options = _taken(function, given, told, placed=kind in ('pair', 'raster'))
+    function, description = known[kind]
+    options = _taken(function, given, description, placed=kind in ('pair', 'raster'))
     model = load_task(ckpt, task)
     options |= {'progress': not quiet, 'out': out}
     if kind == 'pair':
@@ -223,7 +223,11 @@ def _one(modality: Sequence[str] | None, known: Iterable[str]) -> str:
 
 
 def _taken(
-    function: Callable[..., Any], given: dict[str, Any], told: str, *, placed: bool
+    function: Callable[..., Any],
+    given: dict[str, Any],
+    description: str,
+    *,
+    placed: bool,
 ) -> dict[str, Any]:
     """Pick the options that a function takes; refuse others that were given."""
     from torchgeo_cmr.errors import QueryError
@@ -242,7 +246,7 @@ def _taken(
             strange.append('--' + name.replace('_', '-'))
     if strange:
         raise QueryError(
-            f'{", ".join(strange)} has no meaning for {told}: drop it; '
+            f'{", ".join(strange)} has no meaning for {description}: drop it; '
             'torchgeo-cmr embed --help explains it'
         )
     return options

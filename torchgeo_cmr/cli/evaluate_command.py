@@ -101,13 +101,13 @@ def evaluate(
     places = _regions(regions)
     if train_area is not None and not Path(train_area).exists():
         raise QueryError(f'--train-area {train_area} is not there; name a vector file')
-    asked = EmbeddingTable.load(queries)
-    found = asked if archive == queries else EmbeddingTable.load(archive)
+    query_table = EmbeddingTable.load(queries)
+    found = query_table if archive == queries else EmbeddingTable.load(archive)
     compare = (
         make_report if features is None else partial(feature_report, column=features)
     )
     report = compare(
-        asked,
+        query_table,
         found,
         relevance=rule,
         protocol=chosen,

@@ -64,9 +64,9 @@ def export(
         'overwrite': overwrite,
     }
     check_all(out or [], **outputs)
-    frame, more = _together(Path(source))
-    for path, told in write_all(frame, out or [], **more, **outputs):
-        sys.stdout.write(f'{path}: {told}\n')
+    frame, layers = _together(Path(source))
+    for path, summary in write_all(frame, out or [], **layers, **outputs):
+        sys.stdout.write(f'{path}: {summary}\n')
 
 
 def _together(source: Path) -> tuple['gpd.GeoDataFrame', dict[str, Any]]:

@@ -65,7 +65,7 @@ class _CLI(LightningCLI):
         Raises:
             CMRError: If a class cannot use what it was given.
         """
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('default')
             try:
                 super().instantiate_classes()
@@ -73,7 +73,7 @@ class _CLI(LightningCLI):
                 if isinstance(_root(error), _MISTAKES):
                     raise CMRError(_reason(error)) from error
                 raise
-        for warning in said:
+        for warning in caught:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )

@@ -64,7 +64,7 @@ def fuse(
         'overwrite': overwrite,
     }
     check_all(out or [], **outputs)
-    read = [read_search(one).results for one in results]
+    read = [read_search(path).results for path in results]
     fused = put_together(
         read[0] if len(read) == 1 else read,
         k,

@@ -88,5 +88,5 @@ def index(
     left = len(made)
     if archives:
         made.append(open_archives(archives).table)
-    told = f'{before - left} deleted, {len(made) - left} added'
-    sys.stdout.write(f'{out}: {len(made)} rows, {told}\n')
+    summary = f'{before - left} deleted, {len(made) - left} added'
+    sys.stdout.write(f'{out}: {len(made)} rows, {summary}\n')

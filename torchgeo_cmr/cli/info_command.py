@@ -30,12 +30,12 @@ def info(path: str, *, json_: bool = False) -> None:
         path: Archive folder, index folder, checkpoint (.ckpt) or layer of results.
         json_: Print JSON instead of lines.
     """
-    told = _tell(path)
+    facts = _tell(path)
     if json_:
-        sys.stdout.write(json.dumps(told, indent=1) + '\n')
+        sys.stdout.write(json.dumps(facts, indent=1) + '\n')
         return
-    width = max(map(len, told))
-    for name, value in told.items():
+    width = max(map(len, facts))
+    for name, value in facts.items():
         sys.stdout.write(f'{name.ljust(width)}  {_words(value)}\n')
 
 

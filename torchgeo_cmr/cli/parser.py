@@ -106,8 +106,8 @@ def _told(function: Callable[..., int | None]) -> tuple[str | None, dict[str, st
     """Read a docstring: what the verb does, and what each argument is."""
     from docstring_parser import DocstringStyle, parse
 
-    told = parse(inspect.getdoc(function) or '', style=DocstringStyle.GOOGLE)
-    return told.description, {p.arg_name: p.description or '' for p in told.params}
+    parsed = parse(inspect.getdoc(function) or '', style=DocstringStyle.GOOGLE)
+    return parsed.description, {p.arg_name: p.description or '' for p in parsed.params}
 
 
 def words(function: Callable[..., None], arguments: Mapping[str, Any]) -> list[str]:
@@ -133,13 +133,13 @@ def words(function: Callable[..., None], arguments: Mapping[str, Any]) -> list[s
         flag = (
             f'-{name}' if len(name) == 1 else '--' + name.rstrip('_').replace('_', '-')
         )
-        for one in several:
-            if isinstance(one, bool):
-                options.append(flag if one else f'--no-{flag.lstrip("-")}')
-            elif str(one).startswith('-'):
-                options.append(f'{flag}={one}' if len(name) > 1 else f'{flag}{one}')
+        for item in several:
+            if isinstance(item, bool):
+                options.append(flag if item else f'--no-{flag.lstrip("-")}')
+            elif str(item).startswith('-'):
+                options.append(f'{flag}={item}' if len(name) > 1 else f'{flag}{item}')
             else:
-                options += [flag, str(one)]
+                options += [flag, str(item)]
     if any(place.startswith('-') for place in places):
         return [*options, '--', *places]
     return [*places, *options]
@@ -162,9 +162,9 @@ class _Parser(argparse.ArgumentParser):
         words = rest.split()
         flags = [word.partition('=')[0] for word in words if word.startswith('--')]
         for word in words:
-            option, told = _MEANT.get(word.partition('=')[0], ('', ''))
+            option, hint = _MEANT.get(word.partition('=')[0], ('', ''))
             if option in known:
-                return f' ({told})'
+                return f' ({hint})'
         if flags:
             near = get_close_matches(flags[0], known, n=1, cutoff=0.7)
             return f' (perhaps {near[0]})' if near else ''

@@ -88,11 +88,11 @@ def check_modality(
         return
     column = index.columns.attributes(index.rows(), ['modality'])['modality']
     known = sorted(map(str, column.dropna().unique()))
-    for one in modality:
-        if one not in known:
+    for sensor in modality:
+        if sensor not in known:
             raise QueryError(
-                f'--modality {one}: the archive has {", ".join(known) or "none that is known"}'
-                + (_MEANT.format(one) if ckpt and query_modality is None else '')
+                f'--modality {sensor}: the archive has {", ".join(known) or "none that is known"}'
+                + (_MEANT.format(sensor) if ckpt and query_modality is None else '')
             )
 
 
@@ -136,8 +136,8 @@ def _queries(
                 outside.append(error)
         elif len(place := numbers(word)) == 2 and not Path(word).exists():
             try:
-                for one in at(archive, *place).frame['patch_id']:
-                    ids.setdefault(one, 'location')
+                for patch_id in at(archive, *place).frame['patch_id']:
+                    ids.setdefault(patch_id, 'location')
             except OutsideError as error:
                 outside.append(error)
         else:

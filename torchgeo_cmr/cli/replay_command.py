@@ -50,11 +50,11 @@ def replay(
             'replay; make the search again as you made it'
         )
     parser = build(search, f'torchgeo-cmr replay: the search in {manifest}')
-    asked = vars(parser.parse_args(command[2:]))
-    archives = asked.pop('archives')
+    options = vars(parser.parse_args(command[2:]))
+    archives = options.pop('archives')
     with tempfile.TemporaryDirectory(prefix='torchgeo_cmr-') as folder:
         again = Path(folder) / 'rows.gpkg'
-        asked |= {
+        options |= {
             'out': [str(again)],
             'project': False,
             'heatmap': False,
@@ -65,18 +65,18 @@ def replay(
             'quiet': quiet,
         }
         # Earlier searches also found the query patch itself.
-        asked['include_self'] |= 'excluded' not in old
+        options['include_self'] |= 'excluded' not in old
         # The lines search prints about its files are of no use: those are temporary.
         with contextlib.redirect_stdout(io.StringIO()):
-            search(archives, **asked)
+            search(archives, **options)
         results, queries, area, new = read_search(again)
         # The arguments of the first search apply to both.
         new['command'] = command
     same, changes = compare_records(old, new)
-    for path, told in write_all(
+    for path, summary in write_all(
         results, out or [], queries=queries, area=area, record=new, overwrite=overwrite
     ):
-        sys.stdout.write(f'{path}: {told}\n')
+        sys.stdout.write(f'{path}: {summary}\n')
     rows = new['rows']['count']
     sys.stdout.write(f'the same {rows} rows\n' if same else 'other rows\n')
     sys.stdout.writelines(f'{change}\n' for change in changes)

@@ -261,7 +261,7 @@ def search(
     chosen.check(index.columns)
     # A condition on a missing column should not wait for embedding.
     Where(where=where).rows(index.columns)
-    asked = queries.asked(
+    table = queries.asked(
         query,
         refine,
         index,
@@ -272,17 +272,17 @@ def search(
         units,
         progress=not quiet,
     )
-    asked = queries.combined(asked, and_, unlike, examples, index)
+    table = queries.combined(table, and_, unlike, examples, index)
     if after or hubs is not None:
         freed = index
         if hubs is not None:
             freed = HubFree(index, open_archives(hubs).table, method=hubs_method)
         results = rerank(
-            freed, asked, k, where=chosen, min_score=min_score, **after, **without
+            freed, table, k, where=chosen, min_score=min_score, **after, **without
         )
     else:
         results = index.search(
-            asked,
+            table,
             k or None,
             where=chosen,
             exact=not approximate,
@@ -291,14 +291,14 @@ def search(
             **without,
         )
     if explain:
-        told = index.explain(
-            asked, k or len(index), where=chosen, exact=not approximate, **without
+        message = index.explain(
+            table, k or len(index), where=chosen, exact=not approximate, **without
         )
-        sys.stderr.write(f'{told}\n')
-    if len(results) < k * len(asked):
+        sys.stderr.write(f'{message}\n')
+    if len(results) < k * len(table):
         left = [*(['min_score'] if min_score is not None else []), *after]
-        told = answer.shortfall(index, chosen, asked, len(results), k, left, without)
-        sys.stderr.write(told)
+        message = answer.shortfall(index, chosen, table, len(results), k, left, without)
+        sys.stderr.write(message)
     if out or clips:
         from torchgeo_cmr.export import make_record, write_all
 
@@ -317,8 +317,10 @@ def search(
             options['exact'] = False
         record = make_record(
             results,
-            archives={one: index if alone else open_archives(one) for one in archives},
-            queries=asked,
+            archives={
+                folder: index if alone else open_archives(folder) for folder in archives
+            },
+            queries=table,
             where=chosen,
             k=k,
             options={name: v for name, v in options.items() if v is not None},
@@ -329,12 +331,12 @@ def search(
         written = write_all(
             results,
             out or [],
-            queries=asked,
+            queries=table,
             area=chosen.area,
             record=record,
             **outputs,
         )
-        for path, told in written:
-            sys.stdout.write(f'{path}: {told}\n')
+        for path, message in written:
+            sys.stdout.write(f'{path}: {message}\n')
     if not out:
         sys.stdout.write(answer.hit_table(results))

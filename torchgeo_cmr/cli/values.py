@@ -30,13 +30,13 @@ def place(word: str) -> tuple[tuple[float, float], float]:
     text, unit = word.strip().lower(), 1.0
     if text.endswith('km'):
         text, unit = text.removesuffix('km'), 1000.0
-    told = numbers(text.removesuffix('m'))
-    if len(told) != 3:
+    parsed = numbers(text.removesuffix('m'))
+    if len(parsed) != 3:
         raise QueryError(
             f'--near {word} is not LON,LAT,METRES: write it like 9.19,45.46,5000 or '
             '9.19,45.46,5km'
         )
-    return (told[0], told[1]), told[2] * unit
+    return (parsed[0], parsed[1]), parsed[2] * unit
 
 
 def months(word: str) -> list[int]:
@@ -76,6 +76,6 @@ def condition(where: str | None, modality: list[str] | None) -> str | None:
     """Read --where and --modality as one condition."""
     if not modality:
         return where
-    words = ', '.join("'" + one.replace("'", "''") + "'" for one in modality)
+    words = ', '.join("'" + name.replace("'", "''") + "'" for name in modality)
     own = f'modality IN ({words})'
     return own if where is None else f'({where}) AND {own}'

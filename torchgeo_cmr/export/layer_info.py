@@ -34,7 +34,7 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
         rows = {
             name: pyogrio.read_info(source, layer=name)['features'] for name in layers
         }
-        told = pyogrio.read_info(source, layer=layer, force_total_bounds=True)
+        info = pyogrio.read_info(source, layer=layer, force_total_bounds=True)
     except (DataLayerError, DataSourceError, IndexError) as error:
         raise ArchiveError(
             f'{path} is not an archive, a checkpoint or a layer ({" ".join(str(error).split())})'
@@ -44,13 +44,13 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
         'path': source,
         'layer': layer,
         'layers': {name: int(count) for name, count in rows.items()},
-        'format': told['driver'],
-        'rows': int(told['features']),
-        'geometry': told['geometry_type'],
-        'crs': told['crs'],
+        'format': info['driver'],
+        'rows': int(info['features']),
+        'geometry': info['geometry_type'],
+        'crs': info['crs'],
         'bounds': None
-        if told['total_bounds'] is None
-        else [float(side) for side in told['total_bounds']],
-        'columns': [str(name) for name in told['fields']],
+        if info['total_bounds'] is None
+        else [float(side) for side in info['total_bounds']],
+        'columns': [str(name) for name in info['fields']],
         'bytes': Path(source).stat().st_size,
     }

@@ -73,7 +73,7 @@ def check_all(
         OutputExistsError: If a file exists and may not be replaced, or is a folder.
     """
     plan = _plan(outs, project, heatmap, html, clips, links, manifest)
-    files = [one for path in plan.outs for one in (path, *sidecars(path))]
+    files = [target for path in plan.outs for target in (path, *sidecars(path))]
     if plan.heatmap is not None:
         files += [plan.heatmap, *sidecars(plan.heatmap)]
     files += [p for p in (plan.project, plan.html, plan.manifest) if p is not None]
@@ -149,8 +149,8 @@ def write_all(
     rows = f'{len(results)} rows'
     written = []
     for path, suffix in zip(plan.outs, plan.suffixes, strict=True):
-        more = {'links': True} if links and suffix == '.gpkg' else {}
-        WRITERS[suffix](results, path, **common, **more)
+        extra = {'links': True} if links and suffix == '.gpkg' else {}
+        WRITERS[suffix](results, path, **common, **extra)
         written.append(Written(path, rows))
     raster = plan.heatmap if len(results) else None
     if raster is not None:
@@ -184,9 +184,9 @@ def _plan(
     """Name every output, or refuse what cannot be named."""
     paths = [Path(out) for out in outs]
     suffixes = [suffix_of(path) for path in paths]
-    asked = {'project': project, 'heatmap': heatmap, 'html': html}
+    outputs = {'project': project, 'heatmap': heatmap, 'html': html}
     if not paths:
-        for name in (name for name, wanted in asked.items() if wanted):
+        for name in (name for name, wanted in outputs.items() if wanted):
             raise QueryError(
                 f'the {name} is named after an output, and there is none; '
                 'name one, such as --out hits.gpkg'

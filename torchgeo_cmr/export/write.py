@@ -106,7 +106,7 @@ def check_outputs(
         OutputExistsError: If a file is there and is not to be replaced, or is a folder.
     """
     check_places(
-        [one for path in paths for one in (Path(path), *sidecars(path))],
+        [target for path in paths for target in (Path(path), *sidecars(path))],
         overwrite=overwrite,
     )
 
@@ -167,10 +167,10 @@ def suffix_of(path: str | PathLike[str]) -> str:
             f'{path} may hold anything; name it {path.stem}.geojson if you want that format '
             f'(known: {known})'
         )
-    told = (
+    problem = (
         f'has the suffix {suffix}, which no writer knows' if suffix else 'has no suffix'
     )
-    raise QueryError(f'{path} {told}; name a file that ends in one of {known}')
+    raise QueryError(f'{path} {problem}; name a file that ends in one of {known}')
 
 
 def sidecars(path: str | PathLike[str]) -> tuple[Path, ...]:

@@ -50,9 +50,9 @@ def from_corners(
         points = np.concatenate(corners[rows].tolist()).astype(np.float64)
         points = points.reshape(-1, 4, 2)
         ring = _divided(points)
-        own = CRS.from_user_input(code)
-        if not own.equals(crs):
-            change = Transformer.from_crs(own, crs, always_xy=True)
+        source_crs = CRS.from_user_input(code)
+        if not source_crs.equals(crs):
+            change = Transformer.from_crs(source_crs, crs, always_xy=True)
             ring = np.stack(change.transform(*np.moveaxis(ring, -1, 0)), axis=-1)
         outlines = shapely.polygons(ring)
         if is_wgs84(crs):
@@ -60,8 +60,8 @@ def from_corners(
                 outlines[i] = to_wgs84([outlines[i]], WGS84)[0]
         # Somebody may have moved or buffered the footprint since: then it is what counts.
         if frame.crs.equals(crs):
-            points, own = ring[:, ::SEGMENTS], crs
-        same = _match(points, own, shapes[rows], frame.crs)
+            points, source_crs = ring[:, ::SEGMENTS], crs
+        same = _match(points, source_crs, shapes[rows], frame.crs)
         found.append((rows[same], outlines[same]))
     return found
 
@@ -74,11 +74,11 @@ def _divided(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _match(
-    corners: NDArray[np.float64], own: CRS, shapes: NDArray[np.object_], crs: CRS
+    corners: NDArray[np.float64], source_crs: CRS, shapes: NDArray[np.object_], crs: CRS
 ) -> NDArray[np.bool_]:
     """Tell which corners (n, 4, 2) agree with the footprint, box against box."""
-    if not own.equals(crs):
-        change = Transformer.from_crs(own, crs, always_xy=True)
+    if not source_crs.equals(crs):
+        change = Transformer.from_crs(source_crs, crs, always_xy=True)
         x, y = change.transform(corners[..., 0], corners[..., 1])
         corners = np.stack([x, y], axis=-1)
     boxes = np.hstack([corners.min(axis=1), corners.max(axis=1)])

@@ -118,30 +118,32 @@ def moved(frame: gpd.GeoDataFrame, crs: CRS) -> NDArray[np.object_]:
     """
     if frame.crs is None:
         raise QueryError('the layer has no CRS; declare it with set_crs(...)')
-    own, shapes = CRS.from_user_input(frame.crs), frame.geometry.to_numpy()
-    if own.equals(crs, ignore_axis_order=True):
+    frame_crs, shapes = CRS.from_user_input(frame.crs), frame.geometry.to_numpy()
+    if frame_crs.equals(crs, ignore_axis_order=True):
         return shapes
     shapes = shapes.copy()
     sides = shapely.bounds(shapes).reshape(-1, 4)
     sides = (sides[:, 2:] - sides[:, :2]).max(axis=1)
-    if is_wgs84(own):
+    if is_wgs84(frame_crs):
         for i in np.flatnonzero(sides > 180):
             shapes[i] = unwrap(shapes[i])
     long = sides > (
-        0.1 if own.is_geographic else 10_000 / own.axis_info[0].unit_conversion_factor
+        0.1
+        if frame_crs.is_geographic
+        else 10_000 / frame_crs.axis_info[0].unit_conversion_factor
     )
     shapes[long] = densify(shapes[long])
     if is_wgs84(crs):
-        return to_wgs84(shapes, own)
-    change = Transformer.from_crs(own, crs, always_xy=True)
-    there = shapely.transform(
+        return to_wgs84(shapes, frame_crs)
+    change = Transformer.from_crs(frame_crs, crs, always_xy=True)
+    projected = shapely.transform(
         shapes, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1]))
     )
-    if not np.isfinite(shapely.get_coordinates(there)).all():
+    if not np.isfinite(shapely.get_coordinates(projected)).all():
         raise QueryError(
             f'a footprint has no place in {crs.to_string()[:60]}; give another CRS'
         )
-    return there
+    return projected
 
 
 def label_scale(results: gpd.GeoDataFrame) -> float | None:

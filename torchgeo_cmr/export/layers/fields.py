@@ -88,13 +88,13 @@ def fields(
     """
     used = {name.lower() for name in taken}
     found = []
-    own = _RESULT_TYPES if is_result(frame) else {}
+    fixed_types = _RESULT_TYPES if is_result(frame) else {}
     for column in dict.fromkeys(
         [*(c for c in first if c in frame), *(c for c in frame.columns)]
     ):
         if column in (frame._geometry_column_name, 'native_corners'):
             continue
-        kind = own.get(column) or _kind(frame[column])
+        kind = fixed_types.get(column) or _kind(frame[column])
         if kind is not None:
             name = _name(str(column), used)
             used.add(name.lower())
@@ -161,24 +161,25 @@ def _kind(values: pd.Series) -> pa.DataType | None:
     if values.name in _TIMES:
         return UTC
     if dtype == object:
-        there = values.dropna()
+        present = values.dropna()
         if any(
-            isinstance(v, list | tuple | dict | set | bytes | np.ndarray) for v in there
+            isinstance(v, list | tuple | dict | set | bytes | np.ndarray)
+            for v in present
         ):
             return None
-        if len(there) and all(type(v) is datetime.date for v in there):
+        if len(present) and all(type(v) is datetime.date for v in present):
             return pa.date32()
-        held = pd.api.types.infer_dtype(there, skipna=True)
+        held = pd.api.types.infer_dtype(present, skipna=True)
         if held == 'integer':
-            return pa.int64() if _fits(there) else pa.string()
+            return pa.int64() if _fits(present) else pa.string()
         return _OBJECTS.get(held, pa.string())
     return pa.string()
 
 
 def _fits(values: pd.Series) -> bool:
     """Say whether whole numbers fit 64 bits with a sign."""
-    there = values.dropna()
-    return not len(there) or bool(there.min() >= -(2**63) and there.max() < 2**63)
+    present = values.dropna()
+    return not len(present) or bool(present.min() >= -(2**63) and present.max() < 2**63)
 
 
 def _utc(values: pd.Series) -> pd.Series:
@@ -220,9 +221,9 @@ def _iso(times: pd.Series) -> pa.Array:
 def _name(name: str, taken: set[str]) -> str:
     """Give a name that is not taken yet: the column's own, or with a number behind it."""
     # No database takes a name that ends in the middle.
-    own = name.replace('\0', '') or 'field'
-    number, unique = 2, own
+    cleaned = name.replace('\0', '') or 'field'
+    number, unique = 2, cleaned
     while unique.lower() in taken:
-        unique = f'{own}_{number}'
+        unique = f'{cleaned}_{number}'
         number += 1
     return unique

@@ -99,20 +99,20 @@ def footprints(frame: gpd.GeoDataFrame, crs: CRS = WGS84) -> NDArray[np.object_]
             180 degrees without holding a pole.
     """
     shapes = np.array(frame.geometry.to_numpy(), dtype=object)
-    there = ~shapely.is_missing(shapes)
-    if shapely.is_empty(shapes[there]).any():
+    present = ~shapely.is_missing(shapes)
+    if shapely.is_empty(shapes[present]).any():
         raise QueryError('a geometry of the layer is empty; leave that row out')
     moved = shapes.copy()
     for rows, outlines in from_corners(frame, shapes, crs):
         moved[rows] = outlines
-        there[rows] = False
+        present[rows] = False
     if not is_wgs84(crs):
-        moved[there] = _projected(shapes[there], frame.crs, crs)
-    elif there.any():
-        source = shapes[there]
+        moved[present] = _projected(shapes[present], frame.crs, crs)
+    elif present.any():
+        source = shapes[present]
         if not is_wgs84(frame.crs):
             source = densify(source, segments=SEGMENTS)
-        moved[there] = to_wgs84(source, frame.crs, divided=True)
+        moved[present] = to_wgs84(source, frame.crs, divided=True)
     return _checked(moved, frame.crs, crs)
 
 

@@ -107,8 +107,8 @@ def clip_hits(
     for clip in clips:
         if overwrite or not (folder / clip.name).exists():
             stated = (scenes[clip.modality].get('nodata') or {}).get(clip.source)
-            more = {} if stated is None else {'stated': stated}
-            _cut(clip, folder / clip.name, **more)
+            nodata = {} if stated is None else {'stated': stated}
+            _cut(clip, folder / clip.name, **nodata)
     sheet = folder / _SHEET
     if queries is not None and len(results) and (overwrite or not sheet.exists()):
         to_sheet(results, sheet, queries=queries, read=reader, overwrite=overwrite)
@@ -139,9 +139,13 @@ def check_clips(results: gpd.GeoDataFrame, record: Mapping[str, Any] | None) -> 
 
 def _claim(folder: Path, clips: Sequence[Clip], overwrite: bool) -> None:
     """Make the folder ours, or see that it is."""
-    told = json.dumps([asdict(clip) for clip in clips], indent=1) + '\n'
+    listing = json.dumps([asdict(clip) for clip in clips], indent=1) + '\n'
     index = folder / _INDEX
-    if index.is_file() and not overwrite and index.read_text(encoding='utf-8') == told:
+    if (
+        index.is_file()
+        and not overwrite
+        and index.read_text(encoding='utf-8') == listing
+    ):
         return
     if folder.exists():
         if not folder.is_dir():
@@ -154,7 +158,7 @@ def _claim(folder: Path, clips: Sequence[Clip], overwrite: bool) -> None:
         _sweep(index, {clip.name for clip in clips})
     folder.mkdir(parents=True, exist_ok=True)
     with new_file(index, overwrite=True) as temporary:
-        temporary.write_text(told, encoding='utf-8')
+        temporary.write_text(listing, encoding='utf-8')
 
 
 def _sweep(index: Path, kept: set[str]) -> None:
@@ -177,17 +181,20 @@ def _planned(
     """Decide which windows of which scenes are cut."""
     numbers = {query: i for i, query in enumerate(results['query_id'].unique(), 1)}
     for _, hit in results.iterrows():
-        own = hit['modality']
-        if own in scenes and hit['source'] not in scenes[own]['sources']:
+        hit_modality = hit['modality']
+        if (
+            hit_modality in scenes
+            and hit['source'] not in scenes[hit_modality]['sources']
+        ):
             raise QueryError(
                 f'scene {hit["source"]!r} of {hit["patch_id"]!r} is not among those of the '
                 'record; give the record of the archive that was searched'
             )
         ground = _ground(hit, reader, scenes)
         for modality in dict.fromkeys(
-            [m for m in (own, *sorted(scenes)) if m in scenes]
+            [m for m in (hit_modality, *sorted(scenes)) if m in scenes]
         ):
-            if modality == own:
+            if modality == hit_modality:
                 scene = hit['source']
             else:
                 scene = reader.scene_at(hit, modality, scenes[modality])

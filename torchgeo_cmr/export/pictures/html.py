@@ -94,7 +94,7 @@ def to_html(
     check_result(results)
     best = np.argsort(results['rank'].to_numpy(), kind='stable')[:max_hits]
     shown = with_geometry(results).take(np.sort(best))
-    asked = queries.frame if isinstance(queries, EmbeddingTable) else queries
+    query_frame = queries.frame if isinstance(queries, EmbeddingTable) else queries
     scenes = (record or {}).get('scenes') or {}
     notes: list[str] = []
     if read is None and scenes:
@@ -113,17 +113,19 @@ def to_html(
     body = SubElement(page, 'body')
     SubElement(body, 'h1').text = title
     number = results['query_id'].nunique()
-    told = f'{len(results)} hits of {number} {"query" if number == 1 else "queries"}'
+    summary = f'{len(results)} hits of {number} {"query" if number == 1 else "queries"}'
     if len(shown) < len(results):
-        told += f', the best {len(shown)} shown'
-    SubElement(body, 'p').text = f'{told}. Higher scores are closer.'
-    there = placed(shown)
-    if there.any():
-        body.append(draw_map(shown[there], asked, area))
-    if not there.all():
+        summary += f', the best {len(shown)} shown'
+    SubElement(body, 'p').text = f'{summary}. Higher scores are closer.'
+    located = placed(shown)
+    if located.any():
+        body.append(draw_map(shown[located], query_frame, area))
+    if not located.all():
         SubElement(
             body, 'p'
-        ).text = f'{int((~there).sum())} of them have no place and are not on the map.'
+        ).text = (
+            f'{int((~located).sum())} of them have no place and are not on the map.'
+        )
     if len(shown):
         body.append(_table(shown, read, sorted(scenes)))
     for note in notes:
@@ -205,14 +207,14 @@ def _when(hit: pd.Series) -> str:
 
 def _pictures(cell: Element, hit: pd.Series, read: Read, modalities: list[str]) -> None:
     """Show a hit in its own modality, then in the others."""
-    own = hit['modality']
-    for modality in dict.fromkeys([own, *modalities]):
+    hit_modality = hit['modality']
+    for modality in dict.fromkeys([hit_modality, *modalities]):
         picture = read(hit, modality) if isinstance(modality, str) else None
         if picture is None:
             continue
         figure = SubElement(cell, 'figure')
-        said = f'rank {hit["rank"]} in {modality}'
-        SubElement(figure, 'img', src=_data_uri(picture), alt=said)
+        caption = f'rank {hit["rank"]} in {modality}'
+        SubElement(figure, 'img', src=_data_uri(picture), alt=caption)
         SubElement(figure, 'figcaption').text = modality
 
 
@@ -228,7 +230,7 @@ def _data_uri(picture: NDArray[np.floating]) -> str:
 
 def _conditions(body: Element, record: Mapping[str, Any]) -> None:
     """Say how the search was made, as far as the record knows."""
-    told = {
+    facts = {
         'command': ' '.join(record.get('command') or []),
         'filters': ', '.join(
             f'{k}: {v}' for k, v in (record.get('filters') or {}).items()
@@ -237,19 +239,19 @@ def _conditions(body: Element, record: Mapping[str, Any]) -> None:
             f'{k}: {v}' for k, v in (record.get('options') or {}).items()
         ),
         'archives': ', '.join(
-            f'{one.get("name")} ({one.get("rows")} rows, SHA-256 {str(one.get("sha256"))[:12]})'
-            for one in record.get('archives') or []
+            f'{archive.get("name")} ({archive.get("rows")} rows, SHA-256 {str(archive.get("sha256"))[:12]})'
+            for archive in record.get('archives') or []
         ),
         'weights': str(record.get('space') or ''),
         'versions': ', '.join(
             f'{k} {v}' for k, v in (record.get('versions') or {}).items()
         ),
     }
-    told = {name: value for name, value in told.items() if value}
-    if not told:
+    facts = {name: value for name, value in facts.items() if value}
+    if not facts:
         return
     SubElement(body, 'h2').text = 'How it was searched'
     listed = SubElement(body, 'dl')
-    for name, value in told.items():
+    for name, value in facts.items():
         SubElement(listed, 'dt').text = name
         SubElement(listed, 'dd').text = value

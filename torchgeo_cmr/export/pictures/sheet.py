@@ -65,12 +65,12 @@ def to_sheet(
     """
     from matplotlib.figure import Figure
 
-    asked = queries.frame if isinstance(queries, EmbeddingTable) else queries
+    query_frame = queries.frame if isinstance(queries, EmbeddingTable) else queries
     if max_queries < 1 or max_hits < 1:
         raise QueryError(
             f'max_queries={max_queries} and max_hits={max_hits} must be at least 1'
         )
-    bands = _bands(with_geometry(results), asked, max_queries, max_hits)
+    bands = _bands(with_geometry(results), query_frame, max_queries, max_hits)
     modalities = _modalities(bands)
     columns = 1 + max(len(hits) for _, hits in bands)
     rows = len(bands) * len(modalities)

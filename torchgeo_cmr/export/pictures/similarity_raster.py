@@ -206,9 +206,9 @@ def write_cog(
             file.scales, file.offsets = scales, offsets
 
 
-def _crs(results: gpd.GeoDataFrame, asked: Any) -> CRS:
+def _crs(results: gpd.GeoDataFrame, crs: Any) -> CRS:
     """Give the CRS of the grid: the one given, that of most scenes, or a projected one."""
-    given = asked
+    given = crs
     if given is None and 'src_crs' in results:
         counts = results['src_crs'].dropna().value_counts()
         most = sorted(counts.index[counts == counts.max()])
@@ -223,13 +223,13 @@ def _crs(results: gpd.GeoDataFrame, asked: Any) -> CRS:
     return metric_crs(*middle(results))
 
 
-def _cell(shapes: NDArray[np.object_], asked: float | None) -> float:
-    if asked is not None:
-        if not (asked > 0 and np.isfinite(asked)):
+def _cell(shapes: NDArray[np.object_], cell: float | None) -> float:
+    if cell is not None:
+        if not (cell > 0 and np.isfinite(cell)):
             raise QueryError(
-                f'cell={asked} is not a size; give units of the CRS above 0'
+                f'cell={cell} is not a size; give units of the CRS above 0'
             )
-        return float(asked)
+        return float(cell)
     side = float(np.sqrt(np.median(shapely.area(shapes))))
     west, south, east, north = shapely.total_bounds(shapes)
     size = side / _ACROSS
@@ -269,12 +269,12 @@ def _burn(
     )
     middles = np.clip(np.floor(middles).astype(np.int64), 0, np.array(shape[::-1]) - 1)
     cells = middles[:, 1], middles[:, 0]
-    rest = shapes[~boxed]
+    irregular = shapes[~boxed]
     if how == 'best':
         burnt, boxed_burnt = np.full(shape, np.nan), np.full(shape, np.nan)
         for (left, top, right, bottom), score in zip(boxes, scores[boxed], strict=True):
             boxed_burnt[top:bottom, left:right] = score
-        _rasterize(rest, scores[~boxed], burnt, transform, MergeAlg.replace)
+        _rasterize(irregular, scores[~boxed], burnt, transform, MergeAlg.replace)
         # fmax passes over NaN; each hit on its own, as several may share a cell.
         burnt = np.fmax(burnt, boxed_burnt)
         np.fmax.at(burnt, cells, scores)
@@ -283,15 +283,15 @@ def _burn(
     for (left, top, right, bottom), score in zip(boxes, scores[boxed], strict=True):
         total[top:bottom, left:right] += score
         count[top:bottom, left:right] += 1
-    _rasterize(rest, scores[~boxed], total, transform, MergeAlg.add)
-    _rasterize(rest, np.ones(len(rest)), count, transform, MergeAlg.add)
+    _rasterize(irregular, scores[~boxed], total, transform, MergeAlg.add)
+    _rasterize(irregular, np.ones(len(irregular)), count, transform, MergeAlg.add)
     # Whoever does not hold the centre of the cell in its middle was not burnt there.
-    there = ((middles >= first) & (middles < last)).all(axis=1)
+    covered = ((middles >= first) & (middles < last)).all(axis=1)
     x = transform.c + transform.a * (middles[:, 0] + 0.5)
     y = transform.f + transform.e * (middles[:, 1] + 0.5)
-    there[~boxed] = shapely.contains_xy(rest, x[~boxed], y[~boxed])
-    missed = tuple(axis[~there] for axis in cells)
-    np.add.at(total, missed, scores[~there])
+    covered[~boxed] = shapely.contains_xy(irregular, x[~boxed], y[~boxed])
+    missed = tuple(axis[~covered] for axis in cells)
+    np.add.at(total, missed, scores[~covered])
     np.add.at(count, missed, 1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 

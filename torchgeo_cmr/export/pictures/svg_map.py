@@ -207,7 +207,7 @@ def _graticule(svg: Element, crs: CRS, page: _Page) -> None:
     lat = np.asarray(lat)
     if np.abs(lat).max() > 88:
         return
-    there = Transformer.from_crs(WGS84, crs, always_xy=True)
+    to_map = Transformer.from_crs(WGS84, crs, always_xy=True)
     step = _nice(max(np.ptp(lat), 1e-4) / 3)
     step_lon = _nice(max(np.ptp(lon), 1e-4) / 5)
     ticks = [('meridian', x) for x in _ticks(lon.min(), lon.max(), step_lon)]
@@ -219,7 +219,7 @@ def _graticule(svg: Element, crs: CRS, page: _Page) -> None:
             ys = np.clip(lat.min() + along * np.ptp(lat), -90, 90)
         else:
             xs, ys = lon.min() + along * np.ptp(lon), np.full(33, value)
-        points = page.place(np.column_stack(there.transform(xs, ys)))
+        points = page.place(np.column_stack(to_map.transform(xs, ys)))
         style = {'d': _line(points), 'fill': 'none', 'stroke': '#dddddd'}
         SubElement(svg, 'path', style)
         inside = points[(points >= 0).all(axis=1) & (points <= page.size).all(axis=1)]

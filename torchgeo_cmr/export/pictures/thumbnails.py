@@ -127,11 +127,13 @@ class PatchReader:
         shares: dict[str, float] = {}
         for crs, scenes, outlines in self._places[modality]:
             try:
-                own = _outline(patch, crs)
+                outline = _outline(patch, crs)
             except QueryError:
                 # The patch has no place on that map.
                 continue
-            covered = shapely.area(shapely.intersection(outlines, own)) / own.area
+            covered = (
+                shapely.area(shapely.intersection(outlines, outline)) / outline.area
+            )
             shares |= zip(scenes, covered.tolist(), strict=True)
         best, chosen = 0.0, None
         for scene in sorted(shares):
@@ -196,13 +198,13 @@ class PatchReader:
             with NorthUp(self.open(record, band)) as file:
                 if file.crs is None:
                     return None
-                own = _outline(patch, CRS.from_wkt(file.crs.to_wkt()))
-                if own.geom_type == 'MultiPolygon':
+                outline = _outline(patch, CRS.from_wkt(file.crs.to_wkt()))
+                if outline.geom_type == 'MultiPolygon':
                     # Cut at the antimeridian: join the parts on the side of the scene.
-                    own = shapely.affinity.translate(
-                        unwrap(own), 0 if file.transform.c > 0 else -360
+                    outline = shapely.affinity.translate(
+                        unwrap(outline), 0 if file.transform.c > 0 else -360
                     )
-                pixels = on(~file.transform, shapely.get_coordinates(own))
+                pixels = on(~file.transform, shapely.get_coordinates(outline))
                 low, high = pixels.min(axis=0), pixels.max(axis=0)
                 windows.append((low[1], low[0], *(high - low)[::-1].tolist()))
         shape = max(1, round(windows[0][2])), max(1, round(windows[0][3]))
@@ -344,8 +346,8 @@ def _read(
     out = np.full(shape, np.nan)
     inside = (rows >= 0) & (rows < file.height), (columns >= 0) & (columns < file.width)
     rows, columns = (
-        axis[there].astype(np.int64)
-        for axis, there in zip((rows, columns), inside, strict=True)
+        axis[inside_axis].astype(np.int64)
+        for axis, inside_axis in zip((rows, columns), inside, strict=True)
     )
     if rows.size and columns.size:
         window = Window.from_slices(
@@ -372,8 +374,8 @@ def on(transform: Affine, points: NDArray[np.floating]) -> NDArray[np.float64]:
 def _outline(patch: pd.Series, crs: CRS) -> shapely.Geometry:
     """Give a footprint in another CRS."""
     corners = patch.get('native_corners')
-    own, shape = WGS84, patch['geometry']
+    source_crs, shape = WGS84, patch['geometry']
     if isinstance(corners, np.ndarray) and isinstance(patch.get('src_crs'), str):
-        own = CRS.from_user_input(patch['src_crs'])
+        source_crs = CRS.from_user_input(patch['src_crs'])
         shape = shapely.Polygon(corners.reshape(4, 2))
-    return moved(gpd.GeoDataFrame(geometry=[shape], crs=own), crs)[0]
+    return moved(gpd.GeoDataFrame(geometry=[shape], crs=source_crs), crs)[0]

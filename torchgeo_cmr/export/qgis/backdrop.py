@@ -98,14 +98,14 @@ def scene_files(
     for modality, scene in (
         best[['modality', 'source']].drop_duplicates().itertuples(index=False)
     ):
-        own = known.get(modality, {})
-        bands = own.get('sources', {}).get(scene)
+        entry = known.get(modality, {})
+        bands = entry.get('sources', {}).get(scene)
         if not bands:
             continue
         shown = shown_bands(bands)
         # Bands in files of their own cannot be shown together: one in grey, then.
         same = [b for b in shown if b[0] == shown[0][0]]
-        path = Path(own.get('root') or '.') / shown[0][0]
+        path = Path(entry.get('root') or '.') / shown[0][0]
         if path.is_file():
             found[path] = [b[1] for b in same]
         if len(found) == _SCENES:

@@ -41,22 +41,22 @@ def view(
     Returns:
         The CRS, and (xmin, ymin, xmax, ymax) in it with a margin of a tenth.
     """
-    own = layer_crs(results)
-    asked = [] if queries is None else _shapes(query_layer(queries), own)
-    found = _shapes(results, own)
-    shapes = [*found, *asked]
+    result_crs = layer_crs(results)
+    query_shapes = [] if queries is None else _shapes(query_layer(queries), result_crs)
+    found = _shapes(results, result_crs)
+    shapes = [*found, *query_shapes]
     where = area_of_interest(area)
     if not found and where is not None:
         shapes.append(where)
     if not shapes:
         return WGS84, (-180.0, -90.0, 180.0, 90.0)
     parts = shapely.get_parts(np.array(shapes, dtype=object))
-    crs = own
-    if own == WGS84:
+    crs = result_crs
+    if result_crs == WGS84:
         parts = shapely.segmentize(parts, 1.0)
-        crs = _view_crs(parts, (asked or found or shapes)[0])
+        crs = _view_crs(parts, (query_shapes or found or shapes)[0])
     points = shapely.get_coordinates(parts)
-    x, y = Transformer.from_crs(own, crs, always_xy=True).transform(*points.T)
+    x, y = Transformer.from_crs(result_crs, crs, always_xy=True).transform(*points.T)
     x, y = x[np.isfinite(x)], y[np.isfinite(y)]
     wide, high = x.max() - x.min(), y.max() - y.min()
     # A single point still needs a map round it.
@@ -92,13 +92,13 @@ def span(results: gpd.GeoDataFrame) -> tuple[pd.Timestamp, pd.Timestamp] | None:
 
 def _shapes(frame: gpd.GeoDataFrame, crs: CRS) -> list[Geometry]:
     """Give the outlines of a layer in the CRS it is drawn in, without missing ones."""
-    there = frame[placed(frame)]
-    if there.empty:
+    located = frame[placed(frame)]
+    if located.empty:
         return []
     if crs == WGS84:
         # For an extent, corners will do.
-        there = gpd.GeoDataFrame(geometry=there.geometry)
-    return list(footprints(there, crs))
+        located = gpd.GeoDataFrame(geometry=located.geometry)
+    return list(footprints(located, crs))
 
 
 def _view_crs(parts: NDArray[np.object_], first: Geometry) -> CRS:

@@ -19,16 +19,18 @@ def compare_records(
     """
     changes = []
     before, after = (
-        {one['name']: one for one in record.get('archives', [])}
+        {archive['name']: archive for archive in record.get('archives', [])}
         for record in (old, new)
     )
     for name in [*before, *(n for n in after if n not in before)]:
-        told = _changed(f'archive {name}', before.get(name), after.get(name))
-        changes += [told] if told else []
+        difference = _changed(f'archive {name}', before.get(name), after.get(name))
+        changes += [difference] if difference else []
     if old.get('space') != new.get('space'):
         changes.append(f'weights: {old.get("space")} -> {new.get("space")}')
-    if told := _changed('queries', old.get('query'), new.get('query'), size='count'):
-        changes.append(told)
+    if difference := _changed(
+        'queries', old.get('query'), new.get('query'), size='count'
+    ):
+        changes.append(difference)
     for name in ('filters', 'options', 'k'):
         if old.get(name) != new.get(name):
             changes.append(f'{name}: {old.get(name)} -> {new.get(name)}')
@@ -68,13 +70,13 @@ def _changed(
 
 
 def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    told = f'rows: {old["count"]} -> {new["count"]}'
+    difference = f'rows: {old["count"]} -> {new["count"]}'
     pairs = zip(old['first'], new['first'], strict=False)
-    for i, (one, other) in enumerate(pairs, 1):
-        if one != other:
+    for i, (before, other) in enumerate(pairs, 1):
+        if before != other:
             was, now = (
                 f'{patch} at rank {rank} of {query} with {score:.6f}'
-                for query, rank, patch, score in (one, other)
+                for query, rank, patch, score in (before, other)
             )
-            return f'{told}; row {i} was {was}, is {now}'
-    return f'{told}; the first {min(len(old["first"]), len(new["first"]))} are the same'
+            return f'{difference}; row {i} was {was}, is {now}'
+    return f'{difference}; the first {min(len(old["first"]), len(new["first"]))} are the same'

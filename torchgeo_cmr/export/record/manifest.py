@@ -32,8 +32,8 @@ def write_manifest(
         QueryError: If the record holds something that JSON cannot.
         OutputExistsError: If the file is there and ``overwrite`` is False.
     """
-    told = {name: value for name, value in record.items() if name != 'scenes'}
-    text = record_text(told, indent=1)
+    content = {name: value for name, value in record.items() if name != 'scenes'}
+    text = record_text(content, indent=1)
     with new_file(path, overwrite=overwrite) as temporary:
         temporary.write_text(f'{text}\n', encoding='utf-8')
     return Path(path)
@@ -52,21 +52,21 @@ def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
         QueryError: If the file is missing, is not a manifest, or is of a newer version.
     """
     try:
-        told = json.loads(Path(path).read_text(encoding='utf-8'))
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise QueryError(
             f'{path} cannot be read as a manifest ({error}); name the .json that search '
             'wrote next to its result'
         ) from error
-    if not isinstance(told, dict) or told.get('format') != FORMAT:
+    if not isinstance(content, dict) or content.get('format') != FORMAT:
         raise QueryError(
             f'{path} is not a manifest of a search; name the .json that search wrote next to '
             'its result'
         )
-    version = told.get('version')
+    version = content.get('version')
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise QueryError(
             f'{path} has version {version} but this torchgeo_cmr reads up to '
             f'{FORMAT_VERSION}; install a newer torchgeo_cmr'
         )
-    return told
+    return content

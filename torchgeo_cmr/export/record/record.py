@@ -112,17 +112,19 @@ def scenes_of(archives: Iterable[Archive]) -> dict[str, dict[str, Any]]:
             if scene not in sources:
                 continue
             bands = [
-                [path if root is None else (Path(root) / path).as_posix(), *rest]
-                for path, *rest in sources[scene]
+                [path if root is None else (Path(root) / path).as_posix(), *others]
+                for path, *others in sources[scene]
             ]
-            own = found.setdefault(modality, {'root': None, 'sources': {}, 'grids': {}})
-            if own['sources'].setdefault(scene, bands) != bands:
+            entry = found.setdefault(
+                modality, {'root': None, 'sources': {}, 'grids': {}}
+            )
+            if entry['sources'].setdefault(scene, bands) != bands:
                 unclear.add((modality, scene))
             if grid := (archive.record.get('grids') or {}).get(scene):
-                own['grids'][scene] = grid
+                entry['grids'][scene] = grid
             value = (archive.record.get('nodata') or {}).get(scene)
             if value is not None:
-                own.setdefault('nodata', {})[scene] = value
+                entry.setdefault('nodata', {})[scene] = value
     for modality, scene in unclear:
         del found[modality]['sources'][scene]
     return found
@@ -191,18 +193,18 @@ def _filters(where: Where | None) -> dict[str, Any]:
         return {'not': _filters(parts[0])}
     if join:
         return {join: [_filters(part) for part in parts]}
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     for clause in fields(where):
         value = getattr(where, clause.name)
         usual = value is clause.default or (
             isinstance(value, str) and value == clause.default
         )
         if clause.init and not usual:
-            told[clause.name] = _plain(value)
+            facts[clause.name] = _plain(value)
     if where.area is not None:
         # What the words meant: a file may change, its area is here.
-        told['area'] = where.area.wkt
-    return told
+        facts['area'] = where.area.wkt
+    return facts
 
 
 def _plain(value: Any) -> Any:
@@ -216,11 +218,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, shapely.Geometry):
         return value.wkt
     if isinstance(value, set | frozenset):
-        return sorted(_plain(one) for one in value)
+        return sorted(_plain(item) for item in value)
     if isinstance(value, list | tuple | range | np.ndarray):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, gpd.GeoDataFrame | gpd.GeoSeries):
         return f'{len(value)} features'
     return str(value)

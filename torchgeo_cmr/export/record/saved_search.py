@@ -109,9 +109,9 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
         raise QueryError(
             f'{source} cannot be read as a saved search ({error}); name what an export wrote'
         ) from error
-    for name, own in _own_names(source).items():
+    for name, original in _own_names(source).items():
         if name in parts:
-            parts[name] = gpd.GeoDataFrame(parts[name].rename(columns=own))
+            parts[name] = gpd.GeoDataFrame(parts[name].rename(columns=original))
     queries, area = parts.get('query'), parts.get('area_of_interest')
     return SavedSearch(
         _results(parts['results'], source),
@@ -123,16 +123,16 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
 
 def _layer(source: Path, name: str | None = None) -> gpd.GeoDataFrame:
     """Read a layer: truth values with nulls as such, columns by the names they had."""
-    told = pyogrio.read_info(source, layer=name)
+    info = pyogrio.read_info(source, layer=name)
     frame = pyogrio.read_dataframe(source, layer=name)
-    for field, kind in zip(told['fields'], told['dtypes'], strict=True):
+    for field, kind in zip(info['fields'], info['dtypes'], strict=True):
         # Nulls among them make numbers of true and false.
         if kind == 'bool' and frame[field].dtype != bool:
             frame[field] = frame[field].astype('boolean')
-    own = str((told['layer_metadata'] or {}).get('DESCRIPTION') or '')
-    if own.startswith(NAMES):
+    description = str((info['layer_metadata'] or {}).get('DESCRIPTION') or '')
+    if description.startswith(NAMES):
         frame = gpd.GeoDataFrame(
-            frame.rename(columns=_json(own.removeprefix(NAMES), source))
+            frame.rename(columns=_json(description.removeprefix(NAMES), source))
         )
     return frame
 
@@ -166,8 +166,8 @@ def _own_names(source: Path) -> dict[str, dict[str, str]]:
     with closing(
         sqlite3.connect(f'{source.absolute().as_uri()}?mode=ro', uri=True)
     ) as db:
-        there = "SELECT 1 FROM sqlite_master WHERE name = 'gpkg_data_columns'"
-        if db.execute(there).fetchone() is not None:
+        exists = "SELECT 1 FROM sqlite_master WHERE name = 'gpkg_data_columns'"
+        if db.execute(exists).fetchone() is not None:
             rows = db.execute(
                 'SELECT table_name, column_name, title FROM gpkg_data_columns '
                 'WHERE description = ?',
@@ -229,11 +229,18 @@ def _results(frame: pd.DataFrame, source: Path) -> gpd.GeoDataFrame:
 
 def _plain_geometry(frame: pd.DataFrame) -> pd.DataFrame:
     """Give the geometry the name that it has in a result."""
-    own = getattr(frame, '_geometry_column_name', None)
-    if own is None or own == 'geometry' or own not in frame or 'geometry' in frame:
+    geometry_name = getattr(frame, '_geometry_column_name', None)
+    if (
+        geometry_name is None
+        or geometry_name == 'geometry'
+        or geometry_name not in frame
+        or 'geometry' in frame
+    ):
         return frame
-    named = gpd.GeoSeries(frame[own])
-    return gpd.GeoDataFrame(frame.drop(columns=own), geometry=named, crs=named.crs)
+    named = gpd.GeoSeries(frame[geometry_name])
+    return gpd.GeoDataFrame(
+        frame.drop(columns=geometry_name), geometry=named, crs=named.crs
+    )
 
 
 def _geographic(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -242,8 +249,8 @@ def _geographic(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
         raise QueryError('a saved layer has no CRS; save the search again')
     shapes = np.array(frame.geometry.to_numpy(), dtype=object)
     if not is_wgs84(frame.crs):
-        there = ~shapely.is_missing(shapes)
-        shapes[there] = to_wgs84(shapes[there], frame.crs)
+        present = ~shapely.is_missing(shapes)
+        shapes[present] = to_wgs84(shapes[present], frame.crs)
     # A GeoPackage knows multi-part geometries only; a footprint is mostly one part.
     single = np.flatnonzero(shapely.get_num_geometries(shapes) == 1)
     shapes[single] = shapely.get_geometry(shapes[single], 0)

@@ -180,27 +180,29 @@ def to_geopackage(
         check_result(results)
     if links and (queries is None or not hits):
         raise QueryError('links join queries to hits; give the queries of the search')
-    said = None if record is None else record_text(record)
-    asked = None if queries is None else query_layer(queries)
+    record_json = None if record is None else record_text(record)
+    query_frame = None if queries is None else query_layer(queries)
     where = area_of_interest(area)
     crs = layer_crs(results)
     with new_file(path, overwrite=overwrite) as temporary:
         layers = (
-            [] if asked is None else [_write(asked, temporary, 'query', QUERY_FIELDS)]
+            []
+            if query_frame is None
+            else [_write(query_frame, temporary, 'query', QUERY_FIELDS)]
         )
         name, first = ('results', RESULT_FIELDS) if hits else ('footprints', ())
         layers.append(_write(results, temporary, name, first, crs))
         if where is not None:
             layers.append(_write(area_layer(where, crs), temporary, 'area_of_interest'))
-        if links and asked is not None:
-            lines = link_stream(results, asked, crs)
+        if links and query_frame is not None:
+            lines = link_stream(results, query_frame, crs)
             _append(lines, temporary, 'links', 'LineString', crs)
             layers.append(Layer('links', plain_style('links', kind='LineString')))
         with closing(sqlite3.connect(temporary)) as db:
             _add_styles(db, layers)
             _add_names(db, layers)
-            if said is not None:
-                _add_record(db, said)
+            if record_json is not None:
+                _add_record(db, record_json)
     return Path(path)
 
 
@@ -218,10 +220,10 @@ def query_layer(queries: gpd.GeoDataFrame | EmbeddingTable) -> gpd.GeoDataFrame:
     """
     frame = queries.frame if isinstance(queries, EmbeddingTable) else queries
     check_layer(frame)
-    own = next((name for name in ('query_id', 'patch_id') if name in frame), None)
-    if own is None:
+    id_column = next((name for name in ('query_id', 'patch_id') if name in frame), None)
+    if id_column is None:
         raise QueryError('the queries have no query_id or patch_id; give each a name')
-    columns = {'query_id': frame[own]}
+    columns = {'query_id': frame[id_column]}
     for name in (*QUERY_FIELDS[1:], 'src_crs', 'native_corners'):
         columns[name] = (
             frame[name]
@@ -293,9 +295,9 @@ def _add_names(db: sqlite3.Connection, layers: Sequence[Layer]) -> None:
     QGIS shows them as aliases.
     """
     rows = [
-        (one.name, name, own, own, RENAMED)
-        for one in layers
-        for name, own in renamed(one.fields).items()
+        (layer.name, name, original, original, RENAMED)
+        for layer in layers
+        for name, original in renamed(layer.fields).items()
     ]
     if not rows:
         return

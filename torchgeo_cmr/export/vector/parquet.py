@@ -65,8 +65,8 @@ def to_parquet(
             results.to_parquet(plain, **options)
             with pq.ParquetFile(plain) as file:
                 known = file.schema_arrow
-                told = {METADATA_KEY: record_text(record).encode()}
-                schema = known.with_metadata({**(known.metadata or {}), **told})
+                metadata = {METADATA_KEY: record_text(record).encode()}
+                schema = known.with_metadata({**(known.metadata or {}), **metadata})
                 with pq.ParquetWriter(temporary, schema, compression='zstd') as writer:
                     for block in file.iter_batches():
                         writer.write_batch(block)

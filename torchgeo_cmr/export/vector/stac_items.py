@@ -128,7 +128,7 @@ def _item(
     start, end = hit['time_start'], hit['time_end']
     start, end = (end if pd.isna(start) else start), (start if pd.isna(end) else end)
     moment = start.to_pydatetime(warn=False)
-    own = _own(hit)
+    extra = _own(hit)
     item = pystac.Item(
         id=f'{hit["patch_id"]}@{hit["query_id"]}',
         geometry=_geometry(shape),
@@ -137,14 +137,14 @@ def _item(
         properties={
             f'cmr:{name}': _plain(hit[name]) for name in _OWN if not pd.isna(hit[name])
         }
-        | own,
+        | extra,
         start_datetime=None if start == end else moment,
         end_datetime=None if start == end else end.to_pydatetime(warn=False),
     )
     if isinstance(hit['src_crs'], str):
         projection = ProjectionExtension.ext(item, add_if_missing=True)
         _project(projection, hit)
-    if 'eo:cloud_cover' in own:
+    if 'eo:cloud_cover' in extra:
         item.stac_extensions.append(_EO)
     for name, href in _assets(hit, scenes):
         item.add_asset(name, pystac.Asset(href, roles=['data']))
@@ -171,9 +171,9 @@ def _own(hit: pd.Series) -> dict[str, Any]:
 def _json(value: Any) -> Any:
     """Give a value as JSON has it; None for nulls and for what it cannot hold."""
     if isinstance(value, np.ndarray | list | tuple):
-        return [_json(one) for one in value]
+        return [_json(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(name): _json(one) for name, one in value.items()}
+        return {str(name): _json(item) for name, item in value.items()}
     if value is None or pd.isna(value):
         return None
     value = _plain(value)
@@ -193,12 +193,12 @@ def _json(value: Any) -> Any:
 
 def _project(projection: Any, hit: pd.Series) -> None:
     """Fill in the fields of the projection extension."""
-    own = CRS.from_user_input(hit['src_crs'])
-    code = own.to_authority()
+    source_crs = CRS.from_user_input(hit['src_crs'])
+    code = source_crs.to_authority()
     if code is not None:
         projection.apply(code=':'.join(code))
     else:
-        projection.apply(code=None, wkt2=own.to_wkt('WKT2_2019'))
+        projection.apply(code=None, wkt2=source_crs.to_wkt('WKT2_2019'))
     corners = hit.get('native_corners')
     points = None
     if isinstance(corners, np.ndarray | list) and len(corners) == 8:
