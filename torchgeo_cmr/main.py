@@ -30,17 +30,17 @@ VERBS = {
     ),
     'search': ('search_command', 'search an archive, inside an area and a time window'),
     'index': ('index_command', 'build an index of an archive once, or change one'),
-    'fuse': ('fuse_command', 'put several saved answers together'),
+    'fuse': ('fuse_command', 'combine several saved results'),
     'changes': ('changes_command', 'find the places of an archive that changed most'),
     'duplicates': (
         'duplicates_command',
         'find patches of an archive that look the same',
     ),
     'hash': ('hash_command', 'turn the vectors of an archive into packed codes'),
-    'info': ('info_command', 'say what an archive, a checkpoint or a layer is'),
+    'info': ('info_command', 'describe an archive, an index, a checkpoint or a layer'),
     'evaluate': ('evaluate_command', 'score how well one archive answers another'),
     'export': ('export_command', 'turn an archive or a result into a layer'),
-    'replay': ('replay_command', 'make a search again and say what changed'),
+    'replay': ('replay_command', 'repeat a search and report what changed'),
     'speak': ('speak_command', 'make a corpus of spoken labels'),
 }
 

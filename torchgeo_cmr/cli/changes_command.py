@@ -41,24 +41,24 @@ def changes(
     torchgeo-cmr changes s1 s2 --across modalities --where 'valid_fraction > 0.9'
 
     Args:
-        archives: Archive folders, or an index folder; several are taken as one.
+        archives: Archive folders, or an index folder; several are treated as one.
         across: dates compares patches of one sensor at different times, modalities those of
             different sensors at any time.
         within: Area: a vector file, of several layers FILE|layername=NAME, or a box
             W,S,E,N in EPSG:4326, where W > E crosses the antimeridian, or WKT with --crs. Also
             --bbox, --area or --aoi.
-        crs: CRS of --within, such as EPSG:32632, for a file that does not say its own or a box
+        crs: CRS of --within, such as EPSG:32632, for a file that does not state its own or a box
             in other coordinates.
-        predicate: How a footprint must lie to the area, one of intersects, within, contains
+        predicate: How a footprint must relate to the area, one of intersects, within, contains
             (the footprint holds the area), centroid.
         during: Time window START/END of the patches that are compared; END itself is outside,
-            times are UTC, and either may be left empty or be two dots. Or one year, month or
+            times are UTC, and either may be empty or two dots. Or one year, month or
             day, such as 2024-06, for the whole of it.
         months: Months of any year, such as 6,7,8 or 6-8, or 11-2 over the new year.
         where: Condition on columns of the archive, such as 'cloud < 10'.
         modality: Only patches of this sensor, such as s2, or of several, such as s1,s2.
-        min_overlap: Least share of ground (intersection over union) of two patches that are
-            compared; lower it where the grids of two dates are shifted by a large part of a patch.
+        min_overlap: Smallest share of ground (intersection over union) of two patches that
+            are compared; lower it where the grids of two dates are shifted by a large part of a patch.
         k: Places to find.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
             names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif (change
@@ -67,7 +67,7 @@ def changes(
         project: Write a QGIS project NAME.qgz next to the GeoPackage.
         heatmap: Write the score of each place as NAME_similarity.tif; the project shows it.
         html: Write NAME.html, a page with map and table for any browser.
-        overwrite: Replace files that are there.
+        overwrite: Replace existing files.
     """
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.export import check_all

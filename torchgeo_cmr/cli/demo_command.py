@@ -12,7 +12,7 @@ def demo(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Show the whole journey: train, embed, search, score.
+    """Run every step on one example: train, embed, search, score.
 
     Without arguments it writes a synthetic landscape, trains SS-CM-RSIR on it for about
     two minutes, embeds the optical scenes, searches them with radar patches inside a polygon

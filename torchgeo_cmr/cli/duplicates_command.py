@@ -19,8 +19,8 @@ def duplicates(
     """Find patches that look the same: many dates of one field, scenes delivered twice.
 
     Two patches are in one group if the cosine of their vectors is at least the score, or
-    others lead from one to the other. All patches that the filters leave are compared with
-    all: meant for some hundred thousand.
+    if a chain of such pairs links them. All patches that pass the filters are compared with
+    each other: meant for up to some hundred thousand.
 
     The groups of an area, in the terminal, and as a layer with the columns group and members:
     torchgeo-cmr duplicates archive --within area.gpkg
@@ -30,19 +30,19 @@ def duplicates(
     torchgeo-cmr search archive --query queries --distinct 0.99
 
     Args:
-        archives: Archive folders, or an index folder; several are taken as one.
-        min_score: Least cosine of two patches that look the same, at most 1.
+        archives: Archive folders, or an index folder; several are treated as one.
+        min_score: Smallest cosine of two patches that look the same, at most 1.
         within: Area: a vector file, of several layers FILE|layername=NAME, or a box
             W,S,E,N in EPSG:4326, where W > E crosses the antimeridian. Also --bbox.
-        crs: CRS of --within, such as EPSG:32632, for a file that does not say its own or a box
+        crs: CRS of --within, such as EPSG:32632, for a file that does not state its own or a box
             in other coordinates.
         during: Time window START/END; END itself is outside, times are UTC, and either may
-            be left empty or be two dots. Or one year, month or day, such as 2024-06, for the
+            be empty or two dots. Or one year, month or day, such as 2024-06, for the
             whole of it.
         where: Condition on columns of the archive, such as 'cloud < 10'.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
             names the format: .gpkg (for QGIS), .geojson, .fgb, .csv or .parquet.
-        overwrite: Replace files that are there.
+        overwrite: Replace existing files.
     """
     from torchgeo_cmr.export import check_all
     from torchgeo_cmr.search import Where, open_archives

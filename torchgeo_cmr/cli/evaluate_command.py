@@ -48,7 +48,7 @@ def evaluate(
     torchgeo-cmr evaluate queries archive --relevance label:labels
     --protocol ben14k-csmae --out report.json --out report.md
 
-    Land cover of a map, by season, and how much of the answer lies on training ground:
+    Land cover of a map, by season, and how many of the hits lie on training ground:
     torchgeo-cmr evaluate queries archive --relevance raster:landcover.tif
     --by season --train-area train.gpkg
 
@@ -59,14 +59,14 @@ def evaluate(
     Args:
         queries: Archive folder whose patches are the queries.
         archive: Archive folder to search; may be the same.
-        relevance: What counts as found: place, place>=0.3 (footprints overlap by that IoU;
+        relevance: What counts as relevant: place, place>=0.3 (footprints overlap by that IoU;
             0.5 without), near:WIDTHS, distance:METRES (between nearest points),
             label:COLUMN (a label in common), exact:COLUMN, jaccard:COLUMN>=0.5, or
             raster:FILE (the class of more than half of each footprint; a quoted pattern
             for several files). After place, near and distance also +days:NUMBER, such as
-            place+days:5, for items taken at most so many days before or after.
+            place+days:5, for items taken at most that many days before or after.
         protocol: A published protocol, one of ben14k-csmae, ben14k-precursor, dsrsid.
-        distance: What ranks, one of cosine, euclidean, chi_square; without it cosine, or that
+        distance: Distance to rank by, one of cosine, euclidean, chi_square; without it cosine, or that
             of the protocol. Archives hold unit vectors, on which euclidean ranks as cosine
             does: give --features for what was published.
         features: Column of both archives with the raw features to compare in place of the

@@ -24,7 +24,7 @@ def export(
     All footprints of an archive with their attributes, for QGIS or any web map:
     torchgeo-cmr export archive --out footprints.gpkg
 
-    A search that was saved, as a page for the browser and a project for QGIS:
+    A saved search, as a page for the browser and a project for QGIS:
     torchgeo-cmr export hits.gpkg --out again.gpkg --project --heatmap --html
 
     The pixels of its hits, in every sensor:
@@ -34,8 +34,8 @@ def export(
     torchgeo-cmr export area.shp --out area.geojson
 
     Args:
-        source: Archive folder, a search that was saved as .gpkg, or a vector file with a
-            CRS. Of a file with several layers, the one called results is taken.
+        source: Archive folder, a search saved as .gpkg, or a vector file with a CRS.
+            Of a file with several layers, the one called results is used.
         out: File to write; may be repeated. The suffix names the format: .gpkg (for QGIS),
             .geojson, .fgb, .csv, .parquet, and of a result .html, .tif (similarity raster) and
             .stac.json.
@@ -46,7 +46,7 @@ def export(
         clips: Folder to cut the pixels of the hits into, in every sensor whose scenes the
             saved search names.
         links: Draw lines from each query to its hits, as a layer of the GeoPackage.
-        overwrite: Replace files that are there.
+        overwrite: Replace existing files.
     """
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.export import check_all, write_all

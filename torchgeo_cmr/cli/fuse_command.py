@@ -19,31 +19,31 @@ def fuse(
     html: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Put saved answers to the same questions together.
+    """Combine saved results of the same queries.
 
     Scores of two models, or of two sensors, cannot be compared; their ranks can. Queries are
-    matched by query_id. A hit that is missing from an answer counts for nothing there: save
-    each with a larger -k than you want.
+    matched by query_id. A hit that a result lacks scores nothing there: save each
+    with a larger -k than you need.
 
-    Radar and optical queries of the same places, in one order, under names of their own:
+    Radar and optical queries of the same places, in one order, under different names:
     torchgeo-cmr search one --query radar -k 100 --out one.gpkg
     torchgeo-cmr search other --query optical -k 100 --out other.gpkg
     torchgeo-cmr fuse one.gpkg other.gpkg --match order -k 20 --out both.gpkg
 
-    One answer to several examples, of which a hit need resemble only one:
+    One ranking for several examples, where a hit need resemble only one:
     torchgeo-cmr fuse examples.gpkg --method max -k 20
 
     Args:
-        results: Results that search wrote, .gpkg, .geojson or .parquet. One alone is taken
-            apart: all its queries are one question.
-        method: rrf adds up 1 / (60 + rank) over the answers (reciprocal rank fusion); max
-            takes the best score, for answers of one model.
-        by: Column by which two hits are the same, such as one that names the place where
-            answers come from two archives.
+        results: Results that search wrote, .gpkg, .geojson or .parquet. All queries of a
+            single result are fused into one.
+        method: rrf adds up 1 / (60 + rank) over the results (reciprocal rank fusion); max
+            takes the best score, for results of one model.
+        by: Column that identifies a hit, such as one that names the place if the results
+            come from two archives.
         constant: What rrf adds to each rank.
-        match: Which queries are one question, one of all (those of equal query_id, which every
-            answer holds), any (of equal query_id; an answer may lack some, as after a filter),
-            order (the first of each answer, then the second, whatever they are called).
+        match: How queries are matched, one of all (by query_id, which every result must
+            contain), any (by query_id; a result may lack some, as after a filter), order (the
+            first of each result, then the second, whatever their ids).
         k: Hits per query.
         out: File to write instead of a table in the terminal; may be repeated. The suffix
             names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif
@@ -52,7 +52,7 @@ def fuse(
         heatmap: Write the best score of each place as NAME_similarity.tif; the project
             shows it.
         html: Write NAME.html, a page with map and table for any browser.
-        overwrite: Replace files that are there.
+        overwrite: Replace existing files.
     """
     from torchgeo_cmr.export import check_all, read_search
     from torchgeo_cmr.search import fuse as put_together

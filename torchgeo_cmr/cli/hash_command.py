@@ -33,11 +33,11 @@ def hash(
     Args:
         archives: Archive folders that embed wrote; several become one archive of codes.
         out: Archive folder to write, for search, evaluate and export.
-        using: File of the hash (.npz). One that is there is used; else it is made, with
+        using: File of the hash (.npz). An existing one is used; else it is made, with
             --kind, and written.
         kind: Kind of a hash that is made: sign (the sign of each number), lsh (the side of
             random planes) or itq (a rotation learned from the archives, best for its length).
-        bits: Bits of a code, a multiple of 8; as many as numbers in a vector if not given.
+        bits: Bits of a code, a multiple of 8; by default as many as a vector has numbers.
         seed: Seed of random planes and of the first rotation.
         overwrite: Replace the folder, and with --kind the file of the hash.
     """

@@ -17,9 +17,9 @@ def index(
 ) -> None:
     """Build an index of an archive, which opens in a moment, or change one.
 
-    An archive is the record and is read whole; an index is mapped, so that a search in a
-    million patches begins at once and several programs share one copy in memory. Search takes
-    its folder wherever it takes an archive. It may be deleted and built again.
+    An archive is read whole; an index is memory-mapped, so that a search in a million
+    patches begins at once and several programs share one copy in memory. Search takes an index
+    folder wherever it takes an archive. An index may be deleted and built again.
 
     Build one, for exact answers:
     torchgeo-cmr index archive --out index
@@ -30,25 +30,26 @@ def index(
     torchgeo-cmr index archive --out index --vectors int8 --approximate ivf --recall 0.98
     torchgeo-cmr search index --query queries --approximate
 
-    Add what was embedded since, in place of an older scene:
+    Add newly embedded patches in place of an older scene:
     torchgeo-cmr index new --out index --append --delete-where 'source == "old.tif"'
 
     Args:
         archives: Archive folders that embed wrote; several become one index. An index folder
-            is taken too: after many changes, build it anew.
+            also works: rebuild it after many changes.
         out: Folder of the index.
         vectors: How a search reads each number: float32 (4 bytes), float16 (2), int8 (1)
             or binary (a bit). Full vectors are kept alongside the last three and read for the
-            best, so answers stay exact; only with search --approximate the small ones decide.
+            best, so answers stay exact; only search --approximate ranks by the small ones.
         approximate: Approximate part to build as well: ivf, ivf_pq or rabitq; may be
-            repeated, the one to prefer first. Used only with search --approximate, and only where enough patches are left by the filters.
+            repeated, the preferred one first. Used only with search --approximate, and only if
+            enough patches pass the filters.
         recall: Share of the ten best that an approximate part should find; measured while it
             is built.
         append: Add the archives to the existing index.
         delete: patch_id to delete from the existing index; may be repeated.
-        delete_where: Condition on columns, such as 'source == "old.tif"': patches to leave
-            out of the index that is there.
-        overwrite: Replace an index that is there.
+        delete_where: Condition on columns, such as 'source == "old.tif"': patches to
+            delete from the existing index.
+        overwrite: Replace an existing index.
     """
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.search import RetrievalIndex, Where, open_archives

@@ -7,10 +7,10 @@ from typing import Any
 
 
 def info(path: str, *, json_: bool = False) -> None:
-    """Say what an archive, an index, a checkpoint or a layer of results is.
+    """Describe an archive, an index, a checkpoint or a layer of results.
 
     Of an archive: rows, modalities, CRS, dates, bounds, how the vectors were made, size, and
-    whether all that was planned is there. Vectors are not loaded.
+    whether all planned parts exist. Vectors are not loaded.
     torchgeo-cmr info archive
 
     Of an index folder: rows, what is scanned, which approximate parts it has.

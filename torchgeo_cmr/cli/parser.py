@@ -149,17 +149,17 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what was wrong and where to read on, and leave with code 2."""
+        """Print what was wrong and where to find help, and exit with code 2."""
         message += self._meant(message)
         self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
 
     def _meant(self, message: str) -> str:
-        """Say what words that are left over probably stood for."""
-        _, left, rest = message.partition('unrecognized arguments: ')
+        """Guess which options the unrecognised words stood for."""
+        _, left, unknown = message.partition('unrecognized arguments: ')
         if not left:
             return ''
         known = self._option_string_actions
-        words = rest.split()
+        words = unknown.split()
         flags = [word.partition('=')[0] for word in words if word.startswith('--')]
         for word in words:
             option, hint = _MEANT.get(word.partition('=')[0], ('', ''))
@@ -168,8 +168,8 @@ class _Parser(argparse.ArgumentParser):
         if flags:
             near = get_close_matches(flags[0], known, n=1, cutoff=0.7)
             return f' (perhaps {near[0]})' if near else ''
-        if '--out' in known and re.fullmatch(r'\S+\.[a-z]+', rest):
-            return f' (a file to write is --out {rest})'
+        if '--out' in known and re.fullmatch(r'\S+\.[a-z]+', unknown):
+            return f' (a file to write is --out {unknown})'
         return (
             ': a value is one word, so join numbers with commas, quote what holds spaces, and '
             'repeat an option for several values'

@@ -14,20 +14,20 @@ def replay(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Make a search again and say whether it gives the same rows.
+    """Repeat a search and report whether it gives the same rows.
 
     Run it in the folder where the search was made, since its paths may be relative:
     torchgeo-cmr replay hits.json
 
     Prints what changed since, one line each: the archive, the queries, the weights, the
-    filters, versions, and the first row that differs. The exit code is 0 if the rows are the
-    same, query, rank, patch and score, and 1 if not.
+    filters, versions, and the first row that differs. The exit code is 0 if the rows have
+    the same query, rank, patch and score, and 1 if not.
 
     Args:
         manifest: The .json that search wrote next to its result.
         out: File for the rows found now; may be repeated. The suffix names the format,
             as for search.
-        overwrite: Replace files that are there.
+        overwrite: Replace existing files.
         quiet: Show no progress bar while rasters are embedded.
     """
     from torchgeo_cmr.cli.parser import build

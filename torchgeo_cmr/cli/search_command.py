@@ -139,8 +139,8 @@ def search(
         modality: Only patches of this sensor, such as s2, or of several, such as s1,s2; may be
             repeated.
         k: Hits per query; 0 with --min-score for all that reach it.
-        min_score: Least score of a hit.
-        spacing: Least metres between two hits of a query; the ranking continues until K are
+        min_score: Lowest score of a hit.
+        spacing: Fewest metres between two hits of a query; the ranking continues until K are
             found or the archive ends, as with the next four.
         max_overlap: Largest share of its ground that a hit may have in common with another.
         distinct: Cosine from which a hit that looks like a better one is dropped, such as

@@ -23,7 +23,7 @@ def speak(
     from PyPI (pip install 'torchgeo-cmr[speech]'). Stop the command at any time; the same
     command resumes where it stopped.
 
-    Speak the classes of a set of images, one folder a class:
+    Speak the classes of a set of images, one folder per class:
     torchgeo-cmr speak --labels images --out speech
 
     Say a class in other words, in rooms and with noise:
@@ -31,15 +31,15 @@ def speak(
     --noise 10,30 --reverb 0.1,0.5
 
     Files are OUT/LABEL/VOICE_N.wav, 16 kHz mono. Recordings of people in the same layout
-    work the same; read_wav converts other rates, stereo and 8 bits.
+    work too; read_wav converts other rates, stereo and 8 bits.
 
     Args:
-        labels: A label, label=words to say, a text file with one of these a line, or a
+        labels: A label, label=words to say, a text file with one of these per line, or a
             folder whose sub-folders are the labels; may be repeated.
         out: Folder to write or to complete.
         voice: eSpeak NG voice, such as en-us+f3; may be repeated. Without it, sixteen of
             four accents.
-        speed: Words a minute to draw from, 80 to 450; may be repeated. Without it, 130, 160
+        speed: Words per minute to draw from, 80 to 450; may be repeated. Without it, 130, 160
             and 190.
         pitch: Pitch to draw from, 0 to 99; may be repeated. Without it, 35, 50 and 65.
         takes: Files per voice and label; each draws its own speed and pitch.
@@ -47,7 +47,7 @@ def speak(
             10,30.
         reverb: Add a room: shortest and longest reverberation in seconds, such as 0.1,0.5.
         seed: Seed of all draws.
-        overwrite: Synthesise files that are there again, and allow other settings.
+        overwrite: Synthesise existing files again, and allow other settings.
         quiet: Show no progress bar.
     """
     from torchgeo_cmr.speech import VOICES, read_labels

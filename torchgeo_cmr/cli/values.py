@@ -77,5 +77,5 @@ def condition(where: str | None, modality: list[str] | None) -> str | None:
     if not modality:
         return where
     words = ', '.join("'" + name.replace("'", "''") + "'" for name in modality)
-    own = f'modality IN ({words})'
-    return own if where is None else f'({where}) AND {own}'
+    sensors = f'modality IN ({words})'
+    return sensors if where is None else f'({where}) AND {sensors}'

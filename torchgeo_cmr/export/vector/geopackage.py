@@ -282,8 +282,15 @@ def _add_styles(db: sqlite3.Connection, layers: Sequence[Layer]) -> None:
         'f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, '
         "owner, ui, update_time) VALUES ('', '', ?, ?, ?, ?, '', 1, ?, '', NULL, ?)",
         [
-            (one.name, GEOMETRY, one.name, one.style, f'torchgeo_cmr: {one.name}', now)
-            for one in layers
+            (
+                layer.name,
+                GEOMETRY,
+                layer.name,
+                layer.style,
+                f'torchgeo_cmr: {layer.name}',
+                now,
+            )
+            for layer in layers
         ],
     )
     db.commit()
