@@ -44,13 +44,13 @@ VERBS = {
     'speak': ('speak_command', 'make a corpus of spoken labels'),
 }
 
-_USAGE = """usage: torchgeo-cmr VERB ...
+_USAGE = """usage: torchgeo-cmr COMMAND ...
 
 Cross-modal retrieval of georeferenced imagery.
 
 {verbs}
 
-`torchgeo-cmr VERB --help` explains a verb; `torchgeo-cmr demo` shows the whole journey.
+`torchgeo-cmr COMMAND --help` explains a command; `torchgeo-cmr demo` runs all steps on one example.
 """
 
 

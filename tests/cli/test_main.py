@@ -23,7 +23,7 @@ def test_usage_names_every_verb(run: Run, words: list[str]) -> None:
     ran = run(*words)
     assert (ran.code, ran.err) == (0, '')
     told = ran.out.splitlines()
-    assert told[0] == 'usage: torchgeo-cmr VERB ...'
+    assert told[0] == 'usage: torchgeo-cmr COMMAND ...'
     for name, (_, what) in VERBS.items():
         assert any(line.split() == [name, *what.split()] for line in told)
 
