@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .gallery_hubs import hubness
     from .health import CollapseWarning, embedding_health, verdict
-    from .hubness import hubness
     from .label_retrieval import LabelRetrieval
     from .retrieval import CrossModalRetrieval
 
@@ -27,7 +27,7 @@ _HOMES = {
     'CrossModalRetrieval': 'retrieval',
     'LabelRetrieval': 'label_retrieval',
     'embedding_health': 'health',
-    'hubness': 'hubness',
+    'hubness': 'gallery_hubs',
     'verdict': 'health',
 }
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .hubness import hub_figures, hub_remark
+from .gallery_hubs import hub_figures, hub_remark
 
 __all__ = (
     'CollapseWarning',

@@ -2,19 +2,11 @@
 
 import math
 from collections.abc import Iterable
-from itertools import accumulate
 from typing import Literal, get_args
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
-    LambdaLR,
-    LinearLR,
-    LRScheduler,
-    OneCycleLR,
-    SequentialLR,
-)
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from torchgeo_cmr.errors import OptionError
 
@@ -108,6 +100,10 @@ def build_schedule(
 ) -> LRScheduler:
     """Build a learning rate schedule that moves with every step.
 
+    The cosine is a function of the step, not torch's ``LinearLR`` and ``CosineAnnealingLR`` in
+    sequence: their saved state holds the length of the run, so a run that is resumed with more
+    epochs would decay as the shorter one.
+
     Args:
         optimizer: What it drives.
         name: ``'cosine'``: linear warm-up, then cosine to 0; ``'constant'``: nothing moves;
@@ -139,24 +135,26 @@ def build_schedule(
         return OneCycleLR(
             optimizer, tops, total_steps=max(1, int(steps)), cycle_momentum=moves
         )
-    if endless:
-        # a run that somebody has to stop has no end to decay to
-        return LambdaLR(optimizer, lambda step: 1.0)
-    total, restart = int(steps), 0
-    if 0 < restart_epoch < epochs:
+    # a run that somebody has to stop has no end to decay to
+    total = None if endless else int(steps)
+    restart = 0
+    if total and 0 < restart_epoch < epochs:
         restart = round(total * restart_epoch / epochs)
-    stages = [(restart, restart_epoch)] if restart else []
-    stages.append((total - restart, epochs - restart_epoch if restart else epochs))
-    parts: list[LRScheduler] = []
-    lengths: list[int] = []
-    for length, stage_epochs in stages:
-        share = warmup_epochs / stage_epochs if stage_epochs > 0 else 0.1
-        warmup = round(length * min(share, 0.1))
-        if warmup:
-            first = 1 / (warmup + 1)
-            parts.append(LinearLR(optimizer, first, total_iters=warmup))
-            lengths.append(warmup)
-        lengths.append(max(1, length - warmup))
-        parts.append(CosineAnnealingLR(optimizer, lengths[-1]))
-    ends = list(accumulate(lengths))[:-1]
-    return SequentialLR(optimizer, parts, ends) if ends else parts[0]
+
+    def factor(step: int) -> float:
+        if total is None:
+            return 1.0
+        first, end, length = 0, total, epochs
+        if restart:
+            late = step >= restart
+            first, end = (restart, total) if late else (0, restart)
+            length = epochs - restart_epoch if late else restart_epoch
+        share = warmup_epochs / length if length > 0 else 0.1
+        warmup = round((end - first) * min(max(share, 0.0), 0.1))
+        step -= first
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        done = min(1.0, (step - warmup) / max(1, end - first - warmup))
+        return (1 + math.cos(math.pi * done)) / 2
+
+    return LambdaLR(optimizer, factor)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from torchgeo_cmr.metrics import embedding_health, hubness, verdict
-from torchgeo_cmr.metrics.hubness import HUB_ROWS
+from torchgeo_cmr.metrics.gallery_hubs import HUB_ROWS
 
 
 def rows(num: int, dim: int, seed: int = 0) -> Tensor:
