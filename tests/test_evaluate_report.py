@@ -175,7 +175,7 @@ class TestMeasure:
             )
         with pytest.raises(
             QueryError,
-            match='ndcg@k needs graded relevance and this rule only says yes',
+            match='ndcg@k needs graded relevance and this rule only gives yes',
         ):
             make_report(queries, archive, relevance=gains > 0, **options)
         with pytest.raises(QueryError, match='relevance is finite and at least 0'):

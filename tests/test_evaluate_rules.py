@@ -346,7 +346,7 @@ class TestRule:
         ],
     )
     def test_no_word(self, word: str) -> None:
-        with pytest.raises(QueryError, match='is no rule of relevance: write place'):
+        with pytest.raises(QueryError, match='is not a rule of relevance: write place'):
             Rule.parse(word)
 
     @pytest.mark.parametrize('word', ['place>=0', 'jaccard:c>=1.5'])

@@ -146,7 +146,7 @@ def test_label_raster(run: Run, both: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        ('--relevance same', "'same' is no rule of relevance: write place"),
+        ('--relevance same', "'same' is not a rule of relevance: write place"),
         ('--relevance label:no', "have no column 'no': found patch_id"),
         ('--relevance raster:gone.tif', 'gone.tif names no raster'),
         ('--relevance place --k 0', 'give cut-offs of at least 1'),

@@ -87,7 +87,7 @@ class TestMistakes:
         run('index', archive, '--out', path)
         assert 'is there already' in refused('index', archive, '--out', path)
         told = refused('index', archive, '--out', archive, '--overwrite')
-        assert 'is no index, so it is not replaced' in told
+        assert 'is not an index, so it is not replaced' in told
         assert len(EmbeddingTable.load(archive)) == 30
 
     @pytest.mark.parametrize(

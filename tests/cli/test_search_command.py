@@ -648,7 +648,7 @@ _OUT = 'out.geojson'
         ('{archive} --query -99,29.5', 'no patch covers -99,29.5: the nearest is 39.2 km away'),
         ('{archive} --query 29.5,-98.5', 'give longitude (-180 to 180), then latitude'),
         ('{archive} --query 1,2,3', '--query 1,2,3 is not a file or folder'),
-        ('{archive} --query nan,1', 'nan,1 is no position'),
+        ('{archive} --query nan,1', 'nan,1 is not a position'),
         ('{archive} --query {other}', 'queries were embedded in space xyz and the archive in abc; embed both with one checkpoint'),
         ('{archive} {other} --query {id}', 'the archive in abc and xyz'),
         ('{archive} --query {narrow}', 'the queries have 4 numbers and the archive has 8'),

@@ -297,7 +297,7 @@ class TestChance:
         (lambda: F.recall([[1, 0]], num_relevant=[1, 2]), 'one number per query, 1'),
         (
             lambda: F.recall([[1, 0], [1, 1]], num_relevant=[1, 1]),
-            'query 1 has 2 relevant items in its ranking but num_relevant says 1',
+            'query 1 has 2 relevant items in its ranking but num_relevant is 1',
         ),
         (
             lambda: F.average_precision([[1]], normalization='N'),  # ty: ignore

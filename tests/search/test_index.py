@@ -166,7 +166,7 @@ def test_refuses_queries(make: Make, queries: np.ndarray, message: str) -> None:
 @pytest.mark.parametrize(
     ('k', 'message'),
     [
-        (0, 'k is 0; ask for at least 1'),
+        (0, 'k is 0; give at least 1'),
         (-2, 'k is -2'),
         (2.0, 'k is 2.0; give a whole number'),
         (True, 'k is True'),

@@ -115,7 +115,7 @@ def test_conditions(table: EmbeddingTable) -> None:
         with pytest.raises(QueryError, match=r"give a .* Where\(where='cloud < 10'\)"):
             search('p0000', 5, 'cloud < 10')
     for text in ('cloud = 10', "source == 'x'", 'cloud IS NULL', 'cloud in (1, 2)'):
-        with pytest.raises(QueryError, match=r'is no area; write .* Where\(where='):
+        with pytest.raises(QueryError, match=r'is not an area; write .* Where\(where='):
             Where(text)
 
 
@@ -155,8 +155,8 @@ def test_rows_by_name(table: EmbeddingTable) -> None:
     [
         ('p00', "no patch_id 'p00'; similar ones are p0"),
         ('aoi.geojson', r'a file or folder; .* from_places\(index, FILE\)'),
-        (POLYGON, r'a Polygon is a place; ask with from_places\(index, place, crs\)'),
-        (FRAME, r'a GeoDataFrame is a place; ask with from_places'),
+        (POLYGON, r'a Polygon is a place; use from_places\(index, place, crs\)'),
+        (FRAME, r'a GeoDataFrame is a place; use from_places'),
         (3, r'table.select\(\[3\]\), or with its patch_id'),
         ((9.2, 45.0), 'the queries have 2 numbers and the archive has 16'),
     ],
@@ -229,7 +229,9 @@ def test_june(table: EmbeddingTable, during: Any) -> None:
 @pytest.mark.parametrize('sign', [' to ', ',', ', ', '..', ' - ', ':', ' ', ' until '])
 def test_two_dates_without_a_slash(sign: str) -> None:
     text = f'2024-06-01{sign}2024-07-01'
-    with pytest.raises(QueryError, match="is no window; write '2024-06-01/2024-07-01'"):
+    with pytest.raises(
+        QueryError, match="is not a window; write '2024-06-01/2024-07-01'"
+    ):
         Where(during=text)
 
 
@@ -273,7 +275,7 @@ def test_positions(table: EmbeddingTable) -> None:
     with pytest.raises(QueryError, match='longitude comes first: '):
         at(table, place.y, place.x)
     with pytest.raises(
-        QueryError, match='is no position; give longitude, then latitude'
+        QueryError, match='is not a position; give longitude, then latitude'
     ):
         at(table, '9.5,45')  # ty: ignore[invalid-argument-type]
     with pytest.raises(QueryError, match='patch_id is 5; give text'):

@@ -143,7 +143,11 @@ class TestRefused:
             ([' '], {}, "' ' cannot be a label"),
             (['.hidden'], {}, "'.hidden' cannot be a label"),
             (['?'], {}, "label '\\?' cannot name a folder"),
-            ({'what': '?'}, {}, "label 'what' says nothing as '\\?'.*what=some words"),
+            (
+                {'what': '?'},
+                {},
+                "label 'what' gives no sound as '\\?'.*what=some words",
+            ),
             (['a'], {'takes': 0}, '0 takes of 2 voices'),
             (['a'], {'voices': ('en', 'en')}, 'a voice is named twice: en, en'),
             (['a'], {'speeds': (20,)}, r'speeds are 80 to 450 .* found \[20\]'),
@@ -183,5 +187,5 @@ class TestLabels:
         with pytest.raises(AudioError, match='there is no label to speak'):
             read_labels([])
         (tmp_path / 'tanks.wav').write_bytes(b'\xff\xfe\x91')
-        with pytest.raises(AudioError, match=r'tanks.wav is no text in UTF-8'):
+        with pytest.raises(AudioError, match=r'tanks.wav is not text in UTF-8'):
             read_labels([str(tmp_path / 'tanks.wav')])

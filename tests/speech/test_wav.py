@@ -121,7 +121,7 @@ def not_finite(path: Path) -> None:
         (silence, 'is silent from end to end'),
         (truncated, 'is cut short: its header promises more sound than it holds'),
         (stump, 'a.wav is (cut short|not a WAV file that can be read)'),
-        (frozen, 'says it has 3 samples a second, which is no recording'),
+        (frozen, 'gives 3 samples per second as its rate, which is not'),
         (not_finite, 'holds samples that are no numbers'),
     ],
 )

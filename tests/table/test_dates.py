@@ -124,7 +124,9 @@ def test_undated_rows_leave_the_time_open() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(ArchiveError, match="how is 'max': choose of mean, attention"):
+    with pytest.raises(
+        ArchiveError, match="how is 'max': choose one of mean, attention"
+    ):
         over_dates(make(), 'max')  # ty: ignore[invalid-argument-type]
     with pytest.raises(ArchiveError, match='min_dates is 0'):
         over_dates(make(), min_dates=0)

@@ -25,7 +25,7 @@ def vectors(n: int) -> np.ndarray:
 
 
 def test_only_if_said() -> None:
-    with pytest.raises(ArchiveError, match='is null or empty; leave it out, or say'):
+    with pytest.raises(ArchiveError, match='is null or empty; drop the row, or give'):
         EmbeddingTable.from_frame(nowhere(2), vectors(2))
     table = EmbeddingTable.from_frame(nowhere(2), vectors(2), placeless=True)
     assert not table.placed.any()

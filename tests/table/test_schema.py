@@ -60,7 +60,7 @@ def test_check_part_names_what_is_wrong(frame, vectors) -> None:  # noqa: ANN001
     arrow = to_arrow(table.frame, table.vectors, {'version': FORMAT_VERSION})
     assert check_part(arrow.schema, 5, 'p')['version'] == FORMAT_VERSION
     with pytest.raises(
-        ArchiveError, match=r'vectors of 5 numbers but the header says 6'
+        ArchiveError, match=r'vectors of 5 numbers but the header gives 6'
     ):
         check_part(arrow.schema, 6, 'p')
     with pytest.raises(ArchiveError, match='no torchgeo_cmr metadata'):

@@ -204,7 +204,7 @@ class TestFromFrame:
             ),
             (
                 lambda f: f.assign(time_start='soon'),
-                'column time_start holds something that is no time',
+                'column time_start holds something that is not a time',
             ),
             (lambda f: f.assign(time_start=5), 'plain numbers'),
             (
@@ -223,7 +223,7 @@ class TestFromFrame:
             (lambda f: f.assign(vector=1), "needs the column name 'vector' itself"),
             (
                 lambda f: f.assign(space='other'),
-                "space='abc' was given but row 0 says 'other'",
+                "space='abc' was given but row 0 has 'other'",
             ),
             (lambda f: f.assign(mixed=[1, 'a'] * 6), "column 'mixed' cannot be stored"),
             (lambda f: f.assign(second=f.geometry), 'second geometry column'),
@@ -504,7 +504,7 @@ class TestDisk:
         )
         broken('format version 99', head=header | {'version': 99})
         broken('names no dim', head={k: v for k, v in header.items() if k != 'dim'})
-        broken(r'vectors of 5 numbers but the header says 4', head=header | {'dim': 4})
+        broken(r'vectors of 5 numbers but the header gives 4', head=header | {'dim': 4})
         broken('12 of 13 rows: a part file is missing', head=header | {'rows': 13})
         with pytest.raises(ArchiveError, match=r'it has no readable _archive\.json'):
             EmbeddingTable.load(tmp_path / 'nowhere')

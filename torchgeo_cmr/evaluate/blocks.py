@@ -32,13 +32,13 @@ def cells(table: EmbeddingTable, metres: float) -> pd.Series:
         metres: Width of a block.
 
     Returns:
-        Text such as ``'E34 N560'``, one a row: blocks counted from 0 degrees, 0 degrees.
+        Text such as ``'E34 N560'``, one per row: blocks counted from 0 degrees, 0 degrees.
 
     Raises:
         QueryError: If the width is not above 0.
     """
     if not metres > 0:
-        raise QueryError(f'a block of {metres} m is none; give more than 0 metres')
+        raise QueryError(f'the side of a block must be above 0 m (found {metres} m)')
     points = centres(table.frame.geometry.to_numpy())
     change = Transformer.from_crs('EPSG:4326', _EQUAL_AREA, always_xy=True)
     lon = (points[:, 0] + 180) % 360 - 180

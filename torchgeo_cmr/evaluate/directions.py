@@ -26,7 +26,7 @@ from .score import check_spaces
 from .settings import check_settings, pairs, settle, split_rows
 
 _TIES = 'mean over all orders of equal scores (float32)'
-_EMPTY = 'queries without a relevant item are left out and counted'
+_EMPTY = 'queries without a relevant item are skipped and counted'
 
 
 def make_report(
@@ -53,10 +53,10 @@ def make_report(
     """Score every direction between the modalities of two tables.
 
     Args:
-        queries: Patches that ask; may hold several modalities.
-        archive: Patches that may answer; may be the same table.
+        queries: Patches used as queries; may hold several modalities.
+        archive: Patches that may be retrieved; may be the same table.
         relevance: A :class:`Rule`, a word for one, a function of two tables, or an array
-            (queries, items): bool, or numbers that say how relevant an item is.
+            (queries, items): bool, or numbers for how relevant an item is.
         protocol: A protocol or the name of a published one; what is given below replaces its
             settings, and the report then calls it changed.
         k: Cut-offs.
@@ -83,7 +83,7 @@ def make_report(
 
     Raises:
         ArchiveError: If the tables do not fit together, or lack a modality or a column.
-        QueryError: If a setting is none.
+        QueryError: If a setting is not valid.
     """
     rule = Rule.parse(relevance) if isinstance(relevance, str) else relevance
     queries, archive = _classify(rule, (queries, archive))

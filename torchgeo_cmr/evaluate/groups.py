@@ -43,7 +43,7 @@ def by_class(sets: LabelSets) -> Iterator[Group]:
         sets: Memberships, those of the queries first.
 
     Yields:
-        Class and mask (queries,), classes of the vocabulary in order, empty ones left out.
+        Class and mask (queries,), classes of the vocabulary in order, without empty ones.
     """
     held = sets.members[0] > 0
     for number, name in enumerate(sets.classes):

@@ -39,9 +39,9 @@ class Judged:
     scores: dict[str, tuple[Column, Column]]
     #: Whether the query has a relevant item.
     counted: NDArray[np.bool_]
-    #: Metres to the nearest relevant item; NaN without one or if not asked for.
+    #: Metres to the nearest relevant item; NaN without one or if not requested.
     nearest: Floats
-    #: Days to the relevant item nearest in time; NaN without a dated one or if not asked for.
+    #: Days to the relevant item nearest in time; NaN without a dated one or if not requested.
     soonest: Floats
     #: Items among the first ranks, and those of them near training ground.
     hits: NDArray[np.int64]
@@ -49,7 +49,7 @@ class Judged:
 
 
 class _Part(NamedTuple):
-    """:class:`Judged` of some queries, measures not yet put together."""
+    """:class:`Judged` of some queries, measures not yet combined."""
 
     scores: dict[str, Measured]
     counted: NDArray[np.bool_]
@@ -61,7 +61,7 @@ class _Part(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What :func:`judge` needs beside the tables."""
+    """What :func:`judge` needs besides the tables."""
 
     metrics: Sequence[str]
     k: Sequence[int]
@@ -85,20 +85,20 @@ def judge(
     """Score each query.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
         relevance: A rule, or its array (queries, items): bool, or numbers that say how
             relevant an item is.
         setting: The rest.
 
     Returns:
-        One value a query.
+        One value per query.
 
     Raises:
         ArchiveError: If relevance or features have another shape than the tables, or a
             feature is nothing but zeros.
         QueryError: If chi-square meets a negative number, or a measure of graded relevance a
-            rule that only says yes or no.
+            rule that only gives yes or no.
     """
     shape = len(queries), len(archive)
     if not callable(relevance) and np.shape(relevance) != shape:
@@ -162,7 +162,7 @@ def _check_grades(setting: Setting, grades: NDArray) -> None:
     needs = [name for name in setting.metrics if name in OF_GAINS]
     if needs and setting.sets is None and grades.dtype == bool:
         raise QueryError(
-            f'{needs[0]} needs graded relevance and this rule only says yes or no: name a '
+            f'{needs[0]} needs graded relevance and this rule only gives yes or no: name a '
             'column of labels, or give relevance as numbers'
         )
 

@@ -1,4 +1,4 @@
-"""Relevance by label: one a patch, a list of them, or a multi-hot vector."""
+"""Relevance by label: one per patch, a list of them, or a multi-hot vector."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
@@ -29,7 +29,7 @@ def label_sets(tables: Sequence[EmbeddingTable], column: str) -> LabelSets:
     """Read the labels of tables into one vocabulary.
 
     A cell is one label, a list of labels, or a multi-hot vector: numbers 0 and 1, of the
-    same length, at least 2, in every row of all tables. Null or an empty list is no label.
+    same length, at least 2, in every row of all tables. Null or an empty list is not a label.
 
     Args:
         tables: Tables with the column.
@@ -74,8 +74,8 @@ def same_label(
     """Count an item as relevant if it carries the query's label, or one of them.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
         column: Column that holds the label; a missing label matches nothing.
 
     Returns:
@@ -98,8 +98,8 @@ def shares_label(
     """Count an item as relevant if its label set is like the query's.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
         column: Column of labels, lists of labels or multi-hot vectors (:func:`label_sets`).
         match: ``'any'``: a class in common; ``'exact'``: the same classes; ``'jaccard'``:
             common classes over all classes of both at least *threshold*.
@@ -110,7 +110,7 @@ def shares_label(
 
     Raises:
         ArchiveError: If a table has no such column.
-        QueryError: If *match* or *threshold* is none.
+        QueryError: If *match* or *threshold* is not valid.
     """
     return compare(*label_sets((queries, archive), column).members, match, threshold)
 
@@ -133,7 +133,7 @@ def compare(
         bool array of shape ``(queries, items)``.
 
     Raises:
-        QueryError: If *match* or *threshold* is none.
+        QueryError: If *match* or *threshold* is not valid.
     """
     if match not in get_args(Match):
         raise QueryError(f"match is 'any', 'exact' or 'jaccard', found {match!r}")

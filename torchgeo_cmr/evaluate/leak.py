@@ -1,4 +1,4 @@
-"""How much of an answer lies on or beside the ground of training."""
+"""How much of an answer lies on or next to the ground of training."""
 
 from typing import Any
 
@@ -28,7 +28,9 @@ def near_area(table: EmbeddingTable, area: Any, metres: float = 0) -> NDArray[np
         QueryError: If the area cannot be read or the distance is negative.
     """
     if not metres >= 0:
-        raise QueryError(f'a distance of {metres} m is none; give 0 or more metres')
+        raise QueryError(
+            f'a distance cannot be negative (found {metres} m); give metres'
+        )
     parts = shapely.get_parts(Where(area).area)
     tree = shapely.STRtree(parts)
     shapes = table.frame.geometry.to_numpy()

@@ -1,8 +1,8 @@
-"""The measures of a report: the metrics of the registry, each beside its chance level.
+"""The measures of a report: the metrics of the registry, each with its chance level.
 
 Names, values, how they are joined into one number and what a random ranking scores all come
 from :data:`~torchgeo_cmr.metrics.functional.METRICS` and
-:data:`~torchgeo_cmr.metrics.functional.CHANCE`; here they are only asked for.
+:data:`~torchgeo_cmr.metrics.functional.CHANCE`; here they are only called.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ type Measured = tuple[Floats, Floats]
 #: Measures that compare label sets, and those of graded relevance.
 OF_LABELS = tuple(m.name for m in METRICS.values() if m.needs == 'labels')
 OF_GAINS = tuple(m.name for m in METRICS.values() if m.needs == 'gains')
-#: What a report holds if nothing else is asked for.
+#: What a report holds if nothing else is requested.
 DEFAULT = ('recall@k', 'precision@k', 'hit_rate@k', 'map@k', 'map', 'mrr')
 
 
@@ -58,12 +58,12 @@ def check_measures(templates: Iterable[str]) -> None:
         templates: Names such as ``'recall@k'``.
 
     Raises:
-        QueryError: If a name is none; the message lists what is.
+        QueryError: If a name is not a measure; the message lists those that are.
     """
     for name in templates:
         if name not in METRICS:
             raise QueryError(
-                f'{name!r} is no measure: choose of {", ".join(METRICS)}; k stays a letter'
+                f'{name!r} is not a measure: choose one of {", ".join(METRICS)}; k stays a letter'
             )
 
 
@@ -109,7 +109,7 @@ def columns(
     templates: Iterable[str],
     cuts: Iterable[int],
 ) -> dict[str, tuple[Column, Column]]:
-    """Put together what :func:`measure` gave for some queries at a time.
+    """Combine what :func:`measure` gave for some queries at a time.
 
     Args:
         parts: At least one.

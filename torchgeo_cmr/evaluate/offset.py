@@ -20,8 +20,8 @@ def days_between(
     """Give the days between the acquisitions of queries and items.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
 
     Returns:
         float64 array of shape ``(queries, items)``: from the end of the earlier to the start
@@ -37,8 +37,8 @@ def within_days(
     """Mark the items that were taken within some days of the query.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
         days: Largest time between the acquisitions.
 
     Returns:
@@ -48,7 +48,7 @@ def within_days(
         QueryError: If *days* is negative or no number.
     """
     if not days >= 0:
-        raise QueryError(f'{days} days are none; give 0 or more days')
+        raise QueryError(f'a number of days cannot be negative (found {days})')
     return days_between(queries, archive) <= days
 
 

@@ -1,4 +1,4 @@
-"""Relevance by ground: the same place, beside it, within some metres, the patch itself."""
+"""Relevance by ground: the same place, next to it, within some metres, the patch itself."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.distance import Spots, centres, metres_between
 
-#: What a rule says: True where an item is relevant to a query, shape (queries, items).
+#: Result of a rule: True where an item is relevant to a query, shape (queries, items).
 type Relevance = NDArray[np.bool_]
 
 #: Pairs whose distance is bounded at a time.
@@ -28,8 +28,8 @@ def same_place(
     centre where the scene is not known.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
         iou: Smallest intersection over union of the footprints, above 0, up to 1.
 
     Returns:
@@ -48,11 +48,11 @@ def same_place(
 def near_place(
     queries: EmbeddingTable, archive: EmbeddingTable, *, widths: float = 1.0
 ) -> Relevance:
-    """Count an item as relevant if it lies beside the query or shows its ground.
+    """Count an item as relevant if it lies next to the query or shows its ground.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
         widths: Largest distance between the footprints, in widths of the query.
 
     Returns:
@@ -77,8 +77,8 @@ def within_distance(
     decide are never measured, and bounds are made for a few million pairs at a time.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
         metres: Largest distance; 0 for footprints that touch.
 
     Returns:
@@ -88,7 +88,9 @@ def within_distance(
         QueryError: If the distance is negative or no number.
     """
     if not metres >= 0:
-        raise QueryError(f'a distance of {metres} m is none; give 0 or more metres')
+        raise QueryError(
+            f'a distance cannot be negative (found {metres} m); give metres'
+        )
     here, there = (Spots(t.frame.geometry.to_numpy()) for t in (queries, archive))
     relevant = np.zeros((len(queries), len(archive)), bool)
     step = max(1, _PAIRS // max(1, len(archive)))
@@ -104,11 +106,11 @@ def within_distance(
 
 
 def same_patch(queries: EmbeddingTable, archive: EmbeddingTable) -> Relevance:
-    """Mark the items that are the query itself, to be left out of its ranking.
+    """Mark the items that are the query itself, to be excluded from its ranking.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
 
     Returns:
         bool array of shape ``(queries, items)``.
@@ -127,7 +129,7 @@ def _by_crs(
         codes[row] = _zone(*first[row])
     for code in dict.fromkeys(codes):
         rows = np.flatnonzero(codes == code)
-        # What is degrees away is left out: far from its home a CRS has no coordinates.
+        # What is degrees away is skipped: far from its home a CRS has no coordinates.
         west = _turn(first[rows, 0] - first[rows[0], 0])
         east = _turn(second[:, 0] - first[rows[0], 0])
         lat = first[rows, 1]

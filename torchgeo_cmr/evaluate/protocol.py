@@ -18,8 +18,8 @@ class Protocol:
 
     Args:
         name: Name in a report.
-        query_split: Split that asks; None if it is the user's.
-        archive_split: Split that answers.
+        query_split: Split of the queries; None if it is the user's.
+        archive_split: Split of the archive.
         similarity: ``'cosine'``, ``'euclidean'`` (distance) or ``'chi_square'`` (distance
             of features that are nowhere negative).
         k: Cut-offs.
@@ -59,7 +59,7 @@ PROTOCOLS = {
                 'map',
             ),
             labels=True,
-            source='BEN-14K as in the code of CSMAE: validation asks, test answers',
+            source='BEN-14K as in the code of CSMAE: queries from validation, archive from test',
         ),
         Protocol(
             'ben14k-precursor',
@@ -71,8 +71,8 @@ PROTOCOLS = {
             exclude_self='none',
             directions='same',
             labels=True,
-            source='BEN-14K as in the code before SS-CM-RSIR: train asks, test answers, on '
-            'fused features, average precision over the hits found',
+            source='BEN-14K as in the code before SS-CM-RSIR: queries from train, archive from '
+            'test, on fused features, average precision over the hits found',
         ),
         Protocol(
             'dsrsid',
@@ -81,7 +81,7 @@ PROTOCOLS = {
             similarity='euclidean',
             metrics=('map', 'precision@k', 'map_cmir'),
             labels=True,
-            source='DSRSID: test asks test, same class; the published split is not known',
+            source='DSRSID: queries and archive from test, same class; published split unknown',
         ),
     )
 }
@@ -107,7 +107,7 @@ def with_distance(protocol: str | None, distance: str | None) -> Protocol | str 
             base = Protocol() if protocol is None else get_protocol(protocol)
             return replace(base, similarity=known)
     raise QueryError(
-        f'{distance!r} is no distance: choose of {", ".join(get_args(Similarity))}'
+        f'{distance!r} is not a distance: choose one of {", ".join(get_args(Similarity))}'
     )
 
 
@@ -125,6 +125,6 @@ def get_protocol(name: str) -> Protocol:
     """
     if name not in PROTOCOLS:
         raise QueryError(
-            f'there is no protocol {name!r}: choose of {", ".join(PROTOCOLS)}'
+            f'there is no protocol {name!r}: choose one of {", ".join(PROTOCOLS)}'
         )
     return PROTOCOLS[name]

@@ -36,13 +36,13 @@ def labels_from_raster(
     Pixels count whose centre lies in the footprint, taken in the raster's CRS: from the
     native corners where the patch is in that CRS, else from the footprint. Patches that are
     not wholly on a raster get no label from it; of several rasters, one in the patch's own
-    CRS is asked before others, and the last that knows wins.
+    CRS is read before others, and the last with a label wins.
 
     Args:
         table: Patches, a table or a frame of its columns.
         paths: Single-band rasters of whole-numbered classes, with a CRS.
         share: Share of the pixels that a class must exceed, 0 up to (not including) 1.
-        ignore: Class that is no label, such as the fill of the raster; nodata is none either.
+        ignore: Class that is not a label, such as the fill of the raster; nodata is not either.
             Their pixels still count as ground.
 
     Returns:
@@ -50,7 +50,7 @@ def labels_from_raster(
 
     Raises:
         RasterError: If a raster cannot be read, has no CRS, or holds no whole numbers.
-        QueryError: If the share is none.
+        QueryError: If the share is out of range.
     """
     if not 0 <= share < 1:
         raise QueryError(f'a share lies between 0 and 1, found {share}')

@@ -24,7 +24,7 @@ def raw_features(table: EmbeddingTable, column: str) -> NDArray[np.float64]:
     Args:
         table: Patches.
         column: Column of features, lists of numbers of one length; or of their lengths, one
-            number a row, by which the unit vectors are multiplied.
+            number per row, by which the unit vectors are multiplied.
 
     Returns:
         Features (rows, dim).
@@ -43,8 +43,8 @@ def raw_features(table: EmbeddingTable, column: str) -> NDArray[np.float64]:
         values = np.full(0, np.nan)
     if len(values) != len(table) or values.ndim > 2 or not np.isfinite(values).all():
         raise ArchiveError(
-            f'column {column!r} must hold a list of numbers a row, all of one length, or one '
-            'number a row, the length of its feature: fill or leave out other rows'
+            f'column {column!r} must hold a list of numbers per row, all of one length, or one '
+            'number per row, the length of its feature: fill or drop other rows'
         )
     return values if values.ndim == 2 else values[:, None] * table.vectors
 
@@ -59,12 +59,12 @@ def feature_report(
 ) -> Report:
     """Score every direction on raw features, as :func:`make_report` does on unit vectors.
 
-    A feature of only zeros (a ReLU head can give one) says nothing: its patch neither asks nor
-    answers, and is counted in ``counts['zero features']``.
+    A feature of only zeros (a ReLU head can give one) has no direction: its patch is neither a
+    query nor an item, and is counted in ``counts['zero features']``.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
         relevance: As :func:`make_report` takes it, for all rows.
         column: Column of raw features, see :func:`raw_features`.
         **options: Other arguments of :func:`make_report`.
@@ -75,7 +75,7 @@ def feature_report(
     Raises:
         ArchiveError: If a table has no such features, or those of the two do not fit, or only
             zeros.
-        QueryError: If a setting is none.
+        QueryError: If a setting is not valid.
     """
     tables = queries, archive
     features = [raw_features(table, column) for table in tables]

@@ -17,7 +17,7 @@ class Report:
     #: Name, splits, similarity, cut-offs, exclusion, and the rules for ties and queries
     #: without answer.
     protocol: dict[str, Any]
-    #: Rows by modality, and rows left out, of the queries and the archive.
+    #: Rows by modality, and rows skipped, of the queries and the archive.
     counts: dict[str, Any]
     #: ``'a->b'`` -> counts, ``scores`` (measure -> value, chance, low, high), ``by`` and
     #: ``leak``; None where a score does not exist or its chance level is not known.
@@ -34,7 +34,7 @@ class Report:
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        """Write None for numbers that are none."""
+        """Write None for NaN and infinity."""
         object.__setattr__(self, 'directions', _known(self.directions))
 
     def to_json(self) -> str:
@@ -68,8 +68,8 @@ def _known(value: Any) -> Any:
 
 def _size(found: dict[str, Any]) -> str:
     return (
-        f'{found["queries"]} queries, {found["empty"]} more without a relevant item left '
-        f'out, {found["gallery"]} items.'
+        f'{found["queries"]} queries, {found["empty"]} more without a relevant item '
+        f'skipped, {found["gallery"]} items.'
     )
 
 
@@ -105,7 +105,7 @@ def _groups(kind: str, groups: dict[str, Any]) -> list[str]:
 
 
 def _deepest(names: Iterable[str]) -> list[str]:
-    """Leave out measures that are there with a larger k as well: a table has a width."""
+    """Drop measures that are there with a larger k as well: a table has a width."""
     cuts = {
         name: int(found[0]) for name in names if (found := re.findall(r'@(\d+)', name))
     }

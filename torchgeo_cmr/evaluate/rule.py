@@ -51,7 +51,7 @@ class Rule:
                 ground may end in ``+days:5``, and items without a date are then not relevant.
 
         Raises:
-            QueryError: If the word is none of these.
+            QueryError: If the word is not a rule.
         """
         number = r'(\d+\.?\d*(?:e\d+)?|\.\d+)'
         if found := re.fullmatch(
@@ -71,7 +71,7 @@ class Rule:
             return cls('near', float(found[1] or 1))
         if found := re.fullmatch(rf'distance:{number}', word):
             return cls('distance', float(found[1]))
-        raise QueryError(f'{word!r} is no rule of relevance: write {_FORMS}')
+        raise QueryError(f'{word!r} is not a rule of relevance: write {_FORMS}')
 
     @property
     def match(self) -> Match | None:
@@ -104,7 +104,7 @@ class Rule:
         if self.kind == 'distance':
             return within_distance(queries, archive, self.value)
         if self.match is None or self.column is None:
-            raise QueryError(f'{self.kind!r} is no kind of rule that has a column')
+            raise QueryError(f'{self.kind!r} is not a kind of rule that has a column')
         return shares_label(
             queries, archive, self.column, match=self.match, threshold=self.value or 0.5
         )
@@ -112,5 +112,5 @@ class Rule:
 
 def _share(number: str, word: str) -> float:
     if not 0 < (share := float(number)) <= 1:
-        raise QueryError(f'{word!r} asks for {share:g}: a share lies above 0, up to 1')
+        raise QueryError(f'{word!r} has the share {share:g}: give one above 0, up to 1')
     return share

@@ -1,4 +1,4 @@
-"""Two tables and a rule of relevance, to the two numbers that are asked for most."""
+"""Two tables and a rule of relevance, to the two most common numbers."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ def evaluate(
     """Rank the whole archive for every query and score the rankings.
 
     The query's own patch is never an answer. Ties count as the mean over all their orders.
-    Queries without a relevant item are left out and counted. Queries are ranked some at a time, so
+    Queries without a relevant item are skipped and counted. Queries are ranked some at a time, so
     that large tables fit. For all directions, more measures and intervals, see
     :func:`make_report`.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer, in the same space.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved, in the same space.
         relevance: A rule of this module, or its result.
         k: Cut-off of the recall.
 
@@ -41,7 +41,7 @@ def evaluate(
     check_spaces(queries, archive)
     if isinstance(relevance, str):
         raise QueryError(
-            f'relevance is {relevance!r}; give a rule, such as same_place, or ask make_report, '
+            f'relevance is {relevance!r}; give a rule, such as same_place, or use make_report, '
             'which reads words'
         )
     judged = judge(queries, archive, relevance, Setting(('recall@k', 'map'), (k,)))
@@ -61,8 +61,8 @@ def check_spaces(queries: EmbeddingTable, archive: EmbeddingTable) -> None:
     """Refuse tables whose vectors cannot be compared.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
 
     Raises:
         ArchiveError: If there are two spaces, in one table or in both, or the dimensions or

@@ -1,4 +1,4 @@
-"""What a report is asked for: checked, completed by its protocol, and turned into rows."""
+"""Settings of a report: checked, completed by its protocol, and turned into rows."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ def settle(
     exclude_self: ExcludeSelf | None,
     column: str | None,
 ) -> tuple[Protocol, list[str]]:
-    """Put what was asked for into a protocol.
+    """Put the settings into a protocol.
 
     Args:
         given: A protocol, the name of one, or None.
@@ -83,15 +83,17 @@ def check_settings(
         (Similarity, protocol.similarity),
     ):
         if value not in get_args(kinds):
-            raise QueryError(f'{value!r} is none of {", ".join(get_args(kinds))}')
+            raise QueryError(f'{value!r} is not one of {", ".join(get_args(kinds))}')
     if not protocol.k or min(protocol.k) < 1:
         raise QueryError(f'k is {protocol.k}: give cut-offs of at least 1')
     if bootstrap < 0:
-        raise QueryError(f'{bootstrap} resamples are none: give 0 or more')
+        raise QueryError(
+            f'the number of resamples cannot be negative (found {bootstrap})'
+        )
     for word in by:
         if word not in GROUPINGS:
             raise QueryError(
-                f'{word!r} is no breakdown: choose of {", ".join(GROUPINGS)}'
+                f'{word!r} is not a breakdown: choose one of {", ".join(GROUPINGS)}'
             )
     needs = [*({*protocol.metrics} & {*OF_LABELS}), *({*by} & {'class'})]
     if column is None and needs:
@@ -103,11 +105,11 @@ def check_settings(
 def split_rows(
     queries: EmbeddingTable, archive: EmbeddingTable, protocol: Protocol
 ) -> tuple[list[NDArray[np.int64]], list[str]]:
-    """Give the rows of the split that a protocol names, where a table says its splits.
+    """Give the rows of the split that a protocol names, where a table has splits.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
         protocol: The protocol.
 
     Returns:
@@ -126,8 +128,8 @@ def split_rows(
             rows = np.flatnonzero((table.frame['split'] == split).fillna(False))
             if not len(rows):
                 raise ArchiveError(
-                    f'no row of the {name} has split {split!r}, which {protocol.name} asks '
-                    f'for: found {", ".join(map(str, table.frame["split"].unique()))}'
+                    f'no row of the {name} has split {split!r}, which {protocol.name} '
+                    f'needs: found {", ".join(map(str, table.frame["split"].unique()))}'
                 )
         elif split is not None:
             notes.append(
@@ -143,8 +145,8 @@ def pairs(
     """Give the directions between the modalities of two tables.
 
     Args:
-        queries: Patches that ask.
-        archive: Patches that may answer.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved.
         wanted: ``'all'``, ``'cross'``, ``'same'``, or words such as ``'s1->s2'``.
 
     Yields:
@@ -176,8 +178,8 @@ def pairs(
             a, _, b = word.partition('->')
             if (a, b) not in known:
                 raise QueryError(
-                    f'{word!r} is no direction here: choose all, cross, same or of '
-                    f'{", ".join(f"{a}->{b}" for a, b in known)}'
+                    f'{word!r} is not a direction of these tables: choose all, cross, '
+                    f'same or one of {", ".join(f"{a}->{b}" for a, b in known)}'
                 )
             chosen.append((a, b))
     if not chosen:

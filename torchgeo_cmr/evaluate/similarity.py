@@ -42,7 +42,7 @@ def check_features(
     if any(zeros):
         raise ArchiveError(
             f'{zeros[0]} queries and {zeros[1]} items have a feature of only zeros, which is '
-            'no description: leave them out, as feature_report does'
+            'not a description: drop them, as feature_report does'
         )
     if kind == 'chi_square' and min(asked.min(initial=0), found.min(initial=0)) < 0:
         raise QueryError(

@@ -33,12 +33,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name that needs torch when it is first asked for."""
+    """Load a name that needs torch when it is first used."""
     if name in _HOMES:
         return getattr(import_module(f'{__name__}.{_HOMES[name]}'), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def __dir__() -> list[str]:
-    """List the lazy names beside the loaded ones."""
+    """List the lazy names along with the loaded ones."""
     return sorted({*globals(), *__all__})

@@ -30,7 +30,7 @@ def nmrr(
 
     Args:
         ranked: Ranked relevance, shape (queries, ranks).
-        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* by default.
         largest: GTM, if the queries are a part of the data set; the largest R of these
             queries by default.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
@@ -81,7 +81,7 @@ def anmrr(ranked: ArrayLike, *, num_relevant: ArrayLike | None = None) -> float:
 
     Args:
         ranked: Ranked relevance, shape (queries, ranks).
-        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* by default.
 
     Returns:
         In [0, 1], lower is better; NaN if no query has a relevant item.

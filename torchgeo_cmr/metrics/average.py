@@ -39,7 +39,7 @@ def average_precision(
         ranked: Ranked relevance, shape (queries, ranks).
         k: Cut-off; the whole ranking by default.
         normalization: ``'min'``, ``'hits'`` or ``'R'``.
-        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* by default.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
@@ -75,14 +75,14 @@ def mean_of_precisions(
 ) -> NDArray[np.float64]:
     """Mean of P@k over some cut-offs: what the CMIR-NET scripts call map.
 
-    It is no average precision: a ranking with fewer relevant items than the largest cut-off
+    It is not an average precision: a ranking with fewer relevant items than the largest cut-off
     cannot score 1, and the order between two cut-offs does not count. Their scripts go to 100,
     the one for DSRSID to 50.
 
     Args:
         ranked: Ranked relevance, shape (queries, ranks).
         ks: Cut-offs; 10, 20, ..., 100 by default.
-        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* by default.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:

@@ -30,7 +30,7 @@ def precision(
         ranked: Ranked relevance, shape (queries, ranks).
         k: Cut-off; the whole ranking by default. Ranks that do not exist (an archive smaller
             than *k*) count as not relevant.
-        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* by default.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
@@ -53,7 +53,7 @@ def recall(
     Args:
         ranked: Ranked relevance, shape (queries, ranks).
         k: Cut-off; the whole ranking by default.
-        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* by default.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
@@ -76,7 +76,7 @@ def f1(
     Args:
         ranked: Ranked relevance, shape (queries, ranks).
         k: Cut-off; the whole ranking by default.
-        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* by default.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
@@ -102,7 +102,7 @@ def hit_rate(
     Args:
         ranked: Ranked relevance, shape (queries, ranks).
         k: Cut-off; the whole ranking by default.
-        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* by default.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
@@ -125,7 +125,7 @@ def first_rank(
 
     Args:
         ranked: Ranked relevance, shape (queries, ranks).
-        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* by default.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
@@ -157,7 +157,7 @@ def reciprocal_rank(
 
     Args:
         ranked: Ranked relevance, shape (queries, ranks).
-        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* by default.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
@@ -177,7 +177,7 @@ def median_rank(ranked: ArrayLike, *, num_relevant: ArrayLike | None = None) -> 
 
     Args:
         ranked: Ranked relevance, shape (queries, ranks).
-        num_relevant: R of each query, shape (queries,); counted in *ranked* if left out.
+        num_relevant: R of each query, shape (queries,); counted in *ranked* by default.
 
     Returns:
         The median rank, at least 1; NaN if no query has a relevant item.

@@ -21,7 +21,7 @@ __all__ = (
     'rank_blocks',
 )
 
-#: Bytes that a block may take, unless told otherwise.
+#: Bytes that a block may take, by default.
 MEMORY = 256 * 2**20
 
 #: Bytes per query and item while a block is ranked and scored (measured: see the tests).
@@ -94,7 +94,7 @@ def blocks(num_queries: int, num_items: int, memory: int = MEMORY) -> Iterator[s
 
 
 def excluded(exclude: Exclude | None, queries: slice) -> NDArray[np.bool_] | None:
-    """Ask which items the queries of a block may not retrieve."""
+    """Give the items that the queries of a block may not retrieve."""
     if exclude is None:
         return None
     part = exclude(queries) if callable(exclude) else np.asarray(exclude)[queries]
@@ -117,8 +117,8 @@ def rank_blocks(
     :func:`~torchgeo_cmr.metrics.functional.rank_relevance`.
 
     Args:
-        queries: Rows that ask, shape (queries, dim).
-        archive: Rows that may answer, shape (items, dim).
+        queries: Query rows, shape (queries, dim).
+        archive: Archive rows that may be retrieved, shape (items, dim).
         k: Number of ranks to give; the full ranking by default.
         exclude: True where an item may not be retrieved by a query (its own patch), shape
             (queries, items), or a function that gives this, or None, for a slice of the
@@ -179,7 +179,7 @@ def _rank(
     if ties and np.isnan(found).any():
         lost = np.isnan(scores) if leave is None else np.isnan(scores) & ~leave
         if lost.any():
-            # Tied with one another behind all others, but before what is left out.
+            # Tied with one another behind all others, but before what is excluded.
             scores = np.where(lost, np.float32(-np.inf), scores)
             rows = _order(-scores, k, ties)
             found = np.take_along_axis(scores, rows, axis=1)

@@ -64,8 +64,8 @@ def euclidean_similarity(queries: ArrayLike, archive: ArrayLike) -> NDArray[np.f
     """Negative squared Euclidean distance: ranks as the distance does, closest first.
 
     The distance in which CMIR-NET (https://arxiv.org/abs/1904.04794) ranks its embeddings,
-    which are no unit rows. Distances are rounded to 2^-40 of the squared lengths of both rows, less
-    than float32 features tell apart, so that equal rows score equal.
+    which are not unit rows. Distances are rounded to 2^-40 of the squared lengths of both rows,
+    less than float32 features tell apart, so that equal rows score equal.
 
     Args:
         queries: Features, shape (queries, dim).

@@ -1,18 +1,18 @@
 """Retrieval metrics as pure NumPy functions of ranked relevance, and their chance levels.
 
-This is the door; each family lives in a file of its own beside it. All functions that judge a
-ranking take *ranked*: shape (queries, k), entry [q, i] says whether (bool) or how much (any
+This is the door; each family lives in a file of its own next to it. All functions that judge a
+ranking take *ranked*: shape (queries, k), entry [q, i] is whether (bool) or how much (any
 number, relevant if above 0) the item at rank i + 1 of query q is relevant. They never see a
 score, so neither the sign nor the scale of a similarity can matter; :func:`rank_relevance`
 makes *ranked* from scores, :func:`rank_blocks` from vectors too many to compare at once. Each
-returns one value a query, float64; a query without any relevant item has no value (NaN), and
-:func:`mean_over_queries` leaves such queries out and counts them.
+returns one value per query, float64; a query without any relevant item has no value (NaN), and
+:func:`mean_over_queries` skips such queries and counts them.
 
 *num_relevant* is the number of relevant items in the whole archive, shape (queries,), called R
-below. It may be left out if *ranked* is the full ranking.
+below. It may be omitted if *ranked* is the full ranking.
 
 Functions named ``expected_*`` are the exact mean over all orders of an archive: what a random
-ranking scores. No metric of a table means anything without that number beside it; where there
+ranking scores. No metric of a table means anything without that number next to it; where there
 is no formula, rank with :class:`RandomOrder`.
 
 :data:`METRICS` has all metrics under the names that tables print, :data:`CHANCE` the chance

@@ -16,10 +16,10 @@ HUB_K = 10
 #: Rows that hubness is measured on at most: it compares all with all.
 HUB_ROWS = 4096
 
-#: Rows under which nothing is said about hubs.
+#: Fewest rows for a statement about hubs.
 MIN_HUB_ROWS = 100
 
-#: Share of rows that no query finds above which hubs are worth a word.
+#: Share of rows that no query finds above which hubs are mentioned.
 MANY_ANTI_HUBS = 0.5
 
 

@@ -168,8 +168,8 @@ def verdict(embeddings: Mapping[str, Tensor]) -> Verdict:
     Collapsed means: an embedding is not finite; or the rows of a modality are (nearly) one
     point, with a spread below 0.05, that is a mean cosine above 0.9975; or they lie on one
     line, with an effective rank below 1.5. Fewer than two rows cannot be judged and count as
-    healthy. The verdict says nothing about whether the embeddings are *useful*: random
-    directions are healthy. Hubs are no collapse; they get a word if more than half of 100 or
+    healthy. The verdict does not tell whether the embeddings are *useful*: random
+    directions are healthy. Hubs are not a collapse; they are mentioned if more than half of 100 or
     more rows of a gallery are among the first 10 of no query.
 
     Args:

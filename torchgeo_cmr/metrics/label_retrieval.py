@@ -34,12 +34,12 @@ class LabelRetrieval(Metric):
 
     Each embedding of one modality ranks all embeddings of another (or its own) that were seen
     since the last reset, over all ranks. What is relevant is a matter of the labels, which all
-    modalities of a patch share; or each modality has its own, where rows are no pairs, such as
+    modalities of a patch share; or each modality has its own, where rows are not pairs, such as
     those of images and spoken words. Rankings are computed on the CPU in
     NumPy, block by block; higher scores come first, and those that are equal in float32 count as
     the mean over all their orders.
 
-    Relations: :class:`~torchgeo_cmr.metrics.CrossModalRetrieval` needs no labels and asks for
+    Relations: :class:`~torchgeo_cmr.metrics.CrossModalRetrieval` needs no labels and looks for
     the own pair only. Query and archive are the same loader here; for protocols that take
     them from two splits use :func:`~torchgeo_cmr.metrics.functional.score_ranking`.
     """
@@ -202,7 +202,7 @@ class LabelRetrieval(Metric):
         }
 
     def _score(self, query: str, gallery: str, truth: LabelTruth) -> dict[str, float]:
-        """Score one direction, and chance if asked for."""
+        """Score one direction, and chance if requested."""
         asked, found = (
             self._scored(f'rows_{m}').cpu().numpy() for m in (query, gallery)
         )

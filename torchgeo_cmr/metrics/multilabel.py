@@ -4,7 +4,7 @@ A pair of a query with labels *q* and an item with labels *r* that share *n* of 
 precision n/|r|, recall n/|q|, F1 2n/(|q| + |r|) and Jaccard index n/|q or r|, all 0 if *n* is.
 The functions take *shared*, the *n* of each query and rank, and the sizes of the sets.
 
-For one label a patch (class ids), precision, recall and F1 of a pair are all 1 or 0, so that
+For one label per patch (class ids), precision, recall and F1 of a pair are all 1 or 0, so that
 ``f1@k`` is the precision P@k.
 """
 
@@ -56,7 +56,7 @@ def shared_labels(
         Whole numbers, shape (queries, items).
 
     Raises:
-        ValueError: If the labels are no multi-hot tables of the same classes.
+        ValueError: If the labels are not multi-hot tables of the same classes.
 
     Example:
         >>> shared_labels(

@@ -1,4 +1,4 @@
-"""What every metric starts from: ranked relevance, checked, and a mean that says whom it left out."""
+"""What every metric starts from: ranked relevance, checked; a mean that counts what it skips."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -86,8 +86,8 @@ def mean_over_queries(
     """Average a metric over queries and say how many had nothing to find.
 
     Args:
-        values: One value a query, NaN for queries without any relevant item.
-        empty: Whether such queries are left out (``'skip'``) or count as 0 (``'zero'``).
+        values: One value per query, NaN for queries without any relevant item.
+        empty: Whether such queries are skipped (``'skip'``) or count as 0 (``'zero'``).
 
     Returns:
         The mean, the number of counted queries and the number of empty ones.
@@ -158,6 +158,6 @@ def read_ranked(
         query = int(np.argmax(found > total))
         raise ValueError(
             f'query {query} has {found[query]} relevant items in its ranking but '
-            f'num_relevant says {total[query]}'
+            f'num_relevant is {total[query]}'
         )
     return hits, total

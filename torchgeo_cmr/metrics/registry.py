@@ -24,7 +24,7 @@ __all__ = ('METRICS', 'Ranking', 'RankingMetric')
 
 @dataclass(frozen=True)
 class Ranking:
-    """All that a metric may ask about the ranking of some queries."""
+    """All that a metric may need of the ranking of some queries."""
 
     #: Whether the item at each rank is relevant, shape (queries, ranks), bool.
     relevant: NDArray[np.bool_]
@@ -54,7 +54,7 @@ class RankingMetric:
     formula: str
     #: Value of each query, shape (queries,), or (queries, 2) if they are joined later.
     values: Callable[[Ranking, int], NDArray[np.float64]]
-    #: What the ranking must hold beside relevance.
+    #: What the ranking must hold besides relevance.
     needs: Literal['relevance', 'gains', 'labels'] = 'relevance'
     #: Ranks needed: the cut-off (``'k'``), the full ranking (``'all'``), or a number.
     depth: Literal['k', 'all'] | int = 'k'
@@ -62,7 +62,7 @@ class RankingMetric:
     higher_is_better: bool = True
     #: How values of queries become one number.
     reduce: Callable[[NDArray[np.float64]], float] = np.mean
-    #: What a query without any relevant item counts if it is not left out.
+    #: What a query without any relevant item counts if it is not skipped.
     worst: float = 0.0
 
     def label(self, k: int) -> str:
@@ -78,7 +78,7 @@ class RankingMetric:
 
         Args:
             values: What *values* gave, for all queries or any choice of them.
-            empty: Whether queries without any relevant item (NaN) are left out, or count as
+            empty: Whether queries without any relevant item (NaN) are skipped, or count as
                 the worst value: 0, 1 for ANMRR, infinite for ranks.
 
         Returns:

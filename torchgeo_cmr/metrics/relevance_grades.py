@@ -30,7 +30,7 @@ def average_cumulative_gain(
         gains: Gain of each query and rank, shape (queries, ranks).
         k: Cut-off; the whole ranking by default. Ranks that do not exist have gain 0.
         num_relevant: Items of the archive with a gain, shape (queries,); counted in *gains*
-            if left out.
+            by default.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
@@ -60,7 +60,7 @@ def weighted_average_precision(
         gains: Gain of each query and rank, shape (queries, ranks).
         k: Cut-off; the whole ranking by default.
         num_relevant: Items of the archive with a gain, shape (queries,); counted in *gains*
-            if left out.
+            by default.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.
 
     Returns:
@@ -91,7 +91,7 @@ def ndcg(
         gains: Gain of each query and rank, shape (queries, ranks).
         k: Cut-off; as many ranks as *gains* has by default, to which *ideal* is cut too.
         ideal: The best gains of the archive for each query, shape (queries, any), in any
-            order, at least the best *k*; *gains* itself if left out, which is right for a
+            order, at least the best *k*; *gains* itself by default, which is right for a
             full ranking.
         gain: ``'exp'`` or ``'linear'``.
         ties: Runs of equal scores (:func:`find_ties`): the mean over all their orders.

@@ -18,7 +18,7 @@ __all__ = ('CrossModalRetrieval',)
 class CrossModalRetrieval(Metric):
     """Recall of the own pair in the other modality.
 
-    Each embedding of one modality asks for its pair among all embeddings of another modality
+    Each embedding of one modality looks for its pair among all embeddings of another modality
     that were seen since the last reset, over all ranks: the gallery is the whole loader, not
     the batch. Exactly one item is relevant to a query. Higher scores rank first and scores that
     are NaN last; those that are equal in float32 count as the mean over all their orders, so a
@@ -113,7 +113,7 @@ class CrossModalRetrieval(Metric):
         Returns:
             Scalars ``recall@<k>_<query>_to_<gallery>`` and ``median_rank_<query>_to_<gallery>``
             per direction, their means over directions ``recall@<k>`` and ``median_rank``, and
-            the health figures if asked for.
+            the health figures if requested.
         """
         rows = self.embeddings()
         figures: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""From vectors and a truth to the values of named metrics, one a query, in bounded memory."""
+"""From vectors and a truth to the values of named metrics, one per query, in bounded memory."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -77,8 +77,8 @@ def score_ranking(
     orders, so that a constant encoder scores what chance does in any order of the archive.
 
     Args:
-        queries: Rows that ask, shape (queries, dim).
-        archive: Rows that may answer, shape (items, dim).
+        queries: Query rows, shape (queries, dim).
+        archive: Archive rows that may be retrieved, shape (items, dim).
         truth: What is relevant, such as
             :class:`~torchgeo_cmr.metrics.functional.LabelTruth`.
         names: Names of :data:`METRICS`. If none of them needs the full ranking, only the
@@ -173,7 +173,7 @@ def _depth(metrics: Iterable[RankingMetric], ks: Sequence[int]) -> int:
 def _judge(
     truth: Truth, queries: slice, leave: NDArray[np.bool_] | None, num_items: int
 ) -> Judgement:
-    """Ask for relevance, without what may not be retrieved."""
+    """Get the relevance, without what may not be retrieved."""
     judged = truth(queries)
     shape = queries.stop - queries.start, num_items
     if judged.relevant.shape != shape or judged.gains.shape != shape:
@@ -192,7 +192,7 @@ def _judge(
 def _ranking(
     judged: Judgement, rows: NDArray[np.int64], depth: int, ties: Ties | None
 ) -> Ranking:
-    """Put a judgement into ranked order, as deep as asked and to the end of the ties there."""
+    """Put a judgement into ranked order, as deep as needed and to the end of the ties there."""
     rows = rows[:, : depth if ties is None else ties.end(depth)]
     depth = min(depth, rows.shape[1])
     best = -judged.gains

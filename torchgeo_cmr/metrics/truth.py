@@ -1,4 +1,4 @@
-"""What is relevant to what, asked for a block of queries at a time.
+"""What is relevant to what, given for a block of queries at a time.
 
 A truth is anything that, called with a slice of the queries, gives a :class:`Judgement` of
 the whole archive for them; so it need not hold a table of all queries and all items.
@@ -27,7 +27,7 @@ class Judgement(NamedTuple):
 
 
 class Truth(Protocol):
-    """What :func:`~torchgeo_cmr.metrics.functional.score_ranking` asks for relevance."""
+    """What :func:`~torchgeo_cmr.metrics.functional.score_ranking` gets relevance from."""
 
     def __call__(self, queries: slice, /) -> Judgement:
         """Judge the whole archive for the queries of a slice."""

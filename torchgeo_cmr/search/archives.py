@@ -11,8 +11,8 @@ def open_archives(paths: Origin | Iterable[Origin]) -> RetrievalIndex:
     """Open archive folders and index folders to search them as one.
 
     An index that :meth:`RetrievalIndex.build` wrote is opened as it is if it is named alone.
-    Several are read and put together; where their records name different files for one
-    scene, the record of the whole says so.
+    Several are read and combined; where their records name different files for one
+    scene, the combined record lists them.
 
     Args:
         paths: Folder or folders; tables are taken too.

@@ -44,7 +44,7 @@ class Hash:
 
     @classmethod
     def sign(cls, dim: int) -> Self:
-        """Keep the sign of each number: one bit a number.
+        """Keep the sign of each number: one bit per number.
 
         Args:
             dim: Numbers in a vector, a multiple of 8.
@@ -86,8 +86,8 @@ class Hash:
         """Learn codes from vectors: main axes, turned so that signs lose least.
 
         Y. Gong and S. Lazebnik, "Iterative quantization: a Procrustean approach to learning
-        binary codes", CVPR 2011. No labels are needed. Learn from both modalities put
-        together if one shall be searched with the other.
+        binary codes", CVPR 2011. No labels are needed. Learn from both modalities
+        together if one is to be searched with the other.
 
         Args:
             vectors: Vectors (n, dim) or a table; of more than a hundred thousand rows a
@@ -107,7 +107,7 @@ class Hash:
         if bits > min(x.shape[1], len(x) - 1):
             raise QueryError(
                 f'{bits} bits cannot be learned from {len(x)} vectors of {x.shape[1]} numbers; '
-                'ask for fewer bits or use Hash.lsh'
+                'give fewer bits or use Hash.lsh'
             )
         rng = np.random.default_rng(seed)
         if len(x) > _SAMPLE:

@@ -74,23 +74,23 @@ class RetrievalIndex(Kept):
                 vectors (num_queries, dim) or (dim,), which are brought to unit norm; or rows of
                 this archive: a ``patch_id`` or several, or rows of a frame that has them, such
                 as hits.
-            k: Rows a query; fewer come if fewer match the filter, never padding. None for
+            k: Rows per query; fewer come if fewer match the filter, never padding. None for
                 all that reach ``min_score``.
             where: Which rows may be found; all without it. A :class:`Where`, or anything an area
                 may be.
             exact: False allows an approximate answer where that is quicker; the column
-                ``exact`` says whether it was given.
-            min_score: Leave out hits that score less.
+                ``exact`` records whether it was given.
+            min_score: Drop hits that score less.
             calibrated: Rank by how far a score is above those that the query gets in the same
                 modality, in standard deviations, which becomes the score. Without it an
                 archive of several modalities is ranked by bare scores, and the modality
                 whose vectors lie closer to the query's own fills the list.
-            exclude: What a query of a table shall not find: ``'self'``, the rows of the
+            exclude: What a query of a table must not find: ``'self'``, the rows of the
                 archive that it is, or was made of as an example (:func:`from_examples`);
                 metres, also all at most so far from its footprint (0: what touches it); None
                 to leave nothing out. A row is the query if it has its ``patch_id``, its
                 vector, and no other modality. A query without a place excludes itself only.
-            exclude_days: Leave out, too, what was taken at most so many days before or after
+            exclude_days: Also exclude what was taken at most so many days before or after
                 the query; rows and queries without a date are not concerned.
 
         Returns:
@@ -109,7 +109,7 @@ class RetrievalIndex(Kept):
         if k is None:
             if min_score is None or calibrated:
                 raise QueryError(
-                    'k is None; say how many rows, or give min_score for all that reach it, '
+                    'k is None; give a number of rows, or give min_score for all that reach it, '
                     'without calibrated'
                 )
             rows, scores = reaching(state, question, min_score)
@@ -138,7 +138,7 @@ class RetrievalIndex(Kept):
 
         Args:
             vectors: Queries (num_queries, dim) or (dim,), brought to unit norm; or a table.
-            k: Rows a query.
+            k: Rows per query.
             where: Which rows may be found.
             exact: As for :meth:`search`.
             calibrated: As for :meth:`search`.
@@ -180,7 +180,7 @@ class RetrievalIndex(Kept):
 
         Args:
             queries: As for :meth:`search`.
-            k: Rows a query.
+            k: Rows per query.
             where: Which rows may be found.
             exact: As for :meth:`search`.
             calibrated: As for :meth:`search`.
@@ -236,7 +236,7 @@ class RetrievalIndex(Kept):
         Args:
             rows: Row numbers of each query, best first; lists of different lengths are fine.
             scores: Their scores.
-            query_ids: One id a query.
+            query_ids: One id per query.
             exact: Whether nothing closer can have been missed.
         """
         return _result(self._state, rows, scores, query_ids, exact=exact)

@@ -42,7 +42,7 @@ def make_result(
         table: The archive.
         rows: Row numbers (num_queries, k), best first.
         scores: Scores (num_queries, k).
-        query_ids: One id a query.
+        query_ids: One id per query.
         exact: Whether nothing closer can have been missed.
 
     Returns:

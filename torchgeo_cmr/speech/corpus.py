@@ -39,7 +39,7 @@ VOICES = (
     'en-029+m6',
 )
 
-#: What the manifest says of each file, in order.
+#: Columns of the manifest, in order.
 _COLUMNS = (
     'file',
     'label',
@@ -90,9 +90,9 @@ def speak(
     """Synthesise every label with every voice, as 16 kHz mono WAV files.
 
     Files are ``<out>/<label>/<voice>_<n>.wav``, the layout that
-    :class:`~torchgeo_cmr.datasets.SpokenLabels` reads, so recordings may be put beside them.
-    ``manifest.csv`` says how each was made, ``speak.json`` with which settings. Files that
-    are there already are left alone, so the same call goes on where it was stopped.
+    :class:`~torchgeo_cmr.datasets.SpokenLabels` reads, so recordings may be put next to them.
+    ``manifest.csv`` records how each was made, ``speak.json`` with which settings. Files that
+    exist already are kept, so the same call goes on where it was stopped.
 
     Each take draws its speed, pitch, noise and room at random; the draw depends on *seed*,
     label, voice and number alone, so more labels, voices or takes change nothing that is
@@ -106,7 +106,7 @@ def speak(
         voices: eSpeak NG voices, language and variant, such as ``'en-us+f3'``.
         speeds: Words a minute to draw from, 80 to 450.
         pitches: Pitches to draw from, 0 to 99.
-        takes: Files a voice and label.
+        takes: Files per voice and label.
         noise: Lowest and highest ratio of speech to noise to draw from, in decibels (default:
             no noise).
         reverb: Shortest and longest reverberation to draw from, in seconds (default: none).
@@ -180,7 +180,7 @@ def read_labels(words: Iterable[str]) -> dict[str, str]:
             if not found:
                 raise AudioError(
                     f'{path} has no sub-folders to take labels from: name labels, or a file '
-                    'with one a line'
+                    'with one per line'
                 )
         elif path.is_file():
             lines += _lines(path)
@@ -194,7 +194,7 @@ def read_labels(words: Iterable[str]) -> dict[str, str]:
         text = text or label
         if labels.setdefault(label, text) != text:
             raise AudioError(
-                f'label {label!r} is to be said as {labels[label]!r} and as {text!r}: '
+                f'label {label!r} is to be spoken as {labels[label]!r} and as {text!r}: '
                 'choose one'
             )
     if not labels:
@@ -207,7 +207,7 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError as error:
         raise AudioError(
-            f'{path} is no text in UTF-8 ({error}): give a text file with a label a line'
+            f'{path} is not text in UTF-8 ({error}): give a text file with a label per line'
         ) from error
 
 
@@ -224,7 +224,7 @@ def _words(labels: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
             raise AudioError(f'{label!r} cannot be a label: it names a folder')
         if set(label) & set('/\\:*?"<>|'):
             raise AudioError(
-                f'label {label!r} cannot name a folder: leave out / \\ : * ? " < > |'
+                f'label {label!r} cannot name a folder: drop / \\ : * ? " < > |'
             )
         if text == label:  # a voice would stumble over AnnualCrop
             text = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', label)
@@ -309,7 +309,7 @@ def _sound(engine: Engine, take: _Take) -> NDArray[np.float32]:
     sound, rate = engine.say(take.words, take.voice, take.speed, take.pitch)
     if len(sound) < _SHORTEST * rate or not sound.any():
         raise AudioError(
-            f'label {take.label!r} says nothing as {take.words!r}: give words for it, as in '
+            f'label {take.label!r} gives no sound as {take.words!r}: give words for it, as in '
             f'{take.label}=some words'
         )
     sound = resample(sound, rate)
@@ -324,7 +324,7 @@ def _sound(engine: Engine, take: _Take) -> NDArray[np.float32]:
 
 
 def _write_manifest(path: Path, plan: Sequence[_Take]) -> Path:
-    """Write how files were made, and keep what it says of others that are still there."""
+    """Write how files were made, and keep the rows of others that are still there."""
     rows = {take.file: [*map(_cell, take)] for take in plan}
     if path.exists():
         with path.open(newline='', encoding='utf-8') as file:

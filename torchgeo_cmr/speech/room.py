@@ -46,7 +46,7 @@ def reverberate(
         seconds: Reverberation time: until the echo is 60 decibels below its start. 0 changes
             nothing.
         rng: Where chance comes from.
-        rate: Samples a second.
+        rate: Samples per second.
 
     Returns:
         ``samples + round(seconds * rate)`` samples, with the power of the sound given.

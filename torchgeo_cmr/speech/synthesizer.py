@@ -15,7 +15,7 @@ from torchgeo_cmr.errors import AudioError
 _SPEED, _PITCH = 1, 3
 _SYNCHRONOUS, _BY_CHARACTER, _UTF8 = 2, 1, 1
 
-#: Seconds after which the program must have said a few words.
+#: Seconds after which the program must have spoken a few words.
 _PATIENCE = 60
 
 #: Bytes before the samples of the WAV that the program streams.
@@ -23,7 +23,7 @@ _HEADER = 44
 
 
 class Engine(Protocol):
-    """Says words."""
+    """Speaks words."""
 
     #: Name and version, for the record.
     name: str
@@ -68,7 +68,7 @@ class _Program:
         self, words: str, voice: str, speed: int, pitch: int
     ) -> tuple[NDArray[np.float32], int]:
         options = ['-v', voice, '-s', str(speed), '-p', str(pitch), '-b', '1']
-        # Through standard input, words that begin with a dash are no options.
+        # Through standard input, words that begin with a dash are not options.
         wav = self._run([*options, '--stdin', '--stdout'], words)
         rate = int.from_bytes(wav[24:28], 'little')
         # The length in the header of a stream is a guess: all that follows are samples.

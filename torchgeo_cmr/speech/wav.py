@@ -13,10 +13,10 @@ from scipy.signal import resample_poly
 
 from torchgeo_cmr.errors import AudioError
 
-#: Samples a second of everything that is embedded.
+#: Samples per second of everything that is embedded.
 RATE = 16_000
 
-#: Files beside the voice of a person: no microphone samples slower, none faster.
+#: Rates outside this range cannot be a recording of speech.
 _SLOWEST, _FASTEST = 4_000, 768_000
 
 
@@ -28,7 +28,7 @@ def read_wav(path: str | os.PathLike[str], rate: int = RATE) -> NDArray[np.float
 
     Args:
         path: The file.
-        rate: Samples a second to return.
+        rate: Samples per second to return.
 
     Returns:
         Samples of shape ``(samples,)``, within -1 to 1 for PCM.
@@ -63,14 +63,14 @@ def read_wav(path: str | os.PathLike[str], rate: int = RATE) -> NDArray[np.float
         raise _cut_short(path)
     if not _SLOWEST <= found <= _FASTEST:
         raise AudioError(
-            f'{path} says it has {found} samples a second, which is no recording: '
+            f'{path} gives {found} samples per second as its rate, which is not plausible: '
             'convert it to 16 kHz PCM WAV'
         )
     sound = _to_float(data)
     if sound.ndim == 2:
         sound = sound.mean(axis=1)
     if not np.isfinite(sound).all():
-        raise AudioError(f'{path} holds samples that are no numbers: convert it again')
+        raise AudioError(f'{path} holds samples that are not numbers: convert it again')
     if not sound.any():
         raise AudioError(f'{path} is silent from end to end: record it again')
     return resample(sound, int(found), rate)
@@ -81,7 +81,7 @@ def resample(sound: ArrayLike, found: int, rate: int = RATE) -> NDArray[np.float
 
     Args:
         sound: Samples of shape ``(samples,)``.
-        found: Their rate, samples a second.
+        found: Their rate, samples per second.
         rate: Rate to return.
 
     Returns:
@@ -100,7 +100,7 @@ def write_wav(path: str | os.PathLike[str], sound: ArrayLike, rate: int = RATE) 
     Args:
         path: File to write; one that is there is replaced, parents are made.
         sound: Samples of shape ``(samples,)`` from -1 to 1; louder ones are clipped.
-        rate: Samples a second.
+        rate: Samples per second.
 
     Returns:
         The path.

@@ -36,7 +36,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
         say how much was planned), ``bytes``, ``header`` and ``record`` without its sources.
 
     Raises:
-        ArchiveError: If the folder is no archive, broken, mixed or of a newer format.
+        ArchiveError: If the folder is not an archive, broken, mixed or of a newer format.
     """
     folder = Path(path)
     header = read_header(folder)

@@ -23,7 +23,7 @@ _TEMPERATURE = 0.1
 def over_dates(
     table: EmbeddingTable, how: How = 'mean', *, min_dates: int = 1
 ) -> EmbeddingTable:
-    """Join the vectors of one place over its dates, one row a place and modality.
+    """Join the vectors of one place over its dates, one row per place and modality.
 
     A place is a footprint (bounding boxes equal to 1e-7 degrees, about a centimetre), as
     scenes of one grid have it. ``'mean'`` adds the unit vectors of all dates and scales the
@@ -34,7 +34,7 @@ def over_dates(
     Args:
         table: Rows of any modalities and spaces, which are never mixed.
         how: ``'mean'`` or ``'attention'``.
-        min_dates: Leave out places with fewer rows.
+        min_dates: Skip places with fewer rows.
 
     Returns:
         A table with the column ``dates``, the number of rows joined. Places stand in the order
@@ -49,13 +49,13 @@ def over_dates(
             or the vectors of a place cancel out.
     """
     if how not in get_args(How):
-        raise ArchiveError(f'how is {how!r}: choose of {", ".join(get_args(How))}')
+        raise ArchiveError(f'how is {how!r}: choose one of {", ".join(get_args(How))}')
     if min_dates < 1:
         raise ArchiveError(f'min_dates is {min_dates}: give 1 or more')
     groups = [rows for rows in _places(table) if len(rows) >= min_dates]
     if not groups:
         raise ArchiveError(
-            f'no place of the table has {min_dates} dates: ask for fewer, or check that its '
+            f'no place of the table has {min_dates} dates: give fewer, or check that its '
             'scenes share a grid'
         )
     vectors = np.stack([_join(table.vectors[rows], how) for rows in groups])
@@ -75,7 +75,7 @@ def _places(table: EmbeddingTable) -> Iterable[NDArray[np.int64]]:
     keys = pd.DataFrame(np.round(table.boxes, 7))
     keys['modality'] = table.frame['modality'].to_numpy()
     keys['space'] = table.frame['space'].to_numpy()
-    # Nowhere is no common place: each row without one stays by itself.
+    # Rows without a place do not share one: each stays on its own.
     keys['own'] = np.where(table.placed, -1, np.arange(len(table)))
     numbers = keys.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
     times = table.frame['time_start'].reset_index(drop=True)

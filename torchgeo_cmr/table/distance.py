@@ -162,7 +162,7 @@ class Spots:
 
 
 def centres(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Give the centres of footprints; those cut at 180 degrees are put together first.
+    """Give the centres of footprints; those cut at 180 degrees are joined first.
 
     Args:
         shapes: Footprints (n,) in EPSG:4326.

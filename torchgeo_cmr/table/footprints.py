@@ -117,7 +117,7 @@ def _crosses(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
     jump = (np.abs(np.diff(lon)) > 180) & (owner[1:] == owner[:-1])
     crossing[owner[1:][jump]] = True
     bounds = np.nan_to_num(shapely.bounds(shapes).reshape(-1, 4))
-    # The whole world, or a cap drawn down to a pole, is what it says it is.
+    # The whole world, or a cap drawn down to a pole, is taken literally.
     whole = (bounds[:, 2] - bounds[:, 0] == 360) & (
         np.abs(bounds[:, [0, 2]]).max(axis=1) == 180
     )
@@ -195,8 +195,8 @@ def densify(
     """Divide every edge of polygons into equal segments, in the CRS they are in.
 
     Args:
-        geometries: Shapely geometries; what is no polygon stays as it is.
-        segments: Segments an edge, at least 1.
+        geometries: Shapely geometries; anything but a polygon stays as it is.
+        segments: Segments per edge, at least 1.
 
     Returns:
         Object array (n,) of shapely geometries.

@@ -65,7 +65,7 @@ def united(parts: Sequence[Mapping[str, Kind]]) -> dict[str, Any]:
     """Give the dtypes of columns of several tables put below one another.
 
     Args:
-        parts: Kinds of each table; those without rows are best left out.
+        parts: Kinds of each table; omit those without rows.
 
     Returns:
         Name -> pandas dtype, names in the order in which they first appear.

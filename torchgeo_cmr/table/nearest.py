@@ -1,4 +1,4 @@
-"""The nearest points of geometries on the ellipsoid, found by leaving out what cannot be nearer.
+"""The nearest points of geometries on the ellipsoid, found by skipping what cannot be nearer.
 
 Edges are straight in longitude and latitude, as everywhere in an archive. Each lies in a ball
 in space, runs of eight balls in a larger one, and so on: a tree for each geometry. Pairs of

@@ -1,6 +1,6 @@
 """Where an answer comes from: fingerprints of tables, and versions of what computed it.
 
-The fingerprint of rows is made of one digest a row, so that it can be put together: that of an
+The fingerprint of rows is made of one digest per row, so that it can be combined: that of an
 archive out of its parts, that of an index out of the rows that came and went, and nobody has to
 read vectors twice for it.
 """

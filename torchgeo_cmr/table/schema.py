@@ -51,7 +51,7 @@ STANDARD: dict[str, pa.DataType] = {
     'native_corners': pa.list_(pa.float64()),
     'valid_fraction': pa.float64(),
 }
-#: Names a part file needs for itself; no column of a frame may have them.
+#: Names that a part file needs for itself; no column of a frame may have them.
 RESERVED = ('vector', 'part_row', 'bbox')
 
 #: Bytes of geometry in one piece: with the largest of a row, less than Arrow counts to.
@@ -265,7 +265,7 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
         )
     if found != dim:
         raise ArchiveError(
-            f'{name} holds vectors of {found} numbers but the header says {dim}; '
+            f'{name} holds vectors of {found} numbers but the header gives {dim}; '
             'parts of two archives were mixed'
         )
     return facts

@@ -1,6 +1,6 @@
 """Archive folders: parts that appear whole or not at all.
 
-``_archive.json`` says what the folder is; every ``part-*.parquet`` is complete, because it is
+``_archive.json`` describes the folder; every ``part-*.parquet`` is complete, because it is
 written under a temporary name, flushed to disk and renamed. A process killed at any moment
 leaves the parts it had committed and perhaps one temporary file, which readers ignore and
 the next writer removes. Writing and reading share this one long module, because each rule
@@ -57,7 +57,7 @@ _count = itertools.count()
 
 
 class ParquetSink:
-    """Where work items put their rows: one part file a key.
+    """Where work items put their rows: one part file per key.
 
     Several processes may write to one folder, each its own keys. Committing a key again
     replaces its part, so a repeated work item leaves one part.
@@ -236,7 +236,7 @@ class ParquetSink:
 def write_archive(
     path: str | PathLike[str], table: 'EmbeddingTable', *, overwrite: bool = False
 ) -> Path:
-    """Write a whole table as an archive of one part, replacing an older archive if asked.
+    """Write a whole table as an archive of one part, replacing an older archive if requested.
 
     Args:
         path: Folder to make.
@@ -293,11 +293,11 @@ def read_archive(
         path: The folder.
 
     Returns:
-        Frame, vectors, metric and record of the table, and what its parts say of their
-        content, None if one of them says nothing.
+        Frame, vectors, metric and record of the table, and what its parts record of their
+        content, None if one records none.
 
     Raises:
-        ArchiveError: If the folder is no archive, broken, mixed or of a newer format.
+        ArchiveError: If the folder is not an archive, broken, mixed or of a newer format.
     """
     folder = Path(path)
     header = read_header(folder)
@@ -378,10 +378,10 @@ def read_content(path: str | PathLike[str]) -> Content | None:
         path: The folder.
 
     Returns:
-        None if a part was written before parts said so.
+        None if a part was written before parts recorded it.
 
     Raises:
-        ArchiveError: If the folder is no archive, or a part cannot be read.
+        ArchiveError: If the folder is not an archive, or a part cannot be read.
     """
     dim = int(read_header(path)['dim'])
     found = []
@@ -393,7 +393,7 @@ def read_content(path: str | PathLike[str]) -> Content | None:
 
 
 def _content(parts: Iterable[Mapping[str, Any]]) -> Content | None:
-    """Put together what parts say of themselves, in the order of their keys."""
+    """Combine the content that parts record, in the order of their keys."""
     whole = Content()
     for facts in parts:
         if 'content' not in facts:
@@ -458,7 +458,7 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
 def merge_records(
     records: Sequence[Mapping[str, Any]], *, strict: bool = True
 ) -> dict[str, Any]:
-    """Merge records of tables that are put together.
+    """Merge records of tables that are concatenated.
 
     Args:
         records: JSON-able mappings.
@@ -628,5 +628,6 @@ def _refuse_foreign(folder: Path) -> None:
         ) from error
     if strangers:
         raise OutputExistsError(
-            f'{folder} holds {strangers[0]} beside the archive and stays as it is; move that file away'
+            f'{folder} holds {strangers[0]} next to the archive, which is not replaced; '
+            'move that file away'
         )

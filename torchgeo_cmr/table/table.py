@@ -2,7 +2,7 @@
 
 The one object that both halves of the package know. Everything is checked once, in
 :meth:`EmbeddingTable.from_frame`; behind that door rows are trusted.
-The module is long because each check stands beside the class with its own sentence.
+The module is long because each check, with its message, stands next to the class.
 """
 
 import json
@@ -42,7 +42,7 @@ class EmbeddingTable:
     searched with one another if their ``space`` is the same.
 
     Args:
-        frame: EPSG:4326, one footprint a row, columns ``patch_id`` (text, unique),
+        frame: EPSG:4326, one footprint per row, columns ``patch_id`` (text, unique),
             ``modality``, ``space``, ``source`` (text), ``time_start``, ``time_end`` (UTC),
             ``src_crs`` (text), ``native_corners`` (eight float64 in ``src_crs``: upper left,
             upper right, lower right, lower left, x before y), ``valid_fraction``, the user's
@@ -65,7 +65,7 @@ class EmbeddingTable:
         if len(self.frame) != len(self.vectors):
             raise ArchiveError(
                 f'{len(self.frame)} rows and {len(self.vectors)} vectors do not form a table; '
-                'give one vector a row'
+                'give one vector per row'
             )
         if missing := [name for name in STANDARD if name not in self.frame]:
             raise ArchiveError(
@@ -100,7 +100,7 @@ class EmbeddingTable:
 
     @property
     def spaces(self) -> tuple[str, ...]:
-        """The distinct spaces of the rows, sorted, nulls left out."""
+        """The distinct spaces of the rows, sorted, without nulls."""
         return tuple(sorted(self.frame['space'].dropna().unique()))
 
     @cached_property
@@ -131,7 +131,7 @@ class EmbeddingTable:
 
     @cached_property
     def content(self) -> Content:
-        """What the rows are, to be told from others; a loaded table knows it of its archive."""
+        """Identity of the rows; a loaded table has it from its archive."""
         return Content.of(self.digests)
 
     def unit_rows(self) -> NDArray[np.float32]:
@@ -177,7 +177,7 @@ class EmbeddingTable:
         the type they would have after saving and loading: words become text.
 
         Args:
-            frame: One row a patch with at least ``patch_id`` and a geometry with CRS; any
+            frame: One row per patch with at least ``patch_id`` and a geometry with CRS; any
                 index, any CRS. Times may be text; naive times are read as UTC.
             vectors: Array (n, dim) of numbers, one row for each row of the frame; for
                 ``'hamming'`` (n, bytes) of uint8.
@@ -223,13 +223,13 @@ class EmbeddingTable:
         )
 
     def select(self, rows: ArrayLike) -> Self:
-        """Give the table of some rows, in the order asked.
+        """Give the table of some rows, in the given order.
 
         Args:
-            rows: Row numbers, or a boolean mask with one value a row.
+            rows: Row numbers, or a boolean mask with one value per row.
 
         Raises:
-            ArchiveError: If a row is asked twice (``patch_id`` stays unique) or is not there,
+            ArchiveError: If a row is selected twice (``patch_id`` stays unique) or is not there,
                 as negative numbers are not.
         """
         numbers = np.asarray(rows)
@@ -237,7 +237,7 @@ class EmbeddingTable:
             if numbers.shape != (len(self),):
                 raise ArchiveError(
                     f'a mask of shape {numbers.shape} does not fit {len(self)} rows; '
-                    'give one value a row'
+                    'give one value per row'
                 )
             numbers = np.flatnonzero(numbers)
         if numbers.size and numbers.dtype.kind not in 'iu':
@@ -264,7 +264,7 @@ class EmbeddingTable:
             tables: At least one table; same dimension and metric, no ``patch_id`` twice.
                 Spaces may differ: a search then refuses, until rows of one are selected.
             strict: Refuse tables whose records name different files for one scene, as two
-                archives of two folders may; else the record says which scenes that are.
+                archives of two folders may; else the record lists those scenes.
 
         Returns:
             The table, its record merged: scenes of all, other facts side by side if they differ.
@@ -274,13 +274,13 @@ class EmbeddingTable:
         """
         parts = list(tables)
         if not parts:
-            raise ArchiveError('there is no table to put together; give at least one')
+            raise ArchiveError('there is no table to concatenate; give at least one')
         for part in parts[1:]:
             for name in ('dim', 'metric'):
                 if getattr(part, name) != getattr(parts[0], name):
                     raise ArchiveError(
                         f'tables of different {name} ({getattr(parts[0], name)} and '
-                        f'{getattr(part, name)}) cannot be put together; embed them with one model'
+                        f'{getattr(part, name)}) cannot be concatenated; embed them with one model'
                     )
         filled = [p.frame for p in parts if len(p)] or [parts[0].frame]
         if len(filled) > 1:
@@ -329,7 +329,7 @@ class EmbeddingTable:
                 are put in the order of their keys, rows in the order they had in their part.
 
         Raises:
-            ArchiveError: If the folder is no archive, broken, mixed or of a newer format.
+            ArchiveError: If the folder is not an archive, broken, mixed or of a newer format.
         """
         frame, vectors, metric, record, content = read_archive(path)
         table = cls(frame, vectors, metric, record)
@@ -374,7 +374,8 @@ def _codes(vectors: ArrayLike, ids: Sequence[str]) -> NDArray[np.uint8]:
 def _one_a_row(vectors: NDArray[Any], ids: Sequence[str]) -> None:
     if len(vectors) != len(ids):
         raise ArchiveError(
-            f'{len(ids)} rows and {len(vectors)} vectors do not form a table; give one vector a row'
+            f'{len(ids)} rows and {len(vectors)} vectors do not form a table; '
+            'give one vector per row'
         )
 
 
@@ -482,8 +483,8 @@ def _agreed(values: pd.Series, name: str, word: str) -> pd.Series:
     other = values[values.notna() & (values != word)]
     if len(other):
         raise ArchiveError(
-            f'{name}={word!r} was given but row {other.index[0]} says {other.iloc[0]!r}; '
-            'drop the argument or mend the column'
+            f'{name}={word!r} was given but row {other.index[0]} has {other.iloc[0]!r}; '
+            'drop the argument or correct the column'
         )
     return values.fillna(word)
 
@@ -511,7 +512,8 @@ def _times(values: pd.Series, name: str) -> pd.Series:
         return pd.to_datetime(values, utc=True, format=kind).astype(TIME)
     except (TypeError, ValueError, OverflowError) as error:
         raise ArchiveError(
-            f'column {name} holds something that is no time ({error}); give datetimes or ISO 8601 text'
+            f'column {name} holds something that is not a time ({error}); '
+            'give datetimes or ISO 8601 text'
         ) from error
 
 
@@ -570,11 +572,11 @@ def _footprints(
 
     refuse(
         shapely.is_missing(shapes) | shapely.is_empty(shapes),
-        'is null or empty; leave it out, or say placeless=True for rows without a place',
+        'is null or empty; drop the row, or give placeless=True for rows without a place',
     )
     refuse(
         ~shapely.is_valid(shapes),
-        'is not a valid geometry; mend it with shapely.make_valid',
+        'is not a valid geometry; repair it with shapely.make_valid',
     )
     moved = to_wgs84(shapes, crs)
     bounds = shapely.bounds(moved).reshape(-1, 4)

@@ -104,7 +104,9 @@ class TestApart:
         found = rerank(RetrievalIndex(table), table.vectors[3], 20, one_per='label')
         assert found['patch_id'].tolist() == walk(table, 3, 20, close)
         assert len(found) == 20  # rows that say nothing stand for themselves
-        with pytest.raises(QueryError, match="one_per is 'word', which is no column"):
+        with pytest.raises(
+            QueryError, match="one_per is 'word', which is not a column"
+        ):
             rerank(RetrievalIndex(table), table.vectors[3], 2, one_per='word')
 
     def test_all_together_behind_a_filter(self, make: Make) -> None:
@@ -187,7 +189,7 @@ class TestApart:
             ({'diversity': np.nan}, 'diversity is nan; give a number from 0 to 1'),
             ({'distinct': 'yes'}, "distinct is 'yes'; give a number from -1 to 1"),
             ({'min_score': True}, 'min_score is True; give a number'),
-            ({'k': 0}, 'k is 0; ask for at least 1'),
+            ({'k': 0}, 'k is 0; give at least 1'),
             ({'k': 2.5}, 'k is 2.5'),
         ],
     )
@@ -328,5 +330,5 @@ class TestHubFree:
             HubFree(RetrievalIndex(codes), codes)
         with pytest.raises(QueryError, match='the queries have 3 numbers'):
             HubFree(index, np.ones((2, 3)))
-        with pytest.raises(QueryError, match='ask with a table'):
+        with pytest.raises(QueryError, match='use a table as queries'):
             HubFree(index, table).rank(table.vectors, 2, Where(beyond=5))

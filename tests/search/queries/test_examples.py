@@ -301,7 +301,7 @@ class TestPlaces:
             from_places(table, places, name='names')
         with pytest.raises(QueryError, match=r'place0 touches no patch: .* km away'):
             from_places(table, (2, 48, 3, 49))
-        with pytest.raises(QueryError, match='there is no place to ask with'):
+        with pytest.raises(QueryError, match='there is no place to search with'):
             from_places(table, places.iloc[:0])
         with pytest.raises(QueryError, match='the archive is empty'):
             from_places(table.select([]), places)

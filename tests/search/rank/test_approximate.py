@@ -146,8 +146,8 @@ def test_saved_with_the_index(
     ('n', 'kind', 'recall', 'message'),
     [
         (200, 'annoy', 0.9, "approximate='annoy' is not known; use one of ivf"),
-        (200, 'ivf', 0.0, 'recall=0.0 is no share'),
-        (200, 'ivf', 1.5, 'recall=1.5 is no share'),
+        (200, 'ivf', 0.0, 'recall=0.0 is not a share'),
+        (200, 'ivf', 1.5, 'recall=1.5 is not a share'),
         (50, 'ivf', 0.9, '50 rows are too few for an approximate index'),
     ],
 )

@@ -84,7 +84,9 @@ def test_filters_that_refer_to_the_query(make: Make) -> None:
         assert sorted(own['patch_id']) == sorted(archive.frame['patch_id'].iloc[rows])
         assert own['rank'].tolist() == list(range(1, len(rows) + 1))
     assert hits['query_id'].unique().tolist() == queries.frame['patch_id'].tolist()
-    with pytest.raises(QueryError, match='which is no array; rank them one by one'):
+    with pytest.raises(
+        QueryError, match='which does not form an array; rank them one by one'
+    ):
         index.rank(queries, 200, where, exclude=None)
     assert index.rank(queries, 1, where)[0].shape == (5, 1)
     told = index.explain(queries, 3, where=where)

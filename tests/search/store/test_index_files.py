@@ -186,7 +186,9 @@ def test_opening_checks(make: Make, tmp_path: Path) -> None:
     with pytest.raises(OutputExistsError, match='is there already'):
         RetrievalIndex.build(archive, path)
     (tmp_path / 'other').mkdir()
-    with pytest.raises(OutputExistsError, match='is no index, so it is not replaced'):
+    with pytest.raises(
+        OutputExistsError, match='is not an index, so it is not replaced'
+    ):
         RetrievalIndex.build(archive, tmp_path / 'other', overwrite=True)
     with pytest.raises(ArchiveError, match=r'no readable index\.json'):
         RetrievalIndex.open(tmp_path / 'other')

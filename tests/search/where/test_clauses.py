@@ -120,8 +120,8 @@ class TestNear:
             (((0, 0), -1), 'near is -1; give a number of 0 or more'),
             (((0, 0), np.nan), 'near is nan'),
             (((0, 0), '5'), "near is '5'"),
-            (((0, 91), 5), 'near 0,91 is no position; give longitude'),
-            (((np.nan, 0), 5), 'is no position'),
+            (((0, 91), 5), 'near 0,91 is not a position; give longitude'),
+            (((np.nan, 0), 5), 'is not a position'),
             ((shapely.Point(0, 0), 5), 'has no CRS'),
             (((1, 2, 3), 5), 'is not an area'),
         ],
@@ -258,7 +258,9 @@ class TestDays:
     def test_refuses(self, dated: EmbeddingTable) -> None:
         with pytest.raises(QueryError, match="query 'd' has no date, so days=3"):
             Where(days=3).rows(dated, dated.select([3]))
-        with pytest.raises(QueryError, match='ask with a table, not with bare vectors'):
+        with pytest.raises(
+            QueryError, match='use a table as queries, not bare vectors'
+        ):
             Where(days=3).rows(dated)
         with pytest.raises(QueryError, match="days is 'a'"):
             Where(days='a')  # ty: ignore[invalid-argument-type]
@@ -335,9 +337,7 @@ class TestTogether:
         (~far).check(table)
 
     def test_refuses(self) -> None:
-        with pytest.raises(
-            QueryError, match='a filter and a int cannot be put together'
-        ):
+        with pytest.raises(QueryError, match='a filter and a int cannot be combined'):
             Where() & 5  # ty: ignore[unsupported-operator]
         with pytest.raises(QueryError, match='min_overlap was given without an area'):
             Where(min_overlap=0.5)

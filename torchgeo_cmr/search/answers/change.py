@@ -41,7 +41,7 @@ def changes(
     of different ones, whatever their date. Each place is found once, by its most different pair.
 
     Args:
-        table: The archive, with more than one patch a place: a table, an index or a folder.
+        table: The archive, with more than one patch per place: a table, an index or a folder.
         k: Places to find; fewer come if there are fewer.
         across: ``'dates'`` or ``'modalities'``.
         where: Which patches are looked at: a filter or an area.
@@ -50,13 +50,13 @@ def changes(
             by a large part of a patch.
 
     Returns:
-        A result with one row a place: ``query_id`` is ``'change'``, ``patch_id`` the later
+        A result with one row per place: ``query_id`` is ``'change'``, ``patch_id`` the later
         patch of the pair, ``score`` the cosine distance, 0 to 2, most changed first. Of the
         other patch it has ``other_patch_id``, ``other_modality`` and ``other_time_start``.
 
     Raises:
-        QueryError: If vectors of two spaces would be compared, or an argument is none of
-            the above.
+        QueryError: If vectors of two spaces would be compared, or an argument is not
+            valid.
     """
     if across not in _ACROSS:
         raise QueryError(f'across {across!r} is not known; use {" or ".join(_ACROSS)}')
@@ -66,7 +66,7 @@ def changes(
             'EmbeddingTable.concat'
         )
     if k < 1:
-        raise QueryError(f'k is {k}; ask for at least 1 place')
+        raise QueryError(f'k is {k}; give at least 1 place')
     if not isinstance(min_overlap, int | float | np.number) or not 0 < min_overlap <= 1:
         raise QueryError(
             f'min_overlap is {min_overlap!r}; give a share above 0, at most 1'
@@ -114,7 +114,7 @@ def _places(
 ) -> NDArray[np.int64]:
     """Number the places (n,): equal footprints, then those that share most, from the most.
 
-    Two places are put together only if no acquisition has patches in both, so that a chain of
+    Two places are merged only if no acquisition has patches in both, so that a chain of
     overlapping patches does not become one place.
     """
     equal = shared >= _EQUAL

@@ -1,6 +1,6 @@
 """Choosing among ranked rows: apart on the ground, unlike each other, or both.
 
-A ranking is walked from the top; a row that is close to a better one is left out. Close may
+A ranking is walked from the top; a row that is close to a better one is skipped. Close may
 mean near on the ground, sharing ground, or looking alike, and several at once. What is
 chosen from the first thousand rows begins what would be chosen from all, so a ranking may
 be continued until enough are chosen.
@@ -52,7 +52,7 @@ def overlapping(shapes: NDArray[np.object_], share: float) -> Close:
 
     def close(one: int, others: _Positions) -> NDArray[np.bool_]:
         both = shapely.area(shapely.intersection(joined[others], joined[one]))
-        # A rounding error is no overlap.
+        # A rounding error does not count as overlap.
         return both > (share + 1e-9) * np.minimum(size[others], size[one])
 
     return close

@@ -111,7 +111,7 @@ class HubFree:
 
         Args:
             vectors: Queries.
-            k: Rows a query.
+            k: Rows per query.
             where: Which rows may be found.
             exclude: As for :meth:`RetrievalIndex.search`.
             exclude_days: As for :meth:`RetrievalIndex.search`.
@@ -137,7 +137,7 @@ class HubFree:
 
         Args:
             queries: As for :meth:`RetrievalIndex.search`.
-            k: Rows a query.
+            k: Rows per query.
             where: Which rows may be found.
             exclude: As for :meth:`RetrievalIndex.search`.
             exclude_days: As for :meth:`RetrievalIndex.search`.
@@ -170,7 +170,7 @@ class HubFree:
         exclude: str | float | None,
         days: float | None,
     ) -> _Lists:
-        """Rank every group of queries; rows and scores come one array a query."""
+        """Rank every group of queries; rows and scores come one array per query."""
         k, state = checked(k), self.index._state
         unit = _unit_queries(self.index, queries)
         table = queries if isinstance(queries, EmbeddingTable) else None

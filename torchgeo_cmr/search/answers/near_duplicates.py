@@ -27,7 +27,7 @@ def near_duplicates(
         Group numbers (n,) from 0, in the order of the first row of each.
 
     Raises:
-        QueryError: If the score is no cosine, or vectors of two spaces would be compared.
+        QueryError: If the score is not a cosine, or vectors of two spaces would be compared.
     """
     if not -1 < min_score <= 1:
         raise QueryError(

@@ -1,6 +1,6 @@
 """Several answers to one question become one: models, modalities, examples.
 
-Ranks can be put together where scores cannot: the cosines of two models have different
+Ranks can be combined where scores cannot: the cosines of two models have different
 spreads, their ranks do not.
 """
 
@@ -35,18 +35,18 @@ def fuse(
     Cormack, C. L. A. Clarke and S. Buettcher, "Reciprocal rank fusion outperforms Condorcet
     and individual rank learning methods", SIGIR 2009. ``'max'`` gives a hit its best score;
     use it for several examples of one kind, in one space. What is not in a result counts for
-    nothing there, so ask each for more than ``k``.
+    nothing there, so search each for more than ``k`` hits.
 
     Args:
-        results: Results to put together, query by query. One result by itself is taken apart:
+        results: Results to fuse, query by query. A single result is taken apart:
             all its queries are one question.
-        k: Hits a query.
+        k: Hits per query.
         method: ``'rrf'`` or ``'max'``.
         by: Column by which two hits are the same, such as one that names the place where
-            results of two archives are put together.
+            results of two archives are fused.
         constant: What is added to each rank; 60 is the paper's.
         match: Which queries are one question. ``'all'``: those of equal ``query_id``, which
-            every result must hold. ``'any'``: likewise, but a result may lack some, as after a
+            every result must hold. ``'any'``: the same, but a result may lack some, as after a
             filter that left a query no hit; it counts for nothing there. ``'order'``: the
             first query of each result, then the second, and so on, whatever they are called.
         query_id: Name of the question, if there is one only; else that of the first result.
@@ -88,8 +88,8 @@ def fuse(
         questions = _by_name(answers, match)
     if query_id is not None and len(questions) > 1:
         raise QueryError(
-            f'query_id={query_id!r} names one question and there are {len(questions)}; leave it '
-            'out'
+            f'query_id={query_id!r} names one question and there are {len(questions)}; '
+            'drop it'
         )
     made = [_one(parts, k, method, by, constant, query_id) for parts in questions]
     return gpd.GeoDataFrame(pd.concat(made, ignore_index=True), crs=made[0].crs)

@@ -18,9 +18,9 @@ from .diversity import Close, alike, choose, diverse, near, overlapping, same
 
 type _Queries = EmbeddingTable | ArrayLike
 
-#: Rows looked at first, for each hit asked for; then four times as many, and so on.
+#: Rows looked at first, for each hit requested; then four times as many, and so on.
 _FETCH = 4
-#: Rows that MMR chooses from, for each hit asked for.
+#: Rows that MMR chooses from, for each hit requested.
 _POOL = 10
 
 
@@ -40,7 +40,7 @@ class Ranks(Protocol):
         ...
 
     def select(self, rows: NDArray[np.int64]) -> EmbeddingTable:
-        """Give some rows as a table, in the order asked."""
+        """Give some rows as a table, in the given order."""
         ...
 
     def result(
@@ -67,14 +67,14 @@ def rerank(
 ) -> gpd.GeoDataFrame:
     """Search, then choose hits that are apart, unlike each other, or close enough.
 
-    A hit is left out if it is too near, shares too much ground or looks too much alike with
-    a better hit of the same query, or says the same in a column. What the query shall not find at
-    all is for ``exclude`` to say.
+    A hit is skipped if it is too near, shares too much ground or looks too much alike with
+    a better hit of the same query, or has the same value in a column. What the query must not find
+    at all is for ``exclude`` to say.
 
     Args:
         index: A :class:`RetrievalIndex` or :class:`HubFree`.
         queries: As for :meth:`RetrievalIndex.search`.
-        k: Hits a query.
+        k: Hits per query.
         where: Which rows may be found.
         min_score: Least score of a hit; worse ones do not count as matches.
         spacing: Least metres between any two hits of a query, geodesic, nearest points.
@@ -93,7 +93,7 @@ def rerank(
         is continued until they are found.
 
     Raises:
-        QueryError: If an argument is none of the above, or as :meth:`RetrievalIndex.search`.
+        QueryError: If an argument is not valid, or as :meth:`RetrievalIndex.search`.
     """
     _check('min_score', min_score, -np.inf, np.inf)
     _check('spacing', spacing, 0, np.inf)
@@ -101,7 +101,7 @@ def rerank(
     _check('distinct', distinct, -1, 1)
     _check('diversity', diversity, 0, 1)
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise QueryError(f'k is {k!r}; ask for at least 1 hit a query')
+        raise QueryError(f'k is {k!r}; give at least 1 hit per query')
     pool = k if diversity is None else _POOL * k
     rows: list[NDArray[np.int64]] = []
     scores: list[NDArray[np.floating]] = []
@@ -158,7 +158,7 @@ def _close(
         if one_per not in table.frame.columns:
             has = ', '.join(table.frame.drop(columns='geometry'))
             raise QueryError(
-                f'one_per is {one_per!r}, which is no column of the archive; it has {has}'
+                f'one_per is {one_per!r}, which is not a column of the archive; it has {has}'
             )
         close.append(same(table.frame[one_per].to_numpy(dtype=object)))
     if distinct is not None:

@@ -1,4 +1,4 @@
-"""Two looks at one place ask together: fusion of modalities before the search."""
+"""One query from two modalities of one place: fusion before the search."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ def blend(
         tables: At least two tables of one space.
         weights: One a table, all 1 without it.
         min_overlap: Least share of the ground of both (intersection over union), above 0 and
-            at most 1; a patch that lacks a partner is left out.
+            at most 1; a patch that lacks a partner is skipped.
 
     Returns:
         One row for each patch of the first table that has all partners, under its own
@@ -140,7 +140,7 @@ def same_ground(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Give all pairs of rows of two tables that lie on the same ground.
 
-    What this does not know: shares are planar in longitude and latitude, which for two
+    Limitation: shares are planar in longitude and latitude, which for two
     footprints at one place comes to the same.
 
     Args:

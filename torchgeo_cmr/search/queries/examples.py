@@ -2,7 +2,7 @@
 
 All of these end in one vector, so that the whole archive is ranked by it, exactly and
 behind any filter; nothing is only re-ordered among the first hits. ``'max'``, where a hit
-need look like one example and not like their mean, is no one vector: ask with all examples
+need look like one example and not like their mean, is not a single vector: search with all examples
 and :func:`~torchgeo_cmr.search.fuse` the answers.
 """
 
@@ -55,7 +55,7 @@ def from_examples(
     Returns:
         One row of the same space: its footprint is the ground of the positives, its time
         their span, and its column ``examples`` names the positives and the query, which a
-        search with it leaves out.
+        search with it excludes.
 
     Raises:
         QueryError: If the method does not fit the examples, their spaces differ, or they

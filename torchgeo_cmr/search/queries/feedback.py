@@ -23,7 +23,7 @@ def from_feedback(
     queries: EmbeddingTable | None = None,
     method: str | None = None,
 ) -> EmbeddingTable:
-    """Refine queries by what a person said of their hits.
+    """Refine queries by a person's judgement of their hits.
 
     Open a result in a GIS, set ``relevant`` to true or false where you can tell, leave it
     null elsewhere, and search again with what this gives.
@@ -36,7 +36,7 @@ def from_feedback(
         method: As for :func:`from_examples`; without it ``'rocchio'``.
 
     Returns:
-        One row a query that has at least one hit marked as right, ``patch_id`` that of the
+        One row per query that has at least one hit marked as right, ``patch_id`` that of the
         query, in the order of the result.
 
     Raises:
@@ -76,7 +76,7 @@ def from_feedback(
             method=method or 'rocchio',
             name=str(name),
         )
-        # Hits that were judged may be found again; the patch that asked first may not.
+        # Hits that were judged may be found again; the patch of the first query may not.
         own = [] if first is None else made_of(first)[0]
         made.append(of_examples(refined, [own]))
     if not made:

@@ -24,7 +24,7 @@ from torchgeo_cmr.table import EmbeddingTable
 
 from .lookup import Archive, from_ids
 
-#: What may ask: a table, vectors, ids, or rows of a frame with a ``patch_id``.
+#: What can be a query: a table, vectors, ids, or rows of a frame with a ``patch_id``.
 type Asking = (
     EmbeddingTable | ArrayLike | str | Sequence[str] | pd.Series | pd.DataFrame
 )
@@ -41,8 +41,8 @@ def read_asking(archive: Archive, queries: Any) -> EmbeddingTable | ArrayLike:
             row, or rows, of a frame with a ``patch_id``, such as a hit.
 
     Raises:
-        QueryError: If there is no such row, or a place or a file is given; the message says
-            how to ask with it.
+        QueryError: If there is no such row, or a place or a file is given; the message explains
+            how to search with it.
     """
     if isinstance(queries, EmbeddingTable):
         return queries
@@ -60,14 +60,14 @@ def read_asking(archive: Archive, queries: Any) -> EmbeddingTable | ArrayLike:
         return from_ids(archive, named if isinstance(named, str) else list(named))
     if isinstance(queries, Geometry | gpd.GeoDataFrame | gpd.GeoSeries):
         raise QueryError(
-            f'a {type(queries).__name__} is a place; ask with from_places(index, place, crs), or '
-            'with at(index, lon, lat)'
+            f'a {type(queries).__name__} is a place; use from_places(index, place, crs), or '
+            'at(index, lon, lat)'
         )
     if isinstance(queries, PathLike) or (
         isinstance(queries, str) and Path(queries).suffix and Path(queries).exists()
     ):
         raise QueryError(
-            f'{queries} is a file or folder; ask with EmbeddingTable.load(FOLDER), or with '
+            f'{queries} is a file or folder; use EmbeddingTable.load(FOLDER), or '
             'from_places(index, FILE) of a vector file'
         )
     if isinstance(queries, str):
@@ -81,7 +81,7 @@ def read_asking(archive: Archive, queries: Any) -> EmbeddingTable | ArrayLike:
             )
     if isinstance(queries, int | np.integer):
         raise QueryError(
-            f'the query is {queries}; ask with the row of that number by '
+            f'the query is {queries}; use the row of that number, '
             f'table.select([{queries}]), or with its patch_id'
         )
     return queries
@@ -110,7 +110,7 @@ def read_filter(where: Any) -> Where | None:
         where: A :class:`Where`, which is taken as it is, or None; or anything an area may be.
 
     Raises:
-        QueryError: If it is none of these.
+        QueryError: If it is of another type.
     """
     if where is None or isinstance(where, Where):
         return where

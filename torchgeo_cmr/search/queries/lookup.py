@@ -1,4 +1,4 @@
-"""What is asked: rows of a table that is there already, by name or by place."""
+"""Queries taken from rows of an existing table, by name or by place."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ class Archive(Protocol):
         ...
 
     def select(self, rows: ArrayLike) -> EmbeddingTable:
-        """Give some rows as a table, in the order asked."""
+        """Give some rows as a table, in the given order."""
         ...
 
 
@@ -55,14 +55,14 @@ class OutsideError(QueryError):
 def from_ids(
     table: EmbeddingTable | Archive, ids: str | Iterable[str]
 ) -> EmbeddingTable:
-    """Ask with patches of a table that are known by name.
+    """Use patches of a table as queries, by their ids.
 
     Args:
         table: Where the patches are, a table or an index; often the archive that is searched.
         ids: One ``patch_id`` or several; one that is named twice is taken once.
 
     Returns:
-        The table of these patches, in the order asked.
+        The table of these patches, in the given order.
 
     Raises:
         QueryError: If no id is given, or one is not in the table; the message names similar
@@ -72,7 +72,7 @@ def from_ids(
         raise QueryError(f'patch_id is {ids!r:.80}; give text or several texts')
     asked = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
     if not asked:
-        raise QueryError('no patch_id is asked for; name at least one')
+        raise QueryError('no patch_id is given; name at least one')
     rows = _rows(table, Where())
     every = isinstance(table, EmbeddingTable)
     names = _columns(table).attributes(None if every else rows, ['patch_id'])
@@ -89,7 +89,7 @@ def similar_ids(table: EmbeddingTable | Archive, word: str) -> str:
 
     Args:
         table: Where the ids are.
-        word: What was asked for.
+        word: The ``patch_id`` that was not found.
 
     Returns:
         Half a sentence: the ids that hold the word, else those spelled alike (looked for
@@ -110,9 +110,9 @@ def at(
     lon: float | Sequence[float] | shapely.Point,
     lat: float | None = None,
 ) -> EmbeddingTable:
-    """Ask with what a table knows about a place.
+    """Use the patches of a table that cover a place as queries.
 
-    What this does not know: footprints are planar in longitude and latitude, so a place
+    Limitation: footprints are planar in longitude and latitude, so a place
     close to the edge of a large one may be counted on the other side.
 
     Args:
@@ -125,14 +125,14 @@ def at(
         date or modality, in the order of the table.
 
     Raises:
-        QueryError: If these are no longitude and latitude, or no patch covers them; the
-            message says how far away the nearest one is.
+        QueryError: If these are not a longitude and a latitude, or no patch covers them; the
+            message gives the distance of the nearest one.
     """
     lon, lat = _position(lon, lat)
     # Written so that NaN is refused too.
     if not (abs(lon) <= 180 and abs(lat) <= 90):
         raise QueryError(
-            f'{lon:.8g},{lat:.8g} is no position; give longitude (-180 to 180), then '
+            f'{lon:.8g},{lat:.8g} is not a position; give longitude (-180 to 180), then '
             'latitude (-90 to 90), in degrees'
         )
     columns, every = _columns(table), _rows(table, Where())
@@ -163,7 +163,7 @@ def _position(lon: Any, lat: Any) -> tuple[float, float]:
         return float(one), float(other)
     except (TypeError, ValueError) as error:
         raise QueryError(
-            f'{pair!r:.80} is no position; give longitude, then latitude, in degrees'
+            f'{pair!r:.80} is not a position; give longitude, then latitude, in degrees'
         ) from error
 
 
@@ -183,12 +183,12 @@ def from_places(
     layer: str | None = None,
     name: str | None = None,
 ) -> EmbeddingTable:
-    """Ask with places drawn on a map: one query a feature, the mean of what touches it.
+    """Make queries from places drawn on a map: one per feature, the mean of what touches it.
 
     Args:
         table: Where the patches are; often the archive that is searched.
         places: GeoDataFrame or GeoSeries with a CRS, or the path of a vector file; each
-            feature asks by itself. Anything else that an area may be, such as a shapely
+            feature is a query of its own. Anything else that an area may be, such as a shapely
             geometry, WKT, GeoJSON or a box, is one feature.
         crs: CRS of a geometry that brings none.
         layer: Layer of a file that has several.
@@ -197,8 +197,9 @@ def from_places(
             ``place0``, ``place1``, and so on.
 
     Returns:
-        One row for each place that touches a patch; the log says which do not, or are empty: its footprint is the place, or for a point or a line the ground of
-        all patches that touch it; its vector the mean of their unit vectors, its time the
+        One row for each place that touches a patch; the log names those that do
+        not, or are empty. Its footprint is the place, or for a point or a line the ground of all
+        patches that touch it; its vector the mean of their unit vectors, its time the
         span of theirs.
 
     Raises:
@@ -231,7 +232,7 @@ def from_places(
     if not rows:
         raise OutsideError(f'{faults[0]}; draw it inside the archive')
     for fault in faults:
-        _LOG.warning('%s: that place is left out', fault)
+        _LOG.warning('%s: that place is skipped', fault)
     return EmbeddingTable.concat(rows)
 
 
@@ -271,7 +272,7 @@ def _features(
     ):
         places = read_frame(places, 'file of places', layer=layer)
     elif layer is not None:
-        raise QueryError(f'layer={layer!r} was given without a file; leave it out')
+        raise QueryError(f'layer={layer!r} was given without a file; drop it')
     if not isinstance(places, gpd.GeoDataFrame | gpd.GeoSeries):
         shapes: list[Geometry | None] = [read_area(places, crs)]
         names = ['place0']
@@ -283,7 +284,7 @@ def _features(
         ]
         names = _own_names(places) or [f'place{i}' for i in range(len(shapes))]
     if not shapes:
-        raise QueryError('there is no place to ask with; draw at least one')
+        raise QueryError('there is no place to search with; draw at least one')
     if name is None:
         return shapes, names
     if not isinstance(places, gpd.GeoDataFrame) or name not in places:

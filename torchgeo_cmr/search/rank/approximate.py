@@ -5,14 +5,14 @@ kind      what it is
 ========  ===========================================================================
 ivf       whole vectors in inverted lists, of which the nearest few are read
 ivf_pq    the same with product-quantised vectors
-rabitq    the same with one bit a number (RaBitQ, https://arxiv.org/abs/2405.12497)
+rabitq    the same with one bit per number (RaBitQ, https://arxiv.org/abs/2405.12497)
 ========  ===========================================================================
 
 How hard an index must try for a stated recall is measured when it is made: with rows of the
 archive moved by noise as queries, over all rows and over the quarter that comes first on the
-curve, the narrowest part it is asked for, the exact answer beside it. Queries of another modality lie elsewhere, so their recall
-may be lower; :func:`Approximate.search` scores what it gets with the whole vectors, and asks
-again, harder, until each query has its k rows.
+curve, the narrowest part it is used for, against the exact answer. Queries of another modality
+lie elsewhere, so their recall may be lower; :func:`Approximate.search` scores what it
+gets with the whole vectors, and searches again, with more effort, until each query has its k rows.
 """
 
 import os
@@ -45,7 +45,7 @@ _PARAMETERS = {
     'ivf_pq': faiss.IVFPQSearchParameters,
     'rabitq': faiss.IVFRaBitQSearchParameters,
 }
-#: Rows looked at again for each row asked, to begin with, and at most.
+#: Rows scored again for each row requested, to begin with, and at most.
 _SPARE = {'ivf': 1, 'ivf_pq': 4, 'rabitq': 4}
 _MOST_SPARE = 160
 _SAMPLE = 100
@@ -61,7 +61,7 @@ class Approximate:
         kind: One of :data:`KINDS`.
         index: The faiss index; id i is the row at position i.
         effort: Inverted lists read.
-        spare: Rows looked at again for each row asked.
+        spare: Rows scored again for each row requested.
         recall: Share of the exact ten nearest that was found when it was made.
     """
 
@@ -172,7 +172,7 @@ def build(
         seed: For the sample that is measured with.
 
     Raises:
-        QueryError: If the kind is not known, the recall is no share, there are fewer than
+        QueryError: If the kind is not known, the recall is not a share, there are fewer than
             100 rows, or the index cannot reach the recall.
     """
     if kind not in KINDS:
@@ -180,7 +180,9 @@ def build(
             f'approximate={kind!r} is not known; use one of {", ".join(KINDS)}'
         )
     if not 0 < recall <= 1:
-        raise QueryError(f'recall={recall!r} is no share; give one above 0, at most 1')
+        raise QueryError(
+            f'recall={recall!r} is not a share; give one above 0, at most 1'
+        )
     if len(vectors) < _SAMPLE:
         raise QueryError(
             f'{len(vectors)} rows are too few for an approximate index; search exactly'
@@ -213,7 +215,7 @@ def build(
             effort, spare = max(1, most // 4), 4 * spare
         else:
             raise QueryError(
-                f'{kind} reaches a recall of {reached:.3f} on this archive, not {recall}; ask for '
+                f'{kind} reaches a recall of {reached:.3f} on this archive, not {recall}; give '
                 'less or choose another kind'
             )
 

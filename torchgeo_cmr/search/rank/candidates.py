@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from .hidden_rows import Withheld
 
-#: Pairs for each that is asked for, before bounds are raised.
+#: Pairs for each that is requested, before bounds are raised.
 _SPARE = 4
-#: Groups of scores for each that is asked for, of which only the best is looked at.
+#: Groups of scores for each that is requested, of which only the best is looked at.
 _GROUPS = 8
 #: Bound to begin with: only what is withheld is below.
 LOWEST = np.finfo(np.float32).min
@@ -26,9 +26,9 @@ class Pool:
 
     Args:
         num_queries: Number of queries.
-        k: How many are asked for, at least 1.
+        k: How many are requested, at least 1.
         slack: How far below the k-th best a score may be and yet belong above it.
-        withheld: Rows that some queries shall not find.
+        withheld: Rows hidden from some queries.
     """
 
     def __init__(

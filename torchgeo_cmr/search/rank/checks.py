@@ -60,20 +60,20 @@ def bare(queries: ArrayLike, *, packed: bool = False) -> NDArray[Any]:
 
 
 def checked(k: int) -> int:
-    """Check how many rows are asked for.
+    """Check how many rows are requested.
 
     Raises:
-        QueryError: If k is no whole number of at least 1.
+        QueryError: If k is not a whole number of at least 1.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
         raise QueryError(f'k is {k!r}; give a whole number of at least 1')
     if k < 1:
-        raise QueryError(f'k is {k}; ask for at least 1 row a query')
+        raise QueryError(f'k is {k}; give at least 1 row per query')
     return int(k)
 
 
 def check_least(score: float | None) -> None:
-    """Check the least score that is asked for.
+    """Check the least score that is requested.
 
     Raises:
         QueryError: If it is neither a number nor None.

@@ -51,7 +51,7 @@ def top_k(
             that gives such ranks for some rows.
         spare: Look again only at the ``k * spare`` rows that the codes put first, which may
             miss some; without it, at every row that the codes cannot rule out.
-        withheld: Rows that some of the queries shall not find.
+        withheld: Rows hidden from some of the queries.
 
     Returns:
         Row numbers and scores in -1..1, both (num_queries, min(k, m)), best first; where too
@@ -205,7 +205,7 @@ def _order(
     score: NDArray[np.float32],
     ties: Ties,
 ) -> NDArray[np.int64]:
-    """Sort pairs by query, then score, then tie; ties are asked for only where they matter."""
+    """Sort pairs by query, then score, then tie; ties are computed only where they matter."""
     order = np.lexsort((-score, owner))
     same = (np.diff(score[order]) == 0) & (np.diff(owner[order]) == 0)
     if not same.any():

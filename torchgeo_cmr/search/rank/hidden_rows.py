@@ -1,4 +1,4 @@
-"""Rows that a query shall not find, though others may: hidden while scores come in blocks.
+"""Rows that one query must not find, though others may: hidden while scores come in blocks.
 
 A short list of pairs of query and row, and for times a window for each query, are all that is
 kept; nothing here grows with queries times rows.
@@ -40,7 +40,7 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Withheld:
-    """What some queries shall not find among the rows of one part of an index.
+    """Rows hidden from some queries among the rows of one part of an index.
 
     Args:
         owner: Query of each pair (pairs,).

@@ -1,10 +1,10 @@
-"""How a search is answered: chosen from what is left after the filters, and said aloud.
+"""How a search is answered: chosen from what is left after the filters, and reported.
 
 Exact is the rule. An approximate index looks only at a part of all vectors, whatever the
 filter: if few rows pass, most of what it looks at is thrown away and near rows are never
 seen. It is used if the caller allows it with ``exact=False``, and only where enough rows are
 left. Its effort is adjusted, when it is made, to all rows and to a part of :data:`LEAST_SHARE`;
-behind a narrower filter nobody knows its recall. Measured with a million rows of 256 numbers
+behind a narrower filter its recall is unknown. Measured with a million rows of 256 numbers
 and inverted lists: at a quarter of the rows they win for one query and for 64. They are
 quicker at a tenth too if few lists must be read (``tests/benchmarks/search.py``), but where
 many must be, they lose for 64 queries there, and at 1 % do not reach a recall of 0.95.
@@ -19,10 +19,10 @@ from .vectors import Vectors
 if TYPE_CHECKING:
     from .approximate import Approximate
 
-#: Least rows left, and least share of all, for an approximate index to be asked.
+#: Least rows left, and least share of all, for an approximate index to be used.
 LEAST_ROWS = 50_000
 LEAST_SHARE = 0.25
-#: Rows looked at again for each row asked, if codes may decide alone.
+#: Rows scored again for each row requested, if codes may decide alone.
 _SPARE = {'float16': 2, 'int8': 4, 'binary': 40}
 
 
@@ -35,8 +35,8 @@ class Plan:
         why: The reason in words.
         exact: Whether nothing closer can be missed.
         recall: Share of the exact answer that is expected, None if it was not measured.
-        spare: Rows looked at again for each row asked; None: all that may belong.
-        approximate: The index to ask.
+        spare: Rows scored again for each row requested; None: all that may belong.
+        approximate: The index to search.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Scores of selected rows: memory read once, in blocks that stay in the cache.
 
-One thread a core works through blocks of about a megabyte and hands each block's scores to a
+One thread per core works through blocks of about a megabyte and hands each block's scores to a
 sink of its own, so threads meet only when all is done. No product is large enough for the
 BLAS to divide it among threads of its own: those would wait for one another on cores that are
 busy, for seconds where the product takes milliseconds, and their number can only be set for
@@ -80,7 +80,7 @@ def scan[S: Sink](
     pieces = min(_PIECES * workers, len(rows) // (longest // _PIECES))
     if workers == 1:
         pieces = 1  # there is nobody to leave them to
-    # A block is as long as that, or up to twice: the last shall not be a short one.
+    # A block is as long as that, or up to twice: the last must not be a short one.
     size = ceil(len(rows) / max(1, pieces, len(rows) // longest))
     todo = deque(range(0, len(rows), size))
 

@@ -1,12 +1,12 @@
 """Vectors as an index keeps them: whole, at half precision, as bytes, or as signs.
 
 =========  ==================  ===========================================================
-kind       bytes a number      what is kept
+kind       bytes per number    what is kept
 =========  ==================  ===========================================================
 float32    4                   the vector itself
 float16    2                   each number rounded to half precision
 int8       1                   each number divided by the row's largest over 127, rounded;
-                               one float32 scale a row
+                               one float32 scale per row
 binary     1/8                 the sign of each number
 =========  ==================  ===========================================================
 
@@ -40,7 +40,7 @@ class Vectors:
         kind: One of :data:`KINDS`, or ``'hamming'`` for packed codes.
         codes: What is scanned: ``whole`` itself, (n, dim) of float16 or int8, or packed signs
             (n, ceil(dim / 8)) of uint8.
-        scale: One factor a row (n,) for int8.
+        scale: One factor per row (n,) for int8.
         error: Largest distance between a row and what its codes say.
     """
 
@@ -87,7 +87,7 @@ def encode(
     """Give codes, scales and the largest error of vectors.
 
     Args:
-        vectors: Unit rows (n, dim), or packed codes, of which nothing is left out.
+        vectors: Unit rows (n, dim), or packed codes, all of them.
         kind: One of :data:`KINDS`; ``'hamming'`` or ``'float32'`` for packed codes.
 
     Returns:
@@ -157,7 +157,7 @@ def _widened(half: NDArray[Any]) -> NDArray[np.float32]:
     """Turn float16 into float32 with integers: several times faster than a cast.
 
     Sign and the 15 other bits are moved to their places in a float32, whose exponent then
-    lacks 112; the product mends that, for the smallest numbers too. No number is infinite.
+    lacks 112; the product restores it, for the smallest numbers too. No number is infinite.
     """
     bits = half.view(np.int16).astype(np.int32)
     bits <<= 13

@@ -2,7 +2,7 @@
 
 A query of one sensor lies closer to all vectors of one modality than to those of another (the
 gap between modalities), so a list ranked by bare scores is filled by the closer one, near or
-not. A calibrated score says how far a score lies above what the same query gets from the same
+not. A calibrated score is how far a score lies above what the same query gets from the same
 modality in general: minus the mean, over the standard deviation, of its scores with a seeded
 sample of up to a thousand rows of that modality. Within a modality the order stays as it was.
 Score normalisation of this kind is known from speaker verification (z-norm and t-norm,

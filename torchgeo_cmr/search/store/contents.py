@@ -105,7 +105,7 @@ class Held:
         return np.sort(np.concatenate(numbers))
 
     def vectors(self, rows: ArrayLike) -> NDArray[np.float32]:
-        """Give the vectors of some rows (m, dim), in the order asked.
+        """Give the vectors of some rows (m, dim), in the given order.
 
         Args:
             rows: Row numbers.
@@ -116,13 +116,13 @@ class Held:
         return _vectors(self._state, _there(self._state, rows))
 
     def select(self, rows: ArrayLike) -> EmbeddingTable:
-        """Give some rows as a table, in the order asked.
+        """Give some rows as a table, in the given order.
 
         Args:
             rows: Row numbers, each once.
 
         Raises:
-            ArchiveError: If a row is asked twice (``patch_id`` stays unique), is not there or
+            ArchiveError: If a row is selected twice (``patch_id`` stays unique), is not there or
                 was deleted.
         """
         state = self._state

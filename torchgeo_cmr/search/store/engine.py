@@ -27,7 +27,7 @@ from .snapshot import State
 
 #: Selected rows that are held at a time, where each query has its own.
 _HELD = 1 << 22
-#: Rows asked of an approximate index for those withheld from a query, at most.
+#: Most extra rows requested of an approximate index for those hidden from a query.
 _MORE = 1_000
 
 type _Rows = NDArray[np.int64]
@@ -156,7 +156,7 @@ def _rank(
             continue
         most, others = 0, () if exact else state.approximate[i]
         if held is not None and others:
-            # What is withheld is asked for as well and left out; many rows sooner scanned.
+            # Hidden rows are requested as well and then dropped; a scan is quicker if many are.
             most = held.most(some, len(vectors))
             others = others if most <= _MORE else ()
         plan = choose(part.vectors, others, len(some), exact=exact)
@@ -221,12 +221,12 @@ def names_ranked(state: State, rows: _Rows) -> _Rows:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, as the engine takes it.
+    """Queries with their filter and exclusion, as the engine takes them.
 
     Args:
         vectors: Queries (num_queries, dim).
         where: Which rows may be found.
-        exclusion: What each query shall not find.
+        exclusion: What each query must not find.
     """
 
     vectors: NDArray[Any]
@@ -258,9 +258,9 @@ def ranked(
     *,
     counted: bool = False,
 ) -> tuple[list[_Rows], list[_Scores], list[Told]]:
-    """Rank every group of queries; rows and scores come one array a query.
+    """Rank every group of queries; rows and scores come one array per query.
 
-    What was withheld is told only if it shall be counted.
+    Hidden rows are reported only if they are to be counted.
     """
     vectors, exclusion = question.vectors, question.exclusion
     own = exclusion.own
@@ -314,7 +314,7 @@ def _answer(
     exact: bool,
     calibrated: bool,
 ) -> tuple[_Rows, _Scores, list[Plan]]:
-    """Rank selected rows, each modality by itself if scores shall be calibrated."""
+    """Rank selected rows, each modality on its own if scores are calibrated."""
     if not calibrated:
         return _rank(state, vectors, k, selection, withheld, exact=exact)
     answers, plans = [], []
@@ -340,7 +340,7 @@ def _counted(
 def reaching(
     state: State, question: Question, min_score: float
 ) -> tuple[list[_Rows], list[_Scores]]:
-    """Give all rows that reach a score, one array a query."""
+    """Give all rows that reach a score, one array per query."""
     vectors, exclusion = question.vectors, question.exclusion
     own = exclusion.own
     rows: list[_Rows] = [np.empty(0, np.int64)] * len(vectors)
@@ -395,6 +395,7 @@ def stacked[S: np.floating](
     if len(width) > 1:
         raise QueryError(
             f'what is filtered and excluded leaves {min(width)} rows to one query and '
-            f'{max(width)} to another, which is no array; rank them one by one or use search'
+            f'{max(width)} to another, which does not form an array; rank them '
+            'one by one or use search'
         )
     return np.stack(rows), np.stack(scores)

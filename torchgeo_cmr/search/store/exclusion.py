@@ -1,4 +1,4 @@
-"""What a query shall not find: itself, its neighbourhood, its days; one short list each."""
+"""What a query must not find: itself, its neighbourhood, its days; one short list for each."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -35,11 +35,11 @@ _LAST = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class Exclusion:
-    """What queries shall not find.
+    """What queries must not find.
 
     Args:
         table: The queries; None for bare vectors, which exclude nothing.
-        itself: The patch that asks.
+        itself: The query's own patch.
         metres: What is at most so far from the query's footprint.
         days: What was taken at most so many days before or after the query.
     """
@@ -51,7 +51,7 @@ class Exclusion:
 
     @property
     def own(self) -> Own | None:
-        """The patches that ask, if they shall not be found."""
+        """The patches of the queries, if they must not be found."""
         return Own(self.table) if self.itself and self.table is not None else None
 
     @property
@@ -62,11 +62,11 @@ class Exclusion:
         return f'{" and ".join(told)} of the query' if told else ''
 
     def chunks(self, state: State, queries: _Rows) -> Iterator[Chunk]:
-        """Give queries a part at a time, with what is withheld from them.
+        """Give queries a part at a time, with the rows hidden from them.
 
         Args:
             state: The index.
-            queries: Which of the queries ask (n,).
+            queries: Which of the queries are searched (n,).
 
         Yields:
             Some of them, and what each part of the index withholds from them, numbered as
@@ -148,7 +148,7 @@ def read_exclusion(
     exclude: str | float | None,
     days: float | None,
 ) -> tuple[Where | None, Exclusion]:
-    """Read what queries shall not find; the filter's ``beyond`` is taken out of it for that.
+    """Read what queries must not find; the filter's ``beyond`` is taken out of it for that.
 
     Args:
         table: The queries; None for bare vectors.
@@ -160,7 +160,7 @@ def read_exclusion(
         What is left of the filter, and the exclusion.
 
     Raises:
-        QueryError: If they are none of these, or counted from bare vectors.
+        QueryError: If they are of another type, or counted from bare vectors.
     """
     metres = None if exclude is None or exclude == 'self' else exclude
     for name, value in (('exclude', metres), ('exclude_days', days)):
@@ -173,7 +173,7 @@ def read_exclusion(
         if table is None:
             raise QueryError(
                 f'{name}={value:g} is counted from the query, and bare vectors have no place '
-                'and no date; ask with a table'
+                'and no date; use a table as queries'
             )
     reach = [] if metres is None else [float(metres)]
     if table is not None and isinstance(where, Where):

@@ -15,7 +15,7 @@ class Explanation:
         plan: ``'exact'``: every row left by the filters was scored, or ruled out by a bound;
             ``'codes'`` or ``'approximate <kind>'`` otherwise; several if segments differ.
         queries: Number of queries.
-        k: Rows asked for a query.
+        k: Rows requested per query.
         archive: Rows in the archive.
         rows: Rows left by the filters; of clauses that refer to the query, the mean.
         found: Rows given for each query, ``min(k, rows)``.

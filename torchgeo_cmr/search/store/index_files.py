@@ -9,9 +9,9 @@
         codes.npy  scale.npy      what is scanned instead, unless vectors are float32
         boxes.npy                 bounds (n, 4) float64 in EPSG:4326
         numbers.npy  ties.npy     row number in the archive; alphabetical rank of patch_id
-        digests.npy               16 bytes a row that its id and vector are known by
+        digests.npy               16 bytes per row that identify its id and vector
         attributes.arrow          Arrow IPC: all columns, and geometry as WKB
-        approximate-<kind>.faiss  if one was asked for
+        approximate-<kind>.faiss  if one was requested
       dead-<n>-<generation>.npy   positions of deleted rows of segment n
 
 Nothing that ``index.json`` names is ever changed, and no name is given twice: an index that is
@@ -71,7 +71,8 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
         header = json.loads(file.read_text(encoding='utf-8'))
     except OSError as error:
         raise ArchiveError(
-            f'{path} is no index: it has no readable {HEADER}; make one with RetrievalIndex.build'
+            f'{path} is not an index: it has no readable {HEADER}; make one '
+            'with RetrievalIndex.build'
         ) from error
     except ValueError as error:
         raise ArchiveError(
@@ -103,7 +104,7 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
         segment: A segment that was built.
 
     Returns:
-        What the header says of it.
+        Its entry in the header.
     """
     columns, vectors = segment.columns, segment.vectors
     assert isinstance(columns, StoredColumns)  # only built segments are written
@@ -146,10 +147,10 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
 
     Args:
         folder: Folder of the index.
-        facts: What the header says of the segment.
+        facts: The segment's entry in the header.
 
     Raises:
-        ArchiveError: If a file is missing, broken or of another size than the header says.
+        ArchiveError: If a file is missing, broken or of another size than in the header.
     """
     own = folder / facts['name']
 
@@ -211,7 +212,7 @@ def check_free(path: str | PathLike[str], *, overwrite: bool) -> None:
     """Refuse a folder that must not be made, before any work is done for it.
 
     Args:
-        path: Where an index shall be.
+        path: Where an index is to be.
         overwrite: Replace an index, never anything else.
 
     Raises:
@@ -225,7 +226,7 @@ def check_free(path: str | PathLike[str], *, overwrite: bool) -> None:
         )
     if not (Path(path) / HEADER).is_file():
         raise OutputExistsError(
-            f'{path} is no index, so it is not replaced; choose another name'
+            f'{path} is not an index, so it is not replaced; choose another name'
         )
 
 
@@ -234,7 +235,7 @@ def new_folder(path: str | PathLike[str]) -> Generator[Path]:
     """Make a folder under a temporary name, then rename it.
 
     Args:
-        path: Where the index shall be, which must be free; parents are made.
+        path: Where the index is to be, which must be free; parents are made.
 
     Raises:
         OutputExistsError: If something has come there meanwhile.
@@ -333,9 +334,9 @@ def add_segment(
     approximate: Sequence['Approximate'],
     generation: int = 0,
 ) -> dict[str, Any]:
-    """Write a segment and its approximate indexes, and give what the header says of them.
+    """Write a segment and its approximate indexes, and give their entries in the header.
 
-    A table that was never put in order is put in order first.
+    A table that was never sorted is sorted first.
 
     Args:
         folder: Folder of the index.

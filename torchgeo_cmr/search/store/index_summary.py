@@ -20,7 +20,7 @@ def describe_index(path: str | PathLike[str]) -> dict[str, Any]:
         (fingerprint of what it was built from), ``bytes`` and ``record`` without its sources.
 
     Raises:
-        ArchiveError: If the folder is no index, is broken or of a newer format.
+        ArchiveError: If the folder is not an index, is broken or of a newer format.
     """
     folder = Path(path)
     header = read_header(folder)

@@ -28,7 +28,7 @@ from .snapshot import State, open_state, read_state
 
 
 class Kept(Held):
-    """Rows of an archive, put in order, in memory or on disk.
+    """Rows of an archive, sorted along a curve, in memory or on disk.
 
     Args:
         archive: What :meth:`open` takes. A table is not copied.
@@ -69,12 +69,12 @@ class Kept(Held):
         Args:
             archive: What :meth:`open` takes.
             path: Folder to write; the index is then mapped from there. In memory without it.
-            vectors: What a scan reads: ``'float32'``, ``'float16'``, ``'int8'`` (one scale a
-                row) or ``'binary'`` (signs). Whole vectors are kept beside the last three, on
+            vectors: What a scan reads: ``'float32'``, ``'float16'``, ``'int8'`` (one scale per
+                row) or ``'binary'`` (signs). Whole vectors are kept along with the last three, on
                 disk, for the second look that makes answers exact.
             approximate: Approximate indexes to make as well, the one to prefer first: of
                 ``'ivf'``, ``'ivf_pq'``, ``'rabitq'``.
-                They are asked only with ``exact=False``.
+                They are used only with ``exact=False``.
             recall: Recall at 10 that approximate indexes are adjusted to.
             seed: For the sample they are adjusted with.
             overwrite: Replace an index that is at the path.
@@ -83,8 +83,8 @@ class Kept(Held):
             The index.
 
         Raises:
-            ArchiveError: If the folder is no archive, or a ``patch_id`` occurs more than once.
-            QueryError: If an argument is none of the above.
+            ArchiveError: If the folder is not an archive, or a ``patch_id`` occurs more than once.
+            QueryError: If an argument is not valid.
             OutputExistsError: If the path is there and is not to be replaced.
         """
         if path is not None:
@@ -120,8 +120,8 @@ class Kept(Held):
 
         Args:
             path: Folder that :meth:`build` or :meth:`save` wrote: it is mapped, and almost
-                nothing is read until it is asked. An archive folder or a table: it is held in
-                memory. Several of these: they are read and put together.
+                nothing is read until it is needed. An archive folder or a table: it is held in
+                memory. Several of these: they are read and combined.
             archive: What the index should have been built from, a table or a folder as it
                 was then; the index is refused if it was not.
 
@@ -199,7 +199,7 @@ class Kept(Held):
         Raises:
             ArchiveError: If the rows do not belong into this index, a column of theirs holds
                 another type, an id is there already, or another process is changing the index.
-            QueryError: If it is no archive.
+            QueryError: If it is not an archive.
         """
         table = table_of(table)
         with self._changing() as header:
@@ -210,7 +210,7 @@ class Kept(Held):
                 if len(twice := part.named(new)):
                     raise ArchiveError(
                         f'patch_id {part.ids(twice[:1])[0]!r} is in the index already; delete '
-                        'it first or leave it out'
+                        'it first or drop it from the table'
                     )
             part = segments.build(table, state.parts[0].vectors.kind)
             if len(part):
@@ -236,7 +236,7 @@ class Kept(Held):
 
         Args:
             ids: One ``patch_id`` or several, rows that have one, such as hits, or a filter
-                whose rows shall go.
+                whose rows are deleted.
 
         Raises:
             QueryError: If an id is not in the index, or the filter does not fit it.

@@ -27,7 +27,7 @@ def origins(archive: Origin | Iterable[Origin]) -> list[Origin]:
         archive: One or several.
 
     Raises:
-        QueryError: If nothing is named, or something that is no archive.
+        QueryError: If nothing is named, or something that is not an archive.
     """
     several = isinstance(archive, list | tuple | set | Iterator)
     found: list[Any] = list(archive) if several else [archive]
@@ -47,7 +47,7 @@ def table_of(archive: Origin | Iterable[Origin]) -> EmbeddingTable:
 
     Args:
         archive: One or several; where the records of several name different files for one
-            scene, the record of the whole says so.
+            scene, the combined record lists them.
 
     Raises:
         QueryError: As :func:`origins`.
@@ -75,7 +75,7 @@ def fingerprint_of(archive: Origin | Iterable[Origin]) -> str:
     if is_index(folder):
         return Held(open_state(folder)).fingerprint
     header, content = read_header(folder), read_content(folder)
-    if content is None:  # written before parts said what they hold
+    if content is None:  # written before parts recorded their content
         return fingerprint(EmbeddingTable.load(folder))
     return content.fingerprint(int(header['dim']), str(header['metric']))
 

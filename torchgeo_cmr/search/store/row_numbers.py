@@ -116,7 +116,7 @@ class Numbered:
         return Cover(np.sort(np.concatenate(inside)), np.sort(np.concatenate(border)))
 
     def frame(self, rows: _Rows) -> gpd.GeoDataFrame:
-        """Make the frame of some rows, in the order asked."""
+        """Make the frame of some rows, in the given order."""
         places = list(self.places(rows))
         if len(self._parts) == 1:
             return self._parts[0].frame(places[0][2])
@@ -139,7 +139,7 @@ class Numbered:
 
         Yields:
             A part, which of the rows are in it, and their positions there. Parts without any
-            are left out, but for the first if there are no rows at all.
+            are skipped, but for the first if there are no rows at all.
         """
         part = np.searchsorted(self._starts, rows, side='right') - 1
         for i in np.unique(part).tolist() if len(rows) else [0]:
@@ -204,7 +204,7 @@ class Member:
 
 
 def _put(frames: Sequence[pd.DataFrame], own: list[_Rows]) -> pd.DataFrame:
-    """Put rows of several frames where they were asked for."""
+    """Put rows of several frames into the given order."""
     if len(frames) == 1:
         return frames[0].reset_index(drop=True)
     together = pd.concat(frames, ignore_index=True)

@@ -3,7 +3,7 @@
 An index is a list of segments. Rows have two numbers: the *position* at which a segment
 keeps them (along its curve, if it was built), which everything inside uses, and the *number*
 they had in the archive, which everybody outside uses. Deleted rows stay where they are and
-are left out of every selection.
+are excluded from every selection.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class Segment:
         numbers: Number in the archive of each position (n,), counted from the segment's
             first row; None if they are the same.
         ties: Alphabetical rank of the ``patch_id`` at each position (n,); None to sort them
-            when equal scores first ask for it.
+            when equal scores first need it.
         dead: Sorted positions of deleted rows.
         digests: A digest of the row at each position (n, 16); None to compute them when
             they are needed.
@@ -119,7 +119,7 @@ class Segment:
 
     @cached_property
     def kinds(self) -> dict[str, Kind]:
-        """What the columns hold, the geometry left out."""
+        """What the columns hold, without the geometry."""
         if isinstance(self.columns, StoredColumns):
             return kinds_of(self.columns.arrow)
         return kinds_of(self.columns.table.frame)
@@ -170,7 +170,7 @@ class Segment:
         return names.astype(object).where(names.notna(), None).to_numpy()
 
     def frame(self, positions: NDArray[np.int64]) -> gpd.GeoDataFrame:
-        """Make the frame of some rows, in the order asked."""
+        """Make the frame of some rows, in the given order."""
         if isinstance(self.columns, TableColumns):
             return self.columns.table.frame.iloc[positions].reset_index(drop=True)
         return to_frame(self.columns.arrow.take(pa.array(positions)))

@@ -1,4 +1,4 @@
-"""Which hits are the patch that asks.
+"""Which hits are the query's own patch.
 
 A query is a row of the archive if a row has its ``patch_id``, its vector, and no other sensor. A
 query made of examples, or of several sensors, names the patches it was made of in its column
@@ -25,7 +25,7 @@ _SAME = 0.9999
 
 
 class Own:
-    """The patches that ask, to be taken out of what they find.
+    """The patches of the queries, to be taken out of their own hits.
 
     Args:
         table: The queries.
@@ -58,9 +58,9 @@ class Own:
 
         Args:
             state: The index.
-            queries: Which of the queries asked (n,).
+            queries: Which of the queries were searched (n,).
             found: Row numbers (n, k).
-            scores: Their cosines (n, k), -inf for what is no hit; None to look at all.
+            scores: Their cosines (n, k), -inf for what is not a hit; None to look at all.
         """
         likely = np.ones(found.shape, dtype=bool)
         if scores is not None:

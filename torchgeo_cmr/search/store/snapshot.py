@@ -65,7 +65,7 @@ class State:
 
 
 class _Later(Sequence[Sequence['Approximate']]):
-    """Approximate indexes of the segments on disk, each read when it is first asked.
+    """Approximate indexes of the segments on disk, each read when it is first used.
 
     faiss reads an index whole, and most searches are exact: they should not pay for it. The
     files are mapped at once, so that they are those of this build, whatever is built in
@@ -94,7 +94,7 @@ def open_state(folder: Path) -> State:
         folder: Folder of the index.
 
     Raises:
-        ArchiveError: If it is no index, is broken or of a newer format.
+        ArchiveError: If it is not an index, is broken or of a newer format.
     """
     while True:
         header = store.read_header(folder)

@@ -47,7 +47,7 @@ def read_area(given: AreaLike, crs: Any = None, layer: str | None = None) -> Geo
     Args:
         given: A shapely geometry or several, or WKT (``crs`` needed); a GeoDataFrame or
             GeoSeries (its features united); GeoJSON as a mapping or text, or anything with
-            ``__geo_interface__`` (in EPSG:4326 unless it says otherwise); the path of a vector
+            ``__geo_interface__`` (in EPSG:4326 unless it names another CRS); the path of a vector
             file; or a box (west, south, east, north), where west > east runs across the
             antimeridian.
         crs: CRS of the geometry or box, x before y; a box without one is in EPSG:4326.
@@ -145,7 +145,7 @@ def _rounded(shape: Geometry) -> Geometry:
 
 
 def _degrees(shape: Geometry, name: str) -> Geometry:
-    """Fold longitudes beyond 180; they are what they say, however long an edge is."""
+    """Fold longitudes beyond 180; they are taken literally, however long an edge is."""
     west, south, east, north = shape.bounds
     if south < -90 or north > 90 or west < -540 or east > 540:
         raise QueryError(

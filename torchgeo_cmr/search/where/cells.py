@@ -14,7 +14,7 @@ from shapely import Geometry
 
 from torchgeo_cmr.table.antimeridian import singles
 
-#: Cells round the area, so that what lies beside it has cells of its own.
+#: Cells round the area, so that what lies next to it has cells of its own.
 _ROUND = 2
 #: Part of a cell by which rounding may move an edge, and then some.
 _SLACK = 1e-3
@@ -61,7 +61,7 @@ class Raster:
         if area.geom_type == 'GeometryCollection':
             # What holds something together with a line or a point is for GEOS to say.
             edge |= odd.reshape(width, width)
-        #: Cells inside; what it says of marked cells is not asked.
+        #: Cells inside; its value in marked cells is not used.
         self._inside = odd
         marks = np.zeros((width, width), dtype=np.int32)
         edge[:-1, :-1].cumsum(axis=0, out=marks[1:, 1:])

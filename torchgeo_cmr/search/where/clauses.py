@@ -145,14 +145,14 @@ class Days:
         if own.undated[0]:
             raise QueryError(
                 f'query {one.frame["patch_id"].iloc[0]!r} has no date, so days={days:g} cannot be '
-                'counted from it; leave days out or ask with dated patches'
+                'counted from it; drop days or use dated patches as queries'
             )
         return _dated(columns, rows, lambda t: within_days(t, own, days), self.undated)
 
 
 @dataclass(frozen=True)
 class InArea:
-    """Keep rows that lie to an area as asked."""
+    """Keep rows that stand in a relation to an area."""
 
     area: Geometry
     predicate: str = 'intersects'
@@ -275,11 +275,11 @@ def _one(query: EmbeddingTable | None, clause: str) -> EmbeddingTable:
     if query is None:
         raise QueryError(
             f'{clause} is counted from the query, and there is none with a place and a date; '
-            'ask with a table, not with bare vectors'
+            'use a table as queries, not bare vectors'
         )
     if len(query) != 1:
         raise QueryError(
-            f'{clause} is counted from one query and {len(query)} were given; ask for the rows '
-            'of each by itself'
+            f'{clause} is counted from one query and {len(query)} were given; search for the rows '
+            'of each one separately'
         )
     return query

@@ -2,7 +2,7 @@
 
 A filter does not care whether the archive is a table in memory or an index on disk. Both
 come to it as :class:`Columns`, which can say much about all rows from plain arrays and
-makes geometry objects only for the rows that are asked for.
+makes geometry objects only for the rows that are needed.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Columns(Protocol):
 
     @property
     def total(self) -> int:
-        """Rows of the whole archive, of which these may be a part, deleted ones left out."""
+        """Rows of the whole archive, of which these may be a part, without deleted ones."""
         ...
 
     @property

@@ -21,7 +21,7 @@ from .cells import Raster, rasters
 from .predicates import near_boxes
 
 _FAN = 16
-#: Nodes that are all looked at: with so few, one more level above them is no gain.
+#: Nodes that are all looked at: with so few, one more level above them gains nothing.
 _TOP = 1_024
 #: Cells of a raster along each axis, from few to many rows: one for every four of them.
 _SIDES = (64, 512)

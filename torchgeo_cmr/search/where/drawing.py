@@ -27,7 +27,7 @@ from .vector_file import DRAWN, read_frame
 
 @runtime_checkable
 class GeoInterface(Protocol):
-    """What says of itself, as GeoJSON does, where it is."""
+    """An object that describes its own geometry, as GeoJSON does."""
 
     @property
     def __geo_interface__(self) -> Mapping[str, Any]:
@@ -97,7 +97,7 @@ def read_features(
         given = sides
     if isinstance(given, str) and not is_drawing(given) and _CONDITION.search(given):
         raise QueryError(
-            f'{given!r:.80} is no area; write a condition as Where(where={given!r:.80})'
+            f'{given!r:.80} is not an area; write a condition as Where(where={given!r:.80})'
         )
     if isinstance(given, EmbeddingTable):
         given = given.frame
@@ -107,7 +107,7 @@ def read_features(
         frame = read_frame(given, layer=layer, prefer='area_of_interest')
         return frame.geometry.to_numpy(), frame.crs, f'the area file {given}'
     if layer is not None:
-        raise QueryError(f'layer={layer!r} was given without a file; leave it out')
+        raise QueryError(f'layer={layer!r} was given without a file; drop it')
     if isinstance(given, Geometry):
         return _many([given]), None, 'the area'
     if isinstance(given, gpd.GeoDataFrame | gpd.GeoSeries):

@@ -76,7 +76,7 @@ def closest(columns: Columns, rows: NDArray[np.int64] | None, place: Geometry) -
         shapes = columns.footprints(order if rows is None else rows[order])
         own = np.full(len(shapes), place, dtype=object)
         best = min(best, float(metres_between(shapes, own).min()))
-        # What may be nearer than that is asked for piece by piece, a few rows at a time.
+        # What may be nearer than that is measured piece by piece, a few rows at a time.
         least[order] = np.inf
         left = np.flatnonzero(least < best)
         if len(left):

@@ -39,7 +39,7 @@ def lies(
     predicate: str,
     drawn: Drawn | None = None,
 ) -> NDArray[np.bool_]:
-    """Say which footprints lie to the area as asked.
+    """Say which footprints stand in the given relation to the area.
 
     Args:
         shapes: Footprints (n,) in EPSG:4326.

@@ -2,8 +2,8 @@
 
 Of ``a & b`` it is what both areas cover, of ``a & ~b`` what that of *b* leaves of that of *a*,
 of ``a | b`` either. A filter without an area covers the world; so does the opposite of one
-that asks for more than to touch an area, or to have the centre in it, since rows on that ground
-may fail it otherwise: those that cross the edge of an area are no rows ``'within'`` it.
+that requires more than to touch an area, or to have the centre in it, since rows on that ground
+may fail it otherwise: those that cross the edge of an area are not ``'within'`` it.
 """
 
 from typing import NamedTuple

@@ -2,7 +2,7 @@
 
 All of them see a row as a span from its ``time_start`` to its ``time_end``; a missing end
 stands for the start and the other way round. Times are UTC, with microseconds. A row
-without any time is undated: no clause can judge it, so the filter says what becomes of it.
+without any time is undated: no clause can judge it, so the filter decides what becomes of it.
 """
 
 import re
@@ -40,7 +40,7 @@ class Spans:
 
     Args:
         start: First moment (n,), ``datetime64[us]`` in UTC, NaT where undated.
-        end: Last moment (n,), likewise; both are NaT or none is.
+        end: Last moment (n,), in the same form; both are NaT or neither.
     """
 
     start: NDArray[np.datetime64]
@@ -92,7 +92,7 @@ def read_window(
     start, end = (None if one is None else read_time(one).start for one in pair)
     if start is None and end is None:
         raise QueryError(
-            f'during={during!r:.80} limits nothing; give a start or an end, or leave it out'
+            f'during={during!r:.80} limits nothing; give a start or an end, or drop it'
         )
     window = _ceiled(start), _ceiled(end)
     if start is not None and end is not None and end <= start:
@@ -133,7 +133,7 @@ def read_time(value: Any) -> Period:
             ``date`` is a day, a ``datetime64`` of years, months or days the whole of one.
 
     Raises:
-        QueryError: If it is something else, or text in another form; the message says what was
+        QueryError: If it is something else, or text in another form; the message suggests what was
             probably meant.
     """
     given = value
@@ -165,7 +165,7 @@ def _window_meant(text: Any) -> str | None:
                 read_period(side)
         except ValueError:
             continue
-        return f'{text!r:.80} is no window; write {"/".join(sides)!r}, of which END is outside'
+        return f'{text!r:.80} is not a window; write {"/".join(sides)!r}, of which END is outside'
     return None
 
 

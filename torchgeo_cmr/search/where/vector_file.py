@@ -136,7 +136,7 @@ def _read(
         raise QueryError(
             f'the {what} {source} has no layer {layer!r} but {_listed(names)}; name one of these'
         )
-    # Tables without a geometry, such as the styles QGIS saves, are no areas.
+    # Tables without a geometry, such as the styles QGIS saves, are not areas.
     drawn = [name for name, kind in listed if kind is not None] or names
     suffix = Path(source).suffix.lower()
     if layer is not None:

@@ -3,7 +3,7 @@
 Area, dates, distances and attributes are applied before anything is ranked. A filter is a
 list of clauses (:mod:`~torchgeo_cmr.search.where.clauses`), all of which hold; filters are put
 together with ``&``, ``|`` and ``~``. The module is long because every clause is an argument
-with a sentence of its own, and its mistakes are told here.
+with a sentence of its own, and its errors are worded here.
 """
 
 import operator
@@ -36,8 +36,8 @@ from .times import WindowLike, read_months, read_window
 type _Rows = NDArray[np.int64]
 
 _BLOCK = 10_000
-#: Rows from which an area is asked before dates and conditions: a curve leaves most of them
-#: out without reading their columns.
+#: Rows from which an area is tested before dates and conditions: a curve skips most of them
+#: without reading their columns.
 _MANY = 20_000
 
 
@@ -66,7 +66,7 @@ class Where:
 
     ``a & b`` keeps rows that both keep, ``a | b`` those that either keeps, ``~a`` all rows
     that ``a`` does not keep, those with nulls too: rows without a date match
-    ``~Where(during=...)``. Filters are equal if they ask the same in the same order; they
+    ``~Where(during=...)``. Filters are equal if they have the same clauses in the same order; they
     can be hashed and pickled, and are printed as they were written.
 
     Args:
@@ -74,7 +74,7 @@ class Where:
             or GeoSeries (its features united, its CRS used), or an EmbeddingTable; GeoJSON as a mapping or text, or
             anything with ``__geo_interface__``; the path of a vector file, of which
             ``FILE|layername=NAME`` is a layer; or a box ``(west, south, east, north)`` in
-            EPSG:4326 unless ``crs`` says otherwise, where west > east runs across the
+            EPSG:4326 unless ``crs`` names another, where west > east runs across the
             antimeridian. Invalid polygons are repaired one by one, then united.
         crs: CRS of the geometries given, anything pyproj reads; x before y. For a file only if
             it has none.
@@ -84,7 +84,7 @@ class Where:
             centimetre. ``'centroid'``: its centre lies in the area. For ``'within'`` and
             ``'contains'`` an area of several types is its polygons alone.
         min_overlap: Least share of the footprint's ground that the area covers, above 0 and
-            at most 1; beside the predicate.
+            at most 1; in addition to the predicate.
         near: ``(place, metres)``: footprints at most so far from a place, which is
             ``(lon, lat)`` in EPSG:4326 or anything an area may be, ``crs`` its CRS where it
             brings none; or ``(lon, lat, metres)``.
@@ -172,13 +172,13 @@ class Where:
             yield Beyond(_amount('beyond', self.beyond))
 
     def __eq__(self, other: object) -> bool:
-        """Compare what two filters ask."""
+        """Compare the clauses of two filters."""
         if not isinstance(other, Where):
             return NotImplemented
         return self._asked == other._asked
 
     def __hash__(self) -> int:
-        """Hash what the filter asks."""
+        """Hash the clauses."""
         return hash(self._asked)
 
     def __repr__(self) -> str:
@@ -205,7 +205,7 @@ class Where:
         """
         raise QueryError(
             'a filter is neither true nor false; join filters with &, | and ~ in place of and, '
-            'or and not, and ask whether there is one with "is None"'
+            'or and not, and test whether there is one with "is None"'
         )
 
     def __invert__(self) -> 'Where':
@@ -214,7 +214,7 @@ class Where:
 
     @property
     def joined(self) -> tuple[str, tuple['Where', ...]]:
-        """How it was put together, ``'and'``, ``'or'`` or ``'not'``, and of what; else empty."""
+        """How it was combined, ``'and'``, ``'or'`` or ``'not'``, and of what; else empty."""
         return self._join, self._parts
 
     @property
@@ -248,7 +248,7 @@ class Where:
         query: EmbeddingTable | None = None,
         rows: _Rows | None = None,
     ) -> tuple[_Rows, tuple[Step, ...]]:
-        """Give the rows that match, and what each clause did, in the order they were asked.
+        """Give the rows that match, and what each clause did, in the order they were applied.
 
         Args:
             table: The archive, or its columns.
@@ -303,12 +303,12 @@ class Where:
             table: The archive, or its columns.
 
         Raises:
-            QueryError: If nothing of the archive touches the area; the message says where
+            QueryError: If nothing of the archive touches the area; the message gives where
                 the archive lies and how far away the nearest footprint is. If no row of the
                 archive has a place.
         """
         if self._parts:
-            # What a filter leaves out, or offers beside another, need not be there.
+            # What a filter excludes, or offers as an alternative, need not be there.
             for part in self._parts if self._join == 'and' else ():
                 part.check(table)
             if self.area is not None and self.area.is_empty:
@@ -406,7 +406,7 @@ def _joined(join: str, *parts: Any) -> Where:
     for part in parts:
         if not isinstance(part, Where):
             raise QueryError(
-                f'a filter and a {type(part).__name__} cannot be put together; give a Where(...)'
+                f'a filter and a {type(part).__name__} cannot be combined; give a Where(...)'
             )
     both = Where()
     for name, value in {'_join': join, '_parts': parts}.items():
@@ -453,7 +453,7 @@ def _near(near: Any, crs: Any) -> tuple[Geometry, float]:
         # Written so that NaN is refused too.
         if not (abs(lon) <= 180 and abs(lat) <= 90):
             raise QueryError(
-                f'near {lon:.8g},{lat:.8g} is no position; give longitude (-180 to 180), then '
+                f'near {lon:.8g},{lat:.8g} is not a position; give longitude (-180 to 180), then '
                 'latitude (-90 to 90), in degrees'
             )
         return shapely.Point(lon, lat), _amount('near', metres)

@@ -1,7 +1,7 @@
 """Attribute conditions: ``"cloud < 10 and source = 'x'"`` -> which rows match.
 
-:mod:`~torchgeo_cmr.search.where.conditions.syntax` reads the text; here the tree is asked of many tables.
-Nothing is ever executed.
+:mod:`~torchgeo_cmr.search.where.conditions.syntax` reads the text; here the tree is
+evaluated on many tables. Nothing is ever executed.
 
 Nulls behave as in SQL: a comparison with a null is unknown, ``not`` of unknown is unknown,
 and a row matches only where the whole condition is true. ``cloud is null`` finds nulls.
@@ -27,7 +27,7 @@ _APART = ('geometry', 'native_corners')
 
 
 class Expression:
-    """An attribute condition, parsed once, asked of many tables.
+    """An attribute condition, parsed once, evaluated on many tables.
 
     Args:
         text: The condition.
@@ -50,11 +50,11 @@ class Expression:
         )
 
     def __eq__(self, other: object) -> bool:
-        """Compare what is asked, not how it was written."""
+        """Compare the meaning, not how it was written."""
         return isinstance(other, Expression) and self._tree == other._tree
 
     def __hash__(self) -> int:
-        """Hash what is asked."""
+        """Hash the meaning."""
         return hash(self._tree)
 
     def check(self, columns: Collection[str]) -> None:

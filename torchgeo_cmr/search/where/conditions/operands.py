@@ -35,7 +35,7 @@ class Side:
     Args:
         name: Its name.
         values: Array (n,); what stands where ``null`` is true has no meaning.
-        null: Which rows have no value (n,); NaN is none.
+        null: Which rows have no value (n,); NaN is not a value.
         kind: ``'flag'``, ``'number'``, ``'decimal'`` (numbers as Python objects), ``'time'``
             (``datetime64`` in UTC), ``'duration'``, ``'word'``, or ``'null'`` for a column
             without any value.

@@ -1,4 +1,4 @@
-"""What a condition says: OGC CQL2-Text, SQL's habits and our Python-like form -> a tree.
+"""The grammar of a condition: OGC CQL2-Text, SQL's habits and our Python-like form -> a tree.
 
 The three are one grammar here, so that ``cloud < 10 and source == "x" and n BETWEEN 1 AND 3``
 is read whoever wrote which part. Two parsers of CQL2 were tried for the text. cql2 0.6 reads
@@ -6,7 +6,7 @@ every number as a double (9007199254740993 becomes ...992), ends the process on 
 brackets, and knows neither ``ILIKE`` nor anything of the Python-like form. pygeofilter 0.4
 gives ``and`` and ``or`` one precedence (``a or b and c`` is ``(a or b) and c``), refuses
 ``'it''s'`` and columns of one letter, and takes 0.4 s to import. Each would have needed a
-parser of our own beside it, and a condition in two styles would be read by neither. A test
+parser of our own as well, and a condition in two styles would be read by neither. A test
 reads the same text with cql2 and compares the trees.
 
 Text in double quotes is a column in SQL and a word in the Python-like form. It is a word
@@ -184,7 +184,7 @@ class _Reader:
         if isinstance(operand, Column) or known:
             return operand
         raise QueryError(
-            f'{self._since(begin)} is not allowed in a condition by itself; {HINT}'
+            f'{self._since(begin)} is not allowed in a condition on its own; {HINT}'
         )
 
     def _comparison(

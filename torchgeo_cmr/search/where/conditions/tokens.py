@@ -56,7 +56,7 @@ def tokens(text: str) -> list[Token]:
     """Divide a condition into words; the last one is of kind ``'end'``.
 
     Raises:
-        QueryError: If something in it is none.
+        QueryError: If something in it is not a token.
     """
     found: list[Token] = []
     end = len(text.rstrip())
