@@ -65,9 +65,9 @@ def read_period(text: str) -> Period:
     for form in _FORMS:
         if (match := form.fullmatch(text.strip())) is None:
             continue
-        told = match.groupdict()
+        fields = match.groupdict()
         try:
-            return _moment(told) if told.get('hour') else _whole(told)
+            return _moment(fields) if fields.get('hour') else _whole(fields)
         except ValueError:
             fault = 'is not in the calendar'
     raise ValueError(f'{text[:_LONGEST]!r} {fault}; write {meant(text)}')
@@ -89,10 +89,10 @@ def meant(text: str) -> str:
     return found[0] if found else f'it like {_USUAL}'
 
 
-def _whole(told: dict[str, str | None]) -> Period:
+def _whole(fields: dict[str, str | None]) -> Period:
     """Give a year, a month or a day."""
     year, month, day = (
-        int(word) if (word := told.get(name)) else None
+        int(word) if (word := fields.get(name)) else None
         for name in ('year', 'month', 'day')
     )
     assert year is not None  # every form has one
@@ -108,22 +108,22 @@ def _whole(told: dict[str, str | None]) -> Period:
     return Period((start - _EPOCH) * DAY, (end - _EPOCH) * DAY, whole=True)
 
 
-def _moment(told: dict[str, str | None]) -> Period:
+def _moment(fields: dict[str, str | None]) -> Period:
     """Give a moment to the nanosecond; one between two of them holds none."""
     year, month, day, hour, minute, second = (
-        int(told[name] or 0)
+        int(fields[name] or 0)
         for name in ('year', 'month', 'day', 'hour', 'minute', 'second')
     )
     moment = datetime(year, month, day, hour, minute, second)
     seconds = (moment - datetime(1970, 1, 1)) // timedelta(seconds=1)
-    zone = told['zone'] or 'Z'
+    zone = fields['zone'] or 'Z'
     if zone not in 'Zz':
         hours, minutes = int(zone[1:3]), int(zone[3:].lstrip(':') or 0)
         if hours > 23 or minutes > 59:
             raise ValueError(zone)
         offset = 60 * (60 * hours + minutes)
         seconds += offset if zone[0] == '-' else -offset
-    digits = (told['fraction'] or '').ljust(18, '0')
+    digits = (fields['fraction'] or '').ljust(18, '0')
     nanoseconds, finer = int(digits[:9]), int(digits[9:])
     start = seconds * SECOND + nanoseconds
     if finer:
@@ -156,7 +156,7 @@ def _parsed(word: str) -> list[str]:
     from dateutil import parser
 
     if re.search(r'[0-9]\s+[A-Za-z]{3,5}$', word) and ':' in word:
-        return []  # a time zone by name, whose offset nobody may guess
+        return []  # a time zone by name, whose offset cannot be guessed
     found = []
     early = re.match(r'[0-9]{4}[^0-9]|[0-9]{6}$|[0-9]{8,}$', word) is not None
     for dayfirst in (False, True) if early else (True, False):

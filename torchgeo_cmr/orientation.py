@@ -201,7 +201,7 @@ class NorthUp:
             options['window'] = Window(column, row, width, height)  # ty: ignore[too-many-positional-arguments]
         if options.get('out_shape') is not None:
             options['out_shape'] = self.turn.shape(options['out_shape'])
-        # Copied once, so that whoever cuts it up finds rows in order.
+        # Copied once, so that windows cut from it have their rows in order.
         return self.turn.pixels(read(*args, **options)).copy()
 
 
@@ -215,7 +215,7 @@ def upright(source: Any) -> Any:
         The raster itself if it lies so, else a :class:`NorthUp`.
     """
     t = source.transform
-    # Nearly every raster: looked at once per opened file.
+    # Nearly every raster: checked once per opened file.
     if t.b == t.d == 0 and t.a > 0 > t.e:
         return source
     found = NorthUp(source)

@@ -55,7 +55,7 @@ def test_records_are_kept(folders: list[Path]) -> None:
     assert [facts['root'] for facts in table.record['merged_from']] == ['here', 'there']
     assert table.record['sources'] == {}
     assert table.record['ambiguous_sources'] == {'x': [[['x.tif', 1]], [['x.tif', 2]]]}
-    with pytest.raises(ArchiveError, match="scene 'x' stands for different files"):
+    with pytest.raises(ArchiveError, match="scene 'x' names different files"):
         EmbeddingTable.concat([EmbeddingTable.load(p) for p in folders[:2]])
     # Put together once more, nothing is forgotten.
     again = EmbeddingTable.concat([table, table.select([])], strict=False)

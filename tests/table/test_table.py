@@ -335,7 +335,7 @@ class TestRows:
             _ = both.modality
         other = EmbeddingTable.concat([both, table('s3', model='n')])
         assert [r['model'] for r in other.record['merged_from']] == ['m', 'n']
-        with pytest.raises(ArchiveError, match="scene 'x' stands for different files"):
+        with pytest.raises(ArchiveError, match="scene 'x' names different files"):
             EmbeddingTable.concat([a, table('s4', sources={'x': [3]})])
         kept = EmbeddingTable.concat([a, table('s4', sources={'x': [3]})], strict=False)
         assert kept.record == {

@@ -1,4 +1,4 @@
-"""How well one table answers the queries of another, under a stated rule of relevance.
+"""Evaluation of one table as queries on another, under a stated rule of relevance.
 
 There is no default rule: the same ranking scores very differently when "relevant" means the
 same place and when it means the same land cover. Every score comes with the level a random

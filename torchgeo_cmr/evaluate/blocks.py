@@ -1,4 +1,4 @@
-"""Places as blocks of ground, and confidence intervals that resample them.
+"""Spatial blocks, and confidence intervals that resample them.
 
 Patches side by side look alike, so resampling patches would promise too much: whole blocks
 are drawn, with all queries in them.

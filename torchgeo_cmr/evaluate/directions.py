@@ -99,11 +99,11 @@ def make_report(
     sides = _Sides.of((queries, archive), rule, features).select(*rows)
     blocks = block if bootstrap else None
     sides = sides.annotate(column, blocks, train_area, train_metres)
-    asked, found = sides.tables
+    query_table, found = sides.tables
     scoring = _Scoring(chosen, by, regions, bootstrap, seed, float(train_metres), chunk)
     results = {
-        name: scoring.score(sides.select(here, there))
-        for name, here, there in pairs(asked, found, chosen.directions)
+        name: scoring.score(sides.select(query_rows, item_rows))
+        for name, query_rows, item_rows in pairs(query_table, found, chosen.directions)
     }
     if features is None and chosen.similarity == 'chi_square':
         notes.append('chi-square compared unit vectors; the published one raw features')
@@ -115,11 +115,11 @@ def make_report(
     return Report(
         _words(sides.rule),
         {**_plain(chosen), 'ties': _TIES, 'empty': _EMPTY},
-        {'queries': _count(asked), 'archive': _count(found)},
+        {'queries': _count(query_table), 'archive': _count(found)},
         results,
         seed,
         draws if bootstrap else None,
-        {'queries': fingerprint(asked), 'archive': fingerprint(found)},
+        {'queries': fingerprint(query_table), 'archive': fingerprint(found)},
         versions(),
         (*notes, *notes_split),
     )

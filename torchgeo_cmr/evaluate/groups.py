@@ -1,4 +1,4 @@
-"""Groups of queries: by class, region, season, and how far what they should find is off."""
+"""Groups of queries: by class, region, season, and distance to the relevant item."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -105,8 +105,11 @@ def judge(
         raise ArchiveError(
             f'relevance is (queries, items), {shape}, found {np.shape(relevance)}'
         )
-    asked, found = setting.features or (queries.unit_rows(), archive.unit_rows())
-    check_features(asked, found, shape, setting.similarity)
+    query_features, found = setting.features or (
+        queries.unit_rows(),
+        archive.unit_rows(),
+    )
+    check_features(query_features, found, shape, setting.similarity)
     spots = [
         Spots(t.frame.geometry.to_numpy())
         for t in (queries, archive)
@@ -135,7 +138,7 @@ def judge(
         _check_grades(setting, grades)
         for first in range(0, max(1, len(rows)), fine):
             part = slice(first, first + fine)
-            scores = similarity(asked[rows[part]], found, setting.similarity)
+            scores = similarity(query_features[rows[part]], found, setting.similarity)
             parts.append(
                 _rank(
                     scores,
@@ -179,8 +182,10 @@ def _grades(
         grades = np.asarray(relevance)[rows]
     elif isinstance(relevance, Rule) and relevance.match and sets is not None:
         # The labels are read once, not once for each chunk.
-        asked, found = sets.members
-        return compare(asked[rows], found, relevance.match, relevance.value or 0.5)
+        query_labels, found = sets.members
+        return compare(
+            query_labels[rows], found, relevance.match, relevance.value or 0.5
+        )
     else:
         grades = np.asarray(relevance(queries, archive))
     if grades.dtype != bool and not (np.isfinite(grades) & (grades >= 0)).all():
@@ -214,7 +219,7 @@ def _rank(
     items = scores.shape[1] - own.sum(axis=1)
     deepest = min(max(setting.k, default=1), scores.shape[1])
     top = order[:, : deepest if ties is None else ties.end(deepest)]
-    there = np.minimum(items, deepest)
+    depths = np.minimum(items, deepest)
     ranking = Ranking(
         np.take_along_axis(relevant, order, axis=1),
         relevant.sum(axis=1),
@@ -234,7 +239,7 @@ def _rank(
         ranking.num_relevant > 0,
         _nearest(relevant, rows, *spots) if spots else np.full(len(rows), np.nan),
         _soonest(relevant, rows, *times) if times else np.full(len(rows), np.nan),
-        there,
+        depths,
         (close[:, :deepest] if ties is None else ties.smooth(close, deepest)).sum(
             axis=1
         ),

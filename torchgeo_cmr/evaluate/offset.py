@@ -1,4 +1,4 @@
-"""Days between acquisitions: what a rule may limit and a report breaks down by."""
+"""Days between acquisitions, for rules of relevance and breakdowns of a report."""
 
 from typing import Any
 

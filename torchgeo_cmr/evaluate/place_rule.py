@@ -36,10 +36,10 @@ def same_place(
         bool array of shape ``(queries, items)``.
     """
     relevant = np.zeros((len(queries), len(archive)), bool)
-    for rows, items, here, there in _by_crs(queries, archive):
-        q, a = shapely.STRtree(there).query(here, predicate='intersects')
-        both = shapely.area(shapely.intersection(here[q], there[a]))
-        either = shapely.area(here[q]) + shapely.area(there[a]) - both
+    for rows, items, query_shapes, item_shapes in _by_crs(queries, archive):
+        q, a = shapely.STRtree(item_shapes).query(query_shapes, predicate='intersects')
+        both = shapely.area(shapely.intersection(query_shapes[q], item_shapes[a]))
+        either = shapely.area(query_shapes[q]) + shapely.area(item_shapes[a]) - both
         close = both >= iou * either
         relevant[rows[q[close]], items[a[close]]] = True
     return relevant
@@ -59,11 +59,13 @@ def near_place(
         bool array of shape ``(queries, items)``.
     """
     relevant = np.zeros((len(queries), len(archive)), bool)
-    for rows, items, here, there in _by_crs(queries, archive, widths):
-        bounds = shapely.bounds(here)
+    for rows, items, query_shapes, item_shapes in _by_crs(queries, archive, widths):
+        bounds = shapely.bounds(query_shapes)
         # A thousandth more, since coordinates that went through degrees lose their last bits.
         reach = widths * (bounds[:, 2] - bounds[:, 0]) * 1.001
-        q, a = shapely.STRtree(there).query(here, predicate='dwithin', distance=reach)
+        q, a = shapely.STRtree(item_shapes).query(
+            query_shapes, predicate='dwithin', distance=reach
+        )
         relevant[rows[q], items[a]] = True
     return relevant
 
@@ -91,16 +93,20 @@ def within_distance(
         raise QueryError(
             f'a distance cannot be negative (found {metres} m); give metres'
         )
-    here, there = (Spots(t.frame.geometry.to_numpy()) for t in (queries, archive))
+    query_spots, item_spots = (
+        Spots(t.frame.geometry.to_numpy()) for t in (queries, archive)
+    )
     relevant = np.zeros((len(queries), len(archive)), bool)
     step = max(1, _PAIRS // max(1, len(archive)))
     for start in range(0, len(queries), step):
         rows = np.arange(start, min(start + step, len(queries)))
-        least, largest = here.bounds(rows, there)
+        least, largest = query_spots.bounds(rows, item_spots)
         relevant[rows] = largest <= metres
         q, a = np.nonzero((least <= metres) & (largest > metres))
         for part in np.array_split(np.arange(len(q)), 1 + len(q) // 100_000):
-            apart = metres_between(here.shapes[rows[q[part]]], there.shapes[a[part]])
+            apart = metres_between(
+                query_spots.shapes[rows[q[part]]], item_spots.shapes[a[part]]
+            )
             relevant[rows[q[part]], a[part]] = apart <= metres
     return relevant
 
@@ -115,8 +121,8 @@ def same_patch(queries: EmbeddingTable, archive: EmbeddingTable) -> Relevance:
     Returns:
         bool array of shape ``(queries, items)``.
     """
-    asked = queries.frame['patch_id'].to_numpy()
-    return asked[:, None] == archive.frame['patch_id'].to_numpy()
+    query_ids = queries.frame['patch_id'].to_numpy()
+    return query_ids[:, None] == archive.frame['patch_id'].to_numpy()
 
 
 def _by_crs(
@@ -129,7 +135,7 @@ def _by_crs(
         codes[row] = _zone(*first[row])
     for code in dict.fromkeys(codes):
         rows = np.flatnonzero(codes == code)
-        # What is degrees away is skipped: far from its home a CRS has no coordinates.
+        # What is degrees away is skipped: far outside its area of use a CRS has no coordinates.
         west = _turn(first[rows, 0] - first[rows[0], 0])
         east = _turn(second[:, 0] - first[rows[0], 0])
         lat = first[rows, 1]
@@ -146,8 +152,8 @@ def _by_crs(
             queries.frame.geometry.iloc[rows],
             archive.frame.geometry.iloc[items],
         ]
-        here, there = (s.to_crs(code).to_numpy() for s in outlines)
-        yield rows, items, here, there
+        query_shapes, item_shapes = (s.to_crs(code).to_numpy() for s in outlines)
+        yield rows, items, query_shapes, item_shapes
 
 
 def _turn(degrees: NDArray[np.float64]) -> NDArray[np.float64]:

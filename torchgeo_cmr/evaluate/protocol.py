@@ -1,4 +1,4 @@
-"""Published ways to evaluate, by name, so that a number can be compared with theirs."""
+"""Published evaluation protocols by name, so that numbers can be compared with the papers'."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, get_args

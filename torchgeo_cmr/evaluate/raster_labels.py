@@ -1,4 +1,4 @@
-"""Labels of patches from a map of classes: what most of a footprint shows."""
+"""Labels of patches from a map of classes: the majority class of a footprint."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -142,11 +142,13 @@ def _pixels(file: NorthUp, outline: Polygon) -> NDArray[Any]:
     classes = file.read(1, window=window)
     if boxed:
         return classes
-    here = Affine(
+    window_transform = Affine(
         *(t.a, t.b, t.c + left * t.a + top * t.b),
         *(t.d, t.e, t.f + left * t.d + top * t.e),
     )
-    return classes[geometry_mask([outline], classes.shape, here, invert=True)]
+    return classes[
+        geometry_mask([outline], classes.shape, window_transform, invert=True)
+    ]
 
 
 def _in_pixels(file: NorthUp, outline: Polygon) -> NDArray[np.float64]:

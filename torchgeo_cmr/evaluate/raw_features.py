@@ -93,9 +93,9 @@ def feature_report(
             )
     if not callable(relevance) and not isinstance(relevance, str):
         relevance = np.asarray(relevance)[np.ix_(*kept)]
-    asked, found = (t.select(rows) for t, rows in zip(tables, kept, strict=True))
+    query_table, found = (t.select(rows) for t, rows in zip(tables, kept, strict=True))
     report = make_report(
-        asked,
+        query_table,
         found,
         relevance=relevance,
         features=(features[0][kept[0]], features[1][kept[1]]),

@@ -1,4 +1,4 @@
-"""A report: every score with its chance level, and everything needed to argue about it."""
+"""A report: every score with its chance level, and everything needed to reproduce it."""
 
 import json
 import math
@@ -51,11 +51,11 @@ class Report:
             if 'leak' in found:
                 lines += _leak(found['leak'])
         lines += ['## Conditions', '', '| | |', '|---|---|']
-        told = {**self.protocol, 'seed': self.seed, 'bootstrap': self.bootstrap}
-        told['counts'] = self.counts
-        told.update({f'sha256 of {k}': v for k, v in self.fingerprint.items()})
-        told['versions'] = self.versions
-        lines += [f'| {key} | {_cell(value)} |' for key, value in told.items()]
+        settings = {**self.protocol, 'seed': self.seed, 'bootstrap': self.bootstrap}
+        settings['counts'] = self.counts
+        settings.update({f'sha256 of {k}': v for k, v in self.fingerprint.items()})
+        settings['versions'] = self.versions
+        lines += [f'| {key} | {_cell(value)} |' for key, value in settings.items()]
         lines += ['', *(f'- {note}' for note in self.notes)]
         return '\n'.join(lines).rstrip() + '\n'
 
@@ -99,8 +99,8 @@ def _groups(kind: str, groups: dict[str, Any]) -> list[str]:
             f'{_number(score["value"])} ({_number(score["chance"])})'
             for score in (group['scores'][n] for n in names)
         ]
-        told = ' | '.join([_cell(name), str(group['queries']), str(group['empty'])])
-        lines.append(f'| {told} | {" | ".join(cells)} |')
+        row = ' | '.join([_cell(name), str(group['queries']), str(group['empty'])])
+        lines.append(f'| {row} | {" | ".join(cells)} |')
     return [*lines, '']
 
 
@@ -114,12 +114,12 @@ def _deepest(names: Iterable[str]) -> list[str]:
 
 
 def _leak(leak: dict[str, Any]) -> list[str]:
-    told = (
+    sentence = (
         f'Within {leak["metres"]:g} m of training ground: {_number(leak["queries"])} of the '
         f'queries, {_number(leak["gallery"])} of the items, {_number(leak["hits"])} of the '
         f'first {leak["k"]} hits.'
     )
-    return [told, '']
+    return [sentence, '']
 
 
 def _number(value: float | None) -> str:

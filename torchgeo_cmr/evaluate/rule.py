@@ -1,4 +1,4 @@
-"""Rules of relevance as one word, which a command line and a report can hold."""
+"""Rules of relevance as one word, for the command line and reports."""
 
 import re
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Two tables and a rule of relevance, to the two most common numbers."""
+"""Recall and mean average precision of two tables under a rule of relevance."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a random ranking scores: exact means over all orders of an archive."""
+"""Chance levels: the exact mean score over all orders of an archive."""
 
 from collections.abc import Callable
 from typing import get_args

@@ -1,4 +1,4 @@
-"""Rank an archive block of queries by block of queries, within a stated amount of memory.
+"""Ranking in blocks of queries, within a stated amount of memory.
 
 A table of 120,000 x 120,000 scores does not fit anywhere; the few rows of it that belong to a
 block of queries do.
@@ -59,15 +59,15 @@ def dot_product(queries: NDArray, archive: NDArray) -> NDArray[np.float32]:
         Shape (queries, items), float32; the cosine for rows of unit length.
     """
     scores = np.empty((len(queries), len(archive)), dtype=np.float32)
-    asked = queries.astype(np.float64)
+    precise = queries.astype(np.float64)
     for start in range(0, len(archive), _ITEMS):
         part = slice(start, start + _ITEMS)
-        scores[:, part] = asked @ archive[part].astype(np.float64).T
+        scores[:, part] = precise @ archive[part].astype(np.float64).T
     return scores
 
 
 class RandomOrder:
-    """A similarity that knows nothing: ranks at random, for the chance level of any metric.
+    """A random similarity, for the chance level of any metric.
 
     The same seed gives the same order, whatever the size of the blocks, if a new instance is
     used for every ranking.
@@ -155,7 +155,7 @@ def rank_blocks(
 
 
 def _rank(
-    asked: NDArray,
+    block: NDArray,
     archive: NDArray,
     part: slice,
     k: int | None,
@@ -164,8 +164,8 @@ def _rank(
     ties: bool,
 ) -> RankedBlock:
     """Rank the archive for one block."""
-    scores = np.asarray(similarity(asked, archive), dtype=np.float32)
-    shape = len(asked), len(archive)
+    scores = np.asarray(similarity(block, archive), dtype=np.float32)
+    shape = len(block), len(archive)
     for name, table in (('similarity', scores), ('exclude', leave)):
         if table is not None and table.shape != shape:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Is the embedding space alive? Gap, alignment, uniformity, spread and rank of unit rows."""
+"""Health of an embedding space: gap, alignment, uniformity, spread and rank of unit rows."""
 
 import math
 from collections.abc import Mapping
@@ -178,7 +178,7 @@ def verdict(embeddings: Mapping[str, Tensor]) -> Verdict:
     Returns:
         Whether any modality has collapsed, and one sentence with the figures.
     """
-    said = []
+    spreads = []
     for modality, z in embeddings.items():
         if not torch.isfinite(z).all():
             sentence = (
@@ -203,10 +203,10 @@ def verdict(embeddings: Mapping[str, Tensor]) -> Verdict:
                 'statistics, or give the contrastive term more weight'
             )
             return Verdict(True, sentence)
-        said.append(f'{modality} uses {rank:.1f} of {z.shape[1]} dimensions')
-    if not said:
+        spreads.append(f'{modality} uses {rank:.1f} of {z.shape[1]} dimensions')
+    if not spreads:
         return Verdict(False, 'too few embeddings to judge')
-    sentence = 'the embeddings are spread out: ' + ', '.join(said)
+    sentence = 'the embeddings are spread out: ' + ', '.join(spreads)
     return Verdict(False, sentence + hub_remark(embeddings))
 
 

@@ -146,13 +146,13 @@ class LabelRetrieval(Metric):
                 f'embeddings of {", ".join(missing)} are missing, found '
                 f'{", ".join(embeddings) or "none"}'
             )
-        told = (
+        labels_of = (
             dict.fromkeys(self.modalities, labels)
             if isinstance(labels, Tensor)
             else labels
         )
         for modality in self.modalities:
-            num, known = len(embeddings[modality]), told.get(modality)
+            num, known = len(embeddings[modality]), labels_of.get(modality)
             if known is None or len(known) != num:
                 raise ValueError(
                     'each patch needs one row of labels, found '
@@ -161,7 +161,9 @@ class LabelRetrieval(Metric):
         for modality in self.modalities:
             rows = embeddings[modality].detach().float()
             getattr(self, f'rows_{modality}').append(rows)
-            getattr(self, f'labels_{modality}').append(told[modality].detach().long())
+            getattr(self, f'labels_{modality}').append(
+                labels_of[modality].detach().long()
+            )
 
     def embeddings(self) -> dict[str, Tensor]:
         """Give back the rows that are scored of those seen on this rank since the last reset.
@@ -203,7 +205,7 @@ class LabelRetrieval(Metric):
 
     def _score(self, query: str, gallery: str, truth: LabelTruth) -> dict[str, float]:
         """Score one direction, and chance if requested."""
-        asked, found = (
+        query_vectors, found = (
             self._scored(f'rows_{m}').cpu().numpy() for m in (query, gallery)
         )
         own = self.exclude_self == 'all' or (
@@ -215,7 +217,7 @@ class LabelRetrieval(Metric):
         scores = {}
         for prefix, similarity in similarities.items():
             scored = score_ranking(
-                asked,
+                query_vectors,
                 found,
                 truth,
                 names=self.names,

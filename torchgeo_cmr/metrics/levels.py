@@ -122,10 +122,10 @@ def _ndcg(gain: Gain) -> Level:
         gains = _gains(pool)
         value = np.exp2(gains) - 1 if gain == 'exp' else gains
         discount = np.cumsum(1 / np.log2(np.arange(2, k + 2)))
-        there = np.minimum(k, np.maximum(pool.num_items, 1))
+        depth = np.minimum(k, np.maximum(pool.num_items, 1))
         best = gains if pool.ideal is None else pool.ideal
         most = dcg(-np.sort(-best, axis=1)[:, :k].astype(np.float64), gain)
-        return pool.mean(value) * discount[there - 1] / np.where(most > 0, most, np.nan)
+        return pool.mean(value) * discount[depth - 1] / np.where(most > 0, most, np.nan)
 
     return level
 

@@ -1,4 +1,4 @@
-"""What every metric starts from: ranked relevance, checked; a mean that counts what it skips."""
+"""Ranked relevance, which every metric starts from, and the mean over queries."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple

@@ -133,7 +133,7 @@ def _of(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """Make a metric of relevance with a cut-off."""
 
     def values(r: Ranking, k: int) -> NDArray[np.float64]:
-        # Ranks behind the cut-off and its ties are not looked at.
+        # Ranks behind the cut-off and its ties are ignored.
         ties = None if r.ties is None else r.ties.before(k)
         top = r.relevant[:, : k if ties is None else ties.end(k)]
         return function(top, k, num_relevant=r.num_relevant, ties=ties, **options)

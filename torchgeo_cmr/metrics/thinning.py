@@ -1,4 +1,4 @@
-"""Fewer rows where all of them would cost too much."""
+"""Subsamples of rows where all of them would cost too much."""
 
 import torch
 from torch import Tensor

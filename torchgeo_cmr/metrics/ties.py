@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ('Ties', 'find_ties')
 
-#: Tied ranks that are looked at once (memory only).
+#: Tied ranks processed at once (memory only).
 _RANKS = 2**16
 
 type _Floats = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Opening what is named: archive folders and index folders, one or several as one."""
+"""Opening archive folders and index folders, one or several as one."""
 
 from collections.abc import Iterable
 

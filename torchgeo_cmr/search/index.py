@@ -1,4 +1,4 @@
-"""RetrievalIndex: an archive that answers."""
+"""RetrievalIndex: an archive that can be searched."""
 
 import time
 from collections.abc import Sequence
@@ -18,9 +18,15 @@ from torchgeo_cmr.search.queries.forms import (
 )
 from torchgeo_cmr.search.rank.checks import bare, check_least, checked
 from torchgeo_cmr.search.store.contents import taken
-from torchgeo_cmr.search.store.engine import asked, ranked, reaching, stacked, summed
+from torchgeo_cmr.search.store.engine import (
+    question_of,
+    ranked,
+    reaching,
+    stacked,
+    summed,
+)
 from torchgeo_cmr.search.store.explanation import Explanation
-from torchgeo_cmr.search.store.lifecycle import Kept
+from torchgeo_cmr.search.store.lifecycle import IndexLifecycle
 from torchgeo_cmr.search.store.snapshot import State
 from torchgeo_cmr.search.where.keywords import named
 from torchgeo_cmr.search.where.where import Step
@@ -31,13 +37,13 @@ from .results import make_result
 __all__ = ('Explanation', 'RetrievalIndex')
 
 
-class RetrievalIndex(Kept):
+class RetrievalIndex(IndexLifecycle):
     """An archive to search in: filter first, then rank what is left.
 
     An index of a table in memory shares the table's vectors. One that was built
     (:meth:`build`) keeps its rows along a curve, so that an area becomes a few runs of rows,
     and can be saved, opened in a moment and changed. Searching is safe from several threads
-    and processes at once; whoever searches while rows are added or deleted sees the index as
+    and processes at once; a search that runs while rows are added or deleted sees the index as
     it was before or as it is after.
 
     Row numbers that go in or come out are those of the archive the index was made from:
@@ -105,7 +111,7 @@ class RetrievalIndex(Kept):
         queries, where = read_asking(self, queries), read_filter(where)
         vectors, ids = self._queries(queries)
         state = self._state  # that of one moment, whatever is changed meanwhile
-        question = asked(vectors, where, _table(queries), exclude, exclude_days)
+        question = question_of(vectors, where, _table(queries), exclude, exclude_days)
         if k is None:
             if min_score is None or calibrated:
                 raise QueryError(
@@ -114,12 +120,12 @@ class RetrievalIndex(Kept):
                 )
             rows, scores = reaching(state, question, min_score)
             return _result(state, rows, scores, ids)
-        rows, scores, told = ranked(state, question, checked(k), exact, calibrated)
+        rows, scores, reports = ranked(state, question, checked(k), exact, calibrated)
         if min_score is not None:
             good = [s >= np.float32(min_score) for s in scores]
             rows = [r[g] for r, g in zip(rows, good, strict=True)]
             scores = [s[g] for s, g in zip(scores, good, strict=True)]
-        exact = all(plan.exact for one in told for plan in one.plans)
+        exact = all(plan.exact for one in reports for plan in one.plans)
         return _result(state, rows, scores, ids, exact=exact)
 
     @named
@@ -157,7 +163,7 @@ class RetrievalIndex(Kept):
         """
         vectors, where = read_asking(self, vectors), read_filter(where)
         unit, _ = self._queries(vectors)
-        question = asked(unit, where, _table(vectors), exclude, exclude_days)
+        question = question_of(unit, where, _table(vectors), exclude, exclude_days)
         rows, scores, _ = ranked(self._state, question, checked(k), exact, calibrated)
         if not rows:
             k = min(checked(k), len(self))
@@ -192,21 +198,21 @@ class RetrievalIndex(Kept):
         """
         queries, where = read_asking(self, queries), read_filter(where)
         vectors, _ = self._queries(queries)
-        question = asked(vectors, where, _table(queries), exclude, exclude_days)
+        question = question_of(vectors, where, _table(queries), exclude, exclude_days)
         begin = time.perf_counter()
-        rows, _, told = ranked(
+        rows, _, reports = ranked(
             self._state, question, checked(k), exact, calibrated, counted=True
         )
         spent = time.perf_counter() - begin
-        steps = summed([step for one in told for step in one.steps], len(told))
+        steps = summed([step for one in reports for step in one.steps], len(reports))
         spent -= sum(step.seconds for step in steps)
-        plans = [plan for one in told for plan in one.plans]
-        weights = [one.queries for one in told]
+        plans = [plan for one in reports for plan in one.plans]
+        weights = [one.queries for one in reports]
         left = len(self)
         if sum(weights):
-            left = round(np.average([one.rows for one in told], weights=weights))
-        elif told:
-            left = round(told[0].rows)
+            left = round(np.average([one.rows for one in reports], weights=weights))
+        elif reports:
+            left = round(reports[0].rows)
         found = round(np.mean([len(r) for r in rows])) if rows else min(k, left)
         known = [p.recall for p in plans if p.recall is not None]
         return Explanation(

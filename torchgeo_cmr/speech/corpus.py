@@ -92,7 +92,7 @@ def speak(
     Files are ``<out>/<label>/<voice>_<n>.wav``, the layout that
     :class:`~torchgeo_cmr.datasets.SpokenLabels` reads, so recordings may be put next to them.
     ``manifest.csv`` records how each was made, ``speak.json`` with which settings. Files that
-    exist already are kept, so the same call goes on where it was stopped.
+    exist already are kept, so the same call resumes where it was stopped.
 
     Each take draws its speed, pitch, noise and room at random; the draw depends on *seed*,
     label, voice and number alone, so more labels, voices or takes change nothing that is

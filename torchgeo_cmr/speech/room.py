@@ -1,4 +1,4 @@
-"""What lies between a mouth and a microphone: noise and a room."""
+"""Simulated recording conditions: noise and reverberation."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

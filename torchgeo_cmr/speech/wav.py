@@ -1,4 +1,4 @@
-"""Sound files: any WAV in, 16 kHz mono out, and a sentence for those that cannot be used."""
+"""Sound files: any WAV in, 16 kHz mono out, with a clear error for those that cannot be used."""
 
 import math
 import os

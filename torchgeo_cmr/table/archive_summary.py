@@ -1,4 +1,4 @@
-"""What an archive is, from its header and the metadata of its parts."""
+"""Summary of an archive, from its header and the metadata of its parts."""
 
 from collections import Counter
 from dataclasses import dataclass, field

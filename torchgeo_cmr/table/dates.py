@@ -1,4 +1,4 @@
-"""Several dates of one place as one row: a stack over time of vectors that are there."""
+"""Several dates of one place as one row: a stack over time of existing vectors."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
@@ -119,7 +119,7 @@ def _rows(frame: gpd.GeoDataFrame, groups: list[NDArray[np.int64]]) -> gpd.GeoDa
         made.loc[unknown, column] = pd.NaT
     made['valid_fraction'] = kept['valid_fraction'].min().to_numpy()
     for name in frame.columns.difference([*STANDARD, 'geometry'], sort=False):
-        # Lists cannot be compared as they are; their words can.
+        # Lists cannot be compared directly; their text can.
         words = frame[name][place >= 0].astype(str)
         if (words.groupby(place[place >= 0]).nunique() > 1).any():
             made = made.drop(columns=name)

@@ -144,9 +144,9 @@ class Spots:
 
     def apart(self, rows: NDArray[np.int64], others: 'Spots') -> NDArray[np.float64]:
         """Metres in space between centres, (rows, others)."""
-        here, there = self.points[rows], others.points
-        square = (here**2).sum(axis=1)[:, None] + (there**2).sum(axis=1)
-        return np.sqrt(np.maximum(square - 2 * here @ there.T, 0))
+        points, other_points = self.points[rows], others.points
+        square = (points**2).sum(axis=1)[:, None] + (other_points**2).sum(axis=1)
+        return np.sqrt(np.maximum(square - 2 * points @ other_points.T, 0))
 
     def bounds(
         self, rows: NDArray[np.int64], others: 'Spots'
@@ -211,10 +211,12 @@ def whole(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
 def _touch(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Say which pairs share a point, on either side of the antimeridian or at a pole, too."""
     touch = shapely.intersects(one, other)
-    here, there = (shapely.bounds(shapes).reshape(-1, 4) for shapes in (one, other))
+    boxes, other_boxes = (
+        shapely.bounds(shapes).reshape(-1, 4) for shapes in (one, other)
+    )
     for pole, side in ((-90.0, 1), (90.0, 3)):
-        touch |= (here[:, side] == pole) & (there[:, side] == pole)
-    for turn, west, east in ((360.0, here, there), (-360.0, there, here)):
+        touch |= (boxes[:, side] == pole) & (other_boxes[:, side] == pole)
+    for turn, west, east in ((360.0, boxes, other_boxes), (-360.0, other_boxes, boxes)):
         seam = (west[:, 0] == -180) & (east[:, 2] == 180) & ~touch
         for i in np.flatnonzero(seam):
             moved = shapely.transform(one[i], lambda c, t=turn: c + np.array([t, 0]))

@@ -1,4 +1,4 @@
-"""What columns of several tables become together, and which do not go together.
+"""Common column types of several tables, and which are incompatible.
 
 A column that one table lacks, or that holds nothing there, is null in its rows and has the type
 it has in the others. Put below one another, searched as parts of an index or saved and read
@@ -72,8 +72,8 @@ def united(parts: Sequence[Mapping[str, Kind]]) -> dict[str, Any]:
     """
     together: dict[str, Any] = {}
     for name in dict.fromkeys(name for part in parts for name in part):
-        there = [part[name] for part in parts if name in part]
-        known = [one for one in there if not one.void] or there[:1]
+        kinds = [part[name] for part in parts if name in part]
+        known = [one for one in kinds if not one.void] or kinds[:1]
         dtype = known[0].dtype
         if any(one.dtype != dtype for one in known):
             words = all(_wordy(one.arrow) for one in known)
@@ -110,13 +110,13 @@ def filled(frame: pd.DataFrame, dtypes: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def check_same(new: Mapping[str, Kind], there: Mapping[str, Kind]) -> None:
-    """Refuse columns whose values do not go with those that are there.
+    """Refuse columns whose values are incompatible with existing ones.
 
     Numbers go with numbers, words with categories of words, and nulls with everything.
 
     Args:
         new: Kinds of the columns of new rows.
-        there: Kinds of the columns that are there.
+        there: Kinds of the existing columns.
 
     Raises:
         ArchiveError: If two of a name do not; the message names the column and both types.

@@ -58,7 +58,7 @@ def arc_at_least(chord: Floats) -> Floats:
 
 
 def chord_at_most(metres: float) -> float:
-    """Give how far apart in space two points are at most that are so far apart on the ground."""
+    """Give the longest chord between two points at a distance on the ground."""
     return 2 * _WIDEST * float(np.sin(min(metres / (2 * _WIDEST), np.pi / 2)))
 
 
@@ -209,7 +209,7 @@ def _kept(best: Floats, pair: Ints, least: Floats, most: Floats) -> NDArray[np.b
     new = np.flatnonzero(np.diff(pair, prepend=-1))
     best[pair[new]] = np.minimum(best[pair[new]], np.minimum.reduceat(most, new))
     own = best[pair]
-    # Chords of equal length stand for arcs that differ a little, as the ellipsoid is not round.
+    # Chords of equal length belong to arcs that differ a little, as the ellipsoid is not round.
     slack = np.minimum(3e-5 * (np.minimum(own, 1e8) / 1e6) ** 2, 0.02)
     return least <= own * (1 + slack)
 

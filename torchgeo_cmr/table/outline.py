@@ -1,4 +1,4 @@
-"""Outlines from any CRS to EPSG:4326, their edges divided where they are curved there.
+"""Outlines from any CRS to EPSG:4326, with extra points where edges become curved.
 
 An edge that is straight in its own CRS is a curve in longitude and latitude. It is divided
 until no piece leaves its chord by more than a tolerance, which near a pole takes many pieces
@@ -93,34 +93,34 @@ def _polygon(part: Geometry, crs: CRS, tolerance: float) -> list[Geometry] | Non
     ground = None
     for ring in shapely.get_rings(part):
         points = shapely.get_coordinates(ring)
-        there = divided(points, crs, tolerance)
-        if not np.isfinite(there).all():
+        lonlat = divided(points, crs, tolerance)
+        if not np.isfinite(lonlat).all():
             return None
-        filled = _filled(points, there, crs)
+        filled = _filled(points, lonlat, crs)
         # Each hole is folded on its own: it need not lie in the same turn as its shell.
         ground = filled if ground is None else shapely.difference(ground, filled)
     return [ground]
 
 
-def _filled(ring: Points, there: Points, crs: CRS) -> Geometry:
+def _filled(ring: Points, lonlat: Points, crs: CRS) -> Geometry:
     """Give the ground that a ring of a CRS goes round."""
-    if np.ptp(there[:, 0]) < 180 and np.abs(there[:, 1]).max() < 89:
-        shape = Polygon(there)
+    if np.ptp(lonlat[:, 0]) < 180 and np.abs(lonlat[:, 1]).max() < 89:
+        shape = Polygon(lonlat)
     else:
-        shape = follow_ring(there, _pole(ring, there, crs))
+        shape = follow_ring(lonlat, _pole(ring, lonlat, crs))
     return fold(shape if shape.is_valid else shapely.make_valid(shape))
 
 
 def _line(part: Geometry, crs: CRS, tolerance: float) -> list[Geometry] | None:
-    there = divided(shapely.get_coordinates(part), crs, tolerance)
-    return list(follow_line(there)) if np.isfinite(there).all() else None
+    lonlat = divided(shapely.get_coordinates(part), crs, tolerance)
+    return list(follow_line(lonlat)) if np.isfinite(lonlat).all() else None
 
 
 def _point(part: Geometry, crs: CRS, tolerance: float) -> list[Geometry] | None:
-    there = to_lonlat(shapely.get_coordinates(part), crs)
-    if not np.isfinite(there).all():
+    lonlat = to_lonlat(shapely.get_coordinates(part), crs)
+    if not np.isfinite(lonlat).all():
         return None
-    return [pole_line(there[0, 1]) if at_pole(there)[0] else shapely.Point(there[0])]
+    return [pole_line(lonlat[0, 1]) if at_pole(lonlat)[0] else shapely.Point(lonlat[0])]
 
 
 _PARTS = (_point, _line, _polygon)
@@ -157,33 +157,33 @@ def divided(points: Points, crs: CRS, tolerance: float) -> Points:
         Longitudes and latitudes (m, 2); at a pole where an edge runs through one.
     """
     way = np.diff(points, axis=0)
-    there = to_lonlat(np.concatenate([points, _between(points, way)]), crs)
-    there, third = there[: len(points)], there[len(points) :]
-    if not np.isfinite(there).all():
-        return there
+    lonlat = to_lonlat(np.concatenate([points, _between(points, way)]), crs)
+    lonlat, third = lonlat[: len(points)], lonlat[len(points) :]
+    if not np.isfinite(lonlat).all():
+        return lonlat
     shortest = _SHORTEST * float(np.abs(points).max())
     for _ in range(_ROUNDS):
-        many = _count(there, third.reshape(2, -1, 2), tolerance)
+        many = _count(lonlat, third.reshape(2, -1, 2), tolerance)
         many[np.hypot(*way.T) <= shortest] = 1
         # Far from poles an edge bends alike all along, and pieces need no second look.
-        even = many.max() < _PIECES and not _uneven(there)
+        even = many.max() < _PIECES and not _uneven(lonlat)
         if many.max() > 1:
             number = np.repeat(np.arange(len(many)), many)
             step = np.arange(len(number)) - np.repeat(np.cumsum(many) - many, many)
             added = points[number] + (step / many[number])[:, None] * way[number]
             points = np.concatenate([added, points[-1:]])
-            there = to_lonlat(points, crs)
+            lonlat = to_lonlat(points, crs)
         if even:
-            return there
+            return lonlat
         if many.max() == 1:
             break
         way = np.diff(points, axis=0)
         third = to_lonlat(_between(points, way), crs)
     # What still turns on the spot runs through a pole.
-    polar = at_pole(there)
-    i = np.flatnonzero((np.abs(steps(there)) > _SPAN) & ~(polar[1:] | polar[:-1]))
-    poles = np.column_stack([there[i, 0], np.copysign(90, there[i, 1])])
-    return np.insert(there, i + 1, poles, axis=0)
+    polar = at_pole(lonlat)
+    i = np.flatnonzero((np.abs(steps(lonlat)) > _SPAN) & ~(polar[1:] | polar[:-1]))
+    poles = np.column_stack([lonlat[i, 0], np.copysign(90, lonlat[i, 1])])
+    return np.insert(lonlat, i + 1, poles, axis=0)
 
 
 def _between(points: Points, way: Points) -> Points:
@@ -191,22 +191,22 @@ def _between(points: Points, way: Points) -> Points:
     return np.concatenate([points[:-1] + way / 3, points[:-1] + way * (2 / 3)])
 
 
-def _uneven(there: Points) -> bool:
+def _uneven(lonlat: Points) -> bool:
     """Say whether pieces of equal length may span very different angles."""
-    return bool((np.abs(there[:, 1]) > 70).any() or (np.abs(steps(there)) > 20).any())
+    return bool((np.abs(lonlat[:, 1]) > 70).any() or (np.abs(steps(lonlat)) > 20).any())
 
 
-def _count(there: Points, third: Points, tolerance: float) -> NDArray[np.int64]:
+def _count(lonlat: Points, third: Points, tolerance: float) -> NDArray[np.int64]:
     """Say into how many pieces each edge is to be divided."""
-    step = steps(there)
-    polar = at_pole(there)
+    step = steps(lonlat)
+    polar = at_pole(lonlat)
     # A pole lies on every meridian: on that of the other end, too.
-    begin = there[:-1].copy()
-    begin[polar[:-1], 0] = there[1:][polar[:-1], 0]
+    begin = lonlat[:-1].copy()
+    begin[polar[:-1], 0] = lonlat[1:][polar[:-1], 0]
     step = np.where(polar[1:] | polar[:-1], 0.0, step)
-    scale = np.cos(np.radians(np.abs(there[:, 1])))
+    scale = np.cos(np.radians(np.abs(lonlat[:, 1])))
     scale = np.maximum(scale[1:], scale[:-1])
-    chord = np.stack([step * scale, there[1:, 1] - there[:-1, 1]])
+    chord = np.stack([step * scale, lonlat[1:, 1] - lonlat[:-1, 1]])
     east = (third[:, :, 0] - begin[:, 0] + 180) % 360 - 180
     # The point is looked for on the side to which the edge goes.
     moved = np.stack([east * scale, third[:, :, 1] - begin[:, 1]])

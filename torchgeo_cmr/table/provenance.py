@@ -1,4 +1,4 @@
-"""Where an answer comes from: fingerprints of tables, and versions of what computed it.
+"""Provenance of a result: fingerprints of tables, and versions of the software.
 
 The fingerprint of rows is made of one digest per row, so that it can be combined: that of an
 archive out of its parts, that of an index out of the rows that came and went, and nobody has to

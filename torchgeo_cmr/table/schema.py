@@ -165,11 +165,11 @@ def _geo(kinds: list[str], boxes: NDArray[np.float64]) -> dict[str, Any]:
 
 def _along(geometry: gpd.GeoSeries, nowhere: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Give the order of rows along a Hilbert curve; those without a place come last."""
-    there = np.flatnonzero(~nowhere)
-    if len(there) > 1:
-        along = geometry.iloc[there].hilbert_distance()
-        there = there[np.argsort(along, kind='stable')]
-    return np.concatenate([there, np.flatnonzero(nowhere)]).astype(np.int64)
+    placed = np.flatnonzero(~nowhere)
+    if len(placed) > 1:
+        along = geometry.iloc[placed].hilbert_distance()
+        placed = placed[np.argsort(along, kind='stable')]
+    return np.concatenate([placed, np.flatnonzero(nowhere)]).astype(np.int64)
 
 
 def _wkb(shapes: NDArray[np.object_]) -> pa.ChunkedArray:

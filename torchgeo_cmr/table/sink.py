@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 #: The header. Readers of many Parquet files (Arrow, DuckDB, Spark, geopandas) skip names that
 #: begin with an underscore, so that the folder is a data set to them.
 HEADER = '_archive.json'
-#: What it was called before; archives that have it are read and continued as they are.
+#: Its former name; archives that have it are read and continued without change.
 _OLDER = 'archive.json'
 #: Pattern of the part files of an archive.
 PARTS = 'part-*.parquet'
@@ -217,19 +217,19 @@ class ParquetSink:
                     f'{self.path} holds files but no {HEADER}; name a new folder for the archive'
                 )
             return False
-        there = read_header(self.path)
+        written = read_header(self.path)
         defaults = ({'dim', 'metric'} - set(self.header)) | self._replacing
-        for name in sorted({*there, *self.header} - defaults):
-            if there.get(name) != self.header.get(name):
+        for name in sorted({*written, *self.header} - defaults):
+            if written.get(name) != self.header.get(name):
                 path, old, new = _difference(
-                    name, there.get(name), self.header.get(name)
+                    name, written.get(name), self.header.get(name)
                 )
                 update = 'update it, ' if name in ('scenes', 'pairs') else ''
                 raise ArchiveError(
                     f'the archive {self.path} was begun with {path} = {old} and not {new}; '
                     f'{update}name another folder or replace the archive'
                 )
-        self.header = there
+        self.header = written
         return True
 
 
@@ -482,7 +482,7 @@ def merge_records(
             if sources.setdefault(scene, files) != files:
                 if strict:
                     raise ArchiveError(
-                        f'scene {scene!r} stands for different files in two records'
+                        f'scene {scene!r} names different files in two records'
                     )
                 unclear.setdefault(scene, [sources[scene]]).append(files)
         own = {

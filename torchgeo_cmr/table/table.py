@@ -35,7 +35,7 @@ _BLOCK = 65_536
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingTable:
-    """Embedding vectors with the ground they stand for.
+    """Embedding vectors with the ground they describe.
 
     Make one with :meth:`from_frame` or :meth:`load`; the constructor itself checks nothing
     but the lengths. Row i of ``frame`` belongs to row i of ``vectors``. Two tables may be
@@ -186,7 +186,7 @@ class EmbeddingTable:
             metric: ``'cosine'`` or ``'hamming'``.
             record: JSON-able facts, copied.
             placeless: Whether a row may have no geometry, because it has no place: sound, or
-                an image that nobody georeferenced. No place is invented for it, and no area
+                an image without georeference. No place is invented for it, and no area
                 finds it.
 
         Returns:

@@ -111,7 +111,7 @@ class TestExamples:
                 "method 'max' is not known; use mean, rocchio, logistic",
             ),
             ({'method': 'logistic'}, "'logistic' needs negatives too"),
-            ({'method': 'mean', 'negatives': [3]}, "'mean' knows no negatives"),
+            ({'method': 'mean', 'negatives': [3]}, "'mean' takes no negatives"),
             ({'positives': []}, 'there is no positive example'),
             ({'query': [1, 2]}, 'the query has 2 rows'),
             (

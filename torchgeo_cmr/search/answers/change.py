@@ -1,4 +1,4 @@
-"""What changed: places whose own patches look least alike, across dates or sensors."""
+"""Change: the places whose own patches look least alike, across dates or sensors."""
 
 from os import PathLike
 
@@ -44,7 +44,7 @@ def changes(
         table: The archive, with more than one patch per place: a table, an index or a folder.
         k: Places to find; fewer come if there are fewer.
         across: ``'dates'`` or ``'modalities'``.
-        where: Which patches are looked at: a filter or an area.
+        where: Which patches are compared: a filter or an area.
         min_overlap: Least share of ground (intersection over union) of two patches that are
             compared, above 0 and at most 1: lower it where the grids of two dates are shifted
             by a large part of a patch.

@@ -1,4 +1,4 @@
-"""Choosing among ranked rows: apart on the ground, unlike each other, or both.
+"""Diversity of ranked rows: apart on the ground, unlike each other, or both.
 
 A ranking is walked from the top; a row that is close to a better one is skipped. Close may
 mean near on the ground, sharing ground, or looking alike, and several at once. What is

@@ -1,4 +1,4 @@
-"""Answers freed of hubs: rows that are close to everything are worth less.
+"""Correction for hubs: rows that are close to everything score lower.
 
 In many dimensions a few rows are among the nearest of very many queries (hubs), and more so
 where two modalities meet. Both corrections here take from a row's score how close it is to
@@ -16,13 +16,13 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search.index import RetrievalIndex
 from torchgeo_cmr.search.rank.candidates import Pool
 from torchgeo_cmr.search.rank.checks import checked
-from torchgeo_cmr.search.rank.hidden_rows import Withheld
+from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
 from torchgeo_cmr.search.store.engine import (
     Question,
-    asked,
     equal_neighbours,
     groups_of,
     names_ranked,
+    question_of,
     stacked,
 )
 from torchgeo_cmr.search.store.snapshot import State
@@ -95,7 +95,7 @@ class HubFree:
         self.neighbours = neighbours
         self.temperature = temperature
         self._reference = _unit_queries(index, reference).astype(np.float64)
-        #: What each row is to everyone, by number; NaN where nobody has looked.
+        #: Mean similarity of each row to the reference, by number; NaN where not yet computed.
         self._general = np.empty(0)
 
     def rank(
@@ -174,7 +174,7 @@ class HubFree:
         k, state = checked(k), self.index._state
         unit = _unit_queries(self.index, queries)
         table = queries if isinstance(queries, EmbeddingTable) else None
-        question = asked(unit, where, table, exclude, days)
+        question = question_of(unit, where, table, exclude, days)
         own = question.exclusion.own
         wide = k if own is None else k + own.most
         rows: list[_Rows] = [np.empty(0, np.int64)] * len(unit)
@@ -199,7 +199,7 @@ class HubFree:
         question: Question,
         queries: _Rows,
         selection: list[_Rows],
-        withheld: Sequence[Withheld | None],
+        withheld: Sequence[HiddenRows | None],
         k: int,
     ) -> tuple[_Rows, _Rows, NDArray[np.float64]]:
         """Give query, row and corrected score of the best rows, sorted by query and score."""

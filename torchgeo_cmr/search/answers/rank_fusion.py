@@ -1,4 +1,4 @@
-"""Several answers to one question become one: models, modalities, examples.
+"""Rank fusion: several results for one query become one.
 
 Ranks can be combined where scores cannot: the cosines of two models have different
 spreads, their ranks do not.
@@ -146,8 +146,8 @@ def _in_order(
 
 def _listed(names: list[str]) -> str:
     few = ', '.join(map(repr, names[:_NAMED]))
-    more = len(names) - _NAMED
-    return f'{few} and {more} more' if more > 0 else few
+    unnamed = len(names) - _NAMED
+    return f'{few} and {unnamed} more' if unnamed > 0 else few
 
 
 def _one(
@@ -173,7 +173,7 @@ def _one(
         points = every['score'].to_numpy(float)
     total = pd.Series(points).groupby(keys)
     fused = total.sum() if method == 'rrf' else total.max()
-    # The row that scores best stands for the hit.
+    # The best-scoring row represents the hit.
     best = every.assign(_hit=keys, _order=-points)
     best = best.sort_values(['_order', 'rank', 'patch_id'], kind='stable')
     best = best.drop_duplicates('_hit')

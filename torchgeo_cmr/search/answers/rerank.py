@@ -1,7 +1,7 @@
-"""After the ranking: apart, unlike, close enough, and still as many as there are.
+"""Re-ranking: hits spread on the ground, in looks or by a column, filled up to k.
 
-Peers leave hits out of the first k and hand back what remains. Here the ranking is
-continued until k are kept or every row that matches the filter has been looked at.
+Other libraries filter the first k hits and return what remains. Here the ranking is
+continued until k hits are found or every row that matches the filter has been examined.
 """
 
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from .diversity import Close, alike, choose, diverse, near, overlapping, same
 
 type _Queries = EmbeddingTable | ArrayLike
 
-#: Rows looked at first, for each hit requested; then four times as many, and so on.
+#: Rows examined first, for each hit requested; then four times as many, and so on.
 _FETCH = 4
 #: Rows that MMR chooses from, for each hit requested.
 _POOL = 10

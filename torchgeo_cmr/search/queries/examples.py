@@ -1,4 +1,4 @@
-"""A query made of examples: some that were right, perhaps some that were wrong.
+"""A query made from examples, positive and perhaps negative.
 
 All of these end in one vector, so that the whole archive is ranked by it, exactly and
 behind any filter; nothing is only re-ordered among the first hits. ``'max'``, where a hit
@@ -71,7 +71,7 @@ def from_examples(
     _same_space(given)
     wrong = negatives if negatives is not None and len(negatives) else None
     if method == 'mean' and wrong is not None:
-        raise QueryError("'mean' knows no negatives; use 'rocchio' or 'logistic'")
+        raise QueryError("'mean' takes no negatives; use 'rocchio' or 'logistic'")
     if method == 'logistic' and wrong is None:
         raise QueryError(
             "'logistic' needs negatives too; mark a hit as wrong or use 'rocchio'"
@@ -126,11 +126,11 @@ def unit_mean(table: EmbeddingTable) -> NDArray[np.float64]:
 def mean_row(
     name: str, table: EmbeddingTable, vector: NDArray[np.float64], shape: Geometry
 ) -> EmbeddingTable:
-    """Make a query of one row that stands for several.
+    """Make a query of one row that represents several.
 
     Args:
         name: Its ``patch_id``.
-        table: The rows it stands for: their space, their modality if they share one, the
+        table: The rows it represents: their space, their modality if they share one, the
             span of their times.
         vector: Its vector (dim,), brought to unit norm.
         shape: Its footprint in EPSG:4326; empty if they have no place.

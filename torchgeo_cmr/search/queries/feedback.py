@@ -54,19 +54,19 @@ def from_feedback(
             )
     labels = labelled['relevant'].map(_label)
     known = {} if queries is None else dict(_numbered(queries))
-    asked: list[tuple[str, list[str], list[str]]] = []
+    judged: list[tuple[str, list[str], list[str]]] = []
     for name in labelled['query_id'].drop_duplicates():
         own = labelled['query_id'] == name
         right = labelled['patch_id'][own & (labels == 1)].tolist()
         wrong = labelled['patch_id'][own & (labels == 0)].tolist()
         if right:
-            asked.append((name, right, wrong))
+            judged.append((name, right, wrong))
     # Names are looked up once for all queries.
-    every = list(dict.fromkeys(n for _, yes, no in asked for n in (*yes, *no)))
+    every = list(dict.fromkeys(n for _, yes, no in judged for n in (*yes, *no)))
     place = {name: i for i, name in enumerate(every)}
     marked = from_ids(table, every) if every else None
     made = []
-    for name, right, wrong in asked:
+    for name, right, wrong in judged:
         assert marked is not None  # it has what is right
         first = queries.select([known[name]]) if queries and name in known else None
         refined = from_examples(

@@ -1,4 +1,4 @@
-"""What a search may be given for queries and filters, besides tables, vectors and a ``Where``.
+"""Other forms of queries and filters than tables, vectors and a ``Where``.
 
 Rows are named by ``patch_id``, by a row of a frame that has one, or by several; a filter is
 anything an area may be. A condition needs its ``Where``, since text is the name of a file too.

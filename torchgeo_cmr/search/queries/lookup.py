@@ -70,18 +70,18 @@ def from_ids(
     """
     if not isinstance(ids, Iterable):
         raise QueryError(f'patch_id is {ids!r:.80}; give text or several texts')
-    asked = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
-    if not asked:
+    wanted = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+    if not wanted:
         raise QueryError('no patch_id is given; name at least one')
     rows = _rows(table, Where())
     every = isinstance(table, EmbeddingTable)
     names = _columns(table).attributes(None if every else rows, ['patch_id'])
-    here = np.flatnonzero(names['patch_id'].isin(asked).to_numpy(dtype=bool))
-    places = dict(zip(names['patch_id'].iloc[here], rows[here], strict=True))
-    for one in asked:
+    positions = np.flatnonzero(names['patch_id'].isin(wanted).to_numpy(dtype=bool))
+    places = dict(zip(names['patch_id'].iloc[positions], rows[positions], strict=True))
+    for one in wanted:
         if one not in places:
             raise QueryError(f'there is no patch_id {one!r}; {similar_ids(table, one)}')
-    return table.select([places[one] for one in asked])
+    return table.select([places[one] for one in wanted])
 
 
 def similar_ids(table: EmbeddingTable | Archive, word: str) -> str:

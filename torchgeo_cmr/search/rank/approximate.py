@@ -123,7 +123,7 @@ class Approximate:
     def _ask(
         self, queries: NDArray[np.float32], k: int, effort: int, allowed: '_Allowed'
     ) -> NDArray[np.int64]:
-        """Give positions (num_queries, k), -1 where faiss knows no more."""
+        """Give positions (num_queries, k), -1 where faiss finds no more."""
         chosen = {} if allowed.selector is None else {'sel': allowed.selector}
         how = _PARAMETERS[self.kind](nprobe=effort, **chosen)
         return self.index.search(queries, k, params=how)[1]
@@ -190,21 +190,21 @@ def build(
     whole = np.ascontiguousarray(vectors.whole)
     index = _made(whole, kind, seed)
     rng = np.random.default_rng(seed)
-    asked = whole[np.sort(rng.choice(len(whole), _SAMPLE, replace=False))]
-    noise = rng.normal(size=asked.shape)
-    asked = asked + _NOISE * noise / np.linalg.norm(noise, axis=1, keepdims=True)
-    asked = (asked / np.linalg.norm(asked, axis=1, keepdims=True)).astype(np.float32)
+    sample = whole[np.sort(rng.choice(len(whole), _SAMPLE, replace=False))]
+    noise = rng.normal(size=sample.shape)
+    sample = sample + _NOISE * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    sample = (sample / np.linalg.norm(sample, axis=1, keepdims=True)).astype(np.float32)
     n = len(whole)
     ranks = np.arange(n)
     exact = [
-        (rows, top_k(as_vectors(whole), rows, asked, _K, ties=ranks)[0])
+        (rows, top_k(as_vectors(whole), rows, sample, _K, ties=ranks)[0])
         for rows in (np.arange(n), np.arange(ceil(LEAST_SHARE * n)))
     ]
     effort, spare, most = 1, _SPARE[kind], _lists(index)
     while True:
         tried = Approximate(kind, index, effort, spare, 0.0)
         reached = min(
-            _share(tried.search(vectors, rows, asked, _K, ties=ranks)[0], truth)
+            _share(tried.search(vectors, rows, sample, _K, ties=ranks)[0], truth)
             for rows, truth in exact
         )
         if reached >= recall:

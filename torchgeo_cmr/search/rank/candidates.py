@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .hidden_rows import Withheld
+from .hidden_rows import HiddenRows
 
 #: Pairs for each that is requested, before bounds are raised.
 _SPARE = 4
-#: Groups of scores for each that is requested, of which only the best is looked at.
+#: Groups of scores for each that is requested, of which only the best is examined.
 _GROUPS = 8
 #: Bound to begin with: only what is withheld is below.
 LOWEST = np.finfo(np.float32).min
@@ -36,7 +36,7 @@ class Pool:
         num_queries: int,
         k: int,
         slack: np.float32 | float,
-        withheld: Withheld | None = None,
+        withheld: HiddenRows | None = None,
     ) -> None:
         """Start empty."""
         self.k, self.slack, self.withheld = k, np.float32(slack), withheld

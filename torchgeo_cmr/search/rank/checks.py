@@ -1,4 +1,4 @@
-"""Bare queries and k, checked at the door."""
+"""Checks of bare query vectors and of k."""
 
 from typing import Any
 

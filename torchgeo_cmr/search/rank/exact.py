@@ -1,4 +1,4 @@
-"""Exact ranking of selected rows: a quick scan proposes, a second look decides.
+"""Exact ranking of selected rows: a quick scan proposes, exact scores decide.
 
 A scan gives scores quickly, but the last bit of a score depends on where a row stands in its
 block, so two equal vectors may come out unequal and their order would change with the order
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .candidates import LOWEST, Pool, gathered, where
-from .hidden_rows import Withheld
+from .hidden_rows import HiddenRows
 from .scan import scan
 from .vectors import Vectors, agreement, as_vectors
 
@@ -38,7 +38,7 @@ def top_k(
     *,
     ties: Ties,
     spare: int | None = None,
-    withheld: Withheld | None = None,
+    withheld: HiddenRows | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Find the k best of some rows for each query by inner product.
 
@@ -67,11 +67,11 @@ def top_k(
         kept = as_vectors(kept.whole)
     for start in range(0, len(queries), _QUERIES):
         chunk = slice(start, start + _QUERIES)
-        asked = np.ascontiguousarray(queries[chunk], kept.whole.dtype)
+        batch = np.ascontiguousarray(queries[chunk], kept.whole.dtype)
         held = None if withheld is None else withheld.of(chunk)
         wide, slack = (k, _slack(kept)) if spare is None else (k * spare, 0.0)
-        owner, row = _propose(kept, rows, asked, min(wide, len(rows)), slack, held)
-        found[chunk], scores[chunk] = decide(kept, asked, owner, row, k, ties=ties)
+        owner, row = _propose(kept, rows, batch, min(wide, len(rows)), slack, held)
+        found[chunk], scores[chunk] = decide(kept, batch, owner, row, k, ties=ties)
     return found, scores
 
 
@@ -120,7 +120,7 @@ def above(
     min_score: float,
     *,
     ties: Ties,
-    withheld: Withheld | None = None,
+    withheld: HiddenRows | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Find all of some rows that score at least so much.
 
@@ -141,11 +141,11 @@ def above(
     least = max(np.float32(min_score) - _slack(kept), LOWEST)
     owners, numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for start in range(0, len(queries) if len(rows) else 0, _QUERIES):
-        asked = np.ascontiguousarray(
+        batch = np.ascontiguousarray(
             queries[start : start + _QUERIES], kept.whole.dtype
         )
         held = None if withheld is None else withheld.of(slice(start, start + _QUERIES))
-        for sink in scan(kept, rows, asked, partial(_Above, least, held)):
+        for sink in scan(kept, rows, batch, partial(_Above, least, held)):
             for owner, row in sink.pairs:
                 owners.append(owner + start)
                 numbers.append(row)
@@ -173,7 +173,7 @@ def _propose(
     queries: NDArray[Any],
     k: int,
     slack: np.float32 | float,
-    withheld: Withheld | None,
+    withheld: HiddenRows | None,
 ) -> _Pairs:
     """Give (query, row) pairs that hold the k best of every query, ties included."""
     make = partial(Pool, len(queries), k, slack, withheld)
@@ -183,7 +183,7 @@ def _propose(
 class _Above:
     """Pairs that reach a score; a sink of a scan."""
 
-    def __init__(self, least: np.float32, withheld: Withheld | None) -> None:
+    def __init__(self, least: np.float32, withheld: HiddenRows | None) -> None:
         self.least, self.withheld = least, withheld
         self.pairs: list[_Pairs] = []
 
@@ -223,11 +223,11 @@ def _scores(
     """Score pairs in float64, where products of float32 are exact and order is fixed."""
     scores = np.empty(len(row), dtype=np.float32)
     packed = vectors.kind == 'hamming'
-    asked: NDArray[Any] = queries if packed else queries.astype(np.float64)
+    exact_queries: NDArray[Any] = queries if packed else queries.astype(np.float64)
     pairs = max(1, _PAIRS // vectors.dim)
     for start in range(0, len(row), pairs):
         part = slice(start, start + pairs)
-        one, other = asked[owner[part]], vectors.whole[row[part]]
+        one, other = exact_queries[owner[part]], vectors.whole[row[part]]
         if packed:
             scores[part] = agreement(other, one, vectors.dim)
         else:

@@ -39,7 +39,7 @@ class Windows:
 
 
 @dataclass(frozen=True, eq=False)
-class Withheld:
+class HiddenRows:
     """Rows hidden from some queries among the rows of one part of an index.
 
     Args:
@@ -73,7 +73,7 @@ class Withheld:
         """Say of a few pairs whether their times are not withheld; None if none are."""
         return None if self.windows is None else ~self.windows.meet(owner, row)
 
-    def of(self, queries: slice) -> 'Withheld':
+    def of(self, queries: slice) -> 'HiddenRows':
         """Give what is withheld from some queries, which are numbered from 0 again."""
         start, stop, _ = queries.indices(np.iinfo(np.int64).max)
         own = (self.owner >= start) & (self.owner < stop)
@@ -85,7 +85,7 @@ class Withheld:
                 windows.first[queries],
                 windows.last[queries],
             )
-        return Withheld(self.owner[own] - start, self.row[own], windows)
+        return HiddenRows(self.owner[own] - start, self.row[own], windows)
 
     def holds(self, found: _Rows) -> NDArray[np.bool_]:
         """Say which rows (num_queries, k) are withheld from their query."""

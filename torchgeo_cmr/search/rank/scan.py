@@ -79,7 +79,7 @@ def scan[S: Sink](
     workers = max(1, min(_cores(), len(rows) * len(queries) // alone))
     pieces = min(_PIECES * workers, len(rows) // (longest // _PIECES))
     if workers == 1:
-        pieces = 1  # there is nobody to leave them to
+        pieces = 1  # no other thread would take them
     # A block is as long as that, or up to twice: the last must not be a short one.
     size = ceil(len(rows) / max(1, pieces, len(rows) // longest))
     todo = deque(range(0, len(rows), size))
@@ -107,7 +107,7 @@ def _many(vectors: Vectors, queries: NDArray[np.float32]) -> _Scored:
     count = len(queries)
     side = max(1, isqrt(_SMALL // vectors.dim))
     # Transposed, so that scores lie row by row and a product's are written in one go.
-    asked = [
+    batches = [
         (slice(start, start + side), queries[start : start + side].T.copy())
         for start in range(0, count, side)
     ]
@@ -120,7 +120,7 @@ def _many(vectors: Vectors, queries: NDArray[np.float32]) -> _Scored:
             # product reads them here and there, which memory is slow at.
             block[:, ::16].max()
         scores = out[: len(rows) * count].reshape(-1, count)
-        for columns, part in asked:
+        for columns, part in batches:
             _products(block, part, scores[:, columns])
         return scores.T
 
@@ -152,13 +152,13 @@ def _plain(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:
 
 def _few(vectors: Vectors, queries: NDArray[Any]) -> _Scored:
     """Score rows for few queries, reading stretches of memory."""
-    asked = signs(queries) if vectors.kind == 'binary' else queries
+    batch = signs(queries) if vectors.kind == 'binary' else queries
     once = len(queries) == 1 and vectors.kind == 'float32'
 
     def scored(rows: NDArray[np.int64], out: NDArray[np.float32]) -> NDArray[Any]:
         scores = out[: len(rows) * len(queries)].reshape(len(queries), -1)
         for start, stop in _stretches(rows, _LONG if once else _ROWS):
-            _block(vectors, rows[start:stop], asked, scores[:, start:stop])
+            _block(vectors, rows[start:stop], batch, scores[:, start:stop])
         return scores
 
     return scored

@@ -32,7 +32,7 @@ _ROWS = 65_536
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """The vectors of some rows, and what stands for them in a scan.
+    """The vectors of some rows, and their codes for a scan.
 
     Args:
         whole: Vectors (n, dim) of float32, unit rows; or packed codes (n, bytes) of uint8,

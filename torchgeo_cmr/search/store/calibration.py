@@ -72,8 +72,8 @@ class Calibration:
         ]
         taken, start = [], 0
         for part, own in zip(having, positions, strict=True):
-            here = chosen[(chosen >= start) & (chosen < start + len(own))] - start
-            taken.append(part.vectors.whole[own[here]])
+            within = chosen[(chosen >= start) & (chosen < start + len(own))] - start
+            taken.append(part.vectors.whole[own[within]])
             start += len(own)
         return np.concatenate(taken)
 

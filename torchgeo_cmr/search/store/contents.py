@@ -1,4 +1,4 @@
-"""What an index holds: rows by their number, and facts about all of them."""
+"""The contents of an index: rows by their number, and facts about all of them."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from .snapshot import State
 type _Rows = NDArray[np.int64]
 
 
-class Held:
+class IndexContents:
     """Rows of an archive by number, as a state of an index has them.
 
     Args:

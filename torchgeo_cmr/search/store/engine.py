@@ -1,4 +1,4 @@
-"""What happens between a question and its answer: filter, plan, rank, merge.
+"""The search engine: filter, plan, rank, merge.
 
 An index is, at any moment, a :class:`~torchgeo_cmr.search.store.snapshot.State`; everything here is a
 function of it.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search.rank.exact import above, top_k
-from torchgeo_cmr.search.rank.hidden_rows import Withheld
+from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
 from torchgeo_cmr.search.rank.plan import Plan, choose
 from torchgeo_cmr.search.where.where import Step, Where
 from torchgeo_cmr.table import EmbeddingTable
@@ -51,7 +51,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Told:
+class GroupReport:
     """How queries that may find the same rows were answered.
 
     Args:
@@ -80,9 +80,9 @@ def select(
             selection.append(part.living())
             continue
         living = part.living() if len(part.dead) else None
-        some, told = where.narrow(columns, query, living)
+        some, taken = where.narrow(columns, query, living)
         selection.append(some)
-        steps += told
+        steps += taken
     return selection, summed(steps, 1)
 
 
@@ -142,7 +142,7 @@ def _rank(
     vectors: NDArray[Any],
     k: int,
     selection: Sequence[_Rows],
-    withheld: Sequence[Withheld | None],
+    withheld: Sequence[HiddenRows | None],
     *,
     exact: bool,
 ) -> tuple[_Rows, _Scores, list[Plan]]:
@@ -234,7 +234,7 @@ class Question:
     exclusion: Exclusion
 
 
-def asked(
+def question_of(
     vectors: NDArray[Any],
     where: Where | None,
     table: EmbeddingTable | None,
@@ -257,7 +257,7 @@ def ranked(
     calibrated: bool,
     *,
     counted: bool = False,
-) -> tuple[list[_Rows], list[_Scores], list[Told]]:
+) -> tuple[list[_Rows], list[_Scores], list[GroupReport]]:
     """Rank every group of queries; rows and scores come one array per query.
 
     Hidden rows are reported only if they are to be counted.
@@ -267,7 +267,7 @@ def ranked(
     wide = k if own is None else k + own.most
     rows: list[_Rows] = [np.empty(0, np.int64)] * len(vectors)
     scores: list[_Scores] = [np.empty(0, np.float32)] * len(vectors)
-    told = []
+    reports = []
     for group in groups_of(state, question.where, exclusion.table, len(vectors)):
         plans: list[Plan] = []
         apart = mine = 0
@@ -275,11 +275,11 @@ def ranked(
         spent = 0.0
         for queries, withheld in exclusion.chunks(state, group.queries):
             spent += time.perf_counter() - begin
-            asked = vectors[queries]
-            found, score, more = _answer(
-                state, asked, wide, group.selection, withheld, exact, calibrated
+            batch = vectors[queries]
+            found, score, group_plans = _answer(
+                state, batch, wide, group.selection, withheld, exact, calibrated
             )
-            plans += more
+            plans += group_plans
             out = ~np.isfinite(score)
             if own is not None:
                 cosines = None if calibrated else score
@@ -301,8 +301,10 @@ def ranked(
                 'not the query itself', round(left), round(left - mine / number), 0.0
             )
             steps.append(step)
-        told.append(Told(len(group.queries), left, tuple(steps), tuple(plans)))
-    return rows, scores, told
+        reports.append(
+            GroupReport(len(group.queries), left, tuple(steps), tuple(plans))
+        )
+    return rows, scores, reports
 
 
 def _answer(
@@ -310,7 +312,7 @@ def _answer(
     vectors: NDArray[Any],
     k: int,
     selection: list[_Rows],
-    withheld: Sequence[Withheld | None],
+    withheld: Sequence[HiddenRows | None],
     exact: bool,
     calibrated: bool,
 ) -> tuple[_Rows, _Scores, list[Plan]]:
@@ -319,15 +321,15 @@ def _answer(
         return _rank(state, vectors, k, selection, withheld, exact=exact)
     answers, plans = [], []
     for modality, some in state.calibration.split(selection):
-        found, score, more = _rank(state, vectors, k, some, withheld, exact=exact)
+        found, score, plan = _rank(state, vectors, k, some, withheld, exact=exact)
         score = state.calibration.standardise(vectors, score, modality)
         answers.append((found, score))
-        plans += more
+        plans += plan
     return *_merged(state, answers, k), plans
 
 
 def _counted(
-    selection: Sequence[_Rows], withheld: Sequence[Withheld | None], num_queries: int
+    selection: Sequence[_Rows], withheld: Sequence[HiddenRows | None], num_queries: int
 ) -> int:
     """Count what is withheld from queries among the rows that they may find."""
     return sum(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.search.rank.hidden_rows import Windows, Withheld
+from torchgeo_cmr.search.rank.hidden_rows import HiddenRows, Windows
 from torchgeo_cmr.search.where.clauses import Beyond
 from torchgeo_cmr.search.where.columns import as_columns
 from torchgeo_cmr.search.where.nearby import Places, unique_pairs
@@ -18,12 +18,12 @@ from torchgeo_cmr.search.where.where import Where
 from torchgeo_cmr.table import EmbeddingTable
 
 from .segment import Segment
-from .self_match import Own
+from .self_match import QueryPatches
 from .snapshot import State
 
 type _Rows = NDArray[np.int64]
 #: Queries, and what each part of the index withholds from them.
-type Chunk = tuple[_Rows, Sequence[Withheld | None]]
+type Chunk = tuple[_Rows, Sequence[HiddenRows | None]]
 
 #: Queries whose neighbours are looked for at a time, and pairs of those and of rows.
 _QUERIES = 512
@@ -50,16 +50,18 @@ class Exclusion:
     days: float | None = None
 
     @property
-    def own(self) -> Own | None:
+    def own(self) -> QueryPatches | None:
         """The patches of the queries, if they must not be found."""
-        return Own(self.table) if self.itself and self.table is not None else None
+        return (
+            QueryPatches(self.table) if self.itself and self.table is not None else None
+        )
 
     @property
     def words(self) -> str:
         """What is withheld from each query by place and date; empty if nothing is."""
-        told = [] if self.metres is None else [f'beyond {self.metres:g} m']
-        told += [] if self.days is None else [f'more than {self.days:g} days']
-        return f'{" and ".join(told)} of the query' if told else ''
+        limits = [] if self.metres is None else [f'beyond {self.metres:g} m']
+        limits += [] if self.days is None else [f'more than {self.days:g} days']
+        return f'{" and ".join(limits)} of the query' if limits else ''
 
     def chunks(self, state: State, queries: _Rows) -> Iterator[Chunk]:
         """Give queries a part at a time, with the rows hidden from them.
@@ -90,7 +92,7 @@ class Exclusion:
             yield (
                 some,
                 [
-                    Withheld(*own, self._windows(part, some))
+                    HiddenRows(*own, self._windows(part, some))
                     for part, own in zip(state.parts, pairs, strict=True)
                 ],
             )

@@ -24,7 +24,7 @@ class Explanation:
         why: Why this plan.
         exact: Whether nothing closer can have been missed.
         recall: Share of the exact answer that is expected: 1 if exact, else as measured
-            when the approximate index was made; None if nobody measured.
+            when the approximate index was made; None if not measured.
     """
 
     plan: str

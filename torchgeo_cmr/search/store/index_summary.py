@@ -1,4 +1,4 @@
-"""What an index on disk is, from its header."""
+"""Summary of an index on disk, from its header."""
 
 from os import PathLike
 from pathlib import Path

@@ -20,14 +20,14 @@ from torchgeo_cmr.table.sink import merge_records
 
 from . import index_files as store
 from . import segment as segments
-from .contents import Held
+from .contents import IndexContents
 from .engine import select
 from .index_summary import is_index
 from .origin import Origin, fingerprint_of, origins, table_of
 from .snapshot import State, open_state, read_state
 
 
-class Kept(Held):
+class IndexLifecycle(IndexContents):
     """Rows of an archive, sorted along a curve, in memory or on disk.
 
     Args:
@@ -144,8 +144,8 @@ class Kept(Held):
 
         Args:
             path: Folder to make; its parents are made too. It appears when it is complete.
-            overwrite: Replace an index that is there, never anything else. Whoever has it open
-                goes on with it as it was.
+            overwrite: Replace an index that is there, never anything else. Those who have it open
+                keep the old one.
 
         Returns:
             The folder.
@@ -214,8 +214,8 @@ class Kept(Held):
                     )
             part = segments.build(table, state.parts[0].vectors.kind)
             if len(part):
-                for there in (one for one in state.parts if len(one)):
-                    check_same(part.kinds, there.kinds)
+                for stored in (one for one in state.parts if len(one)):
+                    check_same(part.kinds, stored.kinds)
             facts = {
                 **state.facts,
                 'spaces': sorted({*state.facts['spaces'], *table.spaces}),
@@ -252,14 +252,14 @@ class Kept(Held):
                 ids = ids.frame['patch_id'].tolist()
             elif isinstance(ids, pd.DataFrame):
                 ids = ids['patch_id'].tolist()
-            asked = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
-            if strange := [one for one in asked if not isinstance(one, str)]:
+            names = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+            if strange := [one for one in names if not isinstance(one, str)]:
                 raise QueryError(
                     f'{strange[0]!r:.80} is not a patch_id; name rows by their ids, or give a filter'
                 )
-            parts, left = [], set(asked)
+            parts, left = [], set(names)
             for part in state.parts:
-                gone = part.named(asked)
+                gone = part.named(names)
                 left -= set(part.ids(gone))
                 parts.append(part.without(gone))
             if left:
@@ -373,6 +373,6 @@ def _same(built_from: str, archive: Origin | Iterable[Origin]) -> bool:
     if not rest:
         return fingerprint_of(archive) == built_from
     (one,) = origins(archive)[:1]
-    if isinstance(one, Held) or kind == 'table':
+    if isinstance(one, IndexContents) or kind == 'table':
         one = table_of(one)
     return store.older_fingerprint(one) == built_from

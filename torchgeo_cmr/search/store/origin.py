@@ -1,4 +1,4 @@
-"""What an index is made from: a table, an archive folder, an index folder, or several."""
+"""The sources of an index: a table, an archive folder, an index folder, or several."""
 
 from collections.abc import Iterable, Iterator
 from os import PathLike
@@ -11,13 +11,13 @@ from torchgeo_cmr.table.provenance import fingerprint
 from torchgeo_cmr.table.sink import HEADER as ARCHIVE
 from torchgeo_cmr.table.sink import is_archive, read_content, read_header
 
-from .contents import Held
+from .contents import IndexContents
 from .index_files import HEADER
 from .index_summary import is_index
 from .snapshot import open_state
 
 #: A table, an index, or the folder of an archive or of an index.
-type Origin = EmbeddingTable | Held | str | PathLike[str]
+type Origin = EmbeddingTable | IndexContents | str | PathLike[str]
 
 
 def origins(archive: Origin | Iterable[Origin]) -> list[Origin]:
@@ -34,7 +34,7 @@ def origins(archive: Origin | Iterable[Origin]) -> list[Origin]:
     if not found:
         raise QueryError('no archive is named; name at least one folder')
     for each in found:
-        if not isinstance(each, EmbeddingTable | Held | str | PathLike):
+        if not isinstance(each, EmbeddingTable | IndexContents | str | PathLike):
             raise QueryError(
                 f'an index is not made from a {type(each).__name__}; give an EmbeddingTable, the '
                 'folder of an archive or of an index, or a list of these'
@@ -69,11 +69,11 @@ def fingerprint_of(archive: Origin | Iterable[Origin]) -> str:
     found = origins(archive)
     if len(found) > 1 or isinstance(found[0], EmbeddingTable):
         return fingerprint(table_of(found))
-    if isinstance(found[0], Held):
+    if isinstance(found[0], IndexContents):
         return found[0].fingerprint
     folder = Path(found[0])
     if is_index(folder):
-        return Held(open_state(folder)).fingerprint
+        return IndexContents(open_state(folder)).fingerprint
     header, content = read_header(folder), read_content(folder)
     if content is None:  # written before parts recorded their content
         return fingerprint(EmbeddingTable.load(folder))
@@ -83,10 +83,10 @@ def fingerprint_of(archive: Origin | Iterable[Origin]) -> str:
 def _table(one: Origin) -> EmbeddingTable:
     if isinstance(one, EmbeddingTable):
         return one
-    if isinstance(one, Held):
+    if isinstance(one, IndexContents):
         return one.table
     if is_index(one):
-        return Held(open_state(Path(one))).table
+        return IndexContents(open_state(Path(one))).table
     if not is_archive(one):
         raise ArchiveError(
             f'{one} is not an archive and no index: it has no readable {ARCHIVE} and no readable '

@@ -1,4 +1,4 @@
-"""All parts of an index as one, by the row numbers that everybody outside uses."""
+"""All parts of an index as one, by the row numbers that all other modules use."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -153,7 +153,7 @@ class Numbered:
 
 
 class Member:
-    """The rows of one part, by position, with what the whole knows of columns and places.
+    """The rows of one part, by position, with the columns and places of the whole.
 
     Args:
         part: The part.

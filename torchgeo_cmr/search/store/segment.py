@@ -2,7 +2,7 @@
 
 An index is a list of segments. Rows have two numbers: the *position* at which a segment
 keeps them (along its curve, if it was built), which everything inside uses, and the *number*
-they had in the archive, which everybody outside uses. Deleted rows stay where they are and
+they had in the archive, which all other modules use. Deleted rows stay where they are and
 are excluded from every selection.
 """
 
@@ -46,7 +46,7 @@ class Segment:
         dead: Sorted positions of deleted rows.
         digests: A digest of the row at each position (n, 16); None to compute them when
             they are needed.
-        known: What the living rows are, if somebody knows.
+        known: Identity of the living rows, if known.
     """
 
     columns: TableColumns | StoredColumns
@@ -156,9 +156,9 @@ class Segment:
     def named(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Give the sorted positions of living rows with one of some ids."""
         names = self._names(None)
-        asked = pa.array(ids, type=names.type)
+        wanted = pa.array(ids, type=names.type)
         # pyarrow makes its functions when it is imported, where no type checker sees them.
-        found = pc.is_in(names, value_set=asked)  # ty: ignore[missing-attribute]
+        found = pc.is_in(names, value_set=wanted)  # ty: ignore[missing-attribute]
         return self.living(np.flatnonzero(found.to_numpy(zero_copy_only=False)))
 
     def modalities(self) -> NDArray[np.object_]:

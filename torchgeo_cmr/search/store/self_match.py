@@ -24,7 +24,7 @@ type _Rows = NDArray[np.int64]
 _SAME = 0.9999
 
 
-class Own:
+class QueryPatches:
     """The patches of the queries, to be taken out of their own hits.
 
     Args:
@@ -32,7 +32,7 @@ class Own:
     """
 
     def __init__(self, table: EmbeddingTable) -> None:
-        """Read which patches each query stands for."""
+        """Read which patches each query represents."""
         frame = table.frame
         self._vectors = table.vectors
         self._names = frame['patch_id'].to_numpy(dtype=object)
@@ -44,7 +44,7 @@ class Own:
                 for i, names in enumerate(frame[EXAMPLES])
                 if isinstance(names, list | tuple | np.ndarray)
             }
-        #: The most patches that one query stands for.
+        #: The most patches that one query represents.
         self.most = max([1, *map(len, self._made.values())])
 
     def among(

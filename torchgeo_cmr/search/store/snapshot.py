@@ -1,4 +1,4 @@
-"""What an index is at one moment: its parts, what was made of them, and facts.
+"""The state of an index at one moment: its parts, what was derived from them, and facts.
 
 A change puts another state in the place of the one before, so a search that has begun is not
 disturbed.

@@ -113,8 +113,8 @@ def polygons(area: Geometry) -> Geometry:
 
 def _united(features: NDArray[np.object_], name: str) -> Geometry:
     """Repair every feature, then unite them."""
-    there = features[~shapely.is_missing(features)]
-    parts = np.array([one for shape in there for one in singles(shape)], dtype=object)
+    shapes = features[~shapely.is_missing(features)]
+    parts = np.array([one for shape in shapes for one in singles(shape)], dtype=object)
     if not len(parts):
         raise QueryError(f'{name} is empty; give an area that covers some ground')
     parts = shapely.force_2d(parts)

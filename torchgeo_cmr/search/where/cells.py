@@ -1,4 +1,4 @@
-"""An area drawn in coarse cells, which say of most boxes at once how they lie to it.
+"""An area drawn in coarse cells, which decide most boxes at once.
 
 Cells that the edge of the area runs through are marked; every other cell lies inside or
 outside as a whole. A box none of whose cells is marked lies where any of its cells does, and
@@ -77,7 +77,7 @@ class Raster:
             boxes: Boxes (n, 4): xmin, ymin, xmax, ymax; NaN where there is none.
 
         Returns:
-            Masks (n,): which lie in its interior, and which must be looked at. The others
+            Masks (n,): which lie in its interior, and which must be tested. The others
             share no point with the area.
         """
         # Coordinate by coordinate, in long rows, NumPy is several times as fast.

@@ -1,4 +1,4 @@
-"""The clauses of a filter: each takes rows and gives back those that it lets pass.
+"""The clauses of a filter: each takes rows and returns those that match.
 
 A clause sees the archive as columns (:class:`~torchgeo_cmr.search.where.columns.Columns`) and
 reads footprints only where boxes leave a doubt, so that an index of a million rows never
@@ -175,7 +175,7 @@ class InArea:
         """Give the rows that pass."""
         if len(columns):
             check_placed(columns)
-        # Few rows are tested sooner than an area is covered.
+        # Testing a few rows is quicker than covering an area.
         many = rows is None or len(rows) > _MANY
         cover = columns.cover(self.area) if many else None
         if cover is None:

@@ -1,4 +1,4 @@
-"""What a filter reads of an archive: boxes, times, columns, and footprints of few rows.
+"""The parts of an archive that a filter reads: boxes, times, columns, and footprints of few rows.
 
 A filter does not care whether the archive is a table in memory or an index on disk. Both
 come to it as :class:`Columns`, which can say much about all rows from plain arrays and
@@ -227,7 +227,7 @@ def check_placed(columns: Columns) -> None:
         columns: Rows of an archive, or of a part of it.
 
     Raises:
-        QueryError: If the archive is of sound, or of images that nobody georeferenced.
+        QueryError: If the archive is of sound, or of images without georeference.
     """
     if columns.total and not columns.placed:
         raise QueryError(

@@ -21,7 +21,7 @@ from .cells import Raster, rasters
 from .predicates import near_boxes
 
 _FAN = 16
-#: Nodes that are all looked at: with so few, one more level above them gains nothing.
+#: Nodes that are all examined: with so few, one more level above them gains nothing.
 _TOP = 1_024
 #: Cells of a raster along each axis, from few to many rows: one for every four of them.
 _SIDES = (64, 512)
@@ -79,7 +79,7 @@ class Curve:
         self._spans = [_FAN ** (i + 1) for i in range(len(self.levels))]
 
     def cover(self, area: Geometry) -> Cover:
-        """Say which rows lie inside an area, and which must be looked at.
+        """Say which rows lie inside an area, and which must be tested.
 
         Args:
             area: Geometry in EPSG:4326, cut at the antimeridian.
@@ -152,7 +152,7 @@ def together(parts: Sequence[NDArray[np.int64]], total: int) -> NDArray[np.int64
     """
     if sum(map(len, parts)) * _SCARCE < total:
         return np.sort(np.concatenate(parts))
-    # Many are sooner marked than sorted.
+    # Marking many is quicker than sorting them.
     mask = np.zeros(total, dtype=bool)
     for part in parts:
         mask[part] = True
@@ -189,11 +189,11 @@ def _opened(nodes: NDArray[np.int64], span: int) -> NDArray[np.int64]:
 def _judged(
     numbers: NDArray[np.int64], boxes: NDArray[np.float64], drawn: list[Raster]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the numbers of boxes that lie inside, and of those to be looked at."""
+    """Give the numbers of boxes that lie inside, and of those to be tested."""
     whole, doubt = drawn[0].judge(boxes)
     for other in drawn[1:]:
-        more = other.judge(boxes)
-        whole, doubt = whole | more[0], doubt | more[1]
+        judged = other.judge(boxes)
+        whole, doubt = whole | judged[0], doubt | judged[1]
     return numbers[whole], numbers[doubt & ~whole]
 
 

@@ -1,4 +1,4 @@
-"""What an area may be given as, and the features in it."""
+"""The forms in which an area may be given, and the features in it."""
 
 import json
 import re
@@ -115,10 +115,10 @@ def read_features(
     if isinstance(given, Mapping):
         return _geojson(given), _stated(given), 'the area'
     if isinstance(given, GeoInterface):
-        told = given.__geo_interface__
+        mapping = given.__geo_interface__
         own = getattr(given, 'crs', None)
-        crs = _stated(told) if own is None else CRS.from_user_input(own)
-        return _geojson(told), crs, 'the area'
+        crs = _stated(mapping) if own is None else CRS.from_user_input(own)
+        return _geojson(mapping), crs, 'the area'
     return _several(given)
 
 
@@ -196,9 +196,9 @@ def _srid(number: str | None) -> CRS | None:
     return None if number is None else _crs(f'EPSG:{number}')
 
 
-def _stated(told: Mapping[str, Any]) -> CRS:
+def _stated(mapping: Mapping[str, Any]) -> CRS:
     """Give the CRS of GeoJSON: longitude and latitude, unless an old file names another."""
-    crs = told.get('crs')
+    crs = mapping.get('crs')
     if not isinstance(crs, Mapping):
         return WGS84 if crs is None else _crs(crs)
     return _crs(crs.get('properties', {}).get('name'))
@@ -213,16 +213,16 @@ def _crs(name: Any) -> CRS:
         ) from error
 
 
-def _geojson(told: Mapping[str, Any]) -> NDArray[np.object_]:
+def _geojson(mapping: Mapping[str, Any]) -> NDArray[np.object_]:
     """Give the geometries of a GeoJSON geometry, feature or collection of features."""
-    if told.get('type') == 'FeatureCollection':
-        features = list(told.get('features') or ())
+    if mapping.get('type') == 'FeatureCollection':
+        features = list(mapping.get('features') or ())
     else:
-        features = [told]
+        features = [mapping]
     shapes = [one.get('geometry') if 'geometry' in one else one for one in features]
     try:
         return _many([from_mapping(one) for one in shapes if one is not None])
     except (AttributeError, KeyError, TypeError, ValueError, ShapelyError) as error:
         raise QueryError(
-            f'{told!r:.80} is not GeoJSON; give a geometry, a Feature or a FeatureCollection'
+            f'{mapping!r:.80} is not GeoJSON; give a geometry, a Feature or a FeatureCollection'
         ) from error

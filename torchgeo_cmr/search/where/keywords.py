@@ -1,4 +1,4 @@
-"""Names of arguments that other libraries use, answered by ours."""
+"""Argument names of other libraries, with ours as suggestions."""
 
 import functools
 import inspect

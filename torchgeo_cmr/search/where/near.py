@@ -1,4 +1,4 @@
-"""Which rows lie within some metres of a place.
+"""Rows within a distance of a place.
 
 Metres are geodesic between nearest points. Most rows are judged by their box alone; only
 those left in doubt are measured footprint by footprint.

@@ -74,11 +74,15 @@ class Places:
     def _near(
         self, columns: Columns, place: NDArray[np.int64], row: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        here, there = self._own[place], columns.boxes[row]
-        flat = self._flat[place] & (there[:, 2] - there[:, 0] <= 180)
+        query_box, boxes = self._own[place], columns.boxes[row]
+        flat = self._flat[place] & (boxes[:, 2] - boxes[:, 0] <= 180)
         low, high = self._degree[place, 0], self._degree[place, 1]
-        gap = np.maximum(there[:, :2] - here[:, 2:], here[:, :2] - there[:, 2:])
-        reach = np.maximum(there[:, 2:] - here[:, :2], here[:, 2:] - there[:, :2])
+        gap = np.maximum(
+            boxes[:, :2] - query_box[:, 2:], query_box[:, :2] - boxes[:, 2:]
+        )
+        reach = np.maximum(
+            boxes[:, 2:] - query_box[:, :2], query_box[:, 2:] - boxes[:, :2]
+        )
         least = np.hypot(*(np.maximum(gap, 0) * low).T) - _ROUNDING
         most = np.hypot(*(reach * high).T) + _ROUNDING
         near = flat & (most <= self.metres)

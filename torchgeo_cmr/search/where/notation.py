@@ -1,4 +1,4 @@
-"""How a filter prints: as the Python that makes it."""
+"""The printed form of a filter: the Python that makes it."""
 
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""How footprints may lie to an area: the tests behind ``predicate`` and ``min_overlap``.
+"""Spatial relations of footprints to an area: the tests behind ``predicate`` and ``min_overlap``.
 
 Predicates are planar in longitude and latitude, so an edge between two far corners is not a
 geodesic. Shares are of ground, not of square degrees.

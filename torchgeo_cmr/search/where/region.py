@@ -1,4 +1,4 @@
-"""The ground of filters that are combined: what their areas are together.
+"""The ground of combined filters: their areas together.
 
 Of ``a & b`` it is what both areas cover, of ``a & ~b`` what that of *b* leaves of that of *a*,
 of ``a | b`` either. A filter without an area covers the world; so does the opposite of one
@@ -53,8 +53,8 @@ class Region(NamedTuple):
 
 
 def _either(one: Geometry | None, other: Geometry | None) -> Geometry | None:
-    there = [shape for shape in (one, other) if shape is not None]
-    return shapely.union_all(there) if there else None
+    shapes = [shape for shape in (one, other) if shape is not None]
+    return shapely.union_all(shapes) if shapes else None
 
 
 def _both(one: Geometry, other: Geometry) -> Geometry:

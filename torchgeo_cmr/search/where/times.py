@@ -116,7 +116,7 @@ def read_sides(text: str) -> tuple[str | None, str | None] | None:
 
     Returns:
         The sides, None where empty or two dots; None of one date, and of a date that is
-        written with slashes, so that whoever reads it can say how to write it.
+        written with slashes, so that the caller can suggest how to write it.
     """
     sides = [part.strip() for part in text.split('/')]
     if len(sides) != 2 or any(len(part) < 3 and part.isdecimal() for part in sides):

@@ -354,8 +354,8 @@ class Where:
             return self._combined(columns, rows, query, many)
         steps: list[Step] = []
         for part in self._parts:
-            rows, more = part._narrow(columns, rows, query, many and not steps)
-            steps += more
+            rows, part_steps = part._narrow(columns, rows, query, many and not steps)
+            steps += part_steps
         clauses = self._clauses
         if many and not steps:
             clauses = sorted(clauses, key=lambda clause: not clause.early)

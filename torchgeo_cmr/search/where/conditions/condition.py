@@ -68,17 +68,17 @@ class Expression:
                 double quotes may be a column and a word.
         """
         known = [str(name) for name in columns if name not in _APART]
-        there = f'the archive has {", ".join(known)}'
+        listing = f'the archive has {", ".join(known)}'
         for name in sorted(self.names - set(known)):
             if name in _APART and name in columns:
                 raise QueryError(
-                    f'column {name!r} is for areas and not for conditions; {there}'
+                    f'column {name!r} is for areas and not for conditions; {listing}'
                 )
             near = [one for one in known if one.lower() == name.lower()]
             near = near or get_close_matches(name, known, n=1)
             advice = f'perhaps {near[0]}' if near else f"a word is written '{name}'"
             raise QueryError(
-                f'there is no column {name!r} to compare; {there} ({advice})'
+                f'there is no column {name!r} to compare; {listing} ({advice})'
             )
         for leaf in _leaves(self._tree):
             if isinstance(leaf, Constant) and leaf.doubtful and leaf.value in known:
@@ -132,14 +132,16 @@ class Expression:
                     else Truth(~every_row, every_row)
                 )
 
-    def _is(self, part: Node, asked: bool | None, frame: pd.DataFrame) -> Truth:
+    def _is(self, part: Node, wanted: bool | None, frame: pd.DataFrame) -> Truth:
         """Say whether a part is true, false or unknown, which is known of every row."""
-        if isinstance(part, Column) and asked is None:
+        if isinstance(part, Column) and wanted is None:
             # Also of lists and other columns that cannot be compared.
             null = frame[part.name].isna().to_numpy(dtype=bool)
             return Truth(null, ~null)
         truth = self._truth(part, frame)
-        found = {True: truth.yes, False: truth.no, None: ~(truth.yes | truth.no)}[asked]
+        found = {True: truth.yes, False: truth.no, None: ~(truth.yes | truth.no)}[
+            wanted
+        ]
         return Truth(found, ~found)
 
 

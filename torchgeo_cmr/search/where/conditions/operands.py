@@ -1,4 +1,4 @@
-"""Columns as conditions compare them: one NumPy array, its nulls, and what kind it is of."""
+"""Columns as conditions compare them: one NumPy array, its nulls, and its kind."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -71,7 +71,7 @@ def like(column: Side, pattern: str, *, fold: bool = False) -> Truth:
         )
     known = ~column.null
     yes = np.zeros(len(known), dtype=bool)
-    # Each word is looked at once, however often it stands in the column.
+    # Each word is tested once, however often it occurs in the column.
     place, words = pd.factorize(column.values[known].astype(object, copy=False))
     wanted = Pattern(pattern, fold=fold)
     hit = np.fromiter((wanted.matches(word) for word in words), bool, len(words))

@@ -279,7 +279,7 @@ class _Reader:
         self._next += 1
         if word not in ('casei', 'date', 'timestamp'):
             raise QueryError(
-                f'{name.text}(...) is not allowed in a condition, which knows no functions but '
+                f'{name.text}(...) is not allowed in a condition, whose only functions are '
                 f'CASEI, DATE and TIMESTAMP; areas and time windows are arguments of their own'
             )
         inside = self._operand()
@@ -321,7 +321,7 @@ def _settled(
         if isinstance(operand, Column) and operand.quoted:
             near = [operands[j] for j in (i - 1, i + 1) if 0 <= j < len(operands)]
             if all(isinstance(one, Column) and not one.quoted for one in near):
-                # '==' is Python's own, so nobody means a column.
+                # '==' is Python's own, so a column cannot be meant.
                 sure = all(sign == '==' for sign in signs[max(i - 1, 0) : i + 1])
                 operand = Constant(operand.name, doubtful=not sure)
         made.append(operand)

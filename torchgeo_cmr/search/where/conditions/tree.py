@@ -1,4 +1,4 @@
-"""The parts of a condition that was read: plain values, which compare and hash by what they say."""
+"""The nodes of a parsed condition: plain values, compared and hashed by content."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
