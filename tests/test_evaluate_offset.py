@@ -41,7 +41,7 @@ def test_days_are_between_the_ends() -> None:
         [False, True, False],
         [False, False, False],
     ]
-    with pytest.raises(QueryError, match=r'days cannot be negative \(found -1\)'):
+    with pytest.raises(QueryError, match=r'days must be 0 or more \(found -1\)'):
         within_days(queries, archive, -1)
 
 

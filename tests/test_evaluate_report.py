@@ -357,7 +357,7 @@ class TestDirections:
     def test_refuses(self) -> None:
         both, one = table(6), table(6, modalities=('s1',))
         with pytest.raises(
-            QueryError, match="'s1->s3' is no direction here: choose all"
+            QueryError, match="'s1->s3' is not a direction of these tables: choose all"
         ):
             make_report(both, both, relevance='place', directions='s1->s3')
         with pytest.raises(QueryError, match='no cross direction between s1 and s1'):
@@ -437,7 +437,7 @@ class TestIntervals:
         blocks = cells(table(modalities=('s1',)), 2000)
         assert 4 <= blocks.nunique() < 12
         assert (cells(table(modalities=('s1',)), 1e7) == 'E0 N0').all()
-        with pytest.raises(QueryError, match='give more than 0 metres'):
+        with pytest.raises(QueryError, match='must be above 0 m'):
             cells(table(6), 0)
 
 
@@ -542,7 +542,7 @@ class TestProtocol:
         with pytest.raises(FrozenInstanceError):
             csmae.k = (1,)  # ty: ignore[invalid-assignment]
         with pytest.raises(
-            QueryError, match="no protocol 'ben': choose of ben14k-csmae"
+            QueryError, match="no protocol 'ben': choose one of ben14k-csmae"
         ):
             get_protocol('ben')
 
@@ -603,7 +603,9 @@ class TestProtocol:
             both, both, relevance='label:kind', protocol=with_distance(None, 'cosine')
         )
         assert own == make_report(both, both, relevance='label:kind')
-        with pytest.raises(QueryError, match="'l1' is no distance: choose of cosine"):
+        with pytest.raises(
+            QueryError, match="'l1' is not a distance: choose one of cosine"
+        ):
             with_distance(None, 'l1')
 
     def test_refuses(self) -> None:
@@ -651,15 +653,15 @@ class TestReport:
     @pytest.mark.parametrize(
         ('options', 'message'),
         [
-            ({'metrics': ['recall@5']}, "'recall@5' is no measure: choose of"),
+            ({'metrics': ['recall@5']}, "'recall@5' is not a measure: choose one of"),
             ({'metrics': ['f1@k']}, 'f1@k needs labels: name their column'),
             ({'by': ['class']}, 'class needs labels: name their column'),
-            ({'by': ['year']}, "'year' is no breakdown: choose of class"),
+            ({'by': ['year']}, "'year' is not a breakdown: choose one of class"),
             ({'k': [0]}, 'give cut-offs of at least 1'),
             ({'k': []}, 'give cut-offs of at least 1'),
-            ({'bootstrap': -1}, 'give 0 or more'),
-            ({'exclude_self': 'me'}, "'me' is none of same_modality, all, none"),
-            ({'protocol': Protocol(similarity='l1')}, "'l1' is none of cosine"),  # ty: ignore[invalid-argument-type]
+            ({'bootstrap': -1}, 'must be 0 or more'),
+            ({'exclude_self': 'me'}, "'me' is not one of same_modality, all, none"),
+            ({'protocol': Protocol(similarity='l1')}, "'l1' is not one of cosine"),  # ty: ignore[invalid-argument-type]
         ],
     )
     def test_refuses(self, options: dict[str, Any], message: str) -> None:

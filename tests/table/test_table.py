@@ -438,7 +438,7 @@ class TestDisk:
         table.save(tmp_path / 'a')
         (tmp_path / 'a' / 'notes.txt').write_text('mine')
         with pytest.raises(
-            OutputExistsError, match=r'holds notes\.txt beside the archive'
+            OutputExistsError, match=r'holds notes\.txt next to the archive'
         ):
             table.save(tmp_path / 'a', overwrite=True)
         assert (folder / 'thesis.txt').read_text() == 'years'

@@ -28,9 +28,7 @@ def near_area(table: EmbeddingTable, area: Any, metres: float = 0) -> NDArray[np
         QueryError: If the area cannot be read or the distance is negative.
     """
     if not metres >= 0:
-        raise QueryError(
-            f'a distance cannot be negative (found {metres} m); give metres'
-        )
+        raise QueryError(f'a distance must be 0 m or more (found {metres} m)')
     parts = shapely.get_parts(Where(area).area)
     tree = shapely.STRtree(parts)
     shapes = table.frame.geometry.to_numpy()

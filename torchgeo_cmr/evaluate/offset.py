@@ -48,7 +48,7 @@ def within_days(
         QueryError: If *days* is negative or no number.
     """
     if not days >= 0:
-        raise QueryError(f'a number of days cannot be negative (found {days})')
+        raise QueryError(f'the number of days must be 0 or more (found {days})')
     return days_between(queries, archive) <= days
 
 

@@ -90,9 +90,7 @@ def within_distance(
         QueryError: If the distance is negative or no number.
     """
     if not metres >= 0:
-        raise QueryError(
-            f'a distance cannot be negative (found {metres} m); give metres'
-        )
+        raise QueryError(f'a distance must be 0 m or more (found {metres} m)')
     query_spots, item_spots = (
         Spots(t.frame.geometry.to_numpy()) for t in (queries, archive)
     )

@@ -88,7 +88,7 @@ def check_settings(
         raise QueryError(f'k is {protocol.k}: give cut-offs of at least 1')
     if bootstrap < 0:
         raise QueryError(
-            f'the number of resamples cannot be negative (found {bootstrap})'
+            f'the number of resamples must be 0 or more (found {bootstrap})'
         )
     for word in by:
         if word not in GROUPINGS:
