@@ -115,7 +115,7 @@ def test_min_score(make: Make) -> None:
         assert len(none) == 0
         assert (none.dtypes == every.dtypes).all()
     with pytest.raises(
-        QueryError, match='k is None; say how many rows, or give min_score'
+        QueryError, match='k is None; give a number of rows, or give min_score'
     ):
         RetrievalIndex(archive).search(archive.vectors[:4], None)
 
