@@ -163,7 +163,7 @@ def test_label_raster(run: Run, both: Path, tmp_path: Path) -> None:
             '--relevance place --directions s3->s1',
             "'s3->s1' is not a direction of these tables",
         ),
-        ('--relevance place --exclude-self me', "'me' is none of same_modality"),
+        ('--relevance place --exclude-self me', "'me' is not one of same_modality"),
         ('--relevance place --train-area gone.gpkg', 'gone.gpkg is not there'),
         ('--relevance place --regions gone.gpkg', 'gone.gpkg is not there'),
         (
