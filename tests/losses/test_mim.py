@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightly.loss.ntx_ent_loss import NTXentLoss
 from torch import Tensor
 
 from torchgeo_cmr.losses import MIMLoss
@@ -52,6 +53,17 @@ def test_equals_loop_twin(negatives: Any, tau: float, size: int) -> None:
     a, b = torch.randn(size, 5), 3 * torch.randn(size, 5)
     loss = MIMLoss(tau, negatives=negatives)(a, b)
     assert loss.item() == pytest.approx(twin(a, b, tau, negatives), abs=2e-5)
+
+
+def test_equals_ntxent_of_lightly_in_one_process() -> None:
+    generator = torch.Generator().manual_seed(3)
+    pair = torch.randn(2, 6, 5, generator=generator)
+    ours, theirs = pair.clone().requires_grad_(), pair.clone().requires_grad_()
+    loss, reference = MIMLoss(0.2)(*ours), NTXentLoss(0.2)(*theirs)
+    loss.backward()
+    reference.backward()
+    torch.testing.assert_close(loss, reference)
+    torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_does_not_depend_on_order_of_pairs_of_modalities_or_on_length_of_rows() -> None:

@@ -34,7 +34,10 @@ class MIMLoss(nn.Module):
     * symmetric form (CLIP): https://arxiv.org/abs/2103.00020
 
     Relations: pulls pairs together and pushes everything else apart, so it does not collapse
-    by itself. :class:`MDELoss` and :class:`ISLoss` only pull and need this one beside them.
+    on its own. :class:`MDELoss` and :class:`ISLoss` only pull and need this one alongside.
+    With ``negatives='all'`` in one process it equals lightly's ``NTXentLoss``, which has no
+    negatives from the other modality alone, needs batches of equal size on all ranks, and
+    computes its cosines in half precision under autocast.
     """
 
     def __init__(
