@@ -98,6 +98,23 @@ def test_of_a_saved_search_its_results(
     assert other['rows'] == told['layers']['query']
 
 
+def test_a_layer_of_geoparquet(
+    run: Callable[..., Any], archive: Path, tmp_path: Path
+) -> None:
+    layer = tmp_path / 'layer.parquet'
+    frame = EmbeddingTable.load(archive).frame[['patch_id', 'geometry']]
+    for crs, shown in ((4326, 'EPSG:4326'), (32632, 'EPSG:32632')):
+        moved = frame.to_crs(crs)
+        moved.to_parquet(layer)
+        told = json.loads(run('info', layer, '--json').out)
+        assert (told['format'], told['rows'], told['crs']) == ('Parquet', 30, shown)
+        assert told['bounds'] == pytest.approx(moved.total_bounds.tolist())
+        assert told['columns'] == ['patch_id']
+        assert 'patch_id' in run('info', layer).out
+    layer.write_bytes(b'PAR1')
+    assert 'is not a GeoParquet file' in run('info', layer).err
+
+
 def test_a_checkpoint(tmp_path: Path) -> None:
     task = SSCMRSIR(
         in_channels={'s1': 2, 's2': 3},

@@ -1,11 +1,15 @@
 """What a vector layer holds, from its header."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.search.where.vector_file import locate
@@ -28,6 +32,8 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
         ArchiveError: If it is not a vector file.
     """
     source, named = locate(path, 'file')
+    if source.lower().endswith(('.parquet', '.geoparquet')):
+        return _describe_geoparquet(source)
     try:
         layers = [str(name) for name, _ in pyogrio.list_layers(source)]
         layer = named or ('results' if 'results' in layers else layers[0])
@@ -53,4 +59,33 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
         else [float(side) for side in info['total_bounds']],
         'columns': [str(name) for name in info['fields']],
         'bytes': Path(source).stat().st_size,
+    }
+
+
+def _describe_geoparquet(path: str) -> dict[str, Any]:
+    """Read the footer of a GeoParquet file, which not every GDAL opens."""
+    try:
+        footer = pq.read_metadata(path)
+        geo = json.loads((footer.metadata or {})[b'geo'])
+        column = geo['columns'][geo['primary_column']]
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise ArchiveError(
+            f'{path} is not a GeoParquet file ({" ".join(str(error).split()) or "empty"})'
+        ) from error
+    names = footer.schema.to_arrow_schema().names
+    kinds = column.get('geometry_types') or ['Unknown']
+    box = column.get('bbox')
+    crs = CRS.from_user_input(column.get('crs') or 'OGC:CRS84')
+    return {
+        'kind': 'layer',
+        'path': path,
+        'layer': Path(path).stem,
+        'layers': {Path(path).stem: footer.num_rows},
+        'format': 'Parquet',
+        'rows': footer.num_rows,
+        'geometry': ', '.join(kinds),
+        'crs': ':'.join(crs.to_authority() or ()) or crs.name,
+        'bounds': None if box is None else [float(side) for side in box],
+        'columns': [name for name in names if name not in geo['columns']],
+        'bytes': Path(path).stat().st_size,
     }

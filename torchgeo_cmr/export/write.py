@@ -124,6 +124,10 @@ def check_places(paths: Iterable[Path], *, overwrite: bool = False) -> None:
     """
     seen: set[Path] = set()
     for path in paths:
+        if path.absolute() in seen and path.suffix == '.qml':
+            raise QueryError(
+                f'two outputs would share the style {path}; give one of them another name'
+            )
         if path.absolute() in seen:
             raise QueryError(f'{path} is named twice as output; name it once')
         seen.add(path.absolute())
