@@ -182,7 +182,7 @@ class TestLabels:
     def test_refused(self, tmp_path: Path) -> None:
         with pytest.raises(AudioError, match='has no sub-folders to take labels from'):
             read_labels([str(tmp_path)])
-        with pytest.raises(AudioError, match="'a' is to be said as 'x' and as 'y'"):
+        with pytest.raises(AudioError, match="'a' is to be spoken as 'x' and as 'y'"):
             read_labels(['a=x', 'a=y'])
         with pytest.raises(AudioError, match='there is no label to speak'):
             read_labels([])

@@ -122,7 +122,7 @@ def not_finite(path: Path) -> None:
         (truncated, 'is cut short: its header promises more sound than it holds'),
         (stump, 'a.wav is (cut short|not a WAV file that can be read)'),
         (frozen, 'gives 3 samples per second as its rate, which is not'),
-        (not_finite, 'holds samples that are no numbers'),
+        (not_finite, 'holds samples that are not numbers'),
     ],
 )
 def test_broken_sound_is_refused_in_a_sentence(

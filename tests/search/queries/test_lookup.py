@@ -43,7 +43,7 @@ class TestFromIds:
     @pytest.mark.parametrize(
         ('asked', 'message'),
         [
-            ([], 'no patch_id is asked for; name at least one'),
+            ([], 'no patch_id is given; name at least one'),
             (['p0001', 'p002'], r"no patch_id 'p002'; similar ones are p0020, p002\d"),
             (['p0001x'], "no patch_id 'p0001x'; similar ones are p0001"),
             (['elsewhere'], r"'elsewhere'; ids of the archive look like p\d{4}$"),
