@@ -40,14 +40,14 @@ def asked(
     progress: bool,
 ) -> 'EmbeddingTable':
     """Give the queries, refined if hits were marked."""
-    from torchgeo_cmr.search import from_feedback
-
     queries = None
     if words:
         queries = _queries(
             words, index, ckpt, modality, size, dataset, units, progress=progress
         )
     if refine is not None:
+        from torchgeo_cmr.search import from_feedback
+
         return from_feedback(index, refine, queries=queries)
     assert queries is not None  # search saw to it
     return queries
@@ -61,11 +61,13 @@ def combined(
     index: 'RetrievalIndex',
 ) -> 'EmbeddingTable':
     """Add other sensors to the queries, and make one query of right and wrong examples."""
-    from torchgeo_cmr.search import blend, from_examples, open_archives
-
     if others:
+        from torchgeo_cmr.search import blend, open_archives
+
         queries = blend([queries, *(open_archives(other).table for other in others)])
     if unlike or examples:
+        from torchgeo_cmr.search import from_examples
+
         wrong = None
         if unlike:
             none = None, None, None, None, None

@@ -184,7 +184,7 @@ def search(
     """
     command = ['torchgeo-cmr', 'search', *words(search, locals())]
     from torchgeo_cmr.errors import QueryError
-    from torchgeo_cmr.search import HubFree, Where, open_archives, rerank
+    from torchgeo_cmr.search import Where, open_archives
 
     outputs: dict[str, Any] = {
         'project': project,
@@ -274,8 +274,12 @@ def search(
     )
     table = queries.combined(table, and_, unlike, examples, index)
     if after or hubs is not None:
+        from torchgeo_cmr.search import rerank
+
         freed = index
         if hubs is not None:
+            from torchgeo_cmr.search import HubFree
+
             freed = HubFree(index, open_archives(hubs).table, method=hubs_method)
         results = rerank(
             freed, table, k, where=chosen, min_score=min_score, **after, **without

@@ -1,13 +1,8 @@
 """Search: filter an archive by place, time and attributes, then rank what is left."""
 
-from torchgeo_cmr.search.answers.change import changes
-from torchgeo_cmr.search.answers.hubs import HubFree
-from torchgeo_cmr.search.answers.near_duplicates import duplicates, near_duplicates
-from torchgeo_cmr.search.answers.rank_fusion import fuse
-from torchgeo_cmr.search.answers.rerank import rerank
-from torchgeo_cmr.search.queries.blend import blend
-from torchgeo_cmr.search.queries.examples import from_examples
-from torchgeo_cmr.search.queries.feedback import from_feedback
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from torchgeo_cmr.search.queries.lookup import (
     at,
     from_ids,
@@ -15,13 +10,24 @@ from torchgeo_cmr.search.queries.lookup import (
     patch_ids,
     similar_ids,
 )
-from torchgeo_cmr.search.store.index_summary import describe_index
 from torchgeo_cmr.search.where.where import Step, Where
 
 from .archives import open_archives
-from .hashing import Hash
 from .index import Explanation, RetrievalIndex
 from .results import RESULT_COLUMNS, check_result
+
+if TYPE_CHECKING:
+    from torchgeo_cmr.search.answers.change import changes
+    from torchgeo_cmr.search.answers.hubs import HubFree
+    from torchgeo_cmr.search.answers.near_duplicates import duplicates, near_duplicates
+    from torchgeo_cmr.search.answers.rank_fusion import fuse
+    from torchgeo_cmr.search.answers.rerank import rerank
+    from torchgeo_cmr.search.queries.blend import blend
+    from torchgeo_cmr.search.queries.examples import from_examples
+    from torchgeo_cmr.search.queries.feedback import from_feedback
+    from torchgeo_cmr.search.store.index_summary import describe_index
+
+    from .hashing import Hash
 
 __all__ = (
     'RESULT_COLUMNS',
@@ -48,3 +54,31 @@ __all__ = (
     'rerank',
     'similar_ids',
 )
+
+#: Names that most searches do without -> their modules, loaded when first used: a command
+#: that searches once starts sooner.
+_HOMES = {
+    'Hash': 'hashing',
+    'HubFree': 'answers.hubs',
+    'blend': 'queries.blend',
+    'changes': 'answers.change',
+    'describe_index': 'store.index_summary',
+    'duplicates': 'answers.near_duplicates',
+    'from_examples': 'queries.examples',
+    'from_feedback': 'queries.feedback',
+    'fuse': 'answers.rank_fusion',
+    'near_duplicates': 'answers.near_duplicates',
+    'rerank': 'answers.rerank',
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name that is used for the first time."""
+    if name in _HOMES:
+        return getattr(import_module(f'{__name__}.{_HOMES[name]}'), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    """List the lazy names with the loaded ones."""
+    return sorted({*globals(), *__all__})
