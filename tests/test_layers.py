@@ -15,6 +15,7 @@ NAME = PACKAGE.name
 #: Part of the package -> (row, side) of the map; '' is the empty top level.
 PLACES = {
     '': (0, 'both'),
+    'alpha': (0, 'both'),
     'errors': (0, 'both'),
     'iso8601': (0, 'both'),
     'orientation': (0, 'both'),

@@ -124,6 +124,12 @@ def test_of_five_bands_the_alpha_band_is_a_mask_too(
         (image,) = task.seen[-1:]
         lost = np.isnan(image.numpy())
         assert (lost == missing[:: 16 // size, :: 16 // size]).all()
+        if size == 16:
+            picture = PatchReader({'s2': table.record})(table.frame.iloc[0], 's2')
+            assert picture is not None
+            assert (picture[:4] == 0).all() != taken
+            _, valid, _ = clip(table, tmp_path / 'clips')
+            assert (valid[0] == ~missing).all()
     rotated = scenes(RasterDataset(path))[0].pick(range(4 + taken))
     grid = rotated.on_lattice(rotated.crs, (8.0, 8.0), (0.0, 0.0))
     pixels = SceneReader(grid).read(Window(0, 0, *grid.shape[::-1]))  # ty: ignore[too-many-positional-arguments]

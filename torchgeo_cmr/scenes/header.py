@@ -19,8 +19,8 @@ from affine import Affine
 from pyproj import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
+from torchgeo_cmr.alpha import unused_alpha, with_mask
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.scenes.alpha import unused_alpha, with_mask
 
 #: Headers that are remembered, of about 2 kB each: set-up asks for those of one scene several
 #: times in a row, and reading asks once more, when those of all scenes have been read.

@@ -21,6 +21,7 @@ from pyproj import CRS
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
+from torchgeo_cmr.alpha import unused_alpha
 from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.export.layers.extent import (
     check_drawable,
@@ -314,6 +315,10 @@ def _cut(clip: Clip, target: Path, stated: float | None = None) -> None:
             beside = MaskFlags.per_dataset in file.mask_flag_enums[number - 1]
             if beside and is_masked(file, number, taken):
                 mask = file.read_masks(number, window=window)
+            alpha = unused_alpha(file)
+            if alpha is not None and alpha not in taken:
+                mask = np.where(file.read(alpha, window=window) == 0, 0, 255)
+                mask = mask.astype(np.uint8)
     names = ('query_id', 'rank', 'patch_id', 'modality', 'source')
     with new_file(target, overwrite=True) as temporary:
         write_cog(

@@ -19,6 +19,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from torchgeo_cmr.alpha import unused_alpha
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export.layers.extent import moved
 from torchgeo_cmr.orientation import NorthUp
@@ -227,6 +228,9 @@ class PatchReader:
                     file, band[1], window, shape, is_masked(file, band[1], taken)
                 )
                 plane[plane == nodata] = np.nan
+                alpha = unused_alpha(file)
+                if alpha is not None and alpha not in taken:
+                    plane[_read(file, alpha, window, shape, False) == 0] = np.nan
                 planes.append(plane)
                 turn = file.turn
         if not self._north_up:
