@@ -196,6 +196,22 @@ class TestImages:
         assert table.frame['patch_id'].iloc[0] == 'image:beach/00.png'
         assert table.record['size'] == 10
 
+    @pytest.mark.parametrize('value', [0.0, float('nan')])
+    def test_a_vector_without_direction_is_refused_alone(
+        self, root: Path, value: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        embed = Ears.embed
+
+        def first_lost(task: Ears, batch: dict[str, Tensor], modality: str) -> Tensor:
+            vectors = embed(task, batch, modality)
+            vectors[0] = value
+            return vectors
+
+        monkeypatch.setattr(Ears, 'embed', first_lost)
+        with pytest.warns(RefusedWarning, match='00.png: its vector holds only zeros'):
+            table = embed_images(Ears(), root / 'images', progress=False)
+        assert len(table) == 11
+
     def test_sizes_may_differ(self, root: Path) -> None:
         Image.fromarray(np.full((30, 33, 3), 90, np.uint8)).save(
             root / 'images' / 'river' / 'odd.jpg'

@@ -298,9 +298,22 @@ def _encode(
             batch = torch.stack([*samples.values()]).to(device)
             with torch.inference_mode():
                 found = task.embed({task.keys[modality]: batch}, modality)
-            rows |= zip(samples, found.float().cpu().numpy(), strict=True)
+            vectors = found.float().cpu().numpy()
+            for name, vector in zip(samples, vectors, strict=True):
+                with report.trying(name):
+                    rows[name] = _usable(vector)
         bar.update(len(asked))
     return rows
+
+
+def _usable(vector: np.ndarray) -> np.ndarray:
+    """Refuse a vector without a direction."""
+    if not np.isfinite(vector).all() or not vector.any():
+        raise RasterError(
+            'its vector holds only zeros, or NaN or infinite numbers: train the encoder '
+            'further, or leave the file out'
+        )
+    return vector
 
 
 def _rows(names: Sequence[str], modality: str) -> gpd.GeoDataFrame:
