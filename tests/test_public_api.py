@@ -1,4 +1,4 @@
-"""What is public: sorted, exported once, documented with its version, and cheap to reach."""
+"""What is public: sorted, exported once, documented, and cheap to reach."""
 
 import ast
 import re
