@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from lightning.pytorch import Trainer
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
-from torchgeo_cmr.tasks import SSCMRSIR
-from torchgeo_cmr.tasks.optim import build_optimizer, build_schedule, check_options
+from torchgeo_cmr.tasks import SSCMRSIR, CMIRNet
+from torchgeo_cmr.tasks.optim import Optimisation
 
 pytestmark = [
     pytest.mark.filterwarnings('ignore:.*does not have many workers'),
@@ -20,23 +21,26 @@ pytestmark = [
 def rates(name: Any, optimizer: Any = 'adamw', **options: Any) -> list[float]:
     """Learning rate of each of twenty steps."""
     network = nn.Linear(2, 2)
-    chosen = build_optimizer(network.parameters(), optimizer, 0.5, 0.1)
-    settings: dict[str, Any] = {'steps': 20, 'epochs': 10, 'warmup_epochs': 1}
-    schedule = build_schedule(chosen, name, **(settings | options))
+    optimisation = Optimisation(0.5, 0.1, 1, optimizer, name)
+    built = optimisation.build_optimizer(network.parameters())
+    schedule = optimisation.build_schedule(
+        built, **({'steps': 20, 'epochs': 10} | options)
+    )
     seen = []
     for _ in range(20):
-        seen.append(chosen.param_groups[0]['lr'])
-        chosen.step()
+        seen.append(built.param_groups[0]['lr'])
+        built.step()
         schedule.step()
     return seen
 
 
 @pytest.mark.parametrize('name', ['lr', 'weight_decay', 'warmup_epochs'])
 def test_negative_numbers_are_refused(name: str) -> None:
+    options: dict[str, Any] = {'lr': 1.0, name: -1}
     with pytest.raises(ValueError, match=f'{name} must be finite and at least 0'):
-        check_options('adamw', 'cosine', **{name: -1})
+        Optimisation(**options)
     with pytest.raises(ValueError, match='lr must be finite'):
-        check_options('adamw', 'cosine', lr=float('nan'))
+        Optimisation(float('nan'))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,8 @@ def test_negative_numbers_are_refused(name: str) -> None:
 def test_optimizers(name: Any, kind: type) -> None:
     network = nn.Linear(2, 2)
     rest = nn.Parameter(torch.zeros(3, 3), requires_grad=False)
-    optimizer: Any = build_optimizer([*network.parameters(), rest], name, 0.5, 0.1)
+    optimisation = Optimisation(0.5, 0.1, optimizer=name)
+    optimizer: Any = optimisation.build_optimizer([*network.parameters(), rest])
     assert type(optimizer) is kind
     weights, others = optimizer.param_groups
     assert [len(weights['params']), len(others['params'])] == [1, 1]
@@ -84,8 +89,9 @@ def test_onecycle() -> None:
 
 def test_onecycle_gives_sgd_no_momentum() -> None:
     network = nn.Linear(2, 2)
-    optimizer = build_optimizer(network.parameters(), 'sgd', 0.5, 0.0)
-    build_schedule(optimizer, 'onecycle', steps=5, epochs=1, warmup_epochs=0)
+    optimisation = Optimisation(0.5, optimizer='sgd', schedule='onecycle')
+    optimizer = optimisation.build_optimizer(network.parameters())
+    optimisation.build_schedule(optimizer, steps=5, epochs=1)
     assert optimizer.param_groups[0]['momentum'] == 0
 
 
@@ -105,3 +111,24 @@ def test_a_task_trains_to_the_end_with_each(
     assert not torch.equal(before, task.model.heads['s1'][0].weight)
     kinds = {'adamw': AdamW, 'adam': Adam, 'sgd': SGD}
     assert type(trainer.optimizers[0]) is kinds[optimizer]
+
+
+@pytest.mark.parametrize(
+    ('task', 'lr', 'optimizer', 'width', 'classes'),
+    [
+        (SSCMRSIR, 1e-4, 'adamw', 128, {}),
+        (CMIRNet, 1e-3, 'adam', 64, {'num_classes': 4}),
+    ],
+)
+def test_options_of_parents_are_flat(
+    task: type, lr: float, optimizer: str, width: int, classes: dict[str, int]
+) -> None:
+    """YAML, `--help` and `--print_config` know the options that are passed on."""
+    parser = ArgumentParser()
+    parser.add_class_arguments(task, 'model')
+    options = parser.get_defaults().model
+    assert (options.lr, options.optimizer, options.output_dim) == (lr, optimizer, width)
+    assert options.mean is None
+    assert 'Mean of each channel of each modality' in parser.format_help()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'learning_rate'"):
+        task({'s1': 2, 's2': 3}, **classes, learning_rate=1)

@@ -10,6 +10,7 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -29,13 +30,7 @@ from torchgeo_cmr.transforms.precision import FixedPrecision
 
 from .arguments import plain
 from .figures import Figures
-from .optim import (
-    OptimizerName,
-    ScheduleName,
-    build_optimizer,
-    build_schedule,
-    check_options,
-)
+from .optim import Optimisation, OptimizerName, ScheduleName
 from .ranks import norms_at_rest, untouched
 from .space import fingerprint, select, uncompiled
 
@@ -128,12 +123,8 @@ class CrossModalTask(FixedPrecision, BaseTask):
         _check_modalities(in_channels)
         self.in_channels = dict(in_channels)
         self.modalities = tuple(in_channels)
-        for name, given in (
-            ('keys', keys),
-            ('bands', bands),
-            ('mean', mean),
-            ('std', std),
-        ):
+        statistics = {'bands': bands, 'mean': mean, 'std': std}
+        for name, given in {'keys': keys, **statistics}.items():
             unknown = sorted(set(given or {}) - set(in_channels))
             if unknown:
                 raise ValueError(
@@ -144,13 +135,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
             raise ValueError(
                 f"retrieval_features must be 'h' or 'z', found {retrieval_features!r}"
             )
-        check_options(
-            optimizer,
-            schedule,
-            lr=lr,
-            weight_decay=weight_decay,
-            warmup_epochs=warmup_epochs,
-        )
+        Optimisation(lr, weight_decay, warmup_epochs, optimizer, schedule)
         self.keys = {m: f'image_{m}' for m in in_channels} | dict(keys or {})
         #: Encoder of each modality: its name, or while networks are built a network.
         self.models: dict[str, Any] = getattr(self, 'models', {})
@@ -185,14 +170,14 @@ class CrossModalTask(FixedPrecision, BaseTask):
             {
                 m: {
                     name: given[m]
-                    for name, given in (('bands', bands), ('mean', mean), ('std', std))
+                    for name, given in statistics.items()
                     if given and m in given
                 }
                 for m in self.modalities
             }
         )
         self._given = all(
-            given and set(given) == set(in_channels) for given in (bands, mean, std)
+            given and set(given) == set(in_channels) for given in statistics.values()
         )
 
     # -- what a method has to say ---------------------------------------------------------
@@ -660,18 +645,14 @@ class CrossModalTask(FixedPrecision, BaseTask):
         Returns:
             Optimizer and learning rate scheduler.
         """
-        optimizer = build_optimizer(
-            self.parameters(),
-            self.hparams['optimizer'],
-            self.hparams['lr'],
-            self.hparams['weight_decay'],
-        )
-        scheduler = build_schedule(
+        # From hparams, not from a field: a learning rate finder changes them.
+        names = [field.name for field in fields(Optimisation)]
+        optimisation = Optimisation(**{name: self.hparams[name] for name in names})
+        optimizer = optimisation.build_optimizer(self.parameters())
+        scheduler = optimisation.build_schedule(
             optimizer,
-            self.hparams['schedule'],
             steps=self.trainer.estimated_stepping_batches,
             epochs=self.trainer.max_epochs or 1,
-            warmup_epochs=self.hparams['warmup_epochs'],
             restart_epoch=self._restart_epoch(),
         )
         return {

@@ -51,13 +51,11 @@ def load_task(
     checkpoint, section = read_checkpoint(path)
     cls = _find_class(section.get('task'), task_class, path)
 
-    parameters = inspect.signature(cls.__init__).parameters
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    # names with an underscore are what Lightning's command line adds for itself
+    names = _option_names(cls)
     given: dict[str, Any] = {
         name: value
         for name, value in (checkpoint.get('hyper_parameters') or {}).items()
-        if name in parameters or (takes_any and not name.startswith('_'))
+        if name in names
     }
     own = (checkpoint.get(DETAILS) or {}).get('own_encoders')
     if model is not None:
@@ -184,6 +182,17 @@ def load_plain(path: str, **how: Any) -> Any:
             f'{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, '
             'cut short or holds more than weights and plain values'
         ) from error
+
+
+def _option_names(cls: type[CrossModalTask]) -> set[str]:
+    """Names of the options that a class takes itself or passes on to its parents."""
+    names: set[str] = set()
+    for parent in cls.__mro__:
+        parameters = inspect.signature(parent.__init__).parameters
+        names |= set(parameters)
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+            break
+    return names
 
 
 def _find_class(

@@ -5,64 +5,90 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torchvision.models._api import WeightsEnum
+from torch import Tensor
 
 from torchgeo_cmr.errors import ArchiveError, OptionError
 from torchgeo_cmr.losses import FrobeniusLoss, SoftOrthogonalityLoss, WeightNormLoss
 from torchgeo_cmr.models.cmir_network import CMIRNetwork
 from torchgeo_cmr.models.unified import UnifiedEncoderDecoder
 
-from .base import RetrievalFeatures
 from .checkpoint import load_task
 from .cmirpretrain import CMIRPretrain, stage_a_losses
-from .label_task import LabelledTask, Similarity
+from .label_task import LabelledTask
 from .labels import class_loss
-from .optim import OptimizerName, ScheduleName
+from .networks import Models, Weights
 
 __all__ = ('CMIRNet',)
 
 
 @dataclass(frozen=True)
 class _Preset:
-    """One of the forms in which the loss was written down."""
+    """One of the forms in which the loss was published."""
 
     reduction: Literal['mean', 'norm']
-    latent: float
-    classes: float
-    feature_norm: float
-    #: Of what the embeddings of the first and of the second modality are decoded to.
-    decoder: tuple[float, float]
-    weight_norm: float
-    weight_norm_kind: Literal['squared', 'absolute']
     decode: Literal['cross', 'own']
+    weight_norm: Literal['squared', 'absolute']
     share_classifier: bool
-    orth: float
     unit_features: bool
+    #: Weights of the terms that are not 0; the decoder has one for each modality.
+    weights: dict[str, tuple[float, ...]]
     #: Dropout of the embeddings of the second modality.
     dropout: float = 0.0
+
+    def term_weights(
+        self, given: Mapping[str, float | None]
+    ) -> dict[str, tuple[float, ...]]:
+        """Replace the weights of terms by those that are given."""
+        weights = {}
+        for name, weight in given.items():
+            preset = self.weights.get(name, (0.0,))
+            weights[name] = preset if weight is None else (weight,) * len(preset)
+        if min(map(min, weights.values())) < 0 or not any(
+            any(numbers) for name, numbers in weights.items() if name != 'orth'
+        ):
+            raise ValueError(
+                f'loss weights are 0 or more and not all 0, found {weights}'
+            )
+        return weights
 
 
 PRESETS = {
     'paper': _Preset(
-        'mean', 1.0, 1.0, 1e-3, (1.0, 1.0), 1e-2, 'squared', 'cross', True, 1e-3, True
+        reduction='mean',
+        decode='cross',
+        weight_norm='squared',
+        share_classifier=True,
+        unit_features=True,
+        weights={
+            'latent': (1.0,),
+            'class': (1.0,),
+            'feature_norm': (1e-3,),
+            'decoder': (1.0, 1.0),
+            'weight_norm': (1e-2,),
+            'orth': (1e-3,),
+        },
     ),
     'dsrsid_code': _Preset(
-        'norm',
-        1.0,
-        0.0,
-        0.0,
-        (1.0, 1.0),
-        0.0,
-        'squared',
-        'cross',
-        False,
-        0.0,
-        False,
-        0.5,
+        reduction='norm',
+        decode='cross',
+        weight_norm='squared',
+        share_classifier=False,
+        unit_features=False,
+        weights={'latent': (1.0,), 'decoder': (1.0, 1.0)},
+        dropout=0.5,
     ),
     'speech_code': _Preset(
-        'norm', 1e-3, 1.0, 0.0, (1e-3, 1e-2), 1.0, 'absolute', 'own', False, 0.0, False
+        reduction='norm',
+        decode='own',
+        weight_norm='absolute',
+        share_classifier=False,
+        unit_features=False,
+        weights={
+            'latent': (1e-3,),
+            'class': (1.0,),
+            'decoder': (1e-3, 1e-2),
+            'weight_norm': (1.0,),
+        },
     ),
 }
 
@@ -102,20 +128,14 @@ class CMIRNet(LabelledTask):
         self,
         in_channels: dict[str, int],
         num_classes: int,
-        model: str | nn.Module | Mapping[str, str | nn.Module] = 'resnet18',
-        weights: dict[str, WeightsEnum | str | bool | None]
-        | WeightsEnum
-        | str
-        | bool
-        | None = None,
+        model: Models = 'resnet18',
+        weights: Weights = None,
         *,
         preset: Literal['paper', 'dsrsid_code', 'speech_code'] = 'paper',
         pretrain_epochs: int = 0,
         pretrained: str | None = None,
         freeze_encoders: bool | None = None,
-        feature_dim: int = 128,
         output_dim: int = 64,
-        dropout: float = 0.5,
         share_classifier: bool | None = None,
         latent_weight: float | None = None,
         class_weight: float | None = None,
@@ -125,21 +145,7 @@ class CMIRNet(LabelledTask):
         orth_weight: float | None = None,
         alpha: float = 1.0,
         unit_features: bool | None = None,
-        speech: dict[str, Any] | None = None,
-        label_keys: dict[str, str] | None = None,
-        similarity: Similarity = 'cosine',
-        new_bands: Literal['error', 'mean'] = 'error',
-        freeze_backbone: bool = False,
-        retrieval_features: RetrievalFeatures = 'z',
-        keys: dict[str, str] | None = None,
-        bands: dict[str, list[str]] | None = None,
-        mean: dict[str, list[float]] | None = None,
-        std: dict[str, list[float]] | None = None,
-        lr: float = 1e-3,
-        weight_decay: float = 0.0,
-        warmup_epochs: int = 10,
-        optimizer: OptimizerName = 'adam',
-        schedule: ScheduleName = 'constant',
+        **options: Any,
     ) -> None:
         """Initialize a new CMIRNet instance.
 
@@ -157,9 +163,7 @@ class CMIRNet(LabelledTask):
             pretrained: Instead: path of a checkpoint of :class:`CMIRPretrain`.
             freeze_encoders: Whether stage B leaves the encoders alone; True by default if
                 there is a stage A, False if there is none.
-            feature_dim: Width of the features Z.
             output_dim: Width of the embeddings V; 16, 32, 64 or 128 in the paper.
-            dropout: Share of features that are dropped in training.
             share_classifier: One class head for both modalities; as the preset has it by
                 default.
             latent_weight: Weight of the distance of a pair's embeddings (this and the
@@ -172,28 +176,9 @@ class CMIRNet(LabelledTask):
             alpha: Size that the matrices W should have.
             unit_features: Whether stage B takes features Z of length one; by default yes for
                 ``'paper'``, no for the presets of the code.
-            speech: Options of :class:`~torchgeo_cmr.models.SpeechEncoder`.
-            label_keys: Where a batch holds the labels of each modality: class numbers, shape
-                (batch,), below 0 if unknown, or many-hot labels, shape (batch, num_classes).
-                ``label`` by default, and ``audio_label`` for speech.
-            similarity: What validation and test rank by: ``'cosine'``, as archives do, or
-                ``'euclidean'`` distance of the features as they are, as the paper does.
-            new_bands: What initial weights give a band they do not know.
-            freeze_backbone: Whether the networks stay as they are, their batch norm too, and
-                only the layers on top of them are trained.
-            retrieval_features: Whether to retrieve with embeddings V (``'z'``) or features Z
-                (``'h'``).
-            keys: Where a sample holds each modality; ``image_<modality>`` by default, and
-                ``audio`` for speech.
-            bands: Names of the channels of each modality, in order.
-            mean: Mean of each channel of each modality.
-            std: Standard deviation of each channel of each modality.
-            lr: Learning rate.
-            weight_decay: Weight decay of matrices and kernels.
-            warmup_epochs: Epochs of linear warm-up of the cosine, at most a tenth of a stage.
-            optimizer: ``'adam'``, ``'adamw'`` or ``'sgd'`` (no momentum).
-            schedule: ``'constant'``, ``'cosine'`` with warm-up (anew for each stage), or
-                ``'onecycle'``.
+            **options: Those of :class:`~torchgeo_cmr.tasks.label_task.LabelledTask`, such as
+                *feature_dim*, *label_keys* and *lr*, and of :class:`CrossModalTask`. A
+                schedule starts anew with stage B.
 
         Raises:
             ArchiveError: If *pretrained* is no checkpoint of :class:`CMIRPretrain`, or of
@@ -211,50 +196,19 @@ class CMIRNet(LabelledTask):
                 f'pretrain_epochs={pretrain_epochs} with pretrained={pretrained!r}: give a '
                 'number of epochs of at least 0, or a checkpoint, not both'
             )
-        known = PRESETS[preset]
-        self.preset = known
-        self.term_weights: dict[str, tuple[float, ...]] = {
-            name: usual if given is None else (given,) * len(usual)
-            for name, given, usual in (
-                ('latent', latent_weight, (known.latent,)),
-                ('class', class_weight, (known.classes,)),
-                ('feature_norm', feature_norm_weight, (known.feature_norm,)),
-                ('decoder', decoder_weight, known.decoder),
-                ('weight_norm', weight_norm_weight, (known.weight_norm,)),
-                ('orth', orth_weight, (known.orth,)),
-            )
-        }
-        flat = [w for weights_ in self.term_weights.values() for w in weights_]
-        if min(flat) < 0 or not any(
-            any(w) for name, w in self.term_weights.items() if name != 'orth'
-        ):
-            raise ValueError(
-                f'loss weights are 0 or more and not all 0, found {self.term_weights}'
-            )
-        self.pretrained = pretrained
-        super().__init__(
-            in_channels,
-            num_classes,
-            model,
-            weights,
-            feature_dim=feature_dim,
-            dropout=dropout,
-            speech=speech,
-            label_keys=label_keys,
-            similarity=similarity,
-            new_bands=new_bands,
-            keys=keys,
-            bands=bands,
-            mean=mean,
-            std=std,
-            retrieval_features=retrieval_features,
-            freeze_backbone=freeze_backbone,
-            lr=lr,
-            weight_decay=weight_decay,
-            warmup_epochs=warmup_epochs,
-            optimizer=optimizer,
-            schedule=schedule,
+        self.preset = PRESETS[preset]
+        self.term_weights = self.preset.term_weights(
+            {
+                'latent': latent_weight,
+                'class': class_weight,
+                'feature_norm': feature_norm_weight,
+                'decoder': decoder_weight,
+                'weight_norm': weight_norm_weight,
+                'orth': orth_weight,
+            }
         )
+        self.pretrained = pretrained
+        super().__init__(in_channels, num_classes, model, weights, **options)
         if freeze_encoders is None:
             freeze_encoders = bool(pretrain_epochs or pretrained)
             self.hparams['freeze_encoders'] = freeze_encoders
@@ -284,7 +238,7 @@ class CMIRNet(LabelledTask):
         """Initialize the terms."""
         self.orthogonality = SoftOrthogonalityLoss()
         self.distance = FrobeniusLoss(self.preset.reduction)
-        self.size = WeightNormLoss(self.hparams['alpha'], self.preset.weight_norm_kind)
+        self.size = WeightNormLoss(self.hparams['alpha'], self.preset.weight_norm)
 
     def _take_over(self, path: str) -> None:
         """Take encoders, classifiers and statistics from a checkpoint of stage A."""

@@ -1,19 +1,17 @@
 """Stage A of CMIR-NET: each modality learns its classes by itself."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torchvision.models._api import WeightsEnum
+from torch import Tensor
 
 from torchgeo_cmr.losses import SoftOrthogonalityLoss
 from torchgeo_cmr.models.cmir_network import ClassifiedEncoders
 
-from .base import RetrievalFeatures
-from .label_task import LabelledTask, Similarity
+from .label_task import LabelledTask
 from .labels import class_loss
-from .optim import OptimizerName, ScheduleName
+from .networks import Models, Weights
 
 __all__ = ('CMIRPretrain', 'stage_a_losses')
 
@@ -40,37 +38,15 @@ class CMIRPretrain(LabelledTask):
     checkpoint of this task (``pretrained``).
     """
 
-    ignore: Sequence[str] | str | None = ('weights',)
-
     def __init__(
         self,
         in_channels: dict[str, int],
         num_classes: int,
-        model: str | nn.Module | Mapping[str, str | nn.Module] = 'resnet18',
-        weights: dict[str, WeightsEnum | str | bool | None]
-        | WeightsEnum
-        | str
-        | bool
-        | None = None,
+        model: Models = 'resnet18',
+        weights: Weights = None,
         *,
-        feature_dim: int = 128,
-        dropout: float = 0.5,
         orth_weight: float = 1e-3,
-        speech: dict[str, Any] | None = None,
-        label_keys: dict[str, str] | None = None,
-        similarity: Similarity = 'cosine',
-        new_bands: Literal['error', 'mean'] = 'error',
-        freeze_backbone: bool = False,
-        retrieval_features: RetrievalFeatures = 'z',
-        keys: dict[str, str] | None = None,
-        bands: dict[str, list[str]] | None = None,
-        mean: dict[str, list[float]] | None = None,
-        std: dict[str, list[float]] | None = None,
-        lr: float = 1e-3,
-        weight_decay: float = 0.0,
-        warmup_epochs: int = 10,
-        optimizer: OptimizerName = 'adam',
-        schedule: ScheduleName = 'constant',
+        **options: Any,
     ) -> None:
         """Initialize a new CMIRPretrain instance.
 
@@ -83,61 +59,19 @@ class CMIRPretrain(LabelledTask):
                 ``'cmir_ms'``, ``'speech'``, ``'speech:<timm model>'``, ``'mlp'``,
                 ``'identity'``, any timm or TorchGeo model, or a network.
             weights: Initial weights of timm models, as of :class:`SSCMRSIR`.
-            feature_dim: Width of the features Z.
-            dropout: Share of features that are dropped in training.
-            orth_weight: Weight of the orthogonality term; 0 leaves it out. The term wants
+            orth_weight: Weight of the orthogonality term; 0 excludes it. The term needs
                 batches of *feature_dim* rows or more.
-            speech: Options of :class:`~torchgeo_cmr.models.SpeechEncoder`, such as
-                ``{'frames': 160}``.
-            label_keys: Where a batch holds the labels of each modality: class numbers, shape
-                (batch,), or many-hot labels, shape (batch, num_classes). ``label`` by default,
-                and ``audio_label`` for speech.
-            similarity: What validation and test rank by: ``'cosine'``, as archives do, or
-                ``'euclidean'`` distance of the features as they are, as the paper does.
-            new_bands: What initial weights give a band they do not know.
-            freeze_backbone: Whether the networks stay as they are, their batch norm too, and
-                only the layers on top of them are trained.
-            retrieval_features: Whether to retrieve with ``'z'`` or ``'h'``.
-            keys: Where a sample holds each modality; ``image_<modality>`` by default, and
-                ``audio`` for speech.
-            bands: Names of the channels of each modality, in order.
-            mean: Mean of each channel of each modality.
-            std: Standard deviation of each channel of each modality.
-            lr: Learning rate.
-            weight_decay: Weight decay of matrices and kernels.
-            warmup_epochs: Epochs of linear warm-up of the cosine, at most a tenth of the run.
-            optimizer: ``'adam'``, ``'adamw'`` or ``'sgd'`` (no momentum).
-            schedule: ``'constant'``, ``'cosine'`` with warm-up, or ``'onecycle'``.
+            **options: Those of :class:`~torchgeo_cmr.tasks.label_task.LabelledTask`, such as
+                *feature_dim*, *label_keys* and *lr*, and of :class:`CrossModalTask`.
 
         Raises:
             RasterError: If statistics or weights do not fit the channels.
-            ValueError: If an option is unknown or does not go with another.
+            TypeError: If an option has an unknown name.
+            ValueError: If an option has an unknown value or does not go with another.
         """
         if orth_weight < 0:
             raise ValueError(f'orth_weight is 0 or more, found {orth_weight}')
-        super().__init__(
-            in_channels,
-            num_classes,
-            model,
-            weights,
-            feature_dim=feature_dim,
-            dropout=dropout,
-            speech=speech,
-            label_keys=label_keys,
-            similarity=similarity,
-            new_bands=new_bands,
-            keys=keys,
-            bands=bands,
-            mean=mean,
-            std=std,
-            retrieval_features=retrieval_features,
-            freeze_backbone=freeze_backbone,
-            lr=lr,
-            weight_decay=weight_decay,
-            warmup_epochs=warmup_epochs,
-            optimizer=optimizer,
-            schedule=schedule,
-        )
+        super().__init__(in_channels, num_classes, model, weights, **options)
 
     def configure_models(self) -> None:
         """Initialize encoders and classifiers."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.metrics.health import (
@@ -21,10 +21,11 @@ from torchgeo_cmr.metrics.label_retrieval import LabelRetrieval
 from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
 from torchgeo_cmr.models.cmir_network import ClassifiedEncoders
 from torchgeo_cmr.models.features import build_feature_encoder, is_speech, takes_vectors
+from torchgeo_cmr.models.weights import NewBands
 
-from .base import SECTION, CrossModalTask, RetrievalFeatures, unit_rows
+from .base import SECTION, CrossModalTask, unit_rows
 from .labels import as_sets, read_labels
-from .networks import check_per_modality, each_model
+from .networks import Models, Weights, check_per_modality, each_model
 from .optim import OptimizerName, ScheduleName
 
 __all__ = ('LabelledTask', 'Similarity')
@@ -55,28 +56,51 @@ class LabelledTask(CrossModalTask):
         self,
         in_channels: dict[str, int],
         num_classes: int,
-        model: str | nn.Module | Mapping[str, str | nn.Module],
-        weights: Any,
+        model: Models,
+        weights: Weights,
         *,
-        feature_dim: int,
-        dropout: float,
-        speech: dict[str, Any] | None,
-        label_keys: dict[str, str] | None,
-        similarity: Similarity,
-        new_bands: Literal['error', 'mean'],
-        keys: dict[str, str] | None,
-        bands: dict[str, list[str]] | None,
-        mean: dict[str, list[float]] | None,
-        std: dict[str, list[float]] | None,
-        retrieval_features: RetrievalFeatures,
-        freeze_backbone: bool,
-        lr: float,
-        weight_decay: float,
-        warmup_epochs: int,
-        optimizer: OptimizerName,
-        schedule: ScheduleName,
+        feature_dim: int = 128,
+        dropout: float = 0.5,
+        speech: dict[str, Any] | None = None,
+        label_keys: dict[str, str] | None = None,
+        similarity: Similarity = 'cosine',
+        new_bands: NewBands = 'error',
+        keys: dict[str, str] | None = None,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        optimizer: OptimizerName = 'adam',
+        schedule: ScheduleName = 'constant',
+        **options: Any,
     ) -> None:
-        """Initialize a new LabelledTask instance; arguments are those of the subclasses."""
+        """Initialize a new LabelledTask instance.
+
+        Args:
+            in_channels: Number of channels of each of the two modalities, by name.
+            num_classes: Number of classes.
+            model: Encoders, one for both or one per modality.
+            weights: Initial weights of timm models, as of :class:`SSCMRSIR`.
+            feature_dim: Width of the features Z.
+            dropout: Share of features that are dropped in training.
+            speech: Options of :class:`~torchgeo_cmr.models.SpeechEncoder`, such as
+                ``{'frames': 160}``.
+            label_keys: Where a batch holds the labels of each modality: class numbers, shape
+                (batch,), below 0 if unknown, or many-hot labels, shape (batch, num_classes).
+                ``label`` by default, and ``audio_label`` for speech.
+            similarity: What validation and test rank by: ``'cosine'``, as archives do, or
+                ``'euclidean'`` distance of the features as they are, as the paper does.
+            new_bands: What initial weights give a band they do not know.
+            keys: Where a sample holds each modality; ``image_<modality>`` by default, and
+                ``audio`` for speech.
+            lr: Learning rate.
+            weight_decay: Weight decay of matrices and kernels.
+            optimizer: ``'adam'``, ``'adamw'`` or ``'sgd'`` (no momentum).
+            schedule: ``'constant'``, ``'cosine'`` with warm-up, or ``'onecycle'``.
+            **options: Those of :class:`CrossModalTask`.
+
+        Raises:
+            RasterError: If statistics do not fit the channels.
+            ValueError: If an option is unknown or does not go with another.
+        """
         check_per_modality('separate', in_channels, model=model, weights=weights)
         if num_classes < 1:
             raise ValueError(f'num_classes must be at least 1, found {num_classes}')
@@ -102,26 +126,19 @@ class LabelledTask(CrossModalTask):
         super().__init__(
             in_channels,
             keys=dict.fromkeys(heard, 'audio') | dict(keys or {}),
-            bands=bands,
-            mean=mean,
-            std=std,
-            retrieval_features=retrieval_features,
-            freeze_backbone=freeze_backbone,
             lr=lr,
             weight_decay=weight_decay,
-            warmup_epochs=warmup_epochs,
             optimizer=optimizer,
             schedule=schedule,
+            **options,
         )
-        # sound and vectors come as they should: nothing is asked for or guessed
-        for modality, name in self.models.items():
+        # Sound and vectors come normalised: nothing is measured unless it was given.
+        for modality, spec in self.specs.items():
+            name, channels = self.models[modality], in_channels[modality]
             if is_speech(name) or takes_vectors(name):
-                channels = in_channels[modality]
-                plain = {'mean': [0.0] * channels, 'std': [1.0] * channels}
-                for what, given in (('mean', mean), ('std', std)):
-                    if given and modality in given:
-                        del plain[what]
-                self.set_specs({modality: plain})
+                identity = {'mean': [0.0] * channels, 'std': [1.0] * channels}
+                missing = {k: v for k, v in identity.items() if not spec[k]}
+                self.set_specs({modality: missing})
 
     @property
     def paired(self) -> bool:

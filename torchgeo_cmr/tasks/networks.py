@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from torch import nn
+from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.models import (
     CrossModalEncoder,
@@ -15,7 +16,13 @@ from torchgeo_cmr.models import (
 from torchgeo_cmr.models.heads import Head
 from torchgeo_cmr.models.weights import EncoderWeights, NewBands
 
-__all__ = ('build_networks', 'check_per_modality', 'each_model')
+__all__ = ('Models', 'Weights', 'build_networks', 'check_per_modality', 'each_model')
+
+#: An encoder by name, or a network; one for all modalities or one for each.
+Models = str | nn.Module | Mapping[str, str | nn.Module]
+
+#: Initial weights of encoders; one for all modalities or one for each.
+Weights = dict[str, WeightsEnum | str | bool | None] | WeightsEnum | str | bool | None
 
 #: Channels between the stems and the trunk of the joint variant, as in the precursor.
 STEM_CHANNELS = 32
@@ -51,9 +58,7 @@ def check_per_modality(
             )
 
 
-def each_model(
-    model: str | nn.Module | Mapping[str, str | nn.Module], modalities: Iterable[str]
-) -> dict[str, str | nn.Module]:
+def each_model(model: Models, modalities: Iterable[str]) -> dict[str, str | nn.Module]:
     """Say which encoder each modality has.
 
     Args:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from torch import nn
@@ -10,151 +11,134 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from torchgeo_cmr.errors import OptionError
 
-__all__ = (
-    'OptimizerName',
-    'ScheduleName',
-    'build_optimizer',
-    'build_schedule',
-    'check_options',
-)
+__all__ = ('Optimisation', 'OptimizerName', 'ScheduleName')
 
 OptimizerName = Literal['adamw', 'adam', 'sgd']
 ScheduleName = Literal['cosine', 'constant', 'onecycle']
 
 
-def check_options(
-    optimizer: str,
-    schedule: str,
-    *,
-    lr: float = 0.0,
-    weight_decay: float = 0.0,
-    warmup_epochs: int = 0,
-) -> None:
-    """Refuse unknown names and impossible numbers before anything is trained.
+@dataclass(frozen=True)
+class Optimisation:
+    """How weights are trained: the options that all tasks share, checked.
 
     Args:
-        optimizer: Name of an optimiser.
-        schedule: Name of a schedule.
-        lr: Learning rate.
-        weight_decay: Weight decay.
-        warmup_epochs: Epochs of warm-up.
+        lr: Learning rate after warm-up.
+        weight_decay: Weight decay of matrices and kernels; biases and norms have none.
+        warmup_epochs: Epochs of warm-up for ``'cosine'``, at most a tenth of the run.
+        optimizer: ``'adamw'`` with betas (0.9, 0.95) as in the later code of the group;
+            ``'adam'`` torch's own and ``'sgd'`` without momentum, as in the precursor.
+        schedule: ``'cosine'``: linear warm-up, then cosine to 0; ``'constant'``: nothing
+            moves; ``'onecycle'``: torch's own up and down, with *lr* at its top (and, except
+            for ``'sgd'``, the momentum the other way).
 
     Raises:
         ValueError: If a name is unknown, or a number is negative or not finite.
     """
-    for option, value in (
-        ('lr', lr),
-        ('weight_decay', weight_decay),
-        ('warmup_epochs', warmup_epochs),
-    ):
-        if not 0 <= float(value) < math.inf:
-            raise ValueError(f'{option} must be finite and at least 0, found {value}')
-    if optimizer not in get_args(OptimizerName):
-        raise ValueError(
-            f"optimizer must be 'adamw', 'adam' or 'sgd', found {optimizer!r}"
-        )
-    if schedule not in get_args(ScheduleName):
-        raise ValueError(
-            f"schedule must be 'cosine', 'constant' or 'onecycle', found {schedule!r}"
-        )
 
+    lr: float
+    weight_decay: float = 0.0
+    warmup_epochs: int = 0
+    optimizer: OptimizerName = 'adamw'
+    schedule: ScheduleName = 'cosine'
 
-def build_optimizer(
-    parameters: Iterable[nn.Parameter], name: OptimizerName, lr: float, decay: float
-) -> Optimizer:
-    """Build an optimiser over what is trained.
-
-    ``'adamw'`` has betas (0.9, 0.95) as in the later code of the group; ``'adam'`` torch's own
-    and ``'sgd'`` no momentum, as in the precursor.
-
-    Args:
-        parameters: Parameters; those without ``requires_grad`` are left out.
-        name: Which optimiser.
-        lr: Learning rate.
-        decay: Weight decay of matrices and kernels; biases and norms have none.
-
-    Returns:
-        The optimiser.
-    """
-    lr, decay = float(lr), float(decay)
-    trained = [p for p in parameters if p.requires_grad]
-    groups = [
-        {'params': [p for p in trained if p.ndim > 1], 'weight_decay': decay},
-        {'params': [p for p in trained if p.ndim <= 1], 'weight_decay': 0.0},
-    ]
-    if name == 'sgd':
-        return SGD(groups, lr=lr)
-    if name == 'adam':
-        return Adam(groups, lr=lr)
-    return AdamW(groups, lr=lr, betas=(0.9, 0.95))
-
-
-def build_schedule(
-    optimizer: Optimizer,
-    name: ScheduleName,
-    *,
-    steps: float,
-    epochs: int,
-    warmup_epochs: int,
-    restart_epoch: int = 0,
-) -> LRScheduler:
-    """Build a learning rate schedule that moves with every step.
-
-    The cosine is a function of the step, not torch's ``LinearLR`` and ``CosineAnnealingLR`` in
-    sequence: their saved state holds the length of the run, so a run that is resumed with more
-    epochs would decay as the shorter one.
-
-    Args:
-        optimizer: What it drives.
-        name: ``'cosine'``: linear warm-up, then cosine to 0; ``'constant'``: nothing moves;
-            ``'onecycle'``: torch's own up and down, with *lr* at its top (and, except for
-            ``'sgd'``, the momentum the other way).
-        steps: Steps of the whole run; infinite if it has no end.
-        epochs: Epochs of the run; not above 0 if it is measured in steps.
-        warmup_epochs: Epochs of warm-up for ``'cosine'``, at most a tenth of the run.
-        restart_epoch: Epoch at which ``'cosine'`` starts anew with the second stage of a run,
-            if that is before its end; each stage then has a warm-up and an end of its own.
-
-    Returns:
-        The schedule.
-
-    Raises:
-        OptionError: If ``'onecycle'`` is asked for a run without an end.
-    """
-    endless = math.isinf(steps)
-    if name == 'constant':
-        return LambdaLR(optimizer, lambda step: 1.0)
-    if name == 'onecycle':
-        if endless:
-            raise OptionError(
-                'a onecycle schedule needs to know its end: set max_epochs or max_steps'
+    def __post_init__(self) -> None:
+        """Refuse unknown names and impossible numbers before anything is trained."""
+        for option in ('lr', 'weight_decay', 'warmup_epochs'):
+            value = getattr(self, option)
+            if not 0 <= float(value) < math.inf:
+                raise ValueError(
+                    f'{option} must be finite and at least 0, found {value}'
+                )
+        if self.optimizer not in get_args(OptimizerName):
+            raise ValueError(
+                f"optimizer must be 'adamw', 'adam' or 'sgd', found {self.optimizer!r}"
             )
-        # SGD has no momentum to move, and would be given some
-        moves = not isinstance(optimizer, SGD)
-        tops = [group['lr'] for group in optimizer.param_groups]
-        return OneCycleLR(
-            optimizer, tops, total_steps=max(1, int(steps)), cycle_momentum=moves
-        )
-    # a run that somebody has to stop has no end to decay to
-    total = None if endless else int(steps)
-    restart = 0
-    if total and 0 < restart_epoch < epochs:
-        restart = round(total * restart_epoch / epochs)
+        if self.schedule not in get_args(ScheduleName):
+            raise ValueError(
+                f"schedule must be 'cosine', 'constant' or 'onecycle', found "
+                f'{self.schedule!r}'
+            )
 
-    def factor(step: int) -> float:
-        if total is None:
-            return 1.0
-        first, end, length = 0, total, epochs
-        if restart:
-            late = step >= restart
-            first, end = (restart, total) if late else (0, restart)
-            length = epochs - restart_epoch if late else restart_epoch
-        share = warmup_epochs / length if length > 0 else 0.1
-        warmup = round((end - first) * min(max(share, 0.0), 0.1))
-        step -= first
+    def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        """Build an optimiser over what is trained.
+
+        Args:
+            parameters: Parameters; those without ``requires_grad`` are skipped.
+
+        Returns:
+            The optimiser.
+        """
+        trained = [p for p in parameters if p.requires_grad]
+        groups = [
+            {
+                'params': [p for p in trained if p.ndim > 1],
+                'weight_decay': float(self.weight_decay),
+            },
+            {'params': [p for p in trained if p.ndim <= 1], 'weight_decay': 0.0},
+        ]
+        lr = float(self.lr)
+        if self.optimizer == 'sgd':
+            return SGD(groups, lr=lr)
+        if self.optimizer == 'adam':
+            return Adam(groups, lr=lr)
+        return AdamW(groups, lr=lr, betas=(0.9, 0.95))
+
+    def build_schedule(
+        self, optimizer: Optimizer, *, steps: float, epochs: int, restart_epoch: int = 0
+    ) -> LRScheduler:
+        """Build a learning rate schedule that moves with every step.
+
+        The cosine is a function of the step, not torch's ``LinearLR`` and
+        ``CosineAnnealingLR`` in sequence: their saved state holds the length of the run, so a
+        run that is resumed with more epochs would decay as the shorter one.
+
+        Args:
+            optimizer: What it drives.
+            steps: Steps of the whole run; infinite if it has no end.
+            epochs: Epochs of the run; not above 0 if it is measured in steps.
+            restart_epoch: Epoch at which ``'cosine'`` starts anew with the second stage of a
+                run, if that is before its end; each stage then has its own warm-up and end.
+
+        Returns:
+            The schedule.
+
+        Raises:
+            OptionError: If the schedule is ``'onecycle'`` and the run has no end.
+        """
+        endless = math.isinf(steps)
+        if self.schedule == 'onecycle':
+            if endless:
+                raise OptionError(
+                    'a onecycle schedule needs to know its end: set max_epochs or max_steps'
+                )
+            return OneCycleLR(
+                optimizer,
+                [group['lr'] for group in optimizer.param_groups],
+                total_steps=max(1, int(steps)),
+                # SGD has no momentum to move, and would be given some.
+                cycle_momentum=not isinstance(optimizer, SGD),
+            )
+        # A run without an end has nothing to decay to.
+        if self.schedule == 'constant' or endless:
+            return LambdaLR(optimizer, lambda step: 1.0)
+        total, restart = int(steps), 0
+        if 0 < restart_epoch < epochs:
+            restart = round(total * restart_epoch / epochs)
+
+        def factor(step: int) -> float:
+            if not restart:
+                return self._cosine(step, total, epochs)
+            if step < restart:
+                return self._cosine(step, restart, restart_epoch)
+            return self._cosine(step - restart, total - restart, epochs - restart_epoch)
+
+        return LambdaLR(optimizer, factor)
+
+    def _cosine(self, step: int, steps: int, epochs: int) -> float:
+        """Factor of the learning rate at a step of a stage with warm-up."""
+        share = self.warmup_epochs / epochs if epochs > 0 else 0.1
+        warmup = round(steps * min(share, 0.1))
         if step < warmup:
             return (step + 1) / (warmup + 1)
-        done = min(1.0, (step - warmup) / max(1, end - first - warmup))
-        return (1 + math.cos(math.pi * done)) / 2
-
-    return LambdaLR(optimizer, factor)
+        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return (1 + math.cos(math.pi * progress)) / 2

@@ -1,25 +1,20 @@
 """SS-CM-RSIR: self-supervised cross-modal retrieval with three losses."""
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torchvision.models._api import WeightsEnum
+from torch import Tensor
 
 from torchgeo_cmr.errors import OptionError
 from torchgeo_cmr.losses import ISLoss, MDELoss, MIMLoss, ramp_weight
 
-from .base import CrossModalTask, RetrievalFeatures
-from .networks import build_networks, check_per_modality, each_model
-from .optim import OptimizerName, ScheduleName
+from .encoder_task import EncoderTask
+from .networks import Models, Weights
 
 __all__ = ('SSCMRSIR',)
 
-Variant = Literal['separate', 'joint']
 
-
-class SSCMRSIR(CrossModalTask):
+class SSCMRSIR(EncoderTask):
     r"""Self-supervised cross-modal remote sensing image retrieval.
 
     Two encoders without labels: the own pair is told from the batch (MIM, on projections
@@ -44,22 +39,15 @@ class SSCMRSIR(CrossModalTask):
     :class:`~torchgeo_cmr.losses.MDELoss` and :class:`~torchgeo_cmr.losses.ISLoss`.
     """
 
-    ignore: Sequence[str] | str | None = ('weights',)
+    variants = ('separate', 'joint')
 
     def __init__(
         self,
         in_channels: dict[str, int],
-        model: str | nn.Module | Mapping[str, str | nn.Module] = 'resnet50',
-        weights: dict[str, WeightsEnum | str | bool | None]
-        | WeightsEnum
-        | str
-        | bool
-        | None = None,
+        model: Models = 'resnet50',
+        weights: Weights = None,
         *,
-        variant: Variant = 'separate',
-        head: Literal['mlp', 'linear_relu', 'hash'] = 'mlp',
-        hidden_dim: int | None = None,
-        output_dim: int = 128,
+        variant: Literal['separate', 'joint'] = 'separate',
         temperature: float = 0.5,
         negatives: Literal['all', 'cross'] = 'all',
         mde: Literal['softplus', 'angular'] = 'softplus',
@@ -67,23 +55,12 @@ class SSCMRSIR(CrossModalTask):
         mde_weight: float = 1.0,
         is_weight: float = 1.0,
         weight_schedule: Literal['log_ramp', 'constant'] = 'log_ramp',
-        retrieval_features: RetrievalFeatures = 'z',
         num_neighbors: int = 1,
         distance: Literal['euclidean', 'cosine'] = 'euclidean',
         detach_neighbor: bool = False,
         mine_with: Literal['own', 'other', 'both'] = 'own',
-        freeze_backbone: bool = False,
-        new_bands: Literal['error', 'mean'] = 'error',
         gather_distributed: bool = True,
-        keys: dict[str, str] | None = None,
-        bands: dict[str, list[str]] | None = None,
-        mean: dict[str, list[float]] | None = None,
-        std: dict[str, list[float]] | None = None,
-        lr: float = 1e-4,
-        weight_decay: float = 0.05,
-        warmup_epochs: int = 10,
-        optimizer: OptimizerName = 'adamw',
-        schedule: ScheduleName = 'cosine',
+        **options: Any,
     ) -> None:
         """Initialize a new SSCMRSIR instance.
 
@@ -98,9 +75,6 @@ class SSCMRSIR(CrossModalTask):
                 of the bands, as far as *bands* and the weights name them.
             variant: ``'separate'``: nothing is shared between the modalities; ``'joint'``: a
                 1x1 convolution to 32 channels for each, one trunk, and a head for each.
-            head: Kind of :class:`~torchgeo_cmr.models.ProjectionHead`.
-            hidden_dim: Width inside the head; that of the encoder by default.
-            output_dim: Width of the projections *z*.
             temperature: Temperature of MIM, above 0.
             negatives: Negatives of MIM: ``'all'`` rows or the ``'cross'`` modality alone.
             mde: Kind of MDE.
@@ -108,27 +82,15 @@ class SSCMRSIR(CrossModalTask):
             mde_weight: Factor of MDE on top of the ramp; 0 leaves the term out.
             is_weight: Factor of IS on top of the ramp; 0 leaves the term out.
             weight_schedule: ``'log_ramp'``, or ``'constant'`` for full weights from the start.
-            retrieval_features: Whether to retrieve with ``'z'`` or ``'h'``.
             num_neighbors: Nearest neighbours that IS averages over.
             distance: What IS chooses neighbours by.
             detach_neighbor: Whether the gradient of IS stops at the neighbour.
             mine_with: Whose distances choose the neighbours of a modality in IS: its ``'own'``,
                 the ``'other'`` modality's, or ``'both'``.
-            freeze_backbone: Whether the encoders stay as they are, their batch norm too, and
-                only what is on top of them is trained.
-            new_bands: What initial weights give a band they do not know: an ``'error'``, or
-                the ``'mean'`` over the bands they know. The trunk of ``'joint'`` sees no bands,
-                so weights for it need ``'mean'``.
             gather_distributed: Use the pairs of all ranks in MIM and IS.
-            keys: Where a sample holds each modality; ``image_<modality>`` by default.
-            bands: Names of the channels of each modality, in order.
-            mean: Mean of each channel of each modality.
-            std: Standard deviation of each channel of each modality.
-            lr: Learning rate after warm-up.
-            weight_decay: Weight decay of matrices and kernels.
-            warmup_epochs: Epochs of linear warm-up of the cosine, at most a tenth of the run.
-            optimizer: ``'adamw'``, ``'adam'`` or ``'sgd'`` (no momentum).
-            schedule: ``'cosine'`` with warm-up, ``'constant'`` or ``'onecycle'``.
+            **options: Those of :class:`~torchgeo_cmr.tasks.encoder_task.EncoderTask`, such as
+                *head*, *output_dim* and *new_bands*, and of :class:`CrossModalTask`, such as
+                *lr*.
 
         Raises:
             RasterError: If statistics or weights do not fit the channels.
@@ -140,59 +102,30 @@ class SSCMRSIR(CrossModalTask):
                 'SSCMRSIR pairs exactly two modalities, found '
                 f'{", ".join(in_channels) or "none"} in in_channels'
             )
-        if variant not in get_args(Variant):
-            raise ValueError(
-                f"variant must be 'separate' or 'joint', found {variant!r}"
-            )
-        check_per_modality(variant, in_channels, model=model, weights=weights)
         terms = {'mim': mim_weight, 'mde': mde_weight, 'is': is_weight}
         if min(terms.values()) < 0 or not any(terms.values()):
             raise ValueError(f'loss weights are 0 or more and not all 0, found {terms}')
-        if not mim_weight and retrieval_features == 'z':
-            raise ValueError(
-                "without MIM nothing trains the projections z: set retrieval_features='h'"
-            )
-        self.weights = weights
-        self.models = each_model(model, in_channels)
-        super().__init__(
-            in_channels,
-            keys=keys,
-            bands=bands,
-            mean=mean,
-            std=std,
-            retrieval_features=retrieval_features,
-            freeze_backbone=freeze_backbone,
-            lr=lr,
-            weight_decay=weight_decay,
-            warmup_epochs=warmup_epochs,
-            optimizer=optimizer,
-            schedule=schedule,
-        )
+        super().__init__(in_channels, model, weights, variant=variant, **options)
 
     def configure_models(self) -> None:
         """Initialize the encoders and two heads.
 
         Raises:
-            ValueError: If MDE is asked to compare encoder outputs of different widths.
+            ValueError: If an output that is to be compared is not trained, or encoder outputs
+                of different widths are.
         """
-        self.model, self.assumed_bands, widths = build_networks(
-            self.hparams['variant'],
-            self.in_channels,
-            self.models,
-            self.weights,
-            head=self.hparams['head'],
-            hidden_dim=self.hparams['hidden_dim'],
-            output_dim=self.hparams['output_dim'],
-            bands=self.hparams['bands'],
-            new_bands=self.hparams['new_bands'],
-        )
-        needs_one_width = (
-            self.hparams['mde_weight'] or self.hparams['retrieval_features'] == 'h'
-        )
-        if len(set(widths.values())) > 1 and needs_one_width:
+        retrieves_h = self.hparams['retrieval_features'] == 'h'
+        if not self.hparams['mim_weight'] and not retrieves_h:
             raise ValueError(
-                f'MDE and retrieval by h compare encoder outputs, found widths {widths}: take '
-                "models of one width, or mde_weight=0 with retrieval_features='z'"
+                "without MIM nothing trains the projections z: set retrieval_features='h'"
+            )
+        super().configure_models()
+        compares_h = self.hparams['mde_weight'] or retrieves_h
+        if len(set(self.widths.values())) > 1 and compares_h:
+            raise ValueError(
+                'MDE and retrieval by h compare encoder outputs, found widths '
+                f'{self.widths}: take models of one width, or mde_weight=0 with '
+                "retrieval_features='z'"
             )
         if not self.hparams['mim_weight']:
             self.model.heads.requires_grad_(False)

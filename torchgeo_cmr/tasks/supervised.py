@@ -1,26 +1,23 @@
 """The supervised reference: what labels can teach the same encoders."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 from torch import Tensor, nn
-from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
 from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
+from torchgeo_cmr.models.heads import Head
 
-from .base import CrossModalTask, RetrievalFeatures
+from .encoder_task import EncoderTask, Variant
 from .labels import as_sets, class_loss, read_labels
-from .networks import build_networks, check_per_modality, each_model
-from .optim import OptimizerName, ScheduleName
+from .networks import Models, Weights
 
 __all__ = ('SupervisedCMR',)
 
-Variant = Literal['separate', 'joint', 'bands_12']
 
-
-class SupervisedCMR(CrossModalTask):
+class SupervisedCMR(EncoderTask):
     r"""Multi-label classification of fused features, to compare with methods without labels.
 
     The projections *z* of all modalities are fused, one linear layer gives a logit for each
@@ -35,7 +32,6 @@ class SupervisedCMR(CrossModalTask):
     Relations: :class:`SSCMRSIR` trains the same networks without labels.
     """
 
-    ignore: Sequence[str] | str | None = ('weights',)
     monitor = 'val_loss'
     mode = 'min'
 
@@ -43,31 +39,14 @@ class SupervisedCMR(CrossModalTask):
         self,
         in_channels: dict[str, int],
         num_classes: int = 19,
-        model: str | nn.Module | Mapping[str, str | nn.Module] = 'resnet50',
-        weights: dict[str, WeightsEnum | str | bool | None]
-        | WeightsEnum
-        | str
-        | bool
-        | None = None,
+        model: Models = 'resnet50',
+        weights: Weights = None,
         *,
         variant: Variant = 'separate',
         fusion: Fusion = 'concat',
-        head: Literal['mlp', 'linear_relu', 'hash'] = 'linear_relu',
-        hidden_dim: int | None = None,
-        output_dim: int = 128,
+        head: Head = 'linear_relu',
         label_key: str = 'label',
-        new_bands: Literal['error', 'mean'] = 'error',
-        freeze_backbone: bool = False,
-        retrieval_features: RetrievalFeatures = 'z',
-        keys: dict[str, str] | None = None,
-        bands: dict[str, list[str]] | None = None,
-        mean: dict[str, list[float]] | None = None,
-        std: dict[str, list[float]] | None = None,
-        lr: float = 1e-4,
-        weight_decay: float = 0.05,
-        warmup_epochs: int = 10,
-        optimizer: OptimizerName = 'adamw',
-        schedule: ScheduleName = 'cosine',
+        **options: Any,
     ) -> None:
         """Initialize a new SupervisedCMR instance.
 
@@ -81,51 +60,20 @@ class SupervisedCMR(CrossModalTask):
             fusion: How projections are fused before the classifier; without effect for
                 ``'bands_12'``.
             head: Kind of :class:`~torchgeo_cmr.models.ProjectionHead`.
-            hidden_dim: Width inside the head; that of the encoder by default.
-            output_dim: Width of the projections *z*.
             label_key: Where a batch holds the labels: many-hot, shape (batch, classes), or
                 class numbers, shape (batch,).
-            new_bands: What initial weights give a band they do not know.
-            freeze_backbone: Whether the encoders stay as they are, their batch norm too, and
-                only what is on top of them is trained.
-            retrieval_features: Whether to retrieve with ``'z'`` or ``'h'``.
-            keys: Where a sample holds each modality; ``image_<modality>`` by default.
-            bands: Names of the channels of each modality, in order.
-            mean: Mean of each channel of each modality.
-            std: Standard deviation of each channel of each modality.
-            lr: Learning rate.
-            weight_decay: Weight decay of matrices and kernels.
-            warmup_epochs: Epochs of linear warm-up of the cosine, at most a tenth of the run.
-            optimizer: ``'adamw'``, ``'adam'`` or ``'sgd'`` (no momentum).
-            schedule: ``'cosine'`` with warm-up, ``'constant'`` or ``'onecycle'``.
+            **options: Those of :class:`~torchgeo_cmr.tasks.encoder_task.EncoderTask`, such as
+                *output_dim* and *new_bands*, and of :class:`CrossModalTask`, such as *lr*.
 
         Raises:
             RasterError: If statistics or weights do not fit the channels.
             ValueError: If an option is unknown or does not go with another.
         """
-        if variant not in get_args(Variant):
-            raise ValueError(
-                f"variant must be 'separate', 'joint' or 'bands_12', found {variant!r}"
-            )
         if num_classes < 1:
             raise ValueError(f'num_classes must be at least 1, found {num_classes}')
         check_fusion(fusion)
-        check_per_modality(variant, in_channels, model=model, weights=weights)
-        self.weights = weights
-        self.models = each_model(model, in_channels)
         super().__init__(
-            in_channels,
-            keys=keys,
-            bands=bands,
-            mean=mean,
-            std=std,
-            retrieval_features=retrieval_features,
-            freeze_backbone=freeze_backbone,
-            lr=lr,
-            weight_decay=weight_decay,
-            warmup_epochs=warmup_epochs,
-            optimizer=optimizer,
-            schedule=schedule,
+            in_channels, model, weights, variant=variant, head=head, **options
         )
 
     @property
@@ -135,17 +83,7 @@ class SupervisedCMR(CrossModalTask):
 
     def configure_models(self) -> None:
         """Initialize encoders, heads and the classifier."""
-        self.model, self.assumed_bands, _ = build_networks(
-            self.hparams['variant'],
-            self.in_channels,
-            self.models,
-            self.weights,
-            head=self.hparams['head'],
-            hidden_dim=self.hparams['hidden_dim'],
-            output_dim=self.hparams['output_dim'],
-            bands=self.hparams['bands'],
-            new_bands=self.hparams['new_bands'],
-        )
+        super().configure_models()
         width = self.hparams['output_dim']
         if self.hparams['fusion'] == 'concat' and not self._early:
             width *= len(self.in_channels)
