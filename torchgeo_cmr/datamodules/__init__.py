@@ -1,11 +1,11 @@
 """Data modules: paired data, split by place, for Lightning trainers."""
 
-from torchgeo_cmr.datamodules.bigearthnet_module import (
+from torchgeo_cmr.datamodules.benchmark_module import (
     BEN14KDataModule,
     BigEarthNetPairsDataModule,
+    DSRSIDDataModule,
 )
 from torchgeo_cmr.datamodules.chip_module import ChipDataModule
-from torchgeo_cmr.datamodules.dsrsid_module import DSRSIDDataModule
 from torchgeo_cmr.datamodules.image_speech_module import ImageSpeechDataModule
 from torchgeo_cmr.datamodules.paired_module import PairedDataModule
 

@@ -1,30 +1,25 @@
 """Pairs of chips as loaders: splits as the benchmark has them, the same flips for all."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
-import kornia.augmentation as K
 import numpy as np
-from torch import nn
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
-from torchgeo.datamodules import BaseDataModule
+from torch.utils.data import ConcatDataset, Dataset, Subset
 from torchgeo.datasets import NonGeoDataset
 from torchgeo.datasets.utils import Sample
 
-from torchgeo_cmr.datamodules.split import SPLITS
-from torchgeo_cmr.datamodules.statistics import Moments
+from torchgeo_cmr.datamodules.indexed_module import IndexedDataModule
+from torchgeo_cmr.datamodules.split import SPLITS, check_shares
+from torchgeo_cmr.datamodules.statistics import Moments, check_units
 from torchgeo_cmr.datasets import BIGEARTHNET_STATISTICS
 from torchgeo_cmr.errors import PairingError, RasterError
 from torchgeo_cmr.scenes.bands import is_radar
-from torchgeo_cmr.scenes.units import UNITS, unit_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from torchgeo_cmr.scenes.units import unit_of
 
 Statistics = Literal['sample', 'bigearthnet']
 
 
-class ChipDataModule(BaseDataModule):
+class ChipDataModule(IndexedDataModule):
     """Batches of a benchmark whose pairs are cut already.
 
     Takes :class:`~torchgeo_cmr.datasets.ChipPairs`, or any dataset without georeferencing
@@ -48,15 +43,11 @@ class ChipDataModule(BaseDataModule):
         splits: dict[str, str] | None = None,
         val_split: float = 0.0,
         test_split: float = 0.0,
-        batch_size: int = 64,
         statistics: Statistics = 'sample',
         bands: dict[str, list[str]] | None = None,
         units: dict[str, str] | None = None,
         gsd: dict[str, float] | None = None,
-        augment: bool = True,
-        stat_samples: int = 256,
-        num_workers: int = 0,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
         """Initialize a new ChipDataModule instance.
 
@@ -71,61 +62,38 @@ class ChipDataModule(BaseDataModule):
                 these names). One that is left out has no dataset.
             val_split: Share of the training pairs to validate on, if there are no *val*.
             test_split: Share of the training pairs to test on, if there are no *test*.
-            batch_size: Pairs a batch, on each device.
             statistics: 'sample' takes mean and deviation from a seeded sample of training
                 pairs, 'bigearthnet' those of the training patches of BigEarthNet-MM, by
                 name of band.
             bands: Modality -> names of its channels, for a dataset that does not know them.
             units: Modality -> 'db', 'power', 'amplitude', 'reflectance' or 'dn', likewise.
             gsd: Modality -> metres a pixel is wide, likewise.
-            augment: Whether training pairs are flipped.
-            stat_samples: Training pairs from which statistics are taken.
-            num_workers: Worker processes that read.
-            seed: Seed of held-out pairs and statistics.
+            **options: *batch_size* (64), *augment*, *stat_samples* (256), *num_workers* and
+                *seed*, as of :class:`~torchgeo_cmr.datamodules.indexed_module.IndexedDataModule`.
 
         Raises:
             PairingError: If neither *train* nor *dataset_class* is given, or both are, or
                 the shares leave nothing to train on.
             RasterError: If *units* or *statistics* is a word that nobody knows.
         """
-        super().__init__(dataset_class or NonGeoDataset, batch_size, num_workers)
+        super().__init__(dataset_class or NonGeoDataset, **options)
         if (train is None) == (dataset_class is None):
             raise PairingError(
                 'give either `train` (with `val` and `test` if you have them) or '
                 '`dataset_class`, not both or none'
             )
-        if min(val_split, test_split) < 0 or val_split + test_split >= 1:
-            raise PairingError(
-                f'val_split {val_split} and test_split {test_split} leave nothing to train '
-                'on: they must be at least 0 and add up to less than 1'
-            )
+        check_shares(val_split, test_split)
         if statistics not in get_args(Statistics):
             raise RasterError(
                 f"statistics must be 'sample' or 'bigearthnet', found {statistics!r}"
             )
-        for name, unit in (units or {}).items():
-            if unit not in UNITS:
-                raise RasterError(
-                    f'{name} cannot be in {unit!r}: units are one of {", ".join(UNITS)}'
-                )
+        check_units(units or {})
         self.given = {'train': train, 'val': val, 'test': test}
         self.dataset_kwargs = dict(dataset_kwargs or {})
         self.splits = splits or {split: split for split in SPLITS}
         self.shares = {'val': val_split, 'test': test_split}
         self.statistics = statistics
         self.stated = {'bands': bands or {}, 'units': units or {}, 'gsd': gsd or {}}
-        self.stat_samples = stat_samples
-        self.seed = seed
-        #: What is known of the bands: the training dataset before anything is held out.
-        self.source: NonGeoDataset | None = None
-        self._described: dict[str, dict[str, Any]] | None = None
-        # Pixels leave as they are: the task knows the statistics of each modality.
-        self.aug = nn.Identity()
-        if augment:
-            flips = (K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5))
-            self.train_aug = K.AugmentationSequential(
-                *flips, data_keys=None, keepdim=True
-            )
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -227,11 +195,7 @@ class ChipDataModule(BaseDataModule):
                 {m: [known[name][1] for name in names] for m, names in bands.items()},
             )
         sums = {modality: Moments() for modality in bands}
-        train = cast(Subset[Sample], self.train_dataset)
-        generator = np.random.default_rng(self.seed)
-        count = min(self.stat_samples, len(train))
-        for index in np.sort(generator.choice(len(train), count, replace=False)):
-            sample = train[int(index)]
+        for sample in self._statistics_samples(cast(Any, self.train_dataset)):
             for modality, moments in sums.items():
                 moments.add(sample[f'image_{modality}'].numpy())
         for modality, moments in sums.items():
@@ -283,56 +247,6 @@ class ChipDataModule(BaseDataModule):
                 'wrong for most'
             )
         return unit
-
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """Return shuffled training pairs in whole batches."""
-        train = cast(Subset[Sample], self.train_dataset)
-        size = self.train_batch_size or self.batch_size
-        if len(train) < size:
-            raise PairingError(
-                f'{len(train)} training pairs do not fill one batch of {size}: '
-                'choose a smaller batch_size'
-            )
-        return self._loader(train, size, shuffle=True, drop_last=True)
-
-    def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
-        """Return the validation pairs in order; nothing if there are none."""
-        if self.val_dataset is None:
-            return []
-        return self._loader(self.val_dataset, self.val_batch_size)
-
-    def test_dataloader(self) -> DataLoader[Sample]:
-        """Return the test pairs in order.
-
-        Raises:
-            PairingError: If there are none.
-        """
-        if self.test_dataset is None:
-            raise PairingError(
-                'there are no test pairs: give `test`, or a test_split to hold some out'
-            )
-        return self._loader(self.test_dataset, self.test_batch_size)
-
-    def predict_dataloader(self) -> DataLoader[Sample]:
-        """Return the pairs of all splits, one split after the other."""
-        dataset = cast(Dataset[Sample], self.predict_dataset)
-        return self._loader(dataset, self.predict_batch_size)
-
-    def _loader(
-        self, dataset: Dataset[Sample], batch_size: int | None, **kwargs: Any
-    ) -> DataLoader[Sample]:
-        return DataLoader(
-            dataset,
-            batch_size=batch_size or self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            **kwargs,
-        )
-
-    def plot(self, *args: Any, **kwargs: Any) -> 'Figure':
-        """Plot a sample with the method of the training dataset."""
-        self.setup()
-        return cast(Any, self.source).plot(*args, **kwargs)
 
 
 __all__ = ('ChipDataModule',)

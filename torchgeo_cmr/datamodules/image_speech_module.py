@@ -1,16 +1,13 @@
 """Images and spoken words as loaders: held out by image and by voice."""
 
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
-import kornia.augmentation as K
-import numpy as np
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset
-from torchgeo.datamodules import BaseDataModule
+from torch.utils.data import Dataset, Subset
 from torchgeo.datasets import DLRSDMultilabel, NonGeoDataset, UCMerced
 from torchgeo.datasets.utils import Sample
 
+from torchgeo_cmr.datamodules.indexed_module import IndexedDataModule
 from torchgeo_cmr.datamodules.statistics import Moments
 from torchgeo_cmr.datasets import ADVANCEPairs, ClassFolders, ImageSpeech, SpokenLabels
 from torchgeo_cmr.datasets.holdout import SPLITS, hold_out
@@ -18,13 +15,10 @@ from torchgeo_cmr.datasets.spoken.spoken_labels import HoldOut
 from torchgeo_cmr.errors import PairingError
 from torchgeo_cmr.speech import RATE
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 Layout = Literal['folders', 'ucmerced', 'dlrsd', 'advance']
 
 
-class ImageSpeechDataModule(BaseDataModule):
+class ImageSpeechDataModule(IndexedDataModule):
     """Images with the spoken names of their classes.
 
     Training draws for each image an utterance of one of its classes, anew in each epoch.
@@ -34,6 +28,8 @@ class ImageSpeechDataModule(BaseDataModule):
     Relations: :class:`~torchgeo_cmr.datasets.ImageSpeech` for each split, or
     :class:`~torchgeo_cmr.datasets.ADVANCEPairs`.
     """
+
+    remedy = 'choose a smaller batch_size, or repeat images'
 
     def __init__(
         self,
@@ -48,12 +44,8 @@ class ImageSpeechDataModule(BaseDataModule):
         hold_out: HoldOut = 'voice',
         image_shares: dict[str, float] | None = None,
         audio_shares: dict[str, float] | None = None,
-        batch_size: int = 64,
         repeat: int = 1,
-        augment: bool = True,
-        stat_samples: int = 256,
-        num_workers: int = 0,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
         """Initialize a new ImageSpeechDataModule instance.
 
@@ -76,18 +68,16 @@ class ImageSpeechDataModule(BaseDataModule):
             image_shares: 'train', 'val' and 'test' -> share of each class, where the images
                 have no published split (default: 0.7, 0.1 and 0.2).
             audio_shares: Likewise of voices or utterances (default: 10, 2 and 3 fifteenths).
-            batch_size: Pairs a batch, on each device.
             repeat: How often an epoch shows each training image, each time with another
                 utterance.
-            augment: Whether training images are flipped; sound is left as it is.
-            stat_samples: Training pairs from which mean and deviation are taken.
-            num_workers: Worker processes that read.
-            seed: Seed of splits and statistics.
+            **options: *batch_size* (64), *augment* (images alone, sound is left as it is),
+                *stat_samples* (256), *num_workers* and *seed*, as of
+                :class:`~torchgeo_cmr.datamodules.indexed_module.IndexedDataModule`.
 
         Raises:
             PairingError: If *layout* is unknown, or sound is missing or given in vain.
         """
-        super().__init__(ImageSpeech, batch_size, num_workers)
+        super().__init__(ImageSpeech, **options)
         if layout not in get_args(Layout):
             raise PairingError(
                 f'layout {layout!r} is not known: use one of {", ".join(get_args(Layout))}'
@@ -106,18 +96,7 @@ class ImageSpeechDataModule(BaseDataModule):
         self.image_shares = image_shares or {'train': 0.7, 'val': 0.1, 'test': 0.2}
         self.audio_shares = audio_shares
         self.repeat = repeat
-        self.stat_samples = stat_samples
-        self.seed = seed
         self.parts: dict[str, ImageSpeech | ADVANCEPairs] = {}
-        self._described: dict[str, dict[str, Any]] | None = None
-        # Pixels leave as they are: the task knows the statistics of each modality.
-        self.aug = nn.Identity()
-        if augment:
-            flips = (K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5))
-            # Keys that begin with `image` are flipped, sound and labels pass through.
-            self.train_aug = K.AugmentationSequential(
-                *flips, data_keys=None, keepdim=True
-            )
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -162,9 +141,9 @@ class ImageSpeechDataModule(BaseDataModule):
                 size=self.size,
             )
         self.parts = parts
-        train = parts['train']
-        order = list(range(len(train))) * self.repeat
-        self.train_dataset = Subset(cast(Dataset[Sample], train), order)
+        self.source = parts['train']
+        order = list(range(len(self.source))) * self.repeat
+        self.train_dataset = Subset(self.source, order)
         self.val_dataset = cast(Dataset[Sample], parts['val'])
         self.test_dataset = cast(Dataset[Sample], parts['test'])
         self.predict_dataset = self.test_dataset
@@ -207,17 +186,11 @@ class ImageSpeechDataModule(BaseDataModule):
         """
         self.setup()
         if self._described is None:
-            train = self.parts['train']
             pixels, sound = Moments(), Moments()
-            generator = np.random.default_rng(self.seed)
-            count = min(self.stat_samples, len(train))
-            # utterances are drawn, and every process has to draw the same
+            # Utterances are drawn, and every process has to draw the same.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
-                for index in np.sort(
-                    generator.choice(len(train), count, replace=False)
-                ):
-                    sample = train[int(index)]
+                for sample in self._statistics_samples(self.source):
                     pixels.add(sample['image_image'].numpy())
                     sound.add(sample['audio'].numpy())
             self._described = {
@@ -243,56 +216,6 @@ class ImageSpeechDataModule(BaseDataModule):
                 },
             }
         return self._described
-
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """Return shuffled training pairs in whole batches.
-
-        Raises:
-            PairingError: If they do not fill one.
-        """
-        self.setup()
-        train = cast(Subset[Sample], self.train_dataset)
-        size = self.train_batch_size or self.batch_size
-        if len(train) < size:
-            raise PairingError(
-                f'{len(train)} training pairs do not fill one batch of {size}: '
-                'choose a smaller batch_size, or repeat images'
-            )
-        return self._loader(train, size, shuffle=True, drop_last=True)
-
-    def val_dataloader(self) -> DataLoader[Sample]:
-        """Return the validation pairs in order."""
-        self.setup()
-        dataset = cast(Dataset[Sample], self.val_dataset)
-        return self._loader(dataset, self.val_batch_size)
-
-    def test_dataloader(self) -> DataLoader[Sample]:
-        """Return the test pairs in order."""
-        self.setup()
-        dataset = cast(Dataset[Sample], self.test_dataset)
-        return self._loader(dataset, self.test_batch_size)
-
-    def predict_dataloader(self) -> DataLoader[Sample]:
-        """Return the test pairs in order."""
-        self.setup()
-        dataset = cast(Dataset[Sample], self.test_dataset)
-        return self._loader(dataset, self.predict_batch_size)
-
-    def _loader(
-        self, dataset: Dataset[Sample], batch_size: int | None, **kwargs: Any
-    ) -> DataLoader[Sample]:
-        return DataLoader(
-            dataset,
-            batch_size=batch_size or self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            **kwargs,
-        )
-
-    def plot(self, *args: Any, **kwargs: Any) -> 'Figure':
-        """Plot a sample with the method of the training dataset."""
-        self.setup()
-        return self.parts['train'].plot(*args, **kwargs)
 
 
 def _names(images: Any) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from torchgeo_cmr.datamodules.collate import collate
 from torchgeo_cmr.datamodules.flips import Flips
 from torchgeo_cmr.datamodules.patches import ListedPatches, Patches
 from torchgeo_cmr.datamodules.prefetch import EarlyLoader
-from torchgeo_cmr.datamodules.split import SPLITS, Tiles, split_ground
-from torchgeo_cmr.datamodules.statistics import Moments, sample_keys
+from torchgeo_cmr.datamodules.split import SPLITS, Tiles, check_shares, split_ground
+from torchgeo_cmr.datamodules.statistics import Moments, check_units, sample_keys
 from torchgeo_cmr.datamodules.tiling import grid, zone_areas
 from torchgeo_cmr.datasets.label_map import LabelFromMask
 from torchgeo_cmr.datasets.paired import PairedDataset
@@ -29,7 +29,7 @@ from torchgeo_cmr.errors import PairingError, RasterError
 from torchgeo_cmr.samplers import Area, DisjointBatchSampler
 from torchgeo_cmr.samplers.patch_area import PatchKey, sides
 from torchgeo_cmr.scenes.catalogue import header_catalogue
-from torchgeo_cmr.scenes.units import BACKSCATTER, UNITS
+from torchgeo_cmr.scenes.units import BACKSCATTER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -130,13 +130,7 @@ class PairedDataModule(BaseDataModule):
                 'give either `datasets`, to be split by place, or ready-made `train` (with '
                 '`val` and `test` if you have them), not both or none'
             )
-        if not (
-            0 <= val_split < 1 and 0 <= test_split < 1 and val_split + test_split < 1
-        ):
-            raise PairingError(
-                f'val_split {val_split} and test_split {test_split} leave nothing to train '
-                'on: they must be at least 0 and add up to less than 1'
-            )
+        check_shares(val_split, test_split)
         for name, value, least in (
             ('patch_size', min(sides(patch_size, 'patch_size')), 1),
             ('block', block, 1),
@@ -152,22 +146,7 @@ class PairedDataModule(BaseDataModule):
                 raise PairingError(f'{name} is {value}: it must be at least {least}')
         if min_valid > 1:
             raise PairingError(f'min_valid is {min_valid}: a share is at most 1')
-        for split, members in {'val': val, 'test': test}.items():
-            if members is not None and {*members} != {*(train or {})}:
-                raise PairingError(
-                    f'{split} has the modalities {", ".join(members)}, but those to train on '
-                    f'are {", ".join(train or {}) or "not given as `train`"}: name them alike'
-                )
-        for name, unit in (units or {}).items():
-            if unit not in UNITS:
-                raise RasterError(
-                    f'{name} cannot be in {unit!r}: units are one of {", ".join(UNITS)}'
-                )
-            if name not in (datasets or train or {}):
-                raise RasterError(
-                    f'units are given for {name!r}, but the modalities are '
-                    f'{", ".join(datasets or train or {})}'
-                )
+        _check_names(datasets, {'train': train, 'val': val, 'test': test}, units or {})
         #: Members to be split by place; None if the splits were ready-made.
         self.datasets = datasets
         #: Split -> its ready-made members, None where it has none.
@@ -493,6 +472,29 @@ class _FirstEpoch(SequentialSampler):
     """Where a sampler of batches reads its epoch, for runs that repeat one."""
 
     epoch = 0
+
+
+def _check_names(
+    datasets: Mapping[str, GeoDataset] | None,
+    ready: Mapping[str, Mapping[str, GeoDataset] | None],
+    units: Mapping[str, str],
+) -> None:
+    """Refuse splits and units of other modalities than those to train on."""
+    train = ready['train'] or {}
+    for split, members in ready.items():
+        if members is not None and {*members} != {*train}:
+            raise PairingError(
+                f'{split} has the modalities {", ".join(members)}, but those to train on '
+                f'are {", ".join(train) or "not given as `train`"}: name them alike'
+            )
+    check_units(units)
+    modalities = datasets or train
+    for modality in units:
+        if modality not in modalities:
+            raise RasterError(
+                f'units are given for {modality!r}, but the modalities are '
+                f'{", ".join(modalities)}'
+            )
 
 
 def _union(zone: PairedDataset) -> BaseGeometry:

@@ -10,6 +10,8 @@ from pyproj import CRS
 from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 
+from torchgeo_cmr.errors import PairingError
+
 #: A later split is never cut to make room for an earlier one.
 SPLITS = ('train', 'val', 'test')
 
@@ -18,6 +20,15 @@ type Tiles = NDArray[np.object_]
 
 #: Corners above which a polygon is divided before it is compared with cells.
 _CORNERS = 128
+
+
+def check_shares(val_split: float, test_split: float) -> None:
+    """Refuse shares of validation and test that leave nothing to train on."""
+    if min(val_split, test_split) < 0 or not val_split + test_split < 1:
+        raise PairingError(
+            f'val_split {val_split} and test_split {test_split} leave nothing to train '
+            'on: they must be at least 0 and add up to less than 1'
+        )
 
 
 def split_ground(

@@ -1,12 +1,13 @@
 """Statistics of training pixels, gathered patch by patch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.samplers import Area
 from torchgeo_cmr.samplers.patch_area import PatchKey
+from torchgeo_cmr.scenes.units import UNITS
 
 #: Deviation below which a band is constant, as a share of its largest number: what float32
 #: pixels of one value differ by.
@@ -14,6 +15,15 @@ _CONSTANT = 1e-7
 
 #: Draws per patch that is wanted, for areas in which few patches are valid.
 _DRAWS = 100
+
+
+def check_units(units: Mapping[str, str]) -> None:
+    """Refuse units of a modality that do not exist."""
+    for modality, unit in units.items():
+        if unit not in UNITS:
+            raise RasterError(
+                f'{modality} cannot be in {unit!r}: units are one of {", ".join(UNITS)}'
+            )
 
 
 class Moments:
