@@ -16,6 +16,8 @@ not know this module can still catch what they expect. The command line turns an
 into one line on stderr and exit code 2.
 """
 
+from typing import Any, get_args
+
 __all__ = (
     'ArchiveError',
     'AudioError',
@@ -58,3 +60,27 @@ class QueryError(CMRError, ValueError):
 
 class OutputExistsError(CMRError, FileExistsError):
     """An output exists already; nothing was written."""
+
+
+def check_choice(option: str, value: object, choices: Any) -> None:
+    """Refuse a value that is not one of a ``Literal`` type.
+
+    Args:
+        option: Name of the option, for the message.
+        value: Its value.
+        choices: The ``Literal`` type.
+
+    Raises:
+        OptionError: If *value* is not one of them.
+
+    Examples:
+        >>> from typing import Literal
+        >>> check_choice('kind', 'round', Literal['square', 'flat'])
+        Traceback (most recent call last):
+        torchgeo_cmr.errors.OptionError: kind must be 'square' or 'flat', found 'round'
+    """
+    known = get_args(choices)
+    if value not in known:
+        *names, last = map(repr, known)
+        names = f'{", ".join(names)} or {last}' if names else last
+        raise OptionError(f'{option} must be {names}, found {value!r}')

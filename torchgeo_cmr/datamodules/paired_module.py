@@ -38,6 +38,19 @@ if TYPE_CHECKING:
 #: as many, or until a cell is a single patch.
 _MIN_CELLS = 16
 
+#: Least value of each number that a user can set.
+_LEAST = {
+    'patch_size': 1,
+    'block': 1,
+    'margin': 0,
+    'min_valid': 0,
+    'seed': 0,
+    'batch_size': 1,
+    'length': 1,
+    'gather': 1,
+    'stat_patches': 1,
+}
+
 
 class PairedDataModule(BaseDataModule):
     """Patches of paired modalities, split by place.
@@ -131,21 +144,6 @@ class PairedDataModule(BaseDataModule):
                 '`val` and `test` if you have them), not both or none'
             )
         check_shares(val_split, test_split)
-        for name, value, least in (
-            ('patch_size', min(sides(patch_size, 'patch_size')), 1),
-            ('block', block, 1),
-            ('margin', margin, 0),
-            ('min_valid', min_valid, 0),
-            ('seed', seed, 0),
-            ('batch_size', batch_size, 1),
-            ('length', length, 1),
-            ('gather', gather, 1),
-            ('stat_patches', stat_patches, 1),
-        ):
-            if value is not None and value < least:
-                raise PairingError(f'{name} is {value}: it must be at least {least}')
-        if min_valid > 1:
-            raise PairingError(f'min_valid is {min_valid}: a share is at most 1')
         _check_names(datasets, {'train': train, 'val': val, 'test': test}, units or {})
         #: Members to be split by place; None if the splits were ready-made.
         self.datasets = datasets
@@ -166,10 +164,10 @@ class PairedDataModule(BaseDataModule):
         self.min_valid = min_valid
         self.units = units or {}
         self.labels = labels
-        self.gather = gather
-        self.stat_patches = stat_patches
+        self.gather, self.stat_patches = gather, stat_patches
         self.catalogue = catalogue
         self.seed = seed
+        self._check_numbers()
         #: One paired dataset for each zone; empty before :meth:`setup`.
         self.zones: list[PairedDataset] = []
         #: Split -> ground from which patches may be cut.
@@ -183,6 +181,16 @@ class PairedDataModule(BaseDataModule):
         if augment:
             #: Applied to training batches after they reach the device.
             self.train_aug = Flips()
+
+    def _check_numbers(self) -> None:
+        """Refuse numbers that are too small."""
+        smallest = min(sides(self.patch_size, 'patch_size'))
+        for name, least in _LEAST.items():
+            number = smallest if name == 'patch_size' else getattr(self, name)
+            if number is not None and number < least:
+                raise PairingError(f'{name} is {number}: it must be at least {least}')
+        if self.min_valid > 1:
+            raise PairingError(f'min_valid is {self.min_valid}: a share is at most 1')
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """IS: draw each image closer to the most similar image of its own modality."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .pairs import check_pairs, gather_rows, unit_rows
+from torchgeo_cmr.errors import check_choice
+
+from .pairs import Loss, check_pairs, gather_rows, unit_rows
 
 __all__ = ('ISLoss',)
 
@@ -13,7 +15,7 @@ Distance = Literal['euclidean', 'cosine']
 MineWith = Literal['own', 'other', 'both']
 
 
-class ISLoss(nn.Module):
+class ISLoss(Loss):
     r"""Intra-modal similarity: raise the cosine of nearest neighbours within a modality.
 
     In each modality the neighbour of image *i* is the closest other image of the batch,
@@ -34,6 +36,8 @@ class ISLoss(nn.Module):
     Relations: like :class:`MDELoss` it only pulls, and a constant encoder is a perfect
     solution of it; it sharpens what :class:`MIMLoss` has separated.
     """
+
+    settings = ('num_neighbors', 'distance', 'detach_neighbor', 'mine_with', 'is_sign')
 
     def __init__(
         self,
@@ -65,14 +69,8 @@ class ISLoss(nn.Module):
         super().__init__()
         if num_neighbors < 1:
             raise ValueError(f'num_neighbors must be at least 1, found {num_neighbors}')
-        if distance not in get_args(Distance):
-            raise ValueError(
-                f"distance must be 'euclidean' or 'cosine', found {distance!r}"
-            )
-        if mine_with not in get_args(MineWith):
-            raise ValueError(
-                f"mine_with must be 'own', 'other' or 'both', found {mine_with!r}"
-            )
+        check_choice('distance', distance, Distance)
+        check_choice('mine_with', mine_with, MineWith)
         if is_sign not in (-1, 1):
             raise ValueError(f'is_sign must be -1 or +1, found {is_sign}')
         self.num_neighbors = num_neighbors
@@ -81,18 +79,6 @@ class ISLoss(nn.Module):
         self.mine_with = mine_with
         self.is_sign = is_sign
         self.gather_distributed = gather_distributed
-
-    def extra_repr(self) -> str:
-        """Show the settings in the model's print-out.
-
-        Returns:
-            The settings as ``name=value``.
-        """
-        return (
-            f'num_neighbors={self.num_neighbors}, distance={self.distance!r}, '
-            f'detach_neighbor={self.detach_neighbor}, mine_with={self.mine_with!r}, '
-            f'is_sign={self.is_sign}'
-        )
 
     def forward(self, h_a: Tensor, h_b: Tensor) -> Tensor:
         """Compute the loss of a batch of pairs.
@@ -112,9 +98,8 @@ class ISLoss(nn.Module):
         check_pairs(h_a, h_b, same_dim=False)
         with torch.autocast(h_a.device.type, enabled=False):
             both = torch.cat([h_a.float(), h_b.float()], dim=1)
-            every, start, ranks = both, 0, 1
-            if self.gather_distributed and self.training:
-                every, start, ranks = gather_rows(both)
+            gather = self.gather_distributed and self.training
+            every, start, ranks = gather_rows(both, active=gather)
             if len(every) < 2 or len(both) < 1:
                 return both.sum() * 0  # keeps the graph, so that backward still works
             widths = [h_a.shape[1], h_b.shape[1]]

@@ -1,19 +1,21 @@
 """MDE: remove what still separates the two pictures of one place."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from .pairs import check_pairs, unit_rows
+from torchgeo_cmr.errors import check_choice
+
+from .pairs import Loss, check_pairs, unit_rows
 
 __all__ = ('MDELoss',)
 
 Kind = Literal['softplus', 'angular']
 
 
-class MDELoss(nn.Module):
+class MDELoss(Loss):
     r"""Modality discrepancy elimination: pull the two encoder outputs of a pair together.
 
     ``kind='softplus'`` is :math:`-\frac{1}{B} \sum_i \log(1 + \exp(s(h_i^a, h_i^b)))` with
@@ -31,6 +33,8 @@ class MDELoss(nn.Module):
     *z*. A constant encoder is a perfect solution of it: never train with this loss alone.
     """
 
+    settings = ('kind',)
+
     def __init__(self, kind: Kind = 'softplus') -> None:
         """Initialize a new MDELoss instance.
 
@@ -42,17 +46,8 @@ class MDELoss(nn.Module):
             ValueError: If *kind* is unknown.
         """
         super().__init__()
-        if kind not in get_args(Kind):
-            raise ValueError(f"kind must be 'softplus' or 'angular', found {kind!r}")
+        check_choice('kind', kind, Kind)
         self.kind = kind
-
-    def extra_repr(self) -> str:
-        """Show the settings in the model's print-out.
-
-        Returns:
-            The settings as ``name=value``.
-        """
-        return f'kind={self.kind!r}'
 
     def forward(self, h_a: Tensor, h_b: Tensor) -> Tensor:
         """Compute the loss of a batch of pairs.

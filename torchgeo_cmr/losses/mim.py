@@ -1,18 +1,20 @@
 """MIM: tell the own pair from all other rows of the batch (NT-Xent, InfoNCE)."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .pairs import check_pairs, gather_rows, unit_rows
+from torchgeo_cmr.errors import check_choice
+
+from .pairs import Loss, check_pairs, gather_rows, unit_rows
 
 __all__ = ('MIMLoss',)
 
 Negatives = Literal['all', 'cross']
 
 
-class MIMLoss(nn.Module):
+class MIMLoss(Loss):
     r"""Mutual information maximisation between two modalities.
 
     With the 2B unit rows *w* of both modalities, *p(i)* the own pair of row *i* and *s* the
@@ -40,6 +42,8 @@ class MIMLoss(nn.Module):
     computes its cosines in half precision under autocast.
     """
 
+    settings = ('temperature', 'negatives')
+
     def __init__(
         self,
         temperature: float = 0.5,
@@ -62,19 +66,10 @@ class MIMLoss(nn.Module):
         super().__init__()
         if not temperature > 0:
             raise ValueError(f'temperature must be above 0, found {temperature}')
-        if negatives not in get_args(Negatives):
-            raise ValueError(f"negatives must be 'all' or 'cross', found {negatives!r}")
+        check_choice('negatives', negatives, Negatives)
         self.temperature = temperature
         self.negatives = negatives
         self.gather_distributed = gather_distributed
-
-    def extra_repr(self) -> str:
-        """Show the settings in the model's print-out.
-
-        Returns:
-            The settings as ``name=value``.
-        """
-        return f'temperature={self.temperature}, negatives={self.negatives!r}'
 
     def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
         """Compute the loss of a batch of pairs.
@@ -95,9 +90,8 @@ class MIMLoss(nn.Module):
         # exp(1 / 0.05) is beyond fp16: everything below runs in fp32, under autocast too
         with torch.autocast(z_a.device.type, enabled=False):
             both = torch.cat([unit_rows(z_a), unit_rows(z_b)], dim=1)
-            every, start, ranks = both, 0, 1
-            if self.gather_distributed and self.training:
-                every, start, ranks = gather_rows(both)
+            gather = self.gather_distributed and self.training
+            every, start, ranks = gather_rows(both, active=gather)
             a, b = both.chunk(2, dim=1)
             all_a, all_b = every.chunk(2, dim=1)
             row = torch.arange(len(both), device=both.device)

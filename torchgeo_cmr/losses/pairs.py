@@ -9,9 +9,23 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ('check_pairs', 'gather_rows', 'unit_rows')
+__all__ = ('Loss', 'check_pairs', 'gather_rows', 'unit_rows')
+
+
+class Loss(nn.Module):
+    """A module that prints its settings, as layers of torch do."""
+
+    settings: tuple[str, ...] = ()
+
+    def extra_repr(self) -> str:
+        """Show the settings in the model's print-out.
+
+        Returns:
+            The settings as ``name=value``.
+        """
+        return ', '.join(f'{name}={getattr(self, name)!r}' for name in self.settings)
 
 
 def check_pairs(a: Tensor, b: Tensor, *, same_dim: bool = True) -> None:
@@ -93,7 +107,7 @@ class _GatherRows(torch.autograd.Function):
         return grad[ctx.start : ctx.start + ctx.size], None
 
 
-def gather_rows(rows: Tensor) -> tuple[Tensor, int, int]:
+def gather_rows(rows: Tensor, *, active: bool = True) -> tuple[Tensor, int, int]:
     """Collect the rows of all ranks, with gradient; ranks may hold different numbers.
 
     A loss that averages over its own rows against everybody's must be scaled by
@@ -102,15 +116,15 @@ def gather_rows(rows: Tensor) -> tuple[Tensor, int, int]:
 
     Args:
         rows: Rows of this rank, shape (batch, dim).
+        active: Whether to collect at all.
 
     Returns:
         The rows of all ranks in rank order, shape (total, dim), the position of this rank's
-        first row among them, and the number of ranks. Without an initialised process group
-        these are *rows* itself, 0 and 1.
+        first row among them, and the number of ranks. If not *active*, or without an
+        initialised process group, these are *rows* itself, 0 and 1.
     """
-    if not (dist.is_available() and dist.is_initialized()):
-        return rows, 0, 1
-    ranks = dist.get_world_size()
+    distributed = active and dist.is_available() and dist.is_initialized()
+    ranks = dist.get_world_size() if distributed else 1
     if ranks == 1:
         return rows, 0, 1
     size = torch.tensor([len(rows)], device=rows.device)

@@ -1,6 +1,8 @@
 """How much the second and third loss count as training goes on."""
 
-from typing import Literal, get_args
+from typing import Literal
+
+from torchgeo_cmr.errors import check_choice
 
 __all__ = ('ramp_weight',)
 
@@ -40,10 +42,7 @@ def ramp_weight(
         >>> [round(ramp_weight(e, 5), 6) for e in range(5)]
         [0.0001, 0.001, 0.01, 0.1, 1.0]
     """
-    if schedule not in get_args(WeightSchedule):
-        raise ValueError(
-            f"schedule must be 'log_ramp' or 'constant', found {schedule!r}"
-        )
+    check_choice('schedule', schedule, WeightSchedule)
     if num_steps < 1:
         raise ValueError(f'num_steps must be at least 1, found {num_steps}')
     if step < 0:

@@ -1,15 +1,13 @@
 """Networks: encoders apart, joint or on stacked bands, CMIR-NET's, heads, and fusion."""
 
-from .cmir_network import ClassifiedEncoders, CMIRNetwork
-from .convnet import CMIRConvNet
+from .cmir_network import ClassifiedEncoders, CMIRNetwork, UnifiedEncoderDecoder
 from .dual import CrossModalEncoder
 from .encoder import build_encoder
-from .features import FeatureEncoder, build_feature_encoder
+from .features import CMIRConvNet, FeatureEncoder, build_feature_encoder
 from .fusion import EarlyFusionEncoder, fuse
 from .heads import ProjectionHead
 from .joint import JointEncoder
 from .speech import SpeechEncoder
-from .unified import UnifiedEncoderDecoder
 
 __all__ = (
     'CMIRConvNet',

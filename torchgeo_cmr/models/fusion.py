@@ -1,10 +1,12 @@
 """Fusion: one vector a place out of one vector a sensor."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from torchgeo_cmr.errors import check_choice
 
 __all__ = ('EarlyFusionEncoder', 'Fusion', 'check_fusion', 'fuse')
 
@@ -50,18 +52,8 @@ def fuse(features: Sequence[Tensor], fusion: Fusion = 'concat') -> Tensor:
 
 
 def check_fusion(fusion: str) -> None:
-    """Refuse a fusion that nobody knows.
-
-    Args:
-        fusion: Name of a fusion.
-
-    Raises:
-        ValueError: If it is unknown.
-    """
-    if fusion not in get_args(Fusion):
-        raise ValueError(
-            f"fusion must be 'concat', 'mean', 'sum' or 'max', found {fusion!r}"
-        )
+    """Refuse a fusion with an unknown name."""
+    check_choice('fusion', fusion, Fusion)
 
 
 class EarlyFusionEncoder(nn.Module):

@@ -1,8 +1,10 @@
 """Projection heads: from what an encoder sees to the space in which pairs are compared."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor, nn
+
+from torchgeo_cmr.errors import check_choice
 
 __all__ = ('Head', 'ProjectionHead')
 
@@ -46,10 +48,7 @@ class ProjectionHead(nn.Sequential):
         for name, value in (('output_dim', output_dim), ('hidden_dim', hidden_dim)):
             if value is not None and value < 1:
                 raise ValueError(f'{name} must be at least 1, found {value}')
-        if kind not in get_args(Head):
-            raise ValueError(
-                f"a head is 'mlp', 'linear_relu' or 'hash', found {kind!r}"
-            )
+        check_choice('head', kind, Head)
         layers: list[nn.Module]
         if kind == 'linear_relu':
             layers = [nn.Linear(input_dim, output_dim), nn.ReLU()]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torchgeo.models
@@ -13,7 +13,7 @@ from torch import Tensor
 from torchgeo.models import get_weight
 from torchvision.models._api import WeightsEnum
 
-from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.errors import RasterError, check_choice
 
 __all__ = (
     'EncoderWeights',
@@ -186,8 +186,7 @@ def match_bands(
         RasterError: If a band has no weight, or numbers of unnamed channels differ.
         ValueError: If *new_bands* is unknown.
     """
-    if new_bands not in get_args(NewBands):
-        raise ValueError(f"new_bands must be 'error' or 'mean', found {new_bands!r}")
+    check_choice('new_bands', new_bands, NewBands)
     if have and want and len(have) == have_channels:
         position = {band_key(band): i for i, band in enumerate(have)}
         missing = [band for band in want if band_key(band) not in position]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import lightning.pytorch.utilities.types
 import torch
@@ -21,7 +21,13 @@ from torch import Tensor, nn
 from torchgeo.tasks import BaseTask
 
 from torchgeo_cmr import __version__
-from torchgeo_cmr.errors import ArchiveError, OutputExistsError, QueryError, RasterError
+from torchgeo_cmr.errors import (
+    ArchiveError,
+    OutputExistsError,
+    QueryError,
+    RasterError,
+    check_choice,
+)
 from torchgeo_cmr.metrics.health import CollapseWarning, verdict
 from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
 from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
@@ -120,21 +126,11 @@ class CrossModalTask(FixedPrecision, BaseTask):
             ValueError: If a modality has no usable name, an option is unknown, or nothing is
                 left to train.
         """
-        _check_modalities(in_channels)
+        statistics = {'bands': bands, 'mean': mean, 'std': std}
+        _check_modalities(in_channels, keys=keys, **statistics)
         self.in_channels = dict(in_channels)
         self.modalities = tuple(in_channels)
-        statistics = {'bands': bands, 'mean': mean, 'std': std}
-        for name, given in {'keys': keys, **statistics}.items():
-            unknown = sorted(set(given or {}) - set(in_channels))
-            if unknown:
-                raise ValueError(
-                    f'{name} names {", ".join(unknown)}, but the modalities are '
-                    f'{", ".join(in_channels)}'
-                )
-        if retrieval_features not in get_args(RetrievalFeatures):
-            raise ValueError(
-                f"retrieval_features must be 'h' or 'z', found {retrieval_features!r}"
-            )
+        check_choice('retrieval_features', retrieval_features, RetrievalFeatures)
         Optimisation(lr, weight_decay, warmup_epochs, optimizer, schedule)
         self.keys = {m: f'image_{m}' for m in in_channels} | dict(keys or {})
         #: Encoder of each modality: its name, or while networks are built a network.
@@ -152,14 +148,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
         self.models = plain(self.models)
         self.figures = Figures()
         if freeze_backbone:
-            for backbone in self._backbones():
-                backbone.requires_grad_(False)
-        if freeze_backbone and not any(p.requires_grad for p in self.parameters()):
-            raise ValueError(
-                'freeze_backbone=True leaves nothing to train: set it to False, or give the '
-                'encoders a head that is trained'
-            )
-
+            self._freeze()
         self._specs: dict[str, dict[str, Any]] = {m: {} for m in self.modalities}
         self._ready: set[str] = set()
         for modality, channels in in_channels.items():
@@ -356,6 +345,16 @@ class CrossModalTask(FixedPrecision, BaseTask):
         if self.hparams.get('freeze_backbone'):
             for backbone in self._backbones():
                 backbone.eval()
+
+    def _freeze(self) -> None:
+        """Exclude the encoders from training."""
+        for backbone in self._backbones():
+            backbone.requires_grad_(False)
+        if not any(p.requires_grad for p in self.parameters()):
+            raise ValueError(
+                'freeze_backbone=True leaves nothing to train: set it to False, or give the '
+                'encoders a head that is trained'
+            )
 
     def _backbones(self) -> list[nn.Module]:
         """The encoders without what is trained on top of them."""
@@ -619,10 +618,17 @@ class CrossModalTask(FixedPrecision, BaseTask):
     def _judge(self, batch: Any, prefix: str, metrics: CrossModalRetrieval) -> None:
         """Log the losses of a batch and remember its embeddings."""
         outputs = self(batch)
-        found = self.batch_losses(batch, outputs)
-        losses = {f'{prefix}_{k}': v for k, v in found.items()}
-        self.log_dict(losses, batch_size=self._batch_size(batch), sync_dist=True)
+        self._log_losses(batch, outputs, prefix)
         metrics.update({m: self._unit(output) for m, output in outputs.items()})
+
+    def _log_losses(self, batch: Any, outputs: Any, prefix: str) -> None:
+        """Log the losses of a batch that is not trained on."""
+        losses = self.batch_losses(batch, outputs)
+        self.log_dict(
+            {f'{prefix}_{name}': loss for name, loss in losses.items()},
+            batch_size=self._batch_size(batch),
+            sync_dist=True,
+        )
 
     def _report(self, prefix: str, metrics: CrossModalRetrieval) -> None:
         """Log the metrics of a whole loader and forget its embeddings."""
@@ -890,8 +896,13 @@ def unit_rows(features: Tensor) -> Tensor:
     return nn.functional.normalize(features.detach().float(), dim=1)
 
 
-def _check_modalities(in_channels: Mapping[str, int]) -> None:
-    """Refuse names and channel counts that cannot become parts of a module."""
+def _check_modalities(
+    in_channels: Mapping[str, int], **options: Mapping[str, Any] | None
+) -> None:
+    """Refuse names and channel counts that cannot become parts of a module.
+
+    The options have an entry for some of the modalities, and for nothing else.
+    """
     if len(in_channels) < 2:
         raise ValueError(
             'a cross-modal task needs two or more modalities in in_channels, found '
@@ -905,3 +916,10 @@ def _check_modalities(in_channels: Mapping[str, int]) -> None:
             )
         if channels < 1:
             raise ValueError(f'{modality} needs at least 1 channel, found {channels}')
+    for option, entries in options.items():
+        unknown = sorted(set(entries or {}) - set(in_channels))
+        if unknown:
+            raise ValueError(
+                f'{option} names {", ".join(unknown)}, but the modalities are '
+                f'{", ".join(in_channels)}'
+            )

@@ -7,10 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from torchgeo_cmr.errors import ArchiveError, OptionError
+from torchgeo_cmr.errors import ArchiveError, OptionError, check_choice
 from torchgeo_cmr.losses import FrobeniusLoss, SoftOrthogonalityLoss, WeightNormLoss
-from torchgeo_cmr.models.cmir_network import CMIRNetwork
-from torchgeo_cmr.models.unified import UnifiedEncoderDecoder
+from torchgeo_cmr.models.cmir_network import CMIRNetwork, UnifiedEncoderDecoder
 
 from .checkpoint import load_task
 from .cmirpretrain import CMIRPretrain, stage_a_losses
@@ -19,6 +18,9 @@ from .labels import class_loss
 from .networks import Models, Weights
 
 __all__ = ('CMIRNet',)
+
+
+PresetName = Literal['paper', 'dsrsid_code', 'speech_code']
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class _Preset:
         return weights
 
 
-PRESETS = {
+PRESETS: dict[str, _Preset] = {
     'paper': _Preset(
         reduction='mean',
         decode='cross',
@@ -131,7 +133,7 @@ class CMIRNet(LabelledTask):
         model: Models = 'resnet18',
         weights: Weights = None,
         *,
-        preset: Literal['paper', 'dsrsid_code', 'speech_code'] = 'paper',
+        preset: PresetName = 'paper',
         pretrain_epochs: int = 0,
         pretrained: str | None = None,
         freeze_encoders: bool | None = None,
@@ -187,10 +189,7 @@ class CMIRNet(LabelledTask):
             ValueError: If there are not exactly two modalities, or an option is unknown or
                 does not go with another.
         """
-        if preset not in PRESETS:
-            raise ValueError(
-                f"preset must be 'paper', 'dsrsid_code' or 'speech_code', found {preset!r}"
-            )
+        check_choice('preset', preset, PresetName)
         if pretrain_epochs < 0 or (pretrain_epochs and pretrained):
             raise ValueError(
                 f'pretrain_epochs={pretrain_epochs} with pretrained={pretrained!r}: give a '

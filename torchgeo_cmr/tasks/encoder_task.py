@@ -1,7 +1,8 @@
 """What the tasks have in common whose encoders end in projection heads."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from torchgeo_cmr.errors import check_choice
 from torchgeo_cmr.models.heads import Head
 from torchgeo_cmr.models.weights import NewBands
 
@@ -16,7 +17,8 @@ Variant = Literal['separate', 'joint', 'bands_12']
 class EncoderTask(CrossModalTask):
     """Encoders that share nothing, all but their stems, or everything, with heads."""
 
-    variants: tuple[str, ...] = get_args(Variant)
+    #: What a task accepts as *variant*.
+    variants: Any = Variant
 
     def __init__(
         self,
@@ -49,11 +51,7 @@ class EncoderTask(CrossModalTask):
         Raises:
             ValueError: If *variant* is unknown, or an option does not go with it.
         """
-        if variant not in self.variants:
-            *names, last = map(repr, self.variants)
-            raise ValueError(
-                f'variant must be {", ".join(names)} or {last}, found {variant!r}'
-            )
+        check_choice('variant', variant, self.variants)
         check_per_modality(variant, in_channels, model=model, weights=weights)
         self.weights = weights
         self.models = each_model(model, in_channels)

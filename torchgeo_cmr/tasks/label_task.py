@@ -4,13 +4,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from itertools import permutations
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.errors import RasterError, check_choice
 from torchgeo_cmr.metrics.health import (
     CollapseWarning,
     embedding_health,
@@ -24,7 +24,7 @@ from torchgeo_cmr.models.features import build_feature_encoder, is_speech, takes
 from torchgeo_cmr.models.weights import NewBands
 
 from .base import SECTION, CrossModalTask, unit_rows
-from .labels import as_sets, read_labels
+from .labels import LabelLosses, as_sets, read_labels
 from .networks import Models, Weights, check_per_modality, each_model
 from .optim import OptimizerName, ScheduleName
 
@@ -41,7 +41,7 @@ VAL_KS = (10,)
 TEST_KS = (1, 5, 10, 20, 50, 100)
 
 
-class LabelledTask(CrossModalTask):
+class LabelledTask(LabelLosses, CrossModalTask):
     """Encoders of features Z, labels for each modality, and retrieval judged by class.
 
     Rows of two modalities with labels of their own (an image and a spoken word) are pairs if
@@ -102,12 +102,8 @@ class LabelledTask(CrossModalTask):
             ValueError: If an option is unknown or does not go with another.
         """
         check_per_modality('separate', in_channels, model=model, weights=weights)
-        if num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, found {num_classes}')
-        if similarity not in get_args(Similarity):
-            raise ValueError(
-                f"similarity must be 'cosine' or 'euclidean', found {similarity!r}"
-            )
+        self.check_classes(num_classes)
+        check_choice('similarity', similarity, Similarity)
         unknown = sorted(set(label_keys or {}) - set(in_channels))
         if unknown:
             raise ValueError(
@@ -328,19 +324,6 @@ class LabelledTask(CrossModalTask):
             return torch.ones(len(a), dtype=torch.bool, device=a.device)
         return (a * b).sum(dim=1) > 0
 
-    def compute_losses(
-        self, outputs: dict[str, dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """Refuse: this method needs labels, see :meth:`batch_losses`.
-
-        Args:
-            outputs: What :meth:`forward` gave.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError('a supervised loss needs labels: use batch_losses()')
-
     def on_validation_epoch_start(self) -> None:
         """Forget which rows were seen."""
         super().on_validation_epoch_start()
@@ -356,9 +339,7 @@ class LabelledTask(CrossModalTask):
     def _judge(self, batch: Any, prefix: str, metrics: CrossModalRetrieval) -> None:
         """Log the losses of a batch and remember its embeddings and labels."""
         outputs = self(batch)
-        found = self.batch_losses(batch, outputs)
-        losses = {f'{prefix}_{k}': v for k, v in found.items()}
-        self.log_dict(losses, batch_size=self._batch_size(batch), sync_dist=True)
+        self._log_losses(batch, outputs, prefix)
         unit = {m: self._unit(output) for m, output in outputs.items()}
         labels, classes = self.labels(batch), self.hparams['num_classes']
         if len({y.ndim for y in labels.values()}) > 1:

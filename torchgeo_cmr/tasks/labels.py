@@ -9,7 +9,30 @@ from torch import Tensor
 
 from torchgeo_cmr.errors import OptionError
 
-__all__ = ('as_sets', 'class_loss', 'read_labels')
+__all__ = ('LabelLosses', 'as_sets', 'class_loss', 'read_labels')
+
+
+class LabelLosses:
+    """For tasks whose loss needs labels: what they refuse."""
+
+    def compute_losses(
+        self, outputs: dict[str, dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Refuse: this method needs labels, see :meth:`batch_losses`.
+
+        Args:
+            outputs: What :meth:`forward` gave.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError('a supervised loss needs labels: use batch_losses()')
+
+    @staticmethod
+    def check_classes(num_classes: int) -> None:
+        """Refuse a number of classes below 1."""
+        if num_classes < 1:
+            raise ValueError(f'num_classes must be at least 1, found {num_classes}')
 
 
 def read_labels(

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from torchgeo_cmr.errors import OptionError
+from torchgeo_cmr.errors import OptionError, check_choice
 
 __all__ = ('Optimisation', 'OptimizerName', 'ScheduleName')
 
@@ -49,15 +49,8 @@ class Optimisation:
                 raise ValueError(
                     f'{option} must be finite and at least 0, found {value}'
                 )
-        if self.optimizer not in get_args(OptimizerName):
-            raise ValueError(
-                f"optimizer must be 'adamw', 'adam' or 'sgd', found {self.optimizer!r}"
-            )
-        if self.schedule not in get_args(ScheduleName):
-            raise ValueError(
-                f"schedule must be 'cosine', 'constant' or 'onecycle', found "
-                f'{self.schedule!r}'
-            )
+        check_choice('optimizer', self.optimizer, OptimizerName)
+        check_choice('schedule', self.schedule, ScheduleName)
 
     def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """Build an optimiser over what is trained.

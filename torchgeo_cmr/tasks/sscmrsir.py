@@ -39,7 +39,7 @@ class SSCMRSIR(EncoderTask):
     :class:`~torchgeo_cmr.losses.MDELoss` and :class:`~torchgeo_cmr.losses.ISLoss`.
     """
 
-    variants = ('separate', 'joint')
+    variants = Literal['separate', 'joint']
 
     def __init__(
         self,

@@ -11,13 +11,13 @@ from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
 from torchgeo_cmr.models.heads import Head
 
 from .encoder_task import EncoderTask, Variant
-from .labels import as_sets, class_loss, read_labels
+from .labels import LabelLosses, as_sets, class_loss, read_labels
 from .networks import Models, Weights
 
 __all__ = ('SupervisedCMR',)
 
 
-class SupervisedCMR(EncoderTask):
+class SupervisedCMR(LabelLosses, EncoderTask):
     r"""Multi-label classification of fused features, to compare with methods without labels.
 
     The projections *z* of all modalities are fused, one linear layer gives a logit for each
@@ -69,8 +69,7 @@ class SupervisedCMR(EncoderTask):
             RasterError: If statistics or weights do not fit the channels.
             ValueError: If an option is unknown or does not go with another.
         """
-        if num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, found {num_classes}')
+        self.check_classes(num_classes)
         check_fusion(fusion)
         super().__init__(
             in_channels, model, weights, variant=variant, head=head, **options
@@ -129,19 +128,6 @@ class SupervisedCMR(EncoderTask):
         """
         named = super().deciding(modality)
         return tuple(name for name in named if name != 'classifier')
-
-    def compute_losses(
-        self, outputs: dict[str, dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """Refuse: this method needs labels, see :meth:`batch_losses`.
-
-        Args:
-            outputs: What :meth:`forward` gave.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError('a supervised loss needs labels: use batch_losses()')
 
     def batch_losses(
         self, batch: Mapping[str, Any], outputs: dict[str, dict[str, Tensor]]
@@ -208,12 +194,7 @@ class SupervisedCMR(EncoderTask):
         if not self._early:
             super()._judge(batch, prefix, metrics)
             return
-        losses = self.batch_losses(batch, self(batch))
-        self.log_dict(
-            {f'{prefix}_{k}': v for k, v in losses.items()},
-            batch_size=self._batch_size(batch),
-            sync_dist=True,
-        )
+        self._log_losses(batch, self(batch), prefix)
 
     def _report(self, prefix: str, metrics: CrossModalRetrieval) -> None:
         """Log retrieval, where there are two sides to it."""
