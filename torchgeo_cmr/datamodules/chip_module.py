@@ -27,9 +27,24 @@ class ChipDataModule(IndexedDataModule):
     training pairs can be held out where it has none, at random and not by place.
 
     Training pairs are shuffled and flipped, all modalities alike, and the incomplete last
-    batch is left out, for a contrastive loss depends on the size of the batch.
+    batch is dropped, because a contrastive loss depends on the size of the batch.
 
     Relations: :class:`~torchgeo_cmr.datamodules.PairedDataModule` draws patches from scenes.
+
+    Examples:
+        >>> import torch
+        >>> class Pairs(NonGeoDataset):
+        ...     def __len__(self):
+        ...         return 10
+        ...
+        ...     def __getitem__(self, index):
+        ...         return {
+        ...             'image_pan': torch.rand(1, 8, 8),
+        ...             'image_ms': torch.rand(4, 2, 2),
+        ...         }
+        >>> data = ChipDataModule(Pairs(), val_split=0.2, batch_size=4)
+        >>> data.modalities, len(data.train_dataloader()), len(data.val_dataloader())
+        (('pan', 'ms'), 2, 1)
     """
 
     def __init__(
@@ -59,22 +74,23 @@ class ChipDataModule(IndexedDataModule):
                 is made for each split, with ``split=`` and *dataset_kwargs*.
             dataset_kwargs: Further arguments of *dataset_class*.
             splits: Split -> what *dataset_class* calls it (default: train, val and test by
-                these names). One that is left out has no dataset.
+                these names). An omitted split has no dataset.
             val_split: Share of the training pairs to validate on, if there are no *val*.
             test_split: Share of the training pairs to test on, if there are no *test*.
             statistics: 'sample' takes mean and deviation from a seeded sample of training
                 pairs, 'bigearthnet' those of the training patches of BigEarthNet-MM, by
                 name of band.
             bands: Modality -> names of its channels, for a dataset that does not know them.
-            units: Modality -> 'db', 'power', 'amplitude', 'reflectance' or 'dn', likewise.
-            gsd: Modality -> metres a pixel is wide, likewise.
+            units: Modality -> 'db', 'power', 'amplitude', 'reflectance' or 'dn', where the
+                dataset does not know it.
+            gsd: Modality -> width of a pixel in metres, where the dataset does not know it.
             **options: *batch_size* (64), *augment*, *stat_samples* (256), *num_workers* and
                 *seed*, as of :class:`~torchgeo_cmr.datamodules.indexed_module.IndexedDataModule`.
 
         Raises:
             PairingError: If neither *train* nor *dataset_class* is given, or both are, or
                 the shares leave nothing to train on.
-            RasterError: If *units* or *statistics* is a word that nobody knows.
+            RasterError: If *statistics* or one of *units* is unknown.
         """
         super().__init__(dataset_class or NonGeoDataset, **options)
         if (train is None) == (dataset_class is None):
@@ -123,7 +139,7 @@ class ChipDataModule(IndexedDataModule):
             raise PairingError(
                 'the training dataset is empty: check its root and split'
             )
-        # A split that the benchmark has not is cut from the front of a shuffled list.
+        # A split that the benchmark does not have is the front of a shuffled list.
         order = np.random.default_rng(self.seed).permutation(len(source))
         for split in ('test', 'val'):
             if parts.get(split) is None and self.shares[split] > 0:
@@ -141,16 +157,16 @@ class ChipDataModule(IndexedDataModule):
         self.train_dataset = parts['train']
         self.val_dataset = parts.get('val')
         self.test_dataset = parts.get('test')
-        there = [parts[split] for split in SPLITS if parts.get(split) is not None]
-        self.predict_dataset = ConcatDataset(cast(list[Dataset[Sample]], there))
+        present = [parts[split] for split in SPLITS if parts.get(split) is not None]
+        self.predict_dataset = ConcatDataset(cast(list[Dataset[Sample]], present))
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Say what each modality is, from a seeded sample of training pairs.
+        """Describe each modality, from a seeded sample of training pairs.
 
         Returns:
-            Modality -> ``bands`` (names), ``mean`` and ``std`` (one float a band, over
+            Modality -> ``bands`` (names), ``mean`` and ``std`` (one float per band, over
             valid pixels), ``gsd`` (metres, None if unknown), ``patch_size`` (pixels across),
-            ``units`` and ``nodata``. Tasks take this over into the checkpoint.
+            ``units`` and ``nodata``. Tasks store this in their checkpoints.
 
         Raises:
             RasterError: If the scale of radar bands is unknown, a modality has another
@@ -183,10 +199,10 @@ class ChipDataModule(IndexedDataModule):
         """Mean and deviation of each modality."""
         if self.statistics == 'bigearthnet':
             for modality, names in bands.items():
-                strange = [n for n in names if n not in BIGEARTHNET_STATISTICS]
-                if strange:
+                unknown = [n for n in names if n not in BIGEARTHNET_STATISTICS]
+                if unknown:
                     raise RasterError(
-                        f'{modality} has the bands {", ".join(strange)}, for which '
+                        f'{modality} has the bands {", ".join(unknown)}, for which '
                         "BigEarthNet has no statistics: use statistics='sample'"
                     )
             known = BIGEARTHNET_STATISTICS
@@ -223,8 +239,8 @@ class ChipDataModule(IndexedDataModule):
     def _known(self, what: str) -> dict[str, Any]:
         """What the user states, and otherwise what the dataset knows, by modality."""
         self.setup()
-        told = getattr(self.source, what, None)
-        return {**(told if isinstance(told, Mapping) else {}), **self.stated[what]}
+        known = getattr(self.source, what, None)
+        return {**(known if isinstance(known, Mapping) else {}), **self.stated[what]}
 
     def _bands(self, modality: str, count: int) -> list[str]:
         names = list(self._known('bands').get(modality, ()))

@@ -1,4 +1,4 @@
-"""Samples to a batch, without copying what was read together."""
+"""From samples to a batch, without copying what was read together."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +8,10 @@ from torch.utils.data import default_collate
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Join samples as torch does; patches that lie in one tensor already stay there.
+    """Join samples as torch does; patches that are rows of one tensor stay there.
 
-    A paired dataset reads the patches of a batch into one tensor a modality and hands out
-    views of it. Stacking them again would copy every pixel once more.
+    A paired dataset reads the patches of a batch into one tensor per modality and gives views
+    of it. Stacking them again would copy every pixel.
 
     Args:
         samples: Samples with the same keys.

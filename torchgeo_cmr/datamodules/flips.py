@@ -8,8 +8,8 @@ from torchgeo.datasets.utils import Sample
 class Flips(nn.Module):
     """Flip the pictures and masks of a batch, those of one sample alike.
 
-    Each has its own pixel size. Kornia flips images of any size together, but wants masks of
-    the size of an image, so masks go through it as images.
+    Each has its own pixel size. Kornia flips images of any size together, but masks only if
+    they have the size of an image, so masks are passed to it as images.
     """
 
     def __init__(self) -> None:

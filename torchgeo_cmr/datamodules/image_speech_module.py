@@ -53,7 +53,7 @@ class ImageSpeechDataModule(IndexedDataModule):
             images: Folder of the images.
             audio: Folder of the utterances, ``<class>/<voice>_<n>.wav``; none for 'advance',
                 which has its own.
-            layout: 'folders': one folder of images a class; 'ucmerced': TorchGeo's UCMerced
+            layout: 'folders': one folder of images per class; 'ucmerced': TorchGeo's UCMerced
                 with its published split; 'dlrsd': TorchGeo's DLRSDMultilabel, 17 labels for
                 the same images, divided at random; 'advance': ADVANCE.
             test_audio: Folder of utterances to test on instead, such as recordings of people
@@ -64,10 +64,10 @@ class ImageSpeechDataModule(IndexedDataModule):
             size: Height and width to which images are resized.
             seconds: Length of the sound.
             hold_out: 'voice': speakers of training are not in validation and test;
-                'utterance': each class is divided by itself.
+                'utterance': the utterances of each class are divided.
             image_shares: 'train', 'val' and 'test' -> share of each class, where the images
                 have no published split (default: 0.7, 0.1 and 0.2).
-            audio_shares: Likewise of voices or utterances (default: 10, 2 and 3 fifteenths).
+            audio_shares: The same for voices or utterances (default: 10, 2 and 3 fifteenths).
             repeat: How often an epoch shows each training image, each time with another
                 utterance.
             **options: *batch_size* (64), *augment* (images alone, sound is left as it is),
@@ -75,7 +75,7 @@ class ImageSpeechDataModule(IndexedDataModule):
                 :class:`~torchgeo_cmr.datamodules.indexed_module.IndexedDataModule`.
 
         Raises:
-            PairingError: If *layout* is unknown, or sound is missing or given in vain.
+            PairingError: If *layout* is unknown, or sound is missing or not used.
         """
         super().__init__(ImageSpeech, **options)
         if layout not in get_args(Layout):
@@ -84,13 +84,13 @@ class ImageSpeechDataModule(IndexedDataModule):
             )
         if (audio is None) != (layout == 'advance'):
             raise PairingError(
-                'ADVANCE has sound of its own: leave `audio` out'
+                'ADVANCE has its own sound: omit `audio`'
                 if audio is not None
                 else 'images need utterances: give `audio`, which torchgeo-cmr speak can make'
             )
         self.images, self.audio, self.test_audio = images, audio, test_audio
         self.layout: Layout = layout
-        self.wanted = classes
+        self.class_names = classes
         self.size, self.seconds = size, seconds
         self.unit: HoldOut = hold_out
         self.image_shares = image_shares or {'train': 0.7, 'val': 0.1, 'test': 0.2}
@@ -156,7 +156,11 @@ class ImageSpeechDataModule(IndexedDataModule):
             parts = hold_out([0] * len(dataset), self.image_shares, self.seed)
             return Subset(dataset, parts[split])
         return ClassFolders(
-            self.images, self.wanted, split, shares=self.image_shares, seed=self.seed
+            self.images,
+            self.class_names,
+            split,
+            shares=self.image_shares,
+            seed=self.seed,
         )
 
     def _speech(self, split: str, names: tuple[str, ...]) -> SpokenLabels:
@@ -176,13 +180,13 @@ class ImageSpeechDataModule(IndexedDataModule):
         )
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Say what each modality is, from a seeded sample of training pairs.
+        """Describe each modality, from a seeded sample of training pairs.
 
         Returns:
-            'image' and 'speech' -> ``bands`` (names), ``mean`` and ``std`` (one float a
-            band), ``gsd`` (None: nobody knows), ``patch_size`` (pixels, or samples),
+            'image' and 'speech' -> ``bands`` (names), ``mean`` and ``std`` (one float per
+            band), ``gsd`` (None, unknown), ``patch_size`` (pixels, or samples),
             ``units`` ('dn' or 'waveform') and ``nodata``; of speech also ``sample_rate`` and
-            ``seconds``. Tasks take this over into the checkpoint.
+            ``seconds``. Tasks store this in their checkpoints.
         """
         self.setup()
         if self._described is None:

@@ -1,4 +1,4 @@
-"""Paired rasters as loaders: random disjoint patches to train on, a grid to judge by."""
+"""Paired rasters as loaders: random disjoint patches to train on, a grid to evaluate on."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -34,8 +34,8 @@ from torchgeo_cmr.scenes.units import BACKSCATTER
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Fewer cells than this make splits by place meaningless: cells are halved until there are
-#: as many, or until a cell is a single patch.
+#: Splits by place need at least as many cells: cells are halved until there are as many, or
+#: until a cell is a single patch.
 _MIN_CELLS = 16
 
 #: Least value of each number that a user can set.
@@ -60,7 +60,7 @@ class PairedDataModule(BaseDataModule):
     random patches, none overlapping another of its batch; validation and test lay a grid
     and see each place once, at the first of its dates that has enough valid pixels there.
     Pre-cut chips, files exactly one patch wide, are used whole and once per epoch. Each patch
-    is read from the pair of scenes by which it was judged.
+    is read from the pair of scenes in which its valid pixels were counted.
 
     Members whose files lie in several zones give one
     :class:`~torchgeo_cmr.datasets.PairedDataset` per zone: nothing is warped between zones.
@@ -68,6 +68,21 @@ class PairedDataModule(BaseDataModule):
     As in every data module of TorchGeo, ``train_batch_size``, ``val_batch_size``,
     ``test_batch_size`` and ``predict_batch_size`` take precedence over ``batch_size`` if they
     are set, and ``train_aug``, ``val_aug``, ``test_aug`` and ``predict_aug`` over ``aug``.
+
+    Examples:
+        >>> import tempfile
+        >>> from torchgeo.datasets import Sentinel1, Sentinel2
+        >>> from torchgeo_cmr.datasets.synthetic import SyntheticLandscape
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     world = SyntheticLandscape(folder, size=384, sensors=('s1', 's2'))
+        ...     members = {
+        ...         's1': Sentinel1(world.s1),
+        ...         's2': Sentinel2(world.s2, bands=['B04', 'B08']),
+        ...     }
+        ...     data = PairedDataModule(members, patch_size=32, batch_size=4)
+        ...     batch = next(iter(data.train_dataloader()))
+        >>> batch['image_s1'].shape, batch['image_s2'].shape
+        (torch.Size([4, 2, 32, 32]), torch.Size([4, 2, 32, 32]))
     """
 
     def __init__(
@@ -115,19 +130,19 @@ class PairedDataModule(BaseDataModule):
             block: Width of a cell in patches.
             margin: Distance between splits in patch widths; 0 lets them touch.
             min_valid: Smallest share of valid pixels of a patch, in every modality; patches
-                without any are never used. A pixel is valid where no band misses it. 0
-                does not look for NaN in files that mark no pixels as missing.
+                without any are never used. A pixel is valid if no band misses it. With 0,
+                files that mark no pixels as missing are not searched for NaN.
             units: Modality -> 'db', 'power', 'amplitude', 'reflectance' or 'dn', where the
-                files do not say it.
+                files do not state it.
             labels: Map of classes, from which each patch gets its ``label``; patches
-                without one are left out.
+                without one are not used.
             augment: Whether training patches are flipped, all modalities alike.
             gather: Training patches that are drawn near one another, so that large files
                 are read faster; 1 draws each from the whole ground. See
                 :class:`~torchgeo_cmr.samplers.DisjointBatchSampler`.
             stat_patches: Training patches from which mean and deviation are taken.
-            catalogue: GeoParquet in which the headers of rasters are kept, so that the next
-                run and other processes open none to pair them; it is made if it is not there.
+            catalogue: GeoParquet of the headers of rasters, from which the next run and other
+                processes pair them without opening any; made if it does not exist.
             num_workers: Worker processes that read.
             seed: Seed of splits, draws and statistics.
 
@@ -135,7 +150,7 @@ class PairedDataModule(BaseDataModule):
             PairingError: If neither *datasets* nor *train* is given, both are, the shares
                 leave nothing to train on, a number is too small, or splits have other
                 modalities than *train*.
-            RasterError: If *units* holds a word or a modality that nobody knows.
+            RasterError: If *units* holds an unknown unit or modality.
         """
         super().__init__(PairedDataset, batch_size, num_workers)
         if (datasets is None) == (train is None):
@@ -217,7 +232,7 @@ class PairedDataModule(BaseDataModule):
         try:
             self._divide()
         except BaseException:
-            # Half of it must not pass for all when it is called again.
+            # Otherwise the next call would take what is half done for complete.
             self.zones, self.areas, self._ground = [], {}, {}
             raise
         patches = Patches(self.zones, self.labels)
@@ -273,10 +288,10 @@ class PairedDataModule(BaseDataModule):
     def _use(
         self, split: str, zones: Sequence[int], tiles: Sequence[Tiles | None]
     ) -> None:
-        """Give a split its ground, or all of some zones."""
+        """Give a split its tiles, or all ground of its zones."""
         areas: list[Area] = []
         ground = []
-        for number, mine in zip(zones, tiles, strict=True):
+        for number, part in zip(zones, tiles, strict=True):
             zone = self.zones[number]
             others = [
                 a.polygon for s in self.areas.values() for a in s if a.zone == number
@@ -284,14 +299,14 @@ class PairedDataModule(BaseDataModule):
             areas += zone_areas(
                 zone,
                 number,
-                mine,
+                part,
                 others,
                 size=self._size,
                 min_valid=self.min_valid,
                 labels=self.labels,
             )
             ground.append(
-                (zone.crs, _union(zone) if mine is None else shapely.union_all(mine))
+                (zone.crs, _union(zone) if part is None else shapely.union_all(part))
             )
         self.areas[split] = areas
         self._ground[split] = ground
@@ -313,7 +328,7 @@ class PairedDataModule(BaseDataModule):
             split: 'train', 'val' or 'test'.
 
         Returns:
-            One row a zone, columns ``split`` and geometry, in EPSG:4326.
+            One row per zone, columns ``split`` and geometry, in EPSG:4326.
         """
         self.setup()
         parts = [
@@ -343,13 +358,13 @@ class PairedDataModule(BaseDataModule):
         return list(grid(self.areas[split]))
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Say what each modality is, from a seeded sample of training patches.
+        """Describe each modality, from a seeded sample of training patches.
 
         Returns:
-            Modality -> ``bands`` (names), ``mean`` and ``std`` (one float a band, over
+            Modality -> ``bands`` (names), ``mean`` and ``std`` (one float per band, over
             valid pixels), ``gsd`` (metres), ``patch_size`` (pixels), ``units``,
-            ``nodata`` and, if stated, ``scale`` (physical value of one step). Tasks take this
-            over into the checkpoint. Masks of classes are left out: they have no mean.
+            ``nodata`` and, if stated, ``scale`` (physical value of one step). Tasks store
+            this in their checkpoints. Masks of classes are skipped: they have no mean.
 
         Raises:
             PairingError: If no patch fits into the training ground.
@@ -403,8 +418,8 @@ class PairedDataModule(BaseDataModule):
         found, stated = self.zones[0].members[name].units, self.units.get(name)
         if stated is not None and found in BACKSCATTER and found != stated:
             raise RasterError(
-                f'the units of {name} are given as {stated}, but its files say that they '
-                f'are in {found}: leave the units out'
+                f'the units of {name} are given as {stated}, but its files state that they '
+                f'are in {found}: omit the units'
             )
         stated = stated or found
         if stated is None:
@@ -477,7 +492,7 @@ class PairedDataModule(BaseDataModule):
 
 
 class _FirstEpoch(SequentialSampler):
-    """Where a sampler of batches reads its epoch, for runs that repeat one."""
+    """Stands for the epoch of a sampler of batches in runs that repeat one."""
 
     epoch = 0
 
@@ -506,7 +521,7 @@ def _check_names(
 
 
 def _union(zone: PairedDataset) -> BaseGeometry:
-    """Ground of a zone. Chips that lie apart are not compared with one another."""
+    """Ground of a zone, without comparing chips that lie apart."""
     return shapely.disjoint_subset_union_all(zone.index.geometry.to_numpy())
 
 

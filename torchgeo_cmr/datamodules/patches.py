@@ -65,15 +65,15 @@ class Patches(Dataset[Sample]):
         assert self.labels is not None
         label = self.labels(bounds, self.zones[zone].crs)
         if label is None:
-            raise IndexError(f'the map of classes knows nothing of {bounds}')
+            raise IndexError(f'the map of classes does not cover {bounds}')
         return label
 
 
 class ListedPatches(Dataset[Sample]):
     """Patches by their number in a list, in whose order any sampler of torch can go.
 
-    Lightning puts samplers of its own in place of a list of keys, for ``overfit_batches`` and
-    for several processes.
+    Lightning replaces a list of keys by samplers of its own, for ``overfit_batches`` and for
+    several processes.
 
     Args:
         patches: What reads them.

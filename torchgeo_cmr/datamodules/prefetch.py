@@ -1,4 +1,4 @@
-"""A loader that reads the next batch while this one is used, without worker processes."""
+"""A loader that reads the next batch while the current one is used, without workers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,9 +13,9 @@ type Finish = Callable[[], list[Sample]]
 
 
 class EarlyLoader(DataLoader[Sample]):
-    """Asks its dataset to ``start`` a batch before the last one is used.
+    """Lets its dataset ``start`` a batch before the previous one is used.
 
-    With worker processes it is the loader that it is made of: they read ahead anyway.
+    With worker processes it is a plain loader: they read ahead anyway.
     """
 
     def __iter__(self) -> Iterator[Any]:  # ty: ignore[incompatible-method-override]
@@ -33,7 +33,7 @@ class EarlyLoader(DataLoader[Sample]):
 
 
 class _Starts:
-    """The batches of a loader, each started one step early."""
+    """Batches of a loader, each started one step early."""
 
     def __init__(self, loader: EarlyLoader) -> None:
         self.loader = loader

@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from torchgeo_cmr.errors import PairingError
 
-#: A later split is never cut to make room for an earlier one.
+#: In this order a later split is never cut to make room for an earlier one.
 SPLITS = ('train', 'val', 'test')
 
 #: Polygons of one split: disjoint, none larger than a cell.
@@ -74,16 +74,16 @@ def split_ground(
         chosen = dict(zip(('test', 'val', 'train'), np.split(order, ends), strict=True))
         regions: dict[str, Tiles] = {}
         for split in reversed(SPLITS):
-            # Earlier zones have decided already, for every split but this one.
+            # Places of earlier zones that belong to another split already.
             decided = [
                 _moved(zone[other], source, crs)
                 for zone, (source, _) in zip(zones, grounds, strict=False)
                 for other in SPLITS
                 if other != split
             ]
-            mine = tiles[np.isin(owners, chosen[split])]
+            own_tiles = tiles[np.isin(owners, chosen[split])]
             blocks = [*decided, *regions.values()]
-            regions[split] = _without(mine, blocks, margins[number])
+            regions[split] = _without(own_tiles, blocks, margins[number])
         zones.append(regions)
     return zones
 
@@ -99,7 +99,7 @@ def _cut(
     parts = np.array([*_small(ground)], object)
     xmin, _, _, ymax = shapely.total_bounds(parts)
     first, last = np.split(_steps(parts, xmin, ymax, width, height), 2, axis=1)
-    # What reaches a hundredth of a cell into the last column or row makes none.
+    # A hundredth of a cell is not another column or row.
     ends = np.maximum(1, np.ceil(last.max(axis=0) - 0.01))
     first = np.clip(np.floor(first + 1e-6), 0, ends - 1).astype(int)
     last = np.clip(np.ceil(last - 1e-6), first + 1, ends).astype(int)
@@ -117,14 +117,14 @@ def _cut(
     cell, part = STRtree(parts).query(squares, predicate='intersects')
     tiles, source = _polygons(shapely.intersection(squares[cell], parts[part]))
     owners = cell[source]
-    kept = np.bincount(owners, shapely.area(tiles), len(squares)) > least
-    numbers = np.cumsum(kept) - 1
-    wanted = kept[owners]
-    return tiles[wanted], numbers[owners[wanted]], int(kept.sum())
+    is_cell = np.bincount(owners, shapely.area(tiles), len(squares)) > least
+    numbers = np.cumsum(is_cell) - 1
+    inside = is_cell[owners]
+    return tiles[inside], numbers[owners[inside]], int(is_cell.sum())
 
 
 def _polygons(shapes: Tiles) -> tuple[Tiles, NDArray[np.int64]]:
-    """Polygons of some shapes, without lines where they touch, and of which each is."""
+    """Polygons of shapes, without lines where they touch, and the shape of each."""
     parts, source = shapely.get_parts(shapes, return_index=True)
     has_area = shapely.area(parts) > 0
     return parts[has_area], source[has_area]
@@ -170,7 +170,7 @@ def _small(ground: BaseGeometry) -> Iterator[BaseGeometry]:
 
 
 def _without(tiles: Tiles, blocks: Sequence[Tiles], margin: float) -> Tiles:
-    """Take away what lies within a margin of some blocks."""
+    """Subtract what lies within a margin of blocks."""
     others = np.concatenate([np.empty(0, object), *blocks])
     if len(tiles) and len(others):
         grown = shapely.buffer(others, margin, join_style='mitre')
@@ -184,5 +184,5 @@ def _without(tiles: Tiles, blocks: Sequence[Tiles], margin: float) -> Tiles:
 
 def _moved(tiles: Tiles, source: CRS, target: CRS) -> Tiles:
     moved = gpd.GeoSeries(tiles, crs=source).to_crs(target).to_numpy()
-    # What lies too far from the other zone has no place in it.
+    # What lies too far from the other zone has no coordinates in it.
     return moved[np.isfinite(shapely.bounds(moved).reshape(-1, 4)).all(axis=1)]

@@ -1,4 +1,4 @@
-"""Statistics of training pixels, gathered patch by patch."""
+"""Statistics of training pixels, collected patch by patch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,7 +13,7 @@ from torchgeo_cmr.scenes.units import UNITS
 #: pixels of one value differ by.
 _CONSTANT = 1e-7
 
-#: Draws per patch that is wanted, for areas in which few patches are valid.
+#: Draws per patch, for areas in which few patches are valid.
 _DRAWS = 100
 
 
@@ -38,7 +38,7 @@ class Moments:
         self.count = self._mean = self._squares = self._largest = np.zeros(0)
 
     def add(self, image: np.ndarray) -> None:
-        """Add a patch of shape ``(bands, ...)``; what is not finite counts for nothing."""
+        """Add a patch of shape ``(bands, ...)``; pixels that are not finite are ignored."""
         pixels = image.reshape(len(image), -1).astype(np.float64)
         if len(self.count) == 0:
             self.count, self._mean, self._squares, self._largest = np.zeros(
@@ -64,7 +64,7 @@ class Moments:
     def std(self) -> list[float]:
         """Return the standard deviation of each band; 1 for one that is constant."""
         std = np.sqrt(self._squares / np.maximum(self.count, 1))
-        # A constant band carries nothing: 1 keeps it at zero instead of at infinity.
+        # A constant band carries nothing: divided by 1 it becomes zero instead of infinite.
         return np.where(std > _CONSTANT * self._largest, std, 1.0).tolist()
 
     def check(self, modality: str) -> None:
@@ -90,7 +90,7 @@ def sample_keys(areas: Sequence[Area], count: int, seed: int) -> Iterator[PatchK
 
     Args:
         areas: Where patches may be.
-        count: Patches wanted at most.
+        count: Largest number of patches.
         seed: Seed of the draws.
 
     Yields:
@@ -102,13 +102,13 @@ def sample_keys(areas: Sequence[Area], count: int, seed: int) -> Iterator[PatchK
     chips = generator.permutation(np.flatnonzero(is_chip))
     left = count
     if len(chips):
-        wanted = max(1, round(count * ground[is_chip].sum() / ground.sum()))
+        chips_left = max(1, round(count * ground[is_chip].sum() / ground.sum()))
         for i in chips.tolist():
-            if wanted == 0:
+            if chips_left == 0:
                 break
             bounds = areas[i].chip()
             if bounds is not None:
-                wanted, left = wanted - 1, left - 1
+                chips_left, left = chips_left - 1, left - 1
                 yield areas[i].key(bounds)
     spots = np.flatnonzero(~is_chip)
     if not len(spots):

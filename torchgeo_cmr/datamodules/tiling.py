@@ -1,4 +1,4 @@
-"""Where patches of a split lie: areas to draw from, and a grid to judge by."""
+"""Where patches of a split lie: areas to draw from, and a grid to evaluate on."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -33,7 +33,7 @@ def zone_areas(
         zone: Pairs of scenes.
         number: Number of the zone, for the keys.
         tiles: Ground of the split; None for all of the zone.
-        others: Ground of the splits that were given theirs before.
+        others: Ground of the splits that already have theirs.
         size: Patch height and width in pixels.
         min_valid: Smallest share of valid pixels of a patch.
         labels: Map from which each patch needs a label.
@@ -61,7 +61,7 @@ def zone_areas(
             origin=zone.origin(row),
             res=zone.res,
             size=size,
-            valid=Judge(zone, row, min_valid, labels),
+            valid=ValidShare(zone, row, min_valid, labels),
             min_valid=min_valid,
             row=row,
         )
@@ -70,7 +70,7 @@ def zone_areas(
 
 
 def _are_chips(outlines: Tiles, extent: tuple[float, float]) -> np.ndarray:
-    """Which pieces of ground have room for one patch only."""
+    """Mark pieces of ground that have room for one patch only."""
     xmin, ymin, xmax, ymax = shapely.bounds(outlines).T
     return np.maximum((xmax - xmin) / extent[0], (ymax - ymin) / extent[1]) < 1.5
 
@@ -86,20 +86,21 @@ def _chips(
     rows = np.flatnonzero(whole)
     chip, tile = STRtree(tiles).query(outlines[rows], predicate='intersects')
     shared = shapely.area(shapely.intersection(outlines[rows[chip]], tiles[tile]))
-    held = np.bincount(chip, shared, len(rows))
-    rows = rows[held > 0.5 * shapely.area(outlines[rows])]
+    covered = np.bincount(chip, shared, len(rows))
+    rows = rows[covered > 0.5 * shapely.area(outlines[rows])]
     near, _ = STRtree(others).query(outlines[rows], predicate='dwithin', distance=apart)
     return np.delete(rows, near).tolist()
 
 
 def _parts(
-    outlines: Tiles, wanted: np.ndarray, tiles: Tiles
+    outlines: Tiles, divided: np.ndarray, tiles: Tiles
 ) -> Iterator[tuple[int, BaseGeometry]]:
     """Rows and polygons of the pieces of ground that are not chips."""
-    rows = np.flatnonzero(wanted)
+    rows = np.flatnonzero(divided)
     piece, tile = STRtree(tiles).query(outlines[rows], predicate='intersects')
     numbers, starts = np.unique(piece, return_index=True)
-    # Many scenes of one place lie on the same tiles.
+    # Scenes of one place, which follow each other, lie on the same tiles: the last union is
+    # kept for them.
     regions: dict[bytes, BaseGeometry] = {}
     for i, near in zip(numbers, np.split(tile, starts)[1:], strict=True):
         key = np.sort(near).tobytes()
@@ -134,11 +135,11 @@ def grid(areas: Sequence[Area]) -> Iterator[PatchKey]:
 
 
 def _free(area: Area, used: Sequence[Bounds]) -> list[Bounds]:
-    """Patches of an area that overlap none of some others."""
+    """Patches of an area that do not overlap those in use."""
     if used:
         xmin, ymin, xmax, ymax = np.array(used).T
         west, south, east, north = area.polygon.bounds
-        # Neighbours that touch leave all of the area.
+        # Neighbours that only touch do not reduce the area.
         dx, dy = 0.01 * area.res[0], 0.01 * area.res[1]
         near = (xmin < east - dx) & (xmax > west + dx) & (ymin < north - dy)
         near &= ymax > south + dy
@@ -149,10 +150,10 @@ def _free(area: Area, used: Sequence[Bounds]) -> list[Bounds]:
     return area.grid()
 
 
-class Judge:
+class ValidShare:
     """Share of valid pixels of a pair, for an area; below 0 where a label is missing.
 
-    A class, because a function inside another could not be pickled.
+    A class, because worker processes cannot receive a nested function.
     """
 
     def __init__(
@@ -162,14 +163,14 @@ class Judge:
         min_valid: float,
         labels: LabelFromMask | None = None,
     ) -> None:
-        """Initialize a new Judge instance."""
+        """Initialize a new ValidShare instance."""
         self.zone, self.row, self.labels = zone, row, labels
-        # Without a smallest share only patches that are marked as empty fail: not worth
-        # decoding every file for.
+        # Without a smallest share only patches without a valid pixel fail: that does not
+        # justify decoding every file.
         self.nan = min_valid > 0
 
     def __call__(self, bounds: Bounds) -> float:
-        """Judge a patch."""
+        """Return the share of valid pixels inside bounds."""
         share = self.zone.valid_share(self.row, bounds, nan=self.nan)
         if share > 0 and self.labels is not None:
             return share if self.labels(bounds, self.zone.crs) is not None else -1.0

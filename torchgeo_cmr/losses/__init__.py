@@ -1,4 +1,4 @@
-"""Losses of cross-modal retrieval: one idea a file, paired rows in, one number out."""
+"""Losses of cross-modal retrieval: paired rows in, one number out."""
 
 from .cmir_terms import FrobeniusLoss, SoftOrthogonalityLoss, WeightNormLoss
 from .intra import ISLoss

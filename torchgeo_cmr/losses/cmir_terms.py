@@ -1,4 +1,4 @@
-"""The terms of CMIR-NET: sizes of differences, of weights, and of what is not orthogonal."""
+"""The terms of CMIR-NET: Frobenius norms of differences, weights and Gram matrices."""
 
 from typing import Literal
 
@@ -34,6 +34,11 @@ class FrobeniusLoss(Loss):
 
     Relations: :class:`~torchgeo_cmr.tasks.CMIRNet` weighs and adds the terms. Nothing but the
     class term of that task keeps a constant encoder from being a perfect solution of it.
+
+    Examples:
+        >>> a, b = torch.ones(2, 3), torch.zeros(2, 3)
+        >>> [FrobeniusLoss(kind)(a, b).item() for kind in ('mean', 'sum')]
+        [3.0, 6.0]
     """
 
     settings = ('reduction',)
@@ -56,7 +61,7 @@ class FrobeniusLoss(Loss):
 
         Args:
             a: Features, shape (batch, dim), any floating dtype.
-            b: Features of the same shape, row i for row i; the origin if left out.
+            b: Features of the same shape, row i for row i; the origin by default.
 
         Returns:
             Scalar, float32, at least 0; 0 for a batch without rows.
@@ -83,6 +88,10 @@ class WeightNormLoss(Loss):
     * https://arxiv.org/abs/1904.04794
 
     Relations: one of the terms of :class:`~torchgeo_cmr.tasks.CMIRNet`.
+
+    Examples:
+        >>> WeightNormLoss(alpha=1.0)(torch.tensor([[3.0, 4.0]])).item()
+        16.0
     """
 
     settings = ('alpha', 'kind')
@@ -91,7 +100,7 @@ class WeightNormLoss(Loss):
         """Initialize a new WeightNormLoss instance.
 
         Args:
-            alpha: The norm that is wanted, at least 0.
+            alpha: Target of the norm, at least 0.
             kind: ``'squared'`` or ``'absolute'``.
 
         Raises:
@@ -120,9 +129,9 @@ class WeightNormLoss(Loss):
 class SoftOrthogonalityLoss(Loss):
     r"""Push the features of a batch towards orthogonal columns.
 
-    :math:`\|\tilde{Z}^T \tilde{Z} - I\|_F^2`, where the columns of *Z* (one a feature, over
-    the batch) are scaled to length one; without that the identity is out of reach for a batch
-    of any other size of features. With fewer rows *B* than features *D* the columns cannot be
+    :math:`\|\tilde{Z}^T \tilde{Z} - I\|_F^2`, where the columns of *Z* (one per feature,
+    over the batch) are scaled to length one; without that a batch whose features have another
+    size cannot reach the identity. With fewer rows *B* than features *D* the columns cannot be
     orthogonal and the loss stays at or above D (D - B) / B; take batches of D rows or more. A
     feature that is 0 in the whole batch counts 1.
 
@@ -131,7 +140,13 @@ class SoftOrthogonalityLoss(Loss):
     * https://arxiv.org/abs/1904.04794
 
     Relations: the second term of :class:`~torchgeo_cmr.tasks.CMIRPretrain`. The authors'
-    slides have it, their published code has not.
+    slides have it, their published code does not.
+
+    Examples:
+        >>> SoftOrthogonalityLoss()(torch.eye(3)).item()
+        0.0
+        >>> round(SoftOrthogonalityLoss()(torch.ones(3, 3)).item(), 3)
+        6.0
     """
 
     settings = ('normalize',)
@@ -155,7 +170,7 @@ class SoftOrthogonalityLoss(Loss):
             Scalar, float32, at least 0.
 
         Raises:
-            ValueError: If *z* is no matrix.
+            ValueError: If *z* is not a matrix.
         """
         if z.ndim != 2:
             raise ValueError(

@@ -26,8 +26,8 @@ class ISLoss(Loss):
        -\frac{1}{2} \sum_m \frac{1}{B} \sum_i s(h_i^m, h_{n_m(i)}^m)
 
     with *s* the cosine. The choice of neighbours has no gradient; both members of a chosen
-    pair have. Published code of the same group adds this mean cosine with the opposite sign,
-    which drives neighbours apart, against the paper's own words; we keep to the words.
+    pair receive one. Published code of the same group adds this mean cosine with the opposite sign,
+    which drives neighbours apart; we follow the words of the paper.
 
     If you use this loss in your research, please cite the following paper:
 
@@ -35,6 +35,11 @@ class ISLoss(Loss):
 
     Relations: like :class:`MDELoss` it only pulls, and a constant encoder is a perfect
     solution of it; it sharpens what :class:`MIMLoss` has separated.
+
+    Examples:
+        >>> h = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+        >>> ISLoss()(h, h).item()  # one of four nearest neighbours is orthogonal
+        -0.75
     """
 
     settings = ('num_neighbors', 'distance', 'detach_neighbor', 'mine_with', 'is_sign')
@@ -90,7 +95,7 @@ class ISLoss(Loss):
 
         Returns:
             Scalar, float32, between -1 (every neighbour in the same direction) and 1; 0 if
-            there are fewer than two pairs, for then nobody has a neighbour.
+            there are fewer than two pairs, because then no image has a neighbour.
 
         Raises:
             ValueError: If the shapes do not pair.
@@ -101,7 +106,7 @@ class ISLoss(Loss):
             gather = self.gather_distributed and self.training
             every, start, ranks = gather_rows(both, active=gather)
             if len(every) < 2 or len(both) < 1:
-                return both.sum() * 0  # keeps the graph, so that backward still works
+                return both.sum() * 0  # part of the graph, so that backward still works
             widths = [h_a.shape[1], h_b.shape[1]]
             rows, archive = both.split(widths, dim=1), every.split(widths, dim=1)
             near = [
@@ -137,7 +142,7 @@ class ISLoss(Loss):
         if self.distance == 'cosine':
             far = -(unit_rows(rows) @ unit_rows(archive).T)
         else:
-            # differences, not products: products lose near duplicates to rounding
+            # Differences, not products: rounding of products hides near duplicates.
             mode = 'donot_use_mm_for_euclid_dist'
             far = torch.cdist(rows, archive, compute_mode=mode)
         row = torch.arange(len(rows), device=rows.device)

@@ -31,6 +31,13 @@ class MDELoss(Loss):
 
     Relations: acts on the encoder outputs *h* where :class:`MIMLoss` acts on the projections
     *z*. A constant encoder is a perfect solution of it: never train with this loss alone.
+
+    Examples:
+        >>> h = torch.eye(4)
+        >>> [round(MDELoss()(h, sign * h).item(), 3) for sign in (1, -1)]
+        [-1.313, -0.313]
+        >>> [round(MDELoss('angular')(h, sign * h).item(), 3) for sign in (1, -1)]
+        [0.0, 1.0]
     """
 
     settings = ('kind',)

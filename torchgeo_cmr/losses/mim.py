@@ -1,4 +1,4 @@
-"""MIM: tell the own pair from all other rows of the batch (NT-Xent, InfoNCE)."""
+"""MIM: distinguish the own pair from all other rows of the batch (NT-Xent, InfoNCE)."""
 
 from typing import Literal
 
@@ -25,7 +25,7 @@ class MIMLoss(Loss):
        -\frac{1}{2B} \sum_i \log \frac{\exp(s(w_i, w_{p(i)}) / \tau)}
        {\sum_{j \ne i} \exp(s(w_i, w_j) / \tau)}
 
-    so rows of the own modality are negatives too. ``negatives='cross'`` leaves those out: the
+    so rows of the own modality are negatives too. ``negatives='cross'`` excludes those: the
     symmetric form of CLIP. Batches should be large (the published runs used 128 to 256 pairs)
     and must not hold two patches of one place, which would be false negatives.
 
@@ -40,6 +40,14 @@ class MIMLoss(Loss):
     With ``negatives='all'`` in one process it equals lightly's ``NTXentLoss``, which has no
     negatives from the other modality alone, needs batches of equal size on all ranks, and
     computes its cosines in half precision under autocast.
+
+    Examples:
+        >>> z = torch.eye(4)
+        >>> loss = MIMLoss(temperature=0.5)
+        >>> round(loss(z, z).item(), 3)  # each pair alike, all others different
+        0.594
+        >>> round(loss(z, z.flip(0)).item(), 3)  # the wrong pairs alike
+        2.594
     """
 
     settings = ('temperature', 'negatives')
@@ -87,7 +95,7 @@ class MIMLoss(Loss):
             ValueError: If the shapes do not pair.
         """
         check_pairs(z_a, z_b)
-        # exp(1 / 0.05) is beyond fp16: everything below runs in fp32, under autocast too
+        # exp(1 / 0.05) overflows fp16: everything below runs in fp32, under autocast too.
         with torch.autocast(z_a.device.type, enabled=False):
             both = torch.cat([unit_rows(z_a), unit_rows(z_b)], dim=1)
             gather = self.gather_distributed and self.training

@@ -1,6 +1,6 @@
-"""What every loss here starts from: paired rows, checked, in fp32, from all ranks.
+"""What all losses share: paired rows, checked, in fp32, from all ranks.
 
-Legend for the letters in this package: ``batch`` pairs on this rank, ``total`` pairs on all
+Names in this package: ``batch`` pairs on this rank, ``total`` pairs on all
 ranks together, ``dim`` features of a row; ``a`` and ``b`` are the two modalities.
 """
 
@@ -37,7 +37,7 @@ def check_pairs(a: Tensor, b: Tensor, *, same_dim: bool = True) -> None:
         same_dim: Whether *dim* must agree as well.
 
     Raises:
-        ValueError: If the tensors are no matrices, have different numbers of rows, or (with
+        ValueError: If the tensors are not matrices, have different numbers of rows, or (with
             *same_dim*) different widths.
     """
     if a.ndim != 2 or b.ndim != 2:
@@ -73,10 +73,10 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, sizes: list[int]) -> Tensor:
-        """Pad to the largest rank, gather, cut the padding off again.
+        """Pad to the largest rank, gather, remove the padding.
 
         Args:
-            ctx: Autograd's notebook.
+            ctx: Context of autograd.
             rows: Rows of this rank, shape (batch, dim).
             sizes: Number of rows of every rank.
 
@@ -93,14 +93,14 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        """Sum what every rank says about all rows and keep the part of this rank.
+        """Sum the gradients of all ranks and return the part of this rank's rows.
 
         Args:
-            ctx: Autograd's notebook.
+            ctx: Context of autograd.
             grads: One gradient, shape (total, dim).
 
         Returns:
-            The gradient of this rank's rows and none for the sizes.
+            The gradient of this rank's rows, and None for the sizes.
         """
         grad = grads[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(grad)
@@ -110,7 +110,7 @@ class _GatherRows(torch.autograd.Function):
 def gather_rows(rows: Tensor, *, active: bool = True) -> tuple[Tensor, int, int]:
     """Collect the rows of all ranks, with gradient; ranks may hold different numbers.
 
-    A loss that averages over its own rows against everybody's must be scaled by
+    A loss that averages over the rows of this rank against all rows must be scaled by
     ``batch * ranks / total`` (1 for equal batches), so that the mean over ranks, which is
     what DDP takes of the gradients, equals the loss of one process on the whole batch.
 

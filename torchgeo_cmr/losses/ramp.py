@@ -38,7 +38,7 @@ def ramp_weight(
     Raises:
         ValueError: If *schedule* is unknown or a number is out of its range.
 
-    Example:
+    Examples:
         >>> [round(ramp_weight(e, 5), 6) for e in range(5)]
         [0.0001, 0.001, 0.01, 0.1, 1.0]
     """

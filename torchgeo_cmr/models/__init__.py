@@ -1,4 +1,4 @@
-"""Networks: encoders apart, joint or on stacked bands, CMIR-NET's, heads, and fusion."""
+"""Networks: encoders that are separate, joint or on stacked bands, heads, and fusion."""
 
 from .cmir_network import ClassifiedEncoders, CMIRNetwork, UnifiedEncoderDecoder
 from .dual import CrossModalEncoder

@@ -16,7 +16,16 @@ Decode = Literal['cross', 'own']
 
 
 class ClassifiedEncoders(nn.Module):
-    """Stage A: an encoder of features Z and a classifier for each modality."""
+    """Stage A: an encoder of features Z and a classifier for each modality.
+
+    Examples:
+        >>> stage_a = ClassifiedEncoders(
+        ...     {'pan': nn.Linear(5, 4), 'ms': nn.Linear(6, 4)}, 4, 3
+        ... )
+        >>> features, shares = stage_a(torch.zeros(2, 6), 'ms')
+        >>> features.shape, shares.shape
+        (torch.Size([2, 4]), torch.Size([2, 3]))
+    """
 
     def __init__(
         self, encoders: Mapping[str, nn.Module], feature_dim: int, num_classes: int
@@ -53,14 +62,14 @@ class ClassifiedEncoders(nn.Module):
         return self.classifiers[modality](features)
 
     def deciding(self, modality: str, features: str) -> tuple[str, ...]:
-        """Say which weights decide where a picture of a modality lands.
+        """Name the weights that decide where a picture of a modality lands.
 
         Args:
             modality: Name of a modality.
             features: ``'h'`` or ``'z'``.
 
         Returns:
-            How their names begin in the state dict.
+            Prefixes of their names in the state dict.
         """
         encoder, shares = f'encoders.{modality}.', f'classifiers.{modality}.'
         return (encoder, shares) if features == 'z' else (encoder,)
@@ -81,6 +90,16 @@ class UnifiedEncoderDecoder(nn.Module):
     If you use this model in your research, please cite the following paper:
 
     * https://arxiv.org/abs/1904.04794
+
+    Examples:
+        >>> unified = UnifiedEncoderDecoder(
+        ...     ('pan', 'ms'), 3, feature_dim=4, output_dim=2
+        ... )
+        >>> embedding = unified(torch.zeros(5, 4), 'pan')
+        >>> embedding.shape, unified.decode(embedding, 'pan').shape
+        (torch.Size([5, 2]), torch.Size([5, 4]))
+        >>> unified.target['pan']
+        'ms'
     """
 
     def __init__(
@@ -161,7 +180,7 @@ class UnifiedEncoderDecoder(nn.Module):
 
         Args:
             embedding: V, shape (batch, output_dim).
-            modality: Whose embeddings; :attr:`target` says whose features come out.
+            modality: Whose embeddings; :attr:`target` has whose features come out.
 
         Returns:
             Shape (batch, feature_dim), at least 0.
@@ -181,7 +200,7 @@ class UnifiedEncoderDecoder(nn.Module):
         return self.classifiers[modality](embedding)
 
     def weight(self, modality: str) -> Tensor:
-        """Give the matrix W of a modality, whose size one of the losses holds.
+        """Give the matrix W of a modality, whose norm one of the losses controls.
 
         Args:
             modality: Name of a modality.
@@ -198,7 +217,19 @@ def _layer(before: int, after: int, dropout: float = 0.0) -> nn.Sequential:
 
 
 class CMIRNetwork(nn.Module):
-    """Stage A and, behind it, the unified network of stage B."""
+    """Stage A and, behind it, the unified network of stage B.
+
+    Examples:
+        >>> stage_a = ClassifiedEncoders(
+        ...     {'pan': nn.Linear(5, 4), 'ms': nn.Linear(6, 4)}, 4, 3
+        ... )
+        >>> unified = UnifiedEncoderDecoder(
+        ...     ('pan', 'ms'), 3, feature_dim=4, output_dim=2
+        ... )
+        >>> features, embedding = CMIRNetwork(stage_a, unified)(torch.zeros(2, 6), 'ms')
+        >>> features.shape, embedding.shape
+        (torch.Size([2, 4]), torch.Size([2, 2]))
+    """
 
     def __init__(
         self,
@@ -243,14 +274,14 @@ class CMIRNetwork(nn.Module):
         return features, self.unified(self.scaled(features), modality)
 
     def deciding(self, modality: str, features: str) -> tuple[str, ...]:
-        """Say which weights decide where a picture of a modality lands.
+        """Name the weights that decide where a picture of a modality lands.
 
         Args:
             modality: Name of a modality.
             features: ``'h'`` or ``'z'``.
 
         Returns:
-            How their names begin in the state dict.
+            Prefixes of their names in the state dict.
         """
         encoder = f'stage_a.encoders.{modality}.'
         embedding = f'unified.encoders.{modality}.'

@@ -8,7 +8,18 @@ __all__ = ('CrossModalEncoder',)
 
 
 class CrossModalEncoder(nn.Module):
-    """Encode each modality with its own backbone and project it with its own head."""
+    """Encode each modality with its own backbone and project it with its own head.
+
+    Examples:
+        >>> import torch
+        >>> backbones = {'s1': nn.Linear(2, 4), 's2': nn.Linear(12, 4)}
+        >>> encoder = CrossModalEncoder(
+        ...     backbones, {m: nn.Linear(4, 3) for m in backbones}
+        ... )
+        >>> h, z = encoder(torch.zeros(5, 12), 's2')
+        >>> h.shape, z.shape
+        (torch.Size([5, 4]), torch.Size([5, 3]))
+    """
 
     def __init__(
         self, backbones: Mapping[str, nn.Module], heads: Mapping[str, nn.Module]
@@ -47,14 +58,14 @@ class CrossModalEncoder(nn.Module):
         return h, self.heads[modality](h)
 
     def deciding(self, modality: str, features: str) -> tuple[str, ...]:
-        """Say which weights decide where a picture of a modality lands.
+        """Name the weights that decide where a picture of a modality lands.
 
         Args:
             modality: Name of a modality.
             features: ``'h'`` or ``'z'``.
 
         Returns:
-            How their names begin in the state dict.
+            Prefixes of their names in the state dict.
         """
         encoder, head = f'backbones.{modality}.', f'heads.{modality}.'
         return (encoder, head) if features == 'z' else (encoder,)

@@ -69,6 +69,12 @@ def build_encoder(
             channels and names are not known.
         ValueError: If the model is unknown, or the weights belong to another network, or a
             file is missing or holds no weights.
+
+    Examples:
+        >>> import torch
+        >>> encoder = build_encoder('resnet10t', 2)
+        >>> encoder.eval()(torch.zeros(1, 2, 32, 32)).shape
+        torch.Size([1, 512])
     """
     who = f' for {modality}' if modality else ''
     if isinstance(model, str):

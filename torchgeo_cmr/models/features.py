@@ -50,6 +50,11 @@ class CMIRConvNet(nn.Module):
 
     The layers are those of the authors' code; batch norm works as usual here (there it was
     called in inference mode), and weights start as Kaiming et al. suggest.
+
+    Examples:
+        >>> import torch
+        >>> CMIRConvNet(4, feature_dim=16)(torch.zeros(2, 4, 64, 64)).shape
+        torch.Size([2, 16])
     """
 
     def __init__(
@@ -124,7 +129,14 @@ class CMIRConvNet(nn.Module):
 
 
 class FeatureEncoder(nn.Module):
-    """A backbone, one linear layer, ReLU and dropout: the features Z of any network."""
+    """A backbone, one linear layer, ReLU and dropout: the features Z of any network.
+
+    Examples:
+        >>> import torch
+        >>> encoder = FeatureEncoder(nn.Flatten(), width=12, feature_dim=8)
+        >>> encoder(torch.zeros(2, 3, 2, 2)).shape
+        torch.Size([2, 8])
+    """
 
     def __init__(
         self,
@@ -188,7 +200,8 @@ def build_feature_encoder(
 
     Args:
         model: ``'cmir_ms'``, ``'cmir_pan'`` or ``'cmir_small'``: :class:`CMIRConvNet` with
-            the pooling of the paper for either, or for patches of 16 pixels and about; ``'speech'`` or ``'speech:<timm model>'``: :class:`SpeechEncoder`;
+            the pooling of the paper for either, or for patches of about 16 pixels; ``'speech'``
+            or ``'speech:<timm model>'``: :class:`SpeechEncoder`;
             ``'mlp'``: the layers of CMIR-NET for vectors that another network made;
             ``'identity'``: such vectors are the features; any other name or network: as of
             :func:`build_encoder`.
@@ -208,13 +221,17 @@ def build_feature_encoder(
     Raises:
         RasterError: If the number of channels is not one that the encoder takes.
         ValueError: If the model is unknown, or weights are given to one that has none.
+
+    Examples:
+        >>> import torch
+        >>> encoder = build_feature_encoder('cmir_small', 3, feature_dim=16)
+        >>> encoder(torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 16])
     """
     named = model if isinstance(model, str) else ''
     own = named in CONVNETS or is_speech(named) or takes_vectors(named)
     if own and weights not in (None, False):
-        raise ValueError(
-            f'there are no initial weights for {model!r}: leave weights out'
-        )
+        raise ValueError(f'there are no initial weights for {model!r}: omit weights')
     assumed = None
     encoder: nn.Module
     if named in CONVNETS:

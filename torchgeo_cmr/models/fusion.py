@@ -1,4 +1,4 @@
-"""Fusion: one vector a place out of one vector a sensor."""
+"""Fusion: one vector per place out of one vector per sensor."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -17,7 +17,7 @@ def fuse(features: Sequence[Tensor], fusion: Fusion = 'concat') -> Tensor:
     """Fuse the features of several sensors.
 
     Args:
-        features: One tensor (batch, dim) a sensor; rows belong together.
+        features: One tensor (batch, dim) per sensor; rows belong together.
         fusion: ``'concat'``, or ``'mean'``, ``'sum'`` or ``'max'`` of each feature, which
             need one *dim*.
 
@@ -28,7 +28,7 @@ def fuse(features: Sequence[Tensor], fusion: Fusion = 'concat') -> Tensor:
         ValueError: If *fusion* is unknown, there is nothing to fuse, or shapes do not go
             together.
 
-    Example:
+    Examples:
         >>> a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 4.0]])
         >>> [fuse([a, b], how).tolist() for how in ('concat', 'mean', 'sum', 'max')]
         [[[1.0, 0.0, 0.0, 4.0]], [[0.5, 2.0]], [[1.0, 4.0]], [[1.0, 4.0]]]
@@ -60,6 +60,12 @@ class EarlyFusionEncoder(nn.Module):
     """Encode the stack of all sensors' bands with one network.
 
     No sensor can be encoded alone, so it serves comparison, not retrieval across sensors.
+
+    Examples:
+        >>> encoder = EarlyFusionEncoder(nn.Flatten(), nn.Linear(14, 3))
+        >>> h, z = encoder([torch.zeros(5, 2, 1, 1), torch.zeros(5, 12, 1, 1)])
+        >>> h.shape, z.shape
+        (torch.Size([5, 14]), torch.Size([5, 3]))
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
@@ -88,14 +94,14 @@ class EarlyFusionEncoder(nn.Module):
         return h, self.head(h)
 
     def deciding(self, modality: str, features: str) -> tuple[str, ...]:
-        """Say which weights decide where a place lands, the same for all modalities.
+        """Name the weights that decide where a place lands, the same for all modalities.
 
         Args:
             modality: Name of a modality.
             features: ``'h'`` or ``'z'``.
 
         Returns:
-            How their names begin in the state dict.
+            Prefixes of their names in the state dict.
         """
         return ('backbone.', 'head.') if features == 'z' else ('backbone.',)
 

@@ -21,8 +21,13 @@ class ProjectionHead(nn.Sequential):
       not negative, and an all-zero row is possible;
     * ``'hash'``: like ``'mlp'``, ending in tanh, so that signs make a binary code.
 
-    Batch norm sees the rows it is called with: call the head once a modality (as
+    Batch norm sees the rows it is called with: call the head once per modality (as
     :class:`~torchgeo_cmr.models.CrossModalEncoder` does) or the modalities mix.
+
+    Examples:
+        >>> import torch
+        >>> ProjectionHead(8, output_dim=4, kind='hash')(torch.zeros(2, 8)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(

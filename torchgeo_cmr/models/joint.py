@@ -14,11 +14,19 @@ class JointEncoder(nn.Module):
     The stem of a modality mixes its bands into a fixed number of channels, with bias; the
     trunk sees nothing else, so it has to work for every sensor. Heads are not shared.
 
-    Batch norm in the trunk: :meth:`forward` alone would normalise each modality by itself
+    Batch norm in the trunk: :meth:`forward` alone would normalise each modality on its own
     while training and by a mixture afterwards. :meth:`encode_together` lets the trunk see all
     modalities in one batch, so that both agree; the tasks train with it.
 
     Relations: :class:`~torchgeo_cmr.models.CrossModalEncoder` shares nothing.
+
+    Examples:
+        >>> trunk = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> heads = {'s1': nn.Linear(8, 3), 's2': nn.Linear(8, 3)}
+        >>> encoder = JointEncoder({'s1': 2, 's2': 12}, trunk, heads, stem_channels=8)
+        >>> h, z = encoder(torch.zeros(5, 12, 4, 4), 's2')
+        >>> h.shape, z.shape
+        (torch.Size([5, 8]), torch.Size([5, 3]))
     """
 
     def __init__(
@@ -73,7 +81,8 @@ class JointEncoder(nn.Module):
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """Encode all modalities of a batch, the trunk in one call.
 
-        Patches of different sizes cannot share a batch; then each modality goes by itself.
+        Patches of different sizes cannot share a batch; then the trunk sees each modality on
+        its own.
 
         Args:
             images: Per modality normalised images, shape (batch, channels, height, width).
@@ -90,20 +99,20 @@ class JointEncoder(nn.Module):
         return {m: (h, self.heads[m](h)) for m, h in zip(stems, features, strict=True)}
 
     def deciding(self, modality: str, features: str) -> tuple[str, ...]:
-        """Say which weights decide where a picture of a modality lands.
+        """Name the weights that decide where a picture of a modality lands.
 
         Args:
             modality: Name of a modality.
             features: ``'h'`` or ``'z'``.
 
         Returns:
-            How their names begin in the state dict.
+            Prefixes of their names in the state dict.
         """
         encoder = f'stems.{modality}.', 'trunk.'
         return (*encoder, f'heads.{modality}.') if features == 'z' else encoder
 
     def encoder(self, modality: str) -> nn.Module:
-        """Give the timm network of a modality: the shared trunk, without the stem.
+        """Return the timm network of a modality: the shared trunk, without the stem.
 
         Args:
             modality: Name of a modality.

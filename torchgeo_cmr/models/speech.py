@@ -22,6 +22,11 @@ class SpeechEncoder(nn.Module):
     one channel. The small one takes mean and maximum over time, so that it does not matter
     when a word is spoken. In training, stripes of time and of pitch are masked
     (SpecAugment, https://arxiv.org/abs/1904.08779), for voices differ there.
+
+    Examples:
+        >>> encoder = SpeechEncoder(feature_dim=16).eval()
+        >>> encoder(torch.zeros(2, 1, 16_000)).shape
+        torch.Size([2, 16])
     """
 
     def __init__(
@@ -42,12 +47,12 @@ class SpeechEncoder(nn.Module):
 
         Args:
             model: Name of a timm model; None for the small network.
-            sample_rate: Samples a second of the sound that comes in.
+            sample_rate: Samples per second of the input.
             frames: Time steps of 10 ms that are looked at.
             num_mels: Bands of pitch.
             widths: Channels of each convolution of the small network, which halves time and
                 pitch; a timm model has its own.
-            level: Root mean square to which clips are scaled; None leaves them alone.
+            level: Root mean square to which clips are scaled; None does not scale them.
             feature_dim: Number of features.
             dropout: Share of features that are dropped in training.
             mask_frames: Longest stripe of time that is masked in training; 0 masks none.

@@ -54,7 +54,7 @@ class FoundWeights:
 
 
 def band_key(band: str) -> str:
-    """Spell a band alike however its number is padded: B2 and B02, B8a and B8A are one.
+    """Normalise the name of a band: B2 and B02, B8a and B8A are the same.
 
     Args:
         band: Name of a band.
@@ -66,7 +66,7 @@ def band_key(band: str) -> str:
 
 
 def find_weights(weights: WeightsEnum | str | Path, who: str = '') -> FoundWeights:
-    """Find out what is meant, and what TorchGeo says about it; nothing is read yet.
+    """Find out what is meant, and what TorchGeo knows of it; nothing is read yet.
 
     A file that TorchGeo has downloaded is recognised by its name.
 
@@ -115,7 +115,7 @@ def read_weights(found: FoundWeights, modality: str) -> tuple[dict[str, Any], An
 
     Args:
         found: What :func:`find_weights` gave.
-        modality: The part of one of our checkpoints whose bands are asked for.
+        modality: Which modality of a checkpoint of ours to look at.
 
     Returns:
         State dict, and the bands of its first convolution or None.
@@ -164,7 +164,7 @@ def match_bands(
     source: str = 'the weights',
     who: str = '',
 ) -> list[int | None]:
-    """Say for each wanted channel which channel of the weights it takes.
+    """Find the channel of the weights for each channel of the data.
 
     With names on both sides names decide, never positions. Where a side has no names, equal
     numbers of channels are taken in order.
@@ -180,7 +180,7 @@ def match_bands(
         who: For messages, such as ``' for s1'``.
 
     Returns:
-        A position in the weights for each wanted channel; None for their mean.
+        A position in the weights for each channel; None for their mean.
 
     Raises:
         RasterError: If a band has no weight, or numbers of unnamed channels differ.
@@ -208,7 +208,7 @@ def match_bands(
 
 
 def select_bands(kernel: Tensor, order: Sequence[int | None]) -> Tensor:
-    """Cut a first convolution to the wanted channels.
+    """Cut a first convolution to the channels of the data.
 
     Args:
         kernel: Weights, shape (out, channels, height, width).

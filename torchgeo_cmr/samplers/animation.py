@@ -56,7 +56,7 @@ def animate(
     def show(
         batch: Sequence[tuple[tuple[slice, slice, slice], CRS]],
     ) -> list[PolyCollection]:
-        # The ground stays, the batch before goes.
+        # Keep the ground, remove the previous batch.
         while len(drawn) > 1:
             drawn.pop().remove()
         boxes = [

@@ -22,7 +22,7 @@ from torchgeo_cmr.samplers.patch_area import Area, Bounds, PatchKey, areas_of
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
 
-#: What NumPy makes a generator of, or torch's own.
+#: What NumPy turns into a generator, or one of torch.
 type Seed = (
     int
     | np.random.BitGenerator
@@ -56,7 +56,34 @@ class DisjointBatchSampler(BatchSampler):
 
     With *gather* above 1, patches are drawn in small groups: the first anywhere, the others
     near it. Files then decode fewer blocks for a batch, at the price of patches that are
-    more alike: a batch tells less about the whole ground than its size says.
+    more alike: a batch then represents the ground less well than its size suggests.
+
+    Examples:
+        >>> import shapely
+        >>> from pyproj import CRS
+        >>> day = pd.Interval(pd.Timestamp(2024, 6, 1), pd.Timestamp(2024, 6, 2))
+        >>> area = Area(
+        ...     zone=0,
+        ...     polygon=shapely.box(0, 0, 5120, 5120),
+        ...     crs=CRS(32632),
+        ...     time=day,
+        ...     origin=(0.0, 5120.0),
+        ...     res=(10.0, 10.0),
+        ...     size=32,
+        ... )
+        >>> sampler = DisjointBatchSampler(
+        ...     [area], batch_size=16, length=32, generator=0
+        ... )
+        >>> boxes = [
+        ...     shapely.box(x.start, y.start, x.stop, y.stop)
+        ...     for _, (x, y, _) in next(iter(sampler))
+        ... ]
+        >>> (
+        ...     len(sampler),
+        ...     len(boxes),
+        ...     shapely.union_all(boxes).area == sum(b.area for b in boxes),
+        ... )
+        (2, 16, True)
     """
 
     def __init__(
@@ -89,13 +116,13 @@ class DisjointBatchSampler(BatchSampler):
             toi: Time of interest: other rows of the index are not used. Without a time zone
                 it is in that of the index.
             units: Whether *size* is in pixels or in units of the CRS.
-            generator: Where the randomness comes from; a number repeats its epochs. The
-                number of the epoch is mixed in.
-            drop_last: Whether to leave out the last, smaller batch of an epoch.
+            generator: Source of randomness; an integer makes epochs repeatable. The number of
+                the epoch is mixed in.
+            drop_last: Whether to drop the last, smaller batch of an epoch.
             gather: Patches in a group that is drawn from one neighbourhood, a square with
                 room for four times as many; 1 draws every patch from the whole ground.
-            sampler: Only for Lightning, which hands in its own sampler when it restarts
-                loaders for distributed training; nothing but its epoch is used.
+            sampler: Only for Lightning, which passes its own sampler when it makes loaders anew
+                for distributed training; only its epoch is used.
 
         Raises:
             PairingError: If no patch fits into the ground, or *roi* and *toi* leave none.
@@ -151,11 +178,11 @@ class DisjointBatchSampler(BatchSampler):
 
     @property
     def sampler(self) -> Sampler:
-        """What Lightning sets the epoch on.
+        """The sampler whose epoch Lightning sets.
 
         So a run that is resumed in its tenth epoch draws what an undisturbed run would have
-        drawn. Not an attribute: one that is this sampler itself would keep the areas, and
-        the data set with all its decoded blocks, until Python looks for cycles.
+        drawn. Not an attribute: a reference to itself would keep the areas, and the dataset
+        with all its decoded blocks, alive until Python collects cycles.
         """
         return self if self._sampler is None else self._sampler
 
@@ -165,13 +192,13 @@ class DisjointBatchSampler(BatchSampler):
 
     @cached_property
     def _valid_chips(self) -> list[int]:
-        """Numbers of the chips that hold enough valid pixels, each looked at once."""
+        """Numbers of the chips that hold enough valid pixels, each read once."""
         return [i for i in self._chips if self.areas[i].chip() is not None]
 
     def __len__(self) -> int:
         """Return the number of batches of each process in an epoch.
 
-        Chips are judged first, so that it is the number of batches that are drawn.
+        Chips are read first, so that it is exactly the number of batches that are drawn.
         """
         return self._count()[0]
 
@@ -322,7 +349,7 @@ class DisjointBatchSampler(BatchSampler):
 
 
 def _neighbourhood(bounds: Bounds, gather: int) -> Bounds:
-    """Square round a patch with room for four groups, so that groups do not jam."""
+    """Square around a patch with room for four groups, so that groups do not jam."""
     xmin, ymin, xmax, ymax = bounds
     spare = gather**0.5 - 0.5
     x, y = spare * (xmax - xmin), spare * (ymax - ymin)
@@ -336,7 +363,7 @@ def _rank_and_world() -> tuple[int, int]:
 
 
 def _drawn_seed(generator: Seed) -> int:
-    """Draw a seed, so that a generator that goes on gives other epochs each time."""
+    """Draw a seed, so that the same generator gives other epochs each time."""
     if isinstance(generator, torch.Generator):
         return int(torch.randint(2**62, (), generator=generator))
     return int(np.random.default_rng(generator).integers(2**63))

@@ -1,4 +1,4 @@
-"""The ground that a batch has used so far."""
+"""The ground that a batch uses."""
 
 import numpy as np
 import shapely
@@ -9,7 +9,7 @@ from torchgeo_cmr.samplers.patch_area import Area, Bounds
 
 
 class Occupancy:
-    """The ground that a batch has used so far, and the group that is being drawn."""
+    """The ground that a batch uses so far, and the group that is being drawn."""
 
     def __init__(self, *, lonlat: bool) -> None:
         """Initialize a new Occupancy instance.
@@ -26,7 +26,7 @@ class Occupancy:
         self.transformers: dict[str, Transformer] = {}
 
     def add(self, bounds: Bounds, area: Area) -> bool:
-        """Take some ground; False, and nothing changes, if part of it is taken.
+        """Use ground for a patch; False, and nothing changes, if part of it is in use.
 
         Args:
             bounds: ``(xmin, ymin, xmax, ymax)`` in the CRS of the area.
@@ -39,7 +39,7 @@ class Occupancy:
             if self.lonlat:
                 dx = np.minimum(dx, 360 - dx)
             dy = np.abs(boxes[:, 1] - (ymin + ymax) / 2)
-            # Touching edges are no overlap; the factor absorbs rounding.
+            # Touching edges do not overlap; the factor absorbs rounding.
             near_x = dx < (boxes[:, 2] + (xmax - xmin) / 2) * (1 - 1e-9)
             near_y = dy < (boxes[:, 3] + (ymax - ymin) / 2) * (1 - 1e-9)
             if (near_x & near_y).any():

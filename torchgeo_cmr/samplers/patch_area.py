@@ -27,7 +27,21 @@ type PatchKey = tuple[int, tuple[slice, slice, slice]]
 
 @dataclass(frozen=True)
 class Area:
-    """A polygon on one pixel lattice, at one date, for patches of one size."""
+    """A polygon on one pixel lattice, at one date, for patches of one size.
+
+    Examples:
+        >>> area = Area(
+        ...     zone=0,
+        ...     polygon=shapely.box(0, 0, 640, 320),
+        ...     crs=CRS(32632),
+        ...     time=pd.Interval(pd.Timestamp(2024, 6, 1), pd.Timestamp(2024, 6, 2)),
+        ...     origin=(0.0, 320.0),
+        ...     res=(10.0, 10.0),
+        ...     size=32,
+        ... )
+        >>> area.extent, area.grid()
+        ((320.0, 320.0), [(0.0, 0.0, 320.0, 320.0), (320.0, 0.0, 640.0, 320.0)])
+    """
 
     #: Number of the zone (dataset) that the keys name.
     zone: int
@@ -94,7 +108,7 @@ class Area:
 
     @cached_property
     def _chip(self) -> Bounds | None:
-        # Judged once, however many epochs: it costs a look at the file.
+        # Once, however many epochs there are: it reads the file.
         xmin, _, _, ymax = self.polygon.bounds
         width, height = self.extent
         bounds = (xmin, ymax - height, xmin + width, ymax)
@@ -106,7 +120,7 @@ class Area:
         """Draw one patch, uniformly over the lattice; None if the draw fell outside.
 
         Args:
-            generator: Where the randomness comes from.
+            generator: Source of randomness.
             within: Bounds that the patch must not leave (default: those of the area).
 
         Returns:
@@ -218,7 +232,7 @@ def areas_of(
         One area for each polygon of each row.
 
     Raises:
-        TypeError: If *units* is no unit.
+        TypeError: If *units* is not a ``Units``.
         ValueError: If a patch is smaller than a pixel.
     """
     if not isinstance(units, Units):
@@ -267,7 +281,7 @@ def polygons(geometry: BaseGeometry) -> list[Any]:
 
 
 def _in_utc(time: pd.Timestamp) -> pd.Timestamp:
-    """Say a time with a zone as the index of a dataset does: in UTC, without one."""
+    """Convert a time with a zone to that of an index: in UTC, without one."""
     return time.tz_convert('UTC').tz_localize(None)
 
 

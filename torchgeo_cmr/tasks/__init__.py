@@ -1,4 +1,4 @@
-"""Tasks: how encoders of several modalities are trained, judged and used to embed."""
+"""Tasks: how encoders of several modalities are trained, evaluated and used to embed."""
 
 from .base import CrossModalTask
 from .checkpoint import describe_checkpoint, load_task

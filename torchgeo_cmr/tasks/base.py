@@ -1,7 +1,7 @@
 """Base class of all cross-modal tasks: statistics, steps, metrics, checkpoint, embed.
 
-Longer than most modules: Lightning wants one class to hold the hooks of training, validation,
-checkpoint and optimiser, and each of them is documented.
+Longer than most modules: Lightning expects the hooks of training, validation, checkpoint and
+optimiser in one class, and each of them is documented.
 """
 
 import json
@@ -51,16 +51,16 @@ VAL_ROWS = 4096
 #: Key of our section in a Lightning checkpoint.
 SECTION = 'torchgeo_cmr'
 
-#: Key of what loading needs besides: fingerprints, and which encoders were networks.
+#: Key of what loading needs in addition: fingerprints, and which encoders were networks.
 DETAILS = 'torchgeo_cmr_details'
 
-# what a specification says of a modality besides mean and std, which are buffers
+# Entries of a specification next to mean and std, which are buffers.
 _WORDS = ('bands', 'gsd', 'patch_size', 'units', 'nodata')
 
-# and of sound, which is left out of the specification of a raster
+# Further entries for sound; the specification of a raster lacks them.
 _SOUND = ('sample_rate', 'seconds')
 
-# left out where nobody knows it: the physical value of one step, per band
+# Physical value of one step, per band; absent where it is unknown.
 _SCALE = 'scale'
 
 
@@ -74,6 +74,26 @@ class CrossModalTask(FixedPrecision, BaseTask):
     loader, warns when an encoder collapses, and makes a checkpoint that is enough to embed.
 
     Relations: :class:`~torchgeo_cmr.tasks.SSCMRSIR` is the first published method on it.
+
+    Examples:
+        >>> from torchgeo_cmr.models import CrossModalEncoder
+        >>> class Distance(CrossModalTask):
+        ...     def configure_models(self) -> None:
+        ...         self.model = CrossModalEncoder(
+        ...             {m: nn.Flatten() for m in self.modalities},
+        ...             {m: nn.Linear(n, 2) for m, n in self.in_channels.items()},
+        ...         )
+        ...
+        ...     def configure_losses(self) -> None:
+        ...         self.distance = nn.MSELoss()
+        ...
+        ...     def compute_losses(self, outputs):
+        ...         a, b = (outputs[m]['z'] for m in self.modalities)
+        ...         return {'loss': self.distance(a, b)}
+        >>> task = Distance({'s1': 2, 's2': 4}, lr=1e-3)
+        >>> task.set_specs({'s2': {'mean': [0.0] * 4, 'std': [1.0] * 4}})
+        >>> task.embed({'image_s2': torch.ones(3, 4, 1, 1)}, 's2').norm(dim=1)
+        tensor([1., 1., 1.])
     """
 
     ignore: Sequence[str] | str | None = ('weights',)
@@ -104,7 +124,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
             keys: Where a sample holds each modality; ``image_<modality>`` by default.
             bands: Names of the channels of each modality, in order.
             mean: Mean of each channel of each modality, in the units of the raw pixels.
-            std: Standard deviation likewise. A channel with 0 is ignored.
+            std: Standard deviation of each channel of each modality. A channel with 0 is ignored.
             retrieval_features: Whether :meth:`embed` gives encoder outputs (``'h'``) or
                 projections (``'z'``).
             freeze_backbone: Whether the encoders stay as they are, their batch norm too.
@@ -117,7 +137,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
             schedule: ``'cosine'`` with warm-up, ``'constant'``, or ``'onecycle'`` with *lr* at
                 its top; all per step.
 
-        What *bands*, *mean* and *std* leave open is asked from the data module when fitting
+        *bands*, *mean* and *std* that are not given come from the data module when fitting
         starts, see :meth:`setup`.
 
         Raises:
@@ -169,7 +189,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
             given and set(given) == set(in_channels) for given in statistics.values()
         )
 
-    # -- what a method has to say ---------------------------------------------------------
+    # -- what a method defines -------------------------------------------------------------
 
     @abstractmethod
     def compute_losses(
@@ -216,10 +236,10 @@ class CrossModalTask(FixedPrecision, BaseTask):
     def specs(self) -> dict[str, dict[str, Any]]:
         """What each modality looks like, as plain numbers and strings.
 
-        Per modality ``bands`` (empty if nobody named them), ``mean`` and ``std`` (empty if
-        unknown), ``gsd`` (metres), ``patch_size`` (pixels), ``units`` and ``nodata`` (None if
-        unknown), ``scale`` (physical value of one step per band, if known); of sound ``sample_rate`` and ``seconds`` as well. Change it with
-        :meth:`set_specs`.
+        Per modality ``bands``, ``mean`` and ``std`` (empty if unknown), ``gsd`` (metres),
+        ``patch_size`` (pixels), ``units`` and ``nodata`` (None if unknown) and ``scale``
+        (physical value of one step per band, if known); of sound also ``sample_rate`` and
+        ``seconds``. Change it with :meth:`set_specs`.
         """
         specs = {}
         for modality in self.modalities:
@@ -235,12 +255,12 @@ class CrossModalTask(FixedPrecision, BaseTask):
         return specs
 
     def set_specs(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take over statistics and names, for instance from a data module's ``describe()``.
+        """Set statistics and names, for instance from a data module's ``describe()``.
 
         Args:
             specs: Per modality any of ``bands``, ``mean``, ``std``, ``gsd``, ``patch_size``,
-                ``units``, ``nodata``, ``scale``, ``sample_rate`` and ``seconds``. What is absent or None
-                is left as it is; modalities that the task does not have are passed over.
+                ``units``, ``nodata``, ``scale``, ``sample_rate`` and ``seconds``. What is absent
+                or None keeps its value; modalities that the task does not have are ignored.
 
         Raises:
             RasterError: If a list is not as long as the modality has channels, or a number
@@ -279,7 +299,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
         self._ready.clear()
 
     def setup(self, stage: str) -> None:
-        """Learn the statistics of the training data, unless they are known.
+        """Take the statistics of the training data, unless they are known.
 
         Fitting also puts the whole task into training mode, for a loaded task is in evaluation
         mode and Lightning would leave it there. If the trainer's data module has a method
@@ -287,20 +307,21 @@ class CrossModalTask(FixedPrecision, BaseTask):
         this task came from, left open.
 
         Args:
-            stage: What Lightning is about to do; ``'fit'`` asks always, other stages only if
-                statistics are missing.
+            stage: Stage of the trainer; ``'fit'`` always calls ``describe()``, other stages only
+                if statistics are missing.
 
         Raises:
-            RasterError: If the data module's bands are not those of the task, or nobody knows
-                the statistics.
+            RasterError: If the data module's bands are not those of the task, or the statistics
+                are unknown.
         """
-        # Half of the digits of raw pixels would be gone before they are normalised.
+        # Lightning would cast raw pixels to half precision before they are normalised, and lose
+        # half of their digits.
         self.trainer.precision_plugin.convert_input = _unchanged
         if stage == 'fit':
             self.train()
         describe = getattr(getattr(self.trainer, 'datamodule', None), 'describe', None)
-        asked = stage == 'fit' and not self._given
-        if describe is not None and (asked or self._unknown()):
+        is_open = stage == 'fit' and not self._given
+        if describe is not None and (is_open or self._unknown()):
             described = describe()
             known = self.specs
             for modality in self.modalities:
@@ -310,19 +331,19 @@ class CrossModalTask(FixedPrecision, BaseTask):
                         f'the data module describes {", ".join(described)}, but the task has '
                         f'a modality {modality!r}: name them alike'
                     )
-                names, ours = plain(spec.get('bands')), known[modality]['bands']
-                if names and ours and names != ours:
+                bands, expected = plain(spec.get('bands')), known[modality]['bands']
+                if bands and expected and bands != expected:
                     raise RasterError(
-                        f'the {modality} bands of the data, {", ".join(map(str, names))}, are '
-                        f'not those of the task, {", ".join(ours)}: select the same bands in '
+                        f'the {modality} bands of the data, {", ".join(map(str, bands))}, are '
+                        f'not those of the task, {", ".join(expected)}: select the same bands in '
                         'the same order'
                     )
-                news = {
+                additions = {
                     name: value
                     for name, value in spec.items()
                     if known[modality].get(name) in (None, [])
                 }
-                self.set_specs({modality: news})
+                self.set_specs({modality: additions})
         for modality in self._unknown():
             raise self._no_statistics(modality)
 
@@ -330,7 +351,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
         """Let the trainer cast what it casts for other models.
 
         Args:
-            stage: What Lightning has done.
+            stage: Stage of the trainer.
         """
         vars(self.trainer.precision_plugin).pop('convert_input', None)
 
@@ -341,7 +362,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
         return state is not None and state.fn == 'fit' and state.status == 'running'
 
     def on_train_epoch_start(self) -> None:
-        """Hold frozen encoders still, their batch norm too."""
+        """Keep frozen encoders in evaluation mode, for the sake of their batch norm."""
         if self.hparams.get('freeze_backbone'):
             for backbone in self._backbones():
                 backbone.eval()
@@ -361,11 +382,10 @@ class CrossModalTask(FixedPrecision, BaseTask):
         return [self.model.encoder(modality) for modality in self.modalities]
 
     def _statistic(self, name: str, modality: str) -> Tensor:
-        """Look up the buffer ``mean_<modality>`` or ``std_<modality>``."""
         return self.get_buffer(f'{name}_{modality}')
 
     def _unknown(self) -> list[str]:
-        """Name the modalities whose statistics nobody has set."""
+        """Modalities whose statistics are not set."""
         return [
             m
             for m in self.modalities
@@ -373,14 +393,12 @@ class CrossModalTask(FixedPrecision, BaseTask):
         ]
 
     def _no_statistics(self, modality: str) -> RasterError:
-        """Say that raw pixels cannot be normalised."""
         return RasterError(
             f'the task does not know the mean and standard deviation of {modality}: pass '
             'mean= and std=, call set_specs(), or fit with a data module that has describe()'
         )
 
     def _no_modality(self, modality: str) -> QueryError:
-        """Say which modalities there are."""
         return QueryError(
             f'the task has no modality {modality!r}: it knows {", ".join(self.modalities)}'
         )
@@ -413,8 +431,8 @@ class CrossModalTask(FixedPrecision, BaseTask):
             )
         x = batch[key]
         if x.ndim < 3 or x.shape[1] != channels:
-            names = self._specs[modality].get('bands')
-            expected = f'{channels} ({", ".join(names)})' if names else f'{channels}'
+            bands = self._specs[modality].get('bands')
+            expected = f'{channels} ({", ".join(bands)})' if bands else f'{channels}'
             found = f'{x.shape[1]}' if x.ndim >= 3 else f'shape {tuple(x.shape)}'
             raise RasterError(
                 f'{modality} needs {expected} channels, found {found} in {key!r}: select the '
@@ -427,7 +445,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
             self._ready.add(modality)
         shape = (1, channels) + (1,) * (x.ndim - 2)
         x = x.float() - mean.float().view(shape)
-        # In place: another array of this size costs more than the arithmetic.
+        # In place: allocating another array of this size costs more than the arithmetic.
         x = x.div_(std.float().view(shape)).nan_to_num_(nan=0, posinf=0, neginf=0)
         return x.to(self._input_dtype(modality))
 
@@ -460,14 +478,14 @@ class CrossModalTask(FixedPrecision, BaseTask):
         *,
         raw: bool = False,
     ) -> Tensor:
-        """Give each sample its place in the common space.
+        """Embed each sample in the common space.
 
-        Call ``task.eval()`` first, or batch norm and dropout make a row depend on the others.
+        Call ``task.eval()`` first; otherwise batch norm and dropout make a row depend on the others.
 
         Args:
             batch: Samples with at least this modality: raw pixels, shape
                 (batch, channels, height, width), NaN where there is no data.
-            modality: Which modality to embed; or several, for one row a place out of all of
+            modality: Which modality to embed; or several, for one row per place from all of
                 them, in the order given.
             fusion: How several are fused: ``'concat'`` (dim is their sum), ``'mean'``,
                 ``'sum'`` or ``'max'``. Each is scaled to unit rows first, so that none
@@ -557,15 +575,15 @@ class CrossModalTask(FixedPrecision, BaseTask):
             batch_idx: Integer displaying index of this batch.
             dataloader_idx: Index of the current dataloader.
         """
-        self._judge(batch, 'val', self.val_metrics)
+        self._evaluate_batch(batch, 'val', self.val_metrics)
         self.figures.log(self, batch, batch_idx)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget embeddings of a validation that was interrupted."""
+        """Discard embeddings of a validation that was interrupted."""
         self.val_metrics.reset()
 
     def on_validation_epoch_end(self) -> None:
-        """Log retrieval and health over the whole loader, and say in a sentence how it is."""
+        """Log retrieval and health over the whole loader, and one sentence that sums them up."""
         self._report('val', self.val_metrics)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -576,14 +594,14 @@ class CrossModalTask(FixedPrecision, BaseTask):
             batch_idx: Integer displaying index of this batch.
             dataloader_idx: Index of the current dataloader.
         """
-        self._judge(batch, 'test', self.test_metrics)
+        self._evaluate_batch(batch, 'test', self.test_metrics)
 
     def on_test_epoch_start(self) -> None:
-        """Forget embeddings of a test that was interrupted."""
+        """Discard embeddings of a test that was interrupted."""
         self.test_metrics.reset()
 
     def on_test_epoch_end(self) -> None:
-        """Log retrieval and health over the whole loader, and say in a sentence how it is."""
+        """Log retrieval and health over the whole loader, and one sentence that sums them up."""
         self._report('test', self.test_metrics)
 
     def predict_step(
@@ -615,8 +633,10 @@ class CrossModalTask(FixedPrecision, BaseTask):
         first = batch.get(self.keys[self.modalities[0]])
         return 0 if first is None else len(first)
 
-    def _judge(self, batch: Any, prefix: str, metrics: CrossModalRetrieval) -> None:
-        """Log the losses of a batch and remember its embeddings."""
+    def _evaluate_batch(
+        self, batch: Any, prefix: str, metrics: CrossModalRetrieval
+    ) -> None:
+        """Log the losses of a batch and collect its embeddings."""
         outputs = self(batch)
         self._log_losses(batch, outputs, prefix)
         metrics.update({m: self._unit(output) for m, output in outputs.items()})
@@ -631,16 +651,16 @@ class CrossModalTask(FixedPrecision, BaseTask):
         )
 
     def _report(self, prefix: str, metrics: CrossModalRetrieval) -> None:
-        """Log the metrics of a whole loader and forget its embeddings."""
-        figures = metrics.compute()
-        # equal on all ranks already, and Lightning asks for it
-        self.log_dict({f'{prefix}_{k}': v for k, v in figures.items()}, sync_dist=True)
+        """Log the metrics of a whole loader and discard its embeddings."""
+        scores = metrics.compute()
+        # They are equal on all ranks already; Lightning warns without sync_dist.
+        self.log_dict({f'{prefix}_{k}': v for k, v in scores.items()}, sync_dist=True)
         if not self.trainer.sanity_checking:
-            judgement = verdict(metrics.embeddings())
-            if judgement.collapsed:
-                rank_zero_warn(judgement.sentence, category=CollapseWarning)
+            health = verdict(metrics.embeddings())
+            if health.collapsed:
+                rank_zero_warn(health.sentence, category=CollapseWarning)
             else:
-                rank_zero_info(f'{prefix}: {judgement.sentence}')
+                rank_zero_info(f'{prefix}: {health.sentence}')
         metrics.reset()
 
     def configure_optimizers(
@@ -679,23 +699,23 @@ class CrossModalTask(FixedPrecision, BaseTask):
         SHA-256 over what :meth:`deciding` names of all modalities, statistics, and the choice
         of retrieval features; the same on every device, compiled or not, and after loading.
         What only training needs does not count: classifiers, decoders, the batch counters of
-        batch norm. A task that a checkpoint of an earlier version gave, which counted all
-        weights, keeps the space of that checkpoint until its weights change.
+        batch norm. A task from a checkpoint of an earlier version, which counted all weights,
+        keeps the space of that checkpoint until its weights change.
 
-        It is computed anew at each call, in about a second for a gigabyte of weights.
+        Each call computes it anew, in about a second per gigabyte of weights.
 
         Returns:
             16 hexadecimal digits.
         """
-        found = self._fingerprint(self.state_dict(), self.modalities)
+        current = self._fingerprint(self.state_dict(), self.modalities)
         earlier = self._earlier
-        return earlier[1] if earlier and earlier[0] == found else found
+        return earlier[1] if earlier and earlier[0] == current else current
 
     def space_of(self, modality: str) -> str:
         """Fingerprint of what decides where pictures of one modality land.
 
         Unlike :attr:`space` it does not change with the encoders of other modalities, so it
-        says whether vectors of this modality are what the task would give today.
+        tells whether vectors of this modality are those that the task would give now.
 
         Args:
             modality: Name of a modality.
@@ -711,36 +731,35 @@ class CrossModalTask(FixedPrecision, BaseTask):
         return self._fingerprint(self.state_dict(), (modality,))
 
     def deciding(self, modality: str) -> tuple[str, ...]:
-        """Say which weights decide where a picture of a modality lands.
+        """Name the weights that decide where a picture of a modality lands.
 
         A network may have a method ``deciding(modality, features)``, as those of
-        :mod:`torchgeo_cmr.models` have; of another one all weights count. So do weights of a
-        task outside of its network.
+        :mod:`torchgeo_cmr.models` have; of any other network all weights count. So do weights
+        of a task outside its network.
 
         Args:
             modality: Name of a modality.
 
         Returns:
-            How their names begin in the state dict.
+            Prefixes of their names in the state dict.
         """
         others = {
             uncompiled(name).partition('.')[0]
             for name, _ in (*self.named_parameters(), *self.named_buffers())
         }
         others -= {f'{n}_{m}' for n in ('mean', 'std') for m in self.modalities}
-        own = getattr(self.model, 'deciding', None)
-        if own is None:
+        deciding = getattr(self.model, 'deciding', None)
+        if deciding is None:
             return tuple(others)
-        named = own(modality, self.hparams['retrieval_features'])
-        inside = tuple(f'model.{name}' for name in named)
-        return (*inside, *(f'{name}' for name in others - {'model'}))
+        prefixes = deciding(modality, self.hparams['retrieval_features'])
+        return (*(f'model.{name}' for name in prefixes), *(others - {'model'}))
 
     def _choices(self, modality: str) -> tuple[str, ...]:
         """Options that decide where a picture lands and leave no trace in the weights."""
         return ()
 
     def _fingerprint(self, state: Mapping[str, Any], modalities: Sequence[str]) -> str:
-        """Fingerprint of some modalities in a state dict of this task."""
+        """Fingerprint of modalities in a state dict of this task."""
         words, names = [self.hparams['retrieval_features']], set()
         for modality in modalities:
             words += self._choices(modality)
@@ -753,14 +772,14 @@ class CrossModalTask(FixedPrecision, BaseTask):
         """Write the encoder of one modality as a plain state dict in timm's own names.
 
         ``timm.create_model(model, in_chans=..., num_classes=0).load_state_dict(...)`` takes it
-        as it is. Statistics and head stay behind. Of a joint model it is the shared trunk,
-        which expects the channels of the stem and not the bands: the stem's bias meets the
-        zero padding of the trunk, so the two cannot be made one convolution.
+        as it is. Statistics and head are not written. Of a joint model it is the shared trunk,
+        which expects the channels of the stem and not the bands: the stem adds a bias before
+        the trunk pads with zeros, so the two cannot be folded into one convolution.
 
         Args:
-            path: File to write; it appears when it is complete.
+            path: File to write; it appears only when complete.
             modality: Whose encoder.
-            overwrite: Replace a file that is there.
+            overwrite: Whether to replace an existing file.
 
         Returns:
             The path.
@@ -774,7 +793,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
             raise self._no_modality(modality)
         if path.exists() and not overwrite:
             raise OutputExistsError(
-                f'{path} exists: choose another name, or say overwrite=True'
+                f'{path} exists: choose another name, or set overwrite=True'
             )
         encoder = self.model.encoder(modality)
         state = {uncompiled(k): v for k, v in encoder.state_dict().items()}
@@ -786,7 +805,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
         return path
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down what this checkpoint is.
+        """Add the section that describes this checkpoint.
 
         Args:
             checkpoint: The checkpoint dictionary before it is written; gains a section
@@ -817,7 +836,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
         checkpoint['state_dict'] = {uncompiled(k): v for k, v in weights.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the names and units back; the numbers come with the weights.
+        """Restore names and units; the numbers come with the weights.
 
         Args:
             checkpoint: The checkpoint dictionary as read.
@@ -854,27 +873,26 @@ class CrossModalTask(FixedPrecision, BaseTask):
             }
         )
 
-    # -- what weights alone do not say, for strategies that hand back nothing else ----------
+    # -- what is not a weight, for strategies that return nothing but a state dict ----------
 
     def _facts(self) -> dict[str, Any]:
-        """What this task has learnt besides numbers, JSON-able."""
+        """What this task knows in addition to its weights, JSON-able."""
         return {'specs': self._specs}
 
     def _take_facts(self, facts: Mapping[str, Any]) -> None:
-        """Take over what :meth:`_facts` gave."""
         self._specs = {m: dict(facts['specs'].get(m) or {}) for m in self.modalities}
 
     def get_extra_state(self) -> Tensor:
         """Give names and units as bytes, shape (length,), uint8.
 
-        Spawned processes hand a state dict back to the process that started them, no more.
+        Spawned processes return a state dict and nothing else to the process that started them.
         """
         return torch.frombuffer(
             bytearray(json.dumps(self._facts()).encode()), dtype=torch.uint8
         )
 
     def set_extra_state(self, state: Tensor | None) -> None:
-        """Take names and units from bytes; None leaves them as they are."""
+        """Set names and units from bytes; None keeps them."""
         if state is not None:
             self._take_facts(json.loads(bytes(state.cpu().tolist())))
 
@@ -882,12 +900,12 @@ class CrossModalTask(FixedPrecision, BaseTask):
 def _without_facts(
     module: nn.Module, state: dict[str, Any], prefix: str, *_: Any
 ) -> None:
-    """Let a state dict without names and units through, as earlier versions wrote it."""
+    """Accept a state dict without names and units, as earlier versions wrote it."""
     state.setdefault(f'{prefix}_extra_state', None)
 
 
 def _unchanged(data: Any) -> Any:
-    """Leave a batch as it is."""
+    """Return a batch as it is."""
     return data
 
 

@@ -1,4 +1,4 @@
-"""From a file to a task that can embed, without running anything the file says."""
+"""From a file to a task that can embed, without running code from the file."""
 
 import inspect
 import os
@@ -34,8 +34,8 @@ def load_task(
         path: Checkpoint file that a trainer wrote.
         task_class: Your own task class, or its import path ``'package.module.Class'``;
             needed only for classes outside torchgeo_cmr.
-        model: The encoders, as the task was given them; needed only if one was a network of
-            your own, for the file names no code. Its weights come from the file.
+        model: The encoders that the task was made with; needed only if one was a network of
+            your own, because the file names no code. Its weights come from the file.
         map_location: Device to load to.
 
     Returns:
@@ -45,7 +45,25 @@ def load_task(
         ArchiveError: If the file is missing, cut short, not one of ours, or of a class that
             was not named or cannot be imported, if it has an encoder of your own that was not
             given, or if weights and class do not fit.
-        CMRError: If there is no such device here.
+        CMRError: If this machine has no such device.
+
+    Examples:
+        >>> import tempfile
+        >>> from lightning.pytorch import Trainer
+        >>> from torchgeo_cmr.tasks import CMIRPretrain
+        >>> task = CMIRPretrain({'pan': 1, 'ms': 4}, 3, 'cmir_small')
+        >>> trainer = Trainer(
+        ...     accelerator='cpu', logger=False, enable_checkpointing=False
+        ... )
+        >>> trainer.strategy.connect(task)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trainer.save_checkpoint(f'{folder}/last.ckpt')
+        ...     loaded = load_task(f'{folder}/last.ckpt')
+        ...     record = describe_checkpoint(f'{folder}/last.ckpt')
+        >>> loaded.space == task.space == record['space']
+        True
+        >>> record['task'], list(record['modalities'])
+        ('CMIRPretrain', ['pan', 'ms'])
     """
     path, device = os.fspath(path), find_device(map_location)
     checkpoint, section = read_checkpoint(path)
@@ -57,13 +75,13 @@ def load_task(
         for name, value in (checkpoint.get('hyper_parameters') or {}).items()
         if name in names
     }
-    own = (checkpoint.get(DETAILS) or {}).get('own_encoders')
+    networks = (checkpoint.get(DETAILS) or {}).get('own_encoders')
     if model is not None:
         given['model'] = model
-    elif own:
+    elif networks:
         raise ArchiveError(
-            f'{path} has an encoder of your own for {", ".join(own)}: pass the networks as '
-            'model=, as the task was given them; their weights come from the checkpoint'
+            f'{path} has an encoder of your own for {", ".join(networks)}: pass the networks as '
+            'model=, as when the task was made; their weights come from the checkpoint'
         )
     try:
         task = cls(**given)
@@ -79,7 +97,7 @@ def load_task(
 
 
 def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Say what a checkpoint is, without building its task.
+    """Describe a checkpoint, without building its task.
 
     Args:
         path: Checkpoint file that a trainer wrote.
@@ -116,7 +134,7 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def find_device(device: str | torch.device) -> torch.device:
-    """Give the device of a name, if it is here.
+    """Find a device of this machine by name.
 
     Args:
         device: Name of a device, or one.
@@ -125,21 +143,21 @@ def find_device(device: str | torch.device) -> torch.device:
         The device.
 
     Raises:
-        CMRError: If there is no such device here.
+        CMRError: If this machine has no such device.
     """
     try:
         return torch.empty(0, device=device).device
     except (AssertionError, NotImplementedError, RuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CMRError(
-            f"cannot load to {device}, which is not here ({reason}): use map_location='cpu'"
+            f"cannot load to {device}, which this machine does not have ({reason}): use map_location='cpu'"
         ) from error
 
 
 def read_checkpoint(
     path: str | os.PathLike[str],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a checkpoint without running anything it says, and what it says it is.
+    """Read a checkpoint without running code from it, and the section that describes it.
 
     Args:
         path: Checkpoint file that a trainer wrote.
@@ -163,18 +181,18 @@ def read_checkpoint(
     return checkpoint, section
 
 
-def load_plain(path: str, **how: Any) -> Any:
+def load_plain(path: str, **options: Any) -> Any:
     """Load a file of torch that holds weights and plain values, and nothing that runs.
 
     Args:
         path: The file.
-        how: What else ``torch.load`` takes.
+        **options: Further arguments of ``torch.load``.
 
     Raises:
         ArchiveError: If it is damaged, cut short or holds anything else.
     """
     try:
-        return torch.load(path, weights_only=True, **how)
+        return torch.load(path, weights_only=True, **options)
     except OSError as error:
         raise ArchiveError(f'{path} cannot be read: {error.strerror}') from error
     except Exception as error:
@@ -214,7 +232,7 @@ def _find_class(
         )
     else:
         hint = (
-            f'{task_class!r} is no task class: name a subclass of CrossModalTask as '
+            f'{task_class!r} is not a task class: name a subclass of CrossModalTask as '
             "'package.module.Class'"
         )
     if isinstance(task_class, str):

@@ -108,20 +108,28 @@ class CMIRNet(LabelledTask):
            + \lambda_4 (\|D(V_a) - Z_b\|^2 + \|D(V_b) - Z_a\|^2)
            + \lambda_5 \sum_m (\|W_m\| - \alpha)^2
 
-    One run trains both: ``pretrain_epochs`` of stage A, and stage B for the rest, on encoders
-    that then stand still, as the paper's features were dumped (``freeze_encoders=False``
-    trains them on). Without stage A everything is trained together.
+    One run trains both: ``pretrain_epochs`` of stage A, and stage B for the rest, on frozen
+    encoders, as the paper works on stored features (``freeze_encoders=False`` trains them
+    further). Without stage A everything is trained together.
 
     If you use this task in your research, please cite the following paper:
 
     * https://arxiv.org/abs/1904.04794
 
-    We have seen slides, abstract and code of it, and the weights of its loss are in none of
-    them: those of ``preset='paper'`` are ours. Two other presets are the loss as the published
-    code computes it, which differs from the slides and between its scripts.
+    Its slides, abstract and code were available to us, and none of them has the weights of
+    the loss: those of ``preset='paper'`` are ours. Two other presets are the loss as the
+    published code computes it, which differs from the slides and between its scripts.
 
     Relations: the terms are :class:`~torchgeo_cmr.losses.FrobeniusLoss` and
     :class:`~torchgeo_cmr.losses.WeightNormLoss`; :class:`SSCMRSIR` needs no labels.
+
+    Examples:
+        >>> task = CMIRNet(
+        ...     {'pan': 1, 'ms': 4}, 8, {'pan': 'cmir_pan', 'ms': 'cmir_ms'}
+        ... ).eval()
+        >>> task.set_specs({'pan': {'mean': [0.0], 'std': [1.0]}})
+        >>> task.embed({'image_pan': torch.rand(3, 1, 256, 256)}, 'pan').shape
+        torch.Size([3, 64])
     """
 
     ignore: Sequence[str] | str | None = ('weights', 'pretrained')
@@ -162,29 +170,29 @@ class CMIRNet(LabelledTask):
                 batch), ``'dsrsid_code'`` (norms that are not squared, no class term) or
                 ``'speech_code'`` (the first modality is the image).
             pretrain_epochs: Epochs of stage A at the beginning of the run.
-            pretrained: Instead: path of a checkpoint of :class:`CMIRPretrain`.
-            freeze_encoders: Whether stage B leaves the encoders alone; True by default if
-                there is a stage A, False if there is none.
+            pretrained: Path of a checkpoint of :class:`CMIRPretrain`, in place of stage A.
+            freeze_encoders: Whether stage B keeps the encoders as they are; True by default if
+                there is a stage A, else False.
             output_dim: Width of the embeddings V; 16, 32, 64 or 128 in the paper.
             share_classifier: One class head for both modalities; as the preset has it by
                 default.
             latent_weight: Weight of the distance of a pair's embeddings (this and the
-                following: that of the preset by default; 0 leaves the term out).
+                following: that of the preset by default; 0 removes the term).
             class_weight: Weight of the class term, a sum over both modalities.
             feature_norm_weight: Weight of the length of the embeddings.
             decoder_weight: Weight of the decoders' error, for both alike.
             weight_norm_weight: Weight of the size of the matrices W.
             orth_weight: Weight of the orthogonality term of stage A.
-            alpha: Size that the matrices W should have.
-            unit_features: Whether stage B takes features Z of length one; by default yes for
-                ``'paper'``, no for the presets of the code.
+            alpha: Target of the norm of the matrices W.
+            unit_features: Whether stage B scales features Z to length one; by default True for
+                ``'paper'``, False for the presets of the code.
             **options: Those of :class:`~torchgeo_cmr.tasks.label_task.LabelledTask`, such as
                 *feature_dim*, *label_keys* and *lr*, and of :class:`CrossModalTask`. A
                 schedule starts anew with stage B.
 
         Raises:
-            ArchiveError: If *pretrained* is no checkpoint of :class:`CMIRPretrain`, or of
-                other encoders.
+            ArchiveError: If *pretrained* is not a checkpoint of :class:`CMIRPretrain`, or one
+                of other encoders.
             RasterError: If statistics or weights do not fit the channels.
             ValueError: If there are not exactly two modalities, or an option is unknown or
                 does not go with another.
@@ -240,7 +248,7 @@ class CMIRNet(LabelledTask):
         self.size = WeightNormLoss(self.hparams['alpha'], self.preset.weight_norm)
 
     def _take_over(self, path: str) -> None:
-        """Take encoders, classifiers and statistics from a checkpoint of stage A."""
+        """Load encoders, classifiers and statistics from a checkpoint of stage A."""
         source = load_task(path)
         if not isinstance(source, CMIRPretrain):
             raise ArchiveError(
@@ -255,7 +263,7 @@ class CMIRNet(LabelledTask):
                 'model and feature_dim as they were'
             ) from error
         specs = source.specs
-        for spec in specs.values():  # what is not known stays open
+        for spec in specs.values():  # what is unknown stays open
             for name in [n for n, value in spec.items() if value in (None, [])]:
                 del spec[name]
         self.set_specs(specs)
@@ -269,10 +277,10 @@ class CMIRNet(LabelledTask):
         return 'A' if self.fitting and self.trainer.current_epoch < epochs else 'B'
 
     def setup(self, stage: str) -> None:
-        """Learn statistics and classes from the data, as of :class:`CMIRPretrain`.
+        """Take statistics and classes from the data, as of :class:`CMIRPretrain`.
 
         Args:
-            stage: What Lightning is about to do.
+            stage: Stage of the trainer.
 
         Raises:
             RasterError: If the data does not fit the task.
@@ -287,16 +295,16 @@ class CMIRNet(LabelledTask):
         if stage == 'fit' and epochs and short and not trial:
             raise OptionError(
                 f'pretrain_epochs={epochs} leaves no epoch of max_epochs={most} for stage B: '
-                'train longer, or take CMIRPretrain for stage A alone'
+                'train longer, or use CMIRPretrain for stage A alone'
             )
 
     @property
     def _encoders_rest(self) -> bool:
-        """Whether this is stage B of a run that leaves the encoders as stage A made them."""
+        """Whether this is stage B of a run whose encoders are frozen after stage A."""
         return self.fitting and self.stage == 'B' and self.hparams['freeze_encoders']
 
     def on_train_epoch_start(self) -> None:
-        """Hold the encoders still as soon as stage B begins, their batch norm too."""
+        """Keep the encoders in evaluation mode from stage B on, for the sake of their batch norm."""
         self.model.stage_a.train(not self._encoders_rest)
         super().on_train_epoch_start()
 
@@ -322,10 +330,11 @@ class CMIRNet(LabelledTask):
         }
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
-        """Keep weight decay and momentum away from the stage that rests.
+        """Drop the gradients of the stage that rests, so that nothing moves its weights.
 
-        Nothing is frozen by ``requires_grad``: several processes want a gradient of every
-        parameter that had one, and a run that is interrupted would leave the task frozen.
+        With zeros instead, weight decay and momentum would. Nothing is frozen by
+        ``requires_grad``: distributed processes expect a gradient of every parameter that had
+        one, and a run that is interrupted would leave the task frozen.
 
         Args:
             optimizer: The optimizer.
@@ -337,14 +346,14 @@ class CMIRNet(LabelledTask):
             parameter.grad = None
 
     def _choices(self, modality: str) -> tuple[str, ...]:
-        """Scaled features are embedded elsewhere than features as they are."""
+        """Scaled features are embedded elsewhere than features of any length."""
         return (
             *super()._choices(modality),
             f'unit_features={self.model.unit_features}',
         )
 
     def _restart_epoch(self) -> int:
-        """The schedule starts anew with stage B."""
+        """Epoch of the first stage B."""
         return self.hparams['pretrain_epochs']
 
     # -- losses ---------------------------------------------------------------------------
@@ -355,8 +364,8 @@ class CMIRNet(LabelledTask):
         """Weigh and add the terms of the stage.
 
         Args:
-            batch: Samples with labels. Rows with labels of their own for each modality are
-                compared with each other only where they share a class.
+            batch: Samples with labels. Rows whose modalities have labels of their own are
+                compared only where they share a class.
             outputs: Per modality features Z as ``h`` and embeddings V as ``z``.
 
         Returns:
@@ -386,10 +395,10 @@ class CMIRNet(LabelledTask):
             for modality, v in embeddings.items():
                 target = unified.target[modality]
                 rows = pairs if target != modality else slice(None)
-                # a target that gives way could meet the decoder at zero
-                wanted = self.model.scaled(features[target]).detach()
+                # Detached: a target that is trained could meet the decoder at zero.
+                goal = self.model.scaled(features[target]).detach()
                 errors.append(
-                    self.distance(unified.decode(v, modality)[rows], wanted[rows])
+                    self.distance(unified.decode(v, modality)[rows], goal[rows])
                 )
             return errors
 

@@ -1,4 +1,4 @@
-"""Stage A of CMIR-NET: each modality learns its classes by itself."""
+"""Stage A of CMIR-NET: each modality learns its classes on its own."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ('CMIRPretrain', 'stage_a_losses')
 
 
 class CMIRPretrain(LabelledTask):
-    r"""Classify each modality by itself, with features that are softly orthogonal.
+    r"""Classify each modality on its own, with features that are softly orthogonal.
 
     .. math::
 
@@ -34,8 +34,18 @@ class CMIRPretrain(LabelledTask):
     The orthogonality term is on the authors' slides; their code has cross-entropy alone, and
     the weight of the term is not in any source we have.
 
-    Relations: :class:`CMIRNet` trains this stage by itself (``pretrain_epochs``), or takes a
+    Relations: :class:`CMIRNet` trains this stage first (``pretrain_epochs``), or loads a
     checkpoint of this task (``pretrained``).
+
+    Examples:
+        >>> task = CMIRPretrain(
+        ...     {'pan': 1, 'ms': 4}, 8, {'pan': 'cmir_pan', 'ms': 'cmir_ms'}
+        ... ).eval()
+        >>> task.set_specs({'ms': {'mean': [0.0] * 4, 'std': [1.0] * 4}})
+        >>> task.embed(
+        ...     {'image_ms': torch.rand(3, 4, 64, 64)}, 'ms'
+        ... ).shape  # shares of 8 classes
+        torch.Size([3, 8])
     """
 
     def __init__(
@@ -59,7 +69,7 @@ class CMIRPretrain(LabelledTask):
                 ``'cmir_ms'``, ``'speech'``, ``'speech:<timm model>'``, ``'mlp'``,
                 ``'identity'``, any timm or TorchGeo model, or a network.
             weights: Initial weights of timm models, as of :class:`SSCMRSIR`.
-            orth_weight: Weight of the orthogonality term; 0 excludes it. The term needs
+            orth_weight: Weight of the orthogonality term; 0 removes it. The term needs
                 batches of *feature_dim* rows or more.
             **options: Those of :class:`~torchgeo_cmr.tasks.label_task.LabelledTask`, such as
                 *feature_dim*, *label_keys* and *lr*, and of :class:`CrossModalTask`.
@@ -121,7 +131,7 @@ def stage_a_losses(
         features: Z of each modality, shape (batch, feature_dim).
         labels: Labels of each modality.
         orthogonality: The orthogonality term.
-        orth_weight: Its weight; 0 leaves it out.
+        orth_weight: Its weight; 0 removes it.
 
     Returns:
         Scalars ``loss``, ``class`` and, if it takes part, ``orth``.

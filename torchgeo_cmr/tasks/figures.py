@@ -14,14 +14,14 @@ _BATCHES = 10
 
 
 class Figures:
-    """Draws the first sample of the first validation batches with the data module."""
+    """Draws the first sample of each of the first validation batches."""
 
     def __init__(self) -> None:
         """Initialize a new Figures instance."""
         self._failed = False
 
     def log(self, task: Any, batch: Mapping[str, Any], batch_idx: int) -> None:
-        """Draw a sample and hand it to the logger, if there are a plot and a taker.
+        """Draw a sample for the loggers, if the data module can plot and a logger takes figures.
 
         A plot that fails is reported once and never ends the training.
 

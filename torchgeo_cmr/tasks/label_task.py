@@ -1,4 +1,4 @@
-"""What the tasks with labels of their own for each modality have in common."""
+"""What the tasks with labels for each modality have in common."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ TEST_KS = (1, 5, 10, 20, 50, 100)
 
 
 class LabelledTask(LabelLosses, CrossModalTask):
-    """Encoders of features Z, labels for each modality, and retrieval judged by class.
+    """Encoders of features Z, labels for each modality, and retrieval evaluated by class.
 
     Rows of two modalities with labels of their own (an image and a spoken word) are pairs if
     they share a class; rows with one label for both (two pictures of a place) are pairs as
@@ -111,17 +111,17 @@ class LabelledTask(LabelLosses, CrossModalTask):
                 f'{", ".join(in_channels)}'
             )
         self.weights = weights
-        #: Names of the classes, in order, as far as the data told them.
+        #: Names of the classes, in order; empty until data with names was seen.
         self.classes: tuple[str, ...] = ()
         self._seen: dict[str, set[bytes]] = {m: set() for m in in_channels}
         self.models = each_model(model, in_channels)
-        heard = [m for m, name in self.models.items() if is_speech(name)]
+        sounds = [m for m, name in self.models.items() if is_speech(name)]
         self.label_keys = {
-            m: 'audio_label' if m in heard else 'label' for m in in_channels
+            m: 'audio_label' if m in sounds else 'label' for m in in_channels
         } | dict(label_keys or {})
         super().__init__(
             in_channels,
-            keys=dict.fromkeys(heard, 'audio') | dict(keys or {}),
+            keys=dict.fromkeys(sounds, 'audio') | dict(keys or {}),
             lr=lr,
             weight_decay=weight_decay,
             optimizer=optimizer,
@@ -187,55 +187,57 @@ class LabelledTask(LabelLosses, CrossModalTask):
         self.test_labels = metric(TEST_KS, chance=True)
 
     def set_specs(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take over statistics and names, as of :class:`CrossModalTask`.
+        """Set statistics and names, as of :class:`CrossModalTask`.
 
         Args:
             specs: Per modality what is known of it; for speech also ``sample_rate``.
 
         Raises:
-            RasterError: As there, or if speech has another sample rate than its encoder.
+            RasterError: If statistics do not fit the channels, or speech has another sample rate
+                than its encoder.
         """
-        wanted = (self.hparams.get('speech') or {}).get('sample_rate', 16_000)
+        expected = (self.hparams.get('speech') or {}).get('sample_rate', 16_000)
         for modality, spec in specs.items():
             rate = spec.get('sample_rate')
-            heard = is_speech(self.models.get(modality, ''))
-            if heard and rate is not None and rate != wanted:
+            is_sound = is_speech(self.models.get(modality, ''))
+            if is_sound and rate is not None and rate != expected:
                 raise RasterError(
-                    f'{modality} has {rate} samples a second, but its encoder hears '
-                    f"{wanted}: resample the sound, or set speech={{'sample_rate': {rate}}}"
+                    f'{modality} has {rate} samples per second, but its encoder expects '
+                    f"{expected}: resample the sound, or set speech={{'sample_rate': {rate}}}"
                 )
         super().set_specs(specs)
 
     def setup(self, stage: str) -> None:
-        """Learn statistics and the names of the classes from the training data.
+        """Take statistics and the names of the classes from the training data.
 
         Args:
-            stage: What Lightning is about to do, as of :class:`CrossModalTask`.
+            stage: Stage of the trainer, as of :class:`CrossModalTask`.
 
         Raises:
-            RasterError: As there, or if the data has another number of classes.
+            RasterError: If statistics are unknown or of other bands, or the data has another
+                number of classes.
         """
         super().setup(stage)
         datamodule = getattr(self.trainer, 'datamodule', None)
-        told = tuple(getattr(datamodule, 'classes', None) or ())
-        if not told:
+        classes = tuple(getattr(datamodule, 'classes', None) or ())
+        if not classes:
             return
-        if len(told) != self.hparams['num_classes']:
+        if len(classes) != self.hparams['num_classes']:
             raise RasterError(
-                f'the data has {len(told)} classes, found '
+                f'the data has {len(classes)} classes, found '
                 f'num_classes={self.hparams["num_classes"]}: make them equal'
             )
         if stage == 'fit' or not self.classes:
-            self.classes = tuple(map(str, told))
+            self.classes = tuple(map(str, classes))
 
     def _input_dtype(self, modality: str) -> torch.dtype:
-        """Sound keeps its precision: its encoder looks at a spectrogram first."""
+        """Sound keeps its precision, because its encoder first computes a spectrogram."""
         if is_speech(self.models.get(modality, '')):
             return torch.float32
         return super()._input_dtype(modality)
 
     def _choices(self, modality: str) -> tuple[str, ...]:
-        """Options of the front end that hears."""
+        """Options of the spectrogram of sound."""
         if not is_speech(self.models.get(modality, '')):
             return ()
         return (json.dumps(self.hparams['speech'] or {}, sort_keys=True),)
@@ -245,12 +247,11 @@ class LabelledTask(LabelLosses, CrossModalTask):
         return {**super()._facts(), 'classes': list(self.classes)}
 
     def _take_facts(self, facts: Mapping[str, Any]) -> None:
-        """Take the names of the classes too."""
         super()._take_facts(facts)
         self.classes = tuple(facts.get('classes') or ())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down what this checkpoint is, and the names of its classes.
+        """Add the section that describes this checkpoint, with the names of its classes.
 
         Args:
             checkpoint: The checkpoint dictionary before it is written.
@@ -259,7 +260,7 @@ class LabelledTask(LabelLosses, CrossModalTask):
         checkpoint[SECTION]['classes'] = list(self.classes)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take names back.
+        """Restore names and units, and the names of the classes.
 
         Args:
             checkpoint: The checkpoint dictionary as read.
@@ -311,7 +312,7 @@ class LabelledTask(LabelLosses, CrossModalTask):
         }
 
     def pairs(self, labels: Mapping[str, Tensor]) -> Tensor:
-        """Say which rows of a batch are pairs: those that share a class, or all.
+        """Mark the rows of a batch that are pairs: those that share a class, or all.
 
         Args:
             labels: What :meth:`labels` gave.
@@ -325,19 +326,21 @@ class LabelledTask(LabelLosses, CrossModalTask):
         return (a * b).sum(dim=1) > 0
 
     def on_validation_epoch_start(self) -> None:
-        """Forget which rows were seen."""
+        """Discard what an interrupted pass collected."""
         super().on_validation_epoch_start()
         self.val_labels.reset()
         self._seen = {m: set() for m in self.modalities}
 
     def on_test_epoch_start(self) -> None:
-        """Forget which rows were seen."""
+        """Discard what an interrupted pass collected."""
         super().on_test_epoch_start()
         self.test_labels.reset()
         self._seen = {m: set() for m in self.modalities}
 
-    def _judge(self, batch: Any, prefix: str, metrics: CrossModalRetrieval) -> None:
-        """Log the losses of a batch and remember its embeddings and labels."""
+    def _evaluate_batch(
+        self, batch: Any, prefix: str, metrics: CrossModalRetrieval
+    ) -> None:
+        """Log the losses of a batch and collect its embeddings and labels."""
         outputs = self(batch)
         self._log_losses(batch, outputs, prefix)
         unit = {m: self._unit(output) for m, output in outputs.items()}
@@ -356,7 +359,7 @@ class LabelledTask(LabelLosses, CrossModalTask):
         self._by_label(prefix).update(rows, labels)
 
     def _first_seen(self, rows: Tensor, modality: str) -> Tensor:
-        """Mark rows that this pass has not met: who meets several others is one item."""
+        """Mark rows that are new in this pass: an item in several pairs counts once."""
         seen, new = self._seen[modality], []
         for row in rows.cpu().numpy():
             digest = hashlib.sha256(row.tobytes()).digest()
@@ -368,26 +371,26 @@ class LabelledTask(LabelLosses, CrossModalTask):
         """Log retrieval by class and the health of the space over a whole loader."""
         by_label = self._by_label(prefix)
         rows = {m: unit_rows(z) for m, z in by_label.embeddings().items()}
-        # row i of one modality may have nothing to do with row i of the other
+        # Without pairs, row i of one modality is unrelated to row i of the other.
         figures = metrics.compute() if self.paired else _health_of_each(rows)
         scores = by_label.compute()
         cross = [f'{a}_to_{b}' for a, b in permutations(self.modalities, 2)]
         for name in {key.removesuffix(f'_{d}') for key in scores for d in cross}:
             each = [scores[f'{name}_{d}'] for d in cross if f'{name}_{d}' in scores]
-            if each:  # what a run is chosen by is retrieval across modalities
+            if each:  # a run is chosen by retrieval across modalities
                 scores[name] = torch.stack(each).mean()
         self.log_dict(
             {f'{prefix}_{k}': v for k, v in (figures | scores).items()}, sync_dist=True
         )
         if not self.trainer.sanity_checking:
-            judgement = verdict(rows)
-            if judgement.collapsed:
-                rank_zero_warn(judgement.sentence, category=CollapseWarning)
+            health = verdict(rows)
+            if health.collapsed:
+                rank_zero_warn(health.sentence, category=CollapseWarning)
         metrics.reset()
         by_label.reset()
 
     def _by_label(self, prefix: str) -> LabelRetrieval:
-        """The metric of labels for validation or test."""
+        """Metric of labels for validation or test."""
         return self.val_labels if prefix == 'val' else self.test_labels
 
 

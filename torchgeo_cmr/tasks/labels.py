@@ -1,4 +1,4 @@
-"""Labels of a batch: found, checked, and brought to one form."""
+"""Labels of a batch, checked and in one form."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -50,7 +50,7 @@ def read_labels(
         key: Where the labels are.
         num_classes: Number of classes.
         option: How the user names the key, for messages.
-        unknown: Whether a class number below 0 is a class that nobody knows, not a mistake.
+        unknown: Whether a class number below 0 means an unknown class, not a mistake.
 
     Returns:
         Class numbers, shape (batch,), int64; or many-hot labels, shape
@@ -83,7 +83,7 @@ def read_labels(
 
 
 def as_sets(label: Tensor, num_classes: int) -> Tensor:
-    """Bring labels to many-hot form.
+    """Convert labels to many-hot form.
 
     Args:
         label: What :func:`read_labels` gave.

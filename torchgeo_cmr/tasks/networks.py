@@ -1,4 +1,4 @@
-"""From the options of a task to its network: apart, joint, or on the stack of all bands."""
+"""From the options of a task to its network: separate, joint, or on all bands stacked."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -31,12 +31,12 @@ STEM_CHANNELS = 32
 def check_per_modality(
     variant: str, in_channels: Mapping[str, int], **options: Any
 ) -> None:
-    """Refuse options that do not say one thing for each modality, or one for a shared network.
+    """Refuse options without an entry per modality, or with several for a shared network.
 
     Args:
         variant: ``'separate'``, or one with a single network.
         in_channels: The modalities.
-        **options: Options by name, each one thing for all or a dictionary by modality.
+        **options: Options by name, each one value for all or a dictionary by modality.
 
     Raises:
         ValueError: If a dictionary names other modalities, or differs where one network is
@@ -59,7 +59,7 @@ def check_per_modality(
 
 
 def each_model(model: Models, modalities: Iterable[str]) -> dict[str, str | nn.Module]:
-    """Say which encoder each modality has.
+    """Assign each modality its encoder.
 
     Args:
         model: Name of an encoder or a network, one for all or one per modality.
@@ -148,5 +148,4 @@ def build_networks(
 
 
 def _width(encoder: nn.Module) -> int:
-    """Width of what an encoder gives."""
     return int(encoder.num_features)  # ty: ignore[invalid-argument-type]

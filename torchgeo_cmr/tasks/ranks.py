@@ -1,4 +1,4 @@
-"""What every process of a distributed run has to do, whatever its share of a batch is."""
+"""What every process of a distributed run must do, however small its share of a batch."""
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ def untouched(parameters: Iterable[nn.Parameter]) -> Tensor:
 
     DistributedDataParallel waits for a gradient of every parameter. Some have none: the second
     half of CMIR-NET in stage A, a classifier whose term has the weight 0, layers of an encoder
-    that its pooling leaves aside.
+    that its pooling does not use.
 
     Args:
         parameters: Parameters of a task.
@@ -33,7 +33,7 @@ def untouched(parameters: Iterable[nn.Parameter]) -> Tensor:
 
 @contextmanager
 def norms_at_rest(module: nn.Module) -> Generator[None]:
-    """Let batch norm use its running statistics, for a single row has none of its own.
+    """Let batch norm use its running statistics, since a single row has no deviation.
 
     A process cannot skip the step, because the others wait for its rows and its gradients.
 

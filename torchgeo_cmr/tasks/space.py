@@ -22,7 +22,7 @@ def uncompiled(name: str) -> str:
 
 
 def select(state: Mapping[str, Any], prefixes: Iterable[str]) -> dict[str, Tensor]:
-    """Choose the tensors of a state dict that decide where a picture lands.
+    """Select the tensors of a state dict that decide where a picture lands.
 
     Args:
         state: State dict of a task.

@@ -17,9 +17,9 @@ __all__ = ('SSCMRSIR',)
 class SSCMRSIR(EncoderTask):
     r"""Self-supervised cross-modal remote sensing image retrieval.
 
-    Two encoders without labels: the own pair is told from the batch (MIM, on projections
-    *z*), the two pictures of a place are drawn together (MDE, on encoder outputs *h*), and so
-    are similar pictures of one modality (IS, on *h*):
+    Two encoders without labels: the own pair is distinguished from the rest of the batch (MIM,
+    on projections *z*), the two pictures of a place are drawn together (MDE, on encoder
+    outputs *h*), and so are similar pictures of one modality (IS, on *h*):
 
     .. math::
 
@@ -37,6 +37,14 @@ class SSCMRSIR(EncoderTask):
 
     Relations: the losses are :class:`~torchgeo_cmr.losses.MIMLoss`,
     :class:`~torchgeo_cmr.losses.MDELoss` and :class:`~torchgeo_cmr.losses.ISLoss`.
+
+    Examples:
+        >>> ones = {'s1': [1.0] * 2, 's2': [1.0] * 4}
+        >>> task = SSCMRSIR(
+        ...     {'s1': 2, 's2': 4}, 'resnet10t', mean=ones, std=ones, lr=1e-3
+        ... ).eval()
+        >>> task.embed({'image_s1': torch.rand(3, 2, 32, 32)}, 's1').shape
+        torch.Size([3, 128])
     """
 
     variants = Literal['separate', 'joint']
@@ -78,12 +86,12 @@ class SSCMRSIR(EncoderTask):
             temperature: Temperature of MIM, above 0.
             negatives: Negatives of MIM: ``'all'`` rows or the ``'cross'`` modality alone.
             mde: Kind of MDE.
-            mim_weight: Factor of MIM; 0 leaves the term out.
-            mde_weight: Factor of MDE on top of the ramp; 0 leaves the term out.
-            is_weight: Factor of IS on top of the ramp; 0 leaves the term out.
+            mim_weight: Factor of MIM; 0 removes the term.
+            mde_weight: Factor of MDE on top of the ramp; 0 removes the term.
+            is_weight: Factor of IS on top of the ramp; 0 removes the term.
             weight_schedule: ``'log_ramp'``, or ``'constant'`` for full weights from the start.
             num_neighbors: Nearest neighbours that IS averages over.
-            distance: What IS chooses neighbours by.
+            distance: How IS measures what is near.
             detach_neighbor: Whether the gradient of IS stops at the neighbour.
             mine_with: Whose distances choose the neighbours of a modality in IS: its ``'own'``,
                 the ``'other'`` modality's, or ``'both'``.
@@ -145,7 +153,7 @@ class SSCMRSIR(EncoderTask):
             mine_with=self.hparams['mine_with'],
             gather_distributed=self.hparams['gather_distributed'],
         )
-        # a schedule that nobody knows is refused now, not in the first epoch
+        # An unknown schedule is refused now, not in the first epoch.
         ramp_weight(0, 1, self.hparams['weight_schedule'])
 
     def compute_losses(
@@ -186,7 +194,7 @@ class SSCMRSIR(EncoderTask):
             A weight in (0, 1].
 
         Raises:
-            OptionError: If a ramp is asked for and the run has no planned end.
+            OptionError: If there is a ramp and the run has no planned end.
         """
         if not self.fitting:
             return 1.0

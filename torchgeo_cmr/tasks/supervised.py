@@ -23,13 +23,25 @@ class SupervisedCMR(LabelLosses, EncoderTask):
     The projections *z* of all modalities are fused, one linear layer gives a logit for each
     class, and the loss is the mean binary cross-entropy. ``variant='bands_12'`` is early
     fusion: one encoder of the stacked bands (2 of Sentinel-1 and 10 of Sentinel-2 in the
-    precursor), which cannot embed a sensor alone and therefore not retrieve across sensors.
+    precursor), which cannot embed one sensor alone and so cannot retrieve across sensors.
 
     The reference that the precursor of https://arxiv.org/abs/2202.11429 trained, whose code
     compares fused features (chi-square distance,
     :func:`torchgeo_cmr.metrics.distances.chi_square`).
 
     Relations: :class:`SSCMRSIR` trains the same networks without labels.
+
+    Examples:
+        >>> import torch
+        >>> ones = {'s1': [1.0] * 2, 's2': [1.0] * 4}
+        >>> task = SupervisedCMR(
+        ...     {'s1': 2, 's2': 4}, 19, 'resnet10t', mean=ones, std=ones
+        ... ).eval()
+        >>> outputs = task(
+        ...     {f'image_{m}': torch.rand(3, len(n), 32, 32) for m, n in ones.items()}
+        ... )
+        >>> task.classify(outputs).shape
+        torch.Size([3, 19])
     """
 
     monitor = 'val_loss'
@@ -57,7 +69,7 @@ class SupervisedCMR(LabelLosses, EncoderTask):
                 modality.
             weights: Initial encoder weights, as of :class:`SSCMRSIR`.
             variant: ``'separate'``, ``'joint'`` or ``'bands_12'``.
-            fusion: How projections are fused before the classifier; without effect for
+            fusion: How projections are fused before the classifier; no effect for
                 ``'bands_12'``.
             head: Kind of :class:`~torchgeo_cmr.models.ProjectionHead`.
             label_key: Where a batch holds the labels: many-hot, shape (batch, classes), or
@@ -118,13 +130,13 @@ class SupervisedCMR(LabelLosses, EncoderTask):
         )
 
     def deciding(self, modality: str) -> tuple[str, ...]:
-        """Say which weights decide where a picture lands: all but those of the classifier.
+        """Name the weights that decide where a picture lands: all but those of the classifier.
 
         Args:
             modality: Name of a modality.
 
         Returns:
-            How their names begin in the state dict.
+            Prefixes of their names in the state dict.
         """
         named = super().deciding(modality)
         return tuple(name for name in named if name != 'classifier')
@@ -189,14 +201,16 @@ class SupervisedCMR(LabelLosses, EncoderTask):
             return super().predict_step(batch, batch_idx, dataloader_idx)
         return {'+'.join(self.modalities): self.embed(batch, self.modalities)}
 
-    def _judge(self, batch: Any, prefix: str, metrics: CrossModalRetrieval) -> None:
-        """Log the loss, and remember embeddings where each modality has its own."""
+    def _evaluate_batch(
+        self, batch: Any, prefix: str, metrics: CrossModalRetrieval
+    ) -> None:
+        """Log the loss, and collect embeddings where each modality has its own."""
         if not self._early:
-            super()._judge(batch, prefix, metrics)
+            super()._evaluate_batch(batch, prefix, metrics)
             return
         self._log_losses(batch, self(batch), prefix)
 
     def _report(self, prefix: str, metrics: CrossModalRetrieval) -> None:
-        """Log retrieval, where there are two sides to it."""
+        """Log retrieval, unless there is a single embedding of all modalities."""
         if not self._early:
             super()._report(prefix, metrics)
