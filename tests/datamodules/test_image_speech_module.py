@@ -132,7 +132,7 @@ class TestRefused:
         [
             ({'layout': 'files'}, "layout 'files' is not known: use one of folders"),
             ({'audio': None}, 'images need utterances: give `audio`'),
-            ({'layout': 'advance'}, 'ADVANCE has sound of its own'),
+            ({'layout': 'advance'}, 'ADVANCE has its own sound'),
         ],
     )
     def test_options(self, root: Path, options: Any, message: str) -> None:

@@ -370,7 +370,7 @@ class TestDescribe:
         members: dict[str, GeoDataset] = {m: RasterDataset(path) for m in ('s1', 'b')}
         module = PairedDataModule(members, patch_size=8, units={'s1': 'power'})
         with pytest.raises(
-            RasterError, match='say that they are in db: leave the units'
+            RasterError, match='state that they are in db: omit the units'
         ):
             module.describe()
 

@@ -59,7 +59,7 @@ def test_own_modality_is_taken_from_a_checkpoint_of_two(tmp_path: Path) -> None:
     torch.save({'state_dict': content}, path)
     assert same(build_encoder('resnet10t', 2, path, modality='s2'), s2)
     assert same(build_encoder('resnet10t', 2, path, modality='s1'), s1)
-    with pytest.raises(ValueError, match=r"several encoders, .*none is 'dem'"):
+    with pytest.raises(ValueError, match=r"several encoders, .*none of 'dem'"):
         build_encoder('resnet10t', 2, path, modality='dem')
 
 

@@ -144,9 +144,9 @@ class TestForeignClass:
         [
             ('no.such.Class', 'there is no task class no.such.Class'),
             ('torchgeo_cmr.tasks.Missing', 'there is no task class'),
-            ('Mine', "'Mine' is no task class: name a subclass"),
-            ('torch.nn.Linear', "'torch.nn.Linear' is no task class"),
-            ('torchgeo_cmr.tasks.CrossModalTask', 'is no task class'),
+            ('Mine', "'Mine' is not a task class: name a subclass"),
+            ('torch.nn.Linear', "'torch.nn.Linear' is not a task class"),
+            ('torchgeo_cmr.tasks.CrossModalTask', 'is not a task class'),
         ],
     )
     def test_names_that_lead_nowhere(self, path: Path, name: str, message: str) -> None:

@@ -330,7 +330,7 @@ def test_speech_meets_images(make_trainer: MakeTrainer) -> None:
     assert task.keys == {'image': 'image_image', 'speech': 'audio'}
 
 
-def test_items_that_come_twice_are_judged_once(make_trainer: MakeTrainer) -> None:
+def test_items_that_come_twice_count_once(make_trainer: MakeTrainer) -> None:
     task, rows = make_speech(similarity='euclidean').eval(), spoken(6, 2)
     counts: list[int] = []
     metric = task.val_labels
@@ -417,7 +417,7 @@ def test_classes_and_sound_are_written_down(
         (Named(('red', 'green')), 'has 2 classes, found num_classes=3'),
         (
             Named(('a', 'b', 'c'), 8000),
-            'speech has 8000 samples a second, but .* 16000',
+            'speech has 8000 samples per second, but .* 16000',
         ),
     ],
 )

@@ -350,7 +350,7 @@ def test_a_device_that_is_not_here_is_named(tmp_path: Any) -> None:
     absent = 'cuda:63' if torch.cuda.is_available() else 'cuda'
     for device in (absent, 'nonsense'):
         with pytest.raises(
-            CMRError, match=f'cannot load to {device}, which is not here'
+            CMRError, match=f'cannot load to {device}, which this machine does not have'
         ):
             load_task(path, map_location=device)
 

@@ -196,7 +196,6 @@ class ChipDataModule(IndexedDataModule):
     def _moments(
         self, bands: Mapping[str, Sequence[str]]
     ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-        """Mean and deviation of each modality."""
         if self.statistics == 'bigearthnet':
             for modality, names in bands.items():
                 unknown = [n for n in names if n not in BIGEARTHNET_STATISTICS]

@@ -198,7 +198,6 @@ class PairedDataModule(BaseDataModule):
             self.train_aug = Flips()
 
     def _check_numbers(self) -> None:
-        """Refuse numbers that are too small."""
         smallest = min(sides(self.patch_size, 'patch_size'))
         for name, least in _LEAST.items():
             number = smallest if name == 'patch_size' else getattr(self, name)

@@ -103,11 +103,11 @@ def _cut(
     ends = np.maximum(1, np.ceil(last.max(axis=0) - 0.01))
     first = np.clip(np.floor(first + 1e-6), 0, ends - 1).astype(int)
     last = np.clip(np.ceil(last - 1e-6), first + 1, ends).astype(int)
-    found = [
+    cells = [
         np.stack(np.meshgrid(range(y, bottom), range(x, right), indexing='ij'), -1)
         for (x, y), (right, bottom) in zip(first.tolist(), last.tolist(), strict=True)
     ]
-    row, column = np.unique(np.concatenate([f.reshape(-1, 2) for f in found]), axis=0).T
+    row, column = np.unique(np.concatenate([c.reshape(-1, 2) for c in cells]), axis=0).T
     squares = shapely.box(
         xmin + column * width,
         ymax - (row + 1) * height,

@@ -103,15 +103,15 @@ class MIMLoss(Loss):
             a, b = both.chunk(2, dim=1)
             all_a, all_b = every.chunk(2, dim=1)
             row = torch.arange(len(both), device=both.device)
-            own = row + start
+            pair = row + start
 
             logits_a = a @ all_b.T / self.temperature
             logits_b = b @ all_a.T / self.temperature
-            positive_a, positive_b = logits_a[row, own], logits_b[row, own]
+            positive_a, positive_b = logits_a[row, pair], logits_b[row, pair]
             if self.negatives == 'all':
                 never = both.new_tensor(-torch.inf)
-                same_a = (a @ all_a.T / self.temperature).index_put((row, own), never)
-                same_b = (b @ all_b.T / self.temperature).index_put((row, own), never)
+                same_a = (a @ all_a.T / self.temperature).index_put((row, pair), never)
+                same_b = (b @ all_b.T / self.temperature).index_put((row, pair), never)
                 logits_a = torch.cat([logits_a, same_a], dim=1)
                 logits_b = torch.cat([logits_b, same_b], dim=1)
             loss_a = torch.logsumexp(logits_a, dim=1) - positive_a

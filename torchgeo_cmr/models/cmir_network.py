@@ -212,7 +212,6 @@ class UnifiedEncoderDecoder(nn.Module):
 
 
 def _layer(before: int, after: int, dropout: float = 0.0) -> nn.Sequential:
-    """One linear layer, ReLU and dropout."""
     return nn.Sequential(nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout))
 
 

@@ -95,26 +95,26 @@ def build_encoder(
             f'{found.source} were made for {found.model}, found model={model!r}{who}: set '
             f'model={found.model!r} or other weights'
         )
-    wanted: dict[str, Any] = {'want': bands, 'channels': in_channels}
-    wanted |= {'new_bands': new_bands, 'source': found.source, 'who': who}
-    if found.channels is not None:  # said before anything is downloaded
-        match_bands(found.bands, found.channels, **wanted)
+    options: dict[str, Any] = {'want': bands, 'channels': in_channels}
+    options |= {'new_bands': new_bands, 'source': found.source, 'who': who}
+    if found.channels is not None:  # refuse before anything is downloaded
+        match_bands(found.bands, found.channels, **options)
     encoder = _create(model, in_channels, pretrained=False, who=who)
-    state, have = read_weights(found, modality)
+    state, names = read_weights(found, modality)
     inner = encoder.network if isinstance(encoder, PooledEncoder) else encoder
-    _load(inner, state, have, wanted, modality)
-    by_position = bands is None and have is not None and len(have) == in_channels
-    assumed = list(have) if by_position else None
+    _load(inner, state, names, options, modality)
+    by_position = bands is None and names is not None and len(names) == in_channels
+    assumed = list(names) if by_position else None
     encoder.assumed_bands = assumed  # ty: ignore[invalid-assignment]
     return encoder
 
 
 def _check_name(model: str, who: str) -> None:
     """Refuse a name that neither timm nor TorchGeo knows."""
-    theirs = torchgeo.models.list_models()
-    if timm.is_model(model) or model in theirs:
+    models = torchgeo.models.list_models()
+    if timm.is_model(model) or model in models:
         return
-    near = difflib.get_close_matches(model, [*timm.list_models(), *theirs], n=3)
+    near = difflib.get_close_matches(model, [*timm.list_models(), *models], n=3)
     hint = f', perhaps {" or ".join(near)}' if near else ''
     raise ValueError(
         f'timm has no model {model!r}{who}{hint}, and neither has TorchGeo: see '
@@ -132,15 +132,18 @@ def _create(
                 f'weights=True means those of timm, which has none for {model!r}{who}: give '
                 'TorchGeo weights, a file, or a network that has its weights'
             )
-        own = isinstance(model, nn.Module)
-        network = copy.deepcopy(model) if own else _of_torchgeo(model, in_channels)
+        network = (
+            copy.deepcopy(model)
+            if isinstance(model, nn.Module)
+            else _of_torchgeo(model, in_channels)
+        )
         return PooledEncoder(network, in_channels, who)
     options: dict[str, Any] = {'in_chans': in_channels, 'num_classes': 0}
     if model.startswith('vit_'):
         try:
             any_size = {'dynamic_img_size': True, 'dynamic_img_pad': True}
             return timm.create_model(model, pretrained, **options, **any_size)
-        except TypeError:  # relatives of the family that know one size only
+        except TypeError:  # members of the family that take one size only
             pass
     return timm.create_model(model, pretrained, **options)
 
@@ -151,7 +154,7 @@ def _of_torchgeo(model: str, in_channels: int) -> nn.Module:
         try:
             network = torchgeo.models.get_model(model, **options)
             break
-        except TypeError:  # each builder calls its channels otherwise, or does not
+        except TypeError:  # builders name their channels differently, or have no name
             continue
     name, first = next(
         ((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d)),
@@ -172,14 +175,17 @@ def _of_torchgeo(model: str, in_channels: int) -> nn.Module:
 def _load(
     encoder: nn.Module,
     state: dict[str, Any],
-    have: Sequence[str] | None,
-    wanted_bands: dict[str, Any],
+    bands: Sequence[str] | None,
+    options: dict[str, Any],
     modality: str,
 ) -> None:
-    """Load the part of a state dict that is this encoder, or say why there is none."""
-    source, who = wanted_bands['source'], wanted_bands['who']
-    wanted = encoder.state_dict()
-    needed = [key for key in wanted if not key.startswith(_OPTIONAL)]
+    """Load the part of a state dict that belongs to this encoder.
+
+    The options are those of :func:`match_bands`.
+    """
+    source, who = options['source'], options['who']
+    expected = encoder.state_dict()
+    needed = [key for key in expected if not key.startswith(_OPTIONAL)]
     first = needed[0]
     prefixes = [
         key.removesuffix(first)
@@ -195,32 +201,32 @@ def _load(
             f'{source} does not hold this network{who}: of its {len(needed)} tensors it has '
             f'{most} (the first is called {first!r}): check model='
         )
-    mine = [p for p in complete if modality and f'.{modality}.' in f'.{p}']
-    if not mine and any('backbones.' in p for p in complete):
+    named = [p for p in complete if modality and f'.{modality}.' in f'.{p}']
+    if not named and any('backbones.' in p for p in complete):
         raise ValueError(
-            f'{source} holds several encoders, {", ".join(complete)}, and none is '
-            f'{modality!r}: name the modalities alike or export the one you want'
+            f'{source} holds several encoders, {", ".join(complete)}, but none of '
+            f'{modality!r}: use the same names of modalities or export one encoder'
         )
-    prefix = min(mine or complete, key=len)
+    prefix = min(named or complete, key=len)
     part: dict[str, Tensor] = {
-        key: state[prefix + key] for key in wanted if prefix + key in state
+        key: state[prefix + key] for key in expected if prefix + key in state
     }
     first_conv = f'{_first_conv(encoder)}.weight'
     if first_conv in part and part[first_conv].ndim == 4:
         kernel = part[first_conv]
-        order = match_bands(have, kernel.shape[1], **wanted_bands)
+        order = match_bands(bands, kernel.shape[1], **options)
         part[first_conv] = select_bands(kernel, order)
     for key, value in part.items():
-        if value.shape != wanted[key].shape:
+        if value.shape != expected[key].shape:
             raise ValueError(
                 f'{source} does not fit this network{who}: {key!r} has shape '
-                f'{tuple(value.shape)}, expected {tuple(wanted[key].shape)}'
+                f'{tuple(value.shape)}, expected {tuple(expected[key].shape)}'
             )
     encoder.load_state_dict(part, strict=False)
 
 
 def _first_conv(encoder: nn.Module) -> str:
-    """Name of the layer that sees the bands, as timm knows it."""
+    """Name of the layer that sees the bands, from the configuration of timm."""
     config = getattr(encoder, 'pretrained_cfg', None)
     if config is None:
         kernels = (n for n, m in encoder.named_modules() if isinstance(m, nn.Conv2d))

@@ -20,7 +20,7 @@ __all__ = (
     'takes_vectors',
 )
 
-#: Encoders of CMIR-NET's own, by name, and the pooling of their blocks.
+#: Convolutional encoders of CMIR-NET by name, and the pooling of their blocks.
 CONVNETS: Mapping[str, tuple[int, int, int]] = {
     'cmir_ms': (2, 2, 4),
     'cmir_pan': (4, 4, 4),
@@ -48,8 +48,8 @@ class CMIRConvNet(nn.Module):
 
     * https://arxiv.org/abs/1904.04794
 
-    The layers are those of the authors' code; batch norm works as usual here (there it was
-    called in inference mode), and weights start as Kaiming et al. suggest.
+    The layers are those of the authors' code, but for batch norm, which they called in
+    inference mode, and initial weights, which are those of Kaiming et al.
 
     Examples:
         >>> import torch
@@ -91,7 +91,7 @@ class CMIRConvNet(nn.Module):
                 nn.Conv2d(before, width, 3, padding=1),
                 nn.LeakyReLU(0.01),
                 nn.BatchNorm2d(width),
-                # rounded up, so that a small patch never vanishes
+                # Rounded up, so that a small patch never vanishes.
                 nn.MaxPool2d(size, ceil_mode=True),
             ]
             before = width
@@ -228,15 +228,15 @@ def build_feature_encoder(
         >>> encoder(torch.zeros(2, 3, 16, 16)).shape
         torch.Size([2, 16])
     """
-    named = model if isinstance(model, str) else ''
-    own = named in CONVNETS or is_speech(named) or takes_vectors(named)
-    if own and weights not in (None, False):
+    name = model if isinstance(model, str) else ''
+    is_ours = name in CONVNETS or is_speech(name) or takes_vectors(name)
+    if is_ours and weights not in (None, False):
         raise ValueError(f'there are no initial weights for {model!r}: omit weights')
     assumed = None
     encoder: nn.Module
-    if named in CONVNETS:
+    if name in CONVNETS:
         encoder = CMIRConvNet(
-            in_channels, pool=CONVNETS[named], feature_dim=feature_dim, dropout=dropout
+            in_channels, pool=CONVNETS[name], feature_dim=feature_dim, dropout=dropout
         )
     elif is_speech(model):
         if in_channels != 1:
@@ -245,7 +245,7 @@ def build_feature_encoder(
                 'in_channels'
             )
         encoder = SpeechEncoder(
-            named.partition(':')[2] or None,
+            name.partition(':')[2] or None,
             feature_dim=feature_dim,
             dropout=dropout,
             **(speech or {}),

@@ -155,9 +155,9 @@ class DisjointBatchSampler(BatchSampler):
         self._sampler = sampler
         self._is_fixed = isinstance(generator, int)
         self._seed = generator if isinstance(generator, int) else _drawn_seed(generator)
-        whole = np.array([area.is_chip for area in self.areas], bool)
-        self._chips = np.flatnonzero(whole).tolist()
-        self._open = [self.areas[i] for i in np.flatnonzero(~whole).tolist()]
+        is_chip = np.array([area.is_chip for area in self.areas], bool)
+        self._chips = np.flatnonzero(is_chip).tolist()
+        self._open = [self.areas[i] for i in np.flatnonzero(~is_chip).tolist()]
         sizes = np.array([area.polygon.area for area in self._open])
         patches = [area.polygon.area / np.prod(area.extent) for area in self._open]
         if length is None and self._open:
@@ -231,17 +231,20 @@ class DisjointBatchSampler(BatchSampler):
         """
         epoch = int(getattr(self.sampler, 'epoch', self.epoch))
         generator = np.random.default_rng([self._common_seed(), epoch])
-        batches, left = self._count()
+        batches, remaining = self._count()
         chips = deque(generator.permutation(self._valid_chips).tolist())
-        while len(chips) > left - self.length:
+        # An epoch of chips alone may be shorter than their number.
+        while len(chips) > remaining - self.length:
             chips.pop()
         rank, world = _rank_and_world()
         for _ in range(batches):
-            wanted = min(left, self._global_batch())
-            batch = self._batch(wanted, chips, left, generator)
-            left -= len(batch)
-            if len(batch) < wanted:
-                self._warn(len(batch), wanted)
+            size = min(remaining, self._global_batch())
+            batch = self._batch(size, chips, remaining, generator)
+            remaining -= len(batch)
+            if len(batch) < size:
+                self._warn(len(batch), size)
+            # All processes draw the same batch, so that none of their shares overlap, and take
+            # equally many patches of it: a gradient waits for that of every other process.
             share = batch[: len(batch) // world * world][rank::world]
             if not share:
                 raise PairingError(
@@ -252,7 +255,6 @@ class DisjointBatchSampler(BatchSampler):
         self.epoch = epoch + 1
 
     def _common_seed(self) -> int:
-        """Seed that all processes share."""
         if not self._is_fixed and _rank_and_world()[1] > 1:
             seeds = [self._seed]
             torch.distributed.broadcast_object_list(seeds)
@@ -264,63 +266,73 @@ class DisjointBatchSampler(BatchSampler):
         return self.batch_size * _rank_and_world()[1]
 
     def _batch(
-        self, wanted: int, chips: deque[int], left: int, generator: np.random.Generator
+        self,
+        size: int,
+        chips: deque[int],
+        remaining: int,
+        generator: np.random.Generator,
     ) -> list[PatchKey]:
-        taken = Occupancy(lonlat=len(self._crs) > 1)
+        occupancy = Occupancy(lonlat=len(self._crs) > 1)
         batch: list[PatchKey] = []
-        for _ in range(wanted):
+        for _ in range(size):
+            # Chips take the share of each batch that they have of what is left of the epoch,
+            # so that all of them have come, once each, when it ends.
             from_chips = len(chips) > 0 and (
                 not self._open
-                or generator.random() < len(chips) / max(1, left - len(batch))
+                or generator.random() < len(chips) / max(1, remaining - len(batch))
             )
             pick = self._next_chip if from_chips else self._next_draw
-            key = pick(chips, generator, taken)
+            key = pick(chips, generator, occupancy)
             if key is None and chips and not from_chips:
-                key = self._next_chip(chips, generator, taken)
+                # Open ground is full; chips lie elsewhere.
+                key = self._next_chip(chips, generator, occupancy)
             if key is None:
                 break
             batch.append(key)
         return batch
 
     def _next_chip(
-        self, chips: deque[int], _: np.random.Generator, taken: Occupancy
+        self, chips: deque[int], _: np.random.Generator, occupancy: Occupancy
     ) -> PatchKey | None:
         for _turn in range(min(len(chips), _DRAWS)):
             i = chips.popleft()
             area = self.areas[i]
             bounds = area.chip()
             assert bounds is not None
-            if taken.add(bounds, area):
+            if occupancy.add(bounds, area):
                 return area.key(bounds)
+            # It overlaps this batch and waits for a later one, behind the others.
             chips.append(i)
         return None
 
     def _next_draw(
-        self, _: deque[int], generator: np.random.Generator, taken: Occupancy
+        self, _: deque[int], generator: np.random.Generator, occupancy: Occupancy
     ) -> PatchKey | None:
         for turn in range(_DRAWS):
-            if taken.company % self.gather == 0 or turn > _DRAWS // 4:
-                # A new group, or no room left in the neighbourhood of the last.
-                taken.company = 0
+            if occupancy.group_size % self.gather == 0 or turn > _DRAWS // 4:
+                # A new group, or no room left in the neighbourhood of the last. Areas are
+                # drawn by their size, and again for every draw: what an area rejects is not
+                # made up for by the same area, so patches stay uniform over the ground.
+                occupancy.group_size = 0
                 choice = self._shares.searchsorted(generator.random(), side='right')
-                taken.area, within = self._open[choice], None
+                occupancy.area, within = self._open[choice], None
             else:
-                within = taken.around
-            area = taken.area
+                within = occupancy.neighbourhood
+            area = occupancy.area
             assert area is not None
             bounds = area.draw(generator, within)
-            if bounds is not None and taken.add(bounds, area):
-                if taken.company == 0:
-                    taken.around = _neighbourhood(bounds, self.gather)
-                taken.company += 1
+            if bounds is not None and occupancy.add(bounds, area):
+                if occupancy.group_size == 0:
+                    occupancy.neighbourhood = _neighbourhood(bounds, self.gather)
+                occupancy.group_size += 1
                 return area.key(bounds)
         return None
 
-    def _warn(self, placed: int, wanted: int) -> None:
+    def _warn(self, placed: int, size: int) -> None:
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f'only {placed} of {wanted} patches fit side by side on the training '
+                f'only {placed} of {size} patches fit side by side on the training '
                 'ground; batches are shortened (choose a smaller batch_size or patch_size)',
                 UserWarning,
             )
@@ -351,8 +363,8 @@ class DisjointBatchSampler(BatchSampler):
 def _neighbourhood(bounds: Bounds, gather: int) -> Bounds:
     """Square around a patch with room for four groups, so that groups do not jam."""
     xmin, ymin, xmax, ymax = bounds
-    spare = gather**0.5 - 0.5
-    x, y = spare * (xmax - xmin), spare * (ymax - ymin)
+    margin = gather**0.5 - 0.5
+    x, y = margin * (xmax - xmin), margin * (ymax - ymin)
     return xmin - x, ymin - y, xmax + x, ymax + y
 
 

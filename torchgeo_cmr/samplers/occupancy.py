@@ -18,10 +18,10 @@ class Occupancy:
             lonlat: Whether to compare in longitude and latitude: for several CRSs.
         """
         self.lonlat = lonlat
-        #: Area and neighbourhood of the group, and how many patches it has.
+        #: Area and neighbourhood of the group, and its number of patches.
         self.area: Area | None = None
-        self.around: Bounds | None = None
-        self.company = 0
+        self.neighbourhood: Bounds | None = None
+        self.group_size = 0
         self.boxes: list[tuple[float, float, float, float]] = []
         self.transformers: dict[str, Transformer] = {}
 

@@ -243,7 +243,6 @@ class LabelledTask(LabelLosses, CrossModalTask):
         return (json.dumps(self.hparams['speech'] or {}, sort_keys=True),)
 
     def _facts(self) -> dict[str, Any]:
-        """Add the names of the classes."""
         return {**super()._facts(), 'classes': list(self.classes)}
 
     def _take_facts(self, facts: Mapping[str, Any]) -> None:
@@ -390,7 +389,6 @@ class LabelledTask(LabelLosses, CrossModalTask):
         by_label.reset()
 
     def _by_label(self, prefix: str) -> LabelRetrieval:
-        """Metric of labels for validation or test."""
         return self.val_labels if prefix == 'val' else self.test_labels
 
 
@@ -398,6 +396,6 @@ def _health_of_each(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Health figures that need no pairs: those of each modality, and the gap."""
     figures = {'modality_gap': modality_gap(*rows.values())}
     for modality, z in rows.items():
-        found = embedding_health({modality: z})
-        figures |= {k: v for k, v in found.items() if k.endswith(f'_{modality}')}
+        scores = embedding_health({modality: z})
+        figures |= {k: v for k, v in scores.items() if k.endswith(f'_{modality}')}
     return figures
