@@ -1,4 +1,4 @@
-"""The console script: picks a verb and imports only that verb.
+"""The console script: picks a command and imports only that command.
 
 A user's mistake is one line on stderr and exit code 2; results go to files or stdout,
 progress to stderr.
@@ -12,50 +12,21 @@ import warnings
 from collections.abc import Sequence
 
 from torchgeo_cmr import __version__
+from torchgeo_cmr.cli.commands import VERBS
 from torchgeo_cmr.errors import CMRError
-
-#: Verb -> (module, what it does).
-VERBS = {
-    'demo': (
-        'demo_command',
-        'train, embed and search on a synthetic world or on your rasters',
-    ),
-    'fit': ('fit_command', 'train a task from YAML or flags (LightningCLI)'),
-    'validate': ('fit_command', 'run the validation of a trained task'),
-    'test': ('fit_command', 'run the test of a trained task'),
-    'predict': ('fit_command', 'embed with the trainer'),
-    'embed': (
-        'embed_command',
-        'turn rasters into an archive of vectors and footprints',
-    ),
-    'search': ('search_command', 'search an archive, inside an area and a time window'),
-    'index': ('index_command', 'build an index of an archive once, or change one'),
-    'fuse': ('fuse_command', 'combine several saved results'),
-    'changes': ('changes_command', 'find the places of an archive that changed most'),
-    'duplicates': (
-        'duplicates_command',
-        'find patches of an archive that look the same',
-    ),
-    'hash': ('hash_command', 'turn the vectors of an archive into packed codes'),
-    'info': ('info_command', 'describe an archive, an index, a checkpoint or a layer'),
-    'evaluate': ('evaluate_command', 'score how well one archive answers another'),
-    'export': ('export_command', 'turn an archive or a result into a layer'),
-    'replay': ('replay_command', 'repeat a search and report what changed'),
-    'speak': ('speak_command', 'make a corpus of spoken labels'),
-}
 
 _USAGE = """usage: torchgeo-cmr COMMAND ...
 
 Cross-modal retrieval of georeferenced imagery.
 
-{verbs}
+{commands}
 
 `torchgeo-cmr COMMAND --help` explains a command; `torchgeo-cmr demo` runs all steps on one example.
 """
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one verb.
+    """Run one command.
 
     Args:
         args: Words after the program's name (default: those of the process).
@@ -67,21 +38,21 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     if words[:1] == ['help']:
         words = [*words[1:2], '--help']
-    verb = words[0] if words else '--help'
-    if verb in ('-h', '--help'):
-        lines = [f'  {name:<10} {summary}' for name, (_, summary) in VERBS.items()]
-        sys.stdout.write(_USAGE.format(verbs='\n'.join(lines)))
+    command = words[0] if words else '--help'
+    if command in ('-h', '--help'):
+        lines = [f'  {name:<11} {summary}' for name, (_, summary) in VERBS.items()]
+        sys.stdout.write(_USAGE.format(commands='\n'.join(lines)))
         return 0
-    if verb == '--version':
+    if command == '--version':
         sys.stdout.write(f'torchgeo-cmr {__version__}\n')
         return 0
-    if verb not in VERBS:
+    if command not in VERBS:
         from difflib import get_close_matches
 
-        near = get_close_matches(verb, VERBS, n=1)
+        near = get_close_matches(command, VERBS, n=1)
         hint = f'; perhaps {near[0]} is meant' if near else ''
         return _mistake(
-            f'{verb!r} is not a command: choose one of {", ".join(VERBS)}{hint}'
+            f'{command!r} is not a command: choose one of {", ".join(VERBS)}{hint}'
         )
     _talk_on_stderr()
     # Read when torch is loaded: features in huge pages, for fetching them in small ones takes
@@ -89,13 +60,15 @@ def main(args: Sequence[str] | None = None) -> int:
     os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
     code = 0
     try:
-        module = importlib.import_module(f'torchgeo_cmr.cli.{VERBS[verb][0]}')
+        module = importlib.import_module(f'torchgeo_cmr.cli.{VERBS[command][0]}')
         if module.__name__.endswith('.fit_command'):
             module.fit(words)
         else:
             from torchgeo_cmr.cli.parser import call
 
-            code = call(getattr(module, verb), words[1:], prog=f'torchgeo-cmr {verb}')
+            code = call(
+                getattr(module, command), words[1:], prog=f'torchgeo-cmr {command}'
+            )
         sys.stdout.flush()
     except SystemExit as stop:
         # The way out of both parsers: 0 after --help, 2 after a mistake they reported.

@@ -150,7 +150,7 @@ def test_same(
         ('search --archive archive --query s2:5', 'without an option'),
         ('serach archive', 'perhaps search is meant'),
         ('export archive out.gpkg', '--out out.gpkg'),
-        ('changes archive --near 9.02,45.02,500', 'this verb has --within'),
+        ('changes archive --near 9.02,45.02,500', 'this command has --within'),
         ('evaluate archive archive --relevance place -k 1 5', 'repeat an option'),
     ],
     ids=str,

@@ -1,1 +1,1 @@
-"""The verbs of the command line: one file per verb, arguments only."""
+"""The commands of the command line: one file per command, arguments only."""

@@ -9,23 +9,25 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
-    from torchgeo_cmr.search import RetrievalIndex, Where
+    from torchgeo_cmr.cli.options import FileOptions
+    from torchgeo_cmr.search import Ranking, RetrievalIndex, Where
     from torchgeo_cmr.table import EmbeddingTable
 
 
 def deliver(
     rows: 'gpd.GeoDataFrame',
-    out: list[str] | None,
+    output: 'FileOptions',
     laid_out: 'Callable[[gpd.GeoDataFrame], str]',
-    **outputs: Any,
+    area: Any = None,
 ) -> None:
     """Write the requested files, or print the rows as a table if there are none."""
+    if not output.files:
+        sys.stdout.write(laid_out(rows))
+        return
     from torchgeo_cmr.export import write_all
 
-    for path, summary in write_all(rows, out or [], **outputs):
+    for path, summary in write_all(rows, output.files, area=area, **output.written()):
         sys.stdout.write(f'{path}: {summary}\n')
-    if not out:
-        sys.stdout.write(laid_out(rows))
 
 
 def shortfall(
@@ -33,13 +35,12 @@ def shortfall(
     where: 'Where',
     queries: 'EmbeddingTable',
     found: int,
-    k: int,
-    after: list[str],
-    without: 'dict[str, Any]',
+    rule: 'Ranking',
 ) -> str:
     """Explain why queries have fewer hits than requested."""
-    first = queries.select([0])
-    explanation = index.explain(first, k, where=where, **without)
+    k = rule.k
+    after = [*(['min_score'] if rule.min_score is not None else []), *rule.spread]
+    explanation = index.explain(queries.select([0]), k, where=where, **rule.excluded)
     why = [f'{s.clause} left {s.after} of {s.before}' for s in explanation.steps[:-1]]
     why = why or [f'the archive has {len(index)} rows']
     if explanation.undated and not where.undated:

@@ -1,4 +1,4 @@
-"""The verb demo: arguments and what it prints."""
+"""The command demo: arguments and what it prints."""
 
 import sys
 
@@ -19,7 +19,8 @@ def demo(
     and a time window, and scores both directions on places that training never saw.
 
     With two --raster options the same runs on your own files:
-    torchgeo-cmr demo --raster s1='S1/*.tif' --raster s2='S2/*.tif' --out trial
+
+        torchgeo-cmr demo --raster s1='S1/*.tif' --raster s2='S2/*.tif' --out trial
 
     Args:
         out: Folder for everything that is written.

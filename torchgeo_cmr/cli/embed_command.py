@@ -1,111 +1,18 @@
-"""The verb embed: arguments only."""
+"""The command embed: what is embedded, and which options that takes."""
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from torchgeo_cmr.cli.signature import read_arguments, spread
 
-def embed(
-    scenes: list[str],
-    *,
-    ckpt: str,
-    out: str,
-    modality: list[str] | None = None,
-    split: list[str] | None = None,
-    fusion: str = 'concat',
-    raw: bool = False,
-    size: int | None = None,
-    size_metres: float | None = None,
-    stride: int | None = None,
-    overlap: float = 0.0,
-    edges: str = 'drop',
-    gsd: str = 'warn',
-    batch_size: str = '64',
-    min_valid: float = 0.5,
-    max_cloud: float = 100.0,
-    units: str | None = None,
-    scale: float | None = None,
-    nodata: float | None = None,
-    root: str | None = None,
-    dataset: str | None = None,
-    task: str | None = None,
-    device: str = 'auto',
-    precision: str = 'auto',
-    flips: bool = False,
-    compile: bool = False,
-    engine: str = 'torch',
-    update: bool = False,
-    prune: bool = False,
-    errors: str = 'refuse',
-    over_dates: str | None = None,
-    min_dates: int = 1,
-    catalogue: str | None = None,
-    overwrite: bool = False,
-    quiet: bool = False,
-) -> int:
-    """Turn rasters into an archive: one vector and one exact footprint a patch.
 
-    Each scene is read in its own CRS, on its own grid and at its own date. Stop the command
-    at any time; the same command resumes where it stopped.
-
-    Rasters need no more than their paths. Sentinel-1, Sentinel-2 (also .SAFE folders), Landsat,
-    HLS and NAIP are known by their file names, with dates and one file for each band; so are
-    files whose names differ only in a band. The cloud masks SCL, QA_PIXEL, Fmask and UDM2 are
-    found next to them and never embedded:
-    torchgeo-cmr embed scenes/*.tif --ckpt best.ckpt --modality s2 --out archive
-
-    Cubes (.nc, .zarr) give one scene per date. A list of STAC items (.json, .parquet) names
-    local files with their dates and bands:
-    torchgeo-cmr embed cube.nc items.json --ckpt best.ckpt --modality s2 --out archive
-
-    Patches can be as wide on the ground as those of the training though the pixels are not:
-    torchgeo-cmr embed landsat --ckpt best.ckpt --modality ms --size-metres 1920 --overlap 0.5
-    --gsd ignore --edges pad --max-cloud 20 --out archive
-
-    A folder that grows: only new scenes and those whose files changed are embedded, and what
-    is gone is dropped:
-    torchgeo-cmr embed scenes --ckpt best.ckpt --modality s2 --out archive --update --prune
-
-    One row per place instead of one per date, to search by place: the archive stays as it is,
-    and a stacked archive is written next to it after each run, as archive-over-dates:
-    torchgeo-cmr embed scenes --ckpt best.ckpt --modality s2 --out archive
-    --over-dates attention --min-dates 3
-
-    A scene that cannot be used (no CRS, other bands, a truncated file) is refused with a
-    sentence, and the others are embedded; so are sound and images without a place. What was
-    done with each is written next to the archive, as archive-report.json. The exit code is 0
-    if all were embedded or were skipped for a reason you gave, 1 if some were refused, 2 if
-    none could be used or an argument is wrong.
-
-    Names that are not known are opened by a TorchGeo dataset:
-    torchgeo-cmr embed products --dataset torchgeo.datasets.Sentinel2 --ckpt best.ckpt
-    --modality s2 --out archive
-
-    The pairs of a benchmark, or of paired scenes, come from the YAML of the training run;
-    all splits and sensors go into one archive, with the columns split, pair and label:
-    torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --out archive
-
-    The same with one row per place, fused from both sensors:
-    torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --modality s1+s2
-    --fusion mean --out fused
-
-    Sound, and images without a known place, give one row per file and no footprint:
-    torchgeo-cmr embed speech --ckpt best.ckpt --out spoken
+@dataclass(frozen=True, kw_only=True)
+class PatchOptions:
+    """Patches: how scenes are divided, and which patches are kept.
 
     Args:
-        scenes: Rasters, products, cubes (.nc, .zarr), lists of STAC items (.json, .parquet),
-            WAV files, plain images, folders or patterns of them (patterns in quotes, if they
-            match very many); or one YAML file of a training run, of which only the section
-            data is read.
-        ckpt: Checkpoint of a trained task; it knows its bands, statistics and patch size.
-        out: Archive folder to write or to complete.
-        modality: Which sensor the scenes are from, by the name used in training, such as s2.
-            Sound and plain images need none if one encoder alone can take them. For a YAML it may be repeated, or name several joined with +, such as s1+s2, for
-            one row per place; without it, every sensor is embedded on its own.
-        split: Of a YAML: train, val or test; may be repeated. Without it, all there are.
-        fusion: How a row such as s1+s2 is made: concat, mean, sum or max.
-        raw: Of a YAML: fuse features before any scaling, and keep their length in the column
-            length, for evaluate --features length.
         size: Patch width in pixels of each scene's own grid; without it, the width that the
             checkpoint was trained with.
         size_metres: Patch width in metres, in place of size; each scene has the nearest whole
@@ -117,32 +24,98 @@ def embed(
             drop, or pad with missing pixels (give a low min-valid to keep those patches).
         gsd: What happens to scenes whose pixels are more than a tenth wider or narrower than
             those of the training: warn, resample (bilinear) to the training's, error, ignore.
-        batch_size: Patches given to the encoder at once; fewer need less memory. Or auto, which
-            finds the smallest number about as fast as any larger one (64 for files without a
-            place); the archive keeps it for the runs that complete it.
-        min_valid: Share of valid pixels that a patch must hold, 0 to 1; the others are left
-            out and counted.
+        min_valid: Share of valid pixels that a patch must hold, 0 to 1; the others are left out
+            and counted.
         max_cloud: Percentage of the valid pixels that may be cloud, 0 to 100, where a mask
             (SCL, QA_PIXEL, Fmask, UDM2) is found; patches with more are skipped and counted.
             One warning counts the scenes without a mask, which keep all their patches.
-        units: What radar pixels are where files do not say it: db, power or amplitude. They
-            are converted to what the training had. Or dn: numbers as the training had them.
+    """
+
+    size: int | None = None
+    size_metres: float | None = None
+    stride: int | None = None
+    overlap: float = 0.0
+    edges: str = 'drop'
+    gsd: str = 'warn'
+    min_valid: float = 0.5
+    max_cloud: float = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelOptions:
+    """Pixels: what files do not state, and how they are opened.
+
+    Args:
+        units: What radar pixels are where files do not say it: db, power or amplitude. They are
+            converted to what the training had. Or dn: numbers as the training had them.
         scale: Physical value of one step of the pixels, such as 0.0001, where neither files nor
             metadata state it. Pixels are read in the steps of the training.
         nodata: Value that marks missing pixels, besides those that files state.
-        root: Folder to which scene names in the archive are relative; without it, the
-            deepest folder that holds every file.
+        root: Folder to which scene names in the archive are relative; without it, the deepest
+            folder that holds every file.
         dataset: Python path of a TorchGeo raster dataset to open the scenes with, such as
             torchgeo.datasets.Sentinel2.
+        catalogue: Of scenes: GeoParquet in which the headers of rasters are kept, so that the
+            next run over the same files opens none to plan; made if it is not there.
+    """
+
+    units: str | None = None
+    scale: float | None = None
+    nodata: float | None = None
+    root: str | None = None
+    dataset: str | None = None
+    catalogue: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairOptions:
+    """Pairs: of a YAML only.
+
+    Args:
+        split: Of a YAML: train, val or test; may be repeated. Without it, all there are.
+        fusion: How a row such as s1+s2 is made: concat, mean, sum or max.
+        raw: Of a YAML: fuse features before any scaling, and keep their length in the column
+            length, for evaluate --features length.
+    """
+
+    split: list[str] | None = None
+    fusion: str = 'concat'
+    raw: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """Model: how the encoder runs.
+
+    Args:
         task: Python path of the task's class, if it is not one of torchgeo_cmr.
         device: Where to run, such as cpu, cuda or cuda:1; auto takes the fastest present.
-        precision: Of scenes and pairs: what the encoder computes with, 32, bf16 or 16; auto takes what
-            the archive was begun with, else what is fastest on the device.
+        precision: Of scenes and pairs: what the encoder computes with, 32, bf16 or 16; auto
+            takes what the archive was begun with, else what is fastest on the device.
+        batch_size: Patches given to the encoder at once; fewer need less memory. Or auto, which
+            finds the smallest number about as fast as any larger one (64 for files without a
+            place); the archive keeps it for the runs that complete it.
         flips: Of scenes and pairs: give each patch the mean of the vectors of its four flips,
             which takes four times as long.
         compile: Of scenes and pairs: compile the encoder first, which pays for many scenes.
         engine: Of scenes and pairs: torch, or onnx to run the encoder with ONNX Runtime on the
             CPU, which starts slowly and pays for many scenes.
+    """
+
+    task: str | None = None
+    device: str = 'auto'
+    precision: str = 'auto'
+    batch_size: str = '64'
+    flips: bool = False
+    compile: bool = False
+    engine: str = 'torch'
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveOptions:
+    """Archive: what is completed, replaced or stacked.
+
+    Args:
         update: Complete an archive whose scenes or pairs are no longer those it was begun with;
             scenes whose files changed are embedded again.
         prune: With --update, drop the rows of scenes whose files are gone. Rows stay of files
@@ -154,15 +127,105 @@ def embed(
             rows have the span of their dates as time, all their scenes as source and their
             number in the column dates.
         min_dates: With --over-dates, skip places with fewer dates.
-        catalogue: Of scenes: GeoParquet in which the headers of rasters are kept, so that the
-            next run over the same files opens none to plan; made if it is not there.
         overwrite: Replace an archive that is there instead of completing it.
+    """
+
+    update: bool = False
+    prune: bool = False
+    errors: str = 'refuse'
+    over_dates: str | None = None
+    min_dates: int = 1
+    overwrite: bool = False
+
+
+def embed(
+    scenes: list[str],
+    *,
+    ckpt: str,
+    out: str,
+    modality: list[str] | None = None,
+    patches: PatchOptions,
+    pixels: PixelOptions,
+    pairs: PairOptions,
+    model: ComputeOptions,
+    archive: ArchiveOptions,
+    quiet: bool = False,
+) -> int:
+    r"""Turn rasters into an archive: one vector and one exact footprint per patch.
+
+    Each scene is read in its own CRS, on its own grid and at its own date. Stop the command
+    at any time; the same command resumes where it stopped.
+
+    Rasters need no more than their paths. Sentinel-1, Sentinel-2 (also .SAFE folders), Landsat,
+    HLS and NAIP are known by their file names, with dates and one file per band; so are
+    files whose names differ only in a band. The cloud masks SCL, QA_PIXEL, Fmask and UDM2 are
+    found next to them and never embedded:
+
+        torchgeo-cmr embed scenes/*.tif --ckpt best.ckpt --modality s2 --out archive
+
+    Cubes (.nc, .zarr) give one scene per date. A list of STAC items (.json, .parquet) names
+    local files with their dates and bands:
+
+        torchgeo-cmr embed cube.nc items.json --ckpt best.ckpt --modality s2 --out archive
+
+    Patches can be as wide on the ground as those of the training though the pixels are not:
+
+        torchgeo-cmr embed landsat --ckpt best.ckpt --modality ms --size-metres 1920 --overlap 0.5 \
+            --gsd ignore --edges pad --max-cloud 20 --out archive
+
+    A folder that grows: only new scenes and those whose files changed are embedded, and what
+    is gone is dropped:
+
+        torchgeo-cmr embed scenes --ckpt best.ckpt --modality s2 --out archive --update --prune
+
+    One row per place instead of one per date, to search by place: the archive stays as it is,
+    and a stacked archive is written next to it after each run, as archive-over-dates:
+
+        torchgeo-cmr embed scenes --ckpt best.ckpt --modality s2 --out archive \
+            --over-dates attention --min-dates 3
+
+    A scene that cannot be used (no CRS, other bands, a truncated file) is refused with a
+    sentence, and the others are embedded; so are sound and images without a place. What was
+    done with each is written next to the archive, as archive-report.json. The exit code is 0
+    if all were embedded or were skipped for a reason you gave, 1 if some were refused, 2 if
+    none could be used or an argument is wrong.
+
+    Names that are not known are opened by a TorchGeo dataset:
+
+        torchgeo-cmr embed products --dataset torchgeo.datasets.Sentinel2 --ckpt best.ckpt \
+            --modality s2 --out archive
+
+    The pairs of a benchmark, or of paired scenes, come from the YAML of the training run;
+    all splits and sensors go into one archive, with the columns split, pair and label:
+
+        torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --out archive
+
+    The same with one row per place, fused from both sensors:
+
+        torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --modality s1+s2 \
+            --fusion mean --out fused
+
+    Sound, and images without a known place, give one row per file and no footprint:
+
+        torchgeo-cmr embed speech --ckpt best.ckpt --out spoken
+
+    Args:
+        scenes: Rasters, products, cubes (.nc, .zarr), lists of STAC items (.json, .parquet),
+            WAV files, plain images, folders or patterns of them (patterns in quotes, if they
+            match very many); or one YAML file of a training run, of which only the section data
+            is read.
+        ckpt: Checkpoint of a trained task; it knows its bands, statistics and patch size.
+        out: Archive folder to write or to complete.
+        modality: Which sensor the scenes are from, by the name used in training, such as s2.
+            Sound and plain images need none if one encoder alone can take them. For a YAML it
+            may be repeated, or name several joined with +, such as s1+s2, for one row per
+            place; without it, every sensor is embedded on its own.
         quiet: Show no progress bar.
     """
-    given = dict(locals())
+    given = spread(locals())
 
     from torchgeo_cmr import embed as library
-    from torchgeo_cmr.errors import QueryError, RasterError
+    from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.tasks import load_task
 
     paired = scenes[0].endswith(('.yaml', '.yml'))
@@ -170,9 +233,9 @@ def embed(
         raise QueryError(
             f'a YAML is embedded alone, found {len(scenes)} words: give one'
         )
-    if min_dates != 1 and over_dates is None:
+    if archive.min_dates != 1 and archive.over_dates is None:
         raise QueryError('--min-dates is for --over-dates: give that as well')
-    kind = 'pair' if paired else 'raster' if dataset else library.kind_of(scenes)
+    kind = 'pair' if paired else 'raster' if pixels.dataset else library.kind_of(scenes)
     known: dict[str, tuple[Callable[..., Any], str]] = {
         'pair': (library.embed_pairs, 'the pairs of a YAML'),
         'raster': (library.embed, 'scenes'),
@@ -181,33 +244,31 @@ def embed(
     }
     function, description = known[kind]
     options = _taken(function, given, description, placed=kind in ('pair', 'raster'))
-    model = load_task(ckpt, task)
+    task = load_task(ckpt, model.task)
     options |= {'progress': not quiet, 'out': out}
     if kind == 'pair':
-        function(model, library.open_data(scenes[0]), modality, splits=split, **options)
+        data = library.open_data(scenes[0])
+        function(task, data, modality, splits=pairs.split, **options)
     elif kind == 'raster':
-        sensor = _one(modality, model.keys)
-        spec = model.specs.get(sensor, {})
-        if size is None and size_metres is None:
-            options['size'] = spec.get('patch_size')
-            if spec and options['size'] is None:
-                raise RasterError(
-                    f'{ckpt} does not say how wide its patches were: give --size'
-                )
-        bands = spec.get('bands')
-        words = library.open_dataset(dataset, scenes, bands) if dataset else scenes
-        function(model, words, sensor, **options)
+        sensor = _one(modality, task.keys)
+        spec = task.specs.get(sensor, {})
+        if patches.size is None and patches.size_metres is None:
+            options['size'] = _width(spec, ckpt)
+        rasters = scenes
+        if pixels.dataset:
+            rasters = library.open_dataset(pixels.dataset, scenes, spec.get('bands'))
+        function(task, rasters, sensor, **options)
     else:
-        sensor = _one(modality, model.keys) if modality else None
-        function(model, scenes, sensor, **options)
-    if over_dates is not None:
-        library.stack_dates(out, over_dates, min_dates=min_dates)  # ty: ignore[invalid-argument-type]
+        sensor = _one(modality, task.keys) if modality else None
+        function(task, scenes, sensor, **options)
+    if archive.over_dates is not None:
+        library.stack_dates(out, archive.over_dates, min_dates=archive.min_dates)  # ty: ignore[invalid-argument-type]
     return int(kind != 'pair' and bool(library.read_report(out)['refused']))
 
 
-#: Arguments of the verb that are not options of the library, or have another name there.
+#: Arguments of the command that are not options of the library, or have another name there.
 _OWN = {'scenes', 'ckpt', 'out', 'modality', 'task', 'quiet'}
-#: Arguments of the verb that only some kinds have -> the parameter that those kinds take.
+#: Arguments of the command that only some kinds have -> the parameter that those kinds take.
 _OF_KIND = {'split': 'splits', 'dataset': 'size_metres'}
 
 
@@ -220,6 +281,16 @@ def _one(modality: Sequence[str] | None, known: Iterable[str]) -> str:
             f'scenes are of one sensor: give one --modality of {", ".join(known)}'
         )
     return modality[0]
+
+
+def _width(spec: Mapping[str, Any], ckpt: str) -> int | None:
+    """Give the patch width of the training; encoders that take any width have none."""
+    from torchgeo_cmr.errors import RasterError
+
+    width = spec.get('patch_size')
+    if spec and width is None:
+        raise RasterError(f'{ckpt} does not say how wide its patches were: give --size')
+    return width
 
 
 def _taken(
@@ -235,15 +306,16 @@ def _taken(
     known = inspect.signature(function).parameters
     names = {name for name, p in known.items() if p.default is not p.empty}
     options, strange = {}, []
-    for name, parameter in inspect.signature(embed).parameters.items():
+    for argument in read_arguments(embed, explained=False):
+        name = argument.name
         if name in _OWN:
             continue
         if name in names:
             options[name] = given[name]
         elif name in ('over_dates', 'min_dates') and placed:
             continue
-        elif _OF_KIND.get(name) not in names and given[name] != parameter.default:
-            strange.append('--' + name.replace('_', '-'))
+        elif _OF_KIND.get(name) not in names and given[name] != argument.default:
+            strange.append(argument.flag)
     if strange:
         raise QueryError(
             f'{", ".join(strange)} has no meaning for {description}: drop it; '

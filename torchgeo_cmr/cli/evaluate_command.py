@@ -1,6 +1,7 @@
-"""The verb evaluate: two archives and a rule in, a report out."""
+"""The command evaluate: two archives and a rule in, a report out."""
 
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,81 +14,115 @@ if TYPE_CHECKING:
 _WRITERS = ('.json', '.md')
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """Scores: how queries are answered and measured.
+
+    Args:
+        protocol: A published protocol, one of ben14k-csmae, ben14k-precursor, dsrsid.
+        distance: Distance to rank by, one of cosine, euclidean, chi_square; without it cosine,
+            or that of the protocol. Archives hold unit vectors, on which euclidean ranks as
+            cosine does: give --features for what was published.
+        features: Column of both archives with the raw features to compare in place of the unit
+            vectors: lists of numbers, or the length of each feature. Patches whose feature is
+            only zeros are skipped and counted.
+        k: Cut-off; may be repeated. Without it 5 and 10, or those of the protocol.
+        metric: Measure, such as map, ndcg@k or median_rank, with the letter k; may be repeated.
+            A wrong name lists all.
+        directions: all, cross, same, or one such as 's1->s2', which may be repeated.
+        exclude_self: What a query cannot find: same_modality (its own patch), all (that and
+            whatever shows its place) or none.
+        labels: Column of labels for f1@k and --by class, if the rule has none.
+    """
+
+    protocol: str | None = None
+    distance: str | None = None
+    features: str | None = None
+    k: list[int] | None = None
+    metric: list[str] | None = None
+    directions: list[str] | None = None
+    exclude_self: str | None = None
+    labels: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalOptions:
+    """Intervals: 95 % by resampling whole blocks of ground.
+
+    Args:
+        bootstrap: Resamples of whole blocks of ground for 95 % intervals.
+        seed: Seed of the resamples.
+        block: Width of a block of ground in metres.
+    """
+
+    bootstrap: int = 0
+    seed: int = 0
+    block: float = 5000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakdownOptions:
+    """Breakdowns: where and when scores differ, and the leak check.
+
+    Args:
+        by: Breakdown, one of class, region, season, distance, days (to what should be found);
+            may be repeated.
+        regions: For --by region: a vector file of regions, or the width of square cells in
+            metres.
+        train_area: Vector file of the places seen in training, for the leak check.
+        train_metres: How near to those places counts as a leak.
+    """
+
+    by: list[str] | None = None
+    regions: str = '50000'
+    train_area: str | None = None
+    train_metres: float = 0.0
+
+
 def evaluate(
     queries: str,
     archive: str,
     *,
     relevance: str,
-    protocol: str | None = None,
-    distance: str | None = None,
-    features: str | None = None,
-    k: list[int] | None = None,
-    metric: list[str] | None = None,
-    directions: list[str] | None = None,
-    exclude_self: str | None = None,
-    labels: str | None = None,
-    bootstrap: int = 0,
-    seed: int = 0,
-    block: float = 5000.0,
-    by: list[str] | None = None,
-    regions: str = '50000',
-    train_area: str | None = None,
-    train_metres: float = 0.0,
+    scores: ScoreOptions,
+    intervals: IntervalOptions,
+    breakdowns: BreakdownOptions,
     out: list[str] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Score how well one archive answers the patches of another.
+    r"""Score how well one archive answers the patches of another.
 
     You define what counts as relevant; there is no default. Every score is given with what a
     random ranking would reach.
 
     Same place, in all directions between the sensors, with 95 % intervals:
-    torchgeo-cmr evaluate queries archive --relevance place --bootstrap 1000
+
+        torchgeo-cmr evaluate queries archive --relevance place --bootstrap 1000
 
     A label in common, as published for BEN-14K, as a file:
-    torchgeo-cmr evaluate queries archive --relevance label:labels
-    --protocol ben14k-csmae --out report.json --out report.md
+
+        torchgeo-cmr evaluate queries archive --relevance label:labels \
+            --protocol ben14k-csmae --out report.json --out report.md
 
     Land cover of a map, by season, and how many of the hits lie on training ground:
-    torchgeo-cmr evaluate queries archive --relevance raster:landcover.tif
-    --by season --train-area train.gpkg
+
+        torchgeo-cmr evaluate queries archive --relevance raster:landcover.tif \
+            --by season --train-area train.gpkg
 
     The distance of the precursor of SS-CM-RSIR, on features that the archive keeps in a column:
-    torchgeo-cmr evaluate queries archive --relevance label:labels
-    --distance chi_square --features raw
+
+        torchgeo-cmr evaluate queries archive --relevance label:labels \
+            --distance chi_square --features raw
 
     Args:
         queries: Archive folder whose patches are the queries.
         archive: Archive folder to search; may be the same.
         relevance: What counts as relevant: place, place>=0.3 (footprints overlap by that IoU;
-            0.5 without), near:WIDTHS, distance:METRES (between nearest points),
-            label:COLUMN (a label in common), exact:COLUMN, jaccard:COLUMN>=0.5, or
-            raster:FILE (the class of more than half of each footprint; a quoted pattern
-            for several files). After place, near and distance also +days:NUMBER, such as
-            place+days:5, for items taken at most that many days before or after.
-        protocol: A published protocol, one of ben14k-csmae, ben14k-precursor, dsrsid.
-        distance: Distance to rank by, one of cosine, euclidean, chi_square; without it cosine, or that
-            of the protocol. Archives hold unit vectors, on which euclidean ranks as cosine
-            does: give --features for what was published.
-        features: Column of both archives with the raw features to compare in place of the
-            unit vectors: lists of numbers, or the length of each feature. Patches whose
-            feature is only zeros are skipped and counted.
-        k: Cut-off; may be repeated. Without it 5 and 10, or those of the protocol.
-        metric: Measure, such as map, ndcg@k or median_rank, with the letter k; may be
-            repeated. A wrong name lists all.
-        directions: all, cross, same, or one such as 's1->s2', which may be repeated.
-        exclude_self: What a query cannot find: same_modality (its own patch), all (that and
-            whatever shows its place) or none.
-        labels: Column of labels for f1@k and --by class, if the rule has none.
-        bootstrap: Resamples of whole blocks of ground for 95 % intervals.
-        seed: Seed of the resamples.
-        block: Width of a block of ground in metres.
-        by: Breakdown, one of class, region, season, distance, days (to what should be found); may
-            be repeated.
-        regions: For --by region: a vector file of regions, or the width of square cells in
-            metres.
-        train_area: Vector file of the places seen in training, for the leak check.
-        train_metres: How near to those places counts as a leak.
+            0.5 without), near:WIDTHS, distance:METRES (between nearest points), label:COLUMN (a
+            label in common), exact:COLUMN, jaccard:COLUMN>=0.5, or raster:FILE (the class of
+            more than half of each footprint; a quoted pattern for several files). After place,
+            near and distance also +days:NUMBER, such as place+days:5, for items taken at most
+            that many days before or after.
         out: File to write instead of Markdown in the terminal, .json or .md; may be repeated.
         overwrite: Replace files that are there.
     """
@@ -97,32 +132,31 @@ def evaluate(
 
     _check_outputs(out or [], overwrite=overwrite)
     rule = Rule.parse(relevance)
-    chosen = with_distance(protocol, distance)
-    places = _regions(regions)
-    if train_area is not None and not Path(train_area).exists():
-        raise QueryError(f'--train-area {train_area} is not there; name a vector file')
+    protocol = with_distance(scores.protocol, scores.distance)
+    regions = _regions(breakdowns.regions)
+    area = breakdowns.train_area
+    if area is not None and not Path(area).exists():
+        raise QueryError(f'--train-area {area} is not there; name a vector file')
     query_table = EmbeddingTable.load(queries)
     found = query_table if archive == queries else EmbeddingTable.load(archive)
-    compare = (
-        make_report if features is None else partial(feature_report, column=features)
-    )
+    compare = make_report
+    if scores.features is not None:
+        compare = partial(feature_report, column=scores.features)
     report = compare(
         query_table,
         found,
         relevance=rule,
-        protocol=chosen,
-        k=k,
-        metrics=metric,
-        directions=_words(directions),
-        exclude_self=exclude_self,  # ty: ignore[invalid-argument-type]
-        labels=labels,
-        bootstrap=bootstrap,
-        seed=seed,
-        block=block,
-        by=by or [],
-        regions=places,
-        train_area=train_area,
-        train_metres=train_metres,
+        protocol=protocol,
+        k=scores.k,
+        metrics=scores.metric,
+        directions=_words(scores.directions),
+        exclude_self=scores.exclude_self,  # ty: ignore[invalid-argument-type]
+        labels=scores.labels,
+        **vars(intervals),
+        by=breakdowns.by or [],
+        regions=regions,
+        train_area=area,
+        train_metres=breakdowns.train_metres,
     )
     _write(report, out or [], overwrite=overwrite)
 

@@ -1,71 +1,48 @@
-"""The verb export: a saved thing in, layers out."""
+"""The command export: a saved thing in, layers out."""
 
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torchgeo_cmr.cli.options import ResultOptions
+
 if TYPE_CHECKING:
     import geopandas as gpd
 
 
-def export(
-    source: str,
-    *,
-    out: list[str] | None = None,
-    project: bool = False,
-    heatmap: bool = False,
-    html: bool = False,
-    clips: str | None = None,
-    links: bool = False,
-    overwrite: bool = False,
-) -> None:
+def export(source: str, *, output: ResultOptions) -> None:
     """Turn an archive or a saved result into layers that other programs open.
 
     All footprints of an archive with their attributes, for QGIS or any web map:
-    torchgeo-cmr export archive --out footprints.gpkg
+
+        torchgeo-cmr export archive --out footprints.gpkg
 
     A saved search, as a page for the browser and a project for QGIS:
-    torchgeo-cmr export hits.gpkg --out again.gpkg --project --heatmap --html
+
+        torchgeo-cmr export hits.gpkg --out again.gpkg --project --heatmap --html
 
     The pixels of its hits, in every sensor:
-    torchgeo-cmr export hits.gpkg --clips clips
+
+        torchgeo-cmr export hits.gpkg --clips clips
 
     Any vector file that GDAL reads, in another format:
-    torchgeo-cmr export area.shp --out area.geojson
+
+        torchgeo-cmr export area.shp --out area.geojson
 
     Args:
         source: Archive folder, a search saved as .gpkg, or a vector file with a CRS.
             Of a file with several layers, the one called results is used.
-        out: File to write; may be repeated. The suffix names the format: .gpkg (for QGIS),
-            .geojson, .fgb, .csv, .parquet, and of a result .html, .tif (similarity raster) and
-            .stac.json.
-        project: Write a QGIS project NAME.qgz next to the GeoPackage.
-        heatmap: Write the best score of each place as NAME_similarity.tif; the project
-            shows it.
-        html: Write NAME.html, a page with map, table and thumbnails for any browser.
-        clips: Folder to cut the pixels of the hits into, in every sensor whose scenes the
-            saved search names.
-        links: Draw lines from each query to its hits, as a layer of the GeoPackage.
-        overwrite: Replace existing files.
     """
     from torchgeo_cmr.errors import QueryError
-    from torchgeo_cmr.export import check_all, write_all
+    from torchgeo_cmr.export import write_all
 
-    if not out and not clips:
+    if not output.files and not output.clips:
         raise QueryError(
             'nothing to write: name a file with --out, or a folder with --clips'
         )
-    outputs: dict[str, Any] = {
-        'project': project,
-        'heatmap': heatmap,
-        'html': html,
-        'clips': clips,
-        'links': links,
-        'overwrite': overwrite,
-    }
-    check_all(out or [], **outputs)
+    output.check()
     frame, layers = _together(Path(source))
-    for path, summary in write_all(frame, out or [], **layers, **outputs):
+    for path, summary in write_all(frame, output.files, **layers, **output.written()):
         sys.stdout.write(f'{path}: {summary}\n')
 
 

@@ -1,4 +1,4 @@
-"""The verbs fit, validate, test and predict: LightningCLI on TorchGeo's bases."""
+"""The commands fit, validate, test and predict: LightningCLI on TorchGeo's bases."""
 
 import logging
 import os
@@ -55,9 +55,9 @@ class _CLI(LightningCLI):
             # It fears that these words and those of the process differ; they are the same.
             warnings.filterwarnings('ignore', message="LightningCLI's args parameter")
             super().parse_arguments(parser, args)
-        if verb := self.config.get('subcommand'):
+        if command := self.config.get('subcommand'):
             # Now, because Lightning takes arguments of the task from it next.
-            _check_checkpoint(self.config[verb].get('ckpt_path'))
+            _check_checkpoint(self.config[command].get('ckpt_path'))
 
     def instantiate_classes(self) -> None:
         """Build trainer, task and data; a mistake in their arguments is one sentence.

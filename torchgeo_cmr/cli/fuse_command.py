@@ -1,8 +1,7 @@
-"""The verb fuse: saved answers of several models, sensors or examples become one."""
-
-from typing import Any
+"""The command fuse: saved answers of several models, sensors or examples become one."""
 
 from torchgeo_cmr.cli import answer
+from torchgeo_cmr.cli.options import OutputOptions
 
 
 def fuse(
@@ -13,11 +12,7 @@ def fuse(
     constant: float = 60,
     match: str = 'all',
     k: int = 10,
-    out: list[str] | None = None,
-    project: bool = False,
-    heatmap: bool = False,
-    html: bool = False,
-    overwrite: bool = False,
+    output: OutputOptions,
 ) -> None:
     """Combine saved results of the same queries.
 
@@ -26,12 +21,14 @@ def fuse(
     with a larger -k than you need.
 
     Radar and optical queries of the same places, in one order, under different names:
-    torchgeo-cmr search one --query radar -k 100 --out one.gpkg
-    torchgeo-cmr search other --query optical -k 100 --out other.gpkg
-    torchgeo-cmr fuse one.gpkg other.gpkg --match order -k 20 --out both.gpkg
+
+        torchgeo-cmr search one --query radar -k 100 --out one.gpkg
+        torchgeo-cmr search other --query optical -k 100 --out other.gpkg
+        torchgeo-cmr fuse one.gpkg other.gpkg --match order -k 20 --out both.gpkg
 
     One ranking for several examples, where a hit need resemble only one:
-    torchgeo-cmr fuse examples.gpkg --method max -k 20
+
+        torchgeo-cmr fuse examples.gpkg --method max -k 20
 
     Args:
         results: Results that search wrote, .gpkg, .geojson or .parquet. All queries of a
@@ -45,32 +42,18 @@ def fuse(
             contain), any (by query_id; a result may lack some, as after a filter), order (the
             first of each result, then the second, whatever their ids).
         k: Hits per query.
-        out: File to write instead of a table in the terminal; may be repeated. The suffix
-            names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif
-            (similarity raster) or .stac.json.
-        project: Write a QGIS project NAME.qgz next to the GeoPackage.
-        heatmap: Write the best score of each place as NAME_similarity.tif; the project
-            shows it.
-        html: Write NAME.html, a page with map and table for any browser.
-        overwrite: Replace existing files.
     """
-    from torchgeo_cmr.export import check_all, read_search
-    from torchgeo_cmr.search import fuse as put_together
+    from torchgeo_cmr.export import read_search
+    from torchgeo_cmr.search import fuse as fuse_results
 
-    outputs: dict[str, Any] = {
-        'project': project,
-        'heatmap': heatmap,
-        'html': html,
-        'overwrite': overwrite,
-    }
-    check_all(out or [], **outputs)
-    read = [read_search(path).results for path in results]
-    fused = put_together(
-        read[0] if len(read) == 1 else read,
+    output.check()
+    rankings = [read_search(path).results for path in results]
+    fused = fuse_results(
+        rankings[0] if len(rankings) == 1 else rankings,
         k,
         method=method,
         by=by,
         constant=constant,
         match=match,
     )
-    answer.deliver(fused, out, answer.hit_table, **outputs)
+    answer.deliver(fused, output, answer.hit_table)

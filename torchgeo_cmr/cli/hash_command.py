@@ -1,4 +1,4 @@
-"""The verb hash: the vectors of an archive as a few hundred bits each."""
+"""The command hash: the vectors of an archive as a few hundred bits each."""
 
 import sys
 from pathlib import Path
@@ -20,15 +20,18 @@ def hash(
 
     Codes are small, 32 bytes for 256 bits, and lose recall; evaluate shows how much. Queries
     must use the same hash, which is kept in a file:
-    torchgeo-cmr hash archive --out codes --using itq.npz --kind itq --bits 256
-    torchgeo-cmr hash queries --out query-codes --using itq.npz
-    torchgeo-cmr search codes --query query-codes
+
+        torchgeo-cmr hash archive --out codes --using itq.npz --kind itq --bits 256
+        torchgeo-cmr hash queries --out query-codes --using itq.npz
+        torchgeo-cmr search codes --query query-codes
 
     If one sensor searches another, learn from both together:
-    torchgeo-cmr hash radar optical --out all --using itq.npz --kind itq
+
+        torchgeo-cmr hash radar optical --out all --using itq.npz --kind itq
 
     To keep the vectors and let bits only propose, build an index instead:
-    torchgeo-cmr index archive --out index --vectors binary
+
+        torchgeo-cmr index archive --out index --vectors binary
 
     Args:
         archives: Archive folders that embed wrote; several become one archive of codes.

@@ -1,4 +1,4 @@
-"""The verb index: built from an archive once, then searched."""
+"""The command index: built from an archive once, then searched."""
 
 import sys
 
@@ -22,16 +22,19 @@ def index(
     folder wherever it takes an archive. An index may be deleted and built again.
 
     Build one, for exact answers:
-    torchgeo-cmr index archive --out index
-    torchgeo-cmr search index --query -98.49,29.43
+
+        torchgeo-cmr index archive --out index
+        torchgeo-cmr search index --query -98.49,29.43
 
     Scan a quarter of the memory, answers still exact; or search faster, with approximate
     answers:
-    torchgeo-cmr index archive --out index --vectors int8 --approximate ivf --recall 0.98
-    torchgeo-cmr search index --query queries --approximate
+
+        torchgeo-cmr index archive --out index --vectors int8 --approximate ivf --recall 0.98
+        torchgeo-cmr search index --query queries --approximate
 
     Add newly embedded patches in place of an older scene:
-    torchgeo-cmr index new --out index --append --delete-where 'source == "old.tif"'
+
+        torchgeo-cmr index new --out index --append --delete-where 'source == "old.tif"'
 
     Args:
         archives: Archive folders that embed wrote; several become one index. An index folder

@@ -1,4 +1,4 @@
-"""The verb info: what something on disk is."""
+"""The command info: what something on disk is."""
 
 import json
 import sys
@@ -11,20 +11,25 @@ def info(path: str, *, json_: bool = False) -> None:
 
     Of an archive: rows, modalities, CRS, dates, bounds, how the vectors were made, size, and
     whether all planned parts exist. Vectors are not loaded.
-    torchgeo-cmr info archive
+
+        torchgeo-cmr info archive
 
     Of an index folder: rows, what is scanned, which approximate parts it has.
-    torchgeo-cmr info index
+
+        torchgeo-cmr info index
 
     Of a checkpoint: task, modalities, bands, patch sizes, units.
-    torchgeo-cmr info best.ckpt
+
+        torchgeo-cmr info best.ckpt
 
     Of a saved search: its results; of another layer of a file, that layer.
-    torchgeo-cmr info hits.gpkg
-    torchgeo-cmr info 'hits.gpkg|layername=query'
+
+        torchgeo-cmr info hits.gpkg
+        torchgeo-cmr info 'hits.gpkg|layername=query'
 
     As JSON, for a script:
-    torchgeo-cmr info archive --json
+
+        torchgeo-cmr info archive --json
 
     Args:
         path: Archive folder, index folder, checkpoint (.ckpt) or layer of results.

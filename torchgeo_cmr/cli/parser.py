@@ -1,18 +1,20 @@
-"""Turns the signature and docstring of a verb into its command line.
+"""The parser of a command: flags, help and mistakes.
 
-Positional arguments of the function are positional words, keyword-only arguments are
-options: ``bool`` is a flag, ``list[str]`` may be repeated. A default is written once, in
-the signature, and shown in the help.
+It is argparse and not jsonargparse, which ``fit`` uses: commands share flat groups of options
+where jsonargparse would write ``--filters.within``, options have the names of GDAL and STAC
+clients as well, a word such as ``-98.5,29.5`` is a place, and a command that needs no YAML starts
+without the 0.3 s that jsonargparse takes to load.
 """
 
 import argparse
-import inspect
 import re
-import types
-import typing
+import shutil
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
+
+from .signature import Argument, Command, gather, read_arguments, read_docstring, spread
 
 #: Other names of options, by which GDAL, STAC clients and others know them.
 _ALIASES = {
@@ -26,8 +28,26 @@ _ALIASES = {
     'directions': ('--direction',),
 }
 
+#: How the value of an option is written, where its name does not say it.
+_VALUES = {
+    'within': 'AREA',
+    'crs': 'EPSG:CODE',
+    'near': 'LON,LAT,METRES',
+    'during': 'START/END',
+    'where': 'CONDITION',
+    'ckpt': 'CHECKPOINT',
+    'exclude_own': 'METRES',
+    'spacing': 'METRES',
+    'clips': 'FOLDER',
+    'and_': 'ARCHIVE',
+    'hubs': 'ARCHIVE',
+    'refine': 'RESULT',
+    'one_per': 'COLUMN',
+    'noise': 'LOW,HIGH',
+    'reverb': 'LOW,HIGH',
+}
 
-#: Options of others -> one of ours, if the verb has it, and the hint to print.
+#: Options of others -> one of ours, if the command has it, and the hint to print.
 _MEANT = {
     '--layer': ('--within', 'write FILE|layername=NAME'),
     '--start': ('--during', 'write --during START/END'),
@@ -37,7 +57,7 @@ _MEANT = {
     '--polygon': ('--within', 'perhaps --within'),
     '--geometry': ('--within', 'perhaps --within'),
     '--intersects': ('--within', 'perhaps --within, with --predicate intersects'),
-    '--near': ('--within', 'this verb has --within'),
+    '--near': ('--within', 'this command has --within'),
     '-n': ('-k', 'perhaps -k'),
     '--limit': ('-k', 'perhaps -k'),
     '--top': ('-k', 'perhaps -k'),
@@ -48,101 +68,107 @@ _MEANT = {
 }
 
 
-def call(
-    function: Callable[..., int | None], words: Sequence[str], *, prog: str
-) -> int:
+def call(function: Command, words: Sequence[str], *, prog: str) -> int:
     """Parse words by a function's signature and call it.
 
     Args:
-        function: A verb: annotated arguments, Google docstring.
-        words: What the user typed after the verb.
+        function: A command: annotated arguments, Google docstring.
+        words: What the user typed after the command.
         prog: Name shown in the help.
 
     Returns:
-        Exit code: what the verb returns, 0 for nothing.
+        Exit code: what the command returns, 0 for nothing.
     """
     explained = not {'-h', '--help'}.isdisjoint(words)
-    arguments = vars(build(function, prog, explained).parse_args(list(words)))
-    signature = inspect.signature(function)
-    positional = [
-        arguments.pop(name)
-        for name, parameter in signature.parameters.items()
-        if parameter.kind is not parameter.KEYWORD_ONLY
-    ]
-    return function(*positional, **arguments) or 0
+    values = vars(build(function, prog, explained).parse_args(list(words)))
+    positional, options = gather(function, values)
+    return function(*positional, **options) or 0
 
 
 def build(
-    function: Callable[..., int | None], prog: str, explained: bool = True
+    function: Command, prog: str, explained: bool = True
 ) -> argparse.ArgumentParser:
-    """Build the parser of a verb.
+    """Build the parser of a command.
 
     Args:
-        function: A verb: annotated arguments, Google docstring.
+        function: A command: annotated arguments, Google docstring.
         prog: Name shown in the help.
-        explained: Whether the help will be shown; without it, docstrings are not read, which
-            takes longer than the rest.
+        explained: Whether the help will be shown; without it, docstrings are not read.
 
     Returns:
-        The parser; its namespace holds one value for each argument of the function.
+        The parser; its namespace holds one value per argument.
     """
-    description, helps = _told(function) if explained else (None, {})
+    arguments = list(read_arguments(function, explained=explained))
     parser = _Parser(
         prog=prog,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage=_usage(arguments),
+        description=read_docstring(function)[0] if explained else None,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     # A word such as -98.5,29.5 is a place, never a flag: no flag of ours starts with a
     # digit, and argparse on its own only knows plain negative numbers.
     parser._negative_number_matcher = re.compile(r'^-\.?\d')
-    hints = typing.get_type_hints(function)
-    for name, parameter in inspect.signature(function).parameters.items():
-        _add(parser, parameter, hints[name], helps.get(name, ''))
+    groups: dict[str, Any] = {'': parser}
+    for argument in arguments:
+        if argument.group not in groups:
+            groups[argument.group] = parser.add_argument_group(argument.group)
+        _add(groups[argument.group], argument)
     return parser
 
 
-def _told(function: Callable[..., int | None]) -> tuple[str | None, dict[str, str]]:
-    """Read a docstring: what the verb does, and what each argument is."""
-    from docstring_parser import DocstringStyle, parse
-
-    parsed = parse(inspect.getdoc(function) or '', style=DocstringStyle.GOOGLE)
-    return parsed.description, {p.arg_name: p.description or '' for p in parsed.params}
-
-
-def words(function: Callable[..., None], arguments: Mapping[str, Any]) -> list[str]:
-    """Write the words that make a verb's arguments: the way back from :func:`call`.
+def words(function: Command, given: Mapping[str, Any]) -> list[str]:
+    """Write the words that make a command's arguments: the way back from :func:`call`.
 
     Args:
-        function: A verb.
-        arguments: Value of each of its arguments; defaults are omitted.
+        function: A command.
+        given: Value of each of its parameters; defaults are omitted.
 
     Returns:
         What :func:`call` reads the same values from.
     """
     options: list[str] = []
-    places: list[str] = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        value = arguments[name]
-        if value is None or value == parameter.default:
+    positional: list[str] = []
+    values = spread(given)
+    for argument in read_arguments(function, explained=False):
+        value = values[argument.name]
+        if value is None or value == argument.default:
             continue
-        several = value if isinstance(value, list | tuple) else [value]
-        if parameter.kind is not parameter.KEYWORD_ONLY:
-            places += map(str, several)
+        items = value if isinstance(value, list | tuple) else [value]
+        if argument.positional:
+            positional += map(str, items)
             continue
-        flag = (
-            f'-{name}' if len(name) == 1 else '--' + name.rstrip('_').replace('_', '-')
-        )
-        for item in several:
-            if isinstance(item, bool):
-                options.append(flag if item else f'--no-{flag.lstrip("-")}')
-            elif str(item).startswith('-'):
-                options.append(f'{flag}={item}' if len(name) > 1 else f'{flag}{item}')
-            else:
-                options += [flag, str(item)]
-    if any(place.startswith('-') for place in places):
-        return [*options, '--', *places]
-    return [*places, *options]
+        for item in items:
+            options += _typed(argument.flag, item)
+    if any(word.startswith('-') for word in positional):
+        return [*options, '--', *positional]
+    return [*positional, *options]
+
+
+def _typed(flag: str, value: Any) -> list[str]:
+    """Write an option with one value, which may look like a flag itself."""
+    if isinstance(value, bool):
+        return [flag if value else f'--no-{flag.lstrip("-")}']
+    if str(value).startswith('-'):
+        return [f'{flag}={value}' if flag.startswith('--') else f'{flag}{value}']
+    return [flag, str(value)]
+
+
+class _Help(argparse.HelpFormatter):
+    """Paragraphs are as wide as the terminal, indented lines stay as they are written."""
+
+    def __init__(self, prog: str) -> None:
+        width = min(shutil.get_terminal_size().columns - 2, 98)
+        super().__init__(prog, max_help_position=26, width=width)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = [
+            part
+            if part.startswith(' ')
+            else textwrap.fill(' '.join(part.split()), width, break_on_hyphens=False)
+            for part in text.split('\n\n')
+        ]
+        return '\n\n'.join(paragraphs)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -155,8 +181,8 @@ class _Parser(argparse.ArgumentParser):
 
     def _meant(self, message: str) -> str:
         """Guess which options the unrecognised words stood for."""
-        _, left, unknown = message.partition('unrecognized arguments: ')
-        if not left:
+        _, separator, unknown = message.partition('unrecognized arguments: ')
+        if not separator:
             return ''
         known = self._option_string_actions
         words = unknown.split()
@@ -176,44 +202,64 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
-def _add(
-    parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any, text: str
-) -> None:
-    kind, many = _kind(hint)
-    name = parameter.name
-    has_default = parameter.default is not parameter.empty
-    text = ' '.join(text.split()).replace('%', '%%')
-    options: dict[str, Any] = {'help': text}
-    if parameter.kind is not parameter.KEYWORD_ONLY:
-        options['type'] = kind
-        if many:
-            options['nargs'] = '*' if has_default else '+'
-        elif has_default:
+def _usage(arguments: Sequence[Argument]) -> str:
+    """Name what is required; the help lists the rest."""
+    parts = ['%(prog)s']
+    for argument in arguments:
+        if argument.positional:
+            word = argument.name.upper() + (' ...' if argument.many else '')
+            parts.append(word if argument.required else f'[{word}]')
+    parts += [
+        f'{a.flag} {_value(a)}' for a in arguments if a.required and not a.positional
+    ]
+    return ' '.join([*parts, '[options]'])
+
+
+def _value(argument: Argument) -> str:
+    """Say how the value of an option is written."""
+    name = argument.name
+    if name == 'out':
+        return 'FILE' if argument.many else 'FOLDER'
+    if argument.kind in (int, float) and len(name) > 1:
+        return _VALUES.get(name, 'N,N' if argument.many else 'N')
+    return _VALUES.get(name, name.rstrip('_').upper())
+
+
+def _add(parser: Any, argument: Argument) -> None:
+    """Add one argument to a parser or a group."""
+    options: dict[str, Any] = {
+        'help': ' '.join(argument.help.split()).replace('%', '%%')
+    }
+    if not argument.required:
+        options['default'] = argument.default
+    if argument.positional:
+        if argument.many:
+            options['nargs'] = '+' if argument.required else '*'
+        elif not argument.required:
             options['nargs'] = '?'
-        if has_default:
-            options['default'] = parameter.default
-        parser.add_argument(name, metavar=name.upper(), **options)
+        options |= {'type': argument.kind, 'metavar': argument.name.upper()}
+        parser.add_argument(argument.name, **options)
         return
-    flags = [f'-{name}'] if len(name) == 1 else []
-    flags.append('--' + name.rstrip('_').replace('_', '-'))
-    flags += _ALIASES.get(name, ())
-    if kind is bool:
-        options['action'] = (
-            argparse.BooleanOptionalAction if parameter.default else 'store_true'
-        )
+    flags = [argument.flag]
+    if len(argument.name) == 1:
+        flags.append(f'--{argument.name}')
+    if argument.kind is bool:
+        on = argument.default is True
+        options['action'] = argparse.BooleanOptionalAction if on else 'store_true'
     else:
-        options['type'] = kind
-        options['metavar'] = name.rstrip('_').upper()
-        if many:
-            options['action'] = 'append' if kind is str else 'extend'
-            options['type'] = kind if kind is str else _listed(kind)
-    if has_default:
-        options['default'] = parameter.default
-        if parameter.default not in (None, False) and parameter.default != ():
-            options['help'] += f' (default: {parameter.default})'
-    else:
+        options['metavar'] = _value(argument)
+        if not argument.many:
+            options['type'] = argument.kind
+        elif argument.kind is str:
+            options['action'] = 'append'
+        else:
+            options |= {'action': 'extend', 'type': _listed(argument.kind)}
+    if argument.required:
         options['required'] = True
-    parser.add_argument(*flags, dest=name, **options)
+    elif argument.default not in (None, False) and argument.default != ():
+        options['help'] += f' (default: {argument.default})'
+    flags += _ALIASES.get(argument.name, ())
+    parser.add_argument(*flags, dest=argument.name, **options)
 
 
 def _listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
@@ -224,12 +270,3 @@ def _listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 
     read.__name__ = getattr(kind, '__name__', 'number')
     return read
-
-
-def _kind(hint: Any) -> tuple[Any, bool]:
-    """Type of one word, and whether there may be several."""
-    if isinstance(hint, types.UnionType):
-        (hint,) = (arm for arm in typing.get_args(hint) if arm is not types.NoneType)
-    if typing.get_origin(hint) in (list, Sequence):
-        return typing.get_args(hint)[0], True
-    return hint, False

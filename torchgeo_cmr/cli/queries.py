@@ -2,7 +2,7 @@
 
 import logging
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,61 +27,108 @@ _DRAWN = (
 )
 
 
-def asked(
-    words: list[str] | None,
-    refine: str | None,
-    index: 'RetrievalIndex',
-    ckpt: str | None,
-    modality: str | None,
-    size: int | None,
-    dataset: str | None,
-    units: str | None,
-    *,
-    progress: bool,
-) -> 'EmbeddingTable':
-    """Give the queries, refined if hits were marked."""
-    queries = None
-    if words:
-        queries = _queries(
-            words, index, ckpt, modality, size, dataset, units, progress=progress
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Model: what turns query files into vectors.
+
+    Args:
+        ckpt: Checkpoint that embeds query files; the one that made the archive.
+        query_modality: Sensor of the query rasters, by the name used in training, such as s1;
+            WAV files and plain images need none if one encoder alone can take them.
+        size: Patch width in pixels of the query rasters; without it, that of the training.
+        dataset: Python path of a TorchGeo raster dataset that opens the query rasters, such
+            as torchgeo.datasets.Sentinel1.
+        units: What radar pixels of the query rasters are where files do not say it: db, power
+            or amplitude.
+    """
+
+    ckpt: str | None = None
+    query_modality: str | None = None
+    size: int | None = None
+    dataset: str | None = None
+    units: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryOptions:
+    """Query: what to look for.
+
+    Args:
+        query: What to look for; may be repeated. An archive folder (all its patches), a
+            patch_id of the archives, a position LON,LAT in EPSG:4326 (all patches that cover
+            it), a vector file of places (for each feature the mean of the patches it
+            touches), or, with --ckpt, a WAV file, an image, a raster (with --query-modality), a
+            folder of these or a quoted pattern.
+        unlike: What hits should not look like, given as for --query but without rasters; may be
+            repeated. All of --query then form one query, as examples of what is right.
+        examples: Make one query of all of --query: mean (of their vectors), rocchio (the
+            mean, away from --unlike) or logistic (the plane that separates --query
+            from --unlike, for several of each); rocchio with --unlike if not given.
+        and_: Archive folder of another sensor: each patch of --query is combined with the
+            one of this archive on the same ground; those without one are skipped; may be
+            repeated.
+        refine: Result of an earlier search in which hits are marked in the column relevant
+            (true or false): each of its queries with a right hit is repeated, nearer to the
+            right ones and farther from the wrong ones; --query only adds to them.
+    """
+
+    query: list[str] | None = None
+    unlike: list[str] | None = None
+    examples: str | None = None
+    and_: list[str] | None = None
+    refine: str | None = None
+
+    def check(self) -> None:
+        """Refuse a missing query, and what does not go with --refine.
+
+        Raises:
+            QueryError: If there is nothing to look for, or options exclude each other.
+        """
+        from torchgeo_cmr.errors import QueryError
+
+        if self.refine is not None and (self.unlike or self.and_ or self.examples):
+            raise QueryError(
+                '--refine takes the marks of a result as queries: drop --unlike, --examples and '
+                '--and'
+            )
+        if not self.query and self.refine is None:
+            raise QueryError('no query given: say what to look for with --query')
+
+    def read(
+        self, index: 'RetrievalIndex', model: ModelOptions, *, progress: bool
+    ) -> 'EmbeddingTable':
+        """Give one table of queries: files are embedded, examples and sensors combined.
+
+        Raises:
+            QueryError: If a query is not in the archive, or is a file without a checkpoint.
+        """
+        from torchgeo_cmr.search import (
+            blend,
+            from_examples,
+            from_feedback,
+            open_archives,
         )
-    if refine is not None:
-        from torchgeo_cmr.search import from_feedback
 
-        return from_feedback(index, refine, queries=queries)
-    assert queries is not None  # search saw to it
-    return queries
-
-
-def combined(
-    queries: 'EmbeddingTable',
-    others: list[str] | None,
-    unlike: list[str] | None,
-    examples: str | None,
-    index: 'RetrievalIndex',
-) -> 'EmbeddingTable':
-    """Add other sensors to the queries, and make one query of right and wrong examples."""
-    if others:
-        from torchgeo_cmr.search import blend, open_archives
-
-        queries = blend([queries, *(open_archives(other).table for other in others)])
-    if unlike or examples:
-        from torchgeo_cmr.search import from_examples
-
-        wrong = None
-        if unlike:
-            none = None, None, None, None, None
-            wrong = _queries(unlike, index, *none, progress=False)
-        method = examples or 'rocchio'
-        queries = _of_kind(from_examples(queries, wrong, method=method), 'table')
-    return queries
+        queries = None
+        if self.query:
+            queries = _queries(self.query, index, model, progress=progress)
+        if self.refine is not None:
+            return from_feedback(index, self.refine, queries=queries)
+        assert queries is not None  # check saw to it
+        if self.and_:
+            others = (open_archives(other).table for other in self.and_)
+            queries = blend([queries, *others])
+        if self.unlike or self.examples:
+            wrong = None
+            if self.unlike:
+                wrong = _queries(self.unlike, index, ModelOptions(), progress=False)
+            method = self.examples or 'rocchio'
+            queries = _of_kind(from_examples(queries, wrong, method=method), 'table')
+        return queries
 
 
 def check_modality(
-    index: 'RetrievalIndex',
-    modality: list[str] | None,
-    query_modality: str | None,
-    ckpt: str | None,
+    index: 'RetrievalIndex', modality: list[str] | None, model: ModelOptions
 ) -> None:
     """Refuse a sensor that the archive does not have, perhaps meant for query rasters."""
     from torchgeo_cmr.errors import QueryError
@@ -94,20 +141,16 @@ def check_modality(
         if sensor not in known:
             raise QueryError(
                 f'--modality {sensor}: the archive has {", ".join(known) or "none that is known"}'
-                + (_MEANT.format(sensor) if ckpt and query_modality is None else '')
+                + (
+                    _MEANT.format(sensor)
+                    if model.ckpt and model.query_modality is None
+                    else ''
+                )
             )
 
 
 def _queries(
-    words: list[str],
-    archive: 'RetrievalIndex',
-    ckpt: str | None,
-    modality: str | None,
-    size: int | None,
-    dataset: str | None,
-    units: str | None,
-    *,
-    progress: bool,
+    words: list[str], archive: 'RetrievalIndex', model: ModelOptions, *, progress: bool
 ) -> 'EmbeddingTable':
     """Turn the queries into one table: archives and drawn places, then patches, then rasters."""
     from torchgeo_cmr.search import at, from_ids, open_archives, patch_ids
@@ -143,16 +186,12 @@ def _queries(
             except OutsideError as error:
                 outside.append(error)
         else:
-            _check_raster(word, archive, ckpt)
+            _check_raster(word, archive, model.ckpt)
             rasters.append(word)
     if ids:
         tables.append(_of_kind(from_ids(archive, list(ids)), list(ids.values())))
     if rasters:
-        assert ckpt is not None  # _check_raster saw to it
-        made = _embed(
-            rasters, ckpt, modality, size, dataset, units, archive.spaces, progress
-        )
-        tables.append(made)
+        tables.append(_embed(rasters, model, archive.spaces, progress))
     if not tables:
         raise outside[0]
     for error in outside:
@@ -193,16 +232,9 @@ def _check_raster(word: str, archive: 'RetrievalIndex', ckpt: str | None) -> Non
 
 
 def _embed(
-    rasters: list[str],
-    ckpt: str,
-    modality: str | None,
-    size: int | None,
-    dataset: str | None,
-    units: str | None,
-    spaces: tuple[str, ...],
-    progress: bool,
+    rasters: list[str], options: ModelOptions, spaces: tuple[str, ...], progress: bool
 ) -> 'EmbeddingTable':
-    """Embed query files: the only way from this verb to torch."""
+    """Embed query files: the only way from this command to torch."""
     from torchgeo_cmr.embed import (
         embed,
         embed_images,
@@ -214,6 +246,9 @@ def _embed(
     from torchgeo_cmr.table import EmbeddingTable
     from torchgeo_cmr.tasks import load_task
 
+    assert options.ckpt is not None  # _check_raster saw to it
+    ckpt, modality, size = options.ckpt, options.query_modality, options.size
+    dataset, units = options.dataset, options.units
     model = load_task(ckpt)
     if spaces and model.space not in spaces:
         raise QueryError(

@@ -1,4 +1,4 @@
-"""The verb speak: arguments only."""
+"""The command speak: arguments only."""
 
 import sys
 
@@ -17,18 +17,20 @@ def speak(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Make a spoken corpus: every label, by several voices, speeds and pitches.
+    r"""Make a spoken corpus: every label, by several voices, speeds and pitches.
 
     The voices are those of eSpeak NG: the program espeak-ng of your system, or its library
     from PyPI (pip install 'torchgeo-cmr[speech]'). Stop the command at any time; the same
     command resumes where it stopped.
 
     Speak the classes of a set of images, one folder per class:
-    torchgeo-cmr speak --labels images --out speech
+
+        torchgeo-cmr speak --labels images --out speech
 
     Say a class in other words, in rooms and with noise:
-    torchgeo-cmr speak --labels 'storagetanks=storage tanks' --labels harbor --out speech
-    --noise 10,30 --reverb 0.1,0.5
+
+        torchgeo-cmr speak --labels 'storagetanks=storage tanks' --labels harbor --out speech \
+            --noise 10,30 --reverb 0.1,0.5
 
     Files are OUT/LABEL/VOICE_N.wav, 16 kHz mono. Recordings of people in the same layout
     work too; read_wav converts other rates, stereo and 8 bits.

@@ -1,5 +1,8 @@
 """Parse numbers, places and times of the command line."""
 
+import re
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torchgeo_cmr.errors import QueryError
@@ -79,3 +82,21 @@ def condition(where: str | None, modality: list[str] | None) -> str | None:
     words = ', '.join("'" + name.replace("'", "''") + "'" for name in modality)
     sensors = f'modality IN ({words})'
     return sensors if where is None else f'({where}) AND {sensors}'
+
+
+@contextmanager
+def as_flags(names: Collection[str]) -> Generator[None]:
+    """Name arguments as options in the errors that Python's callers see too.
+
+    Args:
+        names: Arguments that are options of the same name here.
+    """
+    known = re.compile(rf'\b({"|".join(names)})\b')
+    try:
+        yield
+    except QueryError as error:
+        message = known.sub(
+            lambda m: ('-' if len(m[0]) == 1 else '--') + m[0].replace('_', '-'),
+            str(error),
+        )
+        raise QueryError(message) from error

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torchgeo_cmr.search.answers.hubs import HubFree
     from torchgeo_cmr.search.answers.near_duplicates import duplicates, near_duplicates
     from torchgeo_cmr.search.answers.rank_fusion import fuse
+    from torchgeo_cmr.search.answers.ranking_rules import Ranking
     from torchgeo_cmr.search.answers.rerank import rerank
     from torchgeo_cmr.search.queries.blend import blend
     from torchgeo_cmr.search.queries.examples import from_examples
@@ -34,6 +35,7 @@ __all__ = (
     'Explanation',
     'Hash',
     'HubFree',
+    'Ranking',
     'RetrievalIndex',
     'Step',
     'Where',
@@ -60,6 +62,7 @@ __all__ = (
 _HOMES = {
     'Hash': 'hashing',
     'HubFree': 'answers.hubs',
+    'Ranking': 'answers.ranking_rules',
     'blend': 'queries.blend',
     'changes': 'answers.change',
     'describe_index': 'store.index_summary',

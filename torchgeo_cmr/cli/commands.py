@@ -1,0 +1,32 @@
+"""The table of commands."""
+
+#: Command -> (module, what it does).
+VERBS = {
+    'demo': (
+        'demo_command',
+        'train, embed and search on a synthetic world or on your rasters',
+    ),
+    'fit': ('fit_command', 'train a task from YAML or flags (LightningCLI)'),
+    'validate': ('fit_command', 'run the validation of a trained task'),
+    'test': ('fit_command', 'run the test of a trained task'),
+    'predict': ('fit_command', 'embed with the trainer'),
+    'embed': (
+        'embed_command',
+        'turn rasters into an archive of vectors and footprints',
+    ),
+    'search': ('search_command', 'search an archive, inside an area and a time window'),
+    'index': ('index_command', 'build an index of an archive once, or change one'),
+    'fuse': ('fuse_command', 'combine several saved results'),
+    'changes': ('changes_command', 'find the places of an archive that changed most'),
+    'duplicates': (
+        'duplicates_command',
+        'find patches of an archive that look the same',
+    ),
+    'hash': ('hash_command', 'turn the vectors of an archive into packed codes'),
+    'info': ('info_command', 'describe an archive, an index, a checkpoint or a layer'),
+    'evaluate': ('evaluate_command', 'score how well one archive answers another'),
+    'export': ('export_command', 'turn an archive or a result into a layer'),
+    'replay': ('replay_command', 'repeat a search and report what changed'),
+    'speak': ('speak_command', 'make a corpus of spoken labels'),
+    'completion': ('completion_command', 'print a completion script for a shell'),
+}
