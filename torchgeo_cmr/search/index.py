@@ -1,15 +1,24 @@
-"""RetrievalIndex: an archive that can be searched."""
+"""RetrievalIndex: an archive that can be searched.
 
+Long because every argument is documented: what is done is in functions of the state, those that
+rank in :mod:`~torchgeo_cmr.search.store.engine` and those that change it in
+:mod:`~torchgeo_cmr.search.store.lifecycle`.
+"""
+
+import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.search.queries.forms import (
     Asking,
     Filtering,
@@ -17,7 +26,8 @@ from torchgeo_cmr.search.queries.forms import (
     read_filter,
 )
 from torchgeo_cmr.search.rank.checks import bare, check_least, checked
-from torchgeo_cmr.search.store.contents import taken
+from torchgeo_cmr.search.store import lifecycle
+from torchgeo_cmr.search.store.contents import IndexContents, taken
 from torchgeo_cmr.search.store.engine import (
     question_of,
     ranked,
@@ -26,10 +36,12 @@ from torchgeo_cmr.search.store.engine import (
     summed,
 )
 from torchgeo_cmr.search.store.explanation import Explanation
-from torchgeo_cmr.search.store.lifecycle import IndexLifecycle
-from torchgeo_cmr.search.store.snapshot import State
+from torchgeo_cmr.search.store.index_files import check_free, writing
+from torchgeo_cmr.search.store.index_summary import is_index
+from torchgeo_cmr.search.store.origin import Origin, origins, table_of
+from torchgeo_cmr.search.store.snapshot import State, open_state, read_state
 from torchgeo_cmr.search.where.keywords import named
-from torchgeo_cmr.search.where.where import Step
+from torchgeo_cmr.search.where.where import Step, Where
 from torchgeo_cmr.table import EmbeddingTable
 
 from .results import make_result
@@ -37,7 +49,7 @@ from .results import make_result
 __all__ = ('Explanation', 'RetrievalIndex')
 
 
-class RetrievalIndex(IndexLifecycle):
+class RetrievalIndex(IndexContents):
     """An archive to search in: filter first, then rank what is left.
 
     An index of a table in memory shares the table's vectors. One that was built
@@ -59,6 +71,95 @@ class RetrievalIndex(IndexLifecycle):
             archive nor an index.
         QueryError: If nothing is named.
     """
+
+    def __init__(self, archive: Origin | Iterable[Origin]) -> None:
+        """Remember the archive; what a search needs is computed when first needed."""
+        found = origins(archive)
+        self._lock = threading.RLock()
+        self._path: Path | None = None
+        if len(found) == 1 and isinstance(found[0], str | PathLike):
+            folder = Path(found[0])
+            if is_index(folder):
+                super().__init__(open_state(folder))
+                self._path = folder
+                return
+        super().__init__(lifecycle.state_of(table_of(found)))
+
+    @classmethod
+    def build(
+        cls,
+        archive: Origin | Iterable[Origin],
+        path: str | PathLike[str] | None = None,
+        *,
+        vectors: str = 'float32',
+        approximate: str | Iterable[str] = (),
+        recall: float = 0.95,
+        seed: int = 0,
+        overwrite: bool = False,
+    ) -> Self:
+        """Put an archive in the order of a curve, in memory or on disk.
+
+        Args:
+            archive: What :meth:`open` takes.
+            path: Folder to write; the index is then mapped from there. In memory without it.
+            vectors: What a scan reads: ``'float32'``, ``'float16'``, ``'int8'`` (one scale per
+                row) or ``'binary'`` (signs). Whole vectors are kept along with the last three, on
+                disk, for the second look that makes answers exact.
+            approximate: Approximate indexes to make as well, the one to prefer first: of
+                ``'ivf'``, ``'ivf_pq'``, ``'rabitq'``.
+                They are used only with ``exact=False``.
+            recall: Recall at 10 that approximate indexes are adjusted to.
+            seed: For the sample they are adjusted with.
+            overwrite: Replace an index that is at the path.
+
+        Returns:
+            The index.
+
+        Raises:
+            ArchiveError: If the folder is not an archive, or a ``patch_id`` occurs more than once.
+            QueryError: If an argument is not valid.
+            OutputExistsError: If the path is there and is not to be replaced.
+        """
+        if path is not None:
+            check_free(path, overwrite=overwrite)
+        table = table_of(archive)
+        index = cls(table)
+        kinds = [approximate] if isinstance(approximate, str) else list(approximate)
+        index._state = lifecycle.built(table, vectors, kinds, recall, seed)
+        if path is not None:
+            index.save(path, overwrite=overwrite)
+            index._path = Path(path)
+            index._state = open_state(index._path)
+        return index
+
+    @classmethod
+    def open(
+        cls,
+        path: Origin | Iterable[Origin],
+        archive: Origin | Iterable[Origin] | None = None,
+    ) -> Self:
+        """Open what is named to search in it.
+
+        Args:
+            path: Folder that :meth:`build` or :meth:`save` wrote: it is mapped, and almost
+                nothing is read until it is needed. An archive folder or a table: it is held in
+                memory. Several of these: they are read and combined.
+            archive: What the index should have been built from, a table or a folder as it
+                was then; the index is refused if it was not.
+
+        Raises:
+            ArchiveError: If a folder is neither an index nor an archive, is broken or of a
+                newer format, or was built from another archive.
+            QueryError: If nothing is named.
+        """
+        index = cls(path)
+        built_from = index._state.facts['fingerprint'] or index.fingerprint
+        if archive is not None and not lifecycle.is_built_from(built_from, archive):
+            raise ArchiveError(
+                f'the index {index._path or "in memory"} was not built from this archive, or the '
+                'archive has changed; build it again'
+            )
+        return index
 
     @named
     def search(
@@ -246,6 +347,125 @@ class RetrievalIndex(IndexLifecycle):
             exact: Whether nothing closer can have been missed.
         """
         return _result(self._state, rows, scores, query_ids, exact=exact)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the index as a folder that :meth:`open` maps.
+
+        Args:
+            path: Folder to make; its parents are made too. It appears when it is complete.
+            overwrite: Replace an index that is there, never anything else. Those who have it open
+                keep the old one.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OutputExistsError: If the path is there and is not to be replaced.
+            ArchiveError: If another process is changing the index that is there.
+        """
+        check_free(path, overwrite=overwrite)
+        with self._lock:
+            folder = lifecycle.write(self._state, Path(path))
+            if self._path is not None and folder.samefile(self._path):
+                self._state = open_state(folder)
+        return folder
+
+    def refresh(self) -> bool:
+        """See what others have changed in the folder since the index was opened.
+
+        Row numbers stay what they are, unless the index was built anew.
+
+        Returns:
+            Whether anything has changed; an index in memory changes by its own methods only.
+        """
+        if self._path is None:
+            return False
+        with self._lock:
+            before = self._state
+            self._state = open_state(self._path)
+            after = self._state
+        return (before.facts, len(before.columns), before.columns.total) != (
+            after.facts,
+            len(after.columns),
+            after.columns.total,
+        )
+
+    def append(self, table: Origin | Iterable[Origin]) -> None:
+        """Add rows; those that are there stay untouched, on disk too.
+
+        Args:
+            table: Rows of the same dimension, metric and space; no ``patch_id`` of theirs is
+                in the index. A table, the folder of an archive, or several.
+
+        Raises:
+            ArchiveError: If the rows do not belong into this index, a column of theirs holds
+                another type, an id is there already, or another process is changing the index.
+            QueryError: If it is not an archive.
+        """
+        table = table_of(table)
+        with self._changing() as header:
+            self._check(table, ArchiveError, 'the new rows')
+            self._state = lifecycle.appended(self._state, table, self._path, header)
+
+    def delete(
+        self, ids: str | Iterable[str] | Where | EmbeddingTable | pd.DataFrame
+    ) -> None:
+        """Leave rows out from now on; their numbers are not given again.
+
+        Args:
+            ids: One ``patch_id`` or several, rows that have one, such as hits, or a filter
+                whose rows are deleted.
+
+        Raises:
+            QueryError: If an id is not in the index, or the filter does not fit it.
+            ArchiveError: If another process is changing the index.
+        """
+        with self._changing() as header:
+            self._state = lifecycle.deleted(self._state, ids, self._path, header)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to another process as a path, not as vectors, if the index is on disk."""
+        state = {
+            name: value for name, value in self.__dict__.items() if name != '_lock'
+        }
+        if self._path is None:
+            return state
+        return {'_path': self._path, '_build': self._state.facts['build']}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Map the index again in the process it came to."""
+        build = state.pop('_build', None)
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+        if self._path is not None:
+            self._state = open_state(self._path)
+            self._check_build(build)
+
+    def _check_build(self, build: str | None) -> None:
+        """Refuse to go on with another build, whose row numbers are others."""
+        if self._state.facts['build'] != build:
+            raise ArchiveError(
+                f'the index {self._path} was built anew since it was opened; open it again'
+            )
+
+    @contextmanager
+    def _changing(self) -> Generator[dict[str, Any] | None]:
+        """Hold the index while it is changed; on disk, its header is written at the end."""
+        with self._lock:
+            if self._path is None:
+                yield None
+                return
+            before = self._state
+            try:
+                with writing(self._path) as header:
+                    # What others have changed since this process looked.
+                    self._state = read_state(self._path, header)
+                    self._check_build(before.facts['build'])
+                    yield header
+            except BaseException:
+                self._state = before
+                raise
+            self._state = open_state(self._path)
 
     def _queries(
         self, queries: EmbeddingTable | ArrayLike
