@@ -56,6 +56,12 @@ class BigEarthNetPairsDataModule(BenchmarkDataModule):
     """Training, validation and test pairs of BigEarthNet.
 
     Relations: :class:`~torchgeo_cmr.datasets.BigEarthNetPairs` three times.
+
+    Examples:
+        >>> bands = {'s1': ['VV', 'VH'], 's2': ['B04', 'B08']}
+        >>> data = BigEarthNetPairsDataModule('data', 'v2', bands=bands, num_workers=4)
+        >>> data.batch_size, data.statistics
+        (256, 'bigearthnet')
     """
 
     def __init__(
@@ -95,6 +101,11 @@ class BEN14KDataModule(BenchmarkDataModule):
     """The training, validation and test pairs of BEN-14K.
 
     Relations: :class:`~torchgeo_cmr.datasets.BEN14K` three times.
+
+    Examples:
+        >>> data = BEN14KDataModule('data', batch_size=128, statistics='sample')
+        >>> data.batch_size, data.statistics
+        (128, 'sample')
     """
 
     def __init__(
@@ -131,6 +142,11 @@ class DSRSIDDataModule(BenchmarkDataModule):
     """Panchromatic and multispectral pairs of DSRSID with their classes.
 
     Relations: :class:`~torchgeo_cmr.datasets.DSRSID` three times.
+
+    Examples:
+        >>> data = DSRSIDDataModule('data/DSRSID.mat')
+        >>> data.batch_size, len(data.classes)
+        (128, 8)
     """
 
     #: Names of the classes, in the order of the labels.

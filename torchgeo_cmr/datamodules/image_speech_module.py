@@ -27,6 +27,34 @@ class ImageSpeechDataModule(IndexedDataModule):
 
     Relations: :class:`~torchgeo_cmr.datasets.ImageSpeech` for each split, or
     :class:`~torchgeo_cmr.datasets.ADVANCEPairs`.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from torchgeo_cmr.speech import write_wav
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name, pitch in ('forest', 0.1), ('river', 0.2):
+        ...         images, speech = (
+        ...             Path(folder, 'images', name),
+        ...             Path(folder, 'speech', name),
+        ...         )
+        ...         images.mkdir(parents=True)
+        ...         speech.mkdir(parents=True)
+        ...         for i in range(10):
+        ...             Image.new('RGB', (64, 64), (20 * i, 90, 30)).save(
+        ...                 images / f'{i}.png'
+        ...             )
+        ...             _ = write_wav(
+        ...                 speech / f'voice{i}_0.wav', np.sin(np.arange(8000) * pitch)
+        ...             )
+        ...     data = ImageSpeechDataModule(
+        ...         f'{folder}/images', f'{folder}/speech', batch_size=4
+        ...     )
+        ...     batch = next(iter(data.train_dataloader()))
+        >>> data.classes, batch['image_image'].shape, batch['audio'].shape
+        (('forest', 'river'), torch.Size([4, 3, 64, 64]), torch.Size([4, 1, 24000]))
     """
 
     remedy = 'choose a smaller batch_size, or repeat images'

@@ -109,6 +109,11 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         ArchiveError: If the file is missing, cut short or not one of ours.
+
+    Examples:
+        >>> describe_checkpoint('nowhere.ckpt')
+        Traceback (most recent call last):
+        torchgeo_cmr.errors.ArchiveError: there is no checkpoint nowhere.ckpt: check the path
     """
     file = Path(path)
     checkpoint, section = read_checkpoint(file)
