@@ -51,7 +51,7 @@ from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.embed.inference import Encoding
 from torchgeo_cmr.embed.scenes.archive_plan import plan_scenes
-from torchgeo_cmr.embed.scenes.item import read_item
+from torchgeo_cmr.embed.scenes.patch_batches import read_item
 from torchgeo_cmr.samplers import Area, DisjointBatchSampler
 from torchgeo_cmr.scenes.scene import from_paths, scenes
 from torchgeo_cmr.tasks import SSCMRSIR

@@ -67,7 +67,7 @@ def test_auto_is_float32_where_bf16_is_slower(monkeypatch: pytest.MonkeyPatch) -
             torch.cuda, 'get_device_capability', lambda device, c=capability: c
         )
         assert settle_precision('auto', torch.device('cuda')) == expected
-    with pytest.raises(RasterError, match="no precision '8': choose of auto, 32"):
+    with pytest.raises(RasterError, match="no precision '8': choose one of auto, 32"):
         settle_precision('8', CPU)
 
 
@@ -118,7 +118,9 @@ def test_an_automatic_batch_size_is_kept_by_the_archive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / 'out'
-    monkeypatch.setattr('torchgeo_cmr.embed.work.find_batch_size', lambda run, d: 4)
+    monkeypatch.setattr(
+        'torchgeo_cmr.embed.run_options.find_batch_size', lambda run, d: 4
+    )
     options: dict[str, Any] = {'out': out, 'batch_size': 'auto', 'progress': False}
     files = sorted(s2_folder.glob('*B02.tif'))
     task = fake(channels=1)
@@ -127,7 +129,9 @@ def test_an_automatic_batch_size_is_kept_by_the_archive(
     assert read_header(out)['batch_size'] == 4
     next(out.glob('part-*')).unlink()
     # Another machine would have found another number.
-    monkeypatch.setattr('torchgeo_cmr.embed.work.find_batch_size', lambda run, d: 99)
+    monkeypatch.setattr(
+        'torchgeo_cmr.embed.run_options.find_batch_size', lambda run, d: 99
+    )
     task = fake(channels=1)
     again = embed(task, files, 's2', 16, **options)
     assert task.batches == [1, 4, 2]

@@ -15,9 +15,10 @@ from torchgeo.datasets import (
     roi_split,
 )
 
-from torchgeo_cmr.embed.scenes.archive_plan import Plan, facts_of, plan_scenes
+from torchgeo_cmr.embed.scenes.archive_plan import Plan, plan_scenes
 from torchgeo_cmr.embed.scenes.inputs import list_scenes
 from torchgeo_cmr.embed.scenes.window_footprints import native_corners
+from torchgeo_cmr.embed.scenes.work_item import facts_of
 
 Writer = Callable[..., Path]
 

@@ -80,7 +80,7 @@ def test_an_archive_by_onnx_runtime_is_that_of_torch(
     assert onnx.space == torch_.space
     with pytest.raises(RasterError, match='found cpu, precision bf16 and 1 sizes'):
         embed(task, [path], 's2', 16, engine='onnx', precision='bf16', **options)
-    with pytest.raises(RasterError, match="no engine 'tvm': choose of torch, onnx"):
+    with pytest.raises(RasterError, match="no engine 'tvm': choose one of torch, onnx"):
         embed(task, [path], 's2', 16, engine='tvm', **options)  # ty: ignore[invalid-argument-type]
 
 

@@ -113,8 +113,8 @@ def test_an_update_of_one_folder_keeps_the_root(
     ('more', 'message'),
     [
         ({'update': True, 'overwrite': True}, 'do not overwrite it'),
-        ({'prune': True}, 'pruned by an update'),
-        ({'errors': 'ignore'}, "errors is 'ignore': choose of refuse, raise"),
+        ({'prune': True}, 'only an update prunes'),
+        ({'errors': 'ignore'}, "errors is 'ignore': choose one of refuse, raise"),
     ],
 )
 def test_an_update_needs_an_archive(

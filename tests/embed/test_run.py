@@ -374,7 +374,7 @@ def test_scenes_without_data_are_done_too(
     with caplog.at_level(logging.INFO, 'torchgeo_cmr'):
         memory = embed(fake(channels=1), [empty, full], 's2', 16, progress=False)
         disk = embed(fake(channels=1), [empty, full], 's2', 16, out=out, progress=False)
-    assert 'left out: 4 patches with too few valid pixels' in caplog.text
+    assert 'skipped: 4 patches with too few valid pixels' in caplog.text
     same(memory, disk)
     assert set(disk.frame['source']) == {'full.tif'}
     task = fake(channels=1)
@@ -388,7 +388,7 @@ def test_a_small_scene_is_left_out_with_a_sentence(
     write_raster: Writer, fake: Callable[..., Any]
 ) -> None:
     files = [write_raster('a.tif', shape=(16, 16)), write_raster('b.tif', shape=(8, 8))]
-    with pytest.warns(UserWarning, match=r'for example b\.tif \(8 x 8\): left out'):
+    with pytest.warns(UserWarning, match=r'for example b\.tif \(8 x 8\): skipped'):
         table = embed(fake(channels=1), files, 's2', 16, progress=False)
     assert len(table) == 1
 

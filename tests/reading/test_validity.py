@@ -13,7 +13,7 @@ from torchgeo.datasets import RasterDataset
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datasets.paired import PairedDataset
 from torchgeo_cmr.embed.scenes.archive_plan import plan_scenes
-from torchgeo_cmr.embed.scenes.item import read_item
+from torchgeo_cmr.embed.scenes.patch_batches import read_item
 from torchgeo_cmr.reading.cache import Cache, Masks
 from torchgeo_cmr.reading.reader import SceneReader
 from torchgeo_cmr.reading.validity import Validity

@@ -1,6 +1,7 @@
 """From rasters and a trained encoder to a table of vectors with exact footprints."""
 
-from torchgeo_cmr.embed.files.file_rows import find_files, kind_of
+from torchgeo_cmr.embed.encoder_record import Encoder
+from torchgeo_cmr.embed.files.file_kinds import find_files, kind_of
 from torchgeo_cmr.embed.files.images import embed_images
 from torchgeo_cmr.embed.files.sound import embed_sounds
 from torchgeo_cmr.embed.inference import Encoding
@@ -10,10 +11,12 @@ from torchgeo_cmr.embed.pairs.pair_rows import embed_pairs
 from torchgeo_cmr.embed.published_embeddings import from_dataset
 from torchgeo_cmr.embed.run import embed
 from torchgeo_cmr.embed.run_report import RefusedWarning, read_report
-from torchgeo_cmr.embed.scenes.archive_plan import Plan, WorkItem, plan_scenes
-from torchgeo_cmr.embed.scenes.encoder_scene import open_dataset
+from torchgeo_cmr.embed.scenes.archive_plan import Plan, plan_scenes
 from torchgeo_cmr.embed.scenes.inputs import list_scenes
-from torchgeo_cmr.embed.scenes.item import Batch, Encoder, embed_item, read_item
+from torchgeo_cmr.embed.scenes.item import embed_item
+from torchgeo_cmr.embed.scenes.patch_batches import Batch, read_item
+from torchgeo_cmr.embed.scenes.torchgeo_dataset import open_dataset
+from torchgeo_cmr.embed.scenes.work_item import WorkItem
 from torchgeo_cmr.embed.time_stack import stack_dates
 
 __all__ = (

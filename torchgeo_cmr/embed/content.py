@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 
-from torchgeo_cmr.embed.scenes.archive_plan import WorkItem, facts_of
+from torchgeo_cmr.embed.scenes.work_item import WorkItem, facts_of
 from torchgeo_cmr.errors import RasterError
 
 #: Bytes read at the head and at the end of a file, where headers and directories are.

@@ -115,7 +115,7 @@ def settle_precision(precision: str, device: torch.device) -> str:
     """
     if precision not in get_args(Precision):
         raise RasterError(
-            f'there is no precision {precision!r}: choose of {", ".join(get_args(Precision))}'
+            f'there is no precision {precision!r}: choose one of {", ".join(get_args(Precision))}'
         )
     if precision != 'auto':
         return precision

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 import warnings
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 import torchgeo_cmr
 from torchgeo_cmr.embed.device import evaluating
+from torchgeo_cmr.embed.inference import Encoding
 from torchgeo_cmr.errors import CMRError, QueryError, RasterError
 from torchgeo_cmr.export.new_file import new_file
 from torchgeo_cmr.tasks import CrossModalTask
@@ -76,6 +78,38 @@ def export_onnx(
         task.embed({task.keys[modality]: pixels}, modality)
         _write(_Graph(task, modality), pixels, told, draft)
     return Path(path)
+
+
+def onnx_encoder(
+    task: Any,
+    modality: str,
+    sizes: Collection[int],
+    device: torch.device,
+    encoding: Encoding,
+    engine: str,
+) -> 'OnnxEncoder':
+    """Open the encoder of one modality in ONNX Runtime, in place of the task.
+
+    Args:
+        task: A trained task.
+        modality: Whose encoder.
+        sizes: Patch widths in pixels; a graph has one.
+        device: Where the encoder is to run.
+        encoding: Precision and flips.
+        engine: Name of the engine, of which there is only ``'onnx'`` besides torch.
+
+    Raises:
+        RasterError: If the engine is unknown or cannot do this.
+    """
+    if engine != 'onnx':
+        raise RasterError(f'there is no engine {engine!r}: choose one of torch, onnx')
+    if device.type != 'cpu' or encoding.precision != '32' or len(sizes) > 1:
+        raise RasterError(
+            'ONNX Runtime is for the CPU, precision 32 and patches of one size, found '
+            f'{device.type}, precision {encoding.precision} and {len(sizes)} sizes: do not '
+            'set engine'
+        )
+    return OnnxEncoder(task, modality, *sizes)
 
 
 class OnnxEncoder:

@@ -1,38 +1,45 @@
-"""The local runner: works through a plan on this machine and can be stopped at any time."""
+"""Scenes to rows on this machine: a run that can be stopped at any time and resumed."""
 
 import os
-import re
-import shutil
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal, cast
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
 import torch
 from torchgeo.datasets import RasterDataset, XarrayDataset
 
-from torchgeo_cmr.embed.device import evaluating, prepared
-from torchgeo_cmr.embed.inference import (
-    Encoding,
-    Precision,
-    check_batch_size,
-    settle_precision,
-)
-from torchgeo_cmr.embed.run_report import Errors, Report
-from torchgeo_cmr.embed.scenes.archive_plan import WorkItem, plan_scenes
+from torchgeo_cmr.embed.encoder_record import Encoder
+from torchgeo_cmr.embed.inference import Precision
+from torchgeo_cmr.embed.onnx import onnx_encoder
+from torchgeo_cmr.embed.run_options import EncoderOptions, PatchOptions, WriteOptions
+from torchgeo_cmr.embed.run_report import PACKAGE, Errors, Report
+from torchgeo_cmr.embed.scenes.archive_plan import Plan, make_plan
+from torchgeo_cmr.embed.scenes.encoder_scene import EncoderInput
 from torchgeo_cmr.embed.scenes.inputs import list_scenes
-from torchgeo_cmr.embed.scenes.item import Encoder
-from torchgeo_cmr.embed.scenes.patch_layout import Edges, Gsd
+from torchgeo_cmr.embed.scenes.patch_layout import Edges, Gsd, Layout
+from torchgeo_cmr.embed.scenes.work_item import WorkItem
 from torchgeo_cmr.embed.work import Run
-from torchgeo_cmr.errors import ArchiveError, OutputExistsError, RasterError
 from torchgeo_cmr.scenes.bands import MASKS
 from torchgeo_cmr.scenes.catalogue import header_catalogue
 from torchgeo_cmr.scenes.files import Paths, readable_folders
-from torchgeo_cmr.table import EmbeddingTable, read_header
-from torchgeo_cmr.table.sink import is_archive
+from torchgeo_cmr.table import EmbeddingTable
 
-#: Names of the files of an archive folder.
-_ARCHIVE = re.compile(r'_?archive\.json|part-.*\.parquet|\.tmp-.*')
+
+@dataclass(frozen=True)
+class _Catalogue:
+    """Scenes, what identifies them, and what is stated of their pixels where files do not."""
+
+    dataset: RasterDataset | XarrayDataset | Paths
+    nodata: float | None
+    headers: str | os.PathLike[str] | None
+    root: str | os.PathLike[str] | None
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Real paths of folders that could be listed."""
+        paths = getattr(self.dataset, 'paths', self.dataset)
+        return tuple(readable_folders(cast(Paths, paths)))
 
 
 def embed(
@@ -164,137 +171,70 @@ def embed(
             in training, or *max_cloud* is given and scenes have no quality mask.
         RefusedWarning: If scenes were refused.
     """
-    if modality not in task.keys:
-        raise RasterError(
-            f'the task has no modality {modality!r}: use one of {", ".join(task.keys)}'
-        )
-    if not 0 <= min_valid <= 1:
-        raise RasterError(f'min_valid is {min_valid}: give a share between 0 and 1')
-    if not 0 <= max_cloud <= 100:
-        raise RasterError(
-            f'max_cloud is {max_cloud}: give a percentage between 0 and 100'
-        )
-    number = check_batch_size(batch_size)
-    check_update(out, update, prune, overwrite)
+    transforms = getattr(dataset, 'transforms', None)
+    wanted = EncoderInput.of(task, modality, transforms is not None, units, scale)
+    patches = PatchOptions(
+        min_valid=min_valid, max_cloud=max_cloud, transforms=transforms
+    )
+    running = EncoderOptions(batch_size, device, precision, flips, compile, engine)
+    writing = WriteOptions(out, overwrite, update, prune, progress)
     report = Report(errors)
-    begun: dict[str, Any] = {}
-    if out is not None and not overwrite and is_archive(out):
-        begun = read_header(out)
+    layout = Layout(size, stride, size_metres, overlap, edges, gsd)
+    begun = writing.begun
     if update and root is None:
         # New scenes must not move the folder that all ids are relative to.
         root = begun.get('root')
-    spec = task.specs.get(modality) or {}
-    transforms = getattr(dataset, 'transforms', None)
-    with header_catalogue(catalogue):
-        found = list_scenes(dataset, spec.get('bands'), nodata, report.trying)
+    scenes = _Catalogue(dataset, nodata, catalogue, root)
+    plan = _plan(scenes, wanted, layout, max_cloud, report)
+    with running.running(task) as where:
+        encoding = running.encoding(where, begun)
+        encoder = task
+        if engine != 'torch':
+            sizes = {item.size for item in plan.items}
+            encoder = onnx_encoder(task, modality, sizes, where, encoding, engine)
+        run = Run(encoder, plan, where, encoding, writing, report, scenes.folders)
+        sample = run.sample(transforms)
+        number = running.size(
+            begun,
+            lambda n: run.encode(sample.expand(n, *sample.shape)),
+            where,
+            'patches',
+        )
+        return run.work(sample, replace(patches, batch_size=number))
+
+
+def _plan(
+    scenes: _Catalogue,
+    wanted: EncoderInput,
+    layout: Layout,
+    max_cloud: float,
+    report: Report,
+) -> Plan:
+    """List scenes and lay patches over them; what cannot be used stands in the report."""
+    with header_catalogue(scenes.headers):
+        bands = wanted.spec.get('bands')
+        found = list_scenes(scenes.dataset, bands, scenes.nodata, report.trying)
     if not found:
         report.check()
-    plan = plan_scenes(
-        found,
-        modality,
-        size,
-        stride,
-        size_metres=size_metres,
-        overlap=overlap,
-        edges=edges,
-        gsd=gsd,
-        units=units,
-        scale=scale,
-        root=root,
-        in_channels=task.in_channels.get(modality),
-        spec=spec,
-        transformed=transforms is not None,
-        trying=report.trying,
-        others=[path for path in report.refused if os.path.exists(path)],
-    )
+    # Files that could not be opened count for the common folder: ids stay when they can be.
+    broken = [path for path in report.refused if os.path.exists(path)]
+    plan = make_plan(found, wanted, layout, scenes.root, report.trying, broken)
     if not plan.items:
         report.check()
     report.too_small += plan.too_small
     if max_cloud < 100:
         _warn_of_clouds(plan.items, max_cloud)
-    with evaluating(task, device) as where, prepared(task, where, compiled=compile):
-        if precision == 'auto':
-            precision = begun.get('precision', precision)
-        if out is not None and overwrite:
-            _remove(Path(out))
-        encoder = task
-        if engine != 'torch':
-            sizes = {item.size for item in plan.items}
-            encoder = with_onnx(task, modality, sizes, where, precision, engine)
-        run = Run(
-            encoder,
-            plan,
-            where,
-            Encoding(settle_precision(precision, where), flips),
-            None if out is None else Path(out),
-            report,
-            progress,
-            tuple(readable_folders(cast(Paths, getattr(dataset, 'paths', dataset)))),
-        )
-        sample = run.sample(transforms)
-        if number is None:
-            number = begun.get('batch_size') or run.batch_size(sample)
-        options = {
-            'batch_size': number,
-            'min_valid': min_valid,
-            'max_cloud': max_cloud,
-            'transforms': transforms,
-        }
-        return run.work(sample, options, update=update, prune=prune)
+    return plan
 
 
 def _warn_of_clouds(items: Sequence[WorkItem], max_cloud: float) -> None:
-    """Say once that scenes without a mask are kept, whatever cloud they show."""
+    """Warn once that scenes without a mask are kept, however cloudy they are."""
     blind = [item.id for item in items if item.scene.quality is None]
     if blind:
         warnings.warn(
             f'max_cloud is {max_cloud:g}, but {len(blind)} of {len(items)} scenes have no '
             f'quality mask, for example {blind[0]}: all their patches are kept; put the mask '
-            f'({", ".join(MASKS)}) next to the files, or leave max_cloud out',
+            f'({", ".join(MASKS)}) next to the files, or do not set max_cloud',
             UserWarning,
-            stacklevel=3,
+            skip_file_prefixes=(PACKAGE,),
         )
-
-
-def check_update(
-    out: str | os.PathLike[str] | None, update: bool, prune: bool, overwrite: bool
-) -> None:
-    """Refuse an update of nothing."""
-    if update and (out is None or overwrite):
-        raise ArchiveError(
-            'an update completes an archive: name it with out, and do not overwrite it'
-        )
-    if prune and not update:
-        raise ArchiveError('scenes are pruned by an update: ask for update as well')
-
-
-def with_onnx(
-    task: Any,
-    modality: str,
-    sizes: set[int],
-    device: torch.device,
-    precision: str,
-    engine: str,
-) -> Encoder:
-    """Have ONNX Runtime run the encoder, or say why it cannot."""
-    from torchgeo_cmr.embed.onnx import OnnxEncoder
-
-    if engine != 'onnx':
-        raise RasterError(f'there is no engine {engine!r}: choose of torch, onnx')
-    if device.type != 'cpu' or precision not in ('auto', '32') or len(sizes) > 1:
-        raise RasterError(
-            'ONNX Runtime is for the CPU, precision 32 and patches of one size, found '
-            f'{device.type}, precision {precision} and {len(sizes)} sizes: leave engine out'
-        )
-    return OnnxEncoder(task, modality, *sizes)
-
-
-def _remove(out: Path) -> None:
-    """Remove an archive, and nothing that could be anything else."""
-    if not out.exists():
-        return
-    if not out.is_dir() or not all(_ARCHIVE.fullmatch(p.name) for p in out.iterdir()):
-        raise OutputExistsError(
-            f'{out} holds more than an archive, so it is not replaced: give another folder'
-        )
-    shutil.rmtree(out)

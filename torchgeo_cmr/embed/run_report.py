@@ -5,19 +5,26 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
+import torchgeo_cmr
 from torchgeo_cmr.errors import ArchiveError, AudioError, CMRError, RasterError
 from torchgeo_cmr.export.new_file import new_file
 
 #: What happens to a scene that cannot be used.
 Errors = Literal['refuse', 'raise']
+
+#: Context in which the scene or file of that name is tried; what it swallows is skipped alone.
+type Trying = Callable[[str], AbstractContextManager[Any]]
+
+#: Warnings name the line of the caller outside this folder.
+PACKAGE = os.path.dirname(torchgeo_cmr.__file__)
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,7 +70,7 @@ class Report:
         """Refuse a word that is no choice."""
         if self.errors not in get_args(Errors):
             raise RasterError(
-                f'errors is {self.errors!r}: choose of {", ".join(get_args(Errors))}'
+                f'errors is {self.errors!r}: choose one of {", ".join(get_args(Errors))}'
             )
 
     @contextmanager
@@ -121,7 +128,7 @@ class Report:
             f'{len(self.refused)} of {used + len(self.refused)} {self.of} were refused, '
             f'for example {scene}: {sentence}',
             RefusedWarning,
-            stacklevel=4,
+            skip_file_prefixes=(PACKAGE,),
         )
 
     def to_dict(self) -> dict[str, Any]:

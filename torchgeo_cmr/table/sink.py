@@ -284,6 +284,27 @@ def write_archive(
     return Path(path)
 
 
+def remove_archive(path: str | PathLike[str]) -> None:
+    """Remove an archive, complete or not; nothing happens if there is none.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        OutputExistsError: If the folder holds anything that is not part of an archive.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        return
+    if not folder.is_dir() or not all(
+        _OURS.fullmatch(file.name) for file in folder.iterdir()
+    ):
+        raise OutputExistsError(
+            f'{folder} holds more than an archive, so it is not replaced: give another folder'
+        )
+    shutil.rmtree(folder)
+
+
 def read_archive(
     path: str | PathLike[str],
 ) -> tuple[gpd.GeoDataFrame, NDArray[Any], str, dict[str, Any], Content | None]:

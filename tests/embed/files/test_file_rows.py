@@ -22,7 +22,7 @@ from torchgeo_cmr.embed import (
     kind_of,
     read_report,
 )
-from torchgeo_cmr.embed.files.file_rows import has_place
+from torchgeo_cmr.embed.files.file_kinds import has_place
 from torchgeo_cmr.errors import ArchiveError, AudioError, CMRError, RasterError
 from torchgeo_cmr.table import EmbeddingTable
 

@@ -21,8 +21,8 @@ from torchgeo_cmr.datamodules import (
     PairedDataModule,
 )
 from torchgeo_cmr.datasets import BigEarthNetPairs
-from torchgeo_cmr.embed import embed_pairs
-from torchgeo_cmr.embed.pairs import pair_rows as pairs
+from torchgeo_cmr.embed import embed_pairs, run_options
+from torchgeo_cmr.embed.pairs import part
 from torchgeo_cmr.errors import (
     ArchiveError,
     OutputExistsError,
@@ -157,7 +157,9 @@ class TestChips:
         table = embed_pairs(task, data, 's2', splits='val', progress=False)
         assert set(table.frame['split']) == {'val'}
         assert table.modality == 's2'
-        with pytest.raises(PairingError, match='no split dev: choose of train, val'):
+        with pytest.raises(
+            PairingError, match='no split dev: choose one of train, val'
+        ):
             embed_pairs(task, data, splits=['dev'])
 
     def test_held_out_pairs_keep_their_names(self, task: Tiny, root: Path) -> None:
@@ -270,9 +272,9 @@ class TestFused:
     def test_a_raw_feature_of_zeros_is_left_out(
         self, task: Tiny, data: BigEarthNetPairsDataModule, caplog: Any
     ) -> None:
-        for part in task.model.heads.values():
-            nn.init.zeros_(part.weight)
-            nn.init.constant_(part.bias, -1)
+        for head in task.model.heads.values():
+            nn.init.zeros_(head.weight)
+            nn.init.constant_(head.bias, -1)
         task.model.heads['s2'].bias.data += 2
         for head in ('s1', 's2'):
             task.model.heads[head] = nn.Sequential(task.model.heads[head], nn.ReLU())
@@ -327,7 +329,7 @@ class TestArchive:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(pairs, '_PART', 2)
+        monkeypatch.setattr(part, '_PART', 2)
         commit = ParquetSink.commit
         keys: list[str] = []
 
@@ -529,7 +531,7 @@ class TestEncoder:
             tried.append(3)
             return 3
 
-        monkeypatch.setattr(pairs, 'find_batch_size', found)
+        monkeypatch.setattr(run_options, 'find_batch_size', found)
         exact = embed_pairs(task, data, splits='val', progress=False)
         begun: dict[str, Any] = {**options, 'batch_size': 'auto', 'precision': 'bf16'}
         table = embed_pairs(task, data, **begun)
@@ -559,8 +561,8 @@ class TestEncoder:
     @pytest.mark.parametrize(
         ('more', 'error', 'message'),
         [
-            ({'modality': 's1+s2'}, QueryError, 'embeds each sensor by itself'),
-            ({'raw': True}, QueryError, 'embeds each sensor by itself'),
+            ({'modality': 's1+s2'}, QueryError, 'embeds each sensor on its own'),
+            ({'raw': True}, QueryError, 'embeds each sensor on its own'),
             ({'engine': 'tea'}, RasterError, "no engine 'tea'"),
             (
                 {'precision': 'bf16'},
@@ -588,7 +590,7 @@ class TestEncoder:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(pairs, '_PART', 2)
+        monkeypatch.setattr(part, '_PART', 2)
         out = tmp_path / 'archive'
         embed_pairs(task, data, out=out, progress=False)
         before = {p.name: p.stat().st_mtime_ns for p in out.glob('part-*')}

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from torchgeo.datasets import RasterDataset, Sentinel2
 
-from torchgeo_cmr.embed.scenes.archive_plan import patch_ids, places, plan_scenes
-from torchgeo_cmr.embed.scenes.encoder_scene import open_dataset
+from torchgeo_cmr.embed.scenes.archive_plan import plan_scenes
+from torchgeo_cmr.embed.scenes.torchgeo_dataset import open_dataset
+from torchgeo_cmr.embed.scenes.work_item import patch_ids, places
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.scenes.scene import Scene, from_paths, scenes
 
@@ -65,7 +66,7 @@ def test_the_root_names_scenes(write_raster: Writer, tmp_path: Path) -> None:
 def test_small_scenes_are_counted_not_fatal(write_raster: Writer) -> None:
     files = [write_raster('a.tif'), write_raster('b.tif', shape=(64, 15))]
     with pytest.warns(
-        UserWarning, match=r'1 of 2 scenes .* b\.tif \(64 x 15\): left out'
+        UserWarning, match=r'1 of 2 scenes .* b\.tif \(64 x 15\): skipped'
     ):
         plan = plan_scenes(catalogue(*files), 's2', 16)
     assert plan.too_small == ('b.tif',)

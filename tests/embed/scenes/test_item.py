@@ -12,8 +12,10 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 from torchgeo.datasets import RasterDataset
 
-from torchgeo_cmr.embed.scenes.archive_plan import WorkItem, plan_scenes
-from torchgeo_cmr.embed.scenes.item import Batch, embed_item, read_item
+from torchgeo_cmr.embed.scenes.archive_plan import plan_scenes
+from torchgeo_cmr.embed.scenes.item import embed_item
+from torchgeo_cmr.embed.scenes.patch_batches import Batch, read_item
+from torchgeo_cmr.embed.scenes.work_item import WorkItem
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.scenes.scene import from_paths, scenes
 

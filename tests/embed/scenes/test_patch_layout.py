@@ -11,8 +11,9 @@ import pytest
 from pyproj import CRS
 
 from torchgeo_cmr.embed import embed
+from torchgeo_cmr.embed.run_options import PatchOptions
 from torchgeo_cmr.embed.scenes.archive_plan import header_of, plan_scenes
-from torchgeo_cmr.embed.scenes.item import read_item
+from torchgeo_cmr.embed.scenes.patch_batches import read_item
 from torchgeo_cmr.embed.scenes.patch_layout import Layout, windows_of
 from torchgeo_cmr.errors import ArchiveError, RasterError
 from torchgeo_cmr.reading.reader import SceneReader
@@ -197,6 +198,5 @@ def test_a_changed_setting_is_no_continuation(
         16,
     )
     assert mask.scenes != masked.scenes
-    options = {'batch_size': 1, 'min_valid': 0.5, 'max_cloud': 100, 'transforms': None}
-    header = header_of(mask, 'space', 8, options)
+    header = header_of(mask, 'space', 8, PatchOptions(batch_size=1))
     assert header['edges'] == 'drop'

@@ -9,14 +9,11 @@ from torch import Tensor
 
 from torchgeo_cmr.datasets.benchmarks.chips import read_chip
 from torchgeo_cmr.datasets.spoken.class_folders import SUFFIXES, read_image, resized
-from torchgeo_cmr.embed.files.file_rows import (
-    embed_files,
-    find_files,
-    has_place,
-    pick_modality,
-)
-from torchgeo_cmr.embed.run_report import Errors
-from torchgeo_cmr.embed.scenes.item import Encoder
+from torchgeo_cmr.embed.encoder_record import Encoder
+from torchgeo_cmr.embed.files.file_kinds import find_files, has_place
+from torchgeo_cmr.embed.files.file_rows import FileSamples, embed_files, pick_modality
+from torchgeo_cmr.embed.run_options import WriteOptions
+from torchgeo_cmr.embed.run_report import Errors, Report
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -92,19 +89,14 @@ def embed_images(
             )
         return resized(image, int(side))
 
+    bands = task.specs.get(modality, {}).get('bands') or []
     return embed_files(
         task,
-        files,
-        modality,
-        read,
-        {'bands': task.specs.get(modality, {}).get('bands') or [], 'size': int(side)},
-        out=out,
-        root=root,
-        batch_size=batch_size,
-        device=device,
-        errors=errors,
-        overwrite=overwrite,
-        progress=progress,
+        FileSamples(files, modality, read, {'bands': bands, 'size': int(side)}, root),
+        batch_size,
+        device,
+        WriteOptions(out, overwrite, progress=progress),
+        Report(errors, of='files'),
     )
 
 

@@ -7,9 +7,11 @@ from functools import partial
 import torch
 
 from torchgeo_cmr.datasets.spoken.spoken_labels import read_audio
-from torchgeo_cmr.embed.files.file_rows import embed_files, find_files, pick_modality
-from torchgeo_cmr.embed.run_report import Errors
-from torchgeo_cmr.embed.scenes.item import Encoder
+from torchgeo_cmr.embed.encoder_record import Encoder
+from torchgeo_cmr.embed.files.file_kinds import find_files
+from torchgeo_cmr.embed.files.file_rows import FileSamples, embed_files, pick_modality
+from torchgeo_cmr.embed.run_options import WriteOptions
+from torchgeo_cmr.embed.run_report import Errors, Report
 from torchgeo_cmr.errors import AudioError
 from torchgeo_cmr.speech import RATE
 from torchgeo_cmr.table import EmbeddingTable
@@ -68,19 +70,15 @@ def embed_sounds(
         raise AudioError(
             f'the task does not say how long its {modality} was: give `seconds`'
         )
+    read = partial(read_audio, samples=int(samples))
+    settings = {'bands': ['audio'], 'sample_rate': RATE, 'samples': int(samples)}
     return embed_files(
         task,
-        files,
-        modality,
-        partial(read_audio, samples=int(samples)),
-        {'bands': ['audio'], 'sample_rate': RATE, 'samples': int(samples)},
-        out=out,
-        root=root,
-        batch_size=batch_size,
-        device=device,
-        errors=errors,
-        overwrite=overwrite,
-        progress=progress,
+        FileSamples(files, modality, read, settings, root),
+        batch_size,
+        device,
+        WriteOptions(out, overwrite, progress=progress),
+        Report(errors, of='files'),
     )
 
 

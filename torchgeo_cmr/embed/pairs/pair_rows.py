@@ -1,44 +1,34 @@
-"""Pairs of a data module to rows: each sensor by itself, or several fused into one row."""
+"""Pairs of a data module to rows: each sensor on its own, or several fused into one row."""
 
-import hashlib
-import json
 import logging
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torchgeo.datamodules import BaseDataModule
-from tqdm import tqdm
 
-import torchgeo_cmr
-from torchgeo_cmr.datamodules.split import SPLITS
-from torchgeo_cmr.embed.device import evaluating, prepared
-from torchgeo_cmr.embed.inference import (
-    Encoding,
-    Precision,
-    check_batch_size,
-    find_batch_size,
-    settle_precision,
-)
+from torchgeo_cmr.embed.destination import Destination
+from torchgeo_cmr.embed.encoder_record import encoder_versions
+from torchgeo_cmr.embed.inference import Precision
+from torchgeo_cmr.embed.onnx import onnx_encoder
 from torchgeo_cmr.embed.pairs.chip_pairs import Ground, ground_of
-from torchgeo_cmr.embed.pairs.part import PairEncoder, Part
-from torchgeo_cmr.embed.run import _remove, check_update, with_onnx
-from torchgeo_cmr.embed.scenes.item import _versions
-from torchgeo_cmr.errors import PairingError, QueryError, RasterError
-from torchgeo_cmr.models.fusion import Fusion, check_fusion
-from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
-from torchgeo_cmr.table.sink import is_archive
+from torchgeo_cmr.embed.pairs.pair_encoder import PairEncoder, PairOptions
+from torchgeo_cmr.embed.pairs.part import (
+    Part,
+    cut_parts,
+    pairs_fingerprint,
+    part_marks,
+    read_parts,
+)
+from torchgeo_cmr.embed.run_options import EncoderOptions, PatchOptions, WriteOptions
+from torchgeo_cmr.errors import QueryError, RasterError
+from torchgeo_cmr.models.fusion import Fusion
+from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.tasks import CrossModalTask
-
-#: Pairs that are committed together.
-_PART = 1024
 
 _LOG = logging.getLogger(__name__)
 
@@ -124,109 +114,131 @@ def embed_pairs(
         RasterError: If the pixels of a pair are not what the task expects, nothing is left to
             embed, or a number is out of range.
     """
-    try:
-        check_fusion(fusion)
-    except ValueError as error:
-        raise QueryError(str(error)) from error
-    number = check_batch_size(batch_size)
-    check_update(out, update, False, overwrite)
-    if not 0 <= min_valid <= 1:
-        raise RasterError(f'min_valid is {min_valid}: give a share between 0 and 1')
-    members = _members(task, modality)
+    options = PairOptions(_members(task, modality), fusion, raw)
+    patches = PatchOptions(min_valid=min_valid)
+    running = EncoderOptions(batch_size, device, precision, flips, compile, engine)
+    writing = WriteOptions(out, overwrite, update, progress=progress)
     ground = ground_of(data)
-    parts = _parts(ground, [splits] if isinstance(splits, str) else splits)
-    begun: dict[str, Any] = {}
-    if out is not None and not overwrite and is_archive(out):
-        begun = read_header(out)
-    with evaluating(task, device) as where, prepared(task, where, compiled=compile):
-        if precision == 'auto':
-            precision = begun.get('precision', precision)
-        settings = {
-            'modalities': list(members),
-            'fusion': fusion if any(len(m) > 1 for m in members.values()) else None,
-            'raw': raw,
-            'min_valid': min_valid,
-        }
-        space = task.space
-        encoder = PairEncoder(
-            partial(_embed, task, fusion=fusion, raw=raw),
-            task.keys,
-            members,
-            raw,
-            min_valid,
-            where,
-            Encoding(settle_precision(precision, where), flips),
-            space,
-            {},
+    parts = cut_parts(ground, [splits] if isinstance(splits, str) else splits)
+    with running.running(task) as where:
+        encoder, number = _prepare(
+            task, ground, parts, options, patches, running, where, writing.begun
         )
-        if engine != 'torch':
-            sample = _first(ground, parts)
-            embed = _on_runtime(task, encoder, sample, precision, engine, settings)
-            encoder = replace(encoder, embed=embed)
-        if number is None:
-            number = begun.get('batch_size')
-            number = number or _batch_size(encoder, _first(ground, parts))
-        settings |= {'batch_size': number, **encoder.encoding.record}
-        encoder = replace(encoder, record=_record(task, data, members, settings))
-        marks = _marks(ground, parts)
-        sink, done = None, dict[str, str | None]()
-        if out is not None:
-            if overwrite:
-                _remove(Path(out))
-            sink = ParquetSink(
-                out,
-                {**settings, 'space': space, 'pairs': _fingerprint(parts, marks)},
-                replacing=('pairs',) if update else (),
-            )
-            done = sink.fingerprints()
-            if update:
-                # Pairs move from block to block: what changed goes first, so that none is
-                # ever in two.
-                mine = {part.split for part in parts}
-                for key, mark in list(done.items()):
-                    if key.split(':')[1] in mine and marks.get(key) != mark:
-                        sink.remove(key)
-                        del done[key]
-        todo = [part for part in parts if part.key not in done]
-        if len(todo) < len(parts):
-            _LOG.info('%d of %d parts are there', len(parts) - len(todo), len(parts))
-        tables: list[EmbeddingTable] = []
-        read = _read(ground, todo, number, data.num_workers)
-        with tqdm(
-            total=sum(len(part.keys) for part in todo),
-            unit='pair',
-            disable=not (progress and todo),
-            file=sys.stderr,
-        ) as bar:
-            for part, batches in read:
-                table = encoder.table(ground, part, batches)
-                if sink is None:
-                    tables.append(table)
-                else:
-                    sink.commit(part.key, table, fingerprint=marks[part.key])
-                bar.update(len(part.keys))
-        if sink is not None:
-            sink.finish()
-    table = EmbeddingTable.concat(tables) if out is None else EmbeddingTable.load(out)
+        settings = {
+            **options.settings,
+            'min_valid': min_valid,
+            'batch_size': number,
+            **encoder.encoding.record,
+        }
+        encoder = replace(encoder, record=_record(task, data, options, settings))
+        destination = _work(encoder, ground, parts, settings, writing, data.num_workers)
+    table = destination.table()
     if len(table) == 0:
         raise RasterError(
             f'no patch holds a share of {min_valid} valid pixels: lower min_valid, or check '
             'the nodata value of the files'
         )
+    _summarise(table, parts, options, writing)
+    return table
+
+
+def _prepare(
+    task: CrossModalTask,
+    ground: Ground,
+    parts: Sequence[Part],
+    options: PairOptions,
+    patches: PatchOptions,
+    running: EncoderOptions,
+    device: torch.device,
+    begun: Mapping[str, Any],
+) -> tuple[PairEncoder, int]:
+    """Give the encoder of pairs, and how many it takes at once."""
+    encoder = PairEncoder(
+        partial(_embed, task, fusion=options.fusion, raw=options.raw),
+        task.keys,
+        options,
+        patches.min_valid,
+        device,
+        running.encoding(device, begun),
+        task.space,
+    )
+
+    @cache
+    def first() -> Mapping[str, Any]:
+        return ground.dataset(parts[0].split)[parts[0].keys[0]]
+
+    if running.engine != 'torch':
+        embed = _on_runtime(task, encoder, first(), running.engine)
+        encoder = replace(encoder, embed=embed)
+
+    def run(number: int) -> None:
+        sample = first()
+        keys = encoder.check(sample).values()
+        batch = {key: sample[key].expand(number, *sample[key].shape) for key in keys}
+        for _ in encoder.rows(batch):
+            pass
+
+    return encoder, running.size(begun, run, device, 'pairs')
+
+
+def _work(
+    encoder: PairEncoder,
+    ground: Ground,
+    parts: Sequence[Part],
+    settings: Mapping[str, Any],
+    writing: WriteOptions,
+    num_workers: int,
+) -> Destination:
+    """Embed the parts that are missing, and commit each."""
+    marks = part_marks(ground, parts)
+    header = {
+        **settings,
+        'space': encoder.space,
+        'pairs': pairs_fingerprint(parts, marks),
+    }
+    destination = Destination(writing, header, replacing=('pairs',))
+    done = destination.fingerprints()
+    if writing.update:
+        # Pairs move from part to part: what changed goes first, so that none is ever in two.
+        splits = {part.split for part in parts}
+        for key, mark in list(done.items()):
+            if key.split(':')[1] in splits and marks.get(key) != mark:
+                destination.remove(key)
+                del done[key]
+    missing = [part for part in parts if part.key not in done]
+    if len(missing) < len(parts):
+        _LOG.info('%d of %d parts are there', len(parts) - len(missing), len(parts))
+    with writing.bar(sum(len(part.keys) for part in missing), 'pair') as bar:
+        for part, batches in read_parts(
+            ground, missing, settings['batch_size'], num_workers
+        ):
+            table = encoder.table(ground, part, batches)
+            destination.commit(part.key, table, marks[part.key])
+            bar.update(len(part.keys))
+    destination.finish()
+    return destination
+
+
+def _summarise(
+    table: EmbeddingTable,
+    parts: Sequence[Part],
+    options: PairOptions,
+    writing: WriteOptions,
+) -> None:
+    """Log what the archive holds and what was skipped."""
     count = sum(len(part.keys) for part in parts)
-    lost = int((~table.placed).sum())
+    placeless = int((~table.placed).sum())
     _LOG.info(
-        '%d rows of %d pairs%s; left out: %d with too few valid pixels%s%s',
+        '%d rows of %d pairs%s; skipped: %d with too few valid pixels%s%s',
         len(table),
         count,
-        '' if out is None else f' in {out}',
-        count * len(members) - len(table),
-        ' or without a feature' if raw else '',
-        f'; {lost} rows have no place, and are found by what they hold, not by area'
-        if lost
+        writing.suffix,
+        count * len(options.members) - len(table),
+        ' or without a feature' if options.raw else '',
+        f'; {placeless} rows have no place, and are found by what they hold, not by area'
+        if placeless
         else '',
     )
-    return table
 
 
 def _members(
@@ -247,83 +259,9 @@ def _members(
         members['+'.join(names)] = names
     if not members:
         raise QueryError(
-            f'no modality is named: choose of {", ".join(task.modalities)}'
+            f'no modality is named: choose one of {", ".join(task.modalities)}'
         )
     return members
-
-
-def _parts(ground: Ground, splits: Sequence[str] | None) -> list[Part]:
-    """Cut the pairs of the splits into parts, in the order in which they are loaded."""
-    unknown = sorted(set(splits or ()) - set(SPLITS))
-    if unknown:
-        raise PairingError(
-            f'there is no split {", ".join(unknown)}: choose of {", ".join(SPLITS)}'
-        )
-    parts = []
-    for number, split in enumerate(SPLITS):
-        if splits is not None and split not in splits:
-            continue
-        keys = ground.keys(split)
-        if not keys and splits is not None:
-            raise PairingError(
-                f'the data has no {split} pairs: leave that split out, or hold some out'
-            )
-        for start in range(0, len(keys), _PART):
-            name = f'{number}:{split}:{start:09d}'
-            parts.append(Part(name, split, keys[start : start + _PART]))
-    if not parts:
-        raise PairingError('the data holds no pair: check its root and splits')
-    return parts
-
-
-def _read(
-    ground: Ground, parts: Sequence[Part], batch_size: int, num_workers: int
-) -> Iterator[tuple[Part, Iterator[Mapping[str, Any]]]]:
-    """Read part after part; workers start once a split and read ahead across parts."""
-    for split in SPLITS:
-        mine = [part for part in parts if part.split == split]
-        batches = [
-            part.keys[start : start + batch_size]
-            for part in mine
-            for start in range(0, len(part.keys), batch_size)
-        ]
-        if not batches:
-            continue
-        loader = DataLoader(
-            ground.dataset(split), batch_sampler=batches, num_workers=num_workers
-        )
-        stream = iter(loader)
-        for part in mine:
-            count = -(-len(part.keys) // batch_size)
-            yield part, (next(stream) for _ in range(count))
-
-
-def _marks(ground: Ground, parts: Sequence[Part]) -> dict[str, str]:
-    """Say by key which pairs are in each part, in which order."""
-    known: set[str] = set()
-    marks = {}
-    for part in parts:
-        names = ground.names(part.split, part.keys)
-        twice = [name for name in names if name in known]
-        known.update(names)
-        if twice or len(set(names)) < len(names):
-            twice += [name for name in names if names.count(name) > 1]
-            raise PairingError(
-                f'two pairs of the data are called {twice[0]}: leave one of them out, or one '
-                'of the splits'
-            )
-        marks[part.key] = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
-    return marks
-
-
-def _fingerprint(parts: Sequence[Part], marks: Mapping[str, str]) -> str:
-    """Say which pairs there are, in which order and split."""
-    digest = hashlib.sha256(json.dumps(list(marks.items())).encode()).hexdigest()
-    return f'{sum(len(part.keys) for part in parts)} pairs, {digest[:16]}'
-
-
-def _first(ground: Ground, parts: Sequence[Part]) -> Mapping[str, Any]:
-    return ground.dataset(parts[0].split)[parts[0].keys[0]]
 
 
 def _embed(
@@ -338,50 +276,37 @@ def _embed(
 
 
 def _on_runtime(
-    task: CrossModalTask,
-    encoder: PairEncoder,
-    sample: Mapping[str, Any],
-    precision: str,
-    engine: str,
-    settings: Mapping[str, Any],
+    task: CrossModalTask, encoder: PairEncoder, sample: Mapping[str, Any], engine: str
 ) -> Callable[..., Tensor]:
-    """Have ONNX Runtime run the encoders, each by itself."""
+    """Have ONNX Runtime run the encoders, each on its own."""
+    settings = encoder.options.settings
     if settings['fusion'] is not None or settings['raw']:
         raise QueryError(
-            f'the engine {engine!r} embeds each sensor by itself: leave out the fusion, raw '
+            f'the engine {engine!r} embeds each sensor on its own: drop the fusion, raw '
             'features or the engine'
         )
-    made = {
-        name: with_onnx(
-            task, name, {sample[key].shape[-1]}, encoder.device, precision, engine
+    encoders = {
+        name: onnx_encoder(
+            task,
+            name,
+            {sample[key].shape[-1]},
+            encoder.device,
+            encoder.encoding,
+            engine,
         )
         for name, key in encoder.check(sample).items()
     }
-    return lambda images, names: made[names[0]].embed(images, names[0])
-
-
-def _batch_size(encoder: PairEncoder, sample: Mapping[str, Any]) -> int:
-    """Find how many pairs to encode at once."""
-
-    def run(number: int) -> None:
-        keys = encoder.check(sample).values()
-        batch = {key: sample[key].expand(number, *sample[key].shape) for key in keys}
-        for _ in encoder.rows(batch):
-            pass
-
-    found = find_batch_size(run, encoder.device)
-    _LOG.info('batches of %d pairs', found)
-    return found
+    return lambda images, names: encoders[names[0]].embed(images, names[0])
 
 
 def _record(
     task: CrossModalTask,
     data: BaseDataModule,
-    members: Mapping[str, Sequence[str]],
+    options: PairOptions,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Say how the rows were made, for the archive."""
-    used = {m: task.specs[m] for names in members.values() for m in names}
+    """Give the facts of how the rows were made, for the archive."""
+    used = {m: task.specs[m] for m in options.used}
     return {
         'model': type(task).__name__,
         'data': type(data).__name__,
@@ -390,5 +315,5 @@ def _record(
             m: {'mean': spec['mean'], 'std': spec['std']} for m, spec in used.items()
         },
         **settings,
-        'versions': {'torchgeo_cmr': torchgeo_cmr.__version__, **_versions()},
+        'versions': encoder_versions(),
     }

@@ -1,160 +1,97 @@
-"""Some pairs and a task in, rows of a table out; how far a run has come is not known here."""
+"""Blocks of pairs that are committed together: which there are, and how they are read."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch.utils.data import DataLoader
 
-from torchgeo_cmr.embed.inference import Encoding
+from torchgeo_cmr.datamodules.split import SPLITS
 from torchgeo_cmr.embed.pairs.chip_pairs import Ground
-from torchgeo_cmr.errors import QueryError, RasterError
-from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.errors import PairingError
+
+#: Pairs that are committed together.
+_PART = 1024
 
 
 @dataclass(frozen=True)
 class Part:
     """Pairs that are committed together."""
 
+    #: Name of the part, in the order of the parts.
     key: str
     split: str
+    #: Pairs, as :class:`Ground` has them.
     keys: list[Any]
 
 
-@dataclass(frozen=True)
-class PairEncoder:
-    """How pairs become rows, and what stays the same from part to part."""
-
-    #: From pixels by key, and names of modalities, to rows.
-    embed: Callable[..., Tensor]
-    keys: Mapping[str, str]
-    members: Mapping[str, Sequence[str]]
-    raw: bool
-    min_valid: float
-    device: torch.device
-    encoding: Encoding
-    space: str
-    record: Mapping[str, Any]
-
-    def table(
-        self, ground: Ground, part: Part, batches: Iterator[Mapping[str, Any]]
-    ) -> EmbeddingTable:
-        """Embed one part."""
-        vectors: dict[str, list[NDArray[np.float32]]] = {n: [] for n in self.members}
-        valid: dict[str, list[NDArray[np.float64]]] = {n: [] for n in self.members}
-        labels: list[Any] = []
-        classes = ground.classes(part.split)
-        for batch in batches:
-            for name, rows, shares in self.rows(batch):
-                vectors[name].append(rows)
-                valid[name].append(shares)
-            labels += _labels(batch.get('label'), classes)
-        widths = {name: rows[0].shape[1] for name, rows in vectors.items()}
-        if len(set(widths.values())) > 1:
-            told = ', '.join(f'{name} of {width}' for name, width in widths.items())
-            raise QueryError(
-                f'one archive holds vectors of one length, found {told}: give each its own '
-                "archive, or fuse by 'mean', 'sum' or 'max'"
+def cut_parts(ground: Ground, splits: Sequence[str] | None) -> list[Part]:
+    """Cut the pairs of the splits into parts, in the order in which they are loaded."""
+    unknown = sorted(set(splits or ()) - set(SPLITS))
+    if unknown:
+        raise PairingError(
+            f'there is no split {", ".join(unknown)}: choose one of {", ".join(SPLITS)}'
+        )
+    parts = []
+    for number, split in enumerate(SPLITS):
+        if splits is not None and split not in splits:
+            continue
+        keys = ground.keys(split)
+        if not keys and splits is not None:
+            raise PairingError(
+                f'the data has no {split} pairs: leave that split out, or hold some out'
             )
-        frame, sides = ground.frame(part.split, part.keys)
-        frame['split'] = part.split
-        apart = _days_apart([sides[m] for m in self._used if m in sides])
-        if apart is not None:
-            frame['days_apart'] = apart
-        if labels:
-            frame['label'] = pd.Series(labels, dtype=object).infer_objects()
-        tables = []
-        for name, names in self.members.items():
-            share = np.concatenate(valid[name])
-            features = np.concatenate(vectors[name])
-            # Only zeros, which a ReLU can give, point nowhere.
-            kept = (share > 0) & (share >= self.min_valid) & features.any(axis=1)
-            more = _joined([sides[m] for m in names if m in sides])
-            if self.raw:
-                more['length'] = np.linalg.norm(features.astype(np.float64), axis=1)
-            rows = frame.assign(
-                patch_id=f'{name}:' + frame['pair'], valid_fraction=share, **more
+        for start in range(0, len(keys), _PART):
+            name = f'{number}:{split}:{start:09d}'
+            parts.append(Part(name, split, keys[start : start + _PART]))
+    if not parts:
+        raise PairingError('the data holds no pair: check its root and splits')
+    return parts
+
+
+def read_parts(
+    ground: Ground, parts: Sequence[Part], batch_size: int, num_workers: int
+) -> Iterator[tuple[Part, Iterator[Mapping[str, Any]]]]:
+    """Read part after part; workers start once a split and read ahead across parts."""
+    for split in SPLITS:
+        mine = [part for part in parts if part.split == split]
+        batches = [
+            part.keys[start : start + batch_size]
+            for part in mine
+            for start in range(0, len(part.keys), batch_size)
+        ]
+        if not batches:
+            continue
+        loader = DataLoader(
+            ground.dataset(split), batch_sampler=batches, num_workers=num_workers
+        )
+        stream = iter(loader)
+        for part in mine:
+            count = -(-len(part.keys) // batch_size)
+            yield part, (next(stream) for _ in range(count))
+
+
+def part_marks(ground: Ground, parts: Sequence[Part]) -> dict[str, str]:
+    """Say by key which pairs are in each part, in which order."""
+    known: set[str] = set()
+    marks = {}
+    for part in parts:
+        names = ground.names(part.split, part.keys)
+        twice = [name for name in names if name in known]
+        known.update(names)
+        if twice or len(set(names)) < len(names):
+            twice += [name for name in names if names.count(name) > 1]
+            raise PairingError(
+                f'two pairs of the data are called {twice[0]}: leave one of them out, or one '
+                'of the splits'
             )
-            table = EmbeddingTable.from_frame(
-                rows[kept],
-                features[kept],
-                space=self.space,
-                modality=name,
-                record=self.record,
-                placeless=True,
-            )
-            tables.append(table)
-        return EmbeddingTable.concat(tables)
-
-    @property
-    def _used(self) -> list[str]:
-        """Modalities that make the rows, each once."""
-        return list(dict.fromkeys(m for names in self.members.values() for m in names))
-
-    def check(self, sample: Mapping[str, Any]) -> dict[str, str]:
-        """Give the key of each modality that makes rows, or say that a sample lacks one."""
-        keys = {m: self.keys[m] for m in self._used}
-        missing = [m for m, key in keys.items() if key not in sample]
-        if missing:
-            raise RasterError(
-                f'the pairs hold no {", ".join(missing)}, only {", ".join(sample)}: open the '
-                'data with the modalities of the task'
-            )
-        return keys
-
-    def rows(
-        self, batch: Mapping[str, Any]
-    ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float64]]]:
-        """Give vectors and shares of valid pixels of a batch, name by name."""
-        keys = self.check(batch)
-        shares = {
-            m: batch[key].isfinite().all(dim=1).double().mean(dim=(1, 2))
-            for m, key in keys.items()
-        }
-        for name, names in self.members.items():
-            rows = self.encoding.together(
-                partial(self.embed, names=names),
-                {keys[m]: batch[keys[m]] for m in names},
-                self.device,
-                raw=self.raw,
-            )
-            valid = torch.stack([shares[m] for m in names]).amin(dim=0)
-            yield name, rows.cpu().numpy(), valid.numpy()
+        marks[part.key] = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+    return marks
 
 
-def _days_apart(sides: Sequence[pd.DataFrame]) -> pd.Series | None:
-    """Days between the acquisitions of each pair, the most of several; None if undated."""
-    if len(sides) < 2 or any('time_start' not in side for side in sides):
-        return None
-    starts = pd.concat([side['time_start'] for side in sides], axis=1)
-    ends = pd.concat([side['time_end'] for side in sides], axis=1)
-    gap = starts.max(axis=1, skipna=False) - ends.min(axis=1, skipna=False)
-    return (gap / pd.Timedelta(days=1)).clip(lower=0)
-
-
-def _joined(sides: Sequence[pd.DataFrame]) -> dict[str, Any]:
-    """Source and times of a row made of several; undated if one of them is."""
-    made: dict[str, Any] = {}
-    for column, reduce in (('time_start', 'min'), ('time_end', 'max')):
-        there = [side[column] for side in sides if column in side]
-        if there:
-            times = pd.concat(there, axis=1)
-            made[column] = times.agg(reduce, axis=1, skipna=False)
-    sources = [side['source'] for side in sides if 'source' in side]
-    if sources:
-        made['source'] = sources[0].str.cat(sources[1:], sep='+')
-    return made
-
-
-def _labels(label: Tensor | None, classes: Sequence[str]) -> list[Any]:
-    """Labels of a batch, one cell a pair: names of classes where they are known."""
-    if label is None:
-        return []
-    if label.ndim == 2 and label.shape[1] == len(classes):
-        return [[classes[i] for i in row.nonzero().flatten()] for row in label]
-    return label.tolist()
+def pairs_fingerprint(parts: Sequence[Part], marks: Mapping[str, str]) -> str:
+    """Say which pairs there are, in which order and split."""
+    digest = hashlib.sha256(json.dumps(list(marks.items())).encode()).hexdigest()
+    return f'{sum(len(part.keys) for part in parts)} pairs, {digest[:16]}'

@@ -1,28 +1,16 @@
 """From files to scenes that an encoder can read: its bands, in its order and units."""
 
 import math
-import os
-import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from fnmatch import fnmatch
-from importlib import import_module
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
-from torchgeo.datasets import DatasetNotFoundError, RasterDataset
 
+from torchgeo_cmr.embed.encoder_record import Encoder
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.scenes.band_order import colours, pick_bands
-from torchgeo_cmr.scenes.bands import (
-    explain,
-    find_bands,
-    is_optical,
-    is_radar,
-    nameless,
-)
-from torchgeo_cmr.scenes.files import RASTERS, find_files
+from torchgeo_cmr.scenes.bands import is_optical, is_radar, nameless
 from torchgeo_cmr.scenes.header import read_header
 from torchgeo_cmr.scenes.scales import Scale, common_steps
 from torchgeo_cmr.scenes.scene import Scene, physical
@@ -36,87 +24,64 @@ KINDS = {'dn': 'whole numbers', 'reflectance': 'decimals of reflectance'}
 RESAMPLING = 'bilinear'
 
 
-def open_dataset(
-    name: str, paths: Iterable[str], bands: Sequence[str] | None = None
-) -> RasterDataset:
-    """Open rasters with the TorchGeo dataset that knows their names.
+@dataclass(frozen=True)
+class EncoderInput:
+    """What an encoder expects of scenes, and what the user states where files do not.
 
     Args:
-        name: Python path of the class, such as ``'torchgeo.datasets.Sentinel2'``.
-        paths: Files, folders or glob patterns.
-        bands: Bands to ask for, in channel order; None, or names that only count
-            (``band_1``), for those the class gives by default.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        RasterError: If there is no such class, it does not have the bands, or none of the
-            files is named as it expects.
+        modality: Modality name.
+        in_channels: Bands the encoder expects; None to accept any.
+        spec: Training data: ``bands``, ``units``, ``scale`` and ``gsd``, all optional.
+        transformed: True if pixels pass a transform before the encoder, which then gives
+            units and scale.
+        units: Unit of the pixels where files do not state it.
+        scale: Physical value of one step of the pixels where nothing states it.
     """
-    module, _, attribute = name.rpartition('.')
-    try:
-        cls = getattr(import_module(module), attribute) if module else None
-    except (AttributeError, ImportError):
-        cls = None
-    raster = isinstance(cls, type) and issubclass(cls, RasterDataset)
-    if not (raster and cls.is_image):
-        raise RasterError(
-            f'{name} is no raster dataset of images: give a Python path such as '
-            'torchgeo.datasets.Sentinel2'
-        )
-    found = find_files(paths, suffixes=('',))
-    options: dict[str, Any] = {}
-    if bands and not nameless(bands):
-        every = [str(band) for band in getattr(cls, 'all_bands', ())]
-        order = find_bands(list(bands), every)
-        if order is None:
+
+    modality: str
+    in_channels: int | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    transformed: bool = False
+    units: str | None = None
+    scale: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        task: Encoder,
+        modality: str,
+        transformed: bool,
+        units: str | None,
+        scale: float | None,
+    ) -> Self:
+        """Take what a task has recorded of its training.
+
+        Raises:
+            RasterError: If the task does not have the modality.
+        """
+        if modality not in task.keys:
             raise RasterError(
-                f'{cls.__name__} has no band {", ".join(sorted(set(bands) - set(every)))}: '
-                f'{explain(list(bands), every)} among {", ".join(every)}; give the dataset '
-                'that the encoder was trained with'
+                f'the task has no modality {modality!r}: use one of {", ".join(task.keys)}'
             )
-        options = {'bands': [every[i] for i in order]}
-    try:
-        with warnings.catch_warnings():
-            # Asked with all files of a product, TorchGeo warns of all but the first band's.
-            warnings.filterwarnings('ignore', 'Could not find any relevant files')
-            dataset = cls(found, **options)
-    except DatasetNotFoundError as error:
-        raise RasterError(
-            f'{cls.__name__} recognises no file in {", ".join(paths)}: check the path, and '
-            'that files have the names of the product'
-        ) from error
-    _warn_of_unmatched(dataset, found)
-    return dataset
+        spec = task.specs.get(modality) or {}
+        channels = task.in_channels.get(modality)
+        return cls(modality, channels, spec, transformed, units, scale)
 
+    def match(self, scene: Scene) -> Scene:
+        """Have a scene read as the encoder expects it.
 
-def _warn_of_unmatched(dataset: RasterDataset, files: Sequence[str]) -> None:
-    """Count and name the rasters that a dataset takes no notice of."""
-    cls = type(dataset)
-    # TorchGeo fills the first band and its resolution into the patterns of its classes.
-    names = cls.filename_glob.replace('{}', '*')
-    pattern = cls.filename_regex
-    pattern = pattern.format(r'\w+') if '{}' in pattern else pattern
-    used = {os.path.abspath(path) for path in dataset.index['filepath']}
-    unmatched = [
-        file
-        for file in files
-        if file.lower().endswith(RASTERS)
-        and os.path.abspath(file) not in used
-        and not (
-            fnmatch(os.path.basename(file), names)
-            and re.match(pattern, os.path.basename(file), re.VERBOSE)
+        Raises:
+            RasterError: If bands, units or scale do not match.
+        """
+        trained = {} if self.transformed else self.spec
+        bands = self.spec.get('bands') or ()
+        scene = match_bands(
+            scene, self.modality, self.in_channels, self.spec, self.transformed
         )
-    ]
-    if unmatched:
-        warnings.warn(
-            f'{cls.__name__} recognises the names of {len(files) - len(unmatched)} '
-            f'of {len(files)} files, and {len(unmatched)} rasters are not embedded, for '
-            f'example {unmatched[0]}: give them without a dataset, or rename them',
-            UserWarning,
-            stacklevel=3,
+        scene = match_units(
+            scene, self.modality, trained.get('units'), self.units, bands
         )
+        return match_scales(scene, self.modality, trained.get('scale'), self.scale)
 
 
 def match_bands(

@@ -1,14 +1,15 @@
 """What a user gives to embed, as scenes: datasets, rasters, products, cubes, STAC items."""
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
 from torchgeo.datasets import RasterDataset, XarrayDataset
 
 from torchgeo_cmr.datasets.listing import row_scenes
+from torchgeo_cmr.embed.run_report import Trying
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.scenes.bands import nameless
 from torchgeo_cmr.scenes.files import CUBES, LISTS, Paths, find_files
@@ -24,7 +25,7 @@ def list_scenes(
     inputs: RasterDataset | XarrayDataset | Paths,
     bands: Sequence[str] | None = None,
     nodata: float | None = None,
-    trying: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+    trying: Trying = nullcontext,
 ) -> list[Scene]:
     """List the scenes of a dataset, or of paths of any kind that is known.
 
@@ -75,9 +76,7 @@ def list_scenes(
 
 
 def _of_paths(
-    files: Sequence[str],
-    bands: Sequence[str],
-    trying: Callable[[str], AbstractContextManager[Any]],
+    files: Sequence[str], bands: Sequence[str], trying: Trying
 ) -> list[Opening]:
     rasters: list[str] = []
     cubes: list[Opening] = []

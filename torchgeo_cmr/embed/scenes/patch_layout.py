@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from torchgeo_cmr.embed.run_report import PACKAGE
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.scenes.scene import Scene
 
@@ -151,7 +152,7 @@ class Layout:
             f'{modality} was trained on, for example {first.path} ({first.grid_gsd:g} m): '
             f"scores may suffer; gsd='resample' brings them to {trained:g} m",
             UserWarning,
-            stacklevel=2,
+            skip_file_prefixes=(PACKAGE,),
         )
         return list(catalogue)
 

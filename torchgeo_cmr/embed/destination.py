@@ -1,0 +1,73 @@
+"""Where the rows of a run go: into an archive that a later run can complete, or into memory."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from torchgeo_cmr.embed.run_options import WriteOptions
+from torchgeo_cmr.embed.run_report import Report
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink
+from torchgeo_cmr.table.sink import remove_archive
+
+
+class Destination:
+    """Parts of a table by key; in an archive each is committed as a whole.
+
+    Args:
+        options: Where rows go.
+        header: What must be equal for a run to continue an archive.
+        replacing: Facts of the header that an update may change.
+
+    Raises:
+        ArchiveError: If the archive was begun with another header.
+        OutputExistsError: If a folder is to be replaced that has more than an archive.
+    """
+
+    def __init__(
+        self,
+        options: WriteOptions,
+        header: Mapping[str, Any],
+        *,
+        replacing: Collection[str] = (),
+    ) -> None:
+        """Open the archive, or remove the one that is to be replaced."""
+        self._tables: list[EmbeddingTable] = []
+        self.sink = None
+        if options.out is not None:
+            if options.overwrite:
+                remove_archive(options.out)
+            changing = replacing if options.update else ()
+            self.sink = ParquetSink(options.out, header, replacing=changing)
+
+    def fingerprints(self) -> dict[str, str | None]:
+        """Give the keys of the parts that earlier runs committed, and what each was made of."""
+        return {} if self.sink is None else self.sink.fingerprints()
+
+    def commit(
+        self, key: str, table: EmbeddingTable, fingerprint: str | None = None
+    ) -> None:
+        """Keep the rows of a part, all or none."""
+        if self.sink is None:
+            self._tables.append(table)
+        else:
+            self.sink.commit(key, table, fingerprint=fingerprint)
+
+    def remove(self, key: str) -> None:
+        """Drop the rows of a part that is in the archive."""
+        if self.sink is not None:
+            self.sink.remove(key)
+
+    def finish(self) -> None:
+        """Write the facts that an update changed, once all parts are as they say."""
+        if self.sink is not None:
+            self.sink.finish()
+
+    def write(self, report: Report) -> None:
+        """Write a report next to the archive."""
+        if self.sink is not None:
+            report.write(self.sink.path)
+
+    def table(self) -> EmbeddingTable:
+        """Give all rows: of this run, or of the whole archive."""
+        if self.sink is None:
+            return EmbeddingTable.concat(self._tables)
+        return EmbeddingTable.load(self.sink.path)
