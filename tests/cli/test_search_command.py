@@ -889,7 +889,7 @@ class TestRasters:
             ('--query {scenes}/s1.tif --ckpt {ckpt}', 'say its sensor with --query-modality, one of s1, s2'),
             ('--query {scenes}/s1.tif --ckpt {scenes}/gone.ckpt --query-modality s1', 'there is no checkpoint'),
             ('--query {scenes}/s1.tif --ckpt {scenes}/text.tif --query-modality s1', 'cannot be read as a checkpoint'),
-            ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s1 --dataset no.Class', 'no.Class is no raster dataset'),
+            ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s1 --dataset no.Class', 'no.Class is not a raster dataset'),
             ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s1 --dataset torchgeo.datasets.Sentinel1', 'recognises no file'),
             ('--query {scenes}/s1.tif', 's1.tif is a file: to use rasters as queries, add --ckpt CHECKPOINT'),
         ],

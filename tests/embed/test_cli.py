@@ -67,7 +67,7 @@ def test_plain_rasters_need_only_paths(
         (['{in}', '--size', '0'], 'give a number of pixels'),
         (['{in}', '--min-valid', '2'], 'between 0 and 1'),
         (['{in}', '--size', '999'], 'choose a smaller size'),
-        (['{in}', '--dataset', 'nothing'], 'is no raster dataset'),
+        (['{in}', '--dataset', 'nothing'], 'is not a raster dataset'),
         (['{in}', '--root', '/nowhere'], 'not inside the root'),
     ],
 )

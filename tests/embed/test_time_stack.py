@@ -86,10 +86,10 @@ def test_only_a_stack_is_replaced(
         stack_dates(tmp_path / 'out', min_dates=3)
     assert not beside.exists()
     EmbeddingTable.load(tmp_path / 'out').save(beside)
-    with pytest.raises(OutputExistsError, match='is no stack over dates'):
+    with pytest.raises(OutputExistsError, match='is not a stack over dates'):
         stack_dates(tmp_path / 'out')
     assert run('--over-dates', 'mode') == 2
-    assert 'is no stack over dates' in capsys.readouterr().err
+    assert 'is not a stack over dates' in capsys.readouterr().err
     assert len(EmbeddingTable.load(beside)) == 24
 
 

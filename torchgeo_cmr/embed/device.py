@@ -59,7 +59,7 @@ def prepared(task: Any, device: torch.device, *, compiled: bool = False) -> Gene
     network = getattr(task, 'model', None)
     if compiled and not isinstance(network, nn.Module):
         raise CMRError(
-            f'{type(task).__name__} has no network `model` to compile: leave that out'
+            f'{type(task).__name__} has no network `model` to compile: drop compile'
         )
     kernels = [p for p in task.parameters() if p.ndim == 4]
     before = [kernel.data for kernel in kernels]

@@ -37,7 +37,7 @@ class Encoding:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What an archive says of it: ``precision``, and how ``flips`` were joined."""
+        """What an archive records of it: ``precision``, and how ``flips`` were joined."""
         return {
             'precision': self.precision,
             'flips': 'mean of 4, scaled to length 1' if self.flips else None,
@@ -68,7 +68,7 @@ class Encoding:
         *,
         raw: bool = False,
     ) -> Tensor:
-        """Turn the pixels of several sensors into one row a place.
+        """Turn the pixels of several sensors into one row per place.
 
         Args:
             embed: From pixels on the device, by key, to rows ``(batch, dim)``.
@@ -148,7 +148,7 @@ def check_batch_size(batch_size: int | str) -> int | None:
 
 
 def find_batch_size(run: Callable[[int], Any], device: torch.device) -> int:
-    """Find the smallest batch that is about as fast a patch as any larger one.
+    """Find the smallest batch that is about as fast per patch as any larger one.
 
     Sizes double as long as that gains a twentieth and memory holds; each is timed once,
     after a round that is not.

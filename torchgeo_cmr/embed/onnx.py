@@ -34,7 +34,7 @@ def export_onnx(
     ``(batch, bands, size, size)``, holds raw pixels in the units of the training data, with
     NaN where there are none; its output ``vectors``, float32 of shape ``(batch, dim)``, holds
     what :meth:`~torchgeo_cmr.tasks.CrossModalTask.embed` gives, to about 1e-6. The number of
-    patches may vary, their size may not. The model says in its metadata what it is:
+    patches may vary, their size may not. The metadata of the model has
     ``modality``, ``space``, ``bands``, ``units`` and the version of this package.
 
     Needs the extra ``torchgeo-cmr[onnx]``.
@@ -52,8 +52,8 @@ def export_onnx(
     Raises:
         CMRError: If the packages for the export are not installed.
         OutputExistsError: If the file exists and *overwrite* is off.
-        QueryError: If the task has no such modality, or not by itself.
-        RasterError: If nobody knows the patch size or the statistics.
+        QueryError: If the task has no such modality, or not on its own.
+        RasterError: If the patch size or the statistics are unknown.
     """
     if modality not in task.in_channels:
         raise QueryError(
@@ -122,8 +122,8 @@ class OnnxEncoder:
 
     Raises:
         CMRError: If the packages of the extra ``onnx`` are not installed.
-        QueryError: If the task has no such modality, or not by itself.
-        RasterError: If nobody knows the statistics.
+        QueryError: If the task has no such modality, or not on its own.
+        RasterError: If the statistics are unknown.
     """
 
     def __init__(self, task: CrossModalTask, modality: str, size: int) -> None:

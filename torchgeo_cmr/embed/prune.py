@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 def is_gone(
     scene: str, root: str, folders: Iterable[str], opened: Collection[str]
 ) -> bool:
-    """Say whether the file of a scene is known to be gone.
+    """Decide whether the file of a scene is known to be gone.
 
     Args:
         scene: Scene id: path relative to *root*, with ``#`` and the date in a cube.

@@ -38,11 +38,11 @@ def from_dataset(
 ) -> EmbeddingTable:
     """Turn an embedding dataset of TorchGeo into a table or an archive.
 
-    Two layouts are known. **One vector a row** (``ClayEmbeddings``, ``EarthEmbeddings``,
+    Two layouts are known. **One vector per row** (``ClayEmbeddings``, ``EarthEmbeddings``,
     ``EarthIndexEmbeddings``, ``MajorTOMEmbeddings``): each row of the dataset's table becomes a
     row with its own footprint, date and plain columns. Where the dataset has only the centre
-    of a patch, the footprint is a square round it, or a point if nobody knows its width.
-    **One vector a pixel** (``CopernicusEmbed``, ``EmbeddedSeamlessData``,
+    of a patch, the footprint is a square round it, or a point if its width is unknown.
+    **One vector per pixel** (``CopernicusEmbed``, ``EmbeddedSeamlessData``,
     ``GoogleSatelliteEmbedding``, ``PrestoEmbeddings``, ``TesseraEmbeddings``): windows of *size*
     pixels become rows, on the native grid of each file, as :func:`embed` does; a vector is the
     mean of those of the window's pixels, each scaled to length 1 first, so that none
@@ -81,9 +81,7 @@ def from_dataset(
     modality = kind if modality is None else modality
     if isinstance(dataset, RasterDataset):
         if placeless:
-            raise RasterError(
-                f'{kind} has rasters, which have a place: leave placeless out'
-            )
+            raise RasterError(f'{kind} has rasters, which have a place: drop placeless')
         if isinstance(dataset, EmbeddedSeamlessData):
             dataset = _decoded(dataset)
         pixel = torch.zeros(len(list_scenes(dataset)[0].bands), 1, 1)
@@ -99,7 +97,7 @@ def from_dataset(
         )
     if size != 1 or stride is not None or options:
         raise RasterError(
-            f'{kind} has one vector a row: size, stride and options of embed are for '
+            f'{kind} has one vector per row: size, stride and options of embed are for '
             'vectors of pixels'
         )
     width = _METRES.get(kind) if metres is None else metres
@@ -155,7 +153,7 @@ def _decoded(dataset: EmbeddedSeamlessData) -> RasterDataset:
 def _rows(
     data: pd.DataFrame, modality: str, metres: float | None, placeless: bool
 ) -> tuple[gpd.GeoDataFrame, NDArray[np.floating]]:
-    """Read footprints, dates and vectors of a table with one vector a row."""
+    """Read footprints, dates and vectors of a table with one vector per row."""
     key = next((k for k in ('embedding', 'embeddings') if k in data), None)
     if key is None or not len(data):
         raise ArchiveError(
@@ -206,8 +204,8 @@ def _outlines(
         shapes = gpd.GeoSeries([None] * len(data), crs='EPSG:4326')
     else:
         raise ArchiveError(
-            'the dataset says nowhere where its vectors lie: it needs a geometry, or the '
-            'columns centre_lon and centre_lat, or say placeless=True'
+            'the dataset does not locate its vectors: it needs a geometry, or the '
+            'columns centre_lon and centre_lat, or give placeless=True'
         )
     if metres is None or not (shapes.geom_type == 'Point').all():
         return shapes

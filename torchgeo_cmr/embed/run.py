@@ -75,21 +75,21 @@ def embed(
 ) -> EmbeddingTable:
     """Embed every patch of every scene, each on the grid and at the date of its own file.
 
-    The dataset is a catalogue: it says which files belong to a scene, which bands are
+    The dataset is a catalogue of which files belong to a scene, which bands are
     wanted and when they were taken. It is never indexed, because TorchGeo would warp every
     file into the zone of the first and merge dates. Two dates of one place give two rows.
 
     With *out*, each scene is committed to the archive as soon as it is done; the same call
     made again goes on where it stopped, whatever stopped it, and ends with the same rows.
     Without, everything stays in memory. A report of what was done with each scene is written
-    beside the archive, as ``<out>-report.json``.
+    next to the archive, as ``<out>-report.json``.
 
     Patches lie side by side from the upper left corner of a scene; what is left at its
     right and lower edge is dropped, and so is a scene smaller than one patch, unless *edges*
     pads them. Sides of footprints are straight in longitude and latitude between the four
     corners.
 
-    The frame has two columns beside the standard ones: ``cloud``, the percentage of the
+    The frame has two columns besides the standard ones: ``cloud``, the percentage of the
     valid pixels that a quality mask (see :mod:`torchgeo_cmr.scenes.quality`) calls cloud,
     and ``sensor``; null where unknown.
 
@@ -118,13 +118,13 @@ def embed(
             training.
         out: Archive folder to write or to complete.
         root: Folder to which scene ids are relative (default: the deepest folder that
-            holds every file). Give it if the archive is to grow beside another.
+            holds every file). Give it if the archive is to grow alongside another.
         batch_size: Patches given to the encoder at once, part of the plan; ``'auto'`` for the
             smallest number about as fast as any larger one, found at the first run and kept
             in the archive.
-        min_valid: Patches with a smaller share of valid pixels are left out, and those
+        min_valid: Patches with a smaller share of valid pixels are skipped, and those
             without any always; 0 to 1.
-        max_cloud: Patches of whose valid pixels a larger percentage is cloud are left out,
+        max_cloud: Patches of whose valid pixels a larger percentage is cloud are skipped,
             where a quality mask tells, and one warning counts the scenes without; 0 to
             100.
         nodata: Value that marks missing pixels, besides those that files state.
@@ -144,7 +144,7 @@ def embed(
             :func:`~torchgeo_cmr.embed.content.fingerprint`).
         prune: With *update*, drop the rows of scenes whose files are gone from folders that
             could be listed.
-        errors: ``'refuse'`` leaves out scenes that cannot be used and goes on, with a warning
+        errors: ``'refuse'`` skips scenes that cannot be used and goes on, with a warning
             and a sentence for each in the report; the next run tries them again. ``'raise'``
             ends at the first.
         catalogue: GeoParquet in which the headers of rasters are kept, so that the next run
@@ -153,7 +153,7 @@ def embed(
         progress: Show a bar on stderr.
 
     Returns:
-        One row a patch: scenes in the order of their ids, patches row by row within each;
+        One row per patch: scenes in the order of their ids, patches row by row within each;
         from disk, in the archive's order.
 
     Raises:
@@ -167,7 +167,7 @@ def embed(
         TypeError: If *dataset* does not list raster images.
 
     Warns:
-        UserWarning: If scenes smaller than a patch are left out, pixels are not as wide as
+        UserWarning: If scenes smaller than a patch are skipped, pixels are not as wide as
             in training, or *max_cloud* is given and scenes have no quality mask.
         RefusedWarning: If scenes were refused.
     """

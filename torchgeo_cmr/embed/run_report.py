@@ -1,4 +1,4 @@
-"""What a run did with each scene or file: embedded, there already, left out, refused."""
+"""What a run did with each scene or file: embedded, there already, skipped, refused."""
 
 import json
 import logging
@@ -45,7 +45,7 @@ class Report:
     done: list[str] = field(default_factory=list)
     #: Done by an earlier run.
     skipped: list[str] = field(default_factory=list)
-    #: Smaller than a patch, so left out.
+    #: Smaller than a patch, so skipped.
     too_small: list[str] = field(default_factory=list)
     #: Part of ``done`` that was embedded before, and whose files changed.
     changed: list[str] = field(default_factory=list)
@@ -55,11 +55,11 @@ class Report:
     vanished: list[str] = field(default_factory=list)
     #: Part of ``vanished`` whose rows were dropped.
     pruned: list[str] = field(default_factory=list)
-    #: Could not be used -> the sentence that says why.
+    #: Could not be used -> the sentence that explains why.
     refused: dict[str, str] = field(default_factory=dict)
     #: Rows made in this run.
     patches: int = 0
-    #: Patches of this run left out because too few of their pixels are valid.
+    #: Patches of this run skipped because too few of their pixels are valid.
     left_out: int = 0
     #: The first refusal as it was raised.
     first: RasterError | AudioError | None = field(default=None, init=False)
@@ -67,7 +67,7 @@ class Report:
     begun: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        """Refuse a word that is no choice."""
+        """Refuse an unknown choice."""
         if self.errors not in get_args(Errors):
             raise RasterError(
                 f'errors is {self.errors!r}: choose one of {", ".join(get_args(Errors))}'
@@ -97,7 +97,7 @@ class Report:
             self.first = self.first or error
 
     def _explained(self, scene: str, error: Exception) -> RasterError:
-        """Put what a library says of one file, which must not end the run, into a sentence."""
+        """Turn the error of a library about one file into a sentence; it must not end the run."""
         if isinstance(error, CMRError):
             return RasterError(str(error))
         _LOG.debug('%s cannot be used', scene, exc_info=error)
@@ -153,7 +153,7 @@ class Report:
         return {**told, **{n: getattr(self, n) for n in names}, 'refused': self.refused}
 
     def write(self, archive: Path) -> Path:
-        """Write the report beside an archive, in place of that of an earlier run.
+        """Write the report next to an archive, in place of that of an earlier run.
 
         Args:
             archive: Folder of the archive.
@@ -192,7 +192,7 @@ def read_report(archive: str | os.PathLike[str]) -> dict[str, Any]:
         the ids of the scenes that were ``done``, ``skipped`` (there already), ``changed`` (done
         again), ``empty`` (done, but no patch is valid and clear enough), ``too_small``,
         ``vanished`` and ``pruned``; ``refused`` maps an id, or the path
-        of a file that could not even be opened, to the sentence that says why.
+        of a file that could not even be opened, to the sentence that explains why.
 
     Raises:
         ArchiveError: If there is none.
@@ -212,6 +212,6 @@ def _printable(text: str) -> str:
 
 
 def beside(archive: Path, ending: str) -> Path:
-    """Name what stands beside an archive, also of a folder given as ``.`` or ``..``."""
+    """Name a file or folder next to an archive, also of a folder given as ``.`` or ``..``."""
     folder = archive if archive.name not in ('', '..') else archive.resolve()
     return folder.with_name(folder.name + ending)

@@ -1,4 +1,4 @@
-"""The dates of an archive joined beside it: one row a place, made again after each run."""
+"""The dates of an archive joined next to it: one row per place, made again after each run."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from torchgeo_cmr.table.sink import is_archive
 def stack_dates(
     archive: str | os.PathLike[str], how: How = 'mean', *, min_dates: int = 1
 ) -> Path:
-    """Write an archive with one row a place beside one with a row for each date.
+    """Write an archive with one row per place next to one with a row for each date.
 
     The rows are those of :func:`~torchgeo_cmr.table.over_dates`. The archive itself stays as
     it is, so that it can be completed and updated; the stack is derived from it, and an older
@@ -22,21 +22,21 @@ def stack_dates(
     Args:
         archive: Folder of the archive.
         how: ``'mean'`` or ``'attention'``.
-        min_dates: Leave out places with fewer dates.
+        min_dates: Skip places with fewer dates.
 
     Returns:
         The folder of the stack, ``<archive>-over-dates``.
 
     Raises:
         ArchiveError: If there is no archive, or its rows cannot be joined.
-        OutputExistsError: If something that is no stack has the name of the stack.
+        OutputExistsError: If something that is not a stack has the name of the stack.
     """
     path = beside(Path(archive), '-over-dates')
     if os.path.lexists(path):
         there = is_archive(path)
         if not there or 'over_dates' not in (read_header(path).get('record') or {}):
             raise OutputExistsError(
-                f'{path} is no stack over dates, so it is not replaced: move it away'
+                f'{path} is not a stack over dates, so it is not replaced: move it away'
             )
     table = over_dates(EmbeddingTable.load(archive), how, min_dates=min_dates)
     return table.save(path, overwrite=True)

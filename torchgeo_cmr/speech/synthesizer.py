@@ -31,7 +31,7 @@ class Engine(Protocol):
     def say(
         self, words: str, voice: str, speed: int, pitch: int
     ) -> tuple[NDArray[np.float32], int]:
-        """Give samples from -1 to 1 and how many there are a second."""
+        """Give samples from -1 to 1 and how many there are per second."""
         ...
 
 
@@ -58,7 +58,7 @@ def open_engine() -> Engine:
 
 
 class _Program:
-    """The program, one process an utterance; the same words always sound the same."""
+    """The program, one process per utterance; the same words always sound the same."""
 
     def __init__(self, path: str) -> None:
         self.path = path

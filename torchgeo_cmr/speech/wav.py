@@ -34,7 +34,7 @@ def read_wav(path: str | os.PathLike[str], rate: int = RATE) -> NDArray[np.float
         Samples of shape ``(samples,)``, within -1 to 1 for PCM.
 
     Raises:
-        AudioError: If the file is missing, empty, cut short, silent throughout, or no WAV.
+        AudioError: If the file is missing, empty, cut short, silent throughout, or not WAV.
     """
     path = Path(path)
     if not path.is_file():

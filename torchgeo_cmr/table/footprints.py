@@ -30,7 +30,7 @@ _STRAY = 2e-5
 
 
 def is_wgs84(crs: CRS) -> bool:
-    """Say whether a CRS is longitude and latitude on WGS 84, whatever its axis order.
+    """Decide whether a CRS is longitude and latitude on WGS 84, whatever its axis order.
 
     Args:
         crs: Any CRS.

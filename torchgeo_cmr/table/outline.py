@@ -192,7 +192,7 @@ def _between(points: Points, way: Points) -> Points:
 
 
 def _uneven(lonlat: Points) -> bool:
-    """Say whether pieces of equal length may span very different angles."""
+    """Decide whether pieces of equal length may span very different angles."""
     return bool((np.abs(lonlat[:, 1]) > 70).any() or (np.abs(steps(lonlat)) > 20).any())
 
 

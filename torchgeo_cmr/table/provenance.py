@@ -1,8 +1,8 @@
 """Provenance of a result: fingerprints of tables, and versions of the software.
 
 The fingerprint of rows is made of one digest per row, so that it can be combined: that of an
-archive out of its parts, that of an index out of the rows that came and went, and nobody has to
-read vectors twice for it.
+archive from its parts, that of an index from the rows that came and went, without reading vectors
+twice.
 """
 
 import hashlib
@@ -10,15 +10,13 @@ import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
+import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr import __version__
-
-if TYPE_CHECKING:
-    from .table import EmbeddingTable
 
 _LIBRARIES = ('numpy', 'pandas', 'geopandas', 'shapely', 'pyproj', 'rasterio')
 #: Bytes of a row's digest, and what they are counted by: digits of a number in this base.
@@ -64,6 +62,49 @@ class Content:
         return hashlib.sha256(words.encode()).hexdigest()
 
 
+class Rows(Protocol):
+    """The part of an embedding table that fingerprints and archives need."""
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        ...
+
+    @property
+    def frame(self) -> gpd.GeoDataFrame:
+        """Footprints and columns."""
+        ...
+
+    @property
+    def vectors(self) -> NDArray[Any]:
+        """Vectors or packed codes, one per row."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """How vectors are compared."""
+        ...
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """JSON-able facts about how the vectors were made."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector, or bits of a code."""
+        ...
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The distinct spaces of the rows."""
+        ...
+
+    @property
+    def content(self) -> Content:
+        """Identity of the rows."""
+        ...
+
+
 def row_digests(ids: Iterable[str], vectors: NDArray[Any]) -> NDArray[np.uint8]:
     """Give a digest of the id and the vector of each row.
 
@@ -81,13 +122,13 @@ def row_digests(ids: Iterable[str], vectors: NDArray[Any]) -> NDArray[np.uint8]:
     digest = hashlib.sha256
     rows = plain.view(f'V{plain[0].nbytes}').ravel().tolist()
     made = b''.join(
-        digest(one.encode() + b'\0' + row).digest()[:_WIDTH]
-        for one, row in zip(ids, rows, strict=True)
+        digest(patch_id.encode() + b'\0' + row).digest()[:_WIDTH]
+        for patch_id, row in zip(ids, rows, strict=True)
     )
     return np.frombuffer(made, dtype=np.uint8).reshape(-1, _WIDTH)
 
 
-def fingerprint(table: 'EmbeddingTable') -> str:
+def fingerprint(table: Rows) -> str:
     """Give the SHA-256 of the patch ids and the vectors of a table, in order.
 
     Args:

@@ -19,7 +19,7 @@ from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 
-from .provenance import Content
+from .provenance import Content, Rows
 from .schema import (
     FORMAT,
     FORMAT_VERSION,
@@ -40,9 +40,6 @@ from .schema import (
     from_arrow,
     to_arrow,
 )
-
-if TYPE_CHECKING:
-    from .table import EmbeddingTable
 
 #: The header. Readers of many Parquet files (Arrow, DuckDB, Spark, geopandas) skip names that
 #: begin with an underscore, so that the folder is a data set to them.
@@ -141,9 +138,7 @@ class ParquetSink:
             self._write_header(new)
         self.header = new
 
-    def commit(
-        self, key: str, table: 'EmbeddingTable', *, fingerprint: str | None = None
-    ) -> None:
+    def commit(self, key: str, table: Rows, *, fingerprint: str | None = None) -> None:
         """Write a table as the part of a key, all of it or nothing.
 
         Args:
@@ -178,7 +173,7 @@ class ParquetSink:
             'metric': table.metric,
             'spaces': list(table.spaces),
             'modalities': sorted(table.frame['modality'].dropna().unique()),
-            'record': _own_sources(table),
+            'record': _part_record(table),
             'content': f'{table.content.value:x}',
         }
         if fingerprint is not None:
@@ -189,7 +184,7 @@ class ParquetSink:
                 content, temporary, compression='zstd', row_group_size=16_384
             )
 
-    def _begin(self, table: 'EmbeddingTable') -> None:
+    def _begin(self, table: Rows) -> None:
         """Make the folder and its header once, and sweep out what dead writers left."""
         if self._ready:
             return
@@ -234,7 +229,7 @@ class ParquetSink:
 
 
 def write_archive(
-    path: str | PathLike[str], table: 'EmbeddingTable', *, overwrite: bool = False
+    path: str | PathLike[str], table: Rows, *, overwrite: bool = False
 ) -> Path:
     """Write a whole table as an archive of one part, replacing an older archive if requested.
 
@@ -435,7 +430,7 @@ def header_file(path: str | PathLike[str]) -> Path:
 
 
 def is_archive(path: str | PathLike[str]) -> bool:
-    """Say whether a folder has the header of an archive.
+    """Decide whether a folder has the header of an archive.
 
     Args:
         path: Any path.
@@ -537,7 +532,7 @@ def _unite(into: dict[str, Any], other: Mapping[str, Any]) -> bool:
     return True
 
 
-def _own_sources(table: 'EmbeddingTable') -> dict[str, Any]:
+def _part_record(table: Rows) -> dict[str, Any]:
     """Give the record of a part: of the scenes, only those its rows come from."""
     record = dict(table.record)
     if isinstance(record.get('sources'), dict):

@@ -49,7 +49,7 @@ class EmbeddingTable:
             own columns, ``geometry``. Any standard column but the first and last may hold nulls;
             the geometry is null only where a row has no place.
         vectors: Array (n, dim), float32, finite, unit norm, read-only; of binary codes
-            (n, dim / 8), uint8, eight bits a byte.
+            (n, dim / 8), uint8, eight bits per byte.
         metric: How vectors are compared: ``'cosine'`` by their inner product, ``'hamming'`` by
             the share of bits that agree; in both a score is in -1..1, higher is closer.
         record: JSON-able facts about how the vectors were made.

@@ -12,7 +12,7 @@ _EXACT = 1 << 53
 
 
 def is_long(column: pa.Array | pa.ChunkedArray) -> bool:
-    """Say whether float64 would round a whole number of a column.
+    """Decide whether float64 would round a whole number of a column.
 
     Args:
         column: A column of any type.

@@ -32,7 +32,7 @@ def test_only_the_data_of_an_example_is_read(tmp_path: Path) -> None:
     [
         ('model: 1', 'has no section `data`'),
         ('- data', 'has no section `data`'),
-        ('data: [', 'is no YAML'),
+        ('data: [', 'is not YAML'),
         ('data: {class_path: nowhere.Data}', 'cannot be used: .*nowhere.Data'),
         (
             'data: {class_path: BEN14KDataModule, init_args: {folder: x}}',

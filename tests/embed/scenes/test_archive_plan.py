@@ -286,11 +286,11 @@ def test_datasets_are_opened_by_name(s2_folder: Path) -> None:
 @pytest.mark.parametrize(
     ('name', 'bands', 'message'),
     [
-        ('torchgeo.datasets.Sentinel9', None, 'is no raster dataset'),
-        ('nowhere.Sentinel2', None, 'is no raster dataset'),
-        ('Sentinel2', None, 'is no raster dataset'),
-        ('torchgeo.datasets.CDL', None, 'is no raster dataset of images'),
-        ('torchgeo.datasets.EuroSAT', None, 'is no raster dataset'),
+        ('torchgeo.datasets.Sentinel9', None, 'is not a raster dataset'),
+        ('nowhere.Sentinel2', None, 'is not a raster dataset'),
+        ('Sentinel2', None, 'is not a raster dataset'),
+        ('torchgeo.datasets.CDL', None, 'is not a raster dataset of images'),
+        ('torchgeo.datasets.EuroSAT', None, 'is not a raster dataset'),
         (S2, ['VV'], 'Sentinel2 has no band VV'),
         ('torchgeo.datasets.Sentinel1', ['VV'], 'Sentinel1 recognises no file'),
     ],

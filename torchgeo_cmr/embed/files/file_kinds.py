@@ -44,11 +44,11 @@ def kind_of(words: Paths) -> Kind:
     try:
         files = find_files(words, suffixes)
     except RasterError:
-        return 'raster'  # whose reader says which word matches nothing
-    # Products hold quicklooks beside their bands: one file with a place tells what they are.
+        return 'raster'  # whose reader names the word that matches nothing
+    # Products hold quicklooks next to their bands: one file with a place tells what they are.
     first = {path.suffix.lower(): path for path in reversed(files)}
     if '.wav' in first:
-        return 'sound'  # beside which speak leaves JSON
+        return 'sound'  # next to which speak writes JSON
     for path in (first[suffix] for suffix in _OTHER_SOUND if suffix in first):
         raise AudioError(
             f'{path} is sound but not WAV: convert it, as ffmpeg -i {path.name} '
@@ -61,7 +61,7 @@ def kind_of(words: Paths) -> Kind:
         return 'raster'
     if any(s not in SUFFIXES or has_place(path) for s, path in first.items()):
         return 'raster'
-    # A scene that lost its place must not make plain images of those beside it.
+    # A scene that lost its place must not make plain images of those next to it.
     tiffs = (path for path in files if path.suffix.lower() in ('.tif', '.tiff'))
     return 'raster' if any(map(has_place, tiffs)) else 'image'
 
@@ -90,13 +90,13 @@ def find_files(
 
 
 def has_place(path: str | os.PathLike[str]) -> bool:
-    """Say whether anything in a raster tells where it lies.
+    """Decide whether anything in a raster tells where it lies.
 
     Args:
         path: The file.
 
     Returns:
-        True also for what cannot be opened: the raster reader says why.
+        True also for what cannot be opened: the raster reader explains why.
     """
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)

@@ -134,7 +134,7 @@ def pick_modality(task: Encoder, modality: str | None, *, sound: bool) -> str:
 
     Args:
         task: The encoder.
-        modality: What the user said; None to choose.
+        modality: As the user gave it; None to choose.
         sound: Whether the files are sound.
 
     Returns:
@@ -193,7 +193,7 @@ def _usable(vector: np.ndarray) -> np.ndarray:
     if not np.isfinite(vector).all() or not vector.any():
         raise RasterError(
             'its vector holds only zeros, or NaN or infinite numbers: train the encoder '
-            'further, or leave the file out'
+            'further, or drop the file'
         )
     return vector
 

@@ -1,4 +1,4 @@
-"""Plain images to rows: chips that nobody georeferenced, whole."""
+"""Plain images to rows: chips without a georeference, whole."""
 
 import os
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ def embed_images(
     """Embed images without georeferencing, one row each; no place is invented for them.
 
     Each image is one patch, resized to *size*. The row is named after the file, and its
-    ``label`` is its folder if files lie in one folder a class. Scenes that have a place go to
+    ``label`` is its folder if files lie in one folder per class. Scenes that have a place go to
     :func:`embed`, which cuts them into patches with footprints.
 
     Args:
@@ -48,19 +48,19 @@ def embed_images(
         root: Folder to which ids are relative (default: the deepest that holds every file).
         batch_size: Files given to the encoder at once; 64 if ``'auto'``.
         device: Where to run, ``'auto'`` for the fastest present (default: where the task is).
-        errors: ``'refuse'`` leaves out images that cannot be used and goes on, with a warning
-            and a report beside *out* (:func:`read_report`); ``'raise'`` ends at the first.
+        errors: ``'refuse'`` skips images that cannot be used and goes on, with a warning
+            and a report next to *out* (:func:`read_report`); ``'raise'`` ends at the first.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr.
 
     Returns:
-        One row a file, in the order of their names, with null geometry.
+        One row per file, in the order of their names, with null geometry.
 
     Raises:
         ArchiveError: If *out* holds an archive made with other settings, weights or files.
         RasterError: If there is no file; if none (or, by *errors*, not each) can be read, lacks
             a place and has the bands that the encoder expects; if the task has no modality for
-            images or several, or nobody says how large they are to be.
+            images or several, or their size is unknown.
 
     Warns:
         RefusedWarning: If images were refused.

@@ -34,7 +34,7 @@ def embed_sounds(
     """Embed WAV files, one row each; none has a place.
 
     Any rate and number of channels are read. The row is named after the file, and its
-    ``label`` is its folder if files lie in one folder a class.
+    ``label`` is its folder if files lie in one folder per class.
 
     Args:
         task: A trained task, used in evaluation mode and left as it was.
@@ -45,18 +45,18 @@ def embed_sounds(
         root: Folder to which ids are relative (default: the deepest that holds every file).
         batch_size: Files given to the encoder at once; 64 if ``'auto'``.
         device: Where to run, ``'auto'`` for the fastest present (default: where the task is).
-        errors: ``'refuse'`` leaves out files that cannot be used and goes on, with a warning
-            and a report beside *out* (:func:`read_report`); ``'raise'`` ends at the first.
+        errors: ``'refuse'`` skips files that cannot be used and goes on, with a warning
+            and a report next to *out* (:func:`read_report`); ``'raise'`` ends at the first.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr.
 
     Returns:
-        One row a file, in the order of their names, with null geometry.
+        One row per file, in the order of their names, with null geometry.
 
     Raises:
         ArchiveError: If *out* holds an archive made with other settings, weights or files.
         AudioError: If there is no file, none (or, by *errors*, not each) can be used, or
-            nobody says how long it is to be.
+            its length is unknown.
         RasterError: If the task has no modality for sound, or not the one named.
 
     Warns:

@@ -21,7 +21,7 @@ _DAY = pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
 
 
 class Ground(Protocol):
-    """What is asked of a data module whose pairs become rows.
+    """What a data module whose pairs become rows provides.
 
     Relations: :func:`ground_of` gives the right one.
     """
@@ -48,7 +48,7 @@ class Ground(Protocol):
         """Say where pairs lie and what they are made of.
 
         Returns:
-            One row a pair: ``pair`` (its name), ``src_crs``, ``native_corners`` and the
+            One row per pair: ``pair`` (its name), ``src_crs``, ``native_corners`` and the
             outline, null where a pair has no place; and for a modality what is known of
             ``source``, ``time_start`` and ``time_end`` of its side of each pair.
         """
@@ -65,7 +65,7 @@ def ground_of(data: BaseDataModule) -> Ground:
         Its pairs.
 
     Raises:
-        PairingError: If it is none of this package.
+        PairingError: If it is not one of this package.
     """
     if isinstance(data, ChipDataModule):
         return _Chips(data)

@@ -17,7 +17,7 @@ def open_data(path: str | os.PathLike[str]) -> BaseDataModule:
     """Open the data module that the YAML of a training run describes.
 
     Takes what ``torchgeo-cmr fit --config`` takes, and the ``config.yaml`` that it writes
-    beside its logs, in which flags of the command line are settled. Only ``data`` is read.
+    next to its logs, in which flags of the command line are settled. Only ``data`` is read.
 
     Args:
         path: The YAML file.
@@ -26,7 +26,7 @@ def open_data(path: str | os.PathLike[str]) -> BaseDataModule:
         The data module; nothing is read yet.
 
     Raises:
-        RasterError: If the file is not there, is no YAML, has no ``data``, or its arguments
+        RasterError: If the file is not there, is not YAML, has no ``data``, or its arguments
             are not those of the data module.
     """
     try:
@@ -37,7 +37,7 @@ def open_data(path: str | os.PathLike[str]) -> BaseDataModule:
         ) from error
     except Exception as error:  # of whichever YAML library jsonargparse found
         raise RasterError(
-            f'{path} is no YAML ({" ".join(str(error).split())}): give the file that '
+            f'{path} is not YAML ({" ".join(str(error).split())}): give the file that '
             'torchgeo-cmr fit takes'
         ) from error
     if not isinstance(settings, dict) or not settings.get('data'):

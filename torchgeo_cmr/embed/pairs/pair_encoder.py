@@ -183,7 +183,7 @@ def _joined(sides: Sequence[pd.DataFrame]) -> dict[str, Any]:
 
 
 def _labels(label: Tensor | None, classes: Sequence[str]) -> list[Any]:
-    """Labels of a batch, one cell a pair: names of classes where they are known."""
+    """Labels of a batch, one cell per pair: names of classes where they are known."""
     if label is None:
         return []
     if label.ndim == 2 and label.shape[1] == len(classes):

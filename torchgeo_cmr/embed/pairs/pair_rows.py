@@ -57,10 +57,10 @@ def embed_pairs(
 
     The archive is an ordinary one with three more columns: ``split``, ``pair`` (the same for
     all rows of one place) and, if the data is labelled, ``label``: the names of the classes
-    of a patch, or what the benchmark has for them. That is what a protocol asks for:
-    one archive of all splits and sensors is enough for all directions.
+    of a patch, or what the benchmark has for them. So one archive of all splits and sensors is
+    enough for all directions.
 
-    Several modalities joined with ``+`` give one row a pair, fused from all of them: its
+    Several modalities joined with ``+`` give one row per pair, fused from all of them: its
     modality is called ``'s1+s2'``, its time spans both acquisitions, and its share of valid
     pixels is the smallest of theirs.
 
@@ -73,17 +73,17 @@ def embed_pairs(
             :class:`~torchgeo_cmr.datamodules.PairedDataModule`; pixels are read as they
             are, without augmentation.
         modality: Names such as ``'s1'``, or ``'s1+s2'`` for a fused row (default: every
-            modality of the task by itself). All must give vectors of one length.
+            modality of the task on its own). All must give vectors of one length.
         splits: Any of ``'train'``, ``'val'``, ``'test'`` (default: those that there are).
         fusion: ``'concat'``, ``'mean'``, ``'sum'`` or ``'max'``, as in the task's ``embed``;
             without effect for rows of one sensor.
         raw: Fuse features as the network makes them, and keep the length of each in the
             column ``length``: what distances that are not the cosine compare. Features of
-            only zeros, which a ReLU head can give, are left out.
+            only zeros, which a ReLU head can give, are skipped.
         out: Archive folder to write or to complete.
         batch_size: Pairs given to the encoder at once; ``'auto'`` as in
             :func:`~torchgeo_cmr.embed.embed`.
-        min_valid: Patches with a smaller share of valid pixels are left out, and those
+        min_valid: Patches with a smaller share of valid pixels are skipped, and those
             without any always; 0 to 1.
         device: Where to run, ``'auto'`` for the fastest present (default: where the task
             is).
@@ -91,16 +91,16 @@ def embed_pairs(
         flips: Give each row the mean over the four flips of its patches, which are mirrored
             together.
         compile: As in :func:`~torchgeo_cmr.embed.embed`.
-        engine: As in :func:`~torchgeo_cmr.embed.embed`; ONNX Runtime embeds every sensor by
-            itself, never fused or raw.
+        engine: As in :func:`~torchgeo_cmr.embed.embed`; ONNX Runtime embeds every sensor on
+            its own, never fused or raw.
         update: Complete an archive whose pairs are no longer those it was begun with: blocks
             whose pairs changed are embedded again, and pairs that are gone lose their rows.
-            Pairs are told by their names: that pixels changed goes unseen.
+            Pairs are identified by their names: changed pixels go unseen.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr.
 
     Returns:
-        One row a pair and modality: splits in the order train, val, test, pairs in their
+        One row per pair and modality: splits in the order train, val, test, pairs in their
         order in blocks of 1024, and in each block one modality after the other.
 
     Raises:

@@ -54,7 +54,7 @@ def cut_parts(ground: Ground, splits: Sequence[str] | None) -> list[Part]:
 def read_parts(
     ground: Ground, parts: Sequence[Part], batch_size: int, num_workers: int
 ) -> Iterator[tuple[Part, Iterator[Mapping[str, Any]]]]:
-    """Read part after part; workers start once a split and read ahead across parts."""
+    """Read part after part; workers start once per split and read ahead across parts."""
     for split in SPLITS:
         mine = [part for part in parts if part.split == split]
         batches = [

@@ -36,9 +36,9 @@ _LOG = logging.getLogger(__name__)
 class Plan:
     """Work items in the order in which they are done."""
 
-    #: One item a scene, sorted by scene id.
+    #: One item per scene, sorted by scene id.
     items: tuple[WorkItem, ...]
-    #: Ids of scenes smaller than one patch, left out.
+    #: Ids of scenes smaller than one patch, skipped.
     too_small: tuple[str, ...]
     #: Absolute folder, POSIX, to which scene ids are relative.
     root: str
@@ -101,9 +101,9 @@ def plan_scenes(
             optional.
         transformed: True if pixels pass a transform before the encoder.
         trying: Context in which each scene is judged, given its name: what it swallows
-            leaves out that scene alone.
+            skips that scene alone.
         others: Files that could not be opened. They count for the folder that ids are
-            relative to, so that it stays when they are mended.
+            relative to, so that it stays when they are repaired.
 
     Returns:
         The plan; without items if *trying* swallowed every scene.
@@ -111,10 +111,10 @@ def plan_scenes(
     Raises:
         RasterError: If bands or units are not the encoder's, two scenes begin with one band
             of one file, a file lies outside *root*, no scene holds a patch, pixel sizes
-            differ and *gsd* says so, or a setting is out of range.
+            differ and *gsd* forbids it, or a setting is out of range.
 
     Warns:
-        UserWarning: If scenes smaller than a patch are left out, or pixel sizes differ.
+        UserWarning: If scenes smaller than a patch are skipped, or pixel sizes differ.
     """
     return make_plan(
         catalogue,

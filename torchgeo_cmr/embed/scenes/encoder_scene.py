@@ -93,7 +93,7 @@ def match_bands(
 ) -> Scene:
     """Pick an encoder's bands: by name, or by count where one side has no names.
 
-    Names are compared as :mod:`torchgeo_cmr.scenes.bands` says.
+    Names are compared as in :mod:`torchgeo_cmr.scenes.bands`.
 
     Args:
         scene: What the catalogue offers.
@@ -142,7 +142,7 @@ def match_units(
         scene: What the catalogue offers.
         modality: Modality name, for messages.
         trained: Unit of the training data; None if unknown.
-        stated: Unit of scenes whose files do not state theirs, as the user says.
+        stated: Unit of scenes whose files do not state theirs, as the user states it.
         bands: Names of the bands of the training, which may say that it is radar.
 
     Returns:
@@ -194,7 +194,7 @@ def match_scales(
         modality: Modality name, for messages.
         trained: Physical value of one step of each band of the training; None, or None for a
             band, if nothing stated it.
-        stated: Value of one step in scenes that state none, as the user says.
+        stated: Value of one step in scenes that state none, as the user states it.
 
     Returns:
         The scene, with ``steps`` if its own differ from those of the training. What states
@@ -228,7 +228,7 @@ def match_scales(
 
 
 def is_of_other_kind(scene: Scene, spec: Mapping[str, Any]) -> bool:
-    """Say whether a scene holds decimals of reflectance and the training did not, or reverse.
+    """Decide whether a scene holds decimals of reflectance and the training did not, or reverse.
 
     Args:
         scene: What the catalogue offers, with bands, units and scales matched.

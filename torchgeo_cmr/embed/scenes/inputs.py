@@ -29,7 +29,7 @@ def list_scenes(
 ) -> list[Scene]:
     """List the scenes of a dataset, or of paths of any kind that is known.
 
-    Of a dataset, the index is the list. Paths may be mixed: rasters (products are told by
+    Of a dataset, the index is the list. Paths may be mixed: rasters (products are recognised by
     their file names), cubes (``.nc``, ``.zarr``) and lists of STAC items (``.json``,
     ``.parquet``). Nothing is read but headers.
 
@@ -40,7 +40,7 @@ def list_scenes(
             count (``band_1``) for those that are there.
         nodata: Value that marks missing pixels, besides those that files state.
         trying: Context in which each input is opened, given its name: what it swallows
-            leaves out that input alone.
+            skips that input alone.
 
     Returns:
         The scenes, with their quality masks.
@@ -94,7 +94,7 @@ def _of_paths(
         (name, lambda opening=opening: [opening()])
         for name, opening in find_products(rasters, bands)
     ]
-    # A STAC item says itself which masks it has.
+    # A STAC item names its own masks.
     return [*_judging([*products, *cubes]), *_judging(items, next_to=False)]
 
 

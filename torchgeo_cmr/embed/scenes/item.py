@@ -60,8 +60,8 @@ def embed_item(
         encoding: Number format and flips (default: float32, none).
 
     Returns:
-        One row a patch, in the order of the plan; none if no patch holds enough pixels.
-        Patches whose vector is only zeros are left out.
+        One row per patch, in the order of the plan; none if no patch holds enough pixels.
+        Patches whose vector is only zeros are skipped.
 
     Raises:
         RasterError: If a file is damaged or the pixels are not what the encoder expects.
@@ -113,7 +113,7 @@ def embed_item(
         np.concatenate(vectors),
         space=task.space if space is None else space,
         modality=item.modality,
-        # A scene without rows is no source of any.
+        # A scene without rows is not a source.
         record=record if len(frame) else {**record, 'sources': {}},
     )
 
@@ -179,7 +179,7 @@ def record_of(
         max_cloud: Largest percentage of cloud.
 
     Returns:
-        JSON-able: ``model``, ``bands``, ``normalisation`` (mean and std a band, or null),
+        JSON-able: ``model``, ``bands``, ``normalisation`` (mean and std per band, or null),
         ``resampling``, ``min_valid`` and the other settings, ``versions``, ``root``, and by
         scene id ``sources`` and, where they apply, ``grids`` (shape and transform of a scene
         that was resampled), ``units`` (``[in the files, as read]`` of converted backscatter),

@@ -48,9 +48,9 @@ def read_item(
     Args:
         item: What to read.
         batch_size: Patches in a batch; the last may hold fewer.
-        min_valid: Patches with a smaller share of valid pixels are left out, and those
+        min_valid: Patches with a smaller share of valid pixels are skipped, and those
             without any always. Pixels that a quality mask calls missing are not valid.
-        max_cloud: Patches of whose valid pixels a larger percentage is cloud are left out;
+        max_cloud: Patches of whose valid pixels a larger percentage is cloud are skipped;
             without a mask none is.
         transforms: Applied to each sample ``{'image': (bands, height, width)}``, as the
             dataset would have done.

@@ -122,7 +122,7 @@ class Layout:
             RasterError: If a scene differs and the settings call that an error.
 
         Warns:
-            UserWarning: If scenes differ and the settings ask for a warning.
+            UserWarning: If scenes differ and ``gsd`` is ``'warn'``.
         """
         if trained is None or self.gsd == 'ignore':
             return list(catalogue)

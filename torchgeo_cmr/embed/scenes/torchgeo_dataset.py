@@ -23,7 +23,7 @@ def open_dataset(
     Args:
         name: Python path of the class, such as ``'torchgeo.datasets.Sentinel2'``.
         paths: Files, folders or glob patterns.
-        bands: Bands to ask for, in channel order; None, or names that only count
+        bands: Bands to open, in channel order; None, or names that only count
             (``band_1``), for those the class gives by default.
 
     Returns:
@@ -41,7 +41,7 @@ def open_dataset(
     raster = isinstance(cls, type) and issubclass(cls, RasterDataset)
     if not (raster and cls.is_image):
         raise RasterError(
-            f'{name} is no raster dataset of images: give a Python path such as '
+            f'{name} is not a raster dataset of images: give a Python path such as '
             'torchgeo.datasets.Sentinel2'
         )
     found = find_files(paths, suffixes=('',))
@@ -58,7 +58,7 @@ def open_dataset(
         options = {'bands': [every[i] for i in order]}
     try:
         with warnings.catch_warnings():
-            # Asked with all files of a product, TorchGeo warns of all but the first band's.
+            # Given all files of a product, TorchGeo warns of all but the first band's.
             warnings.filterwarnings('ignore', 'Could not find any relevant files')
             dataset = cls(found, **options)
     except DatasetNotFoundError as error:

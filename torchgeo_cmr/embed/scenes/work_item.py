@@ -26,7 +26,7 @@ _MISSED = 0.01
 class WorkItem:
     """All windows of one scene: the unit that is embedded and committed once."""
 
-    #: What is read: one file, or one file a band, on the finest native grid among them.
+    #: What is read: one file, or one file per band, on the finest native grid among them.
     scene: Scene
     #: Modality name, such as ``'s2'``.
     modality: str
@@ -38,7 +38,7 @@ class WorkItem:
     root: str
     #: ``'drop'`` or ``'pad'`` what is left at the right and lower edge.
     edges: str = 'drop'
-    #: Patch height and width in metres, if they were asked for so.
+    #: Patch height and width in metres, if given in metres.
     metres: float | None = None
 
     @property
