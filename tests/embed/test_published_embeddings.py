@@ -200,7 +200,7 @@ def test_what_holds_no_embeddings_is_refused() -> None:
     with pytest.raises(ArchiveError, match='vectors of different lengths'):
         from_dataset(Table())
     Table.data = pd.DataFrame({'embedding': [[1.0], [1.0]]})
-    with pytest.raises(ArchiveError, match='nowhere where its vectors lie'):
+    with pytest.raises(ArchiveError, match='does not locate its vectors'):
         from_dataset(Table())
     with pytest.raises(RasterError, match='one vector per row: size'):
         from_dataset(Table(), size=2)
@@ -210,7 +210,9 @@ def test_a_table_without_places_has_to_be_called_so() -> None:
     class Own:
         data = pd.DataFrame({'embedding': VECTORS, 'word': list('abc')})
 
-    with pytest.raises(ArchiveError, match=r'does not locate .* or give placeless=True'):
+    with pytest.raises(
+        ArchiveError, match=r'does not locate .* or give placeless=True'
+    ):
         from_dataset(Own())
     table = from_dataset(Own(), placeless=True)
     assert not table.placed.any()
