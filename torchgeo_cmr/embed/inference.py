@@ -28,7 +28,17 @@ _PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Encoding:
-    """How patches become vectors, besides the weights."""
+    """How patches become vectors, besides the weights.
+
+    Examples:
+        >>> encoding = Encoding(flips=True)
+        >>> encoding.record
+        {'precision': '32', 'flips': 'mean of 4, scaled to length 1'}
+        >>> encoding(
+        ...     lambda x: x.mean((2, 3)), torch.ones(2, 3, 8, 8), torch.device('cpu')
+        ... ).shape
+        torch.Size([2, 3])
+    """
 
     #: ``'32'``, ``'bf16'`` or ``'16'``: what convolutions and products compute with.
     precision: str = '32'

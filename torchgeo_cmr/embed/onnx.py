@@ -65,7 +65,7 @@ def export_onnx(
         raise RasterError(
             f'the patch size of {modality} is {size or "unknown"}: give size in pixels'
         )
-    told = {
+    metadata = {
         'modality': modality,
         'space': task.space,
         'bands': json.dumps(spec['bands']),
@@ -76,7 +76,7 @@ def export_onnx(
     with evaluating(task, 'cpu'), new_file(path, overwrite=overwrite) as draft:
         # Refuses a task that has no statistics, or embeds its modalities only together.
         task.embed({task.keys[modality]: pixels}, modality)
-        _write(_Graph(task, modality), pixels, told, draft)
+        _write(_Graph(task, modality), pixels, metadata, draft)
     return Path(path)
 
 
@@ -177,7 +177,9 @@ class _Graph(nn.Module):
         return nn.functional.normalize(h if self.kind == 'h' else z, dim=1)
 
 
-def _write(graph: nn.Module, pixels: Tensor, told: dict[str, str], path: Path) -> None:
+def _write(
+    graph: nn.Module, pixels: Tensor, metadata: dict[str, str], path: Path
+) -> None:
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
@@ -196,5 +198,5 @@ def _write(graph: nn.Module, pixels: Tensor, told: dict[str, str], path: Path) -
             dynamic_shapes=({0: torch.export.Dim('batch')},),
             verbose=False,
         )
-        program.model.metadata_props.update(told)
+        program.model.metadata_props.update(metadata)
         program.save(path)

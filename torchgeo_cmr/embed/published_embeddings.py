@@ -214,17 +214,17 @@ def _outlines(
     degrees: Any = shapes.to_crs('EPSG:4326')
     zone = np.clip((degrees.x.to_numpy() + 180) // 6 + 1, 1, 60).astype(int)
     codes = 32600 + 100 * (degrees.y.to_numpy() < 0) + zone
-    made = np.empty(len(shapes), object)
+    outlines = np.empty(len(shapes), object)
     half = metres / 2
     for code in np.unique(codes):
         mine = codes == code
-        there: Any = degrees[mine].to_crs(int(code))
+        centres: Any = degrees[mine].to_crs(int(code))
         squares = gpd.GeoSeries(
-            box(there.x - half, there.y - half, there.x + half, there.y + half),
+            box(centres.x - half, centres.y - half, centres.x + half, centres.y + half),
             crs=int(code),
         )
-        made[mine] = squares.to_crs('EPSG:4326').to_numpy()
-    return gpd.GeoSeries(made, crs='EPSG:4326')
+        outlines[mine] = squares.to_crs('EPSG:4326').to_numpy()
+    return gpd.GeoSeries(outlines, crs='EPSG:4326')
 
 
 def _times(data: pd.DataFrame) -> pd.Series | None:

@@ -170,6 +170,42 @@ def embed(
         UserWarning: If scenes smaller than a patch are skipped, pixels are not as wide as
             in training, or *max_cloud* is given and scenes have no quality mask.
         RefusedWarning: If scenes were refused.
+
+    Examples:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import rasterio
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> profile = {
+        ...     'driver': 'GTiff',
+        ...     'width': 64,
+        ...     'height': 48,
+        ...     'count': 1,
+        ...     'dtype': 'uint8',
+        ... }
+        >>> place = rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)
+        >>> with rasterio.open(
+        ...     f'{folder.name}/a.tif',
+        ...     'w',
+        ...     **profile,
+        ...     crs='EPSG:32632',
+        ...     transform=place,
+        ... ) as file:
+        ...     file.write(np.ones((1, 48, 64), np.uint8))
+        >>> class MeanAndSpread(torch.nn.Module):
+        ...     keys, in_channels, specs = {'s2': 'image'}, {'s2': 1}, {}
+        ...     space = 'mean-and-spread'
+        ...
+        ...     def embed(self, batch, modality):
+        ...         pixels = batch['image'].flatten(1)
+        ...         rows = torch.stack([pixels.mean(1), pixels.std(1)], dim=1)
+        ...         return torch.nn.functional.normalize(rows)
+        >>> table = embed(MeanAndSpread(), [folder.name], 's2', 32, progress=False)
+        >>> table.frame['patch_id'].tolist()
+        ['s2:a.tif:0_0_32x32', 's2:a.tif:0_32_32x32']
+        >>> table.vectors.tolist()
+        [[1.0, 0.0], [1.0, 0.0]]
+        >>> folder.cleanup()
     """
     transforms = getattr(dataset, 'transforms', None)
     wanted = EncoderInput.of(task, modality, transforms is not None, units, scale)

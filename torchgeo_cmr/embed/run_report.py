@@ -143,14 +143,18 @@ class Report:
             'vanished',
             'pruned',
         )
-        told: dict[str, Any] = {
+        facts: dict[str, Any] = {
             'counts': {n: len(getattr(self, n)) for n in (*names, 'refused')},
             'patches': self.patches,
             'patches_left_out': self.left_out,
             'seconds': round(seconds, 3),
             'patches_per_second': round(self.patches / max(seconds, 1e-9), 1),
         }
-        return {**told, **{n: getattr(self, n) for n in names}, 'refused': self.refused}
+        return {
+            **facts,
+            **{n: getattr(self, n) for n in names},
+            'refused': self.refused,
+        }
 
     def write(self, archive: Path) -> Path:
         """Write the report next to an archive, in place of that of an earlier run.

@@ -19,6 +19,11 @@ def add_noise(
 
     Returns:
         Samples of the same shape. Silence stays silent: it has no power to compare with.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> add_noise(np.sin(np.arange(1600)), 10, rng).shape
+        (1600,)
     """
     given = np.asarray(sound, dtype=np.float64)
     power = np.mean(given**2)
@@ -50,6 +55,11 @@ def reverberate(
 
     Returns:
         ``samples + round(seconds * rate)`` samples, with the power of the sound given.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> reverberate(np.sin(np.arange(1600)), 0.5, rng).shape
+        (9600,)
     """
     given = np.asarray(sound, dtype=np.float64)
     length = round(seconds * rate)

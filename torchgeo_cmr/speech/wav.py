@@ -35,6 +35,16 @@ def read_wav(path: str | os.PathLike[str], rate: int = RATE) -> NDArray[np.float
 
     Raises:
         AudioError: If the file is missing, empty, cut short, silent throughout, or not WAV.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_wav(
+        ...         Path(folder) / 'tone.wav', np.sin(np.arange(8000)), 8000
+        ...     )
+        ...     sound = read_wav(path)
+        >>> sound.shape, sound.dtype
+        ((16000,), dtype('float32'))
     """
     path = Path(path)
     if not path.is_file():
@@ -86,6 +96,10 @@ def resample(sound: ArrayLike, found: int, rate: int = RATE) -> NDArray[np.float
 
     Returns:
         ``ceil(samples * rate / found)`` samples.
+
+    Examples:
+        >>> resample(np.zeros(44_100), 44_100).shape
+        (16000,)
     """
     given = np.asarray(sound, dtype=np.float32)
     if found == rate:

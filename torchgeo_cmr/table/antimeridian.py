@@ -85,12 +85,12 @@ def gathered(pieces: list[list[Geometry]]) -> Geometry:
         A simple geometry, several of one kind, or a collection of at most one of each kind.
     """
     kinds: list[Geometry] = []
-    for kind, some in enumerate(pieces):
-        if not some:
+    for kind, parts in enumerate(pieces):
+        if not parts:
             continue
-        whole = some[0] if len(some) == 1 else _MULTI[kind](some)
+        whole = parts[0] if len(parts) == 1 else _MULTI[kind](parts)
         # Pieces may share an edge, where a polar ring began, or overlap.
-        kinds.append(whole if whole.is_valid else shapely.union_all(some))
+        kinds.append(whole if whole.is_valid else shapely.union_all(parts))
     if not kinds:
         return Polygon()
     return kinds[0] if len(kinds) == 1 else GeometryCollection(kinds)

@@ -37,12 +37,27 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
 
     Raises:
         ArchiveError: If the folder is not an archive, broken, mixed or of a newer format.
+
+    Examples:
+        >>> import tempfile
+        >>> import geopandas as gpd
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> points = gpd.points_from_xy([10, 11], [46, 47])
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': ['a', 'b']}, geometry=points, crs='EPSG:4326'
+        ... )
+        >>> table = EmbeddingTable.from_frame(frame, [[1, 0], [0, 1]], space='demo')
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> summary = describe(table.save(f'{folder.name}/archive'))
+        >>> summary['rows'], summary['bounds'], summary['spaces']
+        (2, [10.0, 46.0, 11.0, 47.0], ['demo'])
+        >>> folder.cleanup()
     """
     folder = Path(path)
     header = read_header(folder)
     records = [header.get('record') or {}]
     spaces: set[str] = set()
-    own: set[str] = set()
+    columns: set[str] = set()
     rows = _Rows()
     parts = sorted(folder.glob(PARTS))
     for part in parts:
@@ -50,7 +65,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
             schema = pq.read_schema(part)
         facts = check_part(schema, int(header['dim']), str(part))
         spaces |= set(facts['spaces'])
-        own |= set(schema.names) - _KNOWN
+        columns |= set(schema.names) - _KNOWN
         records.append(facts.get('record') or {})
         with reading(part):
             table = pq.read_table(part, columns=_READ, partitioning=None)
@@ -75,7 +90,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
         'placeless': rows.placeless,
         'bounds': rows.bounds,
         'scenes': len(rows.sources),
-        'columns': sorted(own),
+        'columns': sorted(columns),
         'parts': len(parts),
         'planned': planned,
         'complete': complete,

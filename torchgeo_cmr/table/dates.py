@@ -47,6 +47,21 @@ def over_dates(
     Raises:
         ArchiveError: If *how* is unknown, *min_dates* is below 1, no place has as many dates,
             or the vectors of a place cancel out.
+
+    Examples:
+        >>> from shapely import box
+        >>> frame = gpd.GeoDataFrame(
+        ...     {
+        ...         'patch_id': ['may', 'june'],
+        ...         'time_start': ['2024-05-01', '2024-06-01'],
+        ...     },
+        ...     geometry=[box(10, 46, 11, 47)] * 2,
+        ...     crs='EPSG:4326',
+        ... )
+        >>> table = EmbeddingTable.from_frame(frame, [[1, 0], [0, 1]])
+        >>> place = over_dates(table)
+        >>> place.frame['patch_id'].tolist(), place.vectors.round(2)
+        (['may+1'], array([[0.71, 0.71]], dtype=float32))
     """
     if how not in get_args(How):
         raise ArchiveError(f'how is {how!r}: choose one of {", ".join(get_args(How))}')

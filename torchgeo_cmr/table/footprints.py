@@ -58,6 +58,12 @@ def to_wgs84(
     Returns:
         Object array (n,) of shapely geometries; longitudes in -180..180. A coordinate that
         cannot be expressed in EPSG:4326 stays infinite for the caller to refuse.
+
+    Examples:
+        >>> fiji = shapely.box(800_000, 8_000_000, 900_000, 8_100_000)
+        >>> (footprint,) = to_wgs84([fiji], CRS.from_epsg(32760))
+        >>> footprint.geom_type, footprint.bounds[0], footprint.bounds[2]
+        ('MultiPolygon', -180.0, 180.0)
     """
     shapes = shapely.force_2d(np.asarray(list(geometries), dtype=object))
     if is_wgs84(crs):
@@ -158,9 +164,9 @@ def cut(geometry: Geometry) -> Geometry:
             made = [fold(line) for line in follow_line(points)]
         else:
             made = [fold(part)]
-        for one in made:
+        for shape in made:
             pieces[kind] += [
-                p for p in singles(one) if shapely.get_dimensions(p) == kind
+                p for p in singles(shape) if shapely.get_dimensions(p) == kind
             ]
     return gathered(pieces)
 
@@ -200,6 +206,11 @@ def densify(
 
     Returns:
         Object array (n,) of shapely geometries.
+
+    Examples:
+        >>> (outline,) = densify([shapely.box(0, 0, 8, 8)], segments=4)
+        >>> len(outline.exterior.coords)
+        17
     """
     steps = np.arange(segments)[None, :, None] / segments
 

@@ -46,8 +46,8 @@ def kinds_of(table: pa.Table | pd.DataFrame) -> dict[str, Kind]:
             column = plain.column(name)
             if pa.types.is_dictionary(column.type) and column.num_chunks:
                 # An empty table does not know the categories.
-                some = column.unify_dictionaries().chunk(0).slice(0, 0)
-                dtype = some.to_pandas().dtype
+                empty = column.unify_dictionaries().chunk(0).slice(0, 0)
+                dtype = empty.to_pandas().dtype
             void, long = column.null_count == len(column), is_long(column)
             fits = nullable(dtype, long=long) if column.null_count else dtype
             made[name] = Kind(fits, _plain(column.type), void, long)
@@ -73,15 +73,15 @@ def united(parts: Sequence[Mapping[str, Kind]]) -> dict[str, Any]:
     together: dict[str, Any] = {}
     for name in dict.fromkeys(name for part in parts for name in part):
         kinds = [part[name] for part in parts if name in part]
-        known = [one for one in kinds if not one.void] or kinds[:1]
+        known = [kind for kind in kinds if not kind.void] or kinds[:1]
         dtype = known[0].dtype
-        if any(one.dtype != dtype for one in known):
-            words = all(_wordy(one.arrow) for one in known)
-            blank = [pd.Series([], dtype=one.dtype) for one in known]
+        if any(kind.dtype != dtype for kind in known):
+            words = all(_wordy(kind.arrow) for kind in known)
+            blank = [pd.Series([], dtype=kind.dtype) for kind in known]
             # Words of two kinds, such as two sets of categories, are plain words together.
             dtype = TEXT if words else pd.concat(blank).dtype
         if len(known) < len(parts):
-            dtype = nullable(dtype, long=any(one.long for one in known))
+            dtype = nullable(dtype, long=any(kind.long for kind in known))
         together[name] = dtype
     return together
 
@@ -95,15 +95,15 @@ def filled(frame: pd.DataFrame, dtypes: Mapping[str, Any]) -> pd.DataFrame:
     """
     columns: dict[str, Any] = {}
     for name, dtype in dtypes.items():
-        own = frame.get(name)
-        if own is not None and own.dtype == dtype:
-            columns[name] = own
-        elif own is None or (len(own) and own.isna().all()):
+        values = frame.get(name)
+        if values is not None and values.dtype == dtype:
+            columns[name] = values
+        elif values is None or (len(values) and values.isna().all()):
             nothing = pd.Series([None], dtype=dtype)
             columns[name] = nothing.take(np.zeros(len(frame), dtype=np.intp))
             columns[name].index = frame.index
         else:
-            columns[name] = own.astype(dtype)
+            columns[name] = values.astype(dtype)
     if 'geometry' in frame:
         columns['geometry'] = frame['geometry']
     return pd.DataFrame(columns, index=frame.index)
@@ -125,12 +125,12 @@ def check_same(new: Mapping[str, Kind], there: Mapping[str, Kind]) -> None:
         pair = new[name], there[name]
         if pair[0].void or pair[1].void:
             continue
-        schemas = [pa.schema([(name, one.arrow)]) for one in pair]
+        schemas = [pa.schema([(name, kind.arrow)]) for kind in pair]
         try:
             pa.unify_schemas(schemas, promote_options='permissive')
         except pa.ArrowException as error:
             words = [
-                str(one.arrow if one.dtype == object else one.dtype) for one in pair
+                str(kind.arrow if kind.dtype == object else kind.dtype) for kind in pair
             ]
             raise ArchiveError(
                 f'column {name!r} holds {words[0]} in the new rows and {words[1]} in those that '

@@ -208,10 +208,10 @@ def _kept(best: Floats, pair: Ints, least: Floats, most: Floats) -> NDArray[np.b
         return np.zeros(0, dtype=bool)
     new = np.flatnonzero(np.diff(pair, prepend=-1))
     best[pair[new]] = np.minimum(best[pair[new]], np.minimum.reduceat(most, new))
-    own = best[pair]
+    reached = best[pair]
     # Chords of equal length belong to arcs that differ a little, as the ellipsoid is not round.
-    slack = np.minimum(3e-5 * (np.minimum(own, 1e8) / 1e6) ** 2, 0.02)
-    return least <= own * (1 + slack)
+    slack = np.minimum(3e-5 * (np.minimum(reached, 1e8) / 1e6) ** 2, 0.02)
+    return least <= reached * (1 + slack)
 
 
 def _measured(best: Floats, pair: Ints, ends: Floats) -> Floats:
@@ -276,7 +276,7 @@ def _segments(
 
     Ericson, *Real-Time Collision Detection* (2005), section 5.1.9.
     """
-    one, two, gap = p2 - p, q2 - q, p - q
+    first, second, gap = p2 - p, q2 - q, p - q
 
     def dot(x: Floats, y: Floats) -> Floats:
         return np.einsum('ij,ij->i', x, y)
@@ -286,7 +286,13 @@ def _segments(
 
     a, e, b, c, f = (
         dot(*pair)
-        for pair in ((one, one), (two, two), (one, two), (one, gap), (two, gap))
+        for pair in (
+            (first, first),
+            (second, second),
+            (first, second),
+            (first, gap),
+            (second, gap),
+        )
     )
     square = a * e - b * b
     s = np.where(square > 1e-12 * a * e, share(b * f - c * e, square), 0)
@@ -294,5 +300,5 @@ def _segments(
     s = np.where(t < 0, share(-c, a), np.where(t > 1, share(b - c, a), s))
     t = np.clip(t, 0, 1)
     s = np.where(e > 0, s, share(-c, a))
-    away = gap + s[:, None] * one - t[:, None] * two
+    away = gap + s[:, None] * first - t[:, None] * second
     return np.linalg.norm(away, axis=1), s, t

@@ -61,12 +61,11 @@ def outline(shape: Geometry, crs: CRS, tolerance: float) -> Geometry:
             return shapely.transform(shape, lambda points: to_lonlat(points, crs))
         for found in made:
             folded = fold(found if found.is_valid else shapely.make_valid(found))
-            own = singles(folded)
-            for one in own:
-                dimension = int(shapely.get_dimensions(one))
+            for piece in singles(folded):
+                dimension = int(shapely.get_dimensions(piece))
                 # What is left of a sliver is not ground.
                 if dimension == kind or kind == 0:
-                    pieces[dimension].append(one)
+                    pieces[dimension].append(piece)
     return gathered(pieces)
 
 

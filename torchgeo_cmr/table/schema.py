@@ -174,10 +174,10 @@ def _along(geometry: gpd.GeoSeries, nowhere: NDArray[np.bool_]) -> NDArray[np.in
 
 def _wkb(shapes: NDArray[np.object_]) -> pa.ChunkedArray:
     """Give geometries as bytes, in pieces each of which an Arrow array can count."""
-    size = np.cumsum([0 if one is None else len(one) for one in shapes])
+    size = np.cumsum([0 if shape is None else len(shape) for shape in shapes])
     cuts = np.flatnonzero(np.diff(size // _MOST_BYTES)) + 1
     return pa.chunked_array(
-        [pa.array(some, type=pa.binary()) for some in np.split(shapes, cuts)],
+        [pa.array(piece, type=pa.binary()) for piece in np.split(shapes, cuts)],
         type=pa.binary(),
     )
 

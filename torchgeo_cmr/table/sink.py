@@ -69,6 +69,24 @@ class ParquetSink:
     Raises:
         ArchiveError: If the folder holds something else, or an archive begun with another
             header; the message names the first field that differs.
+
+    Examples:
+        >>> import tempfile
+        >>> import geopandas as gpd
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> points = gpd.points_from_xy([10, 11], [46, 47])
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': ['a', 'b']}, geometry=points, crs='EPSG:4326'
+        ... )
+        >>> table = EmbeddingTable.from_frame(frame, [[1, 0], [0, 1]], space='demo')
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> sink = ParquetSink(f'{folder.name}/archive', {'space': 'demo'})
+        >>> sink.commit('first scene', table)
+        >>> sink.done()
+        {'first scene'}
+        >>> EmbeddingTable.load(sink.path)
+        EmbeddingTable(2 rows, dim=2, modality=unknown, metric=cosine)
+        >>> folder.cleanup()
     """
 
     def __init__(
@@ -449,6 +467,20 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
 
     Raises:
         ArchiveError: If it is missing, broken or of a newer format.
+
+    Examples:
+        >>> import tempfile
+        >>> import geopandas as gpd
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> points = gpd.points_from_xy([10, 11], [46, 47])
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': ['a', 'b']}, geometry=points, crs='EPSG:4326'
+        ... )
+        >>> table = EmbeddingTable.from_frame(frame, [[1, 0], [0, 1]], space='demo')
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> read_header(table.save(f'{folder.name}/archive'))['space']
+        'demo'
+        >>> folder.cleanup()
     """
     file = header_file(path)
     try:
@@ -501,16 +533,16 @@ def merge_records(
                         f'scene {scene!r} names different files in two records'
                     )
                 unclear.setdefault(scene, [sources[scene]]).append(files)
-        own = {
+        plain = {
             name: value
             for name, value in record.items()
             if name not in ('sources', 'ambiguous_sources', 'merged_from')
         }
-        for one in [*record.get('merged_from', []), *([own] if own else [])]:
-            if one not in facts:
-                facts.append(one)
+        for fact in [*record.get('merged_from', []), *([plain] if plain else [])]:
+            if fact not in facts:
+                facts.append(fact)
     merged: dict[str, Any] = {}
-    if not all(_unite(merged, one) for one in facts):
+    if not all(_unite(merged, fact) for fact in facts):
         merged = {'merged_from': facts}
     if any('sources' in record for record in records):
         merged['sources'] = {s: f for s, f in sources.items() if s not in unclear}
@@ -538,7 +570,7 @@ def _part_record(table: Rows) -> dict[str, Any]:
     if isinstance(record.get('sources'), dict):
         # Rows made of several scenes join their ids.
         ids = table.frame['source'].dropna()
-        used = {*ids, *(one for word in ids for one in word.split('+'))}
+        used = {*ids, *(name for word in ids for name in word.split('+'))}
         record['sources'] = {
             s: files for s, files in record['sources'].items() if s in used
         }

@@ -53,6 +53,22 @@ class EmbeddingTable:
         metric: How vectors are compared: ``'cosine'`` by their inner product, ``'hamming'`` by
             the share of bits that agree; in both a score is in -1..1, higher is closer.
         record: JSON-able facts about how the vectors were made.
+
+    Examples:
+        >>> from shapely import box
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': ['a', 'b'], 'modality': 's2'},
+        ...     geometry=[box(10, 46, 11, 47), box(11, 46, 12, 47)],
+        ...     crs='EPSG:4326',
+        ... )
+        >>> table = EmbeddingTable.from_frame(frame, [[3, 4], [0, 2]])
+        >>> table
+        EmbeddingTable(2 rows, dim=2, modality=s2, metric=cosine)
+        >>> table.vectors
+        array([[0.6, 0.8],
+               [0. , 1. ]], dtype=float32)
+        >>> table.select([1]).frame['patch_id'].tolist()
+        ['b']
     """
 
     frame: gpd.GeoDataFrame
@@ -284,8 +300,8 @@ class EmbeddingTable:
                     )
         filled = [p.frame for p in parts if len(p)] or [parts[0].frame]
         if len(filled) > 1:
-            dtypes = united([kinds_of(one) for one in filled])
-            rows = [fill(one, dtypes) for one in filled]
+            dtypes = united([kinds_of(part) for part in filled])
+            rows = [fill(part, dtypes) for part in filled]
             together = pd.concat(rows, ignore_index=True)
             frame = gpd.GeoDataFrame(together, geometry='geometry', crs=WGS84)
         else:
@@ -558,9 +574,9 @@ def _footprints(
     shapes = geometry.to_numpy()
     if placeless and (nowhere := shapely.is_missing(shapes)).any():
         out = np.full(len(shapes), None, dtype=object)
-        there = np.flatnonzero(~nowhere)
-        out[there] = _footprints(
-            geometry.iloc[there], crs, [ids[i] for i in there.tolist()], False
+        placed = np.flatnonzero(~nowhere)
+        out[placed] = _footprints(
+            geometry.iloc[placed], crs, [ids[i] for i in placed.tolist()], False
         )
         return out
 

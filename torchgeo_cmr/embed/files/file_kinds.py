@@ -39,6 +39,13 @@ def kind_of(words: Paths) -> Kind:
 
     Raises:
         AudioError: If they are sound of another format than WAV.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, 'river.wav').write_bytes(b'')
+        ...     kind_of(folder)
+        'sound'
     """
     suffixes = ('.wav', *SUFFIXES, *RASTERS, *CUBES, *_PLACED, *_OTHER_SOUND)
     try:
@@ -85,6 +92,14 @@ def find_files(
 
     Raises:
         RasterError: If one of the words matches nothing.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ('b.wav', 'a.wav', 'notes.txt'):
+        ...         _ = Path(folder, name).write_bytes(b'')
+        ...     [path.name for path in find_files(folder, ['.wav'])]
+        ['a.wav', 'b.wav']
     """
     return sorted(map(Path, listing.find_files(words, suffixes, what, error)))
 
@@ -103,8 +118,8 @@ def has_place(path: str | os.PathLike[str]) -> bool:
         try:
             with rasterio.open(path) as file:
                 points, _ = file.gcps
-                told = file.crs, points, file.rpcs
-                return any(told) or not file.transform.is_identity
+                georeference = file.crs, points, file.rpcs
+                return any(georeference) or not file.transform.is_identity
         except RasterioError:
             return Path(path).suffix.lower() in ('.tif', '.tiff')
 

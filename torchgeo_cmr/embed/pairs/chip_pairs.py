@@ -175,14 +175,14 @@ class _Grid:
         sides: dict[str, pd.DataFrame] = {}
         for modality in self.data.modalities:
             found = [pair[modality] for pair in scenes]
-            told: dict[str, Any] = {
+            facts: dict[str, Any] = {
                 'source': [s and Path(s.path).name for s in found],
                 'time_start': pd.to_datetime(
                     [s and s.time_start for s in found], utc=True
                 ),
                 'time_end': pd.to_datetime([s and s.time_end for s in found], utc=True),
             }
-            sides[modality] = pd.DataFrame(told)
+            sides[modality] = pd.DataFrame(facts)
         return gpd.GeoDataFrame(columns, geometry=outlines, crs='EPSG:4326'), sides
 
     def _corners(self, keys: Sequence[Any]) -> tuple[NDArray[np.float64], list[str]]:

@@ -110,11 +110,11 @@ class PairEncoder:
             features = np.concatenate(vectors[name])
             # Only zeros, which a ReLU can give, point nowhere.
             kept = (share > 0) & (share >= self.min_valid) & features.any(axis=1)
-            more = _joined([sides[m] for m in names if m in sides])
+            columns = _joined([sides[m] for m in names if m in sides])
             if self.options.raw:
-                more['length'] = np.linalg.norm(features.astype(np.float64), axis=1)
+                columns['length'] = np.linalg.norm(features.astype(np.float64), axis=1)
             rows = frame.assign(
-                patch_id=f'{name}:' + frame['pair'], valid_fraction=share, **more
+                patch_id=f'{name}:' + frame['pair'], valid_fraction=share, **columns
             )
             table = EmbeddingTable.from_frame(
                 rows[kept],
@@ -170,16 +170,16 @@ def _days_apart(sides: Sequence[pd.DataFrame]) -> pd.Series | None:
 
 def _joined(sides: Sequence[pd.DataFrame]) -> dict[str, Any]:
     """Source and times of a row made of several; undated if one of them is."""
-    made: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for column, reduce in (('time_start', 'min'), ('time_end', 'max')):
-        there = [side[column] for side in sides if column in side]
-        if there:
-            times = pd.concat(there, axis=1)
-            made[column] = times.agg(reduce, axis=1, skipna=False)
+        parts = [side[column] for side in sides if column in side]
+        if parts:
+            times = pd.concat(parts, axis=1)
+            columns[column] = times.agg(reduce, axis=1, skipna=False)
     sources = [side['source'] for side in sides if 'source' in side]
     if sources:
-        made['source'] = sources[0].str.cat(sources[1:], sep='+')
-    return made
+        columns['source'] = sources[0].str.cat(sources[1:], sep='+')
+    return columns
 
 
 def _labels(label: Tensor | None, classes: Sequence[str]) -> list[Any]:

@@ -115,6 +115,33 @@ def plan_scenes(
 
     Warns:
         UserWarning: If scenes smaller than a patch are skipped, or pixel sizes differ.
+
+    Examples:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import rasterio
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> profile = {
+        ...     'driver': 'GTiff',
+        ...     'width': 64,
+        ...     'height': 48,
+        ...     'count': 1,
+        ...     'dtype': 'uint8',
+        ... }
+        >>> place = rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)
+        >>> with rasterio.open(
+        ...     f'{folder.name}/a.tif',
+        ...     'w',
+        ...     **profile,
+        ...     crs='EPSG:32632',
+        ...     transform=place,
+        ... ) as file:
+        ...     file.write(np.ones((1, 48, 64), np.uint8))
+        >>> from torchgeo_cmr.embed import list_scenes
+        >>> plan = plan_scenes(list_scenes([folder.name]), 's2', size=32)
+        >>> [(item.id, item.windows.tolist()) for item in plan.items]
+        [('a.tif', [[0, 0, 32, 32], [0, 32, 32, 32]])]
+        >>> folder.cleanup()
     """
     return make_plan(
         catalogue,

@@ -140,8 +140,8 @@ def _masks(
     ):
         with environment():
             masks = quality.read(Window(left, top, columns, rows))  # ty: ignore[too-many-positional-arguments]
-        for i, there, here in found:
-            missing[i][there], cloudy[i][there] = (mask[here] for mask in masks)
+        for i, target, source in found:
+            missing[i][target], cloudy[i][target] = (mask[source] for mask in masks)
     return missing, cloudy
 
 

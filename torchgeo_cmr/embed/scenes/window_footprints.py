@@ -63,12 +63,12 @@ def footprints(corners: NDArray[np.float64], crs: str) -> NDArray[np.object_]:
     """
     outlines = shapely.polygons(corners.reshape(-1, 4, 2))
     try:
-        own = _parsed(crs)
+        native = _parsed(crs)
         # A raster's own longitudes run on without a jump, however wide its patches are.
         moved = (
             np.array([fold(shape) for shape in outlines], dtype=object)
-            if is_wgs84(own)
-            else to_wgs84(outlines, own)
+            if is_wgs84(native)
+            else to_wgs84(outlines, native)
         )
     except ProjError as error:
         raise RasterError(
