@@ -16,10 +16,12 @@ NAME = PACKAGE.name
 PLACES = {
     '': (0, 'both'),
     'alpha': (0, 'both'),
+    'durable': (0, 'both'),
     'errors': (0, 'both'),
     'iso8601': (0, 'both'),
     'orientation': (0, 'both'),
     'speech': (0, 'both'),
+    'typed_json': (0, 'both'),
     'scenes': (1, 'left'),
     'transforms': (1, 'left'),
     'reading': (2, 'left'),

@@ -24,26 +24,30 @@ pickled.
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from torchgeo_cmr.durable import digest, flush
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
-from torchgeo_cmr.search.rank.vectors import Vectors
+from torchgeo_cmr.search.rank.vectors import KINDS, Vectors
 from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.provenance import Content
+from torchgeo_cmr.table.schema import STANDARD
 from torchgeo_cmr.table.sink import PARTS, header_file, is_archive
+from torchgeo_cmr.typed_json import decode
 
-from .segment import Segment, build
+from .segment import Segment, build, check_rows
 
 if TYPE_CHECKING:
     from torchgeo_cmr.search.rank.approximate import Approximate
@@ -55,6 +59,56 @@ VERSION = 1
 HEADER = 'index.json'
 _LOCK = '.writer'
 _TAIL = 65_536
+#: Bytes up to which a file is compared with its digest when it is mapped: 4 ms. Larger ones are
+#: compared by :func:`damaged`.
+_SMALL = 1 << 22
+_CURE = 'build the index again'
+#: What vectors and codes are numbers of.
+_NUMBERS = (np.float32, np.float16, np.int8, np.uint8)
+_OURS = re.compile(r'index\.json|\.writer|segment-\d+|dead-\d+-\d+\.npy|\.tmp-.*')
+_FILES = re.compile(r'[a-z]+\.npy|attributes\.arrow|approximate-[a-z_]+\.faiss')
+
+
+class ApproximateEntry(TypedDict):
+    """What the header says of an approximate part of a segment."""
+
+    kind: str
+    effort: int
+    spare: int
+    recall: float
+
+
+class SegmentEntry(TypedDict):
+    """What the header says of a segment."""
+
+    name: str
+    rows: int
+    vectors: str
+    error: float | None
+    dead: str | None
+    content: NotRequired[str]
+    approximate: NotRequired[list[ApproximateEntry]]
+    #: File -> SHA-256; indexes of earlier versions have none.
+    files: NotRequired[dict[str, str]]
+    dead_digest: NotRequired[str | None]
+
+
+class Header(TypedDict):
+    """What ``index.json`` holds."""
+
+    format: str
+    version: int
+    generation: int
+    next: NotRequired[int]
+    dim: int
+    metric: str
+    spaces: list[str]
+    record: dict[str, Any]
+    fingerprint: str | None
+    build: NotRequired[str | None]
+    segments: list[SegmentEntry]
+    #: SHA-256 of the rest.
+    digest: NotRequired[str]
 
 
 def read_header(path: str | PathLike[str]) -> dict[str, Any]:
@@ -68,32 +122,69 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
     """
     file = Path(path) / HEADER
     try:
-        header = json.loads(file.read_text(encoding='utf-8'))
+        text = file.read_bytes()
     except OSError as error:
         raise ArchiveError(
             f'{path} is not an index: it has no readable {HEADER}; make one '
             'with RetrievalIndex.build'
         ) from error
-    except ValueError as error:
-        raise ArchiveError(
-            f'{file} is broken ({error}); build the index again'
-        ) from error
-    if not isinstance(header, dict) or header.get('format') != FORMAT:
+    facts = decode(text, dict[str, Any], str(file), _CURE)
+    if facts.get('format') != FORMAT:
         raise ArchiveError(f'{file} does not describe a {FORMAT}; name an index folder')
-    if not isinstance(header.get('version'), int) or header['version'] > VERSION:
+    version = facts.get('version')
+    if not isinstance(version, int) or version > VERSION:
         raise ArchiveError(
-            f'{file} has format version {header.get("version")} but this torchgeo_cmr reads up '
+            f'{file} has format version {version} but this torchgeo_cmr reads up '
             f'to {VERSION}; install a newer torchgeo_cmr or build the index again'
         )
+    header = cast('dict[str, Any]', decode(text, Header, str(file), _CURE))
+    # Whoever edits a header by hand or program lays it out differently; damage does not.
+    as_written = _text(header) == text
+    expected = header.pop('digest', None)
+    if as_written and expected not in (None, _header_digest(header)):
+        raise ArchiveError(f'{file} is damaged: its digest differs; {_CURE}')
+    for facts in header['segments']:
+        _check_entry(facts, file)
     return header
 
 
+def _check_entry(facts: Mapping[str, Any], file: Path) -> None:
+    """Refuse a header that names files outside its folder, or impossible numbers."""
+    names = [facts['name'], *([facts['dead']] if facts['dead'] is not None else [])]
+    names_ours = all(_OURS.fullmatch(name) for name in names)
+    kinds = [entry['kind'] for entry in facts.get('approximate', ())]
+    files = [*facts.get('files', ()), *(f'approximate-{kind}.faiss' for kind in kinds)]
+    content = facts.get('content', '0')
+    if (
+        not names_ours
+        or not all(_FILES.fullmatch(name) for name in files)
+        or facts['vectors'] not in (*KINDS, 'hamming')
+        or facts['rows'] < 0
+        or not re.fullmatch('[0-9a-f]+', content)
+    ):
+        raise ArchiveError(
+            f'{file} is broken (the entry of {facts["name"]!r:.40} is not possible); {_CURE}'
+        )
+
+
+def _header_digest(header: Mapping[str, Any]) -> str:
+    text = json.dumps(header, sort_keys=True, allow_nan=False)
+    return digest(text.encode())
+
+
+def _text(header: Mapping[str, Any]) -> bytes:
+    text = json.dumps(header, indent=1, sort_keys=True, allow_nan=False)
+    return f'{text}\n'.encode()
+
+
 def write_header(path: Path, header: Mapping[str, Any]) -> None:
-    """Replace ``index.json`` as a whole."""
+    """Replace ``index.json`` as a whole: the moment at which a change is there."""
     temporary = path / f'.tmp-{os.getpid()}-{HEADER}'
-    text = json.dumps(header, indent=1, sort_keys=True, allow_nan=False) + '\n'
-    temporary.write_text(text, encoding='utf-8')
+    whole = {**header, 'digest': _header_digest(header)}
+    temporary.write_bytes(_text(whole))
+    flush(temporary)
     temporary.replace(path / HEADER)
+    flush(path)
 
 
 def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
@@ -129,7 +220,13 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
             pa.ipc.new_file(sink, columns.arrow.schema) as writer,
         ):
             writer.write_table(columns.arrow)
+        files = {}
+        for file in sorted(building.iterdir()):
+            flush(file)
+            files[file.name] = digest(file)
+        flush(building)
         building.rename(folder)
+        flush(folder.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return {
@@ -139,6 +236,7 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
         'error': vectors.error if np.isfinite(vectors.error) else None,
         'dead': None,
         'content': f'{segment.content.value:x}',
+        'files': files,
     }
 
 
@@ -153,59 +251,129 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
         ArchiveError: If a file is missing, broken or of another size than in the header.
     """
     own = folder / facts['name']
-
-    def array(name: str) -> NDArray[Any]:
-        # Nothing can write through the map, and no array can hold Python objects.
-        return np.load(own / f'{name}.npy', mmap_mode='r', allow_pickle=False)
-
+    known = 'content' in facts  # indexes of earlier versions have no digests of rows
+    kind = str(facts['vectors'])
     try:
-        whole, boxes = array('vectors'), array('boxes')
-        kind = str(facts['vectors'])
-        codes = whole if kind in ('float32', 'hamming') else array('codes')
-        scale = array('scale') if kind == 'int8' else None
+        _compare_small(own, facts, ('attributes.arrow',))
+        whole, boxes = (
+            _array(own / 'vectors.npy'),
+            _array(own / 'boxes.npy', np.float64),
+        )
+        plain = kind in ('float32', 'hamming')
+        codes = whole if plain else _array(own / 'codes.npy')
+        scale = _array(own / 'scale.npy', np.float32) if kind == 'int8' else None
         source = pa.memory_map(str(own / 'attributes.arrow'))
         attributes = pa.ipc.open_file(source).read_all()
-        numbers, ties = array('numbers'), array('ties')
-        # Indexes that were built before there were digests have none.
-        known = 'content' in facts
-        digests = np.asarray(array('digests')) if known else None
+        numbers = _array(own / 'numbers.npy', np.int64)
+        ties = _array(own / 'ties.npy', np.int64)
+        digests = _array(own / 'digests.npy', np.uint8) if known else None
         dead = np.empty(0, np.int64)
         if facts['dead'] is not None:
-            dead = np.load(folder / facts['dead'], allow_pickle=False)
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            if facts.get('dead_digest') is not None:
+                _compare(folder / facts['dead'], facts['dead_digest'])
+            dead = _array(folder / facts['dead'], np.int64)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise ArchiveError(
             f'the index {folder} cannot be read ({error}); build it again'
         ) from error
-    arrays = (
-        whole,
-        codes,
-        boxes,
-        numbers,
-        ties,
-        *(() if digests is None else (digests,)),
-    )
-    sizes = {len(a) for a in arrays}
-    if {*sizes, attributes.num_rows} != {facts['rows']}:
+    arrays = [whole, codes, boxes, numbers, ties]
+    arrays += [array for array in (digests, scale) if array is not None]
+    if {*map(len, arrays), attributes.num_rows} != {facts['rows']}:
         raise ArchiveError(
             f'the files of {own} have different numbers of rows; build the index again'
         )
+    try:
+        _compare_small(own, facts)
+    except (OSError, ValueError) as error:
+        raise ArchiveError(
+            f'the index {folder} cannot be read ({error}); build it again'
+        ) from error
+    shapes = [(whole, 2), (codes, 2), (boxes, 2), (numbers, 1), (ties, 1), (dead, 1)]
+    if any(array.ndim != axes for array, axes in shapes) or boxes.shape[1] != 4:
+        raise ArchiveError(
+            f'the files of {own} have other shapes; build the index again'
+        )
+    missing = {*STANDARD, 'geometry'} - set(attributes.column_names)
+    if missing:
+        raise ArchiveError(
+            f'{own / "attributes.arrow"} has no column {min(missing)}; build the index again'
+        )
+    dead = np.asarray(check_rows(dead, facts['rows'], 'deleted rows'))
     error = float('inf') if facts['error'] is None else float(facts['error'])
-    # Plain views: a memmap is a slower kind of array.
-    plain = np.asarray(whole)
-    kept = Vectors(
-        plain,
-        kind,
-        plain if codes is whole else np.asarray(codes),
-        None if scale is None else np.asarray(scale),
-        error,
-    )
-    columns = StoredColumns(np.asarray(boxes), attributes)
+    kept = Vectors(whole, kind, codes, scale, error)
+    columns = StoredColumns(boxes, attributes)
     content = None
     if known:
         content = Content(facts['rows'] - len(dead), int(facts['content'], 16))
-    return Segment(
-        columns, kept, np.asarray(numbers), np.asarray(ties), dead, digests, content
-    )
+    return Segment(columns, kept, numbers, ties, dead, digests, content)
+
+
+def _array(file: Path, dtype: Any = None) -> NDArray[Any]:
+    """Map an array; nothing can write through the map, and it cannot hold Python objects.
+
+    Raises:
+        ValueError: If it is not an array, or of another type.
+    """
+    try:
+        mapped = np.load(file, mmap_mode='r', allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:
+        # The header of an array is Python's notation, and its tokenizer and parser raise what
+        # they like on a damaged one.
+        raise ValueError(f'{file.name}: {error}') from error
+    if dtype is not None and mapped.dtype != dtype:
+        raise ValueError(f'{file.name} holds {mapped.dtype}, not {np.dtype(dtype)}')
+    if dtype is None and mapped.dtype not in _NUMBERS:
+        raise ValueError(f'{file.name} holds {mapped.dtype}, which no index does')
+    # A plain view: a memmap is a slower kind of array.
+    return np.asarray(mapped)
+
+
+def _compare_small(
+    folder: Path, facts: Mapping[str, Any], names: Collection[str] | None = None
+) -> None:
+    """Compare files of a segment with their digests where that takes no time.
+
+    Raises:
+        ValueError: If one was changed.
+    """
+    for name, expected in facts.get('files', {}).items():
+        file = folder / name
+        if names is not None and name not in names:
+            continue
+        # A file that is missing is noticed where it is needed.
+        if file.exists() and file.stat().st_size <= _SMALL:
+            _compare(file, expected)
+
+
+def _compare(file: Path, expected: str) -> None:
+    """Compare a file with its digest.
+
+    Raises:
+        ValueError: If it was changed.
+    """
+    if digest(file) != expected:
+        raise ValueError(f'{file.name} is damaged: its digest differs')
+
+
+def damaged(folder: Path, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Name the files of a segment that are missing or were changed since they were written.
+
+    Args:
+        folder: Folder of the index.
+        facts: The segment's entry in the header.
+
+    Yields:
+        Names relative to the folder.
+    """
+    expected = {f'{facts["name"]}/{n}': d for n, d in facts.get('files', {}).items()}
+    if facts['dead'] is not None and facts.get('dead_digest'):
+        expected[facts['dead']] = facts['dead_digest']
+    for name, value in expected.items():
+        file = folder / name
+        if not file.is_file() or digest(file) != value:
+            yield name
 
 
 def check_free(path: str | PathLike[str], *, overwrite: bool) -> None:
@@ -224,10 +392,30 @@ def check_free(path: str | PathLike[str], *, overwrite: bool) -> None:
         raise OutputExistsError(
             f'{path} is there already; choose another name or overwrite it'
         )
-    if not (Path(path) / HEADER).is_file():
+    try:
+        header = read_header(path)
+    except ArchiveError as error:
         raise OutputExistsError(
-            f'{path} is not an index, so it is not replaced; choose another name'
+            f'{path} is not an index, so it is not replaced ({error}); choose another name'
+        ) from error
+    if strange := _strange(Path(path), header):
+        raise OutputExistsError(
+            f'{path} also holds {strange}, which is not of the index, so it is not replaced; '
+            'move that away or choose another name'
         )
+
+
+def _strange(folder: Path, header: Mapping[str, Any]) -> str | None:
+    """Name something in the folder of an index that the index did not write."""
+    entries = {facts['name']: facts for facts in header['segments']}
+    for item in sorted(folder.iterdir()):
+        if item.is_symlink() or not _OURS.fullmatch(item.name):
+            return item.name
+        if item.name in entries:
+            for file in sorted(item.iterdir()):
+                if file.is_symlink() or not _FILES.fullmatch(file.name):
+                    return f'{item.name}/{file.name}'
+    return None
 
 
 @contextmanager
@@ -248,7 +436,9 @@ def new_folder(path: str | PathLike[str]) -> Generator[Path]:
     try:
         yield building
         check_free(target, overwrite=False)
+        flush(building)
         building.rename(target)
+        flush(target.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
@@ -289,13 +479,14 @@ def _sweep(path: Path) -> None:
         for facts in read_header(path)['segments']
         for name in (facts['name'], facts['dead'])
     }
-    for pattern in ('segment-*', 'dead-*', '.tmp-*'):
-        for one in path.glob(pattern):
-            if one.is_dir() and one.name not in named:
-                shutil.rmtree(one, ignore_errors=True)
-            elif one.name not in named:
-                with suppress(OSError):  # in use, where open files cannot go
-                    one.unlink()
+    for item in path.iterdir():
+        if item.name in {*named, HEADER, _LOCK} or not _OURS.fullmatch(item.name):
+            continue
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item, ignore_errors=True)
+        else:
+            with suppress(OSError):  # in use, where open files cannot go
+                item.unlink()
 
 
 def next_number(header: Mapping[str, Any]) -> int:
@@ -356,23 +547,27 @@ def add_segment(
         segment = replace(segment, digests=segment.computed)
     facts = write_segment(folder / name, segment)
     if len(segment.dead):
-        facts['dead'] = add_dead(folder, number, generation, segment.dead)
-    facts['approximate'] = [
-        one.write(folder / name / f'approximate-{one.kind}.faiss')
-        for one in approximate
-    ]
+        facts |= add_dead(folder, number, generation, segment.dead)
+    facts['approximate'] = []
+    for part in approximate:
+        file = folder / name / f'approximate-{part.kind}.faiss'
+        facts['approximate'].append(part.write(file))
+        flush(file)
+        facts['files'][file.name] = digest(file)
+    flush(folder / name)
     return facts
 
 
 def add_dead(
     folder: Path, number: int, generation: int, dead: NDArray[np.int64]
-) -> str:
-    """Write the positions of deleted rows and give the file's name."""
+) -> dict[str, str]:
+    """Write the positions of deleted rows and give the file's name and digest."""
     name = f'dead-{number}-{generation}.npy'
     temporary = folder / f'.tmp-{os.getpid()}-{name}'
     np.save(temporary, dead, allow_pickle=False)
+    flush(temporary)
     temporary.replace(folder / name)
-    return name
+    return {'dead': name, 'dead_digest': digest(folder / name)}
 
 
 def map_approximate(
@@ -408,6 +603,12 @@ def read_approximate(
     from torchgeo_cmr.search.rank.approximate import read
 
     try:
+        for file, one in zip(files, facts['approximate'], strict=True):
+            # faiss reads the file whole, and trusts it.
+            expected = facts.get('files', {}).get(f'approximate-{one["kind"]}.faiss')
+            file.seek(0)
+            if expected is not None and digest(file.read_buffer()) != expected:
+                raise ValueError(f'approximate-{one["kind"]}.faiss is damaged')
         return tuple(
             read(file, one)
             for file, one in zip(files, facts['approximate'], strict=True)

@@ -160,7 +160,7 @@ def deleted(
         if len(old.dead) != len(new.dead):
             number = int(entry['name'].split('-')[1])
             generation = header['generation'] + 1
-            entry['dead'] = store.add_dead(path, number, generation, new.dead)
+            entry |= store.add_dead(path, number, generation, new.dead)
             if 'content' in entry:
                 entry['content'] = f'{new.content.value:x}'
     return state

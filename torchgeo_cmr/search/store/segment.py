@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.search.rank.vectors import Vectors, as_vectors, encode
-from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns
+from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns, footprints_of
 from torchgeo_cmr.search.where.curve import hilbert_order
-from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table import EmbeddingTable, arrow_check
 from torchgeo_cmr.table.footprints import WGS84
 from torchgeo_cmr.table.kinds import Kind, kinds_of
 from torchgeo_cmr.table.provenance import Content, row_digests
@@ -78,8 +78,13 @@ class Segment:
     def _positions(self) -> NDArray[np.int64]:
         """Give the position of each number."""
         assert self.numbers is not None
-        positions = np.empty(len(self), dtype=np.int64)
+        positions = np.full(len(self), -1, dtype=np.int64)
+        check_rows(self.numbers, len(self), 'numbers')
         positions[self.numbers] = np.arange(len(self))
+        if len(self) and positions.min() < 0:
+            raise ArchiveError(
+                'row numbers of the index occur twice: its files were damaged; build it again'
+            )
         return positions
 
     @cached_property
@@ -143,7 +148,9 @@ class Segment:
 
     def to_numbers(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give the archive's numbers of some positions."""
-        return positions if self.numbers is None else self.numbers[positions]
+        if self.numbers is None:
+            return positions
+        return check_rows(self.numbers[positions], len(self), 'numbers')
 
     def to_positions(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give the positions of some of the archive's numbers."""
@@ -164,7 +171,7 @@ class Segment:
     def modalities(self) -> NDArray[np.object_]:
         """Give the modality of each row, None where it is null."""
         if isinstance(self.columns, StoredColumns):
-            names = self.columns.arrow.column('modality')
+            names = self.columns.whole('modality')
             return np.asarray(names.to_pylist(), dtype=object)
         names = self.columns.table.frame['modality']
         return names.astype(object).where(names.notna(), None).to_numpy()
@@ -173,16 +180,30 @@ class Segment:
         """Make the frame of some rows, in the given order."""
         if isinstance(self.columns, TableColumns):
             return self.columns.table.frame.iloc[positions].reset_index(drop=True)
-        return to_frame(self.columns.arrow.take(pa.array(positions)))
+        return to_frame(arrow_check.take(self.columns.arrow, positions))
 
     def _names(self, positions: NDArray[np.int64] | None) -> pa.Array:
         if isinstance(self.columns, StoredColumns):
-            names = self.columns.arrow.column('patch_id')
-            names = names if positions is None else names.take(pa.array(positions))
-            return names.combine_chunks()
+            if positions is None:
+                return self.columns.whole('patch_id').combine_chunks()
+            ids = self.columns.arrow.select(['patch_id'])
+            return arrow_check.take(ids, positions).column(0).combine_chunks()
         names = self.columns.table.frame['patch_id']
         names = names if positions is None else names.iloc[positions]
         return pa.array(names.tolist(), type=pa.string())
+
+
+def check_rows(rows: NDArray[np.int64], size: int, what: str) -> NDArray[np.int64]:
+    """Give row numbers from a file if they are in a segment of so many rows.
+
+    Raises:
+        ArchiveError: If one is not.
+    """
+    if rows.size and not (rows.min() >= 0 and rows.max() < size):
+        raise ArchiveError(
+            f'the {what} of the index are not below {size}: its files were damaged; build it again'
+        )
+    return rows
 
 
 def from_table(table: EmbeddingTable) -> Segment:
@@ -258,5 +279,5 @@ def to_frame(table: pa.Table) -> gpd.GeoDataFrame:
             plain[name] = plain[name].astype(object).where(plain[name].notna(), None)
         elif pa.types.is_string(kind):
             plain[name] = plain[name].astype(TEXT)
-    shapes = shapely.from_wkb(table.column('geometry').to_numpy())
+    shapes = footprints_of(table.column('geometry'))
     return gpd.GeoDataFrame(plain, geometry=gpd.GeoSeries(shapes, crs=WGS84))

@@ -16,8 +16,8 @@ import shapely
 from numpy.typing import NDArray
 from shapely import Geometry
 
-from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.table import EmbeddingTable, arrow_check
 from torchgeo_cmr.table.whole_numbers import in_pandas
 
 from .curve import Cover, Curve, hilbert_order
@@ -154,6 +154,7 @@ class StoredColumns:
         """Remember the arrays; nothing is read yet."""
         self._boxes = boxes
         self.arrow = attributes
+        self._checked: set[str] = set()
 
     def __len__(self) -> int:
         """Give the number of rows."""
@@ -178,7 +179,7 @@ class StoredColumns:
     def times(self) -> _Times:
         """Starts and ends (n,)."""
         start, end = (
-            self.arrow.column(name).to_numpy().astype('datetime64[us]')
+            self.whole(name).to_numpy().astype('datetime64[us]')
             for name in ('time_start', 'time_end')
         )
         return start, end
@@ -193,12 +194,27 @@ class StoredColumns:
         """Read columns with the types they have in a table."""
         known = [name for name in self.arrow.column_names if name not in APART]
         plain = self.arrow.select(known if names is None else list(names))
-        return in_pandas(plain if rows is None else plain.take(pa.array(rows)))
+        if rows is not None:
+            return in_pandas(arrow_check.take(plain, rows))
+        for name in plain.column_names:
+            self.whole(name)
+        return in_pandas(plain)
+
+    def whole(self, name: str) -> pa.ChunkedArray:
+        """Give a column of all rows, checked when it is first used.
+
+        Raises:
+            ArchiveError: If it is broken.
+        """
+        if name not in self._checked:
+            arrow_check.check(self.arrow.column(name), name)
+            self._checked.add(name)
+        return self.arrow.column(name)
 
     def footprints(self, rows: _Rows) -> NDArray[np.object_]:
         """Make the footprints of some rows from their WKB."""
-        wkb = self.arrow.column('geometry').take(pa.array(rows))
-        return shapely.from_wkb(wkb.to_numpy())
+        wkb = arrow_check.take(self.arrow.select(['geometry']), rows).column(0)
+        return footprints_of(wkb)
 
     def cover(self, area: Geometry) -> Cover:
         """Cover an area along the curve."""
@@ -209,6 +225,20 @@ class StoredColumns:
     ) -> tuple[_Rows, _Rows] | None:
         """Give box and row of pairs whose boxes meet, as :meth:`Curve.meeting`."""
         return self._curve.meeting(boxes, most)
+
+
+def footprints_of(wkb: pa.ChunkedArray) -> NDArray[np.object_]:
+    """Make footprints from WKB.
+
+    Raises:
+        ArchiveError: If one cannot be read.
+    """
+    try:
+        return shapely.from_wkb(wkb.to_numpy())
+    except shapely.errors.GEOSException as error:
+        raise ArchiveError(
+            f'a footprint of the index is broken ({error}); build the index again'
+        ) from error
 
 
 def as_columns(archive: EmbeddingTable | Columns) -> Columns:
