@@ -1,7 +1,7 @@
 """Files that outlive a power failure: flushed before they get their name, then their folder."""
 
-import hashlib
 import os
+import zlib
 from collections.abc import Buffer
 from pathlib import Path
 
@@ -23,12 +23,15 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def digest(content: Path | Buffer) -> str:
-    """Give the SHA-256 of a file, read in blocks, or of bytes in memory."""
+def checksum(content: Path | Buffer) -> str:
+    """Give the CRC-32 of a file, read in blocks, or of bytes in memory, as eight hex digits.
+
+    It finds damage, three times as fast as SHA-256, and not a forger.
+    """
     if not isinstance(content, Path):
-        return hashlib.sha256(content).hexdigest()
-    made = hashlib.sha256()
+        return f'{zlib.crc32(content):08x}'
+    made = 0
     with content.open('rb') as file:
         while block := file.read(_BLOCK):
-            made.update(block)
-    return made.hexdigest()
+            made = zlib.crc32(block, made)
+    return f'{made:08x}'

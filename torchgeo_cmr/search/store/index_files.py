@@ -37,7 +37,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from torchgeo_cmr.durable import digest, flush
+from torchgeo_cmr.durable import checksum, flush
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.search.rank.vectors import KINDS, Vectors
 from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns
@@ -59,9 +59,9 @@ VERSION = 1
 HEADER = 'index.json'
 _LOCK = '.writer'
 _TAIL = 65_536
-#: Bytes up to which a file is compared with its digest when it is mapped: 4 ms. Larger ones are
+#: Bytes up to which a file is compared with its checksum when it is mapped: half a millisecond. Larger ones are
 #: compared by :func:`damaged`.
-_SMALL = 1 << 22
+_SMALL = 1 << 20
 _CURE = 'build the index again'
 #: What vectors and codes are numbers of.
 _NUMBERS = (np.float32, np.float16, np.int8, np.uint8)
@@ -88,9 +88,9 @@ class SegmentEntry(TypedDict):
     dead: str | None
     content: NotRequired[str]
     approximate: NotRequired[list[ApproximateEntry]]
-    #: File -> SHA-256; indexes of earlier versions have none.
+    #: File -> CRC-32; indexes of earlier versions have none.
     files: NotRequired[dict[str, str]]
-    dead_digest: NotRequired[str | None]
+    dead_checksum: NotRequired[str | None]
 
 
 class Header(TypedDict):
@@ -107,8 +107,8 @@ class Header(TypedDict):
     fingerprint: str | None
     build: NotRequired[str | None]
     segments: list[SegmentEntry]
-    #: SHA-256 of the rest.
-    digest: NotRequired[str]
+    #: CRC-32 of the rest.
+    checksum: NotRequired[str]
 
 
 def read_header(path: str | PathLike[str]) -> dict[str, Any]:
@@ -140,9 +140,9 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
     header = cast('dict[str, Any]', decode(text, Header, str(file), _CURE))
     # Whoever edits a header by hand or program lays it out differently; damage does not.
     as_written = _text(header) == text
-    expected = header.pop('digest', None)
-    if as_written and expected not in (None, _header_digest(header)):
-        raise ArchiveError(f'{file} is damaged: its digest differs; {_CURE}')
+    expected = header.pop('checksum', None)
+    if as_written and expected not in (None, _header_checksum(header)):
+        raise ArchiveError(f'{file} is damaged: its checksum differs; {_CURE}')
     for facts in header['segments']:
         _check_entry(facts, file)
     return header
@@ -167,9 +167,9 @@ def _check_entry(facts: Mapping[str, Any], file: Path) -> None:
         )
 
 
-def _header_digest(header: Mapping[str, Any]) -> str:
+def _header_checksum(header: Mapping[str, Any]) -> str:
     text = json.dumps(header, sort_keys=True, allow_nan=False)
-    return digest(text.encode())
+    return checksum(text.encode())
 
 
 def _text(header: Mapping[str, Any]) -> bytes:
@@ -180,7 +180,7 @@ def _text(header: Mapping[str, Any]) -> bytes:
 def write_header(path: Path, header: Mapping[str, Any]) -> None:
     """Replace ``index.json`` as a whole: the moment at which a change is there."""
     temporary = path / f'.tmp-{os.getpid()}-{HEADER}'
-    whole = {**header, 'digest': _header_digest(header)}
+    whole = {**header, 'checksum': _header_checksum(header)}
     temporary.write_bytes(_text(whole))
     flush(temporary)
     temporary.replace(path / HEADER)
@@ -223,7 +223,7 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
         files = {}
         for file in sorted(building.iterdir()):
             flush(file)
-            files[file.name] = digest(file)
+            files[file.name] = checksum(file)
         flush(building)
         building.rename(folder)
         flush(folder.parent)
@@ -269,8 +269,8 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
         digests = _array(own / 'digests.npy', np.uint8) if known else None
         dead = np.empty(0, np.int64)
         if facts['dead'] is not None:
-            if facts.get('dead_digest') is not None:
-                _compare(folder / facts['dead'], facts['dead_digest'])
+            if facts.get('dead_checksum') is not None:
+                _compare(folder / facts['dead'], facts['dead_checksum'])
             dead = _array(folder / facts['dead'], np.int64)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ArchiveError(
@@ -333,7 +333,7 @@ def _array(file: Path, dtype: Any = None) -> NDArray[Any]:
 def _compare_small(
     folder: Path, facts: Mapping[str, Any], names: Collection[str] | None = None
 ) -> None:
-    """Compare files of a segment with their digests where that takes no time.
+    """Compare files of a segment with their checksums where that takes no time.
 
     Raises:
         ValueError: If one was changed.
@@ -348,13 +348,13 @@ def _compare_small(
 
 
 def _compare(file: Path, expected: str) -> None:
-    """Compare a file with its digest.
+    """Compare a file with its checksum.
 
     Raises:
         ValueError: If it was changed.
     """
-    if digest(file) != expected:
-        raise ValueError(f'{file.name} is damaged: its digest differs')
+    if checksum(file) != expected:
+        raise ValueError(f'{file.name} is damaged: its checksum differs')
 
 
 def damaged(folder: Path, facts: Mapping[str, Any]) -> Iterator[str]:
@@ -368,11 +368,11 @@ def damaged(folder: Path, facts: Mapping[str, Any]) -> Iterator[str]:
         Names relative to the folder.
     """
     expected = {f'{facts["name"]}/{n}': d for n, d in facts.get('files', {}).items()}
-    if facts['dead'] is not None and facts.get('dead_digest'):
-        expected[facts['dead']] = facts['dead_digest']
+    if facts['dead'] is not None and facts.get('dead_checksum'):
+        expected[facts['dead']] = facts['dead_checksum']
     for name, value in expected.items():
         file = folder / name
-        if not file.is_file() or digest(file) != value:
+        if not file.is_file() or checksum(file) != value:
             yield name
 
 
@@ -553,7 +553,7 @@ def add_segment(
         file = folder / name / f'approximate-{part.kind}.faiss'
         facts['approximate'].append(part.write(file))
         flush(file)
-        facts['files'][file.name] = digest(file)
+        facts['files'][file.name] = checksum(file)
     flush(folder / name)
     return facts
 
@@ -561,13 +561,13 @@ def add_segment(
 def add_dead(
     folder: Path, number: int, generation: int, dead: NDArray[np.int64]
 ) -> dict[str, str]:
-    """Write the positions of deleted rows and give the file's name and digest."""
+    """Write the positions of deleted rows and give the file's name and checksum."""
     name = f'dead-{number}-{generation}.npy'
     temporary = folder / f'.tmp-{os.getpid()}-{name}'
     np.save(temporary, dead, allow_pickle=False)
     flush(temporary)
     temporary.replace(folder / name)
-    return {'dead': name, 'dead_digest': digest(folder / name)}
+    return {'dead': name, 'dead_checksum': checksum(folder / name)}
 
 
 def map_approximate(
@@ -607,7 +607,7 @@ def read_approximate(
             # faiss reads the file whole, and trusts it.
             expected = facts.get('files', {}).get(f'approximate-{one["kind"]}.faiss')
             file.seek(0)
-            if expected is not None and digest(file.read_buffer()) != expected:
+            if expected is not None and checksum(file.read_buffer()) != expected:
                 raise ValueError(f'approximate-{one["kind"]}.faiss is damaged')
         return tuple(
             read(file, one)
