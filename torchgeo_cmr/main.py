@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from torchgeo_cmr import __version__
 from torchgeo_cmr.cli.commands import VERBS
+from torchgeo_cmr.cli.terminal import printable, printable_lines
 from torchgeo_cmr.errors import CMRError
 
 _USAGE = """usage: torchgeo-cmr COMMAND ...
@@ -86,10 +87,17 @@ def main(args: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Plain(logging.Formatter):
+    """Notes quote names of files and archives."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
 def _talk_on_stderr() -> None:
     """Show our own notes, and warnings as plain lines."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter('%(message)s'))
+    handler.setFormatter(_Plain('%(message)s'))
     logger = logging.getLogger('torchgeo_cmr')
     logger.setLevel(logging.INFO)
     logger.handlers = [handler]
@@ -101,11 +109,11 @@ def _talk_on_stderr() -> None:
 
 
 def _show(message: Warning | str, *_: object, **__: object) -> None:
-    sys.stderr.write(f'warning: {" ".join(str(message).split())}\n')
+    sys.stderr.write(f'warning: {printable(" ".join(str(message).split()))}\n')
 
 
 def _mistake(message: str) -> int:
-    sys.stderr.write(f'torchgeo-cmr: {" ".join(message.split())}\n')
+    sys.stderr.write(f'torchgeo-cmr: {printable(" ".join(message.split()))}\n')
     return 2
 
 

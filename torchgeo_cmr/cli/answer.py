@@ -3,6 +3,8 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
+from torchgeo_cmr.cli.terminal import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -124,6 +126,7 @@ def _middles(rows: 'gpd.GeoDataFrame') -> tuple[list[str], list[str]]:
 
 def _laid_out(lines: 'Sequence[tuple[str, ...]]', words: tuple[int, ...]) -> str:
     """Put columns below one another, as wide as they need; some of them hold words."""
+    lines = [tuple(map(printable, line)) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rows = []
     for line in lines:

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torchgeo_cmr.cli.terminal import printable_lines
+
 if TYPE_CHECKING:
     import geopandas as gpd
 
@@ -171,7 +173,7 @@ def _write(report: 'Report', paths: list[str], *, overwrite: bool) -> None:
             temporary.write_text(text)
         sys.stdout.write(f'{path}: {len(report.directions)} directions\n')
     if not paths:
-        sys.stdout.write(report.to_markdown())
+        sys.stdout.write(printable_lines(report.to_markdown()))
 
 
 def _check_outputs(paths: list[str], *, overwrite: bool) -> None:

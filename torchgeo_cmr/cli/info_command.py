@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from torchgeo_cmr.cli.terminal import printable
+
 
 def info(path: str, *, json_: bool = False) -> None:
     """Describe an archive, an index, a checkpoint or a layer of results.
@@ -41,7 +43,7 @@ def info(path: str, *, json_: bool = False) -> None:
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        sys.stdout.write(f'{name.ljust(width)}  {_words(value)}\n')
+        sys.stdout.write(printable(f'{name.ljust(width)}  {_words(value)}') + '\n')
 
 
 def _tell(word: str) -> dict[str, Any]:

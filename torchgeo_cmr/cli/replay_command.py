@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from torchgeo_cmr.cli.options import FileOptions
+from torchgeo_cmr.cli.terminal import printable
 
 
 def replay(manifest: str, *, output: FileOptions, quiet: bool = False) -> None:
@@ -73,6 +74,6 @@ def replay(manifest: str, *, output: FileOptions, quiet: bool = False) -> None:
         sys.stdout.write(f'{path}: {summary}\n')
     rows = new['rows']['count']
     sys.stdout.write(f'the same {rows} rows\n' if same else 'other rows\n')
-    sys.stdout.writelines(f'{change}\n' for change in changes)
+    sys.stdout.writelines(f'{printable(change)}\n' for change in changes)
     if not same:
         raise SystemExit(1)

@@ -8,6 +8,7 @@ from torchgeo_cmr.cli import answer, values
 from torchgeo_cmr.cli.options import QueryFilterOptions, ResultOptions
 from torchgeo_cmr.cli.parser import words
 from torchgeo_cmr.cli.queries import ModelOptions, QueryOptions, check_modality
+from torchgeo_cmr.cli.terminal import printable_lines
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -146,9 +147,10 @@ def search(
     if explain:
         k, exact = rule.k or len(index), not rule.approximate
         plan = index.explain(table, k, where=where, exact=exact, **rule.excluded)
-        sys.stderr.write(f'{plan}\n')
+        sys.stderr.write(printable_lines(f'{plan}\n'))
     if len(results) < ranking.k * len(table):
-        sys.stderr.write(answer.shortfall(index, where, table, len(results), rule))
+        text = answer.shortfall(index, where, table, len(results), rule)
+        sys.stderr.write(printable_lines(text))
     if output.files or output.clips:
         from torchgeo_cmr.export import write_all
 

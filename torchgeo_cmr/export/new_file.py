@@ -27,6 +27,8 @@ def new_file(path: str | PathLike[str], *, overwrite: bool = False) -> Generator
     check_new(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f'.{target.stem}.tmp-{os.getpid()}{target.suffix}')
+    # A link that somebody left there would be followed.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         temporary.replace(target)

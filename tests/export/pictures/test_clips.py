@@ -217,6 +217,36 @@ def test_a_modality_that_does_not_cover_the_place(
     assert {p.stem[-2:] for p in folder.glob('*.tif')} == {'s2'}
 
 
+def test_a_hostile_modality_stays_in_the_folder(
+    hits: gpd.GeoDataFrame, record: dict[str, Any], tmp_path: Path
+) -> None:
+    for evil in ('x/../../../../ESCAPED', f'{tmp_path}/ESCAPED', 'x/../../../../s2'):
+        scenes = {**record['scenes'], evil: record['scenes']['s2']}
+        renamed = hits.assign(modality=evil)
+        folder = tmp_path / 'a' / 'b' / 'clips'
+        before = {p for p in tmp_path.rglob('*') if folder not in p.parents}
+        clip_hits(renamed, folder, record={'scenes': scenes}, overwrite=True)
+        after = {p for p in tmp_path.rglob('*') if folder not in p.parents}
+        assert after - before <= {tmp_path / 'a', tmp_path / 'a' / 'b', folder}
+        listed = json.loads((folder / 'clips.json').read_text())
+        names = {clip['name'] for clip in listed}
+        assert len(names) == len(listed)
+        assert names == {p.name for p in folder.glob('*.tif')}
+
+
+def test_a_link_in_the_folder_is_not_followed(
+    hits: gpd.GeoDataFrame, record: dict[str, Any], tmp_path: Path
+) -> None:
+    folder, outside = tmp_path / 'clips', tmp_path / 'outside.tif'
+    outside.write_text('mine')
+    folder.mkdir()
+    for name in ('001_001_s2.tif', 'clips.json', 'contact_sheet.png'):
+        (folder / name).symlink_to(outside)
+    clip_hits(hits, folder, record=record, overwrite=True)
+    assert outside.read_text() == 'mine'
+    assert not (folder / '001_001_s2.tif').is_symlink()
+
+
 def test_goes_on_where_it_stopped(
     hits: gpd.GeoDataFrame,
     record: dict[str, Any],

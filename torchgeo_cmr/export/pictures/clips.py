@@ -23,6 +23,7 @@ from rasterio.windows import Window
 
 from torchgeo_cmr.alpha import unused_alpha
 from torchgeo_cmr.errors import OutputExistsError, QueryError
+from torchgeo_cmr.export.file_names import safe_name
 from torchgeo_cmr.export.layers.extent import (
     check_drawable,
     moved,
@@ -77,7 +78,8 @@ def clip_hits(
     In a hit's own modality that is the window its ``patch_id`` names; in another one, the
     ground under it in the scene that covers most of it, out to whole pixels. Each clip is a
     cloud-optimised GeoTIFF with the source's CRS, grid, type, nodata and band names, called
-    ``<query>_<rank>_<modality>.tif``, both numbers from 1. Stopped halfway, the same call
+    ``<query>_<rank>_<modality>.tif``, both numbers from 1; what is not fit for a file name in a
+    modality becomes ``_``. Stopped halfway, the same call
     goes on with the clips that are missing. Hits without a place are passed over.
 
     A mask of the bands becomes one inside the clip; scale and offset are kept.
@@ -168,11 +170,11 @@ def _sweep(index: Path, kept: set[str]) -> None:
         older = {
             str(clip['name']) for clip in json.loads(index.read_text(encoding='utf-8'))
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return
     for name in older - kept:
         # A name, not a path: nothing outside the folder is ours.
-        if Path(name).name == name and name.endswith('.tif'):
+        if Path(name).name == name and name.endswith('.tif') and '\0' not in name:
             (index.parent / name).unlink(missing_ok=True)
 
 
@@ -206,7 +208,8 @@ def _planned(
                     f'scene {scene!r} is a date of a cube, of which no clips are cut; leave '
                     'clips out'
                 )
-            stem = f'{numbers[hit["query_id"]]:03d}_{hit["rank"]:03d}_{modality}'
+            word = safe_name(modality, 'modality')
+            stem = f'{numbers[hit["query_id"]]:03d}_{int(hit["rank"]):03d}_{word}'
             grids = _grids(scenes[modality], scene, reader, ground)
             names = _names(stem, [bands for bands, _ in grids])
             for name, (bands, window) in zip(names, grids, strict=True):
