@@ -1,4 +1,4 @@
-"""Cross-modal retrieval of georeferenced imagery, as a guest in TorchGeo's house.
+"""Cross-modal retrieval of georeferenced imagery, as a TorchGeo plugin.
 
 Import what you need from the subpackages: this module stays empty so that it costs
 nothing to import, and so that searching never loads torch.

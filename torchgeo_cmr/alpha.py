@@ -1,7 +1,7 @@
 """Alpha bands that GDAL flags, but does not take for a mask.
 
 GDAL derives a mask from the last of two or four bands alone. A mosaic of five spectral bands
-has its alpha band too, and what that says is missing is missing there as well.
+has its alpha band too, and pixels that it masks are missing there as well.
 """
 
 import os

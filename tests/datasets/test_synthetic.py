@@ -312,7 +312,7 @@ class TestReuse:
         assert [p.name for p in again.files('s1')] == names
 
     def test_other_world_is_refused(self, small: SyntheticLandscape) -> None:
-        with pytest.raises(OutputExistsError, match=r'another seed \(1, asked for 2\)'):
+        with pytest.raises(OutputExistsError, match=r'another seed \(1, requested 2\)'):
             SyntheticLandscape(small.root, 2, size=128, dates=('2024-06-14',))
         with pytest.raises(OutputExistsError, match='another size'):
             SyntheticLandscape(small.root, 1, size=160, dates=('2024-06-14',))

@@ -24,7 +24,7 @@ class PatchOptions:
             drop, or pad with missing pixels (give a low min-valid to keep those patches).
         gsd: What happens to scenes whose pixels are more than a tenth wider or narrower than
             those of the training: warn, resample (bilinear) to the training's, error, ignore.
-        min_valid: Share of valid pixels that a patch must hold, 0 to 1; the others are left out
+        min_valid: Share of valid pixels that a patch must hold, 0 to 1; the others are skipped
             and counted.
         max_cloud: Percentage of the valid pixels that may be cloud, 0 to 100, where a mask
             (SCL, QA_PIXEL, Fmask, UDM2) is found; patches with more are skipped and counted.

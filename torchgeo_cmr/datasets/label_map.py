@@ -31,13 +31,13 @@ Bounds = tuple[float, float, float, float]
 #: Cells across a patch into which polygons are burned.
 _CELLS = 64
 
-#: Cells of a raster that are no class.
+#: Cells of a raster without a class.
 _NOTHING = -1
 
 #: Farther than any coordinate.
 _ANYWHERE = 1e12
 
-#: Codes without names above which a raster is taken for a picture, and no map.
+#: Codes without names above which a raster is treated as a picture, not as a map.
 _MOST_CODES = 256
 
 
@@ -52,7 +52,7 @@ class LabelFromMask:
     codes that are not a class count for nothing.
 
     Relations: give it to :class:`~torchgeo_cmr.datamodules.PairedDataModule` as ``labels``;
-    patches without a label are then left out.
+    patches without a label are then skipped.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class LabelFromMask:
     def _codes(
         self, classes: Mapping[int, str] | Sequence[str] | None
     ) -> dict[int, str]:
-        """Classes of rasters: as told, as tagged, or as they occur."""
+        """Classes of rasters: as given, as tagged, or as they occur."""
         found: dict[int, str] = {}
         for path in self.paths:
             header = _header(path)

@@ -110,7 +110,7 @@ def read_listing(name: str, dataset: GeoDataset) -> Listing:
         The listing; cubes have one entry for each date.
 
     Raises:
-        PairingError: If it is no GeoDataset, lists nothing, or stacks dates.
+        PairingError: If it is not a GeoDataset, lists nothing, or stacks dates.
         RasterError: If it has no CRS, or a file cannot be read.
     """
     if not isinstance(dataset, GeoDataset):
@@ -152,7 +152,7 @@ def read_listing(name: str, dataset: GeoDataset) -> Listing:
 
 
 def _image_rows(dataset: GeoDataset) -> NDArray[np.int64]:
-    """Rows of the index that are no quality masks; all, if there is nothing else."""
+    """Rows of the index that are not quality masks; all, if there is nothing else."""
     rows = np.arange(len(dataset.index))
     if not isinstance(dataset, RasterDataset) or not dataset.is_image:
         return rows
@@ -240,7 +240,7 @@ def _pixels(
     """CRS, size and place of the pixels that a dataset states.
 
     TorchGeo takes over the pixel size of its first file, as GDAL warps it: that of a file
-    that is rotated, or in another CRS, is none that anybody stated, and its own is better.
+    that is rotated, or in another CRS, was not stated by anybody, and its own is better.
     """
     stated = abs(float(dataset.res[0])), abs(float(dataset.res[1]))
     seen: set[Any] = set()

@@ -257,7 +257,7 @@ class Member:
         )
 
     def _index(self, number: int, bounds: Bounds) -> Sample:
-        """Ask a dataset that reads in its own way, for one entry."""
+        """Read one entry with a dataset that reads in its own way."""
         xmin, ymin, xmax, ymax = bounds
         xres, yres = self.res
         times = self.listing.times[number]

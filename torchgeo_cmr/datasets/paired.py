@@ -117,7 +117,7 @@ class PairedDataset(GeoDataset):
                 changed; those of the members act before it, each on its own sample.
 
         Raises:
-            PairingError: If fewer than two modalities are given, a name is no identifier,
+            PairingError: If fewer than two modalities are given, a name is not an identifier,
                 or nothing overlaps in space, or in time within the tolerance.
             RasterError: If a raster has no CRS or cannot be read.
         """
@@ -377,7 +377,7 @@ class PairedDataset(GeoDataset):
         x, y, t = self._disambiguate_slice(index)
         if not np.allclose((x.step, y.step), self.res, rtol=1e-6, atol=0):
             raise PairingError(
-                f'a slice asks for pixels of {x.step} x {y.step}, but every modality of a '
+                f'a slice requests pixels of {x.step} x {y.step}, but every modality of a '
                 'pair is read at its own: leave the step out, or set `res` of the dataset'
             )
         return x, y, t
@@ -528,7 +528,7 @@ def check_modalities(names: Collection[str]) -> None:
         names: The names.
 
     Raises:
-        PairingError: If there are fewer than two, or one is no lower-case identifier.
+        PairingError: If there are fewer than two, or one is not a lower-case identifier.
     """
     if len(names) < 2:
         raise PairingError(
@@ -604,7 +604,7 @@ def _span(text: str | timedelta) -> timedelta:
         span = pd.NaT
     if not isinstance(span, pd.Timedelta):
         raise PairingError(
-            f"tolerance {text!r} is no time span: write for example '5D'"
+            f"tolerance {text!r} is not a time span: write for example '5D'"
         )
     return span.to_pytimedelta()
 

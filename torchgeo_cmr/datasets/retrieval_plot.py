@@ -27,7 +27,7 @@ def plot_retrieval(
     Args:
         query: Picture of shape ``(bands, height, width)``, NaN where missing, or sound of
             shape ``(1, samples)``, which is drawn as a waveform.
-        results: The retrieved items, likewise, in order of rank.
+        results: The retrieved items in the same form, in order of rank.
         relevant: For each result whether it is relevant; framed green if so, else red.
         titles: Words above each result; its rank by default.
         query_title: Words above the query.

@@ -124,7 +124,7 @@ def compare(
     """Compare memberships; see :func:`shares_label`.
 
     Args:
-        asked: Memberships (queries, C).
+        queries: Memberships (queries, C).
         found: Memberships (items, C).
         match: How.
         threshold: Smallest Jaccard index.

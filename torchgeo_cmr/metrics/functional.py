@@ -13,7 +13,7 @@ below. It may be omitted if *ranked* is the full ranking.
 
 Functions named ``expected_*`` are the exact mean over all orders of an archive: what a random
 ranking scores. No metric of a table means anything without that number next to it; where there
-is no formula, rank with :class:`RandomOrder`.
+is not a formula, rank with :class:`RandomOrder`.
 
 :data:`METRICS` has all metrics under the names that tables print, :data:`CHANCE` the chance
 levels under the same names, and :func:`score_ranking` computes metrics from vectors.

@@ -228,7 +228,7 @@ def checked_bands(
     """Refuse bands that came to be known after weights were taken in another order.
 
     Args:
-        assumed: Modality -> bands that its weights were taken for, by position.
+        assumed: Modality -> bands that its weights were matched to, by position.
         modality: Whose bands became known.
         bands: Those bands.
 

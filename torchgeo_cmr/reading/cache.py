@@ -19,13 +19,13 @@ LIMIT = 512 * 2**20
 #: Blocks that had to make way and are remembered.
 _REMEMBERED = 4096
 
-#: Rows and columns that are decoded together at least: smaller blocks cost more to ask for
+#: Rows and columns that are decoded together at least: smaller blocks cost more to request
 #: than to decode.
 _LEAST = 64, 256
 
 
 class Block:
-    """One block, decoded by the first thread that asks."""
+    """One block, decoded by the first thread that needs it."""
 
     def __init__(self, size: int) -> None:
         """Initialize a new Block instance."""
@@ -80,7 +80,7 @@ class Blocks:
                 self.limit,
                 max(2 * self._room if back else self._room, 2 * sum(sizes.values())),
             )
-            # First those that are here, lest a new one takes the place of one of them.
+            # First those that are in the cache, so that a new one does not evict one of them.
             for key in sizes:
                 if key in self._kept:
                     self._kept.move_to_end(key)
@@ -154,7 +154,7 @@ class Handles:
         self.limit = limit
         self._waiting: OrderedDict[Hashable, list[Any]] = OrderedDict()
         self._lock = Lock()
-        # A raster that is closed while Python ends calls what is gone already, and says so.
+        # A raster that is closed while Python ends calls what is gone already, and warns of it.
         weakref.finalize(self, _close, self._waiting)
 
     @contextmanager
@@ -226,7 +226,7 @@ class Masks:
 
 
 def _close(waiting: OrderedDict[Hashable, list[Any]]) -> None:
-    """Close handles for which nobody is left to ask."""
+    """Close handles that no thread can use any more."""
     while waiting:
         _, handles = waiting.popitem()
         for handle in handles:

@@ -1,4 +1,4 @@
-"""Which pixels of a raster are missing: what GDAL's masks say, told from the pixels.
+"""Which pixels of a raster are missing: GDAL's masks, computed from the pixels.
 
 GDAL compares whole numbers exactly and floats with a tolerance, because nodata values pass
 through text. Reading its masks costs as much as reading the pixels; the same answer comes
@@ -126,7 +126,7 @@ def masked_copy(header: Header, masked: bool, value: float | None) -> str:
     """Describe a raster as a virtual one of float32 with NaN where pixels are missing.
 
     GDAL's warper takes one nodata value for all bands and mixes it into its neighbours where
-    other bands have data; NaN in each band is left out of every sum.
+    other bands have data; NaN in each band is excluded from every sum.
 
     Args:
         header: The raster.
@@ -143,7 +143,7 @@ def masked_copy(header: Header, masked: bool, value: float | None) -> str:
         with reopen(path) as file:
             name = file.name
     name = _virtual(header, name, masked)
-    # One source cannot leave out both, so the value is left out of the result.
+    # One source cannot exclude both, so the value is excluded from the result.
     return name if value is None else _virtual(header, name, False, value)
 
 

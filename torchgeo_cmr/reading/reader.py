@@ -319,7 +319,7 @@ class SceneReader:
                 # What lies outside the source, or is missing in it, comes out as NaN.
                 nodata=np.nan,
                 dtype='float32',
-                # Each band by itself: otherwise one that is missing spoils its neighbours.
+                # Each band on its own: otherwise one that is missing spoils its neighbours.
                 UNIFIED_SRC_NODATA='NO',
             )
 
@@ -331,7 +331,7 @@ class SceneReader:
             yield handle
 
     def _complete(self, header: Header) -> str:
-        """Name a file for the warper, in such a form that it knows what is missing."""
+        """Name a file for the warper, in a form from which it knows what is missing."""
         storage, value = self._storage(header.path), self.scene.nodata
         # The warper takes an alpha band for a mask, whoever wants it as a band.
         if not (any(storage.masks) or any(storage.marks) or 'alpha' in header.colours):

@@ -21,10 +21,10 @@ class Storage:
         shape: Rows and columns, with north at the top.
         unit: Rows and columns of what is decoded together.
         types: Type of each band.
-        whole: Whether pixels are taken as they are stored: not moved, no mask beside.
+        whole: Whether pixels are taken as they are stored: not moved, no mask next to them.
         masks: Of each band, whether its mask must be read to know what is missing.
         marks: Of each band, values of missing pixels besides.
-        alike: Whether GDAL, when it resamples, leaves out the pixels that are missing here.
+        alike: Whether GDAL, when it resamples, excludes the pixels that are missing here.
     """
 
     shape: tuple[int, int]

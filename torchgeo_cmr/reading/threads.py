@@ -53,22 +53,22 @@ def environment() -> rasterio.Env:
     """Limit what GDAL keeps and the threads it starts, while the context lasts.
 
     Threads of GDAL would not survive a fork, and ours are enough. Decoded blocks would be
-    kept in a twentieth of all memory; unless the environment says otherwise, they get what a
-    row of blocks of a large scene needs (GDAL asks once, at the first read of a process).
+    kept in a twentieth of all memory; unless the environment sets another size, they get what a
+    row of blocks of a large scene needs (GDAL reads the setting once, at the first read of a process).
     """
     limit = {} if 'GDAL_CACHEMAX' in os.environ else {'GDAL_CACHEMAX': _CACHE}
     return rasterio.Env(GDAL_NUM_THREADS='1', **limit)
 
 
 def ahead[T](steps: Iterator[T], pool: Executor) -> Iterator[T]:
-    """Start now, and stay one step ahead of whoever asks.
+    """Start now, and stay one step ahead of the consumer.
 
     Args:
         steps: What to go through; each step runs in *pool*, one after the other.
         pool: Threads.
 
     Returns:
-        The same steps. What a step raises is raised where it is asked for.
+        The same steps. What a step raises is raised where its result is used.
     """
 
     def step() -> tuple[T] | None:

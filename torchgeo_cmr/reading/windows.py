@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-#: Pixels that a strip may hold for each pixel asked for: more would cost more than it saves.
+#: Pixels that a strip may hold for each pixel requested: more would cost more than it saves.
 _WASTE = 1.25
 
 #: Pixels of a strip: enough blocks to decode side by side, few enough for a core's cache.
@@ -19,7 +19,7 @@ def strips(
     """Join windows to strips, in the order in which files store them.
 
     A strip is never much larger than the windows it serves together, so memory stays in
-    proportion to what was asked for. Windows far from any other are strips of their own.
+    proportion to what was requested. Windows far from any other are strips of their own.
 
     Args:
         windows: ``(row, column, height, width)``, int64 of shape ``(n, 4)``, in any order.
@@ -60,7 +60,7 @@ def cuts(
     pieces: Sequence[tuple[int, int, int, int]],
     inside: Sequence[Sequence[int]],
 ) -> Iterator[list[Cut]]:
-    """Say how windows are put together from pieces.
+    """Plan how windows are assembled from pieces.
 
     All at once, because the threads that decode wait while Python counts.
 

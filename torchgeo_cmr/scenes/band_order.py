@@ -13,7 +13,7 @@ from torchgeo_cmr.scenes.units import BACKSCATTER
 def pick_bands(scene: Scene, wanted: Sequence[str], modality: str) -> Scene:
     """Pick bands by name; by position only where one side has no names at all.
 
-    An alpha band that is not wanted is no band: it masks the others.
+    An alpha band that is not wanted is not a band: it masks the others.
 
     Args:
         scene: What the files offer.
@@ -50,7 +50,7 @@ def pick_bands(scene: Scene, wanted: Sequence[str], modality: str) -> Scene:
 
 
 def colours(scene: Scene) -> list[int]:
-    """Return the positions of bands that are not alpha: a mask, unless asked for as a band."""
+    """Return the positions of bands that are not alpha: a mask, unless it is requested as a band."""
     if scene.layers is not None:
         return [*range(len(scene.bands))]
     return [

@@ -22,8 +22,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from torchgeo_cmr.alpha import unused_alpha, with_mask
 from torchgeo_cmr.errors import RasterError
 
-#: Headers that are remembered, of about 2 kB each: set-up asks for those of one scene several
-#: times in a row, and reading asks once more, when those of all scenes have been read.
+#: Headers that are remembered, of about 2 kB each: set-up needs those of one scene several
+#: times in a row, and reading needs them once more, when those of all scenes have been read.
 _REMEMBERED = 65_536
 
 #: Files next to a raster in which GDAL keeps what the raster itself cannot hold.
@@ -35,7 +35,7 @@ _LISTING = 'GDAL_DISABLE_READDIR_ON_OPEN'
 
 @dataclass(frozen=True)
 class Header:
-    """What one raster file states about itself; one entry per band where it says so."""
+    """What one raster file states about itself; one entry per band where it states one."""
 
     path: str
     driver: str

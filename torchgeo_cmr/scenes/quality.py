@@ -61,7 +61,7 @@ def judged(scene: Scene, next_to: bool = True) -> Scene:
 
     Args:
         scene: Any scene.
-        next_to: Whether to look for files; a STAC item says itself what it has.
+        next_to: Whether to look for files; a STAC item lists what it has.
 
     Returns:
         The scene with its mask, and without it among the bands; the same scene if no mask

@@ -5,7 +5,7 @@ zero means zero, integers stay exact, and what is left to know is the value of o
 scale. It is taken from the first of these that states it:
 
 1. a STAC item: ``raster:scale`` and ``raster:offset`` of its bands or assets, or
-   ``raster:bands``. If the item says ``boa_offset_applied``, there is no offset any more; if
+   ``raster:bands``. If the item has ``boa_offset_applied``, there is no offset any more; if
    it names a processing baseline of Sentinel-2 and no offset, the baseline decides;
 2. scale and offset that the file itself states for a band;
 3. ``MTD_MSIL1C.xml`` or ``MTD_MSIL2A.xml`` of a Sentinel-2 product, or its name: from
@@ -110,7 +110,7 @@ def _of_band(header: Header, index: int, band: str) -> Scale:
 
 
 def _of_sentinel2(path: str, band: str) -> Scale | None:
-    """What a product of Sentinel-2 says; None if the file is in none."""
+    """What a product of Sentinel-2 states; None if the file is not in one."""
     numbers = numbers_of(band, 'sentinel-2')
     if not numbers and not re.fullmatch(r'band_\d+', band):
         return None
@@ -208,11 +208,11 @@ def of_item(
 
     Args:
         properties: The item's own fields and its properties, and its ``id``.
-        facts: What it says of each band: ``scale`` and ``offset``, or with ``raster:``.
+        facts: What it states of each band: ``scale`` and ``offset``, or with ``raster:``.
         names: All names that each band goes by.
 
     Returns:
-        One scale per band, unknown where the item says nothing; None if it says nothing.
+        One scale per band, unknown where the item states none; None if it states none at all.
     """
     applied = _applied(properties)
     found = tuple(
@@ -223,7 +223,7 @@ def of_item(
 
 
 def _applied(properties: Mapping[str, Any]) -> bool:
-    """Whether an item says that the offset is in the pixels already."""
+    """Whether an item states that the offset is in the pixels already."""
     return any(
         str(value).lower() == 'true'
         for key, value in properties.items()
@@ -258,7 +258,7 @@ def _of_asset(
 
 
 def _of_properties(properties: Mapping[str, Any]) -> Scale | None:
-    """What an item says of all its reflectances; None if it is not one of Sentinel-2."""
+    """What an item states of all its reflectances; None if it is not one of Sentinel-2."""
     keys = ['s2:processing_baseline', 'sentinel:processing_baseline']
     named = [str(properties.get(key) or '') for key in ('constellation', 'platform')]
     ours = any(map(_SENTINEL2.match, named))

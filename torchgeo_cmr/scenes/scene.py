@@ -49,7 +49,7 @@ type Layer = tuple[str, tuple[tuple[str, int], ...]]
 
 @dataclass(frozen=True)
 class Scene:
-    """One acquisition on one grid: a file, or one file a band."""
+    """One acquisition on one grid: a file, or one file per band."""
 
     #: Path of the index row's file (for a band set, the file of one of its bands).
     path: str
@@ -65,12 +65,12 @@ class Scene:
     shape: tuple[int, int]
     #: Nominal pixel size of each band's own file in metres, in channel order.
     gsd: tuple[float, ...]
-    #: Value that marks missing pixels besides NaN and what each file says; None if none.
+    #: Value that marks missing pixels besides NaN and what each file states; None if none.
     nodata: float | None = None
     #: First and last moment of the acquisition, UTC; None if unknown.
     time_start: pd.Timestamp | None = None
     time_end: pd.Timestamp | None = None
-    #: 'db', 'power', 'amplitude', 'reflectance' or 'dn'; None if nothing says it.
+    #: 'db', 'power', 'amplitude', 'reflectance' or 'dn'; None if it is unknown.
     units: str | None = None
     #: True if the files are in another CRS and pixels are warped while reading.
     warped: bool = field(default=False)
@@ -92,7 +92,7 @@ class Scene:
     scales: Scales = None
     #: Physical value of one step in which each band is read; None for its own.
     steps: tuple[float | None, ...] | None = None
-    #: One band that says which pixels are missing or cloud, on its own grid; None if none.
+    #: One band that marks which pixels are missing or cloud, on its own grid; None if none.
     quality: 'Scene | None' = None
     #: How the stored pixels become those of the grid, before anything is resampled.
     turn: Turn = AS_STORED
@@ -461,7 +461,7 @@ def _file_of_band(dataset: RasterDataset, band: str, path: str) -> str:
 def bands_of(
     path: str, indexes: Sequence[int] | None = None, names: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
-    """Name the bands of one file: as asked, by their descriptions, else by counting.
+    """Name the bands of one file: as requested, by their descriptions, else by counting.
 
     Args:
         path: The file.
@@ -504,9 +504,9 @@ def assemble(
         sources: ``(file, 1-based band)`` of each band.
         bands: Names of the bands.
         path: File that names the scene (default: that of the first band).
-        nodata: Value that marks missing pixels besides what each file says.
+        nodata: Value that marks missing pixels besides what each file states.
         times: First and last moment; naive times are UTC.
-        regex: Pattern whose group ``scale`` says in which unit backscatter is.
+        regex: Pattern whose group ``scale`` states the unit of backscatter.
         sensor: Name of the sensor.
         crs: CRS of files that state none.
 

@@ -95,7 +95,7 @@ def unit_of(bands: Sequence[str], kind: np.dtype) -> str | None:
 
 
 def _said(band: str) -> str | None:
-    """Unit that the name of a radar band says."""
+    """Unit that the name of a radar band states."""
     # 'VVdB' are two words.
     text = re.sub('[vh]{2}(?=db|lin|pow|amp)', ' ', band.lower())
     words = re.findall('[a-z]+', text)

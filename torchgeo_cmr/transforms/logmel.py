@@ -36,7 +36,7 @@ class LogMel(FixedPrecision):
         """Initialize a new LogMel instance.
 
         Args:
-            sample_rate: Samples a second.
+            sample_rate: Samples per second.
             frames: Time steps of the result, 10 ms each.
             num_mels: Bands.
             low: Lower end of the lowest band in Hz.
@@ -135,7 +135,7 @@ def mel_bands(
 
     Args:
         num_fft: Length of the Fourier transform.
-        sample_rate: Samples a second.
+        sample_rate: Samples per second.
         num_mels: Bands.
         low: Lower end of the lowest band in Hz.
         high: Upper end of the highest band in Hz.

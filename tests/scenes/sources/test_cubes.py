@@ -1,4 +1,4 @@
-"""Cubes: one scene a date, north up, decoded as xarray decodes."""
+"""Cubes: one scene per date, north up, decoded as xarray decodes."""
 
 import pickle
 from pathlib import Path

@@ -78,7 +78,7 @@ class BEN14K(BigEarthNetPairs):
                 on their tiles. Only lists cut down for a trial have others.
 
         Raises:
-            DatasetNotFoundError: If a folder or a list is not there; the message says which.
+            DatasetNotFoundError: If a folder or a list is missing; the message names it.
             RasterError: If a band or an option is unknown, or the lists are not those of
                 BigEarthNet v1.
         """

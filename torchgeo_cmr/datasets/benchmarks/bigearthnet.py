@@ -93,14 +93,14 @@ class BigEarthNetPairs(ChipPairs):
                 too, without a list (v1) or with all rows of it (v2).
             version: 'v1' (random splits on the patch grid) or 'v2' (geographic splits).
             bands: 's1' and 's2' -> names of the bands, in the order wanted; one of the two
-                may be left out, and is then not read. Default: VV, VH and the ten bands of
+                may be omitted, and is then not read. Default: VV, VH and the ten bands of
                 10 and 20 m.
             resampling: How 20 and 60 m bands are brought to 10 m: 'bilinear' or 'bicubic'.
             directories: 's1' and 's2' -> name of the folder, if it is not the usual one.
             transforms: Called with each sample.
 
         Raises:
-            DatasetNotFoundError: If a folder or a list is not there; the message says which.
+            DatasetNotFoundError: If a folder or a list is missing; the message names it.
             RasterError: If a band or an option is unknown, or the list holds no pair.
         """
         for name, given, known in (
@@ -134,7 +134,7 @@ class BigEarthNetPairs(ChipPairs):
         self.directories = usual | dict(directories or {})
         for modality in ('s1', 's2'):
             self._there(self.root / self.directories[modality])
-        #: One row a pair: 's1' and 's2' names, and for v2 the 'labels'.
+        #: One row per pair: 's1' and 's2' names, and for v2 the 'labels'.
         self.pairs = self._pairs().reset_index(drop=True)
         if self.pairs.empty:
             raise RasterError(
@@ -260,7 +260,7 @@ class BigEarthNetPairs(ChipPairs):
         return str(self.pairs['s2'].iloc[index])
 
     def georeference(self, index: int) -> Path:
-        """Return the file that says where a pair lies: its first band.
+        """Return the file that holds the place of a pair: its first band.
 
         Args:
             index: Number of the pair.
@@ -286,7 +286,7 @@ class BigEarthNetPairs(ChipPairs):
 
 
 class _MissingDataError(DatasetNotFoundError, RasterError):
-    """A dataset is not where it was looked for; says which part is missing."""
+    """A dataset is not where it was looked for; the message names the missing part."""
 
     def __init__(self, message: str) -> None:
         FileNotFoundError.__init__(self, message)

@@ -34,8 +34,8 @@ class ChipPairs(NonGeoDataset):
     A sample has, for each modality ``m``, ``image_m`` of shape (bands, height, width),
     float32, raw units, NaN where there is no data; and ``label`` if the benchmark has one.
 
-    Chips need no place to train on or to retrieve from. Where a place is asked for,
-    :meth:`footprints` takes it from the files, and says so if they hold none.
+    Chips need no place to train on or to retrieve from. Where a place is needed,
+    :meth:`footprints` takes it from the files, and raises an error if they hold none.
 
     Relations: :class:`~torchgeo_cmr.datasets.PairedDataset` is for scenes, from which patches
     are drawn; :class:`~torchgeo_cmr.datamodules.ChipDataModule` turns chips into batches.
@@ -43,7 +43,7 @@ class ChipPairs(NonGeoDataset):
 
     #: Modality -> names of its channels, in order.
     bands: Mapping[str, Sequence[str]]
-    #: Modality -> 'db', 'power', 'amplitude', 'reflectance' or 'dn'; None if nobody knows.
+    #: Modality -> 'db', 'power', 'amplitude', 'reflectance' or 'dn'; None if it is unknown.
     units: Mapping[str, str | None]
     #: Modality -> width of a pixel in metres.
     gsd: Mapping[str, float]
@@ -62,7 +62,7 @@ class ChipPairs(NonGeoDataset):
         """
 
     def georeference(self, index: int) -> Path | None:
-        """Return the file that says where a pair lies; None if the benchmark has none.
+        """Return the file that holds the place of a pair; None if the benchmark has none.
 
         Args:
             index: Number of the pair.
@@ -91,7 +91,7 @@ class ChipPairs(NonGeoDataset):
                 and outline are null, and none is invented.
 
         Returns:
-            One row a pair, in the order asked: ``index``, ``patch_id``, ``src_crs``
+            One row per pair, in the requested order: ``index``, ``patch_id``, ``src_crs``
             ('EPSG:32629', or WKT without a code), ``native_corners`` (float64 array of 8:
             upper left, upper right, lower right, lower left x and y in ``src_crs``),
             attributes of the benchmark, and the outline in EPSG:4326.
@@ -186,7 +186,7 @@ def open_chip(path: Path) -> Any:
         RasterError: If it cannot be opened.
     """
     with warnings.catch_warnings():
-        # Chips without a place are as good as others until a place is asked for.
+        # Chips without a place are as good as others until a place is needed.
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         try:
             with sidecars_seen(str(path)):
@@ -204,7 +204,7 @@ def read_chip(path: Path) -> Tensor:
         path: The file.
 
     Returns:
-        Shape (bands, height, width), float32, NaN where the file says nodata.
+        Shape (bands, height, width), float32, NaN where the file has nodata.
 
     Raises:
         RasterError: If it cannot be read.
@@ -223,14 +223,14 @@ def channel_numbers(
 
     Args:
         modality: Name of the modality, for the message.
-        wanted: Names asked for.
+        wanted: Requested names.
         known: Names that there are, in order.
 
     Returns:
-        For each name asked, its position among those known.
+        For each requested name, its position among those known.
 
     Raises:
-        RasterError: If a name is unknown, asked for twice, or none is asked.
+        RasterError: If a name is unknown or requested twice, or none is requested.
     """
     missing = [band for band in wanted if band not in known]
     if missing or not wanted or len(set(wanted)) < len(wanted):

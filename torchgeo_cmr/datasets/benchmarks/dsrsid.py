@@ -36,7 +36,7 @@ class DSRSID(ChipPairs):
     it, it cannot be downloaded from here. Samples hold ``image_pan`` (1, 256, 256) and
     ``image_ms`` (4, 64, 64), float32 from 0 to 255, north up, and ``label``, int64 from 0 to 7.
 
-    There is no published split. Ours is drawn for each class by itself, with seed 0: 100
+    There is no published split. Ours is drawn for each class separately, with seed 0: 100
     pairs to validate, 400 to test, as many as the 4 per cent of the published code, and the
     rest, 9,500, to train. A file with fewer pairs of a class is divided in proportion.
 

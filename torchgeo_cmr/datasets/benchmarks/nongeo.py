@@ -72,7 +72,7 @@ class NonGeoPairs(ChipPairs):
             transforms: Called with each rearranged sample.
 
         Raises:
-            PairingError: If the dataset is none of these, or holds fewer than two sensors.
+            PairingError: If the dataset is not one of these, or holds fewer than two sensors.
             RasterError: If a band, a modality or a unit is unknown.
         """
         parts = _parts(dataset)
@@ -145,7 +145,7 @@ class NonGeoPairs(ChipPairs):
         return f'{name}:{split}:{index}' if split else f'{name}:{index}'
 
     def georeference(self, index: int) -> Path | None:
-        """Return the file that says where a pair lies; None for So2Sat and MMEarth.
+        """Return the file that holds the place of a pair; None for So2Sat and MMEarth.
 
         Args:
             index: Number of the pair.
@@ -167,7 +167,7 @@ def _parts(dataset: NonGeoDataset) -> dict[str, _Part]:
     if isinstance(dataset, SEN12MS):
         return _split(list(dataset.bands), SEN12MS.BAND_SETS['s1'], 'db')
     if isinstance(dataset, So2Sat):
-        # TorchGeo puts radar first, whatever the order asked.
+        # TorchGeo puts radar first, whatever the requested order.
         names = [*dataset.s1_band_names, *dataset.s2_band_names]
         return _split(names, So2Sat.all_s1_band_names, None)
     if isinstance(dataset, TreeSatAI):

@@ -165,7 +165,7 @@ class SSL4EOS12Pairs(ChipPairs):
         return self.places[index]
 
     def georeference(self, index: int) -> Path:
-        """Return the file that says where a place lies: of its first acquisition.
+        """Return the file that holds the place: of its first acquisition.
 
         Args:
             index: Number of the place.

@@ -20,7 +20,7 @@ from torchgeo_cmr.errors import RasterError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Files that are taken for images.
+#: Files that are treated as images.
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
 
 SHARES = {'train': 0.7, 'val': 0.1, 'test': 0.2}
@@ -30,7 +30,7 @@ class ClassFolders(NonGeoDataset):
     """Colour images in ``<root>/<class>/``, without a place.
 
     Samples hold ``image`` of shape ``(3, height, width)``, float32 from 0 to 255, and
-    ``label``, int64. Each class is divided into training, validation and test by itself, at
+    ``label``, int64. Each class is divided into training, validation and test on its own, at
     random; give each split its own *root* and no *split* if that is done already.
 
     Relations: TorchGeo's ``UCMerced`` and its like bring their own splits and may be used

@@ -88,7 +88,7 @@ class ImageSpeech(NonGeoDataset):
         empty = [i for i, found in enumerate(self._positives) if not found]
         if empty:
             raise PairingError(
-                f'image {empty[0]} has no label that could be spoken: leave it out'
+                f'image {empty[0]} has no label that could be spoken: remove it'
             )
         #: Image and utterance of each pair, where they are fixed.
         self._pairs: list[tuple[int, int]] = []

@@ -79,8 +79,8 @@ class SpokenLabels(NonGeoDataset):
             manifest: CSV file that lists the utterances, instead of the folders.
             seconds: Length of every sample.
             n_per_class: At most so many utterances of a class, the first by name.
-            hold_out: 'voice': a speaker is in one split only, whatever is said; 'utterance':
-                each class is divided by itself, and speakers recur.
+            hold_out: 'voice': a speaker is in one split only, whatever the word; 'utterance':
+                each class is divided on its own, and speakers recur.
             shares: 'train', 'val' and 'test' -> share (default: 10, 2 and 3 fifteenths).
             seed: Seed of the split.
             transforms: Called with each sample.
@@ -145,7 +145,7 @@ class SpokenLabels(NonGeoDataset):
             text = manifest.read_text(encoding='utf-8-sig')
         except UnicodeDecodeError as error:
             raise AudioError(
-                f'{manifest} is no text in UTF-8 ({error}): save the table as CSV in UTF-8'
+                f'{manifest} is not text in UTF-8 ({error}): save the table as CSV in UTF-8'
             ) from error
         reader = csv.DictReader(io.StringIO(text))
         missing = {'file', 'label'} - set(reader.fieldnames or ())
@@ -170,7 +170,7 @@ class SpokenLabels(NonGeoDataset):
         return found
 
     def _check(self, spoken: Sequence[str]) -> None:
-        """Refuse classes that nobody says."""
+        """Refuse classes without recordings."""
         silent = [name for name in self.classes if name not in spoken]
         if silent:
             raise AudioError(

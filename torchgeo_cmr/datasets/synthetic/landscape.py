@@ -189,7 +189,7 @@ class SyntheticLandscape:
         }
 
     def _open_or_write(self) -> None:
-        """Write whatever of the asked sensors is not there yet."""
+        """Write those of the requested sensors that are missing."""
         manifest = self.root / _MANIFEST
         done: list[str] = []
         if manifest.is_file():
@@ -198,7 +198,7 @@ class SyntheticLandscape:
                 if record.get(name) != value:
                     msg = (
                         f"'{self.root}' holds a world with another {name} "
-                        f'({record.get(name)!r}, asked for {value!r}): choose another folder '
+                        f'({record.get(name)!r}, requested {value!r}): choose another folder '
                         'or delete that one.'
                     )
                     raise OutputExistsError(msg)

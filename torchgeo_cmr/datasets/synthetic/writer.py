@@ -140,7 +140,7 @@ class SceneWriter:
         at = self._moment(day, 0, (10, 15, 59) if self.index % 2 == 0 else (10, 5, 51))
         rng = self._rng(2, number)
         cube = optical.optical(self.land, at.timetuple().tm_yday, rng)
-        # Passes differ in their clouds around the asked mean.
+        # Passes differ in their clouds around the requested mean.
         swing = 0.3 if (number + self.index) % 2 else -0.3
         share = self.world.clouds * (1 + swing)
         opacity, shadow = optical.clouds(cube.shape[1:], share, rng)
@@ -233,7 +233,7 @@ class SceneWriter:
             else 1
             if image.dtype.itemsize == 1
             else 2,
-            # Said at creation: libtiff refuses a colour map on a band that began as grey.
+            # Set at creation: libtiff refuses a colour map on a band that began as grey.
             'photometric': 'minisblack' if colours is None else 'palette',
         }
         with rasterio.open(part, 'w', **profile) as target:

@@ -21,7 +21,7 @@ _PICTURES = frozenset(
 #: What tells one rendition of a band from another.
 _RENDITION = re.compile(r'[-_](?:\d+m|jp2|cog)$')
 
-#: What an asset says of all its bands.
+#: What an asset states of all its bands.
 _SHARED = ('unit', 'nodata', 'raster:scale', 'raster:offset')
 
 

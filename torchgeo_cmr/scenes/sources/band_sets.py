@@ -109,8 +109,8 @@ def _divide(stem: str, bands: tuple[str, ...]) -> tuple[str, str, str] | None:
 @lru_cache(maxsize=4096)
 def _meant(text: str, bands: tuple[str, ...]) -> str | None:
     """Give the one wanted band that a word means."""
-    # Most words of most names are no bands: those are told at a glance.
-    # A single letter says a colour only where the encoder calls it so.
+    # Most words of most names are not bands: those are recognised at a glance.
+    # A single letter is a colour only where the encoder calls it so.
     named = len(text) > 1 and (is_radar(text) or is_optical(text))
     if text.lower() not in _ends(bands) and not named:
         return None
@@ -136,5 +136,5 @@ def _has_one_band(file: str) -> bool:
     try:
         return read_header(file).count == 1
     except RasterError:
-        # Told of when its scene is opened.
+        # Reported when its scene is opened.
         return True

@@ -1,4 +1,4 @@
-"""Cubes: NetCDF and Zarr, one scene a date, read through xarray.
+"""Cubes: NetCDF and Zarr, one scene per date, read through xarray.
 
 Variables are bands; so are the labels of a further dimension, if there is one. Values are
 those that xarray decodes: scale, offset, sign and fill value are applied. Cubes whose rows
@@ -122,7 +122,7 @@ def cube_scenes(
 
 
 def open_cube(path: str) -> xr.Dataset:
-    """Open a cube without reading it, or say in one sentence that it is none."""
+    """Open a cube without reading it, or raise one sentence on why it is not one."""
     zarr = path.rstrip('/\\').lower().endswith('.zarr')
     try:
         cube = xr.open_dataset(

@@ -114,7 +114,7 @@ PATTERNS = (
 
 @dataclass(frozen=True)
 class FileName:
-    """What the name of one file of a product says."""
+    """What the name of one file of a product states."""
 
     pattern: Pattern
     #: The name before the band.
@@ -160,7 +160,7 @@ def sensor_of_name(file: str) -> str | None:
 
 
 def date_of(file: str) -> Times:
-    """Date in a name of Copernicus; the day, if its time is none (as in BigEarthNet)."""
+    """Date in a name of Copernicus; the day, if its time is not valid (as in BigEarthNet)."""
     match = _copernicus(file)
     if match is None:
         return None, None

@@ -1,7 +1,7 @@
 """Products: rasters sorted into scenes by their names.
 
 Files of known products form scenes, and so do files of other origin whose names differ only
-in a band. Quality masks are no scenes: they are found by the scenes that they belong to.
+in a band. Quality masks are not scenes: they are found by the scenes that they belong to.
 """
 
 import logging
@@ -61,7 +61,7 @@ def find_products(
     files whose names differ only in a band of *bands*, such as ``scene_B02.tif`` and
     ``scene_B03.tif``, are one scene too. Everything else is a scene of its own, with its
     date if it is named like a Copernicus product or states when it was acquired. Files that
-    belong to a product without being one of its bands, such as previews, are left out, and
+    belong to a product without being one of its bands, such as previews, are skipped, and
     so are quality masks, unless *bands* names one.
 
     Args:
@@ -121,7 +121,7 @@ def _recognise(file: str, products: dict[tuple[str, str], _Product]) -> bool:
 
 
 def _of_product(product: _Product, bands: Sequence[str]) -> Scene:
-    """Open the files of a product; bands that are asked for and there come first."""
+    """Open the files of a product; bands that are requested and present come first."""
     files, pattern = product.files, product.pattern
     sensor, times = pattern.sensor, product.times
     if '' in files:

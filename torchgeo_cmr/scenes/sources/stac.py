@@ -2,8 +2,8 @@
 
 Read as plain JSON or GeoParquet, so no further package is needed. Items of STAC 1.0
 (``eo:bands``) and 1.1 (``bands``) are understood. Scales and offsets of the raster extension
-are honoured as :mod:`torchgeo_cmr.scenes.scales` says. An asset may be a cube, which gives
-one scene a date.
+are honoured as described in :mod:`torchgeo_cmr.scenes.scales`. An asset may be a cube, which gives
+one scene per date.
 """
 
 import json
@@ -45,7 +45,7 @@ type Opening = tuple[str, Callable[[], list[Scene]]]
 
 
 def find_items(path: str, bands: Sequence[str] = ()) -> list[Opening]:
-    """Read a list of STAC items: one scene an item, or one a date of its cubes.
+    """Read a list of STAC items: one scene per item, or one per date of its cubes.
 
     Args:
         path: JSON of an item, an item collection, or a collection or catalogue with links
@@ -97,7 +97,7 @@ def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]
     for number, item in enumerate(items):
         if not isinstance(item, Mapping):
             error = RasterError(
-                f'entry {number} of {path} is no STAC item: correct or remove it'
+                f'entry {number} of {path} is not a STAC item: correct or remove it'
             )
             yield f'{path}#{number}', partial(_fail, error)
         elif item.get('assets') or item.get('stac_version'):
@@ -157,7 +157,7 @@ def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Sc
     nodata = values.pop() if len(values) == 1 else None
     scene = assemble(
         [(band.file, band.index) for band, _ in chosen],
-        # Units are what the item says, not what the encoder calls its bands.
+        # Units are those of the item, not what the encoder calls its bands.
         [next((n for n in b.names if is_radar(n)), b.names[0]) for b, _ in chosen],
         nodata=float(nodata) if isinstance(nodata, int | float) else None,
         times=_times(told),
@@ -211,7 +211,7 @@ def _of_cube(
     told: Mapping[str, Any],
     crs: CRS | None,
 ) -> list[Scene]:
-    """Open a cube: it says its dates itself, the item what it leaves open."""
+    """Open a cube: it states its dates, the item what it leaves open."""
     start, end = _times(told)
     nodata = asset.get('nodata')
     made = []
@@ -238,7 +238,7 @@ def _crs(told: Mapping[str, Any]) -> CRS | None:
         return CRS.from_user_input(code) if code else None
     except CRSError as error:
         raise RasterError(
-            f'the item {told.get("id")} is in {code}, which is no CRS: correct the item'
+            f'the item {told.get("id")} is in {code}, which is not a CRS: correct the item'
         ) from error
 
 
