@@ -1,5 +1,6 @@
-"""The names of files: one meaning each, nouns of the field."""
+"""Names of files and variables: one meaning each, nouns of the field."""
 
+import ast
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,10 @@ EMPTY = {
     *('ahead', 'asked', 'early', 'given', 'held', 'judged', 'kept', 'numbered'),
     *('own', 'saved', 'spare', 'withheld'),
 }
+
+#: What names a variable no better than x. Words that a public keyword has stay.
+VAGUE = {'told', 'said', 'own', 'some', 'here', 'there', 'one', 'more', 'asked'}
+PUBLIC = {('make_record', 'asked')}
 
 #: Files of one folder play one role; a shelf of siblings, such as metrics, may be longer.
 LONGEST = 15
@@ -32,3 +37,20 @@ def test_folders_are_short() -> None:
     counts = Counter(p.parent.relative_to(PACKAGE).as_posix() for p in FILES)
     long = {name for name, count in counts.items() if count > LONGEST}
     assert long <= SHELVES
+
+
+def test_variables_are_named() -> None:
+    vague = []
+    for path in FILES:
+        for scope in ast.walk(ast.parse(path.read_text())):
+            name = getattr(scope, 'name', '')
+            for node in ast.walk(scope) if isinstance(scope, ast.FunctionDef) else ():
+                if isinstance(node, ast.arg):
+                    word = node.arg
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    word = node.id
+                else:
+                    continue
+                if word in VAGUE and (name, word) not in PUBLIC:
+                    vague.append(f'{path.name}:{node.lineno}: {word} in {name}')
+    assert not vague

@@ -83,7 +83,7 @@ def meant(text: str) -> str:
         Quoted dates to choose from; the usual forms where nothing can be made of it.
     """
     word = text.strip()[:_LONGEST]
-    found = [f"'{one}'" for one in dict.fromkeys([*_named(word), *_parsed(word)])]
+    found = [f"'{date}'" for date in dict.fromkeys([*_named(word), *_parsed(word)])]
     if len(found) == 2:
         return f'{found[0]} or {found[1]}, whichever is meant'
     return found[0] if found else f'it like {_USUAL}'
@@ -162,7 +162,7 @@ def _parsed(word: str) -> list[str]:
     for dayfirst in (False, True) if early else (True, False):
         try:
             # Read twice: what differs was not written but filled in.
-            one, other = (
+            left, right = (
                 parser.parse(
                     word,
                     default=default,
@@ -174,16 +174,16 @@ def _parsed(word: str) -> list[str]:
             )
         except (ValueError, OverflowError, TypeError):
             continue
-        if (one.year, one.month) != (other.year, other.month):
+        if (left.year, left.month) != (right.year, right.month):
             continue
-        if one.day != other.day:
-            text = f'{one:%Y-%m}'
-        elif (one.hour, one.minute) != (other.hour, other.minute):
-            text = str(one.date())
+        if left.day != right.day:
+            text = f'{left:%Y-%m}'
+        elif (left.hour, left.minute) != (right.hour, right.minute):
+            text = str(left.date())
         else:
             zone = re.search(r'(?:Z|[+-][0-9]{2}:?[0-9]{2})$', word)
-            whole = one.second == one.microsecond == 0
-            text = one.isoformat(timespec='minutes' if whole else 'auto')
+            whole = left.second == left.microsecond == 0
+            text = left.isoformat(timespec='minutes' if whole else 'auto')
             text += zone[0] if zone else ''
         found.append(text)
         if early:

@@ -232,7 +232,7 @@ class TestTime:
         self, dated: Callable[..., Dated], bad: Any
     ) -> None:
         a = dated('a', '20240101')
-        with pytest.raises(PairingError, match=f'{bad!r} is no time span'):
+        with pytest.raises(PairingError, match=f'{bad!r} is not a time span'):
             PairedDataset({'a': a, 'b': a}, tolerance=bad)
 
     def test_tolerance_is_not_negative(self, dated: Callable[..., Dated]) -> None:

@@ -41,7 +41,7 @@ def test_names(
     out = tmp_path / 'new'
     outs = [out / 'a.stac.json', out / 'b.c.gpkg', out / 'd.parquet']
     written = write_all(hits, outs, clips=out / 'clips', **everything)
-    assert [(w.path.name, w.told) for w in written] == [
+    assert [(w.path.name, w.summary) for w in written] == [
         ('a.stac.json', '6 rows'),
         ('b.c.gpkg', '6 rows'),
         ('d.parquet', '6 rows'),
@@ -85,7 +85,7 @@ def test_no_hit(
         'a.qgz',
         'a.html',
     ]
-    assert {w.told for w in written} == {'0 rows', 'QGIS project'}
+    assert {w.summary for w in written} == {'0 rows', 'QGIS project'}
 
 
 def test_nothing_asked(hits: gpd.GeoDataFrame, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class TestScenes:
             all_bands = ('a', 'b')
 
         file = write_raster('a.tif')
-        with pytest.raises(RasterError, match='has 1 bands, band 2 was asked'):
+        with pytest.raises(RasterError, match='has 1 bands, band 2 was requested'):
             scenes(Two(file))
 
     @pytest.mark.parametrize(

@@ -137,11 +137,11 @@ class FileOptions:
         """Give the arguments of :func:`~torchgeo_cmr.export.write_all`."""
         return {name: value for name, value in vars(self).items() if name != 'out'}
 
-    def check(self, **more: Any) -> None:
+    def check(self, **outputs: Any) -> None:
         """Refuse what could not be written, before any work is done for it.
 
         Args:
-            more: What else is written, as for :func:`~torchgeo_cmr.export.check_all`.
+            outputs: What else is written, as for :func:`~torchgeo_cmr.export.check_all`.
 
         Raises:
             QueryError: If a format is unknown or an option needs another.
@@ -151,7 +151,7 @@ class FileOptions:
         if self.files or any(self.written().values()):
             from torchgeo_cmr.export import check_all
 
-            check_all(self.files, **self.written(), **more)
+            check_all(self.files, **self.written(), **outputs)
 
 
 @dataclass(frozen=True, kw_only=True)

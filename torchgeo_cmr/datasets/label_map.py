@@ -236,8 +236,8 @@ class LabelFromMask:
             # resolutions, have other numbers of cells on the same ground.
             row = (np.arange(rows) + 0.5) * len(codes) // rows
             column = (np.arange(columns) + 0.5) * codes.shape[1] // columns
-            here = codes[np.ix_(row.astype(int), column.astype(int))]
-            cells = np.where(np.isin(cells, list(self.codes)), cells, here)
+            values = codes[np.ix_(row.astype(int), column.astype(int))]
+            cells = np.where(np.isin(cells, list(self.codes)), cells, values)
         return cells
 
     def _near(self, bounds: Bounds, crs: CRS) -> list[Path]:

@@ -187,11 +187,11 @@ def row_scenes(dataset: RasterDataset | XarrayDataset, row: int) -> list[Scene]:
     Raises:
         RasterError: If a file cannot be read.
     """
-    one = copy.copy(dataset)
-    one.index = dataset.index.iloc[[row]]
-    if isinstance(one, XarrayDataset):
-        return _cubes(one, masks=True)[0]
-    return scenes(one)
+    single = copy.copy(dataset)
+    single.index = dataset.index.iloc[[row]]
+    if isinstance(single, XarrayDataset):
+        return _cubes(single, masks=True)[0]
+    return scenes(single)
 
 
 def _cubes(
@@ -277,8 +277,8 @@ def _derives(scene: Scene, crs: CRS, stated: tuple[float, float]) -> bool:
     return any(_alike((grid.a, -grid.e), stated) for grid in grids)
 
 
-def _alike(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return np.allclose(one, other, rtol=1e-6, atol=0)
+def _alike(left: tuple[float, float], right: tuple[float, float]) -> bool:
+    return np.allclose(left, right, rtol=1e-6, atol=0)
 
 
 def stated_crs(dataset: GeoDataset, found: list[Scene]) -> bool:

@@ -193,20 +193,20 @@ class Member:
                 self._index(*each) for each in zip(numbers, bounds, strict=True)
             ]
         chosen = np.asarray(numbers)
-        asked = np.empty((len(chosen), 4), np.int64)
+        requested = np.empty((len(chosen), 4), np.int64)
         places = np.empty((len(chosen), 9), np.float32)
         coming = []
         for number in np.unique(chosen).tolist():
             inside, reader = np.flatnonzero(chosen == number), self.reader(number)
-            here = [bounds[i] for i in inside.tolist()]
-            asked[inside] = reader.windows(here)
+            sides = [bounds[i] for i in inside.tolist()]
+            requested[inside] = reader.windows(sides)
             # Of the lattice, not of the scene: one ground has one number of pixels.
-            asked[inside, 2:] = pixels_across(here, self.res)
-            places[inside] = _transforms(reader.scene, asked[inside])
+            requested[inside, 2:] = pixels_across(sides, self.res)
+            places[inside] = _transforms(reader.scene, requested[inside])
             # Patches of one scene and one size share their blocks.
-            for size in np.unique(asked[inside, 2:], axis=0):
-                members = inside[(asked[inside, 2:] == size).all(axis=1)]
-                read = reader.start(asked[members])
+            for size in np.unique(requested[inside, 2:], axis=0):
+                members = inside[(requested[inside, 2:] == size).all(axis=1)]
+                read = reader.start(requested[members])
                 coming.append((members.tolist(), reader.scene.stated_nodata, read))
 
         def finish() -> list[Sample]:

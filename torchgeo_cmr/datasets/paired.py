@@ -406,18 +406,20 @@ class PairedDataset(GeoDataset):
         spans = [(x.start, y.start, x.stop, y.stop) for x, y, _ in places]
         boxes = shapely.box(*np.array(spans).T)
         pairs = self._pairs
-        asked, hits = pairs.tree.query(boxes, predicate='intersects')
+        queries, hits = pairs.tree.query(boxes, predicate='intersects')
         starts, ends = np.array(
             [(t.start, t.stop) for *_, t in places], 'datetime64[us]'
         ).T
-        alive = (pairs.starts[hits] <= ends[asked]) & (
-            pairs.ends[hits] >= starts[asked]
+        alive = (pairs.starts[hits] <= ends[queries]) & (
+            pairs.ends[hits] >= starts[queries]
         )
-        asked, hits = asked[alive], hits[alive]
-        shares = shapely.area(shapely.intersection(pairs.outlines[hits], boxes[asked]))
+        queries, hits = queries[alive], hits[alive]
+        shares = shapely.area(
+            shapely.intersection(pairs.outlines[hits], boxes[queries])
+        )
         # For each slice the largest share; among equals, the first row.
-        order = np.lexsort((hits, -shares, asked))
-        found, first = np.unique(asked[order], return_index=True)
+        order = np.lexsort((hits, -shares, queries))
+        found, first = np.unique(queries[order], return_index=True)
         if len(found) < len(places):
             lost = min({*range(len(places))} - {*found.tolist()})
             raise IndexError(

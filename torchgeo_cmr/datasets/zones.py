@@ -40,8 +40,8 @@ def paired_zones(
     first, *others = listings.values()
     zones: list[PairedDataset] = []
     error: PairingError | None = None
-    for crs, own in _zones(first):
-        parts = {first.name: own} | {o.name: _nearby(o, crs) for o in others}
+    for crs, rows in _zones(first):
+        parts = {first.name: rows} | {o.name: _nearby(o, crs) for o in others}
         try:
             zones.append(PairedDataset.of_zone(parts, crs, tolerance))
         except PairingError as reason:

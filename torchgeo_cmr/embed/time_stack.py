@@ -33,8 +33,8 @@ def stack_dates(
     """
     path = beside(Path(archive), '-over-dates')
     if os.path.lexists(path):
-        there = is_archive(path)
-        if not there or 'over_dates' not in (read_header(path).get('record') or {}):
+        exists = is_archive(path)
+        if not exists or 'over_dates' not in (read_header(path).get('record') or {}):
             raise OutputExistsError(
                 f'{path} is not a stack over dates, so it is not replaced: move it away'
             )

@@ -75,10 +75,10 @@ def intervals(
     generator = np.random.default_rng(seed)
     made: dict[str, list[Floats]] = {name: [] for name in names}
     for start in range(0, draws, _DRAWS):
-        some = min(_DRAWS, draws - start)
+        count = min(_DRAWS, draws - start)
         # How often each block is drawn, when as many are drawn as there are.
         times = generator.multinomial(
-            len(kinds), np.full(len(kinds), 1 / len(kinds)), size=some
+            len(kinds), np.full(len(kinds), 1 / len(kinds)), size=count
         )
         for name in names:
             made[name].append(_resample(values[name][known], which, times))

@@ -180,20 +180,26 @@ class _Sides:
             else (near_area(queries, area, metres), near_area(items, area, metres)),
         )
 
-    def select(self, here: NDArray[np.int64], there: NDArray[np.int64]) -> Self:
+    def select(
+        self, query_rows: NDArray[np.int64], archive_rows: NDArray[np.int64]
+    ) -> Self:
         """Give some rows of either side."""
 
         def pick(pair: Any) -> Any:
-            return None if pair is None else (pair[0][here], pair[1][there])
+            return (
+                None if pair is None else (pair[0][query_rows], pair[1][archive_rows])
+            )
 
         queries, items = self.tables
         return type(self)(
-            (queries.select(here), items.select(there)),
-            self.rule if callable(self.rule) else self.rule[np.ix_(here, there)],
+            (queries.select(query_rows), items.select(archive_rows)),
+            self.rule
+            if callable(self.rule)
+            else self.rule[np.ix_(query_rows, archive_rows)],
             pick(self.features),
             self.sets and self.sets._replace(members=pick(self.sets.members)),
             pick(self.near),
-            None if self.blocks is None else self.blocks[here],
+            None if self.blocks is None else self.blocks[query_rows],
         )
 
 

@@ -122,19 +122,19 @@ def judge(
 
     def rule(start: int) -> tuple[NDArray[np.int64], NDArray, Relevance]:
         rows = np.arange(start, min(start + coarse, len(queries)))
-        some = queries.select(rows)
-        grades = _grades(some, archive, relevance, rows, setting.sets)
-        return rows, grades, _own(some, archive, setting.exclude_self)
+        part = queries.select(rows)
+        grades = _grades(part, archive, relevance, rows, setting.sets)
+        return rows, grades, _own(part, archive, setting.exclude_self)
 
     largest = None
     if 'anmrr' in setting.metrics:
         # its GTM is known only after all queries have been judged once
         counts = (
-            ((grades > 0) & ~own).sum(axis=1) for _, grades, own in map(rule, starts)
+            ((grades > 0) & ~same).sum(axis=1) for _, grades, same in map(rule, starts)
         )
         largest = max(int(count.max(initial=0)) for count in counts)
     parts: list[_Part] = []
-    for rows, grades, own in map(rule, starts):
+    for rows, grades, same in map(rule, starts):
         _check_grades(setting, grades)
         for first in range(0, max(1, len(rows)), fine):
             part = slice(first, first + fine)
@@ -143,7 +143,7 @@ def judge(
                 _rank(
                     scores,
                     grades[part],
-                    own[part],
+                    same[part],
                     rows[part],
                     setting,
                     spots,
@@ -198,25 +198,25 @@ def _own(
 ) -> Relevance:
     if exclude == 'none':
         return np.zeros((len(queries), len(archive)), bool)
-    own = same_patch(queries, archive)
-    return own | same_place(queries, archive) if exclude == 'all' else own
+    same = same_patch(queries, archive)
+    return same | same_place(queries, archive) if exclude == 'all' else same
 
 
 def _rank(
     scores: NDArray[np.float32],
     grades: NDArray,
-    own: Relevance,
+    same: Relevance,
     rows: NDArray[np.int64],
     setting: Setting,
     spots: Sequence[Spots],
     largest: int | None,
     times: tuple[Floats, ...] | None,
 ) -> _Part:
-    relevant = (grades > 0) & ~own
-    scores = np.where(own, np.nan, scores)
+    relevant = (grades > 0) & ~same
+    scores = np.where(same, np.nan, scores)
     order = np.argsort(-scores, axis=1, kind='stable')
     ties = find_ties(np.take_along_axis(scores, order, axis=1))
-    items = scores.shape[1] - own.sum(axis=1)
+    items = scores.shape[1] - same.sum(axis=1)
     deepest = min(max(setting.k, default=1), scores.shape[1])
     top = order[:, : deepest if ties is None else ties.end(deepest)]
     depths = np.minimum(items, deepest)
@@ -229,11 +229,11 @@ def _rank(
     pool = Pool(ranking.num_relevant, items, largest=largest)
     if any(METRICS[name].needs != 'relevance' for name in setting.metrics):
         ranking, pool = _graded(
-            setting.sets, grades, own, rows, top, deepest, ranking, pool
+            setting.sets, grades, same, rows, top, deepest, ranking, pool
         )
     close = np.zeros(top.shape, bool)
     if setting.near is not None:
-        close = setting.near[top] & ~np.take_along_axis(own, top, axis=1)
+        close = setting.near[top] & ~np.take_along_axis(same, top, axis=1)
     return _Part(
         measure(ranking, pool, setting.metrics, setting.k),
         ranking.num_relevant > 0,
@@ -249,7 +249,7 @@ def _rank(
 def _graded(
     sets: LabelSets | None,
     grades: NDArray,
-    own: Relevance,
+    same: Relevance,
     rows: NDArray[np.int64],
     top: NDArray[np.int64],
     cut: int,
@@ -262,7 +262,7 @@ def _graded(
         members, others = sets.members[0][rows], sets.members[1]
         grades = members @ others.T
         query_sizes, item_sizes = members.sum(axis=1), others.sum(axis=1)
-    gains = np.where(own, 0, grades)
+    gains = np.where(same, 0, grades)
     ideal = -gains if cut == gains.shape[1] else np.partition(-gains, cut, axis=1)
     ideal = -np.sort(ideal[:, :cut], axis=1)
     ranking = replace(
@@ -278,17 +278,20 @@ def _graded(
 
 
 def _nearest(
-    relevant: Relevance, rows: NDArray[np.int64], here: Spots, there: Spots
+    relevant: Relevance,
+    rows: NDArray[np.int64],
+    query_spots: Spots,
+    archive_spots: Spots,
 ) -> Floats:
     """Metres to the nearest relevant item: measured only where bounds leave it open."""
-    least, largest = here.bounds(rows, there)
+    least, largest = query_spots.bounds(rows, archive_spots)
     best = np.where(relevant, largest, np.inf).min(axis=1, initial=np.inf)
     q, a = np.nonzero(relevant & (least <= best[:, None]))
     metres = np.full(len(rows), np.inf)
     for part in np.array_split(np.arange(len(q)), 1 + len(q) // 100_000):
-        one, other = here.shapes[rows[q[part]]], there.shapes[a[part]]
-        touch = shapely.intersects(one, other)
-        apart = np.where(touch, 0, metres_between(one, other))
+        left, right = query_spots.shapes[rows[q[part]]], archive_spots.shapes[a[part]]
+        touch = shapely.intersects(left, right)
+        apart = np.where(touch, 0, metres_between(left, right))
         np.minimum.at(metres, q[part], apart)
     return np.where(np.isfinite(metres), metres, np.nan)
 

@@ -59,12 +59,12 @@ def label_sets(tables: Sequence[EmbeddingTable], column: str) -> LabelSets:
             for part in cells
         )
         return LabelSets(classes, tuple(m.reshape(-1, len(classes)) for m in members))
-    names = sorted({str(one) for cell in known for one in cell})
+    names = sorted({str(label) for cell in known for label in cell})
     position = {name: i for i, name in enumerate(names)}
     members = tuple(np.zeros((len(part), len(names)), np.float32) for part in cells)
     for part, member in zip(cells, members, strict=True):
         for row, cell in enumerate(part):
-            member[row, [position[str(one)] for one in cell or ()]] = 1
+            member[row, [position[str(label)] for label in cell or ()]] = 1
     return LabelSets(tuple(names), members)
 
 
@@ -116,7 +116,7 @@ def shares_label(
 
 
 def compare(
-    asked: NDArray[np.float32],
+    queries: NDArray[np.float32],
     found: NDArray[np.float32],
     match: Match,
     threshold: float,
@@ -139,10 +139,10 @@ def compare(
         raise QueryError(f"match is 'any', 'exact' or 'jaccard', found {match!r}")
     if not 0 < threshold <= 1:
         raise QueryError(f'a Jaccard index lies above 0, up to 1, found {threshold}')
-    shared = asked @ found.T
+    shared = queries @ found.T
     if match == 'any':
         return shared > 0
-    either = asked.sum(1)[:, None] + found.sum(1) - shared
+    either = queries.sum(1)[:, None] + found.sum(1) - shared
     if match == 'exact':
         return (shared > 0) & (shared == either)
     # Whole numbers but for the threshold: the slack keeps one third at 0.333333.
@@ -152,7 +152,7 @@ def compare(
 def _cell(value: Any) -> list[Any] | None:
     """One cell as a list of labels; None without any."""
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
-        return [_plain(one) for one in value if not pd.isna(one)]
+        return [_plain(item) for item in value if not pd.isna(item)]
     return None if pd.isna(value) else [_plain(value)]
 
 
@@ -166,5 +166,5 @@ def _multi_hot(cells: list[list[Any]]) -> bool:
     if not cells or len({len(cell) for cell in cells}) != 1 or len(cells[0]) < 2:
         return False
     return all(
-        not isinstance(one, str) and one in (0, 1) for cell in cells for one in cell
+        not isinstance(item, str) and item in (0, 1) for cell in cells for item in cell
     )

@@ -51,7 +51,7 @@ def near_area(table: EmbeddingTable, area: Any, metres: float = 0) -> NDArray[np
             box[:, 3] + up,
         )
         row, part = tree.query(wide)
-        for some in np.array_split(np.arange(len(row)), 1 + len(row) // 50_000):
-            apart = metres_between(shapes[left[row[some]]], parts[part[some]])
-            near[left[row[some][apart <= metres]]] = True
+        for piece in np.array_split(np.arange(len(row)), 1 + len(row) // 50_000):
+            apart = metres_between(shapes[left[row[piece]]], parts[part[piece]])
+            near[left[row[piece][apart <= metres]]] = True
     return near

@@ -44,8 +44,8 @@ class Protocol:
 
 
 PROTOCOLS = {
-    one.name: one
-    for one in (
+    published.name: published
+    for published in (
         Protocol(
             'ben14k-csmae',
             'val',

@@ -73,11 +73,11 @@ def labels_from_raster(
                     'numbers'
                 )
             left = {ignore, None if file.nodata is None else int(file.nodata)}
-            outlines, own = _outlines(frame, file.crs)
-            for row in np.flatnonzero(own | ~settled):
+            outlines, owners = _outlines(frame, file.crs)
+            for row in np.flatnonzero(owners | ~settled):
                 found = _majority(file, outlines[row], share, left)
                 if found is not None:
-                    labels[row], settled[row] = found, own[row]
+                    labels[row], settled[row] = found, owners[row]
     return pd.Series(labels, index=frame.index, dtype='Int64')
 
 
@@ -115,7 +115,7 @@ def _majority(
         return None
     inside = _pixels(file, outline)
     values, counts = np.unique(inside, return_counts=True)
-    known = ~np.isin(values, [one for one in left if one is not None])
+    known = ~np.isin(values, [item for item in left if item is not None])
     if not known.any():
         return None
     best = int(np.argmax(np.where(known, counts, 0)))
@@ -163,7 +163,7 @@ def _outlines(
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
     """Footprints in the raster's CRS, and which of them were made in it."""
     outlines = frame.geometry.to_crs(crs).to_numpy().copy()
-    own = np.zeros(len(frame), bool)
+    owners = np.zeros(len(frame), bool)
     if {'src_crs', 'native_corners'} <= {*frame.columns}:
         codes = frame['src_crs'].to_numpy()
         same = {
@@ -174,5 +174,5 @@ def _outlines(
         for row, corners in enumerate(frame['native_corners']):
             if same.get(codes[row]) and isinstance(corners, np.ndarray):
                 outlines[row] = shapely.Polygon(corners.reshape(4, 2))
-                own[row] = True
-    return outlines, own
+                owners[row] = True
+    return outlines, owners

@@ -62,7 +62,7 @@ class Report:
 
 def _known(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _known(one) for key, one in value.items()}
+        return {key: _known(item) for key, item in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

@@ -43,8 +43,8 @@ def settle(
     base = get_protocol(given) if isinstance(given, str) else given or Protocol()
     # A published protocol keeps its name when a caller has changed it already.
     published = PROTOCOLS.get(base.name, base)
-    own = base.name == Protocol().name
-    if own and base.metrics == DEFAULT and metrics is None and column is not None:
+    unnamed = base.name == Protocol().name
+    if unnamed and base.metrics == DEFAULT and metrics is None and column is not None:
         base = replace(base, metrics=(*base.metrics, 'f1@k', 'f1@k_of_means'))
     if isinstance(k, int | np.integer):
         k = (int(k),)
@@ -59,7 +59,7 @@ def settle(
     if directions is not None:
         words = directions if isinstance(directions, str) else tuple(directions)
         made = replace(made, directions=words)
-    same = own or made == published
+    same = unnamed or made == published
     return made, [] if same else [f'the settings of {base.name} were changed']
 
 

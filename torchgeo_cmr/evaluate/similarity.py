@@ -16,7 +16,7 @@ _BLOCK = 8_192
 
 
 def check_features(
-    asked: NDArray[np.floating],
+    queries: NDArray[np.floating],
     found: NDArray[np.floating],
     shape: tuple[int, int],
     kind: Similarity,
@@ -24,7 +24,7 @@ def check_features(
     """Refuse features that cannot be compared.
 
     Args:
-        asked: Features of the queries.
+        queries: Features of the queries.
         found: Features of the archive.
         shape: Rows that the two tables have.
         kind: How they are to be compared.
@@ -33,18 +33,18 @@ def check_features(
         ArchiveError: If they have other rows than the tables, or one is nothing but zeros.
         QueryError: If chi-square meets a negative number.
     """
-    if (len(asked), len(found)) != shape:
+    if (len(queries), len(found)) != shape:
         raise ArchiveError(
-            f'features of {len(asked)} and {len(found)} rows do not fit tables of {shape[0]} '
+            f'features of {len(queries)} and {len(found)} rows do not fit tables of {shape[0]} '
             f'and {shape[1]}'
         )
-    zeros = [int((~part.any(axis=1)).sum()) for part in (asked, found)]
+    zeros = [int((~part.any(axis=1)).sum()) for part in (queries, found)]
     if any(zeros):
         raise ArchiveError(
             f'{zeros[0]} queries and {zeros[1]} items have a feature of only zeros, which is '
             'not a description: drop them, as feature_report does'
         )
-    if kind == 'chi_square' and min(asked.min(initial=0), found.min(initial=0)) < 0:
+    if kind == 'chi_square' and min(queries.min(initial=0), found.min(initial=0)) < 0:
         raise QueryError(
             'chi-square compares histograms and these features hold negative numbers: use '
             'cosine, or a head that ends in ReLU'
@@ -52,29 +52,29 @@ def check_features(
 
 
 def similarity(
-    asked: NDArray[np.floating], found: NDArray[np.floating], kind: Similarity
+    queries: NDArray[np.floating], found: NDArray[np.floating], kind: Similarity
 ) -> NDArray[np.float32]:
     """Compare every query with every item: higher is closer.
 
     Args:
-        asked: Features (queries, dim).
+        queries: Features (queries, dim).
         found: Features (items, dim).
         kind: Cosine, minus the squared Euclidean distance, or minus chi-square.
 
     Returns:
         Similarities (queries, items).
     """
-    scores = np.empty((len(asked), len(found)), np.float32)
-    asked = asked.astype(np.float64)
+    scores = np.empty((len(queries), len(found)), np.float32)
+    queries = queries.astype(np.float64)
     for start in range(0, len(found), _BLOCK):
         block = found[start : start + _BLOCK].astype(np.float64)
         part = slice(start, start + _BLOCK)
         if kind == 'chi_square':
-            scores[:, part] = -chi_square(asked, block)
+            scores[:, part] = -chi_square(queries, block)
         elif kind == 'euclidean':
-            scores[:, part] = np.minimum(euclidean_similarity(asked, block), 0)
+            scores[:, part] = np.minimum(euclidean_similarity(queries, block), 0)
         else:
-            lengths = np.linalg.norm(asked, axis=1)[:, None]
+            lengths = np.linalg.norm(queries, axis=1)[:, None]
             lengths = lengths * np.linalg.norm(block, axis=1)
-            scores[:, part] = asked @ block.T / lengths
+            scores[:, part] = queries @ block.T / lengths
     return scores

@@ -27,7 +27,7 @@ class Written(NamedTuple):
 
     path: Path
     #: What it holds, such as ``'20 rows'``.
-    told: str
+    summary: str
 
 
 class _Plan(NamedTuple):

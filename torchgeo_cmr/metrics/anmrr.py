@@ -61,12 +61,12 @@ def nmrr(
     ranks = np.arange(1, near.shape[1] + 1)
     near = near & (ranks <= limit[:, None])
     if ties is not None:
-        runs, own = mixed(ties.before(near.shape[1]), hits)
+        runs, exact = mixed(ties.before(near.shape[1]), hits)
         runs.fill(near, False)
     found, sums = near.sum(axis=1), (near * ranks).sum(axis=1)
     if ties is not None:
         drawn = np.clip(limit[runs.query] - runs.start, 0, runs.size)
-        share = own / runs.size * drawn
+        share = exact / runs.size * drawn
         middle = runs.start + (drawn + 1) / 2
         found = found + np.bincount(runs.query, share, len(near))
         sums = sums + np.bincount(runs.query, share * middle, len(near))

@@ -208,7 +208,7 @@ class LabelRetrieval(Metric):
         query_vectors, found = (
             self._scored(f'rows_{m}').cpu().numpy() for m in (query, gallery)
         )
-        own = self.exclude_self == 'all' or (
+        excluded = self.exclude_self == 'all' or (
             self.exclude_self == 'same_modality' and query == gallery
         )
         similarities: dict[str, Similarity] = {'': self.similarity}
@@ -222,7 +222,7 @@ class LabelRetrieval(Metric):
                 truth,
                 names=self.names,
                 ks=self.ks,
-                exclude=partial(_same_row, len(found)) if own else None,
+                exclude=partial(_same_row, len(found)) if excluded else None,
                 similarity=similarity,
                 memory=self.memory,
             )
@@ -235,5 +235,5 @@ class LabelRetrieval(Metric):
 
 def _same_row(num_items: int, queries: slice) -> NDArray[np.bool_]:
     """Mark the own patch of each query of a block."""
-    own = np.arange(queries.start, queries.stop)
-    return own[:, None] == np.arange(num_items)
+    rows = np.arange(queries.start, queries.stop)
+    return rows[:, None] == np.arange(num_items)

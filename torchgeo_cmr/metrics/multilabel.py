@@ -111,12 +111,12 @@ def item_scores(
     if (n > q).any() or (n > r).any():
         raise ValueError('a pair cannot share more labels than its sets hold')
     # where nothing is shared the score is 0, whatever the divisor
-    one = n == 0
+    empty = n == 0
     return ItemScores(
-        n / np.where(one, 1, r),
-        n / np.where(one, 1, q),
-        2 * n / np.where(one, 1, q + r),
-        n / np.where(one, 1, q + r - n),
+        n / np.where(empty, 1, r),
+        n / np.where(empty, 1, q),
+        2 * n / np.where(empty, 1, q + r),
+        n / np.where(empty, 1, q + r - n),
     )
 
 

@@ -105,12 +105,12 @@ def mean_over_queries(
 
 
 def for_each(
-    one: Callable[..., float], *counts: NDArray[np.int64]
+    function: Callable[..., float], *counts: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Compute once for each set of whole numbers: many queries share few.
 
     Args:
-        one: Function of one number of each.
+        function: Function of one number of each.
         *counts: Whole numbers, of one shape.
 
     Returns:
@@ -118,7 +118,7 @@ def for_each(
     """
     columns = np.stack([each.ravel() for each in counts])
     sets, which = np.unique(columns, axis=1, return_inverse=True)
-    values = [one(*each) for each in sets.T.tolist()]
+    values = [function(*each) for each in sets.T.tolist()]
     found = np.array(values, dtype=np.float64)[which.reshape(-1)]
     return found.reshape(counts[0].shape)
 

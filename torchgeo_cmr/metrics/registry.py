@@ -166,9 +166,9 @@ def _graded(function: Callable[..., Any]) -> Callable[..., Any]:
     def values(r: Ranking, k: int) -> NDArray[np.float64]:
         gains = _gains(r)
         # an exact rule can leave a query empty although items share a label
-        some = np.where(r.num_relevant > 0, gains.shape[1], 0)
-        gains = np.where(some[:, None] > 0, gains, 0)
-        return function(gains, k, num_relevant=some, ties=r.ties)
+        ranks = np.where(r.num_relevant > 0, gains.shape[1], 0)
+        gains = np.where(ranks[:, None] > 0, gains, 0)
+        return function(gains, k, num_relevant=ranks, ties=r.ties)
 
     return values
 
@@ -185,8 +185,8 @@ def _of_means(ranking: Ranking, k: int) -> NDArray[np.float64]:
         ranking,
         np.stack(
             [
-                mean_at_k(own, k, ties=ranking.ties)
-                for own in (items.precision, items.recall)
+                mean_at_k(means, k, ties=ranking.ties)
+                for means in (items.precision, items.recall)
             ],
             axis=1,
         ),

@@ -153,7 +153,7 @@ class CrossModalRetrieval(Metric):
         gallery = gallery.double().T
         position = torch.arange(len(queries), device=gallery.device)
         before, tied = [], []
-        for part, own in zip(
+        for part, rows in zip(
             queries.split(self.chunk), position.split(self.chunk), strict=True
         ):
             scores = (
@@ -161,7 +161,7 @@ class CrossModalRetrieval(Metric):
                 .float()
                 .nan_to_num(nan=-torch.inf, posinf=torch.inf)
             )
-            score = scores.gather(1, own.unsqueeze(1))
+            score = scores.gather(1, rows.unsqueeze(1))
             before.append((scores > score).sum(dim=1))
             tied.append((scores == score).sum(dim=1))
         return torch.cat(before).float().to(device), torch.cat(tied).float().to(device)

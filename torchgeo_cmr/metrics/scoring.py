@@ -131,9 +131,9 @@ def score_ranking(
             every = np.take_along_axis(judged.relevant, block.rows, axis=1)
             deep = Ranking(every, ranking.num_relevant, largest=largest, ties=ties)
         for name, (metric, k) in wanted.items():
-            asked = deep if metric.depth == 'all' else ranking
+            source = deep if metric.depth == 'all' else ranking
             # a copy, for a column would keep its block alive
-            values[name].append(metric.values(asked, k).copy())
+            values[name].append(metric.values(source, k).copy())
         found.append(ranking.num_relevant)
         left = np.zeros(len(block.rows), int) if leave is None else leave.sum(axis=1)
         items.append(len(archive) - left)

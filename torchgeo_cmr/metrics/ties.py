@@ -68,8 +68,8 @@ class Ties:
         found = [np.empty(0)]
         for _, size, ranks in self._ranks(values.shape[1], self.size):
             first = np.cumsum(size) - size
-            own = flat[ranks] > 0 if count else flat[ranks]
-            found.append(np.add.reduceat(own, first, dtype=np.float64))
+            found_values = flat[ranks] > 0 if count else flat[ranks]
+            found.append(np.add.reduceat(found_values, first, dtype=np.float64))
         return np.concatenate(found)
 
     def smooth(self, values: NDArray[Any], k: int | None = None) -> _Floats:
@@ -106,9 +106,9 @@ class Ties:
             done = ends[first - 1] if first else 0
             last = int(np.searchsorted(ends, done + _RANKS, 'right'))
             part = slice(first, max(last, first + 1))
-            own = size[part]
-            offset = begin[part] - (np.cumsum(own) - own)
-            yield part, own, np.repeat(offset, own) + np.arange(own.sum())
+            sizes = size[part]
+            offset = begin[part] - (np.cumsum(sizes) - sizes)
+            yield part, sizes, np.repeat(offset, sizes) + np.arange(sizes.sum())
             first = part.stop
 
 
@@ -150,10 +150,10 @@ def mixed(ties: Ties, gains: NDArray[Any]) -> tuple[Ties, NDArray[np.int64]]:
         Runs with a hit, and of relevance those with something else too; hits, shape (runs,).
     """
     hits = ties.sums(gains, count=True).astype(np.int64)
-    some = hits > 0
+    partly = hits > 0
     if gains.dtype == bool:
-        some &= hits < ties.size
-    return ties.take(some), hits[some]
+        partly &= hits < ties.size
+    return ties.take(partly), hits[partly]
 
 
 def any_hit(hits: NDArray[np.bool_], k: int, ties: Ties) -> _Floats:
@@ -240,20 +240,20 @@ def mean_gains(
     value[rows] = 0
     log = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, m.max(initial=0) + 1)))])
     for h in range(int(np.minimum(t, r).max(initial=-1)) + 1):
-        some = np.flatnonzero((h <= r) & (h <= t) & (t - h <= m - r) & (sure + h > 0))
-        mm, rr, tt, row = m[some], r[some], t[some], rows[some]
+        cells = np.flatnonzero((h <= r) & (h <= t) & (t - h <= m - r) & (sure + h > 0))
+        mm, rr, tt, row = m[cells], r[cells], t[cells], rows[cells]
         share = np.exp(
             _choose(log, rr, h) + _choose(log, mm - rr, tt - h) - _choose(log, mm, tt)
         )
-        own = _sums(
-            last.start[some],
+        part_sums = _sums(
+            last.start[cells],
             tt,
             tt,
-            np.full(len(some), h),
-            earlier[over][some],
-            gain[over][some],
+            np.full(len(cells), h),
+            earlier[over][cells],
+            gain[over][cells],
         )
-        value[row] += share * (sums[row] + own) / (sure[some] + h)
+        value[row] += share * (sums[row] + part_sums) / (sure[cells] + h)
     return value
 
 

@@ -66,7 +66,7 @@ class CubeReader(SceneReader):
             self._cube = open_cube(scene.path)
         cube = self._cube
         x, y = str(cube.rio.x_dim), str(cube.rio.y_dim)
-        own = cube.sizes[y], cube.sizes[x]
+        cube_shape = cube.sizes[y], cube.sizes[x]
         chosen = range(len(scene.bands)) if bands is None else bands
         shape = out_shape or (int(window.height), int(window.width))
         if scene.warped:
@@ -74,22 +74,24 @@ class CubeReader(SceneReader):
         # Rows and columns of the cube's own grid that are needed, with a margin for the
         # kernel if pixels are resampled.
         spans = []
-        for start, size, count, asked in zip(
+        for start, size, count, wanted in zip(
             (window.row_off, window.col_off),
             (window.height, window.width),
-            own,
+            cube_shape,
             scene.shape,
             strict=True,
         ):
-            ratio = count / asked
-            margin = 0 if count == asked else int(np.ceil(2 * max(ratio, 1))) + 1
+            ratio = count / wanted
+            margin = 0 if count == wanted else int(np.ceil(2 * max(ratio, 1))) + 1
             low = max(0, int(np.floor(start * ratio)) - margin)
             high = min(count, int(np.ceil((start + size) * ratio)) + margin)
             spans.append(slice(low, max(low, high)))
         stored = np.stack(
             [self._layer(cube, scene.layers[i], x, y, spans) for i in chosen]
         )
-        down, across = (n / asked for n, asked in zip(own, scene.shape, strict=True))
+        down, across = (
+            n / wanted for n, wanted in zip(cube_shape, scene.shape, strict=True)
+        )
         area = (
             window.row_off * down,
             window.col_off * across,
@@ -97,7 +99,7 @@ class CubeReader(SceneReader):
             window.width * across,
         )
         corner = spans[0].start, spans[1].start
-        if own != scene.shape and out_shape is None:
+        if cube_shape != scene.shape and out_shape is None:
             return interpolate(stored, corner, area, shape)
         out = np.full((len(chosen), *shape), np.nan, np.float32)
         places = [
@@ -155,7 +157,7 @@ class CubeReader(SceneReader):
         scene = self.scene
         assert scene.layers is not None
         x, y = str(cube.rio.x_dim), str(cube.rio.y_dim)
-        grid, own = grid_of(cube, x, y, scene.path)
+        grid, native = grid_of(cube, x, y, scene.path)
         source = scene.source_crs or scene.crs
         target = scene.transform @ Affine.translation(window.col_off, window.row_off)
         corners = [
@@ -171,8 +173,13 @@ class CubeReader(SceneReader):
         spans = []
         # As many pixels beyond the window as the kernel may reach.
         for low, high, pixels, count in (
-            ((grid.f - top) / -grid.e, (grid.f - bottom) / -grid.e, shape[0], own[0]),
-            ((left - grid.c) / grid.a, (right - grid.c) / grid.a, shape[1], own[1]),
+            (
+                (grid.f - top) / -grid.e,
+                (grid.f - bottom) / -grid.e,
+                shape[0],
+                native[0],
+            ),
+            ((left - grid.c) / grid.a, (right - grid.c) / grid.a, shape[1], native[1]),
         ):
             margin = 2 * max(1, (high - low) / pixels) + 2
             first = min(max(0, int(np.floor(low - margin))), count)

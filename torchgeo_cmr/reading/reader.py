@@ -189,10 +189,10 @@ class SceneReader:
 
         def fill(task: Task, places: list[Cut]) -> None:
             pixels, marks = task.read()
-            for i, there, here in places:
-                _fill(out[i, :, *there], task.channels, pixels[:, *here], marks)
+            for i, target, source in places:
+                _fill(out[i, :, *target], task.channels, pixels[:, *source], marks)
                 if task.changes is not None:
-                    _change(out[i, :, *there], task.channels, task.changes)
+                    _change(out[i, :, *target], task.channels, task.changes)
 
         tasks = [*self._tasks(windows, bands)]
         places = cuts(windows, [t.area for t in tasks], [t.inside for t in tasks])

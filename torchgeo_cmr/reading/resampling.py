@@ -38,10 +38,10 @@ def below(
     """
     row, column, height, width = window
     box = shapely.box(column, row, column + width, row + height)
-    here = affine_transform(box, transform.to_shapely())
-    (there,) = project(np.array([here]), crs, header.crs)
+    square = affine_transform(box, transform.to_shapely())
+    (projected,) = project(np.array([square]), crs, header.crs)
     back = (~header.transform).to_shapely()
-    points = shapely.get_coordinates(affine_transform(there, back))
+    points = shapely.get_coordinates(affine_transform(projected, back))
     if not np.isfinite(points).all():
         return None
     # GDAL's kernels grow where pixels of the grid are coarser than those of the file.

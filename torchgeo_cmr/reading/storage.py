@@ -54,9 +54,9 @@ class Storage:
             beside = 'per_dataset' in flags and not ('alpha' in flags and alpha)
             stated = 'nodata' in flags and not beside
             masks.append(beside or (stated and kind not in COMPARED))
-            own = marks_of(value, kind) if stated and kind in COMPARED else ()
-            more = marks_of(scene.nodata, kind)
-            marks.append(tuple(dict.fromkeys((*own, *more))))
+            stated_marks = marks_of(value, kind) if stated and kind in COMPARED else ()
+            extra_marks = marks_of(scene.nodata, kind)
+            marks.append(tuple(dict.fromkeys((*stated_marks, *extra_marks))))
         turn, _, shape = north_up(header.transform, header.shape)
         height, width = turn.shape(header.blocks[0])
         own_grid = shape == scene.shape and not scene.warped

@@ -110,8 +110,8 @@ class Validity:
             self._states[number] == _SOME and bits is None
         ):
             valid = self._look(down, across)
-            whole, some = bool(valid.all()), bool(valid.any())
-            self._states[number] = _ALL if whole else _SOME if some else _NONE
+            whole, any_valid = bool(valid.all()), bool(valid.any())
+            self._states[number] = _ALL if whole else _SOME if any_valid else _NONE
             if self._states[number] == _SOME:
                 bits = np.packbits(valid, axis=1)
                 masks.put((self._key, number), bits)

@@ -32,17 +32,17 @@ def strips(
         return
     order = np.lexsort((windows[:, 1], windows[:, 0]))
     edges = np.c_[windows[:, :2], windows[:, :2] + windows[:, 2:]]
-    hull, asked, first = edges[order[0]], 0, 0
+    hull, requested, first = edges[order[0]], 0, 0
     for last, i in enumerate(order):
         grown = np.r_[
             np.minimum(hull[:2], edges[i, :2]), np.maximum(hull[2:], edges[i, 2:])
         ]
         area = int(np.prod(windows[i, 2:]))
         pixels = np.prod(grown[2:] - grown[:2])
-        if asked and pixels > min(_WASTE * (asked + area), _LARGEST):
+        if requested and pixels > min(_WASTE * (requested + area), _LARGEST):
             yield _window(hull), order[first:last]
-            grown, asked, first = edges[i], 0, last
-        hull, asked = grown, asked + area
+            grown, requested, first = edges[i], 0, last
+        hull, requested = grown, requested + area
     yield _window(hull), order[first:]
 
 
@@ -74,16 +74,19 @@ def cuts(
     """
     counts = np.array([len(needed) for needed in inside], np.int64)
     which = np.repeat(np.arange(len(pieces)), counts)
-    asked = np.concatenate([*inside, []]).astype(np.int64)
+    requested = np.concatenate([*inside, []]).astype(np.int64)
     edges, frames = (
         np.c_[each[:, :2], each[:, :2] + each[:, 2:]]
-        for each in (np.array(pieces, np.int64).reshape(-1, 4)[which], windows[asked])
+        for each in (
+            np.array(pieces, np.int64).reshape(-1, 4)[which],
+            windows[requested],
+        )
     )
     common = np.c_[
         np.maximum(edges[:, :2], frames[:, :2]), np.minimum(edges[:, 2:], frames[:, 2:])
     ]
     places = zip(
-        asked.tolist(),
+        requested.tolist(),
         (common - np.tile(frames[:, :2], 2)).tolist(),
         (common - np.tile(edges[:, :2], 2)).tolist(),
         strict=True,

@@ -46,8 +46,8 @@ def find_files(
     """
     found: list[str] = []
     for path in listed(paths):
-        there = os.path.lexists(path)
-        matches = [path] if there else _matches(path)
+        exists = os.path.lexists(path)
+        matches = [path] if exists else _matches(path)
         files = [
             file for match in matches for file in _of_match(match, suffixes, error)
         ]
@@ -88,8 +88,8 @@ def listed(paths: Paths) -> list[str]:
 def _plain(address: str) -> str:
     """Path of a ``file:`` address, or of a file that is only called like one."""
     # With a folder before it, no library takes the name for an address.
-    own = os.path.join(os.curdir, address)
-    return own if os.path.lexists(own) else local_file(address)
+    relative = os.path.join(os.curdir, address)
+    return relative if os.path.lexists(relative) else local_file(address)
 
 
 def local_file(href: str, home: str = '') -> str:

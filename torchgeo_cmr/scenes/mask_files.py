@@ -36,20 +36,20 @@ def mask_next_to(file: str) -> tuple[str, str] | None:
         there is none in its folder or, in a Sentinel-2 product, in those of other
         resolutions.
     """
-    folder, own = os.path.dirname(file), _stem(file)
+    folder, stem = os.path.dirname(file), _stem(file)
     folders = [folder]
     if _RESOLUTION.fullmatch(os.path.basename(folder)):
         folders += [os.path.join(os.path.dirname(folder), r) for r in ('R20m', 'R60m')]
     for place in folders:
         masks = _masks_in(place, _changed(place))
-        ends = [match.start() for match in _BREAK.finditer(own)]
-        for end in (len(own), *reversed(ends)):
-            found = masks.get(own[:end].lower())
-            rest = _BREAK.split(own[end + 1 :]) if end < len(own) else []
+        ends = [match.start() for match in _BREAK.finditer(stem)]
+        for end in (len(stem), *reversed(ends)):
+            found = masks.get(stem[:end].lower())
+            rest = _BREAK.split(stem[end + 1 :]) if end < len(stem) else []
             if found and all(map(_WORD.fullmatch, filter(None, rest))):
                 return os.path.join(place, found[0]), found[1]
         # A file that is only called like its band has a mask that is only called so.
-        if '' in masks and is_optical(own):
+        if '' in masks and is_optical(stem):
             return os.path.join(place, masks[''][0]), masks[''][1]
     return None
 

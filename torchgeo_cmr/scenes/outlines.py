@@ -20,14 +20,14 @@ _MISSED = 0.01
 _STRETCH = 0.01
 
 
-def same_crs(one: CRS, other: CRS) -> bool:
+def same_crs(left: CRS, right: CRS) -> bool:
     """Say whether coordinates ``(x, y)`` mean the same ground in two CRSs."""
-    return one is other or _same_crs(one, other)
+    return left is right or _same_crs(left, right)
 
 
 @lru_cache(maxsize=256)
-def _same_crs(one: CRS, other: CRS) -> bool:
-    return one == other or one.equals(other, ignore_axis_order=True)
+def _same_crs(left: CRS, right: CRS) -> bool:
+    return left == right or left.equals(right, ignore_axis_order=True)
 
 
 def project(
@@ -115,13 +115,13 @@ def clips(
     for i, system in enumerate(systems):
         groups.setdefault(id(system), []).append(i)
     for rows in groups.values():
-        system, own, given = systems[rows[0]], footprints[rows], geometries[rows]
+        system, shapes, given = systems[rows[0]], footprints[rows], geometries[rows]
         same = same_crs(system, crs)
         # The grid into which TorchGeo warps a file ends within a pixel of its outline.
         room = pixel * (_MISSED if same else 1)
-        seen = own if same else project(own, system, crs)
+        seen = shapes if same else project(shapes, system, crs)
         cut = ~shapely.covers(shapely.buffer(given, room, join_style='mitre'), seen)
-        parts = shapely.intersection(project(given[cut], crs, system), own[cut])
+        parts = shapely.intersection(project(given[cut], crs, system), shapes[cut])
         for i, part in zip(np.flatnonzero(cut).tolist(), parts, strict=True):
             found[rows[i]] = part
     return found
@@ -150,8 +150,8 @@ def pixel_in(
         size * metres
         for size, metres in zip(res, metres_of(source, point), strict=True)
     )
-    there = _transformer(source, target).transform(*point)
-    units = metres_of(target, there)
+    moved = _transformer(source, target).transform(*point)
+    units = metres_of(target, moved)
     if source.is_geographic or target.is_geographic:
         side = float(np.sqrt(across * down / np.prod(units)))
         return side, side
@@ -179,7 +179,7 @@ def metres_of(crs: CRS, point: tuple[float, float]) -> tuple[float, float]:
         if not _within_use(crs, points[0]):
             return unit, unit
     (lon, lat), *moved = points.tolist()
-    found = [geod.inv(lon, lat, there[0], there[1])[2] / step for there in moved]
+    found = [geod.inv(lon, lat, origin[0], origin[1])[2] / step for origin in moved]
     if not crs.is_geographic:
         stretched = [np.isfinite(m) and abs(m / unit - 1) > _STRETCH for m in found]
         found = [m if s else unit for m, s in zip(found, stretched, strict=True)]

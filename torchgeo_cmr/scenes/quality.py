@@ -105,11 +105,13 @@ def open_mask(file: str, mask: str) -> Scene:
     if mask != 'UDM2':
         return assemble([(file, 1)], [mask])
     header = read_header(file)
-    own = [
+    positions = [
         (name or '').strip().lower().replace(' ', '_') for name in header.descriptions
     ]
     sources = {
-        band: next((own.index(name) + 1 for name in names if name in own), position)
+        band: next(
+            (positions.index(name) + 1 for name in names if name in positions), position
+        )
         for band, (position, names) in _UDM2.items()
     }
     if max(sources.values()) > header.count:

@@ -216,8 +216,8 @@ def of_item(
     """
     applied = _applied(properties)
     found = tuple(
-        _of_asset(properties, told, known, applied)
-        for told, known in zip(facts, names, strict=True)
+        _of_asset(properties, entry, known, applied)
+        for entry, known in zip(facts, names, strict=True)
     )
     return found if any(scale != UNKNOWN for scale in found) else None
 
@@ -233,13 +233,14 @@ def _applied(properties: Mapping[str, Any]) -> bool:
 
 def _of_asset(
     properties: Mapping[str, Any],
-    told: Mapping[str, Any],
+    entry: Mapping[str, Any],
     names: Sequence[str],
     applied: bool,
 ) -> Scale:
     scale, offset = (
         next(
-            (told[k] for k in (f'raster:{name}', name) if told.get(k) is not None), None
+            (entry[k] for k in (f'raster:{name}', name) if entry.get(k) is not None),
+            None,
         )
         for name in ('scale', 'offset')
     )
@@ -251,10 +252,12 @@ def _of_asset(
         known = Scale(known.step)
     if scale is None and offset is None:
         return known or UNKNOWN
-    own = stated(1 if scale is None else scale, 0 if offset is None else offset)
+    scale_of_asset = stated(
+        1 if scale is None else scale, 0 if offset is None else offset
+    )
     if known is not None and (applied or offset is None):
-        return Scale(own.step or known.step, known.shift)
-    return own
+        return Scale(scale_of_asset.step or known.step, known.shift)
+    return scale_of_asset
 
 
 def _of_properties(properties: Mapping[str, Any]) -> Scale | None:

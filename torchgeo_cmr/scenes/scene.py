@@ -6,7 +6,7 @@ row of a raster dataset's index, that is one file or one set of single-band file
 finest grid among them; :mod:`torchgeo_cmr.reading.converting` finds the reader for it.
 Products, STAC items and cubes become scenes in the modules of those names, through
 :func:`assemble`. The module is long because every check of the files of a scene stands
-beside it, with its own sentence.
+next to it, with its own sentence.
 """
 
 import os
@@ -120,11 +120,11 @@ class Scene:
     @property
     def scale(self) -> list[float | None] | None:
         """Physical value of one step of each band as it is read; None if all are unknown."""
-        own = self.scales or (UNKNOWN,) * len(self.bands)
+        scales = self.scales or (UNKNOWN,) * len(self.bands)
         wanted = self.steps or (None,) * len(self.bands)
         found = [
             scale.step if scale.step is None or step is None else step
-            for scale, step in zip(own, wanted, strict=True)
+            for scale, step in zip(scales, wanted, strict=True)
         ]
         return found if any(step is not None for step in found) else None
 
@@ -478,13 +478,13 @@ def bands_of(
     chosen = list(indexes or range(1, header.count + 1))
     if max(chosen, default=0) > header.count:
         raise RasterError(
-            f'{path} has {header.count} bands, band {max(chosen)} was asked: check '
+            f'{path} has {header.count} bands, band {max(chosen)} was requested: check '
             'the file or the `bands` of the dataset'
         )
-    own = tuple(names) or tuple(
+    named = tuple(names) or tuple(
         header.descriptions[i - 1] or f'band_{i}' for i in chosen
     )
-    return own, [(path, i) for i in chosen]
+    return named, [(path, i) for i in chosen]
 
 
 def assemble(
@@ -570,10 +570,10 @@ def _grids(
     grids: dict[str, tuple[Turn, Affine, tuple[int, int]]] = {}
     for file in files:
         header = read_header(file)
-        own = crs if stated and not header.wkt else header.crs
-        _check_pixels(header, own)
+        system = crs if stated and not header.wkt else header.crs
+        _check_pixels(header, system)
         grids[file] = north_up(header.transform, header.shape)
-        if own is not crs and not own.equals(crs, ignore_axis_order=True):
+        if system is not crs and not system.equals(crs, ignore_axis_order=True):
             raise RasterError(
                 f'{file} is not in the CRS of the other bands of its scene ({crs.name}): the '
                 'bands of one scene must share one'
@@ -636,9 +636,9 @@ def _gsd(
         return float(np.sqrt(abs(transform.determinant)) * metres)
     row, column = shape[0] // 2, shape[1] // 2
     geod = crs.get_geod() or Geod(ellps='WGS84')
-    here = apply(transform, column, row)
-    across = geod.inv(*here, *apply(transform, column + 1, row))[2]
-    down = geod.inv(*here, *apply(transform, column, row + 1))[2]
+    corner = apply(transform, column, row)
+    across = geod.inv(*corner, *apply(transform, column + 1, row))[2]
+    down = geod.inv(*corner, *apply(transform, column, row + 1))[2]
     return float(down if down_only else np.sqrt(across * down))
 
 

@@ -88,8 +88,8 @@ def unit_of(bands: Sequence[str], kind: np.dtype) -> str | None:
     """
     radar = [band for band in bands if is_radar(band)]
     if radar:
-        said = {_said(band) for band in radar}
-        return said.pop() if len(said) == 1 else None
+        stated = {_said(band) for band in radar}
+        return stated.pop() if len(stated) == 1 else None
     light = all(map(is_optical, bands)) and not np.issubdtype(kind, np.integer)
     return 'reflectance' if light else 'dn'
 

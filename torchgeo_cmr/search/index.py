@@ -226,7 +226,7 @@ class RetrievalIndex(IndexContents):
             good = [s >= np.float32(min_score) for s in scores]
             rows = [r[g] for r, g in zip(rows, good, strict=True)]
             scores = [s[g] for s, g in zip(scores, good, strict=True)]
-        exact = all(plan.exact for one in reports for plan in one.plans)
+        exact = all(plan.exact for report in reports for plan in report.plans)
         return _result(state, rows, scores, ids, exact=exact)
 
     @named
@@ -305,13 +305,17 @@ class RetrievalIndex(IndexContents):
             self._state, question, checked(k), exact, calibrated, counted=True
         )
         spent = time.perf_counter() - begin
-        steps = summed([step for one in reports for step in one.steps], len(reports))
+        steps = summed(
+            [step for report in reports for step in report.steps], len(reports)
+        )
         spent -= sum(step.seconds for step in steps)
-        plans = [plan for one in reports for plan in one.plans]
-        weights = [one.queries for one in reports]
+        plans = [plan for report in reports for plan in report.plans]
+        weights = [report.queries for report in reports]
         left = len(self)
         if sum(weights):
-            left = round(np.average([one.rows for one in reports], weights=weights))
+            left = round(
+                np.average([report.rows for report in reports], weights=weights)
+            )
         elif reports:
             left = round(reports[0].rows)
         found = round(np.mean([len(r) for r in rows])) if rows else min(k, left)
@@ -501,8 +505,8 @@ def _result(
     every = np.concatenate([np.empty(0, np.int64), *rows]).astype(np.int64)
     flat = np.concatenate([np.empty(0, np.float32), *scores])
     distinct, place = np.unique(every, return_inverse=True)
-    some = taken(state, distinct)
-    made = make_result(some, place[None], flat[None], [''], exact=exact)
+    rows_found = taken(state, distinct)
+    made = make_result(rows_found, place[None], flat[None], [''], exact=exact)
     made['query_id'] = pd.Series(
         np.repeat(np.asarray(query_ids, dtype=object), lengths),
         dtype=made['query_id'].dtype,

@@ -75,10 +75,10 @@ def _own_names(columns: Iterable[str]) -> dict[str, str]:
     for name in _MADE:
         if name not in known:
             continue
-        own = f'archive_{name}'
-        while own in known:
-            own = f'archive_{own}'
-        renamed[name] = own
+        free = f'archive_{name}'
+        while free in known:
+            free = f'archive_{free}'
+        renamed[name] = free
     return renamed
 
 

@@ -35,24 +35,24 @@ _POLAR = 85.0
 
 
 def metres_between(
-    one: NDArray[np.object_], other: NDArray[np.object_], limit: float = np.inf
+    left: NDArray[np.object_], right: NDArray[np.object_], limit: float = np.inf
 ) -> NDArray[np.float64]:
     """Measure pairs of footprints: exact to a ten-thousandth, wherever they are.
 
     Args:
-        one: Footprints (n,) in EPSG:4326, cut at the antimeridian.
-        other: As many; one that comes many times is prepared once.
+        left: Footprints (n,) in EPSG:4326, cut at the antimeridian.
+        right: As many; one that comes many times is prepared once.
         limit: Metres from which it does not matter how far a pair is apart.
 
     Returns:
         Metres (n,), 0 where footprints touch; infinite where they are beyond the limit.
     """
-    metres = np.zeros(len(one))
-    apart = np.flatnonzero(~_touch(one, other))
+    metres = np.zeros(len(left))
+    apart = np.flatnonzero(~_touch(left, right))
     if not len(apart):
         return metres
-    first, i = _once(one[apart])
-    second, j = _once(other[apart])
+    first, i = _once(left[apart])
+    second, j = _once(right[apart])
     metres[apart] = nearest(Edges(first), Edges(second), i, j, limit)
     return metres
 
@@ -208,19 +208,19 @@ def whole(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     return joined
 
 
-def _touch(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.bool_]:
+def _touch(left: NDArray[np.object_], right: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Say which pairs share a point, on either side of the antimeridian or at a pole, too."""
-    touch = shapely.intersects(one, other)
+    touch = shapely.intersects(left, right)
     boxes, other_boxes = (
-        shapely.bounds(shapes).reshape(-1, 4) for shapes in (one, other)
+        shapely.bounds(shapes).reshape(-1, 4) for shapes in (left, right)
     )
     for pole, side in ((-90.0, 1), (90.0, 3)):
         touch |= (boxes[:, side] == pole) & (other_boxes[:, side] == pole)
     for turn, west, east in ((360.0, boxes, other_boxes), (-360.0, other_boxes, boxes)):
         seam = (west[:, 0] == -180) & (east[:, 2] == 180) & ~touch
         for i in np.flatnonzero(seam):
-            moved = shapely.transform(one[i], lambda c, t=turn: c + np.array([t, 0]))
-            touch[i] = shapely.intersects(moved, other[i])
+            moved = shapely.transform(left[i], lambda c, t=turn: c + np.array([t, 0]))
+            touch[i] = shapely.intersects(moved, right[i])
     return touch
 
 

@@ -109,20 +109,20 @@ def filled(frame: pd.DataFrame, dtypes: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index)
 
 
-def check_same(new: Mapping[str, Kind], there: Mapping[str, Kind]) -> None:
+def check_same(new: Mapping[str, Kind], present: Mapping[str, Kind]) -> None:
     """Refuse columns whose values are incompatible with existing ones.
 
     Numbers go with numbers, words with categories of words, and nulls with everything.
 
     Args:
         new: Kinds of the columns of new rows.
-        there: Kinds of the existing columns.
+        present: Kinds of the existing columns.
 
     Raises:
         ArchiveError: If two of a name do not; the message names the column and both types.
     """
-    for name in new.keys() & there.keys():
-        pair = new[name], there[name]
+    for name in new.keys() & present.keys():
+        pair = new[name], present[name]
         if pair[0].void or pair[1].void:
             continue
         schemas = [pa.schema([(name, kind.arrow)]) for kind in pair]

@@ -159,13 +159,13 @@ def _edges(shapes: NDArray[np.object_]) -> tuple[Floats, Floats, Ints]:
 
 
 def nearest(
-    one: Edges, other: Edges, i: Ints, j: Ints, limit: float = np.inf
+    left: Edges, right: Edges, i: Ints, j: Ints, limit: float = np.inf
 ) -> Floats:
     """Measure the distances of pairs of geometries that do not touch.
 
     Args:
-        one: Geometries.
-        other: Geometries.
+        left: Geometries.
+        right: Geometries.
         i: Which of *one* (m,).
         j: Which of *other* (m,).
         limit: Metres from which it does not matter how far a pair is apart.
@@ -175,20 +175,20 @@ def nearest(
     """
     best = np.full(len(i), float(limit))
     pair, a, b = np.arange(len(i)), np.asarray(i), np.asarray(j)
-    up, down = len(one.levels) - 1, len(other.levels) - 1
+    up, down = len(left.levels) - 1, len(right.levels) - 1
     while up or down:
         if up >= down:
-            pair, b, a = _opened(one.levels[up], a, pair, b)
+            pair, b, a = _opened(left.levels[up], a, pair, b)
             up -= 1
         else:
-            pair, a, b = _opened(other.levels[down], b, pair, a)
+            pair, a, b = _opened(right.levels[down], b, pair, a)
             down -= 1
-        first, second = one.levels[up], other.levels[down]
+        first, second = left.levels[up], right.levels[down]
         apart = np.linalg.norm(first.centre[a] - second.centre[b], axis=1)
         reach = first.radius[a] + second.radius[b]
         keep = _kept(best, pair, apart - reach, apart + reach)
         pair, a, b = pair[keep], a[keep], b[keep]
-    ends = np.stack([one.start[a], one.end[a], other.start[b], other.end[b]])
+    ends = np.stack([left.start[a], left.end[a], right.start[b], right.end[b]])
     return _measured(best, pair, ends)
 
 

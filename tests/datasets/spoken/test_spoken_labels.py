@@ -163,7 +163,7 @@ class TestManifest:
         path = tmp_path / 'mine.csv'
         path.write_bytes('file,label\na.wav,Gewässer\n'.encode('latin-1'))
         with pytest.raises(
-            AudioError, match=r'mine.csv is no text in UTF-8 .*save the'
+            AudioError, match=r'mine.csv is not text in UTF-8 .*save the'
         ):
             SpokenLabels(tmp_path, manifest=path)
 

@@ -114,7 +114,7 @@ def test_names_that_end_in_bands_form_a_set(
     assert first.time_start == pd.Timestamp('2018-02-04T00:00Z')
     assert first.sensor == 'sentinel-2'
     assert names_of(plain) == ['plain_B02.tif'] * 2
-    with pytest.raises(RasterError, match=r'there is no file for B04 beside it'):
+    with pytest.raises(RasterError, match=r'there is no file for B04 next to it'):
         opened(tmp_path / 'here', ['B03', 'B04'])
 
 

@@ -102,11 +102,11 @@ class BEN14K(BigEarthNetPairs):
         if self.check_counts and self.split is not None:
             for name, (tile, counts) in self.acquisitions.items():
                 rows = pairs[acquisition[pairs.index] == name]
-                there = int(rows['s1'].str.contains(f'_{tile}_', regex=False).sum())
-                if there != counts[self.split] or len(rows) != there:
+                count = int(rows['s1'].str.contains(f'_{tile}_', regex=False).sum())
+                if count != counts[self.split] or len(rows) != count:
                     raise RasterError(
                         f'BEN-14K has {counts[self.split]} {self.split} pairs of {name} in '
-                        f'tile {tile}, found {len(rows)} of which {there} in that tile: '
+                        f'tile {tile}, found {len(rows)} of which {count} in that tile: '
                         'the split lists are not those of BigEarthNet v1; fetch them again, '
                         'or pass check_counts=False if they are cut down on purpose'
                     )

@@ -76,13 +76,13 @@ class ClassFolders(NonGeoDataset):
                 f'{self.root} holds no <class>/<image>: put the images of each class into a '
                 'folder of its name'
             )
-        there = sorted({path.parent.name for path in files})
-        self.classes = tuple(there if classes is None else classes)
-        missing = [name for name in self.classes if name not in there]
+        present = sorted({path.parent.name for path in files})
+        self.classes = tuple(present if classes is None else classes)
+        missing = [name for name in self.classes if name not in present]
         if missing:
             raise RasterError(
                 f'{self.root} has no images of {", ".join(missing)}; it has '
-                f'{", ".join(there)}: choose among these'
+                f'{", ".join(present)}: choose among these'
             )
         files = [path for path in files if path.parent.name in self.classes]
         if split is not None:

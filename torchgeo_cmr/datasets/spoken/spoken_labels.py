@@ -99,26 +99,28 @@ class SpokenLabels(NonGeoDataset):
         self.root = Path(root)
         found = self._listed(Path(manifest)) if manifest else self._walked()
         found = _respelt(found, classes or ())
-        spoken = sorted({one.label for one in found})
+        spoken = sorted({utterance.label for utterance in found})
         self.classes = tuple(spoken if classes is None else classes)
         self._check(spoken)
-        kept = [one for one in found if one.label in self.classes]
+        kept = [utterance for utterance in found if utterance.label in self.classes]
         if n_per_class is not None:
             firsts: list[Utterance] = []
             for name in self.classes:
-                firsts += [one for one in kept if one.label == name][:n_per_class]
+                firsts += [utterance for utterance in kept if utterance.label == name][
+                    :n_per_class
+                ]
             kept = firsts
         if split is not None:
             kept = self._split(kept, split, hold_out, shares or SHARES, seed)
         self.utterances = kept
         numbers = {name: number for number, name in enumerate(self.classes)}
         #: Class number of each utterance, int64.
-        self.labels = torch.tensor([numbers[one.label] for one in kept])
+        self.labels = torch.tensor([numbers[utterance.label] for utterance in kept])
         self.split = split
         self.seconds = seconds
         self.samples = round(seconds * RATE)
         self.transforms = transforms
-        self._check([one.label for one in kept])
+        self._check([utterance.label for utterance in kept])
 
     def _walked(self) -> list[Utterance]:
         if not self.root.is_dir():
@@ -192,9 +194,9 @@ class SpokenLabels(NonGeoDataset):
         seed: int,
     ) -> list[Utterance]:
         if unit == 'utterance':
-            parts = hold_out([one.label for one in found], shares, seed)
+            parts = hold_out([utterance.label for utterance in found], shares, seed)
             return [found[position] for position in parts[split]]
-        voices = sorted({one.voice for one in found})
+        voices = sorted({utterance.voice for utterance in found})
         if len(voices) < sum(share > 0 for share in shares.values()):
             raise AudioError(
                 f'{len(voices)} voices ({", ".join(voices)}) cannot be held out from one '
@@ -202,12 +204,12 @@ class SpokenLabels(NonGeoDataset):
             )
         parts = hold_out([0] * len(voices), shares, seed)
         chosen = {voices[position] for position in parts[split]}
-        return [one for one in found if one.voice in chosen]
+        return [utterance for utterance in found if utterance.voice in chosen]
 
     @property
     def voices(self) -> tuple[str, ...]:
         """The speakers of this split, sorted."""
-        return tuple(sorted({one.voice for one in self.utterances}))
+        return tuple(sorted({utterance.voice for utterance in self.utterances}))
 
     def __len__(self) -> int:
         """Return the number of utterances."""
@@ -295,14 +297,14 @@ def fit(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
 
 def _respelt(found: Sequence[Utterance], classes: Sequence[str]) -> list[Utterance]:
     """Name utterances as the classes are, where only case, spaces or signs differ."""
-    asked: dict[str, list[str]] = {}
+    spellings: dict[str, list[str]] = {}
     for name in classes:
-        asked.setdefault(_plain(name), []).append(name)
+        spellings.setdefault(_plain(name), []).append(name)
     out = []
-    for one in found:
-        names = asked.get(_plain(one.label), [])
-        known = one.label in classes or len(names) != 1
-        out.append(one if known else one._replace(label=names[0]))
+    for utterance in found:
+        names = spellings.get(_plain(utterance.label), [])
+        known = utterance.label in classes or len(names) != 1
+        out.append(utterance if known else utterance._replace(label=names[0]))
     return out
 
 

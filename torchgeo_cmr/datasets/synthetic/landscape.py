@@ -279,8 +279,8 @@ class SyntheticLandscape:
         self, scene: int, window: int
     ) -> Iterator[tuple[str, NDArray[np.floating]]]:
         """Yield a title and an RGB image, 0..1, for each panel of the plot."""
-        here = self.scenes[scene]
-        tile = f'T{here.tile}'
+        files = self.scenes[scene]
+        tile = f'T{files.tile}'
         start = (self.size - window) // 2 // 6 * 6
 
         def read(path: Path, gsd: int) -> NDArray[np.float32]:

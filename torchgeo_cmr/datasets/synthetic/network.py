@@ -55,7 +55,7 @@ def drainage(
     heap = [(level[outlet], outlet)]
     order = []
     while heap:
-        here, cell = heapq.heappop(heap)
+        lowest, cell = heapq.heappop(heap)
         order.append(cell)
         row, col = divmod(cell, cols)
         for dr, dc, _ in _STEPS:
@@ -64,7 +64,9 @@ def drainage(
                 other = r * cols + c
                 if parent[other] == -2:
                     parent[other] = cell
-                    heapq.heappush(heap, (max(level[other], here + rise[other]), other))
+                    heapq.heappush(
+                        heap, (max(level[other], lowest + rise[other]), other)
+                    )
     count = [1] * (rows * cols)
     for cell in reversed(order):
         if parent[cell] >= 0:

@@ -104,13 +104,13 @@ def _cut(
     """Return the part of a convex polygon where ``normal . point <= offset``."""
     side = polygon @ normal - offset
     out = []
-    for i, here in enumerate(side):
+    for i, inside in enumerate(side):
         j = (i + 1) % len(side)
-        if here <= 0:
+        if inside <= 0:
             out.append(polygon[i])
-        if (here < 0) != (side[j] < 0):
+        if (inside < 0) != (side[j] < 0):
             out.append(
-                polygon[i] + (polygon[j] - polygon[i]) * (here / (here - side[j]))
+                polygon[i] + (polygon[j] - polygon[i]) * (inside / (inside - side[j]))
             )
     return np.array(out).reshape(-1, 2)
 

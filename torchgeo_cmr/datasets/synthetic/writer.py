@@ -157,8 +157,8 @@ class SceneWriter:
             'ADD_OFFSET': '0',
         }
         for band, name, gsd in zip(image, sig.S2_BANDS, sig.S2_GSD, strict=True):
-            more = {**tags, 'MEASURED_GSD': f'{gsd} m'}
-            self._save(f's2/{stem}_{name}.tif', band[None], (name,), 10, 0, more)
+            facts = {**tags, 'MEASURED_GSD': f'{gsd} m'}
+            self._save(f's2/{stem}_{name}.tif', band[None], (name,), 10, 0, facts)
         self._save(
             f'clouds/clouds_{stem}.tif',
             mask.astype(np.uint8)[None],

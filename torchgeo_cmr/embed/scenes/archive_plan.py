@@ -320,11 +320,11 @@ def _is_possible(item: WorkItem, trying: Trying) -> bool:
     return False
 
 
-def _joined(one: Scene, other: Scene) -> Scene:
+def _joined(left: Scene, right: Scene) -> Scene:
     """One scene of two rows of an index that list parts of it."""
-    if one.clip is None or other.clip is None:
-        return replace(one, clip=None)
-    return replace(one, clip=one.clip | other.clip)
+    if left.clip is None or right.clip is None:
+        return replace(left, clip=None)
+    return replace(left, clip=left.clip | right.clip)
 
 
 def _name_of(scene: Scene) -> str:

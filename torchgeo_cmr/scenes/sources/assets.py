@@ -32,7 +32,7 @@ class AssetBand:
     file: str
     index: int
     names: tuple[str, ...]
-    told: Mapping[str, Any]
+    facts: Mapping[str, Any]
 
 
 def is_cube(file: str) -> bool:
@@ -62,10 +62,10 @@ def mask_of_asset(key: str, asset: Mapping[str, Any], file: str) -> str | None:
     Returns:
         A key of :data:`torchgeo_cmr.scenes.bands.MASKS`; None if it is not a mask.
     """
-    told = [str(name) for name in _stated(asset) if name]
-    by_bands = mask_name(told[0]) if len(told) == 1 else None
-    own = [name for name in read_header(file).descriptions if name]
-    usable = 'UDM2' if is_udm2(told) or is_udm2(own) else None
+    stated = [str(name) for name in _stated(asset) if name]
+    by_bands = mask_name(stated[0]) if len(stated) == 1 else None
+    described = [name for name in read_header(file).descriptions if name]
+    usable = 'UDM2' if is_udm2(stated) or is_udm2(described) else None
     return mask_name(key) or mask_of_file(file) or by_bands or usable
 
 
@@ -73,8 +73,8 @@ def best_mask(masks: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
     """Choose among masks ``(file, mask)`` the first kind, and its finest pixels."""
     order = list(MASKS)
 
-    def rank(one: tuple[str, str]) -> tuple[int, float]:
-        return order.index(one[1]), abs(read_header(one[0]).transform.determinant)
+    def rank(mask: tuple[str, str]) -> tuple[int, float]:
+        return order.index(mask[1]), abs(read_header(mask[0]).transform.determinant)
 
     return min(masks, key=rank, default=None)
 
@@ -93,18 +93,18 @@ def bands_of_asset(key: str, asset: Mapping[str, Any], file: str) -> list[AssetB
     Raises:
         RasterError: If the file cannot be read.
     """
-    told = asset.get('bands') or asset.get('eo:bands') or []
+    entries = asset.get('bands') or asset.get('eo:bands') or []
     raster = asset.get('raster:bands') or []
     names, sources = bands_of(file)
     product = parse_name(file)
     found = []
-    for i, ((path, index), own) in enumerate(zip(sources, names, strict=True)):
-        facts = told[i] if i < len(told) and told[i] else {}
+    for i, ((path, index), label) in enumerate(zip(sources, names, strict=True)):
+        facts = entries[i] if i < len(entries) and entries[i] else {}
         known = [facts.get('name')]
-        known += [key] if len(sources) == 1 else [None if nameless([own]) else own]
+        known += [key] if len(sources) == 1 else [None if nameless([label]) else label]
         known += [facts.get('eo:common_name'), facts.get('common_name')]
         known += [product.band] if product and len(sources) == 1 else []
-        unique = tuple(dict.fromkeys(str(name) for name in known if name)) or (own,)
+        unique = tuple(dict.fromkeys(str(name) for name in known if name)) or (label,)
         # The asset speaks for all its bands; a band's own word comes first.
         about = {k: v for k in _SHARED if (v := asset.get(k)) is not None}
         about |= raster[i] if i < len(raster) and raster[i] else {}
@@ -143,8 +143,8 @@ def names_stated(key: str, asset: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _stated(asset: Mapping[str, Any]) -> list[Any]:
-    told = asset.get('bands') or asset.get('eo:bands') or []
-    return [band.get('name') for band in told if band]
+    entries = asset.get('bands') or asset.get('eo:bands') or []
+    return [band.get('name') for band in entries if band]
 
 
 def _pixel(band: AssetBand) -> float:

@@ -55,8 +55,8 @@ class BandSet:
         if missing:
             raise RasterError(
                 f'{os.path.basename(self.first)} belongs to a set of {len(bands)} bands, '
-                f'but there is no file for {", ".join(missing)} beside it: add it, or '
-                'leave the set out'
+                f'but there is no file for {", ".join(missing)} next to it: add it, or '
+                'remove the set'
             )
         chosen = [_finest(self.files[band]) for band in bands]
         sources = [(file, 1) for file, _ in chosen]
@@ -128,7 +128,9 @@ def _ends(bands: tuple[str, ...]) -> frozenset[str]:
 
 
 def _finest(files: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    return min(files, key=lambda one: abs(read_header(one[0]).transform.determinant))
+    return min(
+        files, key=lambda entry: abs(read_header(entry[0]).transform.determinant)
+    )
 
 
 def _has_one_band(file: str) -> bool:

@@ -129,9 +129,9 @@ def open_cube(path: str) -> xr.Dataset:
             path, engine='zarr' if zarr else None, decode_coords='all', cache=False
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
-        told = ' '.join(str(error).split())[:120]
+        reason = ' '.join(str(error).split())[:120]
         raise RasterError(
-            f'{path} cannot be read as a cube ({told}): check the file, and that '
+            f'{path} cannot be read as a cube ({reason}): check the file, and that '
             f'{"zarr" if zarr else "netcdf4"} is installed'
         ) from error
     # The usual short names, which rioxarray knows by their attributes alone.
@@ -306,8 +306,10 @@ def valid_range(image: xr.DataArray) -> tuple[float, float]:
 
     What is stated in the type of packed numbers speaks of those, decimals of physical values.
     """
-    told, how = image.attrs, image.encoding
-    ends = told.get('valid_range', (told.get('valid_min'), told.get('valid_max')))
+    attributes, how = image.attrs, image.encoding
+    ends = attributes.get(
+        'valid_range', (attributes.get('valid_min'), attributes.get('valid_max'))
+    )
     try:
         low, high = (
             none if end is None else float(end)

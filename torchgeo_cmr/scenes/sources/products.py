@@ -130,9 +130,9 @@ def _of_product(product: _Product, bands: Sequence[str]) -> Scene:
         if nameless(names):
             names = tuple(NAIP.all_bands[: len(names)])
         return assemble(sources, names, times=times, sensor=sensor)
-    there = list(files)
-    order = find_bands(bands, there, sensor) if bands else None
-    chosen = [there[i] for i in order] if order else []
+    present = list(files)
+    order = find_bands(bands, present, sensor) if bands else None
+    chosen = [present[i] for i in order] if order else []
     chosen = chosen or [b for b in pattern.bands if b in files] or sorted(files)
     sources = []
     for band in chosen:

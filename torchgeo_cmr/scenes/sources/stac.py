@@ -82,18 +82,18 @@ def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]
             raise RasterError(
                 f'{path} cannot be read as stac-geoparquet ({error}): write it again'
             ) from error
-        told = {}
+        content = {}
     else:
         try:
             with open(path, encoding='utf-8') as file:
-                told = json.load(file)
+                content = json.load(file)
         except (OSError, ValueError) as error:
             raise RasterError(
                 f'{path} cannot be read as JSON ({error}): give a STAC item or a raster'
             ) from error
-        told = told if isinstance(told, dict) else {}
-        held = {'Feature': [told], 'FeatureCollection': told.get('features')}
-        items = held.get(told.get('type')) or ()
+        content = content if isinstance(content, dict) else {}
+        held = {'Feature': [content], 'FeatureCollection': content.get('features')}
+        items = held.get(content.get('type')) or ()
     for number, item in enumerate(items):
         if not isinstance(item, Mapping):
             error = RasterError(
@@ -102,9 +102,9 @@ def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]
             yield f'{path}#{number}', partial(_fail, error)
         elif item.get('assets') or item.get('stac_version'):
             yield str(item.get('id')), partial(_scenes, item, home, bands)
-    if told.get('type') not in ('Collection', 'Catalog'):
+    if content.get('type') not in ('Collection', 'Catalog'):
         return
-    for link in told.get('links', ()):
+    for link in content.get('links', ()):
         file = local_file(str(link.get('href')), home)
         if link.get('rel') not in ('item', 'child') or os.path.abspath(file) in seen:
             continue
@@ -120,9 +120,9 @@ def _fail(error: RasterError) -> list[Scene]:
 
 
 def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Scene]:
-    told = {**item, **(item.get('properties') or {})}
-    name = str(told.get('id'))
-    sensor = _sensor(told)
+    content = {**item, **(item.get('properties') or {})}
+    name = str(content.get('id'))
+    sensor = _sensor(content)
     offered: list[AssetBand] = []
     absent: dict[str, tuple[str, ...]] = {}
     cubes, masks = [], []
@@ -140,10 +140,10 @@ def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Sc
         else:
             offered += bands_of_asset(key, asset, file)
     chosen = choose_bands(offered, bands, sensor)
-    crs = _crs(told)
+    crs = _crs(content)
     found = [band for _, band in chosen] == list(bands) if bands else bool(chosen)
     if cubes and not found:
-        return [s for cube in cubes for s in _of_cube(*cube, bands, told, crs)]
+        return [s for cube in cubes for s in _of_cube(*cube, bands, content, crs)]
     if not chosen:
         href = next(iter(absent), None)
         raise RasterError(
@@ -153,22 +153,22 @@ def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Sc
         )
     if not found:
         _check_absent(name, bands, [band.names for band in offered], absent, sensor)
-    values = {band.told.get('nodata') for band, _ in chosen}
+    values = {band.facts.get('nodata') for band, _ in chosen}
     nodata = values.pop() if len(values) == 1 else None
     scene = assemble(
         [(band.file, band.index) for band, _ in chosen],
         # Units are those of the item, not what the encoder calls its bands.
         [next((n for n in b.names if is_radar(n)), b.names[0]) for b, _ in chosen],
         nodata=float(nodata) if isinstance(nodata, int | float) else None,
-        times=_times(told),
+        times=_times(content),
         sensor=sensor,
         crs=crs,
     )
     _check_crs(name, crs, scene)
-    unit = stated_unit([band.told.get('unit') for band, _ in chosen]) or scene.units
+    unit = stated_unit([band.facts.get('unit') for band, _ in chosen]) or scene.units
     product = parse_name(chosen[0][0].file)
-    facts = [band.told for band, _ in chosen]
-    scales = merged(of_item(told, facts, [b.names for b, _ in chosen]), scene.scales)
+    facts = [band.facts for band, _ in chosen]
+    scales = merged(of_item(content, facts, [b.names for b, _ in chosen]), scene.scales)
     mask = best_mask(masks)
     scene = replace(
         scene,
@@ -188,9 +188,9 @@ def _check_absent(
     sensor: str | None,
 ) -> None:
     """Refuse an item that names a wanted band in a file that is not there."""
-    here = candidates(wanted, offered, sensor)
-    there = candidates(wanted, list(absent.values()), sensor)
-    for name, found, gone in zip(wanted, here, there, strict=True):
+    matches = candidates(wanted, offered, sensor)
+    absent_matches = candidates(wanted, list(absent.values()), sensor)
+    for name, found, gone in zip(wanted, matches, absent_matches, strict=True):
         if gone and not found:
             href = list(absent)[gone[0]]
             raise RasterError(
@@ -199,8 +199,8 @@ def _check_absent(
             )
 
 
-def _sensor(told: Mapping[str, Any]) -> str | None:
-    named = str(told.get('constellation') or told.get('platform') or '')
+def _sensor(facts: Mapping[str, Any]) -> str | None:
+    named = str(facts.get('constellation') or facts.get('platform') or '')
     return re.sub(r'[ _]+', '-', named.strip().lower()) or None
 
 
@@ -208,20 +208,20 @@ def _of_cube(
     file: str,
     asset: Mapping[str, Any],
     bands: Sequence[str],
-    told: Mapping[str, Any],
+    facts: Mapping[str, Any],
     crs: CRS | None,
 ) -> list[Scene]:
     """Open a cube: it states its dates, the item what it leaves open."""
-    start, end = _times(told)
+    start, end = _times(facts)
     nodata = asset.get('nodata')
     made = []
     for scene in cube_scenes(file, bands, crs):
-        _check_crs(str(told.get('id')), crs, scene)
+        _check_crs(str(facts.get('id')), crs, scene)
         made.append(
             replace(
                 scene,
                 units=scene.units or stated_unit([asset.get('unit')]),
-                sensor=scene.sensor or _sensor(told),
+                sensor=scene.sensor or _sensor(facts),
                 time_start=scene.time_start or start,
                 time_end=scene.time_end or end,
                 nodata=float(nodata) if isinstance(nodata, int | float) else None,
@@ -230,15 +230,15 @@ def _of_cube(
     return made
 
 
-def _crs(told: Mapping[str, Any]) -> CRS | None:
-    code = told.get('proj:code') or (
-        f'EPSG:{told["proj:epsg"]}' if told.get('proj:epsg') else None
+def _crs(facts: Mapping[str, Any]) -> CRS | None:
+    code = facts.get('proj:code') or (
+        f'EPSG:{facts["proj:epsg"]}' if facts.get('proj:epsg') else None
     )
     try:
         return CRS.from_user_input(code) if code else None
     except CRSError as error:
         raise RasterError(
-            f'the item {told.get("id")} is in {code}, which is not a CRS: correct the item'
+            f'the item {facts.get("id")} is in {code}, which is not a CRS: correct the item'
         ) from error
 
 
@@ -251,10 +251,10 @@ def _check_crs(item: str, crs: CRS | None, scene: Scene) -> None:
         )
 
 
-def _times(told: Mapping[str, Any]) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    start = told.get('start_datetime') or told.get('datetime')
-    end = told.get('end_datetime') or told.get('datetime')
+def _times(facts: Mapping[str, Any]) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+    start = facts.get('start_datetime') or facts.get('datetime')
+    end = facts.get('end_datetime') or facts.get('datetime')
     try:
         return moments(start)[0], moments(end)[1]
     except ValueError as error:
-        raise RasterError(f'the date of the item {told.get("id")}: {error}') from error
+        raise RasterError(f'the date of the item {facts.get("id")}: {error}') from error

@@ -82,24 +82,24 @@ def changes(
             'of one checkpoint'
         )
     rows = np.arange(len(table)) if where is None else where.rows(table)
-    own = table.select(rows)
-    one, other, shared = same_ground(own, own, min_overlap)
-    keep = one < other
-    one, other = one[keep], other[keep]
-    place = _places(own, one, other, shared[keep])
-    keep = place[one] == place[other]
-    one, other = _ordered(own, one[keep], other[keep], across)
-    scores = _distances(own, one, other)
-    names = own.frame['patch_id'].to_numpy(dtype=object)
+    selected = table.select(rows)
+    left, right, shared = same_ground(selected, selected, min_overlap)
+    keep = left < right
+    left, right = left[keep], right[keep]
+    place = _places(selected, left, right, shared[keep])
+    keep = place[left] == place[right]
+    left, right = _ordered(selected, left[keep], right[keep], across)
+    scores = _distances(selected, left, right)
+    names = selected.frame['patch_id'].to_numpy(dtype=object)
     ties = np.argsort(np.argsort(names, kind='stable'))
-    best = np.lexsort((ties[one], ties[other], -scores))
+    best = np.lexsort((ties[left], ties[right], -scores))
     # The first pair of each place is its most different one.
-    _, first = np.unique(place[one[best]], return_index=True)
+    _, first = np.unique(place[left[best]], return_index=True)
     top = best[np.sort(first)][:k]
     found = make_result(
-        own, other[top][None], scores[top][None].astype(np.float32), ['change']
+        selected, right[top][None], scores[top][None].astype(np.float32), ['change']
     )
-    before = own.frame.iloc[one[top]]
+    before = selected.frame.iloc[left[top]]
     for column in ('patch_id', 'modality', 'time_start'):
         values = before[column].reset_index(drop=True)
         found.insert(len(found.columns) - 1, f'other_{column}', values)
@@ -108,8 +108,8 @@ def changes(
 
 def _places(
     table: EmbeddingTable,
-    one: NDArray[np.int64],
-    other: NDArray[np.int64],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
     shared: NDArray[np.float64],
 ) -> NDArray[np.int64]:
     """Number the places (n,): equal footprints, then those that share most, from the most.
@@ -118,12 +118,12 @@ def _places(
     overlapping patches does not become one place.
     """
     equal = shared >= _EQUAL
-    node = components(len(table), one[equal], other[equal])
+    node = components(len(table), left[equal], right[equal])
     taken = _acquisitions(table)
     held: list[set[int]] = [set() for _ in range(int(node.max(initial=-1)) + 1)]
     for at, acquisition in zip(node.tolist(), taken.tolist(), strict=True):
         held[at].add(acquisition)
-    a, b = np.minimum(node[one], node[other]), np.maximum(node[one], node[other])
+    a, b = np.minimum(node[left], node[right]), np.maximum(node[left], node[right])
     rest = np.flatnonzero(~equal & (a != b))
     # Shares that differ by rounding are equal, and then the order of the rows decides.
     rest = rest[np.lexsort((b[rest], a[rest], -shared[rest].round(6)))]
@@ -149,35 +149,38 @@ def _acquisitions(table: EmbeddingTable) -> NDArray[np.int64]:
 
 
 def _ordered(
-    table: EmbeddingTable, one: NDArray[np.int64], other: NDArray[np.int64], across: str
+    table: EmbeddingTable,
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    across: str,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Keep the pairs that are compared, the earlier patch first."""
     kinds = pd.factorize(table.frame['modality'])[0]
     times = spans(*as_columns(table).times)
     start, end = times.start, times.end
-    same = kinds[one] == kinds[other]
+    same = kinds[left] == kinds[right]
     if across == 'modalities':
         keep = ~same
     else:
-        dated = ~times.undated[one] & ~times.undated[other]
-        differ = (start[one] != start[other]) | (end[one] != end[other])
+        dated = ~times.undated[left] & ~times.undated[right]
+        differ = (start[left] != start[right]) | (end[left] != end[right])
         keep = same & dated & differ
-    one, other = one[keep], other[keep]
-    late = (start[one] > start[other]) | (
-        (start[one] == start[other]) & (end[one] > end[other])
+    left, right = left[keep], right[keep]
+    late = (start[left] > start[right]) | (
+        (start[left] == start[right]) & (end[left] > end[right])
     )
-    return np.where(late, other, one), np.where(late, one, other)
+    return np.where(late, right, left), np.where(late, left, right)
 
 
 def _distances(
-    table: EmbeddingTable, one: NDArray[np.int64], other: NDArray[np.int64]
+    table: EmbeddingTable, left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Cosine distances of pairs, block by block."""
-    found = np.empty(len(one))
+    found = np.empty(len(left))
     rows = table.unit_rows()
     step = max(1, 4_000_000 // rows.shape[1])
-    for i in range(0, len(one), step):
+    for i in range(0, len(left), step):
         part = slice(i, i + step)
-        a = rows[one[part]].astype(np.float64)
-        found[part] = 1 - (a * rows[other[part]]).sum(axis=1)
+        a = rows[left[part]].astype(np.float64)
+        found[part] = 1 - (a * rows[right[part]]).sum(axis=1)
     return np.clip(found, 0, 2)

@@ -29,12 +29,12 @@ def near(shapes: NDArray[np.object_], metres: float) -> Close:
     """
     boxes = shapely.bounds(shapes).reshape(-1, 4)
 
-    def close(one: int, others: _Positions) -> NDArray[np.bool_]:
-        least, most = span(boxes[others], shapes[one])
+    def close(row: int, others: _Positions) -> NDArray[np.bool_]:
+        least, most = span(boxes[others], shapes[row])
         hit = most < metres
         doubt = np.flatnonzero((least < metres) & ~hit)
-        own = np.full(len(doubt), shapes[one], dtype=object)
-        hit[doubt] = metres_between(shapes[others[doubt]], own, metres) < metres
+        repeated = np.full(len(doubt), shapes[row], dtype=object)
+        hit[doubt] = metres_between(shapes[others[doubt]], repeated, metres) < metres
         return hit
 
     return close
@@ -50,10 +50,10 @@ def overlapping(shapes: NDArray[np.object_], share: float) -> Close:
     joined = whole(shapes)
     size = shapely.area(joined)
 
-    def close(one: int, others: _Positions) -> NDArray[np.bool_]:
-        both = shapely.area(shapely.intersection(joined[others], joined[one]))
+    def close(row: int, others: _Positions) -> NDArray[np.bool_]:
+        both = shapely.area(shapely.intersection(joined[others], joined[row]))
         # A rounding error does not count as overlap.
-        return both > (share + 1e-9) * np.minimum(size[others], size[one])
+        return both > (share + 1e-9) * np.minimum(size[others], size[row])
 
     return close
 
@@ -68,8 +68,8 @@ def alike(vectors: NDArray[np.float32], score: float) -> Close:
     # Equal vectors of float32 may come out a rounding error below 1.
     least = score - (vectors.shape[1] + 2) * 2.0**-24
 
-    def close(one: int, others: _Positions) -> NDArray[np.bool_]:
-        return vectors[others] @ vectors[one] >= least
+    def close(row: int, others: _Positions) -> NDArray[np.bool_]:
+        return vectors[others] @ vectors[row] >= least
 
     return close
 
@@ -88,8 +88,8 @@ def same(values: NDArray[np.object_]) -> Close:
         for value in values
     ]
 
-    def close(one: int, others: _Positions) -> NDArray[np.bool_]:
-        return np.array([bool(known[one] & known[i]) for i in others], dtype=bool)
+    def close(row: int, others: _Positions) -> NDArray[np.bool_]:
+        return np.array([bool(known[row] & known[i]) for i in others], dtype=bool)
 
     return close
 
@@ -108,10 +108,10 @@ def choose(n: int, k: int, *close: Close) -> _Positions:
     left = np.arange(n)
     chosen: list[int] = []
     while len(left) and len(chosen) < k:
-        one, left = int(left[0]), left[1:]
-        chosen.append(one)
+        row, left = int(left[0]), left[1:]
+        chosen.append(row)
         for test in close:
-            left = left[~test(one, left)]
+            left = left[~test(row, left)]
     return np.array(chosen, dtype=np.int64)
 
 

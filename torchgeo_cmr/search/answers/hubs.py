@@ -175,20 +175,24 @@ class HubFree:
         unit = _unit_queries(self.index, queries)
         table = queries if isinstance(queries, EmbeddingTable) else None
         question = question_of(unit, where, table, exclude, days)
-        own = question.exclusion.own
-        wide = k if own is None else k + own.most
+        self_match = question.exclusion.own
+        wide = k if self_match is None else k + self_match.most
         rows: list[_Rows] = [np.empty(0, np.int64)] * len(unit)
         scores: list[NDArray[np.float64]] = [np.empty(0)] * len(unit)
         for group in groups_of(state, question.where, table, len(unit)):
-            for some, withheld in question.exclusion.chunks(state, group.queries):
+            for queries_of_part, withheld in question.exclusion.chunks(
+                state, group.queries
+            ):
                 owner, row, score = self._best(
-                    state, question, some, group.selection, withheld, wide
+                    state, question, queries_of_part, group.selection, withheld, wide
                 )
-                if own is not None:
-                    kept = ~own.among(state, some[owner], row[:, None], None)[:, 0]
+                if self_match is not None:
+                    kept = ~self_match.among(
+                        state, queries_of_part[owner], row[:, None], None
+                    )[:, 0]
                     owner, row, score = owner[kept], row[kept], score[kept]
-                first = np.searchsorted(owner, np.arange(len(some) + 1))
-                for i, query in enumerate(some):
+                first = np.searchsorted(owner, np.arange(len(queries_of_part) + 1))
+                for i, query in enumerate(queries_of_part):
                     part = slice(first[i], min(first[i] + k, first[i + 1]))
                     rows[query], scores[query] = row[part], score[part]
         return rows, scores
@@ -209,13 +213,13 @@ class HubFree:
         # The nearest rows of each query, whatever they are to others.
         nearest = np.full((len(unit), min(self.neighbours, left)), -np.inf)
         factor = 2 if self.method == 'csls' else 1
-        for part, some, held, begin in zip(
+        for part, rows_of_part, held, begin in zip(
             state.parts, selection, withheld, state.starts, strict=False
         ):
-            for start in range(0, len(some), _ROWS):
-                own = some[start : start + _ROWS]
-                block = part.vectors.whole[own].astype(np.float64)
-                numbers = part.to_numbers(own) + begin
+            for start in range(0, len(rows_of_part), _ROWS):
+                rows_of_block = rows_of_part[start : start + _ROWS]
+                block = part.vectors.whole[rows_of_block].astype(np.float64)
+                numbers = part.to_numbers(rows_of_block) + begin
                 cosine = unit @ block.T
                 if factor > 1:
                     both = np.hstack([nearest, cosine])
@@ -223,8 +227,8 @@ class HubFree:
                     nearest = np.partition(both, -width, axis=1)[:, -width:]
                 score = factor * cosine - self._to_everyone(state, numbers, block)
                 if held is not None:
-                    held.hide(own, score)
-                    held.hide_times(own, score)
+                    held.hide(rows_of_block, score)
+                    held.hide_times(rows_of_block, score)
                 pool.add(numbers, score)
         pool.settle()
         owner, row = pool.owner, pool.row
@@ -259,15 +263,15 @@ class HubFree:
         few = min(self.neighbours, len(self._reference))
         step = max(1, _NUMBERS // max(1, len(self._reference)))
         for start in range(0, len(new), step):
-            some = new[start : start + step]
-            cosine = block[some] @ self._reference.T
+            piece = new[start : start + step]
+            cosine = block[piece] @ self._reference.T
             if self.method == 'csls':
                 general = np.partition(cosine, -few, axis=1)[:, -few:].mean(axis=1)
             else:
                 high = cosine.max(axis=1)
                 mean = np.exp(self.temperature * (cosine - high[:, None])).mean(axis=1)
                 general = high + np.log(mean) / self.temperature
-            known[numbers[some]] = general
+            known[numbers[piece]] = general
         return known[numbers]
 
 

@@ -38,30 +38,30 @@ def near_duplicates(
             f'the table holds vectors in space {" and ".join(table.spaces)}; compare those of '
             'one checkpoint'
         )
-    one, other = [], []
+    left, right = [], []
     # Equal vectors of float32 may come out a rounding error below 1.
     rows = table.unit_rows()
     least = min_score - (rows.shape[1] + 2) * 2.0**-24
     for i in range(0, len(table), _ROWS):
         for j in range(i, len(table), _ROWS):
             a, b = np.nonzero(rows[i : i + _ROWS] @ rows[j : j + _ROWS].T >= least)
-            one.append(a + i)
-            other.append(b + j)
+            left.append(a + i)
+            right.append(b + j)
     empty = np.empty(0, dtype=np.int64)
     return components(
-        len(table), np.concatenate([empty, *one]), np.concatenate([empty, *other])
+        len(table), np.concatenate([empty, *left]), np.concatenate([empty, *right])
     )
 
 
 def components(
-    n: int, one: NDArray[np.int64], other: NDArray[np.int64]
+    n: int, left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Number the connected parts of a graph.
 
     Args:
         n: Nodes.
-        one: One end of each edge (edges,).
-        other: The other end.
+        left: One end of each edge (edges,).
+        right: The other end.
 
     Returns:
         Part of each node (n,), numbered from 0 in the order of their first nodes.
@@ -70,7 +70,7 @@ def components(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    edges = coo_array((np.ones(len(one), bool), (one, other)), shape=(n, n))
+    edges = coo_array((np.ones(len(left), bool), (left, right)), shape=(n, n))
     return connected_components(edges, directed=False)[1].astype(np.int64)
 
 

@@ -71,19 +71,19 @@ def fuse(
     checked(k)
     alone = isinstance(results, gpd.GeoDataFrame)
     given = [results] if alone else list(results)
-    for one in given:
-        check_result(one)
-        if not isinstance(by, str) or by not in one or by == one.geometry.name:
+    for result in given:
+        check_result(result)
+        if not isinstance(by, str) or by not in result or by == result.geometry.name:
             raise QueryError(f'a result has no column {by!r} to tell hits apart by')
     given = _alike(given)
-    answers = [_by_query(one) for one in given]
+    answers = [_by_query(result) for result in given]
     if not any(answers):
         raise QueryError('there is no result to fuse; give at least one hit')
     if alone:
         questions = [list(answers[0].values())]
         query_id = query_id or ' + '.join(list(answers[0])[:3])
     elif match == 'order':
-        questions = _in_order([own for own in answers if own])
+        questions = _in_order([answer for answer in answers if answer])
     else:
         questions = _by_name(answers, match)
     if query_id is not None and len(questions) > 1:
@@ -98,49 +98,50 @@ def fuse(
 def _alike(results: list[gpd.GeoDataFrame]) -> list[gpd.GeoDataFrame]:
     """Bring results to one CRS, that of the first, and their geometries to one name."""
     made = []
-    for one in results:
-        if one.crs != results[0].crs:
-            one = one.to_crs(results[0].crs)
-        if one.geometry.name != 'geometry':
-            one = one.drop(columns='geometry', errors='ignore')
-            one = one.rename_geometry('geometry')
-        made.append(one)
+    for result in results:
+        if result.crs != results[0].crs:
+            result = result.to_crs(results[0].crs)
+        if result.geometry.name != 'geometry':
+            result = result.drop(columns='geometry', errors='ignore')
+            result = result.rename_geometry('geometry')
+        made.append(result)
     return made
 
 
 def _by_query(result: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
     parts = result.groupby('query_id', sort=False)
-    return {str(name): gpd.GeoDataFrame(own) for name, own in parts}
+    return {str(name): gpd.GeoDataFrame(rows) for name, rows in parts}
 
 
 def _by_name(
     answers: list[dict[str, gpd.GeoDataFrame]], match: str
 ) -> list[list[gpd.GeoDataFrame]]:
     """Bring answers to equal ``query_id`` together."""
-    names = list(dict.fromkeys(name for own in answers for name in own))
-    for number, own in enumerate(answers, start=1):
-        missing = [name for name in names if name not in own]
+    names = list(dict.fromkeys(name for answer in answers for name in answer))
+    for number, answer in enumerate(answers, start=1):
+        missing = [name for name in names if name not in answer]
         if missing and match == 'all':
             raise QueryError(
                 f'result {number} of {len(answers)} has no hits for {_listed(missing)}, which '
                 "others have; fuse answers to the same queries, or give match 'any' to take what "
                 "is there, or 'order' if only their names differ"
             )
-    return [[own[name] for own in answers if name in own] for name in names]
+    return [[answer[name] for answer in answers if name in answer] for name in names]
 
 
 def _in_order(
     answers: list[dict[str, gpd.GeoDataFrame]],
 ) -> list[list[gpd.GeoDataFrame]]:
     """Bring the first queries of all together, the second, and so on."""
-    if len({len(own) for own in answers}) > 1:
-        counts = ', '.join(str(len(own)) for own in answers)
+    if len({len(answer) for answer in answers}) > 1:
+        counts = ', '.join(str(len(answer)) for answer in answers)
         raise QueryError(
             f'the results hold {counts} queries, which cannot be matched by their order; give '
             'answers to equally many'
         )
     return [
-        list(parts) for parts in zip(*(own.values() for own in answers), strict=True)
+        list(parts)
+        for parts in zip(*(answer.values() for answer in answers), strict=True)
     ]
 
 

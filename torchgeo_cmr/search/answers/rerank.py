@@ -107,10 +107,10 @@ def rerank(
     scores: list[NDArray[np.floating]] = []
     without: Any = {'exclude': exclude, 'exclude_days': exclude_days}
     singles, ids = one_by_one(queries)
-    for one in singles:
+    for query in singles:
         depth = _FETCH * pool
         while True:
-            found, worth = (a[0] for a in index.rank(one, depth, where, **without))
+            found, worth = (a[0] for a in index.rank(query, depth, where, **without))
             reached = len(found) < depth
             if min_score is not None:
                 enough = worth >= min_score

@@ -24,7 +24,7 @@ def blend(
     weights: Sequence[float] | None = None,
     min_overlap: float = 0.5,
 ) -> EmbeddingTable:
-    """Give one query a place from several tables, such as those of two sensors.
+    """Make one query per place from several tables, such as those of two sensors.
 
     Each patch of the first table is joined by the patch of every other table that shares
     most ground with it, among equals the one nearest in time; their unit vectors are added
@@ -74,7 +74,7 @@ def blend(
         modality=kinds.pop() if len(kinds) == 1 else None,
     )
     sides = [made_of(part) for part in parts]
-    both = [list(chain.from_iterable(own)) for own in zip(*sides, strict=True)]
+    both = [list(chain.from_iterable(names)) for names in zip(*sides, strict=True)]
     return of_examples(made, both)
 
 
@@ -110,33 +110,33 @@ def _check(
 
 
 def partner_rows(
-    one: EmbeddingTable, other: EmbeddingTable, min_overlap: float
+    left: EmbeddingTable, right: EmbeddingTable, min_overlap: float
 ) -> NDArray[np.int64]:
     """Find for each row the row of another table on the same ground.
 
     Args:
-        one: Table of n rows.
-        other: Where partners are looked for.
+        left: Table of n rows.
+        right: Where partners are looked for.
         min_overlap: Least intersection over union.
 
     Returns:
         Row numbers (n,), -1 where there is none: most shared ground first, then least gap in
         time, then ``patch_id``.
     """
-    mine, theirs, shared = same_ground(one, other, min_overlap)
-    gap = _gaps(one, other, mine, theirs)
-    names = other.frame['patch_id'].to_numpy(dtype=object)[theirs]
+    mine, theirs, shared = same_ground(left, right, min_overlap)
+    gap = _gaps(left, right, mine, theirs)
+    names = right.frame['patch_id'].to_numpy(dtype=object)[theirs]
     order = np.lexsort(
         (np.argsort(np.argsort(names, kind='stable')), gap, -shared.round(6), mine)
     )
-    found = np.full(len(one), -1, dtype=np.int64)
+    found = np.full(len(left), -1, dtype=np.int64)
     rows, first = np.unique(mine[order], return_index=True)
     found[rows] = theirs[order][first]
     return found
 
 
 def same_ground(
-    one: EmbeddingTable, other: EmbeddingTable, min_overlap: float
+    left: EmbeddingTable, right: EmbeddingTable, min_overlap: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Give all pairs of rows of two tables that lie on the same ground.
 
@@ -144,8 +144,8 @@ def same_ground(
     footprints at one place comes to the same.
 
     Args:
-        one: Table.
-        other: Table.
+        left: Table.
+        right: Table.
         min_overlap: Least intersection over union.
 
     Returns:
@@ -153,7 +153,7 @@ def same_ground(
     """
     shapes, partners = (
         np.asarray(table.frame.geometry.to_numpy(), dtype=object)
-        for table in (one, other)
+        for table in (left, right)
     )
     mine, theirs = shapely.STRtree(partners).query(shapes, predicate='intersects')
     a, b = whole(shapes[mine]), whole(partners[theirs])
@@ -166,14 +166,14 @@ def same_ground(
 
 
 def _gaps(
-    one: EmbeddingTable,
-    other: EmbeddingTable,
+    left: EmbeddingTable,
+    right: EmbeddingTable,
     mine: NDArray[np.int64],
     theirs: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Seconds between the starts of pairs, infinite where one is undated."""
     starts = []
-    for table, rows in ((one, mine), (other, theirs)):
+    for table, rows in ((left, mine), (right, theirs)):
         starts.append(spans(*as_columns(table).times).start[rows])
     gap = np.abs((starts[0] - starts[1]).astype('timedelta64[us]').astype(float))
     return np.where(np.isnat(starts[0]) | np.isnat(starts[1]), np.inf, gap)

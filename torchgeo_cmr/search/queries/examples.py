@@ -101,17 +101,17 @@ def made_of(table: EmbeddingTable) -> list[list[str]]:
     frame = table.frame
     made = frame[EXAMPLES] if EXAMPLES in frame else [None] * len(frame)
     return [
-        [str(one) for one in own]
-        if isinstance(own, list | tuple | np.ndarray)
+        [str(part) for part in parts]
+        if isinstance(parts, list | tuple | np.ndarray)
         else [str(name)]
-        for name, own in zip(frame['patch_id'], made, strict=True)
+        for name, parts in zip(frame['patch_id'], made, strict=True)
     ]
 
 
 def of_examples(table: EmbeddingTable, names: list[list[str]]) -> EmbeddingTable:
     """Note which patches each row of a table was made of, so that it does not find them."""
     frame = table.frame.drop(columns=EXAMPLES, errors='ignore')
-    once = [list(dict.fromkeys(own)) for own in names]
+    once = [list(dict.fromkeys(parts)) for parts in names]
     made = pd.Series(once, index=frame.index, dtype=object)
     frame.insert(len(frame.columns) - 1, EXAMPLES, made)
     return replace(table, frame=frame)

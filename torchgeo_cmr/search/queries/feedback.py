@@ -56,9 +56,9 @@ def from_feedback(
     known = {} if queries is None else dict(_numbered(queries))
     judged: list[tuple[str, list[str], list[str]]] = []
     for name in labelled['query_id'].drop_duplicates():
-        own = labelled['query_id'] == name
-        right = labelled['patch_id'][own & (labels == 1)].tolist()
-        wrong = labelled['patch_id'][own & (labels == 0)].tolist()
+        rows = labelled['query_id'] == name
+        right = labelled['patch_id'][rows & (labels == 1)].tolist()
+        wrong = labelled['patch_id'][rows & (labels == 0)].tolist()
         if right:
             judged.append((name, right, wrong))
     # Names are looked up once for all queries.
@@ -70,15 +70,15 @@ def from_feedback(
         assert marked is not None  # it has what is right
         first = queries.select([known[name]]) if queries and name in known else None
         refined = from_examples(
-            marked.select([place[one] for one in dict.fromkeys(right)]),
-            marked.select([place[one] for one in dict.fromkeys(wrong)]),
+            marked.select([place[item] for item in dict.fromkeys(right)]),
+            marked.select([place[item] for item in dict.fromkeys(wrong)]),
             query=first,
             method=method or 'rocchio',
             name=str(name),
         )
         # Hits that were judged may be found again; the patch of the first query may not.
-        own = [] if first is None else made_of(first)[0]
-        made.append(of_examples(refined, [own]))
+        rows = [] if first is None else made_of(first)[0]
+        made.append(of_examples(refined, [rows]))
     if not made:
         raise QueryError(
             'no hit is marked as right; set relevant to true for at least one'

@@ -73,9 +73,9 @@ def read_asking(archive: Archive, queries: Any) -> EmbeddingTable | ArrayLike:
     if isinstance(queries, str):
         return from_ids(archive, queries)
     if isinstance(queries, Sequence | pd.Index | pd.Series) and len(queries):
-        if all(isinstance(one, str) for one in queries):
+        if all(isinstance(item, str) for item in queries):
             return from_ids(archive, list(queries))
-        if all(isinstance(one, EmbeddingTable) for one in queries):
+        if all(isinstance(item, EmbeddingTable) for item in queries):
             raise QueryError(
                 'the queries are several tables; put them into one by EmbeddingTable.concat'
             )
@@ -99,7 +99,7 @@ def _listed(queries: Any) -> Any:
         return queries.to_pylist()
     if isinstance(queries, np.ndarray) and queries.dtype.kind in 'UTO':
         words = queries.tolist() if queries.ndim else [queries.item()]
-        return words if all(isinstance(one, str) for one in words) else queries
+        return words if all(isinstance(item, str) for item in words) else queries
     return queries
 
 
@@ -123,6 +123,6 @@ def read_filter(where: Any) -> Where | None:
             "where is a dict; give a Where(...), such as Where(where='cloud < 10')"
         )
     several = isinstance(where, list | tuple)
-    if several and any(isinstance(one, Where) for one in where):
+    if several and any(isinstance(item, Where) for item in where):
         raise QueryError('where is several filters; join them with &, | and ~')
     return Where(where)

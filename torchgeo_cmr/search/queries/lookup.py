@@ -78,10 +78,12 @@ def from_ids(
     names = _columns(table).attributes(None if every else rows, ['patch_id'])
     positions = np.flatnonzero(names['patch_id'].isin(wanted).to_numpy(dtype=bool))
     places = dict(zip(names['patch_id'].iloc[positions], rows[positions], strict=True))
-    for one in wanted:
-        if one not in places:
-            raise QueryError(f'there is no patch_id {one!r}; {similar_ids(table, one)}')
-    return table.select([places[one] for one in wanted])
+    for name in wanted:
+        if name not in places:
+            raise QueryError(
+                f'there is no patch_id {name!r}; {similar_ids(table, name)}'
+            )
+    return table.select([places[name] for name in wanted])
 
 
 def similar_ids(table: EmbeddingTable | Archive, word: str) -> str:
@@ -98,7 +100,7 @@ def similar_ids(table: EmbeddingTable | Archive, word: str) -> str:
     ids = patch_ids(table).tolist()
     if not ids:
         return 'the archive is empty, embed some scenes first'
-    near = [one for one in ids if word and word in one][:_SHOWN]
+    near = [name for name in ids if word and word in name][:_SHOWN]
     near = near or get_close_matches(word, ids[:_COMPARED], n=_SHOWN)
     if near:
         return f'similar ones are {", ".join(near)}'
@@ -159,8 +161,8 @@ def _position(lon: Any, lat: Any) -> tuple[float, float]:
     if isinstance(pair, shapely.Point) and not pair.is_empty:
         pair = pair.x, pair.y
     try:
-        one, other = pair
-        return float(one), float(other)
+        left, right = pair
+        return float(left), float(right)
     except (TypeError, ValueError) as error:
         raise QueryError(
             f'{pair!r:.80} is not a position; give longitude, then latitude, in degrees'

@@ -227,10 +227,10 @@ def _scores(
     pairs = max(1, _PAIRS // vectors.dim)
     for start in range(0, len(row), pairs):
         part = slice(start, start + pairs)
-        one, other = exact_queries[owner[part]], vectors.whole[row[part]]
+        left, right = exact_queries[owner[part]], vectors.whole[row[part]]
         if packed:
-            scores[part] = agreement(other, one, vectors.dim)
+            scores[part] = agreement(right, left, vectors.dim)
         else:
-            one *= other
-            scores[part] = one.sum(axis=1)
+            left *= right
+            scores[part] = left.sum(axis=1)
     return np.clip(scores, -1, 1, out=scores)

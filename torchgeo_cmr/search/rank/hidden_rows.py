@@ -76,7 +76,7 @@ class HiddenRows:
     def of(self, queries: slice) -> 'HiddenRows':
         """Give what is withheld from some queries, which are numbered from 0 again."""
         start, stop, _ = queries.indices(np.iinfo(np.int64).max)
-        own = (self.owner >= start) & (self.owner < stop)
+        inside = (self.owner >= start) & (self.owner < stop)
         windows = self.windows
         if windows is not None:
             windows = Windows(
@@ -85,7 +85,7 @@ class HiddenRows:
                 windows.first[queries],
                 windows.last[queries],
             )
-        return HiddenRows(self.owner[own] - start, self.row[own], windows)
+        return HiddenRows(self.owner[inside] - start, self.row[inside], windows)
 
     def holds(self, found: _Rows) -> NDArray[np.bool_]:
         """Say which rows (num_queries, k) are withheld from their query."""

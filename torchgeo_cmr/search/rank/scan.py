@@ -92,8 +92,8 @@ def scan[S: Sink](
                 start = todo.popleft()
             except IndexError:  # the other threads have taken the rest
                 return sink
-            some = rows[start : start + size]
-            sink.add(some, scored(some, out))
+            block = rows[start : start + size]
+            sink.add(block, scored(block, out))
 
     if workers == 1:
         return [work()]
@@ -113,9 +113,9 @@ def _many(vectors: Vectors, queries: NDArray[np.float32]) -> _Scored:
     ]
 
     def scored(rows: NDArray[np.int64], out: NDArray[np.float32]) -> NDArray[Any]:
-        own = _plain(rows)
-        block = vectors.decode(own)
-        if isinstance(own, slice):
+        plain = _plain(rows)
+        block = vectors.decode(plain)
+        if isinstance(plain, slice):
             # Read in passing, a number of each line of the cache, vectors are at hand when a
             # product reads them here and there, which memory is slow at.
             block[:, ::16].max()
@@ -195,9 +195,11 @@ def _block(
             _block(vectors, rows[part], queries, out[:, part])
         return
     span = slice(first, last + 1)
-    own = span if dense else rows
+    block = span if dense else rows
     inner = rows - first if dense and last - first + 1 > len(rows) else None
-    codes: NDArray[Any] = vectors.codes[own] if vectors.packed else vectors.decode(own)
+    codes: NDArray[Any] = (
+        vectors.codes[block] if vectors.packed else vectors.decode(block)
+    )
     for i, query in enumerate(queries):
         if vectors.packed:
             score = agreement(codes, query, vectors.dim)

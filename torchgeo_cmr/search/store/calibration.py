@@ -49,9 +49,9 @@ class Calibration:
         for part, of in zip(self._parts, self._of, strict=True):
             living = part.living()
             for name in set(of[living].tolist()):
-                own = living[of[living] == name]
-                ids.setdefault(name, []).append(part.ids(own))
-                vectors.setdefault(name, []).append(own)
+                members = living[of[living] == name]
+                ids.setdefault(name, []).append(part.ids(members))
+                vectors.setdefault(name, []).append(members)
         samples = {}
         for name, names in ids.items():
             order = np.argsort(np.concatenate(names), kind='stable')
@@ -71,10 +71,10 @@ class Calibration:
             if name in set(of[part.living()].tolist())
         ]
         taken, start = [], 0
-        for part, own in zip(having, positions, strict=True):
-            within = chosen[(chosen >= start) & (chosen < start + len(own))] - start
-            taken.append(part.vectors.whole[own[within]])
-            start += len(own)
+        for part, rows in zip(having, positions, strict=True):
+            within = chosen[(chosen >= start) & (chosen < start + len(rows))] - start
+            taken.append(part.vectors.whole[rows[within]])
+            start += len(rows)
         return np.concatenate(taken)
 
     def split(
@@ -83,15 +83,15 @@ class Calibration:
         """Divide selected positions of each part by modality."""
         names = {
             n
-            for of, some in zip(self._of, selection, strict=True)
-            for n in set(of[some].tolist())
+            for of, chosen in zip(self._of, selection, strict=True)
+            for n in set(of[chosen].tolist())
         }
         return [
             (
                 name,
                 [
-                    some[of[some] == name]
-                    for of, some in zip(self._of, selection, strict=True)
+                    chosen[of[chosen] == name]
+                    for of, chosen in zip(self._of, selection, strict=True)
                 ],
             )
             for name in sorted(names, key=str)

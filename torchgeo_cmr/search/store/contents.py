@@ -97,8 +97,8 @@ class IndexContents:
         state = self._state
         selection, _ = select(state, where, query)
         numbers = [
-            part.to_numbers(some) + start
-            for part, some, start in zip(
+            part.to_numbers(chosen) + start
+            for part, chosen, start in zip(
                 state.parts, selection, state.starts, strict=False
             )
         ]
@@ -129,10 +129,10 @@ class IndexContents:
         numbers = _there(state, rows)
         if len(np.unique(numbers)) != len(numbers):
             raise ArchiveError('a row is selected twice; select each row once')
-        for part, own, positions in state.columns.places(numbers):
+        for part, places, positions in state.columns.places(numbers):
             if (gone := np.isin(positions, part.dead)).any():
                 raise ArchiveError(
-                    f'row {numbers[own[gone][0]]} was deleted; select rows that can be found'
+                    f'row {numbers[places[gone][0]]} was deleted; select rows that can be found'
                 )
         return taken(state, numbers)
 
@@ -168,8 +168,8 @@ def taken(state: State, numbers: _Rows) -> EmbeddingTable:
 def _vectors(state: State, numbers: _Rows) -> NDArray[np.float32]:
     whole = state.parts[0].vectors.whole
     made = np.empty((len(numbers), whole.shape[1]), dtype=whole.dtype)
-    for part, own, positions in state.columns.places(numbers):
-        made[own] = part.vectors.whole[positions]
+    for part, places, positions in state.columns.places(numbers):
+        made[places] = part.vectors.whole[positions]
     return made
 
 

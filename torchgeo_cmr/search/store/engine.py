@@ -80,8 +80,8 @@ def select(
             selection.append(part.living())
             continue
         living = part.living() if len(part.dead) else None
-        some, taken = where.narrow(columns, query, living)
-        selection.append(some)
+        chosen, taken = where.narrow(columns, query, living)
+        selection.append(chosen)
         steps += taken
     return selection, summed(steps, 1)
 
@@ -105,16 +105,18 @@ def groups_of(
         equal[key][0].append(i)
         equal[key][2].extend(steps)
         if held > _HELD or i == num_queries - 1:
-            for own, kept, told in equal.values():
-                yield Group(np.array(own), kept, tuple(summed(told, len(own))))
+            for queries, kept, report in equal.values():
+                yield Group(
+                    np.array(queries), kept, tuple(summed(report, len(queries)))
+                )
             equal, held = {}, 0
 
 
 def _digest(selection: Sequence[_Rows]) -> bytes:
     made = hashlib.blake2b(digest_size=16)
-    for some in selection:
-        made.update(len(some).to_bytes(8, 'little'))
-        made.update(np.ascontiguousarray(some))
+    for chosen in selection:
+        made.update(len(chosen).to_bytes(8, 'little'))
+        made.update(np.ascontiguousarray(chosen))
     return made.digest()
 
 
@@ -149,28 +151,28 @@ def _rank(
     """Rank the selected rows of every part and merge."""
     answers: list[_Answer] = []
     plans: list[Plan] = []
-    for i, (part, some, held) in enumerate(
+    for i, (part, chosen, held) in enumerate(
         zip(state.parts, selection, withheld, strict=True)
     ):
-        if not len(some) and len(state.parts) > 1:
+        if not len(chosen) and len(state.parts) > 1:
             continue
         most, others = 0, () if exact else state.approximate[i]
         if held is not None and others:
             # Hidden rows are requested as well and then dropped; a scan is quicker if many are.
-            most = held.most(some, len(vectors))
+            most = held.most(chosen, len(vectors))
             others = others if most <= _MORE else ()
-        plan = choose(part.vectors, others, len(some), exact=exact)
+        plan = choose(part.vectors, others, len(chosen), exact=exact)
         plans.append(plan)
         if plan.approximate is not None:
             found, score = plan.approximate.search(
-                part.vectors, some, vectors, k + most, ties=part.ranks
+                part.vectors, chosen, vectors, k + most, ties=part.ranks
             )
             if held is not None:
                 found, score = _without(held.holds(found), found, score, k)
         else:
             found, score = top_k(
                 part.vectors,
-                some,
+                chosen,
                 vectors,
                 k,
                 ties=part.ranks,
@@ -263,8 +265,8 @@ def ranked(
     Hidden rows are reported only if they are to be counted.
     """
     vectors, exclusion = question.vectors, question.exclusion
-    own = exclusion.own
-    wide = k if own is None else k + own.most
+    self_match = exclusion.own
+    wide = k if self_match is None else k + self_match.most
     rows: list[_Rows] = [np.empty(0, np.int64)] * len(vectors)
     scores: list[_Scores] = [np.empty(0, np.float32)] * len(vectors)
     reports = []
@@ -281,9 +283,9 @@ def ranked(
             )
             plans += group_plans
             out = ~np.isfinite(score)
-            if own is not None:
+            if self_match is not None:
                 cosines = None if calibrated else score
-                ours = own.among(state, queries, found, cosines) & ~out
+                ours = self_match.among(state, queries, found, cosines) & ~out
                 mine, out = mine + np.count_nonzero(ours), out | ours
             for i, query in enumerate(queries):
                 left = np.flatnonzero(~out[i])[:k] if out[i].any() else slice(k)
@@ -320,8 +322,8 @@ def _answer(
     if not calibrated:
         return _rank(state, vectors, k, selection, withheld, exact=exact)
     answers, plans = [], []
-    for modality, some in state.calibration.split(selection):
-        found, score, plan = _rank(state, vectors, k, some, withheld, exact=exact)
+    for modality, chosen in state.calibration.split(selection):
+        found, score, plan = _rank(state, vectors, k, chosen, withheld, exact=exact)
         score = state.calibration.standardise(vectors, score, modality)
         answers.append((found, score))
         plans += plan
@@ -333,8 +335,8 @@ def _counted(
 ) -> int:
     """Count what is withheld from queries among the rows that they may find."""
     return sum(
-        int(held.counts(some, num_queries).sum())
-        for some, held in zip(selection, withheld, strict=True)
+        int(held.counts(chosen, num_queries).sum())
+        for chosen, held in zip(selection, withheld, strict=True)
         if held is not None
     )
 
@@ -344,7 +346,7 @@ def reaching(
 ) -> tuple[list[_Rows], list[_Scores]]:
     """Give all rows that reach a score, one array per query."""
     vectors, exclusion = question.vectors, question.exclusion
-    own = exclusion.own
+    self_match = exclusion.own
     rows: list[_Rows] = [np.empty(0, np.int64)] * len(vectors)
     scores: list[_Scores] = [np.empty(0, np.float32)] * len(vectors)
     if not len(vectors):
@@ -352,12 +354,12 @@ def reaching(
     for group in groups_of(state, question.where, exclusion.table, len(vectors)):
         for queries, withheld in exclusion.chunks(state, group.queries):
             pairs = []
-            for part, some, start, held in zip(
+            for part, chosen, start, held in zip(
                 state.parts, group.selection, state.starts, withheld, strict=False
             ):
                 owner, position, score = above(
                     part.vectors,
-                    some,
+                    chosen,
                     vectors[queries],
                     min_score,
                     ties=part.ranks,
@@ -369,8 +371,10 @@ def reaching(
             if len(pairs) > 1 and equal_neighbours(owner[order], score[order]):
                 order = np.lexsort((names_ranked(state, row), -score, owner))
             owner, row, score = owner[order], row[order], score[order]
-            if own is not None:
-                kept = ~own.among(state, queries[owner], row[:, None], score[:, None])
+            if self_match is not None:
+                kept = ~self_match.among(
+                    state, queries[owner], row[:, None], score[:, None]
+                )
                 owner, row, score = (x[kept[:, 0]] for x in (owner, row, score))
             cuts = np.searchsorted(owner, np.arange(1, len(queries)))
             for i, mine, worth in zip(

@@ -83,17 +83,17 @@ class Exclusion:
             for start in range(0, len(queries), _QUERIES)
         ][::-1]
         while todo:
-            some = todo.pop()
-            pairs = self._pairs(state.parts, shapes[some])
+            block = todo.pop()
+            pairs = self._pairs(state.parts, shapes[block])
             if pairs is None:
-                half = len(some) // 2
-                todo += [some[half:], some[:half]]
+                half = len(block) // 2
+                todo += [block[half:], block[:half]]
                 continue
             yield (
-                some,
+                block,
                 [
-                    HiddenRows(*own, self._windows(part, some))
-                    for part, own in zip(state.parts, pairs, strict=True)
+                    HiddenRows(*pair_rows, self._windows(part, block))
+                    for part, pair_rows in zip(state.parts, pairs, strict=True)
                 ],
             )
 
@@ -114,8 +114,8 @@ class Exclusion:
             if met is None:
                 return None
             pairs = unique_pairs((places.owner[met[0]], met[1]))
-            one, row = places.near(part.columns, pairs)
-            found.append((placed[one], row))
+            query_row, row = places.near(part.columns, pairs)
+            found.append((placed[query_row], row))
         return found
 
     def _windows(self, part: Segment, queries: _Rows) -> Windows | None:
@@ -198,8 +198,8 @@ def _lifted(where: Where) -> tuple[Where, list[float]]:
     if join in ('or', 'not') or not where.relative:
         return where, []
     lifted = [_lifted(part) for part in parts]
-    reach = [metres for _, some in lifted for metres in some]
-    own = [clause for clause in where._clauses if isinstance(clause, Beyond)]
+    reach = [metres for _, distances in lifted for metres in distances]
+    clauses = [clause for clause in where._clauses if isinstance(clause, Beyond)]
     left = copy.copy(where)
     changed = {
         '_clauses': tuple(c for c in where._clauses if not isinstance(c, Beyond)),
@@ -207,4 +207,4 @@ def _lifted(where: Where) -> tuple[Where, list[float]]:
     }
     for name, value in changed.items():
         object.__setattr__(left, name, value)
-    return left, reach + [clause.metres for clause in own]
+    return left, reach + [clause.metres for clause in clauses]

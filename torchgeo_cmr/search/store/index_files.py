@@ -250,23 +250,23 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
     Raises:
         ArchiveError: If a file is missing, broken or of another size than in the header.
     """
-    own = folder / facts['name']
+    home = folder / facts['name']
     known = 'content' in facts  # indexes of earlier versions have no digests of rows
     kind = str(facts['vectors'])
     try:
-        _compare_small(own, facts, ('attributes.arrow',))
+        _compare_small(home, facts, ('attributes.arrow',))
         whole, boxes = (
-            _array(own / 'vectors.npy'),
-            _array(own / 'boxes.npy', np.float64),
+            _array(home / 'vectors.npy'),
+            _array(home / 'boxes.npy', np.float64),
         )
         plain = kind in ('float32', 'hamming')
-        codes = whole if plain else _array(own / 'codes.npy')
-        scale = _array(own / 'scale.npy', np.float32) if kind == 'int8' else None
-        source = pa.memory_map(str(own / 'attributes.arrow'))
+        codes = whole if plain else _array(home / 'codes.npy')
+        scale = _array(home / 'scale.npy', np.float32) if kind == 'int8' else None
+        source = pa.memory_map(str(home / 'attributes.arrow'))
         attributes = pa.ipc.open_file(source).read_all()
-        numbers = _array(own / 'numbers.npy', np.int64)
-        ties = _array(own / 'ties.npy', np.int64)
-        digests = _array(own / 'digests.npy', np.uint8) if known else None
+        numbers = _array(home / 'numbers.npy', np.int64)
+        ties = _array(home / 'ties.npy', np.int64)
+        digests = _array(home / 'digests.npy', np.uint8) if known else None
         dead = np.empty(0, np.int64)
         if facts['dead'] is not None:
             if facts.get('dead_checksum') is not None:
@@ -280,10 +280,10 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
     arrays += [array for array in (digests, scale) if array is not None]
     if {*map(len, arrays), attributes.num_rows} != {facts['rows']}:
         raise ArchiveError(
-            f'the files of {own} have different numbers of rows; build the index again'
+            f'the files of {home} have different numbers of rows; build the index again'
         )
     try:
-        _compare_small(own, facts)
+        _compare_small(home, facts)
     except (OSError, ValueError) as error:
         raise ArchiveError(
             f'the index {folder} cannot be read ({error}); build it again'
@@ -291,12 +291,12 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
     shapes = [(whole, 2), (codes, 2), (boxes, 2), (numbers, 1), (ties, 1), (dead, 1)]
     if any(array.ndim != axes for array, axes in shapes) or boxes.shape[1] != 4:
         raise ArchiveError(
-            f'the files of {own} have other shapes; build the index again'
+            f'the files of {home} have other shapes; build the index again'
         )
     missing = {*STANDARD, 'geometry'} - set(attributes.column_names)
     if missing:
         raise ArchiveError(
-            f'{own / "attributes.arrow"} has no column {min(missing)}; build the index again'
+            f'{home / "attributes.arrow"} has no column {min(missing)}; build the index again'
         )
     dead = np.asarray(check_rows(dead, facts['rows'], 'deleted rows'))
     error = float('inf') if facts['error'] is None else float(facts['error'])
@@ -340,7 +340,7 @@ def _compare_small(
     """
     for name, expected in facts.get('files', {}).items():
         file = folder / name
-        if names is not None and name not in names:
+        if name.endswith('.faiss') or (names is not None and name not in names):
             continue
         # A file that is missing is noticed where it is needed.
         if file.exists() and file.stat().st_size <= _SMALL:
@@ -578,15 +578,15 @@ def map_approximate(
     Raises:
         ArchiveError: If a file is missing.
     """
-    own = folder / facts['name']
+    home = folder / facts['name']
     try:
         return tuple(
-            pa.memory_map(str(own / f'approximate-{one["kind"]}.faiss'))
-            for one in facts.get('approximate', ())
+            pa.memory_map(str(home / f'approximate-{entry["kind"]}.faiss'))
+            for entry in facts.get('approximate', ())
         )
     except (OSError, KeyError, pa.ArrowException) as error:
         raise ArchiveError(
-            f'an approximate index of {own} cannot be read ({error}); build the index again'
+            f'an approximate index of {home} cannot be read ({error}); build the index again'
         ) from error
 
 
@@ -603,15 +603,15 @@ def read_approximate(
     from torchgeo_cmr.search.rank.approximate import read
 
     try:
-        for file, one in zip(files, facts['approximate'], strict=True):
+        for file, entry in zip(files, facts['approximate'], strict=True):
             # faiss reads the file whole, and trusts it.
-            expected = facts.get('files', {}).get(f'approximate-{one["kind"]}.faiss')
+            expected = facts.get('files', {}).get(f'approximate-{entry["kind"]}.faiss')
             file.seek(0)
             if expected is not None and checksum(file.read_buffer()) != expected:
-                raise ValueError(f'approximate-{one["kind"]}.faiss is damaged')
+                raise ValueError(f'approximate-{entry["kind"]}.faiss is damaged')
         return tuple(
-            read(file, one)
-            for file, one in zip(files, facts['approximate'], strict=True)
+            read(file, entry)
+            for file, entry in zip(files, facts['approximate'], strict=True)
         )
     except (RuntimeError, KeyError, ValueError) as error:
         raise ArchiveError(

@@ -36,7 +36,7 @@ def describe_index(path: str | PathLike[str]) -> dict[str, Any]:
         'spaces': header['spaces'],
         'vectors': sorted({part['vectors'] for part in parts}),
         'approximate': sorted(
-            {one['kind'] for part in parts for one in part.get('approximate', ())}
+            {entry['kind'] for part in parts for entry in part.get('approximate', ())}
         ),
         'parts': len(parts),
         'archive': header['fingerprint'],

@@ -54,7 +54,7 @@ def table_of(archive: Origin | Iterable[Origin]) -> EmbeddingTable:
         ArchiveError: If a folder is neither an archive nor an index, or they do not fit
             together.
     """
-    tables = [_table(one) for one in origins(archive)]
+    tables = [_table(source) for source in origins(archive)]
     return (
         tables[0] if len(tables) == 1 else EmbeddingTable.concat(tables, strict=False)
     )
@@ -80,16 +80,16 @@ def fingerprint_of(archive: Origin | Iterable[Origin]) -> str:
     return content.fingerprint(int(header['dim']), str(header['metric']))
 
 
-def _table(one: Origin) -> EmbeddingTable:
-    if isinstance(one, EmbeddingTable):
-        return one
-    if isinstance(one, IndexContents):
-        return one.table
-    if is_index(one):
-        return IndexContents(open_state(Path(one))).table
-    if not is_archive(one):
+def _table(source: Origin) -> EmbeddingTable:
+    if isinstance(source, EmbeddingTable):
+        return source
+    if isinstance(source, IndexContents):
+        return source.table
+    if is_index(source):
+        return IndexContents(open_state(Path(source))).table
+    if not is_archive(source):
         raise ArchiveError(
-            f'{one} is not an archive and no index: it has no readable {ARCHIVE} and no readable '
+            f'{source} is not an archive and no index: it has no readable {ARCHIVE} and no readable '
             f'{HEADER}; name a folder that embed or index has written'
         )
-    return EmbeddingTable.load(one)
+    return EmbeddingTable.load(source)

@@ -81,7 +81,7 @@ class Numbered:
         numbers = np.arange(len(self)) if rows is None else rows
         places = list(self.places(numbers))
         frames = [self.read(part, positions, names) for part, _, positions in places]
-        return _put(frames, [own for _, own, _ in places])
+        return _put(frames, [places_of_part for _, places_of_part, _ in places])
 
     def read(
         self, part: Segment, positions: _Rows | None, names: Sequence[str] | None
@@ -94,14 +94,14 @@ class Numbered:
         if not any(name in part.kinds for name in wanted):
             count = len(part) if positions is None else len(positions)
             return filled(pd.DataFrame(index=pd.RangeIndex(count)), dtypes)
-        own = [name for name in wanted if name in part.kinds]
-        return filled(part.columns.attributes(positions, own), dtypes)
+        present = [name for name in wanted if name in part.kinds]
+        return filled(part.columns.attributes(positions, present), dtypes)
 
     def footprints(self, rows: _Rows) -> NDArray[np.object_]:
         """Make the footprints of some rows."""
         shapes = np.empty(len(rows), dtype=object)
-        for part, own, positions in self.places(rows):
-            shapes[own] = part.columns.footprints(positions)
+        for part, places_of_part, positions in self.places(rows):
+            shapes[places_of_part] = part.columns.footprints(positions)
         return shapes
 
     def cover(self, area: Geometry) -> Cover | None:
@@ -123,7 +123,7 @@ class Numbered:
         frames = [
             filled(part.frame(positions), self.dtypes) for part, _, positions in places
         ]
-        together = _put(frames, [own for _, own, _ in places])
+        together = _put(frames, [places_of_part for _, places_of_part, _ in places])
         return gpd.GeoDataFrame(together, geometry='geometry', crs=WGS84)
 
     def names(self) -> pa.Array:
@@ -143,9 +143,13 @@ class Numbered:
         """
         part = np.searchsorted(self._starts, rows, side='right') - 1
         for i in np.unique(part).tolist() if len(rows) else [0]:
-            own = np.flatnonzero(part == i)
+            places_of_part = np.flatnonzero(part == i)
             segment = self._parts[i]
-            yield segment, own, segment.to_positions(rows[own] - self._starts[i])
+            yield (
+                segment,
+                places_of_part,
+                segment.to_positions(rows[places_of_part] - self._starts[i]),
+            )
 
     def _ordered(self) -> Iterator[tuple[Segment, _Rows]]:
         for part in self._parts:
@@ -203,9 +207,9 @@ class Member:
         return self._part.columns.cover(area)
 
 
-def _put(frames: Sequence[pd.DataFrame], own: list[_Rows]) -> pd.DataFrame:
+def _put(frames: Sequence[pd.DataFrame], places: list[_Rows]) -> pd.DataFrame:
     """Put rows of several frames into the given order."""
     if len(frames) == 1:
         return frames[0].reset_index(drop=True)
     together = pd.concat(frames, ignore_index=True)
-    return together.iloc[np.argsort(np.concatenate(own))].reset_index(drop=True)
+    return together.iloc[np.argsort(np.concatenate(places))].reset_index(drop=True)

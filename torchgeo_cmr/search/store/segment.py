@@ -112,8 +112,10 @@ class Segment:
         """Digests of the rows at each position (n, 16), from ids and vectors."""
         made = np.empty((len(self), 16), dtype=np.uint8)
         for begin in range(0, len(self), _BLOCK):
-            some = self._every[begin : begin + _BLOCK]
-            made[some] = row_digests(self.ids(some).tolist(), self.vectors.whole[some])
+            block = self._every[begin : begin + _BLOCK]
+            made[block] = row_digests(
+                self.ids(block).tolist(), self.vectors.whole[block]
+            )
         return made
 
     def without(self, gone: NDArray[np.int64]) -> 'Segment':

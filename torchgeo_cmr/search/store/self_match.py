@@ -66,11 +66,13 @@ class QueryPatches:
         if scores is not None:
             made = np.isin(queries, list(self._made))
             likely = np.where(made[:, None], np.isfinite(scores), scores >= _SAME)
-        own = np.zeros(found.shape, dtype=bool)
+        same = np.zeros(found.shape, dtype=bool)
         owner, column = np.nonzero(likely)
         if len(owner):
-            own[owner, column] = self._same(state, queries[owner], found[owner, column])
-        return own
+            same[owner, column] = self._same(
+                state, queries[owner], found[owner, column]
+            )
+        return same
 
     def _same(self, state: State, query: _Rows, row: _Rows) -> NDArray[np.bool_]:
         once, which = np.unique(row, return_inverse=True)
@@ -92,14 +94,14 @@ class QueryPatches:
             elif names[place] == self._names[asks]:
                 alone.append(i)
         vectors = self._vectors[query[alone]]
-        for part, own, positions in state.columns.places(row[alone]):
-            found = np.array(alone, dtype=np.int64)[own]
-            same[found] = _equal(vectors[own], part.vectors.whole[positions])
+        for part, places, positions in state.columns.places(row[alone]):
+            found = np.array(alone, dtype=np.int64)[places]
+            same[found] = _equal(vectors[places], part.vectors.whole[positions])
         return same
 
 
-def _equal(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+def _equal(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.bool_]:
     """Say which rows of vectors are the same."""
-    if one.dtype == np.uint8:
-        return (one == other).all(axis=1)
-    return np.vecdot(one.astype(np.float64), other.astype(np.float64)) >= _SAME
+    if left.dtype == np.uint8:
+        return (left == right).all(axis=1)
+    return np.vecdot(left.astype(np.float64), right.astype(np.float64)) >= _SAME

@@ -66,17 +66,17 @@ def read_drawn(
     given: AreaLike, crs: Any = None, layer: str | None = None
 ) -> tuple[Geometry, Drawn]:
     """Give an area in EPSG:4326, as :func:`read_area` does, and as it was drawn."""
-    features, own, name = read_features(given, layer)
+    features, system, name = read_features(given, layer)
     stated = None if crs is None else _crs(crs)
     if (
-        own is not None
+        system is not None
         and stated is not None
-        and not own.equals(stated, ignore_axis_order=True)
+        and not system.equals(stated, ignore_axis_order=True)
     ):
         raise QueryError(
-            f'{name} is in {own.to_string()[:60]} but crs={stated.to_string()[:60]} was given; leave crs out'
+            f'{name} is in {system.to_string()[:60]} but crs={stated.to_string()[:60]} was given; leave crs out'
         )
-    known = own or stated
+    known = system or stated
     if isinstance(features, Box):
         known = known or WGS84
         shape = _box(features, known)
@@ -114,7 +114,9 @@ def polygons(area: Geometry) -> Geometry:
 def _united(features: NDArray[np.object_], name: str) -> Geometry:
     """Repair every feature, then unite them."""
     shapes = features[~shapely.is_missing(features)]
-    parts = np.array([one for shape in shapes for one in singles(shape)], dtype=object)
+    parts = np.array(
+        [single for shape in shapes for single in singles(shape)], dtype=object
+    )
     if not len(parts):
         raise QueryError(f'{name} is empty; give an area that covers some ground')
     parts = shapely.force_2d(parts)

@@ -145,4 +145,4 @@ def rasters(area: Geometry, side: int) -> list[Raster]:
     left = shapely.bounds(parts).reshape(-1, 4)[:, 0] < 0
     if not left.any() or left.all():
         return [Raster(area, side)]
-    return [Raster(shapely.union_all(parts[own]), side) for own in (left, ~left)]
+    return [Raster(shapely.union_all(parts[chosen]), side) for chosen in (left, ~left)]

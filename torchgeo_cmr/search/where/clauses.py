@@ -140,14 +140,14 @@ class Days:
     ) -> tuple[Rows, int]:
         """Give the rows that pass, and how many were undated."""
         days = self.days
-        one = _one(query, f'days={days:g}')
-        own = spans(*as_columns(one).times)
-        if own.undated[0]:
+        single = _one(query, f'days={days:g}')
+        span = spans(*as_columns(single).times)
+        if span.undated[0]:
             raise QueryError(
-                f'query {one.frame["patch_id"].iloc[0]!r} has no date, so days={days:g} cannot be '
+                f'query {single.frame["patch_id"].iloc[0]!r} has no date, so days={days:g} cannot be '
                 'counted from it; drop days or use dated patches as queries'
             )
-        return _dated(columns, rows, lambda t: within_days(t, own, days), self.undated)
+        return _dated(columns, rows, lambda t: within_days(t, span, days), self.undated)
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,8 @@ class InArea:
             boxes = columns.boxes if rows is None else columns.boxes[rows]
             mask = near_boxes(boxes, self.area)
             doubt = np.flatnonzero(mask)
-            own = doubt if rows is None else rows[doubt]
-            mask[doubt] = self._test(columns.footprints(own))
+            doubtful = doubt if rows is None else rows[doubt]
+            mask[doubt] = self._test(columns.footprints(doubtful))
             return _narrowed(rows, mask), None
         sure, doubt = cover.inside, cover.border
         if self.predicate == 'contains':
@@ -242,14 +242,14 @@ class Beyond:
     ) -> tuple[Rows, None]:
         """Give the rows that pass."""
         metres = self.metres
-        one = _one(query, f'beyond={metres:g}')
-        own = one.frame.geometry.iloc[0]
-        if own is None:
+        single = _one(query, f'beyond={metres:g}')
+        footprint = single.frame.geometry.iloc[0]
+        if footprint is None:
             raise QueryError(
-                f'query {one.frame["patch_id"].iloc[0]!r} has no place, so beyond={metres:g} '
+                f'query {single.frame["patch_id"].iloc[0]!r} has no place, so beyond={metres:g} '
                 'cannot be counted from it; leave beyond out'
             )
-        return _narrowed(rows, ~within(columns, rows, own, metres)), None
+        return _narrowed(rows, ~within(columns, rows, footprint, metres)), None
 
 
 def _narrowed(rows: Rows | None, mask: NDArray[np.bool_]) -> Rows:

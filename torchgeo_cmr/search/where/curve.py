@@ -176,9 +176,9 @@ def _held(
     return np.flatnonzero(mask)
 
 
-def _meet(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _meet(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Say which pairs of boxes share a point; a row without a place has NaN for a box."""
-    return ((one[:, :2] <= other[:, 2:]) & (one[:, 2:] >= other[:, :2])).all(axis=1)
+    return ((left[:, :2] <= right[:, 2:]) & (left[:, 2:] >= right[:, :2])).all(axis=1)
 
 
 def _opened(nodes: NDArray[np.int64], span: int) -> NDArray[np.int64]:

@@ -116,8 +116,8 @@ def read_features(
         return _geojson(given), _stated(given), 'the area'
     if isinstance(given, GeoInterface):
         mapping = given.__geo_interface__
-        own = getattr(given, 'crs', None)
-        crs = _stated(mapping) if own is None else CRS.from_user_input(own)
+        stated = getattr(given, 'crs', None)
+        crs = _stated(mapping) if stated is None else CRS.from_user_input(stated)
         return _geojson(mapping), crs, 'the area'
     return _several(given)
 
@@ -157,7 +157,7 @@ def _several(given: Any) -> tuple[NDArray[np.object_] | Box, CRS | None, str]:
     if (
         isinstance(given, Sequence | np.ndarray)
         and len(given)
-        and all(isinstance(one, Geometry) for one in given)
+        and all(isinstance(item, Geometry) for item in given)
     ):
         return _many(given), None, 'the area'
     try:
@@ -219,9 +219,14 @@ def _geojson(mapping: Mapping[str, Any]) -> NDArray[np.object_]:
         features = list(mapping.get('features') or ())
     else:
         features = [mapping]
-    shapes = [one.get('geometry') if 'geometry' in one else one for one in features]
+    shapes = [
+        feature.get('geometry') if 'geometry' in feature else feature
+        for feature in features
+    ]
     try:
-        return _many([from_mapping(one) for one in shapes if one is not None])
+        return _many(
+            [from_mapping(feature) for feature in shapes if feature is not None]
+        )
     except (AttributeError, KeyError, TypeError, ValueError, ShapelyError) as error:
         raise QueryError(
             f'{mapping!r:.80} is not GeoJSON; give a geometry, a Feature or a FeatureCollection'

@@ -54,8 +54,12 @@ def named[**P, R](call: Callable[P, R]) -> Callable[P, R]:
         .removesuffix('.__init__')
         .split('.')[-1]
     )
-    plain = [one.name for one in known.values() if one.kind != one.KEYWORD_ONLY]
-    rest = [one for one in known if one not in (*plain, 'self')]
+    plain = [
+        parameter.name
+        for parameter in known.values()
+        if parameter.kind != parameter.KEYWORD_ONLY
+    ]
+    rest = [parameter for parameter in known if parameter not in (*plain, 'self')]
 
     @functools.wraps(call)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -74,8 +78,8 @@ def named[**P, R](call: Callable[P, R]) -> Callable[P, R]:
 
 def _answer(name: str, word: str, known: tuple[str, ...]) -> str:
     """Say what to write in place of a word."""
-    ours = [one for one in _OURS.get(word, ()) if one in known]
-    mine = [one for one in known if one != 'self']
+    ours = [word_known for word_known in _OURS.get(word, ()) if word_known in known]
+    mine = [word_known for word_known in known if word_known != 'self']
     if ours:
         return f'{name} has no argument {word}; write {ours[0]}=...'
     if name == 'Where':

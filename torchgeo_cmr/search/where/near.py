@@ -41,13 +41,13 @@ def within(
     """
     metres += TOUCHING
     boxes = columns.boxes if rows is None else columns.boxes[rows]
-    some = np.flatnonzero(likely(boxes, place, metres))
+    candidates = np.flatnonzero(likely(boxes, place, metres))
     near, doubt = np.zeros((2, len(boxes)), dtype=bool)
-    near[some], doubt[some] = bounds(boxes[some], place, metres)
+    near[candidates], doubt[candidates] = bounds(boxes[candidates], place, metres)
     if shapely.get_dimensions(place) == 2:
         # Inside a place its edges are far.
         shapely.prepare(place)
-        inside = some[~near[some]]
+        inside = candidates[~near[candidates]]
         near[inside] = shapely.contains_properly(place, shapely.box(*boxes[inside].T))
     left = np.flatnonzero(doubt & ~near)
     for start in range(0, len(left), _BLOCK):
@@ -74,8 +74,8 @@ def closest(columns: Columns, rows: NDArray[np.int64] | None, place: Geometry) -
     order, best = order[np.isfinite(least[order])], np.inf
     while len(order):
         shapes = columns.footprints(order if rows is None else rows[order])
-        own = np.full(len(shapes), place, dtype=object)
-        best = min(best, float(metres_between(shapes, own).min()))
+        repeated = np.full(len(shapes), place, dtype=object)
+        best = min(best, float(metres_between(shapes, repeated).min()))
         # What may be nearer than that is measured piece by piece, a few rows at a time.
         least[order] = np.inf
         left = np.flatnonzero(least < best)
@@ -143,6 +143,6 @@ def _around(
 ) -> NDArray[np.bool_]:
     mask = np.zeros(len(boxes), dtype=bool)
     for west, south, east, north in around(np.array(box), metres):
-        own = (boxes[:, 1] <= north) & (boxes[:, 3] >= south)
-        mask |= own & (boxes[:, 0] <= east) & (boxes[:, 2] >= west)
+        inside = (boxes[:, 1] <= north) & (boxes[:, 3] >= south)
+        mask |= inside & (boxes[:, 0] <= east) & (boxes[:, 2] >= west)
     return mask

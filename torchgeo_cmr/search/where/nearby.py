@@ -42,7 +42,9 @@ class Places:
             around(box, self.metres) for box in shapely.bounds(parts).reshape(-1, 4)
         ]
         self.boxes = np.concatenate([np.empty((0, 4)), *made])
-        self.owner = np.repeat(owner, [len(one) for one in made])
+        self.owner = np.repeat(
+            owner, [len(shapes_of_query) for shapes_of_query in made]
+        )
         self._own = shapely.bounds(shapes).reshape(-1, 4)
         # Around a place that is far from poles and the antimeridian, metres of a degree lie
         # between bounds, and so does any distance.
@@ -107,8 +109,8 @@ class Places:
         """Say which pairs a flat map leaves in doubt, and which are near for sure."""
         low, high = self._degree[:, 0], self._degree[:, 1]
         scale = (low + high) / 2
-        own = _scaled(self.shapes, scale)
-        apart = shapely.distance(own[place], _scaled(shapes, scale[place]))
+        scaled = _scaled(self.shapes, scale)
+        apart = shapely.distance(scaled[place], _scaled(shapes, scale[place]))
         shorter = apart * (low / scale).min(axis=1)[place] - _ROUNDING
         longer = apart * (high / scale).max(axis=1)[place] + _ROUNDING
         sure = longer <= self.metres

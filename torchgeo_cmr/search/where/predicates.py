@@ -198,9 +198,9 @@ def _native(
 
 def _shrunk(shapes: NDArray[np.object_], crs: str) -> NDArray[np.object_]:
     """Take the tolerance off geometries all round."""
-    own = _crs(crs)
-    unit = own.axis_info[0].unit_conversion_factor if own.axis_info else 1.0
-    less = _FLUSH_DEGREES if own.is_geographic else _FLUSH / unit
+    system = _crs(crs)
+    unit = system.axis_info[0].unit_conversion_factor if system.axis_info else 1.0
+    less = _FLUSH_DEGREES if system.is_geographic else _FLUSH / unit
     return shapely.buffer(shapes, -less, join_style='mitre')
 
 

@@ -39,7 +39,7 @@ class Region(NamedTuple):
 
     def __or__(self, other: 'Region') -> 'Region':
         """Give the ground of either: the world less what neither covers."""
-        left, right = (one._replace(pure=True) for one in (self, other))
+        left, right = (region._replace(pure=True) for region in (self, other))
         return (~(~left & ~right))._replace(pure=self.pure and other.pure)
 
     def __invert__(self) -> 'Region':
@@ -52,15 +52,15 @@ class Region(NamedTuple):
         return Region(None, self.inside, True)
 
 
-def _either(one: Geometry | None, other: Geometry | None) -> Geometry | None:
-    shapes = [shape for shape in (one, other) if shape is not None]
+def _either(left: Geometry | None, right: Geometry | None) -> Geometry | None:
+    shapes = [shape for shape in (left, right) if shape is not None]
     return shapely.union_all(shapes) if shapes else None
 
 
-def _both(one: Geometry, other: Geometry) -> Geometry:
+def _both(left: Geometry, right: Geometry) -> Geometry:
     """Intersect kind by kind, since GEOS takes no collections of several."""
     return shapely.union_all(
-        [shapely.intersection(a, b) for a in _kinds(one) for b in _kinds(other)]
+        [shapely.intersection(a, b) for a in _kinds(left) for b in _kinds(right)]
     )
 
 

@@ -89,14 +89,14 @@ def read_window(
                 f'during={during!r:.80} is one moment; give a window, {_EXAMPLE}'
             )
         return _ceiled(period.start), _ceiled(period.end)
-    start, end = (None if one is None else read_time(one).start for one in pair)
+    start, end = (None if bound is None else read_time(bound).start for bound in pair)
     if start is None and end is None:
         raise QueryError(
             f'during={during!r:.80} limits nothing; give a start or an end, or drop it'
         )
     window = _ceiled(start), _ceiled(end)
     if start is not None and end is not None and end <= start:
-        first, last = (str(one).removesuffix('.000000') for one in window)
+        first, last = (str(bound).removesuffix('.000000') for bound in window)
         advice = 'swap the two'
         if end == start:
             advice = 'END itself is outside, so give a later one'
@@ -242,12 +242,12 @@ def in_months(times: Spans, months: Sequence[int]) -> NDArray[np.bool_]:
     return mask
 
 
-def within_days(times: Spans, own: Spans, days: float) -> NDArray[np.bool_]:
+def within_days(times: Spans, query: Spans, days: float) -> NDArray[np.bool_]:
     """Say which rows were taken at most some days before or after one other row.
 
     Args:
         times: When the rows were taken.
-        own: When the other was taken (1,).
+        query: When the other was taken (1,).
         days: Largest gap between the two spans, both ends included.
 
     Returns:
@@ -256,8 +256,8 @@ def within_days(times: Spans, own: Spans, days: float) -> NDArray[np.bool_]:
     gap = np.timedelta64(round(min(days, _EVER) * 86_400_000_000), 'us')
     return (
         ~times.undated
-        & (times.start <= own.end[0] + gap)
-        & (times.end >= own.start[0] - gap)
+        & (times.start <= query.end[0] + gap)
+        & (times.end >= query.start[0] - gap)
     )
 
 

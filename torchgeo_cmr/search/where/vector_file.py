@@ -168,8 +168,8 @@ def _journey(source: str, layers: Sequence[str]) -> gpd.GeoDataFrame:
 def _together(frames: list[pd.DataFrame]) -> gpd.GeoDataFrame:
     """Put the features of several layers into one frame; a table has no geometry to give."""
     full = [frame for frame in frames if len(frame)] or frames[:1]
-    one = full[0] if len(full) == 1 else pd.concat(full, ignore_index=True)
-    return one if isinstance(one, gpd.GeoDataFrame) else gpd.GeoDataFrame(one)
+    whole = full[0] if len(full) == 1 else pd.concat(full, ignore_index=True)
+    return whole if isinstance(whole, gpd.GeoDataFrame) else gpd.GeoDataFrame(whole)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -389,13 +389,13 @@ class Where:
 
     def _words(self) -> str:
         """Say the filter in words."""
-        own = [clause.words for clause in self._clauses]
+        words = [clause.words for clause in self._clauses]
         parts = [part._words() for part in self._parts]
         if self._join == 'not':
             return f'not ({parts[0]})'
         if self._join == 'or':
             return ' or '.join(f'({part})' for part in parts)
-        return ' and '.join([*parts, *own]) or 'everything'
+        return ' and '.join([*parts, *words]) or 'everything'
 
 
 # Python would answer with a TypeError that does not say what to write.
@@ -434,7 +434,7 @@ def _region(where: Where) -> Region:
 def _near(near: Any, crs: Any) -> tuple[Geometry, float]:
     """Read ``(place, metres)``."""
     flat = isinstance(near, Sequence | np.ndarray) and len(near) == 3
-    if flat and all(isinstance(one, int | float | np.number) for one in near):
+    if flat and all(isinstance(number, int | float | np.number) for number in near):
         near = near[:2], near[2]
     pair = isinstance(near, Sequence | np.ndarray) and not isinstance(near, str)
     if not pair or len(near) != 2 or isinstance(near[0], int | float | np.number):
@@ -457,8 +457,8 @@ def _near(near: Any, crs: Any) -> tuple[Geometry, float]:
                 'latitude (-90 to 90), in degrees'
             )
         return shapely.Point(lon, lat), _amount('near', metres)
-    own = None if numbers.shape == (4,) else crs
-    return read_area(place, own), _amount('near', metres)
+    system = None if numbers.shape == (4,) else crs
+    return read_area(place, system), _amount('near', metres)
 
 
 def _amount(name: str, value: Any) -> float:

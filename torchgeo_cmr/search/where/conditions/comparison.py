@@ -81,10 +81,10 @@ def compared(
     if isinstance(left, Constant):
         left, sign, right = right, _TURNED[sign], left
     assert isinstance(left, Column)  # the parser saw to it
-    one = side(left, frame)
+    left_side = side(left, frame)
     if isinstance(right, Constant):
-        return _with_constant(one, sign, right)
-    return _with_column(one, sign, side(right, frame))
+        return _with_constant(left_side, sign, right)
+    return _with_column(left_side, sign, side(right, frame))
 
 
 def one_of(column: Column, values: Sequence[Constant], frame: pd.DataFrame) -> Truth:
@@ -93,15 +93,18 @@ def one_of(column: Column, values: Sequence[Constant], frame: pd.DataFrame) -> T
     Raises:
         QueryError: If one of them has nothing in common with the column.
     """
-    one = side(column, frame)
-    yes = np.zeros(len(one.null), dtype=bool)
+    column_side = side(column, frame)
+    yes = np.zeros(len(column_side.null), dtype=bool)
     plain = [v.value for v in values if isinstance(v.value, str) and not v.fold]
-    if one.kind == 'word' and len(plain) == len(values):
-        yes = pd.Series(one.values, dtype=object).isin(plain).to_numpy() & ~one.null
-        return Truth(yes, ~yes & ~one.null)
+    if column_side.kind == 'word' and len(plain) == len(values):
+        yes = (
+            pd.Series(column_side.values, dtype=object).isin(plain).to_numpy()
+            & ~column_side.null
+        )
+        return Truth(yes, ~yes & ~column_side.null)
     for value in values:
-        yes |= _with_constant(one, '=', value).yes
-    return Truth(yes, ~yes & ~one.null)
+        yes |= _with_constant(column_side, '=', value).yes
+    return Truth(yes, ~yes & ~column_side.null)
 
 
 def _with_constant(column: Side, sign: str, constant: Constant) -> Truth:
@@ -118,12 +121,12 @@ def _with_constant(column: Side, sign: str, constant: Constant) -> Truth:
     if column.kind == 'time' and kind in ('word', 'time'):
         period = read_time(value)
         low, high = (
-            _in_units(one, column.values) for one in (period.start, period.end)
+            _in_units(bound, column.values) for bound in (period.start, period.end)
         )
         return _answered(column, _in_stretch(column.values, sign, low, high))
     if column.kind == 'duration' and kind == 'word':
         length = _duration(column.name, str(value))
-        low, high = (_in_units(one, column.values) for one in (length, length + 1))
+        low, high = (_in_units(bound, column.values) for bound in (length, length + 1))
         return _answered(column, _in_stretch(column.values, sign, low, high))
     if column.kind == kind == 'word':
         word = str(value).casefold() if constant.fold else value
@@ -131,21 +134,21 @@ def _with_constant(column: Side, sign: str, constant: Constant) -> Truth:
     raise _strangers(column.name, column.kind, repr(value), kind)
 
 
-def _with_column(one: Side, sign: str, other: Side) -> Truth:
-    null = one.null | other.null
-    both = Side('', one.values, null, one.kind)
-    kinds = {one.kind, other.kind}
+def _with_column(this: Side, sign: str, that: Side) -> Truth:
+    null = this.null | that.null
+    both = Side('', this.values, null, this.kind)
+    kinds = {this.kind, that.kind}
     if 'null' in kinds:
         return _answered(both, np.zeros(len(null), dtype=bool))
     if len(kinds) > 1 and not kinds <= _NUMBERS:
-        raise _strangers(one.name, one.kind, other.name, other.kind)
+        raise _strangers(this.name, this.kind, that.name, that.kind)
     if kinds & {'word', 'decimal'}:
-        return _answered(both, _objects(null, sign, one.values, other.values))
+        return _answered(both, _objects(null, sign, this.values, that.values))
     if kinds & {'time', 'duration'}:
-        return _answered(both, _SIGNS[sign](*_ordered(one.values, other.values)))
+        return _answered(both, _SIGNS[sign](*_ordered(this.values, that.values)))
     left, right = (
         side.values.astype(np.int8) if side.kind == 'flag' else side.values
-        for side in (one, other)
+        for side in (this, that)
     )
     return _answered(both, _SIGNS[sign](left, right))
 

@@ -74,7 +74,7 @@ class Expression:
                 raise QueryError(
                     f'column {name!r} is for areas and not for conditions; {listing}'
                 )
-            near = [one for one in known if one.lower() == name.lower()]
+            near = [column for column in known if column.lower() == name.lower()]
             near = near or get_close_matches(name, known, n=1)
             advice = f'perhaps {near[0]}' if near else f"a word is written '{name}'"
             raise QueryError(
@@ -104,12 +104,14 @@ class Expression:
 
     def _truth(self, node: Node, frame: pd.DataFrame) -> Truth:
         match node:
-            case Both(parts, some):
+            case Both(parts, either):
                 truths = [self._truth(part, frame) for part in parts]
                 every, any_ = np.logical_and.reduce, np.logical_or.reduce
                 yes, no = [t.yes for t in truths], [t.no for t in truths]
                 return (
-                    Truth(any_(yes), every(no)) if some else Truth(every(yes), any_(no))
+                    Truth(any_(yes), every(no))
+                    if either
+                    else Truth(every(yes), any_(no))
                 )
             case Not(part):
                 truth = self._truth(part, frame)

@@ -97,16 +97,16 @@ class _Reader:
         return repr(self._text[first : self._here.at].strip()[:_SHOWN])
 
     def _either(self) -> Node:
-        return self._several('or', self._every, some=True)
+        return self._several('or', self._every, either=True)
 
     def _every(self) -> Node:
-        return self._several('and', self._denied, some=False)
+        return self._several('and', self._denied, either=False)
 
-    def _several(self, word: str, part: Callable[[], Node], *, some: bool) -> Node:
+    def _several(self, word: str, part: Callable[[], Node], *, either: bool) -> Node:
         parts = [part()]
         while self._take(word):
             parts.append(part())
-        return parts[0] if len(parts) == 1 else Both(tuple(parts), some)
+        return parts[0] if len(parts) == 1 else Both(tuple(parts), either)
 
     def _denied(self) -> Node:
         denials = 0
@@ -320,7 +320,7 @@ def _settled(
     for i, operand in enumerate(operands):
         if isinstance(operand, Column) and operand.quoted:
             near = [operands[j] for j in (i - 1, i + 1) if 0 <= j < len(operands)]
-            if all(isinstance(one, Column) and not one.quoted for one in near):
+            if all(isinstance(node, Column) and not node.quoted for node in near):
                 # '==' is Python's own, so a column cannot be meant.
                 sure = all(sign == '==' for sign in signs[max(i - 1, 0) : i + 1])
                 operand = Constant(operand.name, doubtful=not sure)

@@ -70,10 +70,10 @@ class Not:
 
 @dataclass(frozen=True)
 class Both:
-    """All parts hold, or with ``some`` at least one."""
+    """All parts hold, or with ``either`` at least one."""
 
     parts: tuple['Node', ...]
-    some: bool = False
+    either: bool = False
 
 
 type Node = Column | Constant | Compare | Within | Like | Is | Not | Both
