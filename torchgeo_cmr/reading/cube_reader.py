@@ -8,6 +8,7 @@ import shapely
 import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
@@ -189,31 +190,45 @@ class CubeReader(SceneReader):
         )
         if not stored.size:
             return out
-        # Not rasterio's `reproject`, which changes the filters of warnings.
-        with MemoryFile() as memory:
-            with memory.open(
-                driver='GTiff',
-                count=len(stored),
-                height=stored.shape[1],
-                width=stored.shape[2],
-                dtype='float32',
-                crs=source.to_wkt(),
-                transform=grid @ Affine.translation(spans[1].start, spans[0].start),
-                nodata=np.nan,
-            ) as file:
-                file.write(stored)
-            with (
-                memory.open() as file,
-                WarpedVRT(
-                    file,
-                    crs=scene.crs.to_wkt(),
-                    transform=target
-                    @ Affine.scale(window.width / shape[1], window.height / shape[0]),
-                    height=shape[0],
-                    width=shape[1],
-                    resampling=Resampling[scene.resampling],
-                    tolerance=_TOLERANCE,
-                    UNIFIED_SRC_NODATA='NO',
-                ) as moved,
-            ):
-                return moved.read()
+        origin = Affine.translation(spans[1].start, spans[0].start)
+        pixel = Affine.scale(window.width / shape[1], window.height / shape[0])
+        return _resampled(stored, source, grid @ origin, scene, target @ pixel, shape)
+
+
+def _resampled(
+    stored: NDArray[np.float32],
+    crs: CRS,
+    transform: Affine,
+    scene: Scene,
+    target: Affine,
+    shape: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Warp pixels in memory onto a grid in the scene's CRS, NaN where none are."""
+    count, height, width = stored.shape
+    # Not rasterio's `reproject`, which changes the filters of warnings.
+    with MemoryFile() as memory:
+        with memory.open(
+            driver='GTiff',
+            count=count,
+            height=height,
+            width=width,
+            dtype='float32',
+            crs=crs.to_wkt(),
+            transform=transform,
+            nodata=np.nan,
+        ) as file:
+            file.write(stored)
+        with (
+            memory.open() as file,
+            WarpedVRT(
+                file,
+                crs=scene.crs.to_wkt(),
+                transform=target,
+                height=shape[0],
+                width=shape[1],
+                resampling=Resampling[scene.resampling],
+                tolerance=_TOLERANCE,
+                UNIFIED_SRC_NODATA='NO',
+            ) as moved,
+        ):
+            return moved.read()

@@ -395,7 +395,9 @@ def test_entries_that_are_no_items_keep_no_other(folder: Path) -> None:
     openings = [opening for _, opening in find_items(str(path))]
     assert len(openings) == len(features)
     assert len(openings[0]()) == len(openings[-1]()) == 1
-    with pytest.raises(RasterError, match=r'entry 1 of .*items.json is not a STAC item'):
+    with pytest.raises(
+        RasterError, match=r'entry 1 of .*items.json is not a STAC item'
+    ):
         openings[1]()
     for opening in openings[2:-1]:
         with pytest.raises(RasterError, match='item one has no band in a local file'):

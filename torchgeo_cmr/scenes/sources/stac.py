@@ -1,6 +1,9 @@
 """STAC items as the list of inputs: local files, with the dates and bands of their items.
 
-Read as plain JSON or GeoParquet, so no further package is needed. Items of STAC 1.0
+Read as plain JSON or GeoParquet and not through pystac: there one dead or remote link, one entry
+that is not an item or one asset of another shape ends the reading of a whole catalogue, a
+catalogue that links to itself never ends, and ``#`` or ``%20`` in a path is not found, where here
+that entry alone is refused. Items of STAC 1.0
 (``eo:bands``) and 1.1 (``bands``) are understood. Scales and offsets of the raster extension
 are honoured as described in :mod:`torchgeo_cmr.scenes.scales`. An asset may be a cube, which gives
 one scene per date.
