@@ -1,11 +1,14 @@
 """New files appear whole or not at all."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from torchgeo_cmr.errors import OutputExistsError
-from torchgeo_cmr.export.new_file import new_file
+from torchgeo_cmr.export.new_file import new_file, only_writer
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -45,3 +48,46 @@ def test_failure_leaves_what_was_there(tmp_path: Path) -> None:
         fail()
     assert [p.name for p in tmp_path.iterdir()] == ['x.txt']
     assert (tmp_path / 'x.txt').read_text() == 'mine'
+
+
+def test_the_second_of_two_writers_is_refused(tmp_path: Path) -> None:
+    def race() -> None:
+        with new_file(tmp_path / 'x.txt') as temporary:
+            temporary.write_text('second')
+            (tmp_path / 'x.txt').write_text('first')
+
+    with pytest.raises(OutputExistsError, match=r'x\.txt is there already'):
+        race()
+    assert (tmp_path / 'x.txt').read_text() == 'first'
+    assert [p.name for p in tmp_path.iterdir()] == ['x.txt']
+
+
+def test_litter_of_the_dead_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, '-c', ''])
+    child.wait()
+    dead, live = child.pid, os.getppid()
+    litter = [f'.x.tmp-{dead}.gpkg', f'.x.tmp-{dead}.gpkg-journal', '.x.lock']
+    kept = [
+        f'.x.tmp-{live}.gpkg',
+        f'.y.tmp-{dead}.gpkg',
+        f'x.tmp-{dead}.gpkg',
+        'x.gpkg',
+    ]
+    for name in (*litter, *kept):
+        (tmp_path / name).touch()
+    with only_writer([tmp_path / 'x'], [tmp_path / 'x.gpkg']):
+        assert {p.name for p in tmp_path.iterdir()} == {*kept, '.x.lock'}
+    assert {p.name for p in tmp_path.iterdir()} == {*kept}
+
+
+def test_another_writer_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('torchgeo_cmr.export.new_file._PATIENCE', 0)
+    with (
+        only_writer([tmp_path / 'x'], []),
+        pytest.raises(OutputExistsError, match='another process is writing'),
+        only_writer([tmp_path / 'a', tmp_path / 'x'], []),
+    ):
+        pass
+    with only_writer([tmp_path / 'a', tmp_path / 'x'], []):
+        pass
+    assert not [*tmp_path.iterdir()]

@@ -9,7 +9,8 @@ import geopandas as gpd
 import pytest
 
 from torchgeo_cmr.errors import OutputExistsError, QueryError
-from torchgeo_cmr.export import check_all, scenes_of, write_all
+from torchgeo_cmr.export import check_all, scenes_of, to_geopackage, write_all
+from torchgeo_cmr.export.write import WRITERS
 from torchgeo_cmr.table import EmbeddingTable
 
 Make = Callable[..., EmbeddingTable]
@@ -154,3 +155,36 @@ def test_nothing_is_written_if_something_cannot_be(
     with pytest.raises(QueryError, match='links join queries to hits'):
         write_all(hits, outs, links=True)
     assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_two_writers_of_one_name_are_never_mixed(
+    hits: gpd.GeoDataFrame,
+    record_of: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    overwrite: bool,
+) -> None:
+    out = tmp_path / 'h.gpkg'
+    few = hits[hits['rank'] == 1]
+
+    def write_few() -> None:
+        record = record_of(k=1, results=few)
+        write_all(few, [out], record=record, manifest=True, overwrite=overwrite)
+
+    def interrupted(*args: Any, **kwargs: Any) -> Path:
+        path = to_geopackage(*args, **kwargs)
+        monkeypatch.setitem(WRITERS, '.gpkg', to_geopackage)
+        # Another process comes between the layer and the manifest.
+        with pytest.raises(OutputExistsError, match='another process is writing'):
+            write_few()
+        return path
+
+    monkeypatch.setattr('torchgeo_cmr.export.new_file._PATIENCE', 0)
+    monkeypatch.setitem(WRITERS, '.gpkg', interrupted)
+    record = record_of(results=hits)
+    write_all(hits, [out], record=record, manifest=True, overwrite=overwrite)
+    assert len(gpd.read_file(out, layer='results')) == len(hits)
+    rows = json.loads((tmp_path / 'h.json').read_text())['rows']['count']
+    assert rows == len(hits)
+    assert files(tmp_path) == {'h.gpkg', 'h.json'}

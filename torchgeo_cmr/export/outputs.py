@@ -10,6 +10,7 @@ import geopandas as gpd
 
 from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.export.layers.extent import check_drawable
+from torchgeo_cmr.export.new_file import only_writer, sweep
 from torchgeo_cmr.export.pictures.clips import check_clips, clip_hits
 from torchgeo_cmr.export.pictures.html import to_html
 from torchgeo_cmr.export.pictures.similarity_raster import to_geotiff
@@ -117,13 +118,17 @@ def write_all(
         manifest: Write the record as ``NAME.json``.
         overwrite: Replace files that are there.
 
+    One process at a time writes the files of a name; another one waits, and then finds them
+    there. The manifest is last.
+
     Returns:
         What was written, in that order; without the manifest, which belongs to the first.
 
     Raises:
         QueryError: As :func:`check_all`, or if the result does not fit a format or the
             record knows no scenes to cut clips from: then nothing is written.
-        OutputExistsError: If a file is there and ``overwrite`` is False.
+        OutputExistsError: If a file is there and ``overwrite`` is False, or another process is
+            still writing one after a minute.
     """
     plan = _plan(outs, project, heatmap, html, clips, links, manifest)
     if set(plan.suffixes) == {'.parquet'} and not html:
@@ -140,12 +145,37 @@ def write_all(
         check_drawable(results)
     if plan.clips is not None:
         check_clips(results, record)
-    common: dict[str, Any] = {
-        'queries': queries,
-        'area': area,
-        'record': record,
-        'overwrite': overwrite,
-    }
+    files = _files(plan)
+    if not len(results):
+        files = [file for file in files if file != plan.heatmap]
+    if record is None:
+        files = [file for file in files if file != plan.manifest]
+    with only_writer(_names(plan), files):
+        check_places(files, overwrite=overwrite)
+        if plan.clips is not None:
+            sweep(plan.clips)
+        return _write(
+            plan,
+            results,
+            links=links,
+            queries=queries,
+            area=area,
+            record=record,
+            overwrite=overwrite,
+        )
+
+
+def _write(
+    plan: _Plan,
+    results: gpd.GeoDataFrame,
+    *,
+    links: bool,
+    record: Mapping[str, Any] | None,
+    overwrite: bool,
+    **layers: Any,
+) -> list[Written]:
+    """Write the files of a plan, those that name others after them."""
+    common = {**layers, 'record': record, 'overwrite': overwrite}
     rows = f'{len(results)} rows'
     written = []
     for path, suffix in zip(plan.outs, plan.suffixes, strict=True):
@@ -170,6 +200,21 @@ def write_all(
     if plan.manifest is not None and record is not None:
         write_manifest(record, plan.manifest, overwrite=overwrite)
     return written
+
+
+def _files(plan: _Plan) -> list[Path]:
+    """List the files of a plan, without clips and styles."""
+    more = plan.heatmap, plan.project, plan.html, plan.manifest
+    return [*plan.outs, *(path for path in more if path is not None)]
+
+
+def _names(plan: _Plan) -> list[Path]:
+    """List what one process at a time may write: outputs without suffix, and the clips."""
+    names = [
+        _named(path, suffix, '')
+        for path, suffix in zip(plan.outs, plan.suffixes, strict=True)
+    ]
+    return names + ([] if plan.clips is None else [plan.clips])
 
 
 def _plan(
