@@ -1,11 +1,15 @@
 """New files appear whole or not at all."""
 
+import errno
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pyogrio.errors import DataLayerError
+from rasterio.errors import RasterioError
 
 from torchgeo_cmr.errors import OutputExistsError
 from torchgeo_cmr.export.new_file import new_file, only_writer
@@ -91,3 +95,27 @@ def test_another_writer_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with only_writer([tmp_path / 'a', tmp_path / 'x'], []):
         pass
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        OSError(errno.ENOSPC, 'No space left on device'),
+        OSError(errno.EROFS, 'Read-only file system'),
+        sqlite3.OperationalError('database or disk is full'),
+        DataLayerError('Error while writing batch to OGR layer'),
+        RasterioError('Seek error at scanline 1024'),
+    ],
+)
+def test_a_full_disk_is_one_sentence(tmp_path: Path, error: Exception) -> None:
+    (tmp_path / 'x.txt').write_text('mine')
+
+    def fail() -> None:
+        with new_file(tmp_path / 'x.txt', overwrite=True) as temporary:
+            temporary.write_text('half')
+            raise error
+
+    with pytest.raises(OSError, match=r'x\.txt could not be written.*MB are free'):
+        fail()
+    assert [p.name for p in tmp_path.iterdir()] == ['x.txt']
+    assert (tmp_path / 'x.txt').read_text() == 'mine'

@@ -1,17 +1,25 @@
 """New files: refused if they are there, complete before they get their name."""
 
+import errno
 import os
 import re
+import shutil
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from torchgeo_cmr.errors import OutputExistsError
+from torchgeo_cmr.errors import CMRError, OutputExistsError
 
 #: Seconds to wait for another writer.
 _PATIENCE = 60
+#: Full, over a quota or a limit, read-only, not permitted, defective.
+_DISK = {
+    getattr(errno, name)
+    for name in ('ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EACCES', 'EPERM', 'EIO')
+    if hasattr(errno, name)  # Windows has no quota
+}
 
 
 @contextmanager
@@ -28,6 +36,7 @@ def new_file(path: str | PathLike[str], *, overwrite: bool = False) -> Generator
     Raises:
         OutputExistsError: If the path is there and is not to be replaced, even if another process
             has made it meanwhile, or is a folder.
+        OSError: If the disk is full or the folder cannot be written to.
     """
     target = Path(path)
     check_new(target, overwrite=overwrite)
@@ -41,6 +50,14 @@ def new_file(path: str | PathLike[str], *, overwrite: bool = False) -> Generator
             temporary.replace(target)
         else:
             _appear(temporary, target)
+    except Exception as error:
+        if not _is_of_the_disk(error):
+            raise
+        free = shutil.disk_usage(target.parent).free / 1e6
+        raise OSError(
+            f'{target} could not be written, and nothing was changed there ({error}); {free:.1f} MB '
+            'are free: make room, check that the folder may be written to, or choose another one'
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -113,6 +130,18 @@ def sweep(folder: Path, stem: str | None = None) -> None:
         match = ours.fullmatch(file.name)
         if match and not _alive(int(match[1])) and not file.is_dir():
             file.unlink(missing_ok=True)
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Say whether a file failed, and not what was to be in it.
+
+    GDAL and SQLite have errors of their own for a full disk, which are no OSError.
+    """
+    if isinstance(error, CMRError):
+        return False
+    package = type(error).__module__.partition('.')[0]
+    number = getattr(error, 'errno', None)
+    return number in _DISK or package in {'pyogrio', 'rasterio', 'sqlite3'}
 
 
 def _appear(temporary: Path, target: Path) -> None:
