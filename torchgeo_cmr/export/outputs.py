@@ -175,7 +175,7 @@ def _write(
     **layers: Any,
 ) -> list[Written]:
     """Write the files of a plan, those that name others after them."""
-    common = {**layers, 'record': record, 'overwrite': overwrite}
+    common: dict[str, Any] = {**layers, 'record': record, 'overwrite': overwrite}
     rows = f'{len(results)} rows'
     written = []
     for path, suffix in zip(plan.outs, plan.suffixes, strict=True):
@@ -204,8 +204,8 @@ def _write(
 
 def _files(plan: _Plan) -> list[Path]:
     """List the files of a plan, without clips and styles."""
-    more = plan.heatmap, plan.project, plan.html, plan.manifest
-    return [*plan.outs, *(path for path in more if path is not None)]
+    optional = plan.heatmap, plan.project, plan.html, plan.manifest
+    return [*plan.outs, *(path for path in optional if path is not None)]
 
 
 def _names(plan: _Plan) -> list[Path]:
