@@ -1,11 +1,16 @@
 """Files that outlive a power failure: flushed before they get their name, then their folder."""
 
+import ctypes
 import os
+import shutil
+import sys
 import zlib
 from collections.abc import Buffer
 from pathlib import Path
 
 _BLOCK = 1 << 20
+#: Of Linux: renameat2 relative to the working folder, and its flag that swaps two names.
+_HERE, _EXCHANGE = -100, 2
 
 
 def flush(path: Path) -> None:
@@ -35,3 +40,44 @@ def checksum(content: Path | Buffer) -> str:
         while block := file.read(_BLOCK):
             made = zlib.crc32(block, made)
     return f'{made:08x}'
+
+
+def replace_folder(building: Path, target: Path, retired: Path) -> None:
+    """Put a complete folder in the place of another, which is removed.
+
+    On Linux the two names are swapped at once, so that a process killed at any moment leaves the
+    old folder or the new one under the name. Elsewhere there is one moment between two renames in
+    which the old one has the name *retired*.
+
+    Args:
+        building: The new folder.
+        target: The old folder; it may be missing.
+        retired: A free name next to it.
+
+    Raises:
+        OSError: If the folders cannot be renamed; the old one is then in its place.
+    """
+    if not target.exists():
+        building.rename(target)
+    elif _exchange(building, target):
+        flush(target.parent)
+        shutil.rmtree(building, ignore_errors=True)
+    else:
+        target.rename(retired)
+        try:
+            building.rename(target)
+        except OSError:
+            retired.rename(target)
+            raise
+        shutil.rmtree(retired, ignore_errors=True)
+    flush(target.parent)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names where the system and the file system can."""
+    if sys.platform != 'linux':
+        return False
+    swap = getattr(ctypes.CDLL(None, use_errno=True), 'renameat2', None)
+    if swap is None:
+        return False
+    return swap(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) == 0

@@ -1,12 +1,15 @@
 """Where the rows of a run go: into an archive that a later run can complete, or into memory."""
 
+import shutil
+import weakref
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from torchgeo_cmr.embed.run_options import WriteOptions
 from torchgeo_cmr.embed.run_report import Report
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
-from torchgeo_cmr.table.sink import remove_archive
+from torchgeo_cmr.table.sink import begin_replacement, replace_archive
 
 
 class Destination:
@@ -29,14 +32,21 @@ class Destination:
         *,
         replacing: Collection[str] = (),
     ) -> None:
-        """Open the archive, or remove the one that is to be replaced."""
+        """Open the archive, or a folder next to the one that is to be replaced."""
         self._tables: list[EmbeddingTable] = []
-        self.sink = None
+        self.sink, self._building = None, None
+        self.path = None if options.out is None else Path(options.out)
         if options.out is not None:
-            if options.overwrite:
-                remove_archive(options.out)
             changing = replacing if options.update else ()
-            self.sink = ParquetSink(options.out, header, replacing=changing)
+            if options.overwrite:
+                self._building = begin_replacement(options.out)
+                # A run that fails leaves nothing behind; of one that is killed, the next one
+                # removes it.
+                weakref.finalize(
+                    self, shutil.rmtree, self._building, ignore_errors=True
+                )
+            folder = self._building or options.out
+            self.sink = ParquetSink(folder, header, replacing=changing)
 
     def fingerprints(self) -> dict[str, str | None]:
         """Give the keys of the parts that earlier runs committed, and what each was made of."""
@@ -63,8 +73,14 @@ class Destination:
 
     def write(self, report: Report) -> None:
         """Write a report next to the archive."""
-        if self.sink is not None:
-            report.write(self.sink.path)
+        if self.path is not None:
+            report.write(self.path)
+
+    def replace(self) -> None:
+        """Put the archive in the place of the one that is to be replaced, which is removed."""
+        if self._building is not None and self.path is not None:
+            replace_archive(self._building, self.path)
+            self._building = None
 
     def table(self) -> EmbeddingTable:
         """Give all rows: of this run, or of the whole archive."""

@@ -96,7 +96,9 @@ class Run:
                 self._prune(vanished, destination)
                 destination.finish()
         except KeyboardInterrupt:
-            if self.writing.out is not None:
+            if self.writing.overwrite:
+                _LOG.warning('stopped: nothing was replaced')
+            elif self.writing.out is not None:
                 _LOG.warning(
                     'stopped: %d of %d scenes are in %s, run the same again to go on',
                     len(report.done) + len(report.skipped),
@@ -109,6 +111,7 @@ class Run:
         report.check()
         table = destination.table()
         self._summarise(table, patches)
+        destination.replace()
         return table
 
     def _vanished(self, done: Mapping[str, str | None]) -> list[str]:

@@ -7,6 +7,7 @@ the next writer removes. Writing and reading share this one long module, because
 of the format has both sides.
 """
 
+import glob
 import hashlib
 import itertools
 import json
@@ -27,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from torchgeo_cmr.durable import replace_folder
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 
 from .provenance import Content, Rows
@@ -199,7 +201,11 @@ class ParquetSink:
         content = to_arrow(table.frame, table.vectors, facts)
         with _appearing(self.path / _part_name(key)) as temporary:
             pq.write_table(
-                content, temporary, compression='zstd', row_group_size=16_384
+                content,
+                temporary,
+                compression='zstd',
+                row_group_size=16_384,
+                write_page_checksum=True,
             )
 
     def _begin(self, table: Rows) -> None:
@@ -263,15 +269,11 @@ def write_archive(
         OutputExistsError: If the path is there and is not to be, or cannot safely be, replaced.
     """
     target = Path(path)
-    if os.path.lexists(target):
-        if not overwrite:
-            raise OutputExistsError(
-                f'{target} is there already; choose another name or overwrite it'
-            )
-        target = target.resolve()
-        _refuse_foreign(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.with_name(f'.{target.name}.{_stamp()}')
+    if os.path.lexists(target) and not overwrite:
+        raise OutputExistsError(
+            f'{target} is there already; choose another name or overwrite it'
+        )
+    building = begin_replacement(target)
     header = {
         'dim': table.dim,
         'metric': table.metric,
@@ -281,41 +283,38 @@ def write_archive(
     }
     try:
         ParquetSink(building, header).commit('all', table)
-        if target.exists():
-            retired = target.with_name(f'.{target.name}.{_stamp()}')
-            target.rename(retired)
-            try:
-                building.rename(target)
-            except OSError:
-                retired.rename(target)
-                raise
-            shutil.rmtree(retired)
-        else:
-            building.rename(target)
+        replace_archive(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return Path(path)
 
 
-def remove_archive(path: str | PathLike[str]) -> None:
-    """Remove an archive, complete or not; nothing happens if there is none.
+def begin_replacement(path: str | PathLike[str]) -> Path:
+    """Name a folder in which an archive is made that will replace another.
 
     Args:
-        path: The folder.
+        path: The archive to replace; it may be missing.
+
+    Returns:
+        A free name next to it. Folders that processes which are gone have begun there are removed.
 
     Raises:
-        OutputExistsError: If the folder holds anything that is not part of an archive.
+        OutputExistsError: If the folder is not an archive, or holds anything else.
     """
-    folder = Path(path)
-    if not folder.exists():
-        return
-    if not folder.is_dir() or not all(
-        _OURS.fullmatch(file.name) for file in folder.iterdir()
-    ):
-        raise OutputExistsError(
-            f'{folder} holds more than an archive, so it is not replaced: give another folder'
-        )
-    shutil.rmtree(folder)
+    target = Path(path).resolve()
+    if os.path.lexists(target):
+        _refuse_foreign(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target.parent, f'.{target.name}.')
+    return target.with_name(f'.{target.name}.{_stamp()}')
+
+
+def replace_archive(building: Path, path: str | PathLike[str]) -> None:
+    """Put a complete archive in the place of another, see :func:`begin_replacement`."""
+    target = Path(path).resolve()
+    if os.path.lexists(target):
+        _refuse_foreign(target)  # again: somebody may have put a file there meanwhile
+    replace_folder(building, target, target.with_name(f'.{target.name}.{_stamp()}'))
 
 
 def read_archive(
@@ -348,7 +347,8 @@ def read_archive(
         facts = check_part(schema, dim, str(part))
         with reading(part):
             content = _whole(
-                pq.read_table(part, partitioning=None), facts.get('blank', ())
+                pq.read_table(part, partitioning=None, page_checksum_verification=True),
+                facts.get('blank', ()),
             )
             content = content.take(
                 pa.array(np.argsort(content.column('part_row').to_numpy()))
@@ -638,17 +638,22 @@ def reading(part: Path) -> Generator[None]:
         ) from error
 
 
-def _sweep(folder: Path) -> None:
-    """Remove temporary files of writers that are gone; live ones keep theirs."""
+def _sweep(folder: Path, prefix: str = '.') -> None:
+    """Remove temporary files and folders of writers that are gone; live ones keep theirs."""
     host = _stamp().split('-')[1]
-    for file in folder.glob('.tmp-*'):
-        _, owner, process, *_ = [*file.name.split('-'), '', '']
+    for item in folder.glob(f'{glob.escape(prefix)}tmp-*'):
+        rest = item.name.removeprefix(prefix)
+        _, owner, process, *_ = [*rest.split('-'), '', '']
         if owner == host and os.name == 'posix' and process.isdigit():
             gone = not _alive(int(process))
         else:
-            gone = file.stat().st_mtime < time.time() - _DAY
-        if gone:
-            file.unlink(missing_ok=True)
+            gone = item.stat().st_mtime < time.time() - _DAY
+        if not gone:
+            continue
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item, ignore_errors=True)
+        else:
+            item.unlink(missing_ok=True)
 
 
 def _alive(process: int) -> bool:
@@ -666,7 +671,9 @@ def _refuse_foreign(folder: Path) -> None:
     try:
         read_header(folder)
         strangers = sorted(
-            p.name for p in folder.iterdir() if not _OURS.fullmatch(p.name)
+            p.name
+            for p in folder.iterdir()
+            if p.is_symlink() or not p.is_file() or not _OURS.fullmatch(p.name)
         )
     except ArchiveError as error:
         if folder.is_dir() and not any(folder.iterdir()):

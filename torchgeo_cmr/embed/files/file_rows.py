@@ -121,6 +121,7 @@ def embed_files(
     destination.write(report)
     report.check()
     table = destination.table()
+    destination.replace()
     _LOG.info(
         '%d files without a place%s: they are found by what they hold, not by area',
         len(table),

@@ -139,6 +139,7 @@ def embed_pairs(
             'the nodata value of the files'
         )
     _summarise(table, parts, options, writing)
+    destination.replace()
     return table
 
 
