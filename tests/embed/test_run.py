@@ -298,7 +298,7 @@ def test_only_an_archive_is_replaced(
     first = embed(fake(), dataset, 's2', 16, **options)
     same(first, embed(fake(), dataset, 's2', 16, **options))
     (out / 'thesis.txt').write_text('mine')
-    with pytest.raises(OutputExistsError, match='holds thesis.txt'):
+    with pytest.raises(OutputExistsError, match=r'holds thesis\.txt'):
         embed(fake(), dataset, 's2', 16, **options)
     assert (out / 'thesis.txt').exists()
 

@@ -376,7 +376,7 @@ class TestArchive:
         )
         assert EmbeddingTable.load(out).modality == table.modality == 's2'
         (out / 'mine.txt').write_text('')
-        with pytest.raises(OutputExistsError, match='holds mine.txt'):
+        with pytest.raises(OutputExistsError, match=r'holds mine\.txt'):
             embed_pairs(task, data, 's1', out=out, overwrite=True, progress=False)
 
 

@@ -222,7 +222,7 @@ def test_a_hostile_modality_stays_in_the_folder(
 ) -> None:
     for evil in ('x/../../../../ESCAPED', f'{tmp_path}/ESCAPED', 'x/../../../../s2'):
         scenes = {**record['scenes'], evil: record['scenes']['s2']}
-        renamed = hits.assign(modality=evil)
+        renamed: Any = hits.assign(modality=evil)
         folder = tmp_path / 'a' / 'b' / 'clips'
         before = {p for p in tmp_path.rglob('*') if folder not in p.parents}
         clip_hits(renamed, folder, record={'scenes': scenes}, overwrite=True)
