@@ -19,6 +19,7 @@ PLACES = {
     'durable': (0, 'both'),
     'errors': (0, 'both'),
     'iso8601': (0, 'both'),
+    'lazy': (0, 'both'),
     'orientation': (0, 'both'),
     'speech': (0, 'both'),
     'typed_json': (0, 'both'),

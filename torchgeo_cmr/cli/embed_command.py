@@ -127,7 +127,8 @@ class ArchiveOptions:
             rows have the span of their dates as time, all their scenes as source and their
             number in the column dates.
         min_dates: With --over-dates, skip places with fewer dates.
-        overwrite: Replace an archive that is there instead of completing it.
+        overwrite: Replace an archive that is there instead of completing it; the old one stays
+            until the new one is complete.
     """
 
     update: bool = False

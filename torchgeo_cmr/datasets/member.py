@@ -230,8 +230,8 @@ class Member:
             images[missing] = 0
             if np.abs(images).max(initial=0) >= _LAST_WHOLE:
                 raise RasterError(
-                    f'{self.name} has whole numbers of {_LAST_WHOLE:,} or more, which are not '
-                    'told apart when they are read: number its classes or objects from 0'
+                    f'{self.name} has whole numbers of {_LAST_WHOLE:,} or more, which cannot '
+                    'be distinguished when they are read: number its classes or objects from 0'
                 )
             pixels = torch.from_numpy(images).to(kind)
             # What has no NaN keeps the value of missing pixels, or 0 as TorchGeo does.

@@ -96,6 +96,19 @@ class PairedDataset(GeoDataset):
 
     Pairing compares footprints of files, not of valid pixels, and is planar in the CRS of
     the first modality.
+
+    Examples:
+        >>> import tempfile
+        >>> from torchgeo.datasets import Sentinel1, Sentinel2
+        >>> from torchgeo_cmr.datasets.synthetic import SyntheticLandscape
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     world = SyntheticLandscape(folder, size=192, sensors=('s1', 's2'))
+        ...     s2 = Sentinel2(world.s2, bands=['B04', 'B08'])
+        ...     pairs = PairedDataset(
+        ...         {'s1': Sentinel1(world.s1), 's2': s2}, tolerance='5D'
+        ...     )
+        >>> len(pairs)
+        4
     """
 
     def __init__(

@@ -84,6 +84,27 @@ def make_report(
     Raises:
         ArchiveError: If the tables do not fit together, or lack a modality or a column.
         QueryError: If a setting is not valid.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> labelled = EmbeddingTable.from_frame(
+        ...     frame.assign(label=['lake', 'lake', 'field'], modality='s2'),
+        ...     vectors,
+        ...     space='demo',
+        ... )
+        >>> report = make_report(
+        ...     labelled, labelled, relevance='exact:label', metrics=['map']
+        ... )
+        >>> sorted(report.directions)
+        ['s2->s2']
     """
     rule = Rule.parse(relevance) if isinstance(relevance, str) else relevance
     queries, archive = _classify(rule, (queries, archive))

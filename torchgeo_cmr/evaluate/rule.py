@@ -32,6 +32,10 @@ class Rule:
         column: Column of labels.
         file: Raster that the column is made of, if it is.
         days: Largest time between the acquisitions, for rules about ground; None for any.
+
+    Examples:
+        >>> Rule.parse('near:1.5+days:5')
+        Rule(kind='near', value=1.5, column=None, file=None, days=5.0)
     """
 
     kind: str

@@ -37,6 +37,22 @@ def evaluate(
     Raises:
         ArchiveError: If the tables are of different spaces.
         QueryError: If the rule is a word.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> from torchgeo_cmr.evaluate import Rule
+        >>> rule = Rule.parse('distance:100000')
+        >>> scores = evaluate(table, table, relevance=rule, k=1)
+        >>> round(scores['recall@1'], 3), scores['gallery']
+        (0.833, 3)
     """
     check_spaces(queries, archive)
     if isinstance(relevance, str):

@@ -129,6 +129,25 @@ def write_all(
             record knows no scenes to cut clips from: then nothing is written.
         OutputExistsError: If a file is there and ``overwrite`` is False, or another process is
             still writing one after a minute.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> import tempfile
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> hits = RetrievalIndex(table).search(table.select([0]), 2)
+        >>> written = write_all(hits, [f'{folder.name}/hits.gpkg'], project=True)
+        >>> [output.path.name for output in written]
+        ['hits.gpkg', 'hits.qgz']
+        >>> folder.cleanup()
     """
     plan = _plan(outs, project, heatmap, html, clips, links, manifest)
     if set(plan.suffixes) == {'.parquet'} and not html:

@@ -67,6 +67,26 @@ def write(
     Raises:
         QueryError: If no writer has that suffix, or the layer does not fit the format.
         OutputExistsError: If the file is there and ``overwrite`` is False.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> import tempfile
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> hits = RetrievalIndex(table).search(table.select([0]), 2)
+        >>> write(hits, f'{folder.name}/hits.geojson').name
+        'hits.geojson'
+        >>> gpd.read_file(f'{folder.name}/hits.geojson')['patch_id'].tolist()
+        ['b', 'c']
+        >>> folder.cleanup()
     """
     writer = WRITERS[suffix_of(path)]
     return writer(

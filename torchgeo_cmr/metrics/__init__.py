@@ -4,8 +4,9 @@ Importing this package, or :mod:`torchgeo_cmr.metrics.functional`, does not load
 names below that need it are loaded when they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from torchgeo_cmr.lazy import lazy
 
 if TYPE_CHECKING:
     from .gallery_hubs import hubness
@@ -31,14 +32,4 @@ _HOMES = {
     'verdict': 'health',
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load a name that needs torch when it is first used."""
-    if name in _HOMES:
-        return getattr(import_module(f'{__name__}.{_HOMES[name]}'), name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-
-
-def __dir__() -> list[str]:
-    """List the lazy names along with the loaded ones."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, _HOMES, __all__)

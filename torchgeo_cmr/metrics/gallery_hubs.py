@@ -52,6 +52,12 @@ def hubness(
     Returns:
         Skewness and share of anti-hubs; NaN if a value is not finite or there is no row.
         Equal scores have no stated order.
+
+    Examples:
+        >>> import torch
+        >>> vectors = torch.eye(4)
+        >>> hubness(vectors, vectors, k=1)
+        Hubness(skewness=tensor(0.), anti_hubs=tensor(0.))
     """
     finite = torch.isfinite(queries).all() and torch.isfinite(gallery).all()
     if not finite or not len(queries) or not len(gallery):

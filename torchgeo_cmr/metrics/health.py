@@ -177,6 +177,12 @@ def verdict(embeddings: Mapping[str, Tensor]) -> Verdict:
 
     Returns:
         Whether any modality has collapsed, and one sentence with the figures.
+
+    Examples:
+        >>> import torch
+        >>> point = torch.nn.functional.normalize(torch.ones(8, 4))
+        >>> verdict({'s1': point, 's2': point}).collapsed
+        True
     """
     spreads = []
     for modality, z in embeddings.items():

@@ -27,6 +27,14 @@ class CrossModalRetrieval(Metric):
     Neighbouring patches are counted as wrong here, although they may look the same: use it to
     watch training and to choose a checkpoint; judge an archive with an explicit relevance.
     A distributed sampler that repeats samples to fill the last batch adds rivals to them.
+
+    Examples:
+        >>> import torch
+        >>> metric = CrossModalRetrieval(('s1', 's2'))
+        >>> rows = torch.nn.functional.normalize(torch.eye(4) + 0.1)
+        >>> metric.update({'s1': rows, 's2': rows})
+        >>> float(metric.compute()['recall@1_s1_to_s2'])
+        1.0
     """
 
     higher_is_better = True

@@ -429,7 +429,7 @@ def _scene(dataset: RasterDataset, path: str, interval: Any) -> Scene:
         if missing:
             raise RasterError(
                 f'{os.path.basename(path)} belongs to a set of {len(bands)} bands, but '
-                f'{os.path.basename(missing[0])} is missing: add the file or ask for '
+                f'{os.path.basename(missing[0])} is missing: add the file or request '
                 'fewer bands'
             )
     else:

@@ -1,8 +1,8 @@
 """Search: filter an archive by place, time and attributes, then rank what is left."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from torchgeo_cmr.lazy import lazy
 from torchgeo_cmr.search.queries.lookup import (
     at,
     from_ids,
@@ -74,14 +74,4 @@ _HOMES = {
     'rerank': 'answers.rerank',
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load a name that is used for the first time."""
-    if name in _HOMES:
-        return getattr(import_module(f'{__name__}.{_HOMES[name]}'), name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-
-
-def __dir__() -> list[str]:
-    """List the lazy names with the loaded ones."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, _HOMES, __all__)

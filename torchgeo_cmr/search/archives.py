@@ -24,5 +24,22 @@ def open_archives(paths: Origin | Iterable[Origin]) -> RetrievalIndex:
         QueryError: If no folder is named.
         ArchiveError: If a folder is neither an archive nor an index, or they do not fit
             together.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> archive = table.save(f'{folder.name}/archive')
+        >>> len(open_archives(archive))
+        3
+        >>> folder.cleanup()
     """
     return RetrievalIndex(paths)

@@ -31,6 +31,20 @@ class Hash:
         kind: ``'sign'``, ``'lsh'`` or ``'itq'``.
         mean: What is subtracted from a vector first (dim,).
         planes: Directions whose sides are the bits (dim, bits).
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> import numpy as np
+        >>> Hash.lsh(2, 16, seed=0).table(table).vectors.shape
+        (3, 2)
     """
 
     kind: str

@@ -70,6 +70,25 @@ class RetrievalIndex(IndexContents):
         ArchiveError: If a ``patch_id`` occurs more than once, or a folder is neither an
             archive nor an index.
         QueryError: If nothing is named.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> index = RetrievalIndex(table)
+        >>> hits = index.search(table.select([0]), k=2)
+        >>> hits['patch_id'].tolist()
+        ['b', 'c']
+        >>> index.search([1, 0], k=2, where=(9.5, 45, 12, 47))['score'].round(
+        ...     3
+        ... ).tolist()
+        [0.8, 0.0]
     """
 
     def __init__(self, archive: Origin | Iterable[Origin]) -> None:

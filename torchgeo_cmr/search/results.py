@@ -90,6 +90,19 @@ def check_result(results: gpd.GeoDataFrame) -> None:
 
     Raises:
         QueryError: If columns are missing, there is no CRS, or a score is not a number.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> check_result(RetrievalIndex(table).search([1, 0], 2))
     """
     if not isinstance(results, pd.DataFrame):
         raise QueryError(

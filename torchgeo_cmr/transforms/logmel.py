@@ -53,7 +53,7 @@ class LogMel(FixedPrecision):
         if not 0 <= low < high <= sample_rate / 2:
             raise ValueError(
                 f'bands from {low:g} to {high:g} Hz do not fit sound of {sample_rate} samples '
-                f'a second: stay between 0 and {sample_rate / 2:g} Hz'
+                f'per second: stay between 0 and {sample_rate / 2:g} Hz'
             )
         if (
             min(frames, num_mels) < 1

@@ -71,9 +71,9 @@ class BEN14K(BigEarthNetPairs):
             root: Folder of BigEarthNet v1, as for TorchGeo's ``BigEarthNet``.
             split: 'train' (7,761 pairs), 'val' (3,508) or 'test' (3,563).
             bands: As in :class:`BigEarthNetPairs`.
-            resampling: Likewise.
-            directories: Likewise.
-            transforms: Likewise.
+            resampling: As in :class:`BigEarthNetPairs`.
+            directories: As in :class:`BigEarthNetPairs`.
+            transforms: As in :class:`BigEarthNetPairs`.
             check_counts: Whether to insist on the number of pairs of each acquisition and
                 on their tiles. Only lists cut down for a trial have others.
 

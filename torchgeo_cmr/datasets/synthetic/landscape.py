@@ -72,6 +72,13 @@ class SyntheticLandscape:
     to their own ground sample distance and interpolated back, so they hold no finer detail.
 
     TorchGeo's ``Sentinel1(world.s1)`` and ``Sentinel2(world.s2, bands=world.s2_bands)`` read them.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     world = SyntheticLandscape(folder, size=128, sensors=('s1',))
+        ...     world.classes[1]
+        'water'
     """
 
     #: Sentinel-2 bands that are written, in spectral order (no B10 in Level-2A).

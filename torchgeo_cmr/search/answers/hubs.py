@@ -65,6 +65,21 @@ class HubFree:
     Raises:
         QueryError: If the method is not known, a number is not positive, the archive holds
             binary codes, or the reference does not fit it.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> from torchgeo_cmr.search import RetrievalIndex, rerank
+        >>> index = HubFree(RetrievalIndex(table), table, neighbours=1)
+        >>> rerank(index, [0, 1], 1)['patch_id'].tolist()
+        ['c']
     """
 
     def __init__(

@@ -87,6 +87,20 @@ def duplicates(table: EmbeddingTable, min_score: float = 0.99) -> gpd.GeoDataFra
 
     Raises:
         QueryError: As :func:`near_duplicates`.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> found = duplicates(table, 0.7)
+        >>> found[['patch_id', 'group']].values.tolist()
+        [['a', 1], ['b', 1]]
     """
     group = near_duplicates(table, min_score)
     members = np.bincount(group, minlength=1)[group]

@@ -59,6 +59,22 @@ def fuse(
     Raises:
         QueryError: If there is nothing to fuse, the queries do not fit, or no such method or
             column is known.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> index = RetrievalIndex(table)
+        >>> answers = [index.search([[1, 0]], 3), index.search([[0.6, 0.8]], 3)]
+        >>> fuse(answers, 1)['patch_id'].tolist()
+        ['b']
     """
     if method not in _METHODS:
         raise QueryError(f'method {method!r} is not known; use {" or ".join(_METHODS)}')

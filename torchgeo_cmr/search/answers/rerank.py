@@ -94,6 +94,21 @@ def rerank(
 
     Raises:
         QueryError: If an argument is not valid, or as :meth:`RetrievalIndex.search`.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> hits = rerank(RetrievalIndex(table), [1, 0], 3, distinct=0.7)
+        >>> hits['patch_id'].tolist()
+        ['a', 'c']
     """
     _check('min_score', min_score, -np.inf, np.inf)
     _check('spacing', spacing, 0, np.inf)

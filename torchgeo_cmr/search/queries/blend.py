@@ -42,6 +42,19 @@ def blend(
 
     Raises:
         QueryError: If tables or weights do not fit, or no place is in all tables.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> blend([table, table.select([0, 1])]).frame['patch_id'].tolist()
+        ['a', 'b']
     """
     tables = list(tables)
     share = [1.0] * len(tables) if weights is None else [float(w) for w in weights]

@@ -60,6 +60,20 @@ def from_examples(
     Raises:
         QueryError: If the method does not fit the examples, their spaces differ, or they
             cancel each other out.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> query = from_examples(table.select([0, 1]), table.select([2]))
+        >>> len(query)
+        1
     """
     if method not in _METHODS:
         raise QueryError(f'method {method!r} is not known; use {", ".join(_METHODS)}')

@@ -67,6 +67,19 @@ def from_ids(
     Raises:
         QueryError: If no id is given, or one is not in the table; the message names similar
             ones.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> from_ids(table, ['c', 'a']).frame['patch_id'].tolist()
+        ['c', 'a']
     """
     if not isinstance(ids, Iterable):
         raise QueryError(f'patch_id is {ids!r:.80}; give text or several texts')
@@ -96,6 +109,19 @@ def similar_ids(table: EmbeddingTable | Archive, word: str) -> str:
     Returns:
         Half a sentence: the ids that hold the word, else those spelled alike (looked for
         among the first twenty thousand), else the first of all.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> similar_ids(table, 'A')
+        'ids of the archive look like a'
     """
     ids = patch_ids(table).tolist()
     if not ids:
@@ -129,6 +155,19 @@ def at(
     Raises:
         QueryError: If these are not a longitude and a latitude, or no patch covers them; the
             message gives the distance of the nearest one.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> at(table, 10.05, 46.05).frame['patch_id'].tolist()
+        ['b']
     """
     lon, lat = _position(lon, lat)
     # Written so that NaN is refused too.
@@ -206,6 +245,20 @@ def from_places(
 
     Raises:
         QueryError: If no place touches a patch, or the names are missing or not unique.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> places = gpd.GeoDataFrame({'name': ['lake']}, geometry=frame.geometry[:1])
+        >>> from_places(table, places).frame['patch_id'].tolist()
+        ['lake']
     """
     features, names = _features(places, crs, layer, name)
     every = _rows(table, Where())
@@ -246,6 +299,19 @@ def patch_ids(archive: EmbeddingTable | Archive) -> NDArray[np.object_]:
 
     Returns:
         Text (n,), in the order of the rows.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> patch_ids(table).tolist()
+        ['a', 'b', 'c']
     """
     rows = None if isinstance(archive, EmbeddingTable) else _rows(archive, Where())
     names = _columns(archive).attributes(rows, ['patch_id'])['patch_id']

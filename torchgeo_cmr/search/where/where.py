@@ -102,6 +102,20 @@ class Where:
 
     Raises:
         QueryError: If a clause cannot be understood.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> alps = Where((9.5, 45, 12, 47)) & ~Where(where="patch_id = 'c'")
+        >>> alps.rows(table).tolist()
+        [1]
     """
 
     geometry: AreaLike | None = None
