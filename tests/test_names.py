@@ -1,4 +1,4 @@
-"""Names of files and variables: one meaning each, nouns of the field."""
+"""Names of files and variables, one meaning each; functions of a length that can be read."""
 
 import ast
 from collections import Counter
@@ -18,6 +18,9 @@ EMPTY = {
 #: What names a variable no better than x. Words that a public keyword has stay.
 VAGUE = {'told', 'said', 'own', 'some', 'here', 'there', 'one', 'more', 'asked'}
 PUBLIC = {('make_record', 'asked')}
+
+#: Lines of code of a function, without its docstring and comments.
+LINES = 60
 
 #: Files of one folder play one role; a shelf of siblings, such as metrics, may be longer.
 LONGEST = 15
@@ -54,3 +57,21 @@ def test_variables_are_named() -> None:
                 if word in VAGUE and (name, word) not in PUBLIC:
                     vague.append(f'{path.name}:{node.lineno}: {word} in {name}')
     assert not vague
+
+
+def test_functions_are_short() -> None:
+    long = []
+    for path in FILES:
+        lines = path.read_text().split('\n')
+        for node in ast.walk(ast.parse('\n'.join(lines))):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            code = set(range(node.lineno, (node.end_lineno or 0) + 1))
+            if ast.get_docstring(node) is not None:
+                docstring = node.body[0]
+                code -= set(range(docstring.lineno, (docstring.end_lineno or 0) + 1))
+            written = (lines[i - 1].strip() for i in code)
+            count = sum(bool(line) and not line.startswith('#') for line in written)
+            if count > LINES:
+                long.append(f'{path.name}:{node.name}: {count} lines')
+    assert not long

@@ -35,7 +35,7 @@ def completion(shell: str) -> None:
         torchgeo-cmr completion fish > ~/.config/fish/completions/torchgeo-cmr.fish
 
     Args:
-        shell: bash, zsh, fish or tcsh.
+        shell: bash, zsh, fish, tcsh or powershell.
     """
     import shtab
 

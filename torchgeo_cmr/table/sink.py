@@ -342,17 +342,7 @@ def read_archive(
         ) from error
     parts: list[tuple[str, pa.Table, dict[str, Any]]] = []
     for part in folder.glob(PARTS):
-        with reading(part):
-            schema = pq.read_schema(part)
-        facts = check_part(schema, dim, str(part))
-        with reading(part):
-            content = _whole(
-                pq.read_table(part, partitioning=None, page_checksum_verification=True),
-                facts.get('blank', ()),
-            )
-            content = content.take(
-                pa.array(np.argsort(content.column('part_row').to_numpy()))
-            )
+        content, facts = _read_part(part, dim)
         parts.append((facts['key'], content, facts))
     parts.sort(key=lambda item: item[0])
     rows = sum(len(content) for _, content, _ in parts)
@@ -390,6 +380,18 @@ def read_archive(
             f'patch_id {twice!r} is in two parts of {folder}; remove one of them'
         )
     return frame, vectors, metric, record, _content(facts for *_, facts in parts)
+
+
+def _read_part(part: Path, dim: int) -> tuple[pa.Table, dict[str, Any]]:
+    """Read a part, its rows in the order in which they were committed, and its facts."""
+    with reading(part):
+        schema = pq.read_schema(part)
+    facts = check_part(schema, dim, str(part))
+    with reading(part):
+        stored = pq.read_table(part, partitioning=None, page_checksum_verification=True)
+        content = _whole(stored, facts.get('blank', ()))
+        order = np.argsort(content.column('part_row').to_numpy())
+        return content.take(pa.array(order)), facts
 
 
 def _whole(table: pa.Table, blank: Sequence[tuple[int, str]]) -> pa.Table:
