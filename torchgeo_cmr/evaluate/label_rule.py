@@ -40,6 +40,24 @@ def label_sets(tables: Sequence[EmbeddingTable], column: str) -> LabelSets:
 
     Raises:
         ArchiveError: If a table has no such column.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> labelled = EmbeddingTable.from_frame(
+        ...     frame.assign(labels=[['lake', 'wood'], ['lake'], None]),
+        ...     vectors,
+        ...     space='demo',
+        ... )
+        >>> label_sets([labelled], 'labels').classes
+        ('lake', 'wood')
     """
     cells: list[list[Any]] = []
     for number, table in enumerate(tables):

@@ -129,8 +129,11 @@ def _by_crs(
     """For each CRS of the queries: rows of both that may meet, and their outlines in it."""
     first, second = (centres(t.frame.geometry.to_numpy()) for t in (queries, archive))
     codes = queries.frame['src_crs'].to_numpy(dtype=object, copy=True)
-    for row in np.flatnonzero(queries.frame['src_crs'].isna()):
-        codes[row] = _zone(*first[row])
+    if len(unstated := np.flatnonzero(queries.frame['src_crs'].isna())):
+        from torchgeo_cmr.export.layers.extent import metric_crs  # loads all writers
+
+        for row in unstated:
+            codes[row] = metric_crs(*first[row]).to_string()
     for code in dict.fromkeys(codes):
         rows = np.flatnonzero(codes == code)
         # What is degrees away is skipped: far outside its area of use a CRS has no coordinates.
@@ -156,9 +159,3 @@ def _by_crs(
 
 def _turn(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
     return (degrees + 180) % 360 - 180
-
-
-def _zone(lon: float, lat: float) -> str:
-    """UTM zone of a patch that does not say its CRS."""
-    number = int((lon + 180) % 360 // 6) + 1
-    return f'EPSG:{32600 + 100 * (lat < 0) + number}'

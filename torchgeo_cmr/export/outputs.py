@@ -72,6 +72,11 @@ def check_all(
         QueryError: If a suffix is not known, a file is named twice, its folder cannot be
             written to, or an option needs another output.
         OutputExistsError: If a file exists and may not be replaced, or is a folder.
+
+    Examples:
+        >>> check_all(['hits.gpkg', 'hits.gpkg'])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        torchgeo_cmr.errors.QueryError: hits.gpkg ...
     """
     plan = _plan(outs, project, heatmap, html, clips, links, manifest)
     files = [target for path in plan.outs for target in (path, *sidecars(path))]

@@ -42,6 +42,14 @@ class LabelRetrieval(Metric):
     Relations: :class:`~torchgeo_cmr.metrics.CrossModalRetrieval` needs no labels and looks for
     the own pair only. Query and archive are the same loader here; for protocols that take
     them from two splits use :func:`~torchgeo_cmr.metrics.functional.score_ranking`.
+
+    Examples:
+        >>> import torch
+        >>> metric = LabelRetrieval(('s1', 's2'), names=['map'])
+        >>> rows, labels = torch.eye(3), torch.arange(3)
+        >>> metric.update({'s1': rows, 's2': rows}, labels)
+        >>> sorted(metric.compute())
+        ['map', 'map_s1_to_s2', 'map_s2_to_s1']
     """
 
     is_differentiable = False

@@ -90,6 +90,24 @@ def to_html(
     Raises:
         QueryError: If the frame is not a result, or the area cannot be understood.
         OutputExistsError: If the file is there and ``overwrite`` is False.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> import tempfile
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> hits = RetrievalIndex(table).search(table.select([0]), 2)
+        >>> to_html(hits, f'{folder.name}/hits.html').read_text()[:15]
+        '<!DOCTYPE html>'
+        >>> folder.cleanup()
     """
     check_result(results)
     best = np.argsort(results['rank'].to_numpy(), kind='stable')[:max_hits]

@@ -71,6 +71,23 @@ def similarity(
         QueryError: If there is no score, no hit or none with a place, no such way to merge,
             no such CRS, a footprint has no place in it, or the grid would have too many
             cells.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> query = table.select([0])
+        >>> hits = RetrievalIndex(table).search(query, 2)
+        >>> raster = similarity(hits)
+        >>> round(float(raster.max()), 3)
+        0.8
     """
     if how not in ('best', 'mean'):
         raise QueryError(f"how={how!r} is not known; use 'best' or 'mean'")
@@ -127,6 +144,24 @@ def to_geotiff(
     Raises:
         QueryError: As :func:`similarity`, or if an array has no CRS.
         OutputExistsError: If a file is there and ``overwrite`` is False.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> import tempfile
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> hits = RetrievalIndex(table).search(table.select([0]), 2)
+        >>> to_geotiff(hits, f'{folder.name}/hits.tif').name
+        'hits.tif'
+        >>> folder.cleanup()
     """
     import rioxarray  # noqa: F401  # registers .rio
 

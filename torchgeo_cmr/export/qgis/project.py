@@ -80,6 +80,24 @@ def to_project(
             search cannot be written.
         RasterError: If a raster cannot be opened or has no CRS.
         OutputExistsError: If a file is there and ``overwrite`` is False.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> import tempfile
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> hits = RetrievalIndex(table).search(table.select([0]), 2)
+        >>> to_project(hits, f'{folder.name}/hits.qgz').name
+        'hits.qgz'
+        >>> folder.cleanup()
     """
     target = Path(path)
     check_new(target, overwrite=overwrite)

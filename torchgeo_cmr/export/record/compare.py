@@ -16,6 +16,24 @@ def compare_records(
     Returns:
         Whether the rows are the same (query, rank, patch and score, to the last bit of
         single precision), and one sentence for each thing that changed.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> query = table.select([0])
+        >>> hits = RetrievalIndex(table).search(query, 2)
+        >>> from torchgeo_cmr.export import make_record
+        >>> record = make_record(hits, archives={'archive': table}, queries=query, k=2)
+        >>> compare_records(record, record)
+        (True, [])
     """
     changes = []
     before, after = (

@@ -31,6 +31,13 @@ def write_manifest(
     Raises:
         QueryError: If the record holds something that JSON cannot.
         OutputExistsError: If the file is there and ``overwrite`` is False.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_manifest({'k': 2}, f'{folder}/hits.json')
+        ...     '"k": 2' in path.read_text()
+        True
     """
     content = {name: value for name, value in record.items() if name != 'scenes'}
     text = record_text(content, indent=1)

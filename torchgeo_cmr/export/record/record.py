@@ -59,6 +59,23 @@ def make_record(
         weights), ``seed`` (None: a search draws nothing), ``versions``, ``rows`` (count,
         SHA-256, the first thousand) and ``scenes`` (modality -> where its rasters are, for
         :class:`PatchReader`).
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> query = table.select([0])
+        >>> hits = RetrievalIndex(table).search(query, 2)
+        >>> record = make_record(hits, archives={'archive': table}, queries=query, k=2)
+        >>> record['rows']['count'], record['archives'][0]['rows']
+        (2, 3)
     """
     searched = list(archives.values())
     spaces = sorted({s for archive in searched for s in archive.spaces})

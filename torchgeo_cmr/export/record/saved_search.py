@@ -82,6 +82,26 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
 
     Raises:
         QueryError: If the file is not there, cannot be read, or does not hold results.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> import tempfile
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> hits = RetrievalIndex(table).search(table.select([0]), 2)
+        >>> from torchgeo_cmr.export import to_geopackage
+        >>> path = to_geopackage(hits, f'{folder.name}/hits.gpkg')
+        >>> read_search(path).results['patch_id'].tolist()
+        ['b', 'c']
+        >>> folder.cleanup()
     """
     source = Path(path)
     if not source.is_file():

@@ -63,6 +63,24 @@ def to_geojson(
     Raises:
         QueryError: If the frame has no CRS or a geometry cannot be expressed in EPSG:4326.
         OutputExistsError: If a file is there and ``overwrite`` is False.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> import tempfile
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> hits = RetrievalIndex(table).search(table.select([0]), 2)
+        >>> to_geojson(hits, f'{folder.name}/hits.geojson').name
+        'hits.geojson'
+        >>> folder.cleanup()
     """
     check_layer(results)
     styled = is_result(results) and len(results) > 0

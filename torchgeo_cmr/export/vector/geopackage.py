@@ -173,6 +173,27 @@ def to_geopackage(
         QueryError: If a layer has no CRS, mixes kinds of geometry or cannot be drawn, the
             record is not JSON-able, or ``links`` is requested without queries.
         OutputExistsError: If the file is there and ``overwrite`` is False.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> import tempfile
+        >>> from torchgeo_cmr.search import RetrievalIndex
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> hits = RetrievalIndex(table).search(table.select([0]), 2)
+        >>> path = to_geopackage(
+        ...     hits, f'{folder.name}/hits.gpkg', queries=table.select([0])
+        ... )
+        >>> gpd.list_layers(path)['name'].tolist()
+        ['query', 'results', 'layer_styles']
+        >>> folder.cleanup()
     """
     check_layer(results)
     hits = is_result(results)

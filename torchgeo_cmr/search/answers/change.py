@@ -57,6 +57,28 @@ def changes(
     Raises:
         QueryError: If vectors of two spaces would be compared, or an argument is not
             valid.
+
+    Examples:
+        >>> import geopandas as gpd
+        >>> import shapely
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> frame = gpd.GeoDataFrame(
+        ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
+        ... )
+        >>> vectors = [[1, 0], [0.8, 0.6], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(frame, vectors, space='demo')
+        >>> import pandas as pd
+        >>> twice = pd.concat(
+        ...     [frame.iloc[:2], frame.iloc[:2].assign(patch_id=['a2', 'b2'])]
+        ... )
+        >>> twice['time_start'] = pd.to_datetime(
+        ...     ['2023', '2023', '2024', '2024'], utc=True
+        ... )
+        >>> vectors = [[1, 0], [1, 0], [1, 0], [0, 1]]
+        >>> table = EmbeddingTable.from_frame(twice, vectors, space='demo')
+        >>> changes(table, 1)['patch_id'].tolist()
+        ['b2']
     """
     if across not in _ACROSS:
         raise QueryError(f'across {across!r} is not known; use {" or ".join(_ACROSS)}')
