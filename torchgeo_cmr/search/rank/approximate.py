@@ -30,8 +30,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import QueryError
 
 from .exact import Ties, decide, top_k
-from .plan import LEAST_SHARE
-from .vectors import Vectors, as_vectors
+from .vectors import LEAST_SHARE, Vectors, as_vectors
 
 #: Its wrappers take other arguments than its stubs say.
 faiss: Any = _faiss

@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .vectors import Vectors
+from .vectors import LEAST_SHARE, Vectors
 
 if TYPE_CHECKING:
     from .approximate import Approximate
 
-#: Least rows left, and least share of all, for an approximate index to be used.
+#: Least rows left for an approximate index to be used.
 LEAST_ROWS = 50_000
-LEAST_SHARE = 0.25
 #: Rows scored again for each row requested, if codes may decide alone.
 _SPARE = {'float16': 2, 'int8': 4, 'binary': 40}
 

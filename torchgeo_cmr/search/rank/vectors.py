@@ -27,6 +27,9 @@ from torchgeo_cmr.errors import QueryError
 #: Ways to keep vectors.
 KINDS = ('float32', 'float16', 'int8', 'binary')
 
+#: Least share of all rows that is left for an approximate index to be used; it is tuned for that.
+LEAST_SHARE = 0.25
+
 _ROWS = 65_536
 
 
