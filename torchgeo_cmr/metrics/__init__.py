@@ -6,7 +6,7 @@ names below that need it are loaded when they are first used.
 
 from typing import TYPE_CHECKING
 
-from torchgeo_cmr.lazy import lazy
+import torchgeo_cmr.lazy as lazily
 
 if TYPE_CHECKING:
     from .gallery_hubs import hubness
@@ -32,4 +32,4 @@ _HOMES = {
     'verdict': 'health',
 }
 
-__getattr__, __dir__ = lazy(__name__, _HOMES, __all__)
+__getattr__, __dir__ = lazily.lazy(__name__, _HOMES, __all__)

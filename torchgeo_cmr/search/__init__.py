@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from torchgeo_cmr.lazy import lazy
+import torchgeo_cmr.lazy as lazily
 from torchgeo_cmr.search.queries.lookup import (
     at,
     from_ids,
@@ -74,4 +74,4 @@ _HOMES = {
     'rerank': 'answers.rerank',
 }
 
-__getattr__, __dir__ = lazy(__name__, _HOMES, __all__)
+__getattr__, __dir__ = lazily.lazy(__name__, _HOMES, __all__)
