@@ -1,4 +1,4 @@
-"""Files that outlive a power failure: flushed before they get their name, then their folder."""
+"""Files that outlive a power failure or their writer: flushed, checked, swapped as a whole."""
 
 import ctypes
 import os
@@ -60,8 +60,7 @@ def replace_folder(building: Path, target: Path, retired: Path) -> None:
     if not target.exists():
         building.rename(target)
     elif _exchange(building, target):
-        flush(target.parent)
-        shutil.rmtree(building, ignore_errors=True)
+        retired = building
     else:
         target.rename(retired)
         try:
@@ -69,8 +68,20 @@ def replace_folder(building: Path, target: Path, retired: Path) -> None:
         except OSError:
             retired.rename(target)
             raise
-        shutil.rmtree(retired, ignore_errors=True)
+    # The new name is on the disk before the old folder goes.
     flush(target.parent)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def is_alive(process: int) -> bool:
+    """Say whether a process of this system runs; so does one that is not ours to ask about."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _exchange(first: Path, second: Path) -> bool:

@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from torchgeo_cmr.durable import is_alive
 from torchgeo_cmr.errors import CMRError, OutputExistsError
 
 #: Seconds to wait for another writer.
@@ -128,7 +129,7 @@ def sweep(folder: Path, stem: str | None = None) -> None:
     ours = re.compile(rf'\.{name}\.tmp-(\d{{1,10}})(\..*)?', re.DOTALL)
     for file in folder.iterdir():
         match = ours.fullmatch(file.name)
-        if match and not _alive(int(match[1])) and not file.is_dir():
+        if match and not is_alive(int(match[1])) and not file.is_dir():
             file.unlink(missing_ok=True)
 
 
@@ -160,13 +161,3 @@ def _release(lock: Any) -> None:
     # Removed while it is held: who waits for it notices, and makes another.
     Path(lock.lock_file).unlink(missing_ok=True)
     lock.release()
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True

@@ -144,7 +144,9 @@ class RetrievalIndex(IndexContents):
         table = table_of(archive)
         index = cls(table)
         kinds = [approximate] if isinstance(approximate, str) else list(approximate)
-        index._state = lifecycle.built(table, vectors, kinds, recall, seed)
+        index._state = lifecycle.built(
+            index._state, table, vectors, kinds, recall, seed
+        )
         if path is not None:
             index.save(path, overwrite=overwrite)
             index._path = Path(path)

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from torchgeo_cmr.durable import replace_folder
+from torchgeo_cmr.durable import flush, is_alive, replace_folder
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 
 from .provenance import Content, Rows
@@ -616,17 +616,11 @@ def _appearing(target: Path) -> Generator[Path]:
     temporary = target.with_name(f'.{_stamp()}')
     try:
         yield temporary
-        with temporary.open('rb+') as file:
-            os.fsync(file.fileno())
+        flush(temporary)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-    if os.name == 'posix':
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    flush(target.parent)
 
 
 @contextmanager
@@ -647,7 +641,7 @@ def _sweep(folder: Path, prefix: str = '.') -> None:
         rest = item.name.removeprefix(prefix)
         _, owner, process, *_ = [*rest.split('-'), '', '']
         if owner == host and os.name == 'posix' and process.isdigit():
-            gone = not _alive(int(process))
+            gone = not is_alive(int(process))
         else:
             gone = item.stat().st_mtime < time.time() - _DAY
         if not gone:
@@ -656,16 +650,6 @@ def _sweep(folder: Path, prefix: str = '.') -> None:
             shutil.rmtree(item, ignore_errors=True)
         else:
             item.unlink(missing_ok=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -45,6 +45,7 @@ def state_of(table: EmbeddingTable) -> State:
 
 
 def built(
+    state: State,
     table: EmbeddingTable,
     vectors: str,
     approximate: list[str],
@@ -52,7 +53,6 @@ def built(
     seed: int,
 ) -> State:
     """Sort a table along a curve, in memory; arguments as of :meth:`RetrievalIndex.build`."""
-    state = state_of(table)
     parts = (segments.build(table, vectors),)
     facts = {**state.facts, 'fingerprint': fingerprint(table)}
     state = replace(state, parts=parts, facts=facts)
