@@ -23,6 +23,7 @@ Cross-modal retrieval of georeferenced imagery.
 {commands}
 
 `torchgeo-cmr COMMAND --help` explains a command; `torchgeo-cmr demo` runs all steps on one example.
+With --debug, any command shows the traceback of its error.
 """
 
 
@@ -33,10 +34,13 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Words after the program's name (default: those of the process).
 
     Returns:
-        Exit code: 0 done, 1 done except for scenes that had to be refused, 2 for a mistake that the user can fix, 130 if interrupted, 141 if
-        whoever reads the output closed it.
+        Exit code: 0 done, 1 done except for scenes that had to be refused, 2 for a mistake that the
+        user can fix, 70 for a fault of ours, 130 if interrupted, 141 if whoever reads the output
+        closed it.
     """
     words = list(sys.argv[1:] if args is None else args)
+    debug = '--debug' in words
+    words = [word for word in words if word != '--debug']
     if words[:1] == ['help']:
         words = [*words[1:2], '--help']
     command = words[0] if words else '--help'
@@ -59,18 +63,8 @@ def main(args: Sequence[str] | None = None) -> int:
     # Read when torch is loaded: features in huge pages, for fetching them in small ones takes
     # up to a third of the time in which a CPU embeds.
     os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
-    code = 0
     try:
-        module = importlib.import_module(f'torchgeo_cmr.cli.{VERBS[command][0]}')
-        if module.__name__.endswith('.fit_command'):
-            module.fit(words)
-        else:
-            from torchgeo_cmr.cli.parser import call
-
-            code = call(
-                getattr(module, command), words[1:], prog=f'torchgeo-cmr {command}'
-            )
-        sys.stdout.flush()
+        return _run(command, words)
     except SystemExit as stop:
         # The way out of both parsers: 0 after --help, 2 after a mistake they reported.
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -78,13 +72,44 @@ def main(args: Sequence[str] | None = None) -> int:
         # Whoever read us, such as head, has seen enough; nothing is left to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (CMRError, OSError) as error:
-        # OSError: a file is missing, the disk is full. The user can fix both.
-        return _mistake(str(error))
     except KeyboardInterrupt:
         sys.stderr.write('stopped; what was committed is kept\n')
         return 130
+    except Exception as error:  # noqa: BLE001 - the last net
+        if debug:
+            import traceback
+
+            traceback.print_exception(error)
+        return _ended(error, words)
+
+
+def _run(command: str, words: list[str]) -> int:
+    """Import a command and run it."""
+    module = importlib.import_module(f'torchgeo_cmr.cli.{VERBS[command][0]}')
+    code = 0
+    if module.__name__.endswith('.fit_command'):
+        module.fit(words)
+    else:
+        from torchgeo_cmr.cli.parser import call
+
+        code = call(getattr(module, command), words[1:], prog=f'torchgeo-cmr {command}')
+    sys.stdout.flush()
     return code
+
+
+def _ended(error: Exception, words: list[str]) -> int:
+    """Say why a command ended, and give the exit code."""
+    if isinstance(error, CMRError | OSError):
+        # OSError: a file is missing, the disk is full. The user can fix both.
+        return _mistake(str(error))
+    if isinstance(error, MemoryError):  # also those of NumPy and Arrow
+        return _mistake(
+            f'there is not enough memory ({str(error) or "none was left"}); work on fewer rows, '
+            'smaller patches or batches, or free memory'
+        )
+    from torchgeo_cmr.cli.fault_report import report_fault
+
+    return report_fault(error, words)
 
 
 class _Plain(logging.Formatter):

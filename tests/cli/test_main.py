@@ -112,6 +112,14 @@ class TestProcess:
             "torchgeo-cmr: [Errno 13] Permission denied: '/x'\n",
         ),
         (QueryError('a\n b'), 2, 'torchgeo-cmr: a b\n'),
+        (
+            MemoryError('9 GB'),
+            2,
+            (
+                'torchgeo-cmr: there is not enough memory (9 GB); work on fewer rows, smaller '
+                'patches or batches, or free memory\n'
+            ),
+        ),
         (SystemExit(3), 3, ''),
         (SystemExit(), 0, ''),
         (SystemExit('words'), 1, ''),
@@ -131,13 +139,57 @@ def test_how_a_verb_may_end(
     assert run('export', 'a', '--out', 'b') == (code, '', told)
 
 
-def test_our_own_bugs_are_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def verb(source: str, *, out: list[str]) -> None:
-        raise ZeroDivisionError
+class TestFaultsOfOurs:
+    """What no one foresaw: exit code 70, one line, and a file to report."""
 
-    monkeypatch.setattr(export_verb, 'export', verb)
-    with pytest.raises(ZeroDivisionError):
-        run('export', 'a', '--out', 'b')
+    @pytest.fixture
+    def fault(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        """Plant a bug in a command, and say where reports go."""
+
+        def verb(source: str, *, out: list[str]) -> None:
+            raise ZeroDivisionError('by\n\x1b nothing')
+
+        monkeypatch.setattr(export_verb, 'export', verb)
+        monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+        return tmp_path
+
+    def test_is_one_line_that_names_a_file_to_report(
+        self, run: Run, fault: Path
+    ) -> None:
+        code, out, err = run('export', 'a b', '--out', 'c')
+        assert (code, out) == (70, '')
+        (report,) = fault.glob('torchgeo-cmr-fault-*.txt')
+        version = torchgeo_cmr.__version__
+        assert err.startswith(
+            f'torchgeo-cmr: a fault of ours in torchgeo_cmr {version}, not yours: '
+            'ZeroDivisionError: by \\x1b nothing at test_main.py:'
+        )
+        assert err.endswith(f'report it with {report}, which holds the traceback\n')
+        assert err.count('\n') == 1
+        text = report.read_text()
+        assert text.startswith(f'torchgeo_cmr {version}, Python ')
+        assert "torchgeo-cmr export 'a b' --out c" in text
+        assert text.count('Traceback') == 1
+
+    def test_debug_shows_the_traceback(self, run: Run, fault: Path) -> None:
+        ran = run('export', 'a', '--debug', '--out', 'b')
+        assert (ran.code, ran.err.count('Traceback (most recent')) == (70, 1)
+
+    def test_a_report_that_cannot_be_written_does_not_hide_the_fault(
+        self, run: Run, fault: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr('tempfile.tempdir', str(fault / 'nowhere'))
+        ran = run('export', 'a', '--out', 'b')
+        assert (ran.code, ran.err.count('\n')) == (70, 1)
+        assert 'report it with what --debug prints' in ran.err
+
+
+def test_debug_shows_the_traceback_of_a_mistake_too(run: Run, tmp_path: Path) -> None:
+    ran = run('--debug', 'info', tmp_path / 'nothing')
+    assert ran.code == 2
+    assert ran.err.startswith('Traceback (most recent call last)')
+    assert ran.err.splitlines()[-1].startswith('torchgeo-cmr: ')
+    assert run('info', tmp_path / 'nothing').err.count('\n') == 1
 
 
 def test_interrupted_while_a_verb_is_loaded(
