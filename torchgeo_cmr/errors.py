@@ -16,12 +16,13 @@ not know this module can still catch what they expect. The command line turns an
 into one line on stderr and exit code 2.
 """
 
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 __all__ = (
     'ArchiveError',
     'AudioError',
     'CMRError',
+    'Finding',
     'OptionError',
     'OutputExistsError',
     'PairingError',
@@ -60,6 +61,20 @@ class QueryError(CMRError, ValueError):
 
 class OutputExistsError(CMRError, FileExistsError):
     """An output exists already; nothing was written."""
+
+
+class Finding(NamedTuple):
+    """What a check of one file found.
+
+    Args:
+        file: The file, or the folder of which something is missing.
+        fault: What is wrong; empty if nothing is.
+        cure: What to do about it.
+    """
+
+    file: str
+    fault: str = ''
+    cure: str = ''
 
 
 def check_choice(option: str, value: object, choices: Any) -> None:

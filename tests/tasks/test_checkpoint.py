@@ -1,3 +1,4 @@
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from lightning.pytorch import Trainer
 
 import torchgeo_cmr
 from torchgeo_cmr.errors import ArchiveError
-from torchgeo_cmr.tasks import SSCMRSIR, CrossModalTask, load_task
+from torchgeo_cmr.tasks import SSCMRSIR, CrossModalTask, load_task, verify_checkpoint
 
 pytestmark = [
     pytest.mark.filterwarnings('ignore:.*does not have many workers'),
@@ -199,3 +200,42 @@ class TestRefuses:
         torch.save(checkpoint, path)
         with pytest.raises(ArchiveError, match='does not fit SSCMRSIR: Error'):
             load_task(path)
+
+
+def fault_of(path: Path) -> str:
+    (finding,) = verify_checkpoint(path)
+    assert finding.file == str(path)
+    return finding.fault
+
+
+def test_whole_and_damaged(saved: tuple[SSCMRSIR, Path]) -> None:
+    _, path = saved
+    assert fault_of(path) == ''
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as packed:
+        largest = max(packed.infolist(), key=lambda info: info.file_size)
+    # A flipped bit among the weights: torch loads it without a word.
+    place = largest.header_offset + 200 + largest.file_size // 2
+    content = bytearray(whole)
+    content[place] ^= 1
+    path.write_bytes(content)
+    assert f'the checksum of {largest.filename} differs' in fault_of(path)
+    path.write_bytes(whole[: len(whole) // 2])
+    assert 'cut short' in fault_of(path)
+
+
+def test_weights_that_diverged(saved: tuple[SSCMRSIR, Path]) -> None:
+    _, path = saved
+    checkpoint = torch.load(path, weights_only=True)
+    name = next(n for n, w in checkpoint['state_dict'].items() if w.is_floating_point())
+    checkpoint['state_dict'][name].view(-1)[0] = float('nan')
+    torch.save(checkpoint, path)
+    assert f'NaN or infinity in {name}' in fault_of(path)
+
+
+def test_weights_of_another_task(saved: tuple[SSCMRSIR, Path]) -> None:
+    _, path = saved
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint['state_dict'].popitem()
+    torch.save(checkpoint, path)
+    assert 'does not fit SSCMRSIR' in fault_of(path)

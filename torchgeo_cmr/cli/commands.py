@@ -24,6 +24,10 @@ VERBS = {
     ),
     'hash': ('hash_command', 'turn the vectors of an archive into packed codes'),
     'info': ('info_command', 'describe an archive, an index, a checkpoint or a layer'),
+    'check': (
+        'check_command',
+        'list what is damaged in an archive, index, checkpoint or saved search',
+    ),
     'evaluate': ('evaluate_command', 'score how well one archive answers another'),
     'export': ('export_command', 'turn an archive or a result into a layer'),
     'replay': ('replay_command', 'repeat a search and report what changed'),

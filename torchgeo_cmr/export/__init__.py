@@ -10,6 +10,7 @@ from torchgeo_cmr.export.record.compare import compare_records
 from torchgeo_cmr.export.record.manifest import read_manifest, write_manifest
 from torchgeo_cmr.export.record.record import make_record, scenes_of
 from torchgeo_cmr.export.record.saved_search import SavedSearch, read_search
+from torchgeo_cmr.export.record.search_check import verify_search
 from torchgeo_cmr.export.vector.flatgeobuf import to_flatgeobuf
 from torchgeo_cmr.export.vector.geojson import to_geojson
 from torchgeo_cmr.export.vector.geopackage import to_geopackage
@@ -44,6 +45,7 @@ __all__ = (
     'to_project',
     'to_sheet',
     'to_stac',
+    'verify_search',
     'write',
     'write_all',
     'write_manifest',

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torchgeo_cmr.search.queries.blend import blend
     from torchgeo_cmr.search.queries.examples import from_examples
     from torchgeo_cmr.search.queries.feedback import from_feedback
+    from torchgeo_cmr.search.store.index_check import verify_index
     from torchgeo_cmr.search.store.index_summary import describe_index
 
     from .hashing import Hash
@@ -55,6 +56,7 @@ __all__ = (
     'patch_ids',
     'rerank',
     'similar_ids',
+    'verify_index',
 )
 
 #: Names that most searches do without -> their modules, loaded when first used: a command
@@ -72,6 +74,7 @@ _HOMES = {
     'fuse': 'answers.rank_fusion',
     'near_duplicates': 'answers.near_duplicates',
     'rerank': 'answers.rerank',
+    'verify_index': 'store.index_check',
 }
 
 __getattr__, __dir__ = lazily.lazy(__name__, _HOMES, __all__)

@@ -1,5 +1,6 @@
 """Embedding tables: vectors with footprints, in memory and as a GeoParquet archive."""
 
+from .archive_check import verify_archive
 from .archive_summary import describe
 from .dates import over_dates
 from .footprints import densify, to_wgs84
@@ -14,4 +15,5 @@ __all__ = (
     'over_dates',
     'read_header',
     'to_wgs84',
+    'verify_archive',
 )

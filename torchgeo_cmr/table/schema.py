@@ -212,10 +212,18 @@ def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[Any]]:
     Returns:
         The frame, and the vectors (n, dim) as a read-only float32 array; packed codes as
         uint8 (n, bytes).
+
+    Raises:
+        ArchiveError: If a footprint is not WKB.
     """
     vectors = _unpacked(table.column('vector'))
     vectors.flags.writeable = False
-    geometry = shapely.from_wkb(table.column('geometry').to_numpy())
+    try:
+        geometry = shapely.from_wkb(table.column('geometry').to_numpy())
+    except shapely.errors.ShapelyError as error:
+        raise ArchiveError(
+            f'a footprint of the archive is broken ({error}); write the archive again'
+        ) from error
     plain = in_pandas(table.drop_columns(['vector', 'part_row', 'geometry', 'bbox']))
     for name, kind in STANDARD.items():
         if name == 'native_corners':

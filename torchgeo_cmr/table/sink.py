@@ -147,7 +147,7 @@ class ParquetSink:
         Args:
             key: Name of the work item.
         """
-        (self.path / _part_name(key)).unlink(missing_ok=True)
+        (self.path / part_name(key)).unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Write the facts that were to be replaced, once all parts are as they say."""
@@ -199,7 +199,7 @@ class ParquetSink:
         if fingerprint is not None:
             facts['fingerprint'] = fingerprint
         content = to_arrow(table.frame, table.vectors, facts)
-        with _appearing(self.path / _part_name(key)) as temporary:
+        with _appearing(self.path / part_name(key)) as temporary:
             pq.write_table(
                 content,
                 temporary,
@@ -588,7 +588,7 @@ def _difference(name: str, old: Any, new: Any) -> tuple[str, str, str]:
     return name, json.dumps(old)[:80], json.dumps(new)[:80]
 
 
-def _part_name(key: str) -> str:
+def part_name(key: str) -> str:
     """Give a file name that any file system takes, readable, and different for each key."""
     readable = re.sub(r'[^A-Za-z0-9_.=]+', '-', key).strip('-.')[-80:]
     return f'part-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet'

@@ -1,7 +1,7 @@
 """Tasks: how encoders of several modalities are trained, evaluated and used to embed."""
 
 from .base import CrossModalTask
-from .checkpoint import describe_checkpoint, load_task
+from .checkpoint import describe_checkpoint, load_task, verify_checkpoint
 from .cmirnet import CMIRNet
 from .cmirpretrain import CMIRPretrain
 from .sscmrsir import SSCMRSIR
@@ -15,4 +15,5 @@ __all__ = (
     'SupervisedCMR',
     'describe_checkpoint',
     'load_task',
+    'verify_checkpoint',
 )

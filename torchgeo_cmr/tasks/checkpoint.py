@@ -2,7 +2,9 @@
 
 import inspect
 import os
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchgeo_cmr.errors import ArchiveError, CMRError
+from torchgeo_cmr.errors import ArchiveError, CMRError, Finding
 
 from .base import DETAILS, SECTION, CrossModalTask
 
-__all__ = ('describe_checkpoint', 'load_task')
+__all__ = ('describe_checkpoint', 'load_task', 'verify_checkpoint')
+
+_CURE = 'take the checkpoint before it, or train again'
 
 
 def load_task(
@@ -138,6 +142,27 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
+def verify_checkpoint(path: str | os.PathLike[str]) -> Iterator[Finding]:
+    """Compare a checkpoint with the checksums in it, and load its task.
+
+    Args:
+        path: Checkpoint file that a trainer wrote.
+
+    Yields:
+        One finding.
+
+    Examples:
+        >>> next(verify_checkpoint('nowhere.ckpt')).fault
+        'there is no checkpoint nowhere.ckpt: check the path'
+    """
+    try:
+        _verify(os.fspath(path))
+    except CMRError as error:
+        yield Finding(str(path), str(error), _CURE)
+    else:
+        yield Finding(str(path))
+
+
 def find_device(device: str | torch.device) -> torch.device:
     """Find a device of this machine by name.
 
@@ -184,6 +209,28 @@ def read_checkpoint(
             'train with a task of torchgeo_cmr.tasks'
         )
     return checkpoint, section
+
+
+def _verify(path: str) -> None:
+    """Read a checkpoint as a whole.
+
+    Raises:
+        CMRError: If it is damaged, or does not fit the task that it names.
+    """
+    checkpoint, _ = read_checkpoint(path)
+    try:
+        with zipfile.ZipFile(path) as packed:
+            name = packed.testzip()
+    except (zipfile.BadZipFile, zlib.error, OSError) as error:
+        raise ArchiveError(f'{path} is damaged ({error})') from error
+    if name is not None:
+        raise ArchiveError(f'{path} is damaged: the checksum of {name} differs')
+    for name, weights in checkpoint['state_dict'].items():
+        if weights.is_floating_point() and not torch.isfinite(weights).all():
+            raise ArchiveError(
+                f'{path} holds NaN or infinity in {name}: training diverged'
+            )
+    load_task(path)
 
 
 def load_plain(path: str, **options: Any) -> Any:

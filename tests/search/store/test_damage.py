@@ -15,7 +15,6 @@ import pytest
 
 from torchgeo_cmr.errors import ArchiveError, CMRError, OutputExistsError
 from torchgeo_cmr.search import RetrievalIndex
-from torchgeo_cmr.search.store import index_files
 from torchgeo_cmr.table import arrow_check
 
 type Make = Callable[..., Any]
@@ -59,22 +58,6 @@ def test_one_place_mutations(make: Make, tmp_path: Path, vectors: str) -> None:
         with suppress(CMRError):
             assert answer(folder) == expected, file
         shutil.rmtree(folder)
-
-
-def test_large_files_are_named_by_damaged(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index = RetrievalIndex.build(make(60), tmp_path / 'i')
-    index.delete('p0003')
-    monkeypatch.setattr(index_files, '_SMALL', 0)
-    (facts,) = index_files.read_header(tmp_path / 'i')['segments']
-    assert not list(index_files.damaged(tmp_path / 'i', facts))
-    file = tmp_path / 'i/segment-0/vectors.npy'
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
-    RetrievalIndex.open(tmp_path / 'i')  # too large to be compared
-    assert list(index_files.damaged(tmp_path / 'i', facts)) == ['segment-0/vectors.npy']
 
 
 @pytest.mark.parametrize(

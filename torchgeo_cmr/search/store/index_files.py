@@ -26,7 +26,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from os import PathLike
@@ -60,7 +60,7 @@ HEADER = 'index.json'
 _LOCK = '.writer'
 _TAIL = 65_536
 #: Bytes up to which a file is compared with its checksum when it is mapped: half a millisecond. Larger ones are
-#: compared by :func:`damaged`.
+#: compared by ``verify_index``.
 _SMALL = 1 << 20
 _CURE = 'build the index again'
 #: What vectors and codes are numbers of.
@@ -357,23 +357,16 @@ def _compare(file: Path, expected: str) -> None:
         raise ValueError(f'{file.name} is damaged: its checksum differs')
 
 
-def damaged(folder: Path, facts: Mapping[str, Any]) -> Iterator[str]:
-    """Name the files of a segment that are missing or were changed since they were written.
+def checksums(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Give the checksum of each file of a segment, by its name relative to the index.
 
     Args:
-        folder: Folder of the index.
-        facts: The segment's entry in the header.
-
-    Yields:
-        Names relative to the folder.
+        facts: The segment's entry in the header; indexes of earlier versions have none.
     """
-    expected = {f'{facts["name"]}/{n}': d for n, d in facts.get('files', {}).items()}
+    made = {f'{facts["name"]}/{n}': d for n, d in facts.get('files', {}).items()}
     if facts['dead'] is not None and facts.get('dead_checksum'):
-        expected[facts['dead']] = facts['dead_checksum']
-    for name, value in expected.items():
-        file = folder / name
-        if not file.is_file() or checksum(file) != value:
-            yield name
+        made[facts['dead']] = facts['dead_checksum']
+    return made
 
 
 def check_free(path: str | PathLike[str], *, overwrite: bool) -> None:
