@@ -88,7 +88,7 @@ def convert[T](
 
     try:
         return msgspec.convert(content, kind)
-    except msgspec.ValidationError as fault:
+    except (msgspec.ValidationError, UnicodeEncodeError) as fault:
         raise error(f'{source} is broken ({fault}); {cure}') from fault
     except RecursionError as fault:
         raise error(f'{source} is broken (nested too deeply); {cure}') from fault
@@ -137,7 +137,7 @@ def signed_text(content: Mapping[str, Any]) -> bytes:
 
 def unsigned(
     content: Mapping[str, Any], text: bytes, source: str, cure: str
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], bool]:
     """Take the checksum off what :func:`signed_text` wrote.
 
     Args:
@@ -147,7 +147,8 @@ def unsigned(
         cure: What a user can do about it.
 
     Returns:
-        The content without its checksum; earlier versions wrote none.
+        The content without its checksum, and whether somebody changed it. Earlier versions wrote
+        no checksum.
 
     Raises:
         ArchiveError: If the checksum differs and the text has our layout. Whoever edits JSON by hand
@@ -155,9 +156,11 @@ def unsigned(
     """
     plain = {name: value for name, value in content.items() if name != CHECKSUM}
     stated = content.get(CHECKSUM)
-    if stated is not None and stated != _sum(plain) and _laid_out(content) == text:
+    if stated is None or stated == _sum(plain):
+        return plain, False
+    if _laid_out(content) == text:
         raise ArchiveError(f'{source} is damaged: its checksum differs; {cure}')
-    return plain
+    return plain, True
 
 
 def _sum(content: Mapping[str, Any]) -> str:

@@ -496,14 +496,17 @@ class TestDisk:
         # Past the footer's reach: the schema reads, the pages do not.
         broken('truncated or broken', part=whole[:4] + b'\xff' * 3000 + whole[3004:])
         broken('is broken', head='{"format": ')
-        broken('does not describe', head=[1])
+        broken(r'_archive\.json is broken \(Expected `object`', head=[1])
         broken('does not describe', head={'format': 'other'})
         broken(
             'no format version',
             head={k: v for k, v in header.items() if k != 'version'},
         )
         broken('format version 99', head=header | {'version': 99})
-        broken('names no dim', head={k: v for k, v in header.items() if k != 'dim'})
+        broken(
+            'missing required field `dim`',
+            head={k: v for k, v in header.items() if k != 'dim'},
+        )
         broken(r'vectors of 5 numbers but the header gives 4', head=header | {'dim': 4})
         broken('12 of 13 rows: a part file is missing', head=header | {'rows': 13})
         with pytest.raises(ArchiveError, match=r'it has no readable _archive\.json'):

@@ -63,7 +63,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
     for part in parts:
         with reading(part):
             schema = pq.read_schema(part)
-        facts = check_part(schema, int(header['dim']), str(part))
+        facts = check_part(schema, header['dim'], str(part))
         spaces |= set(facts['spaces'])
         columns |= set(schema.names) - _KNOWN
         records.append(facts.get('record') or {})
@@ -80,7 +80,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
         'path': str(folder),
         'version': header['version'],
         'rows': rows.number,
-        'dim': int(header['dim']),
+        'dim': header['dim'],
         'metric': header['metric'],
         'modalities': dict(rows.modalities.most_common()),
         'spaces': sorted(spaces),

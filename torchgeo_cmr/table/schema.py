@@ -7,8 +7,9 @@ of other languages; change both together and raise :data:`FORMAT_VERSION`.
 """
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 import geopandas as gpd
 import numpy as np
@@ -18,6 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.typed_json import check_versioned, decode
 
 from .footprints import WGS84
 from .whole_numbers import in_pandas
@@ -31,7 +33,8 @@ METADATA_KEY = b'torchgeo_cmr'
 
 #: How vectors may be compared. Of ``'cosine'`` a part holds lists of float32, of
 #: ``'hamming'`` packed bits of fixed length.
-METRICS = ('cosine', 'hamming')
+type Metric = Literal['cosine', 'hamming']
+METRICS = get_args(Metric.__value__)
 
 #: Text without a value is null (NaN inside pandas), never the word 'None'.
 TEXT = pd.StringDtype(na_value=np.nan)
@@ -54,10 +57,65 @@ STANDARD: dict[str, pa.DataType] = {
 #: Names that a part file needs for itself; no column of a frame may have them.
 RESERVED = ('vector', 'part_row', 'bbox')
 
+#: What else a part stores, with its Arrow type.
+_STORED: dict[str, pa.DataType] = {
+    'part_row': pa.int64(),
+    'geometry': pa.binary(),
+    'bbox': pa.struct([]),
+}
+#: How far the length of a vector may be from 1: what float32 can be blamed for, and more.
+TOLERANCE = 1e-3
+#: Rows of vectors that are looked at together.
+_BLOCK = 65_536
+
 #: Bytes of geometry in one piece: with the largest of a row, less than Arrow counts to.
 _MOST_BYTES = 1 << 30
 
+_CURE = 'write the archive again'
 _BOX = ('xmin', 'ymin', 'xmax', 'ymax')
+
+
+class Record(TypedDict, total=False):
+    """What is read of a record; a writer may add anything."""
+
+    root: str | None
+    #: Scene -> its bands.
+    sources: dict[str, list[Any]]
+    #: Scene -> the bands of each archive that names it.
+    ambiguous_sources: dict[str, list[list[Any]]]
+    grids: dict[str, Any] | None
+    nodata: dict[str, Any] | None
+    merged_from: list[dict[str, Any]]
+
+
+class ArchiveHeader(TypedDict):
+    """What ``_archive.json`` holds in any case."""
+
+    format: str
+    version: int
+    dim: int
+    metric: Metric
+    space: NotRequired[str | None]
+    rows: NotRequired[int]
+    record: NotRequired[Record | None]
+    work_items: NotRequired[int | None]
+    #: CRC-32 of the rest; archives of earlier versions have none.
+    checksum: NotRequired[str]
+
+
+class PartFacts(TypedDict):
+    """What a part says of itself."""
+
+    version: int
+    key: str
+    rows: int
+    spaces: list[str]
+    metric: NotRequired[Metric]
+    record: NotRequired[Record | None]
+    fingerprint: NotRequired[str | None]
+    content: NotRequired[str]
+    #: Places and names of columns without any value.
+    blank: NotRequired[list[tuple[int, str]]]
 
 
 def empty_frame() -> gpd.GeoDataFrame:
@@ -233,6 +291,82 @@ def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[Any]]:
     return gpd.GeoDataFrame(plain, geometry=gpd.GeoSeries(geometry, crs=WGS84)), vectors
 
 
+def check_vectors(ids: pd.Series, vectors: NDArray[Any]) -> None:
+    """Refuse vectors that are not of length 1, which no score of a search would show.
+
+    Args:
+        ids: Their ``patch_id``.
+        vectors: Array (n, dim) of float32; packed codes are taken as they are.
+
+    Raises:
+        ArchiveError: If one holds NaN or is longer or shorter; the message names the row.
+    """
+    if vectors.dtype == np.uint8:
+        return
+    for start in range(0, len(vectors), _BLOCK):
+        block = vectors[start : start + _BLOCK]
+        with np.errstate(over='ignore', invalid='ignore'):
+            squares = np.einsum('ij,ij->i', block, block)
+        wrong = np.flatnonzero(~(np.abs(squares - 1) <= 2 * TOLERANCE))
+        if len(wrong):
+            row = start + int(wrong[0])
+            length = np.linalg.norm(vectors[row].astype(np.float64))
+            raise ArchiveError(
+                f'the vector of patch_id {ids.iloc[row]!r:.80} (row {row}) is {length:.4g} long, not 1'
+            )
+
+
+def _is_like(kind: pa.DataType, wanted: pa.DataType) -> bool:
+    """Say whether values of an Arrow type can be read as those of another."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_string(wanted):
+        return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if pa.types.is_binary(wanted):
+        return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    if pa.types.is_list(wanted):
+        lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+        return any(test(kind) for test in lists) and _is_like(
+            kind.value_type, wanted.value_type
+        )
+    if pa.types.is_floating(wanted):
+        return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    tests = (pa.types.is_timestamp, pa.types.is_integer, pa.types.is_struct)
+    return any(test(kind) and test(wanted) for test in tests)
+
+
+def read_facts(schema: pa.Schema, name: str) -> dict[str, Any]:
+    """Read what a part says of itself.
+
+    Args:
+        schema: Arrow schema of the part.
+        name: File name, for the message.
+
+    Returns:
+        The JSON stored under :data:`METADATA_KEY`, as :class:`PartFacts` types it.
+
+    Raises:
+        ArchiveError: If it is missing, broken or of a newer version.
+    """
+    text = (schema.metadata or {}).get(METADATA_KEY)
+    if text is None:
+        raise ArchiveError(
+            f'{name} has no torchgeo_cmr metadata; it was not written as a part of an archive'
+        )
+    facts = decode(text, dict[str, Any], name, _CURE)
+    check_versioned(facts, PartFacts, FORMAT_VERSION, name, _CURE)
+    blank = facts.get('blank', ())
+    if (
+        not re.fullmatch('[0-9a-f]+', facts.get('content', '0'))
+        or facts['rows'] < 0
+        # Columns without any value are added from left to right, each at its place.
+        or not all(0 <= x <= len(schema) + i for i, (x, _) in enumerate(blank))
+        or len({*schema.names, *(c for _, c in blank)}) < len(schema) + len(blank)
+    ):
+        raise ArchiveError(f'{name} is broken (its facts are not possible); {_CURE}')
+    return facts
+
+
 def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
     """Refuse a part that this version cannot read, and give its metadata.
 
@@ -247,14 +381,7 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
     Raises:
         ArchiveError: If metadata or columns are missing, the version is newer, or ``dim`` differs.
     """
-    try:
-        facts = json.loads((schema.metadata or {})[METADATA_KEY])
-        version = int(facts['version'])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArchiveError(
-            f'{name} has no torchgeo_cmr metadata; it was not written as a part of an archive'
-        ) from error
-    check_version(version, name)
+    facts = read_facts(schema, name)
     missing = [
         c for c in (*STANDARD, 'geometry', *RESERVED) if schema.get_field_index(c) < 0
     ]
@@ -262,6 +389,11 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
         raise ArchiveError(
             f'{name} lacks the columns {", ".join(missing)}; write the archive again'
         )
+    for column, wanted in {**STANDARD, **_STORED}.items():
+        if not _is_like(found := schema.field(column).type, wanted):
+            raise ArchiveError(
+                f'{name} stores {column} as {found} and not as {wanted}; {_CURE}'
+            )
     kind = schema.field('vector').type
     if pa.types.is_fixed_size_binary(kind):
         found = 8 * kind.byte_width
@@ -277,12 +409,3 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
             'parts of two archives were mixed'
         )
     return facts
-
-
-def check_version(version: int, name: str) -> None:
-    """Refuse a format version that is newer than this package."""
-    if version > FORMAT_VERSION:
-        raise ArchiveError(
-            f'{name} has format version {version} but this torchgeo_cmr reads up to '
-            f'{FORMAT_VERSION}; install a newer torchgeo_cmr'
-        )

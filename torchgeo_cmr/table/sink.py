@@ -25,21 +25,24 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from torchgeo_cmr.durable import flush, is_alive, replace_folder
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
+from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
 from .provenance import Content, Rows
 from .schema import (
     FORMAT,
     FORMAT_VERSION,
-    METADATA_KEY,
+    ArchiveHeader,
     check_part,
-    check_version,
+    check_vectors,
     empty_frame,
     from_arrow,
+    read_facts,
     to_arrow,
 )
 
@@ -51,6 +54,10 @@ _OLDER = 'archive.json'
 #: Pattern of the part files of an archive.
 PARTS = 'part-*.parquet'
 _OURS = re.compile(r'_?archive\.json|part-.*\.parquet|\.tmp-.*')
+#: Numbers in a vector: more than any model gives.
+_MOST_NUMBERS = 1 << 24
+_CURE = 'write the archive again'
+_AGAIN = 'remove it and run again'
 _DAY = 86_400
 _count = itertools.count()
 
@@ -137,8 +144,8 @@ class ParquetSink:
         for part in self.path.glob(PARTS):
             with reading(part):
                 schema = pq.read_schema(part)
-            facts = _facts(schema, part)
-            found[facts['key']] = facts['fingerprint']
+            facts = read_facts(schema, str(part))
+            found[facts['key']] = facts.get('fingerprint')
         return found
 
     def remove(self, key: str) -> None:
@@ -221,8 +228,7 @@ class ParquetSink:
 
     def _write_header(self, header: Mapping[str, Any]) -> None:
         with _appearing(header_file(self.path)) as temporary:
-            text = json.dumps(header, indent=1, sort_keys=True) + '\n'
-            temporary.write_text(text, encoding='utf-8')
+            temporary.write_bytes(signed_text(header))
 
     def _check(self) -> bool:
         """Compare with the header that is there; False if there is none."""
@@ -334,17 +340,11 @@ def read_archive(
     """
     folder = Path(path)
     header = read_header(folder)
-    try:
-        dim, metric = int(header['dim']), str(header['metric'])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArchiveError(
-            f'{header_file(folder)} names no dim or metric; write the archive again'
-        ) from error
-    parts: list[tuple[str, pa.Table, dict[str, Any]]] = []
+    dim, metric = header['dim'], header['metric']
+    parts: list[tuple[Path, pa.Table, dict[str, Any]]] = []
     for part in folder.glob(PARTS):
-        content, facts = _read_part(part, dim)
-        parts.append((facts['key'], content, facts))
-    parts.sort(key=lambda item: item[0])
+        parts.append((part, *_read_part(part, dim)))
+    parts.sort(key=lambda item: item[2]['key'])
     rows = sum(len(content) for _, content, _ in parts)
     if header.get('rows', rows) != rows:
         raise ArchiveError(
@@ -374,6 +374,18 @@ def read_archive(
             'write them into separate archives'
         ) from error
     frame, vectors = from_arrow(together)
+    if (vectors.dtype == np.uint8) != (metric == 'hamming'):
+        raise ArchiveError(
+            f'{header_file(folder)} has metric {metric!r}, for which the parts hold no '
+            f'{"codes" if metric == "hamming" else "vectors"}; {_CURE}'
+        )
+    start = 0
+    for part, content, _ in parts:
+        block = slice(start, start := start + len(content))
+        try:
+            check_vectors(frame['patch_id'].iloc[block], vectors[block])
+        except ArchiveError as error:
+            raise ArchiveError(f'{part}: {error}; {_AGAIN}') from error
     if frame['patch_id'].duplicated().any():
         twice = frame['patch_id'][frame['patch_id'].duplicated()].iloc[0]
         raise ArchiveError(
@@ -389,8 +401,17 @@ def _read_part(part: Path, dim: int) -> tuple[pa.Table, dict[str, Any]]:
     facts = check_part(schema, dim, str(part))
     with reading(part):
         stored = pq.read_table(part, partitioning=None, page_checksum_verification=True)
+    for name in ('patch_id', 'vector', 'part_row'):
+        if stored.column(name).null_count:
+            raise ArchiveError(f'{part} has rows without {name}; {_AGAIN}')
+    numbers = stored.column('part_row').to_numpy()
+    order = np.argsort(numbers)
+    if len(order) != facts['rows'] or (numbers[order] != np.arange(len(order))).any():
+        raise ArchiveError(f'{part} lacks rows or has some twice; {_AGAIN}')
+    if pc.any(pc.equal(stored.column('patch_id'), '')).as_py():  # ty: ignore[missing-attribute]
+        raise ArchiveError(f'{part} has rows whose patch_id is empty; {_AGAIN}')
+    with reading(part):
         content = _whole(stored, facts.get('blank', ()))
-        order = np.argsort(content.column('part_row').to_numpy())
         return content.take(pa.array(order)), facts
 
 
@@ -419,7 +440,7 @@ def read_content(path: str | PathLike[str]) -> Content | None:
     Raises:
         ArchiveError: If the folder is not an archive, or a part cannot be read.
     """
-    dim = int(read_header(path)['dim'])
+    dim = read_header(path)['dim']
     found = []
     for part in Path(path).glob(PARTS):
         with reading(part):
@@ -486,23 +507,21 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
     """
     file = header_file(path)
     try:
-        header = json.loads(file.read_text(encoding='utf-8'))
+        text = file.read_bytes()
     except OSError as error:
         raise ArchiveError(
             f'{path} is not an archive: it has no readable {HEADER}'
         ) from error
-    except ValueError as error:
-        raise ArchiveError(
-            f'{file} is broken ({error}); write the archive again'
-        ) from error
-    if not isinstance(header, dict) or header.get('format') != FORMAT:
+    header = decode(text, dict[str, Any], str(file), _CURE)
+    if header.get('format') != FORMAT:
         raise ArchiveError(
             f'{file} does not describe a {FORMAT}; name an archive folder'
         )
-    if not isinstance(header.get('version'), int):
-        raise ArchiveError(f'{file} has no format version; write the archive again')
-    check_version(header['version'], str(file))
-    return header
+    check_versioned(header, ArchiveHeader, FORMAT_VERSION, str(file), _CURE)
+    dim, bits = header['dim'], header['metric'] == 'hamming'
+    if not 1 <= dim < _MOST_NUMBERS or (bits and dim % 8):
+        raise ArchiveError(f'{file} is broken (dim {dim} is not possible); {_CURE}')
+    return unsigned(header, text, str(file), _CURE)[0]
 
 
 def merge_records(
@@ -544,8 +563,11 @@ def merge_records(
             if fact not in facts:
                 facts.append(fact)
     merged: dict[str, Any] = {}
-    if not all(_unite(merged, fact) for fact in facts):
-        merged = {'merged_from': facts}
+    try:
+        if not all(_unite(merged, fact) for fact in facts):
+            merged = {'merged_from': facts}
+    except RecursionError as error:
+        raise ArchiveError(f'a record is nested too deeply; {_CURE}') from error
     if any('sources' in record for record in records):
         merged['sources'] = {s: f for s, f in sources.items() if s not in unclear}
     if unclear:
@@ -592,16 +614,6 @@ def part_name(key: str) -> str:
     """Give a file name that any file system takes, readable, and different for each key."""
     readable = re.sub(r'[^A-Za-z0-9_.=]+', '-', key).strip('-.')[-80:]
     return f'part-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet'
-
-
-def _facts(schema: pa.Schema, part: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads((schema.metadata or {})[METADATA_KEY])
-        return {'key': str(facts['key']), 'fingerprint': facts.get('fingerprint')}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArchiveError(
-            f'{part} has no torchgeo_cmr metadata; remove it and run again'
-        ) from error
 
 
 def _stamp() -> str:

@@ -201,7 +201,7 @@ def test_opening_checks(make: Make, tmp_path: Path) -> None:
         ('{', r'index\.json is broken'),
         ('{"format": "x"}', 'does not describe a torchgeo_cmr.index'),
         ('{"format": "torchgeo_cmr.index", "version": 99}', 'format version 99'),
-        ('{"format": "torchgeo_cmr.index"}', 'format version None'),
+        ('{"format": "torchgeo_cmr.index"}', 'no format version'),
     ],
 )
 def test_refuses_headers(make: Make, tmp_path: Path, text: str, message: str) -> None:

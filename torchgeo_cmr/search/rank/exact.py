@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchgeo_cmr.errors import ArchiveError
+
 from .candidates import LOWEST, Pool, gathered, where
 from .hidden_rows import HiddenRows
 from .scan import scan
@@ -28,6 +30,12 @@ type _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 _QUERIES = 512
 _PAIRS = 65_536
+_DAMAGED = (
+    'a vector of the archive is not of length 1, or not a number: its files were damaged; '
+    'torchgeo-cmr check names them'
+)
+#: Score of unit rows, with what float32 adds to their length.
+_LARGEST = 1 + 1e-3
 
 
 def top_k(
@@ -72,6 +80,9 @@ def top_k(
         wide, slack = (k, _slack(kept)) if spare is None else (k * spare, 0.0)
         owner, row = _propose(kept, rows, batch, min(wide, len(rows)), slack, held)
         found[chunk], scores[chunk] = decide(kept, batch, owner, row, k, ties=ties)
+    # A row that no number compares with is never proposed.
+    if withheld is None and spare is None and np.isneginf(scores).any():
+        raise ArchiveError(_DAMAGED)
     return found, scores
 
 
@@ -233,4 +244,6 @@ def _scores(
         else:
             left *= right
             scores[part] = left.sum(axis=1)
+    if not (np.abs(scores) <= _LARGEST).all():
+        raise ArchiveError(_DAMAGED)
     return np.clip(scores, -1, 1, out=scores)

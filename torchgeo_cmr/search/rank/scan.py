@@ -93,7 +93,9 @@ def scan[S: Sink](
             except IndexError:  # the other threads have taken the rest
                 return sink
             block = rows[start : start + size]
-            sink.add(block, scored(block, out))
+            # What is no number is refused when scores are decided.
+            with np.errstate(invalid='ignore', over='ignore'):
+                sink.add(block, scored(block, out))
 
     if workers == 1:
         return [work()]

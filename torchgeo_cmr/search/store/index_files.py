@@ -22,7 +22,6 @@ pickled.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -31,7 +30,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -43,9 +42,9 @@ from torchgeo_cmr.search.rank.vectors import KINDS, Vectors
 from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.provenance import Content
-from torchgeo_cmr.table.schema import STANDARD
+from torchgeo_cmr.table.schema import STANDARD, Metric, Record
 from torchgeo_cmr.table.sink import PARTS, header_file, is_archive
-from torchgeo_cmr.typed_json import decode
+from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
 from .segment import Segment, build, check_rows
 
@@ -101,9 +100,9 @@ class Header(TypedDict):
     generation: int
     next: NotRequired[int]
     dim: int
-    metric: str
+    metric: Metric
     spaces: list[str]
-    record: dict[str, Any]
+    record: Record
     fingerprint: str | None
     build: NotRequired[str | None]
     segments: list[SegmentEntry]
@@ -131,20 +130,16 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
     facts = decode(text, dict[str, Any], str(file), _CURE)
     if facts.get('format') != FORMAT:
         raise ArchiveError(f'{file} does not describe a {FORMAT}; name an index folder')
-    version = facts.get('version')
-    if not isinstance(version, int) or version > VERSION:
-        raise ArchiveError(
-            f'{file} has format version {version} but this torchgeo_cmr reads up '
-            f'to {VERSION}; install a newer torchgeo_cmr or build the index again'
-        )
-    header = cast('dict[str, Any]', decode(text, Header, str(file), _CURE))
-    plain = {name: fact for name, fact in header.items() if name != 'checksum'}
-    differs = header.get('checksum') not in (None, _header_checksum(plain))
-    # Whoever edits a header by hand or program lays it out differently; damage does not.
-    if differs and _text(header) == text:
-        raise ArchiveError(f'{file} is damaged: its checksum differs; {_CURE}')
-    for facts in plain['segments']:
-        _check_entry(facts, file)
+    check_versioned(facts, Header, VERSION, str(file), _CURE)
+    plain, edited = unsigned(facts, text, str(file), _CURE)
+    for entry in plain['segments']:
+        _check_entry(entry, file)
+        # Without a bound on what codes lost, whole vectors are scanned.
+        if edited and entry['vectors'] in ('float16', 'int8'):
+            entry['error'] = None
+    names = {entry['name'] for entry in plain['segments']}
+    if not names or len(names) < len(plain['segments']):
+        raise ArchiveError(f'{file} is broken (no parts, or one twice); {_CURE}')
     return plain
 
 
@@ -167,21 +162,10 @@ def _check_entry(facts: Mapping[str, Any], file: Path) -> None:
         )
 
 
-def _header_checksum(header: Mapping[str, Any]) -> str:
-    text = json.dumps(header, sort_keys=True, allow_nan=False)
-    return checksum(text.encode())
-
-
-def _text(header: Mapping[str, Any]) -> bytes:
-    text = json.dumps(header, indent=1, sort_keys=True, allow_nan=False)
-    return f'{text}\n'.encode()
-
-
 def write_header(path: Path, header: Mapping[str, Any]) -> None:
     """Replace ``index.json`` as a whole: the moment at which a change is there."""
     temporary = path / f'.tmp-{os.getpid()}-{HEADER}'
-    whole = {**header, 'checksum': _header_checksum(header)}
-    temporary.write_bytes(_text(whole))
+    temporary.write_bytes(signed_text(header))
     flush(temporary)
     temporary.replace(path / HEADER)
     flush(path)
@@ -289,7 +273,8 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
             f'the index {folder} cannot be read ({error}); build it again'
         ) from error
     shapes = [(whole, 2), (codes, 2), (boxes, 2), (numbers, 1), (ties, 1), (dead, 1)]
-    if any(array.ndim != axes for array, axes in shapes) or boxes.shape[1] != 4:
+    fits = boxes.shape[1:] == (4,) and _is_kind(codes, kind, whole)
+    if any(array.ndim != axes for array, axes in shapes) or not fits:
         raise ArchiveError(
             f'the files of {home} have other shapes; build the index again'
         )
@@ -306,6 +291,13 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
     if known:
         content = Content(facts['rows'] - len(dead), int(facts['content'], 16))
     return Segment(columns, kept, numbers, ties, dead, digests, content)
+
+
+def _is_kind(codes: NDArray[Any], kind: str, whole: NDArray[Any]) -> bool:
+    """Say whether codes are of a kind and stand for some vectors."""
+    dtype = {'binary': 'uint8', 'hamming': 'uint8'}.get(kind, kind)
+    width = -(-whole.shape[-1] // 8) if kind == 'binary' else whole.shape[-1]
+    return codes.dtype == dtype and codes.shape[1:] == (width,)
 
 
 def _array(file: Path, dtype: Any = None) -> NDArray[Any]:

@@ -77,7 +77,7 @@ def fingerprint_of(archive: Origin | Iterable[Origin]) -> str:
     header, content = read_header(folder), read_content(folder)
     if content is None:  # written before parts recorded their content
         return fingerprint(EmbeddingTable.load(folder))
-    return content.fingerprint(int(header['dim']), str(header['metric']))
+    return content.fingerprint(header['dim'], header['metric'])
 
 
 def _table(source: Origin) -> EmbeddingTable:

@@ -112,6 +112,16 @@ def open_state(folder: Path) -> State:
 def read_state(folder: Path, header: dict[str, Any]) -> State:
     """Map what a header names."""
     parts = tuple(store.read_segment(folder, facts) for facts in header['segments'])
+    packed = header['metric'] == 'hamming'
+    wanted = np.uint8 if packed else np.float32, header['dim'] // (8 if packed else 1)
+    for part in parts:
+        whole = part.vectors.whole
+        if (whole.dtype, whole.shape[1]) != wanted:
+            raise ArchiveError(
+                f'{folder} holds vectors of {whole.shape[1]} {whole.dtype}, not those of {header["dim"]} '
+                f'numbers and metric {header["metric"]} that its {store.HEADER} names; build the '
+                'index again'
+            )
     approximate = _Later(folder, header['segments'])
     names = ('dim', 'metric', 'spaces', 'record', 'fingerprint')
     facts = {name: header[name] for name in names}
