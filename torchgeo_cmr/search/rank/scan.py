@@ -93,7 +93,7 @@ def scan[S: Sink](
             except IndexError:  # the other threads have taken the rest
                 return sink
             block = rows[start : start + size]
-            # What is no number is refused when scores are decided.
+            # NaN is refused when scores are decided.
             with np.errstate(invalid='ignore', over='ignore'):
                 sink.add(block, scored(block, out))
 
