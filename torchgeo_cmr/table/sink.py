@@ -512,8 +512,8 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
         raise ArchiveError(
             f'{path} is not an archive: it has no readable {HEADER}'
         ) from error
-    header = decode(text, dict[str, Any], str(file), _CURE)
-    if header.get('format') != FORMAT:
+    header: Any = decode(text, object, str(file), _CURE)
+    if not isinstance(header, dict) or header.get('format') != FORMAT:
         raise ArchiveError(
             f'{file} does not describe a {FORMAT}; name an archive folder'
         )
