@@ -112,7 +112,7 @@ def test_a_layer_of_geoparquet(
         assert told['columns'] == ['patch_id']
         assert 'patch_id' in run('info', layer).out
     layer.write_bytes(b'PAR1')
-    assert 'is not a GeoParquet file' in run('info', layer).err
+    assert 'is not an archive, a checkpoint or a layer' in run('info', layer).err
 
 
 def test_a_checkpoint(tmp_path: Path) -> None:

@@ -60,7 +60,6 @@ def _together(source: Path) -> tuple['gpd.GeoDataFrame', dict[str, Any]]:
 def _read(source: Path) -> 'gpd.GeoDataFrame':
     import geopandas as gpd
     import pyogrio
-    from pyogrio.errors import DataLayerError, DataSourceError
 
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.export import read_search
@@ -83,7 +82,9 @@ def _read(source: Path) -> 'gpd.GeoDataFrame':
             )
         chosen = 'results' if 'results' in layers else None
         frame = gpd.read_file(source, layer=chosen)
-    except (DataLayerError, DataSourceError) as error:
+    except QueryError:
+        raise
+    except Exception as error:  # GDAL and GEOS raise kinds of their own
         raise QueryError(
             f'{source} cannot be read as a vector file ({error}); name an archive folder or '
             'a vector file'

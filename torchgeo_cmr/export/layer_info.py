@@ -5,10 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 
 from torchgeo_cmr.errors import ArchiveError
@@ -32,19 +30,23 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
         ArchiveError: If it is not a vector file.
     """
     source, named = locate(path, 'file')
-    if source.lower().endswith(('.parquet', '.geoparquet')):
-        return _describe_geoparquet(source)
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(source)]
-        layer = named or ('results' if 'results' in layers else layers[0])
-        rows = {
-            name: pyogrio.read_info(source, layer=name)['features'] for name in layers
-        }
-        info = pyogrio.read_info(source, layer=layer, force_total_bounds=True)
-    except (DataLayerError, DataSourceError, IndexError) as error:
+        if source.lower().endswith(('.parquet', '.geoparquet')):
+            return _describe_geoparquet(source)
+        return _describe(source, named)
+    except Exception as error:  # GDAL and Arrow raise kinds of their own
+        reason = ' '.join(str(error).split()) or 'empty'
         raise ArchiveError(
-            f'{path} is not an archive, a checkpoint or a layer ({" ".join(str(error).split())})'
+            f'{path} is not an archive, a checkpoint or a layer ({reason})'
         ) from error
+
+
+def _describe(source: str, named: str | None) -> dict[str, Any]:
+    """Let GDAL list the layers."""
+    layers = [str(name) for name, _ in pyogrio.list_layers(source)]
+    layer = named or ('results' if 'results' in layers else layers[0])
+    rows = {name: pyogrio.read_info(source, layer=name)['features'] for name in layers}
+    info = pyogrio.read_info(source, layer=layer, force_total_bounds=True)
     return {
         'kind': 'layer',
         'path': source,
@@ -64,14 +66,9 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _describe_geoparquet(path: str) -> dict[str, Any]:
     """Read the footer of a GeoParquet file, which not every GDAL opens."""
-    try:
-        footer = pq.read_metadata(path)
-        geo = json.loads((footer.metadata or {})[b'geo'])
-        column = geo['columns'][geo['primary_column']]
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise ArchiveError(
-            f'{path} is not a GeoParquet file ({" ".join(str(error).split()) or "empty"})'
-        ) from error
+    footer = pq.read_metadata(path)
+    geo = json.loads((footer.metadata or {})[b'geo'])
+    column = geo['columns'][geo['primary_column']]
     names = footer.schema.to_arrow_schema().names
     kinds = column.get('geometry_types') or ['Unknown']
     box = column.get('bbox')

@@ -140,7 +140,7 @@ def test_refuses(hits: gpd.GeoDataFrame, make: Any, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match='cannot be read as a saved search'):
         read_search(tmp_path / 'a.gpkg')
     (tmp_path / 'a.parquet').write_text('text')
-    with pytest.raises(QueryError, match='cannot be read as GeoParquet'):
+    with pytest.raises(QueryError, match='cannot be read as a saved search'):
         read_search(tmp_path / 'a.parquet')
     path = to_geopackage(make('s2').frame, tmp_path / 'b.gpkg')
     with pytest.raises(QueryError, match='no layer called results but footprints'):

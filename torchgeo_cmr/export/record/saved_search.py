@@ -16,12 +16,10 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyogrio
-import pyproj
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from shapely import Geometry
 
-from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.errors import CMRError, QueryError
 from torchgeo_cmr.export.layers.arrow_batches import NAMES
 from torchgeo_cmr.search.results import RESULT_COLUMNS, check_result
 from torchgeo_cmr.table import to_wgs84
@@ -106,29 +104,36 @@ def read_search(path: str | PathLike[str]) -> SavedSearch:
     source = Path(path)
     if not source.is_file():
         raise QueryError(f'{source} is not a file; name a saved search')
-    if source.suffix.lower() == '.parquet':
-        frame, record = _parquet(source)
-        return SavedSearch(_results(frame, source), None, None, record)
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(source)]
-        if source.suffix.lower() != '.gpkg':
-            frame = _layer(source)
-            beside = _manifest(source.with_suffix('.json'))
-            return SavedSearch(_results(frame, source), None, None, beside)
-        if 'results' not in layers:
-            raise QueryError(
-                f'{source} has no layer called results but {", ".join(layers) or "none"}; '
-                'name a search that was saved'
-            )
-        parts = {
-            name: _layer(source, name)
-            for name in ('query', 'results', 'area_of_interest')
-            if name in layers
-        }
-    except (DataLayerError, DataSourceError) as error:
+        return _read(source)
+    except CMRError:
+        raise
+    except Exception as error:  # GDAL, SQLite, Arrow and GEOS raise kinds of their own
         raise QueryError(
             f'{source} cannot be read as a saved search ({error}); name what an export wrote'
         ) from error
+
+
+def _read(source: Path) -> SavedSearch:
+    """Read a file by its format."""
+    if source.suffix.lower() == '.parquet':
+        frame, record = _parquet(source)
+        return SavedSearch(_results(frame, source), None, None, record)
+    layers = [str(name) for name, _ in pyogrio.list_layers(source)]
+    if source.suffix.lower() != '.gpkg':
+        frame = _layer(source)
+        beside = _manifest(source.with_suffix('.json'))
+        return SavedSearch(_results(frame, source), None, None, beside)
+    if 'results' not in layers:
+        raise QueryError(
+            f'{source} has no layer called results but {", ".join(layers) or "none"}; '
+            'name a search that was saved'
+        )
+    parts = {
+        name: _layer(source, name)
+        for name in ('query', 'results', 'area_of_interest')
+        if name in layers
+    }
     for name, original in _own_names(source).items():
         if name in parts:
             parts[name] = gpd.GeoDataFrame(parts[name].rename(columns=original))
@@ -159,16 +164,10 @@ def _layer(source: Path, name: str | None = None) -> gpd.GeoDataFrame:
 
 def _parquet(source: Path) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
     """Read GeoParquet and the record among its metadata."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        frame = gpd.read_parquet(source)
-        metadata = pq.read_schema(source).metadata or {}
-    except (ValueError, pa.ArrowException, pyproj.exceptions.CRSError) as error:
-        raise QueryError(
-            f'{source} cannot be read as GeoParquet ({error}); name what an export wrote'
-        ) from error
+    frame = gpd.read_parquet(source)
+    metadata = pq.read_schema(source).metadata or {}
     return frame, _json(metadata.get(b'torchgeo_cmr'), source)
 
 

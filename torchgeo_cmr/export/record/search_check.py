@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyogrio
-from pyogrio.errors import DataSourceError
 
 from torchgeo_cmr.errors import CMRError, Finding, QueryError
 
@@ -40,7 +39,7 @@ def verify_search(path: str | os.PathLike[str]) -> Iterator[Finding]:
         if file.suffix.lower() == '.gpkg' and file.is_file():
             _verify_database(file)
         record = read_search(file).record
-    except (CMRError, ValueError) as error:
+    except CMRError as error:
         yield Finding(str(file), str(error), _CURE)
     else:
         yield Finding(str(file))
@@ -74,5 +73,7 @@ def _verify_database(file: Path) -> None:
             raise QueryError(f'{file} is damaged ({answer})')
         for name, _ in pyogrio.list_layers(file):
             pyogrio.read_dataframe(file, layer=str(name))
-    except (sqlite3.DatabaseError, DataSourceError) as error:
+    except QueryError:
+        raise
+    except Exception as error:  # of SQLite and GDAL
         raise QueryError(f'{file} is damaged ({error})') from error

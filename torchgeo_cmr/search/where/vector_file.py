@@ -6,6 +6,7 @@ named, since the first is the right one by chance only; the folders of a KML and
 routes of a GPX are one drawing, and are taken together.
 """
 
+import os
 import zipfile
 from collections.abc import Sequence
 from os import PathLike, fspath
@@ -86,7 +87,7 @@ def locate(
     """
     text = fspath(path)
     layer = None
-    if '|' in text and not Path(text).exists():
+    if '|' in text and not os.path.exists(text):
         text, *options = text.split('|')
         for option in options:
             name, _, value = option.partition('=')
@@ -102,10 +103,12 @@ def locate(
         )
     if text.startswith(('/vsi', 'zip://')):
         return text, layer
-    found = Path(text).expanduser()
-    if not found.exists():
-        raise QueryError(f'the {what} {text} is not there; check its name')
-    return str(found), layer
+    found = os.path.expanduser(text)
+    if not os.path.exists(
+        found
+    ):  # which Path refuses to say of a name that is too long
+        raise QueryError(f'the {what} {text:.200} is not there; check its name')
+    return found, layer
 
 
 def _opened(source: str) -> str:

@@ -1,0 +1,81 @@
+"""Files damaged in one place: the same answer or one of our errors, never anything else."""
+
+import importlib.util
+import os
+import random
+import sys
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+#: How often the number of cases below; 30 with ``TORCHGEO_CMR_CASES=30`` makes ten thousand.
+TIMES = int(os.environ.get('TORCHGEO_CMR_CASES', '1'))
+#: Target -> cases.
+CASES = {
+    'archive': 60,
+    'index': 60,
+    'index_float32': 30,
+    'checkpoint': 20,
+    'condition': 30,
+    'area_text': 30,
+    'area_file': 20,
+    'manifest': 30,
+    'search_gpkg': 20,
+    'search_geojson': 20,
+    'search_fgb': 20,
+    'search_parquet': 20,
+}
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != 'linux', reason='children are forked, with limits of Linux'
+)
+
+
+@pytest.fixture(scope='module')
+def fuzz() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        'fuzz', Path(__file__).with_name('fuzz.py')
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules['fuzz'] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_target_has_cases(fuzz: ModuleType) -> None:
+    assert CASES.keys() == fuzz.TARGETS.keys()
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_mutations(fuzz: ModuleType, name: str, tmp_path: Path) -> None:
+    stream = fuzz.cases(name, random.Random(name), tmp_path)
+    outcomes = [
+        (what, outcome) for what, outcome, _ in islice(stream, CASES[name] * TIMES)
+    ]
+    assert [case for case in outcomes if case[1] not in fuzz.FINE] == []
+    # Damage that nobody notices would make the test one that cannot fail.
+    if name in ('archive', 'index', 'index_float32', 'checkpoint'):
+        assert sum(outcome == 'refused' for _, outcome in outcomes) > len(outcomes) / 2
+
+
+def test_faults_are_told_apart(fuzz: ModuleType, tmp_path: Path) -> None:
+    def crash(folder: Path) -> str:
+        os.kill(os.getpid(), 11)
+        return str(folder)
+
+    def fail(folder: Path) -> str:
+        raise KeyError(folder.name)
+
+    for ask, strict, outcome in (
+        (lambda folder: 'yes', True, 'same'),
+        (lambda folder: 'no', True, 'wrong'),
+        (lambda folder: 'no', False, 'other'),
+        (crash, True, 'crash by signal 11'),
+        (fail, True, "raw KeyError: '"),
+    ):
+        target = fuzz.Target(lambda folder: None, ask, strict)
+        assert fuzz.judge(target, tmp_path, 'yes').startswith(outcome)
