@@ -11,6 +11,7 @@ Prints a table of outcomes; keeps the files of a fault in ``fuzz-faults/`` and t
 """
 
 import argparse
+import faulthandler
 import os
 import random
 import resource
@@ -186,7 +187,7 @@ def _make_areas(folder: Path) -> None:
     shapes.to_parquet(folder / 'a.parquet')
 
 
-def _ask_texts(clause: str) -> Callable[[Path], str]:
+def _ask_texts(filtered: Callable[[str], Where]) -> Callable[[Path], str]:
     rows = table()
 
     def ask(folder: Path) -> str:
@@ -194,7 +195,7 @@ def _ask_texts(clause: str) -> Callable[[Path], str]:
         for file in sorted(folder.glob('*.txt')):
             text = file.read_bytes().decode('utf-8', 'replace')
             try:
-                made.append(len(Where(**{clause: text}).rows(rows)))
+                made.append(len(filtered(text).rows(rows)))
             except CMRError:
                 made.append(-1)
         return repr(made)
@@ -231,8 +232,10 @@ TARGETS: dict[str, Callable[[], Target]] = {
         strict=True,
     ),
     'checkpoint': lambda: Target(_make_checkpoint, _ask_checkpoint, strict=True),
-    'condition': lambda: Target(_make_texts(_CONDITIONS), _ask_texts('where')),
-    'area_text': lambda: Target(_make_texts(_AREAS), _ask_texts('geometry')),
+    'condition': lambda: Target(
+        _make_texts(_CONDITIONS), _ask_texts(lambda text: Where(where=text))
+    ),
+    'area_text': lambda: Target(_make_texts(_AREAS), _ask_texts(Where)),
     'area_file': lambda: Target(_make_areas, _ask_areas),
     'manifest': lambda: Target(
         _make_search('a.json'), lambda f: repr(read_manifest(f / 'a.json'))
@@ -300,6 +303,7 @@ def judge(target: Target, folder: Path, expected: str) -> str:
 
 def _outcome(target: Target, folder: Path, expected: str) -> str:
     signal.alarm(SECONDS)
+    faulthandler.disable()  # a crash is counted by the parent
     used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -359,13 +363,13 @@ def main(words: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     draw = random.Random(options.seed)
     counts: Counter[tuple[str, str]] = Counter()
-    end, left = time.monotonic() + 60 * options.minutes, options.cases
+    end, left = time.monotonic() + 60 * options.minutes, options.cases or -1
     kept = Path('fuzz-faults')
     with tempfile.TemporaryDirectory() as home:
         streams: dict[str, Any] = {
             name: cases(name, draw, Path(home, name)) for name in options.targets
         }
-        while left != 0 if options.cases else time.monotonic() < end:
+        while left if options.cases else time.monotonic() < end:
             name = options.targets[sum(counts.values()) % len(options.targets)]
             what, outcome, folder = next(streams[name])
             counts[name, outcome.partition(' ')[0]] += 1
@@ -373,7 +377,7 @@ def main(words: list[str] | None = None) -> int:
                 number = sum(counts.values())
                 sys.stdout.write(f'{name} {number}: {what}: {outcome}\n')
                 shutil.copytree(folder, kept / f'{name}-{options.seed}-{number}')
-            left = left - 1 if options.cases else None
+            left -= 1
     total = Counter[str]()
     for (name, outcome), count in sorted(counts.items()):
         sys.stdout.write(f'{name:16} {outcome:10} {count:6}\n')

@@ -97,5 +97,5 @@ def test_versions_to_come_are_refused(
     content['version'] += 1
     content.pop('checksum', None)
     file.write_text(json.dumps(content))
-    with pytest.raises(CMRError, match='install a newer torchgeo_cmr'):
+    with pytest.raises(CMRError, match='newer torchgeo_cmr'):
         read(home)

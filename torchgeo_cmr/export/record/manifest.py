@@ -60,7 +60,7 @@ def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise QueryError(
             f'{path} cannot be read as a manifest ({error}); name the .json that search '
             'wrote next to its result'
