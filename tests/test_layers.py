@@ -16,6 +16,7 @@ NAME = PACKAGE.name
 PLACES = {
     '': (0, 'both'),
     'alpha': (0, 'both'),
+    'drafts': (0, 'both'),
     'durable': (0, 'both'),
     'errors': (0, 'both'),
     'iso8601': (0, 'both'),

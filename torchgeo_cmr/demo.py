@@ -28,6 +28,7 @@ from tqdm import tqdm
 from torchgeo_cmr import __version__
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datasets import SyntheticLandscape
+from torchgeo_cmr.drafts import new_draft
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.errors import OutputExistsError, PairingError
 from torchgeo_cmr.evaluate import (
@@ -477,9 +478,8 @@ def _asked_area(queries: EmbeddingTable, wanted: int) -> Polygon:
 
 
 def _write_json(content: Mapping[str, Any], path: Path) -> None:
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n')
-    temporary.replace(path)
+    with new_draft(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n')
 
 
 __all__ = ('Journey', 'Settings', 'run')

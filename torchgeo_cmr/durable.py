@@ -73,17 +73,6 @@ def replace_folder(building: Path, target: Path, retired: Path) -> None:
     shutil.rmtree(retired, ignore_errors=True)
 
 
-def is_alive(process: int) -> bool:
-    """Say whether a process of this system runs; so does one that is not ours to ask about."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
-
-
 def _exchange(first: Path, second: Path) -> bool:
     """Swap two names where the system and the file system can."""
     if sys.platform != 'linux':

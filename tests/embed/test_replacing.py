@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from torchgeo_cmr.drafts import stamp
 from torchgeo_cmr.durable import replace_folder
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.errors import CMRError, OutputExistsError
@@ -140,8 +141,9 @@ def test_a_stranger_in_an_archive_stays(
 def test_what_dead_processes_left_is_swept(
     fake: Callable[..., Any], old: Path, tmp_path: Path
 ) -> None:
-    host, live = sink._stamp().split('-')[1], os.getpid()
-    dead, alive = (tmp_path / f'.archive.tmp-{host}-{p}-0' for p in (2**22 + 1, live))
+    word = stamp()
+    dead = tmp_path / f'.archive.{word.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-")}'
+    alive = tmp_path / f'.archive.{word}'
     for folder in (dead, alive, tmp_path / '.archive.mine'):
         folder.mkdir()
     scene = str(tmp_path / 'old/a.tif')

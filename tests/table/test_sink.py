@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from torchgeo_cmr.drafts import stamp
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
@@ -199,9 +200,7 @@ def test_failed_write_leaves_nothing(
 def test_sweeps_dead_writers_only(tmp_path: Path) -> None:
     first = ParquetSink(tmp_path / 'a', {})
     first.commit('x', make('x'))
-    from torchgeo_cmr.table import sink as module
-
-    live = tmp_path / 'a' / f'.{module._stamp()}'
+    live = tmp_path / 'a' / f'.{stamp()}'
     dead = live.with_name(live.name.replace(f'-{os.getpid()}-', '-99999999-'))
     elsewhere = live.with_name('.tmp-otherhost-1-0')
     old = live.with_name('.tmp-otherhost-2-0')

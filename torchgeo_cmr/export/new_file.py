@@ -1,31 +1,26 @@
 """New files: refused if they are there, complete before they get their name."""
 
-import errno
-import os
-import re
-import shutil
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from torchgeo_cmr.durable import is_alive
-from torchgeo_cmr.errors import CMRError, OutputExistsError
+from torchgeo_cmr.drafts import Draft, disk_faults, drafting, publish, sweep_outputs
+from torchgeo_cmr.errors import OutputExistsError
 
 #: Seconds to wait for another writer.
 _PATIENCE = 60
-#: Full, over a quota or a limit, read-only, not permitted, defective.
-_DISK = {
-    getattr(errno, name)
-    for name in ('ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EACCES', 'EPERM', 'EIO')
-    if hasattr(errno, name)  # Windows has no quota
-}
+#: Files that get their names together; None for each at once.
+_WAITING: ContextVar[list[Draft] | None] = ContextVar('waiting', default=None)
 
 
 @contextmanager
 def new_file(path: str | PathLike[str], *, overwrite: bool = False) -> Generator[Path]:
     """Write a file under a temporary name next to the target, then rename it.
+
+    Within :func:`together` it is renamed at the end of that block.
 
     Args:
         path: Target file; parent folders are created.
@@ -39,47 +34,51 @@ def new_file(path: str | PathLike[str], *, overwrite: bool = False) -> Generator
             has made it meanwhile, or is a folder.
         OSError: If the disk is full or the folder cannot be written to.
     """
-    target = Path(path)
-    check_new(target, overwrite=overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f'.{target.stem}.tmp-{os.getpid()}{target.suffix}')
-    # A link that somebody left there would be followed.
-    temporary.unlink(missing_ok=True)
-    try:
-        yield temporary
-        if overwrite:
-            temporary.replace(target)
-        else:
-            _appear(temporary, target)
-    except Exception as error:
-        if not _is_of_the_disk(error):
-            raise
-        free = shutil.disk_usage(target.parent).free / 1e6
-        raise OSError(
-            f'{target} could not be written, and nothing was changed there ({error}); {free:.1f} MB '
-            'are free: make room, check that the folder may be written to, or choose another one'
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with drafting(Path(path), overwrite=overwrite) as draft:
+        yield draft.path
+    waiting = _WAITING.get()
+    if waiting is None:
+        publish([draft])
+    else:
+        waiting.append(draft)
 
 
-def check_new(path: str | PathLike[str], *, overwrite: bool = False) -> None:
-    """Refuse a path that is taken.
+@contextmanager
+def together() -> Generator[None]:
+    """Give the files that are written in this block their names at its end, in their order.
 
-    Args:
-        path: Target file.
-        overwrite: Whether an existing file may be replaced.
-
-    Raises:
-        OutputExistsError: If the path is there and is not to be replaced, or is a folder.
+    Until then nothing has changed under these names; if the block raises, nothing will. A block
+    within another one ends with that.
     """
-    target = Path(path)
-    if os.path.lexists(target) and not overwrite:
-        raise OutputExistsError(
-            f'{target} is there already; choose another name or overwrite it'
-        )
-    if target.is_dir():
-        raise OutputExistsError(f'{target} is a folder; name a file to write')
+    if _WAITING.get() is not None:
+        yield
+        return
+    waiting: list[Draft] = []
+    token = _WAITING.set(waiting)
+    try:
+        yield
+        publish(waiting)
+    finally:
+        _WAITING.reset(token)
+        for draft in waiting:
+            draft.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def at_once() -> Generator[None]:
+    """Let files appear one by one within :func:`together`, as work that goes on after a stop."""
+    token = _WAITING.set(None)
+    try:
+        yield
+    finally:
+        _WAITING.reset(token)
+
+
+def as_written(path: Path) -> Path:
+    """Give the place of a file that may be waiting for its name, to read it."""
+    waiting = _WAITING.get() or ()
+    found = [draft.path for draft in waiting if draft.target == path]
+    return found[-1] if found else path
 
 
 @contextmanager
@@ -101,60 +100,19 @@ def only_writer(names: Iterable[Path], files: Iterable[Path]) -> Generator[None]
     with ExitStack() as held:
         # In one order, so that no two wait for each other.
         for name in sorted({name.absolute() for name in names}):
-            name.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(name.with_name(f'.{name.name}.lock'), timeout=_PATIENCE)
             try:
-                lock.acquire()
+                with disk_faults(name):
+                    name.parent.mkdir(parents=True, exist_ok=True)
+                    lock.acquire()
             except Timeout as error:
                 raise OutputExistsError(
                     f'another process is writing {name}; wait until it is done, or choose '
                     'another name'
                 ) from error
             held.callback(_release, lock)
-        for file in files:
-            sweep(file.parent, file.stem)
+        sweep_outputs(files)
         yield
-
-
-def sweep(folder: Path, stem: str | None = None) -> None:
-    """Remove temporary files of processes that are gone.
-
-    Args:
-        folder: Where they are.
-        stem: Name of the file without its suffix; None for all.
-    """
-    if os.name != 'posix' or not folder.is_dir():
-        return
-    name = '.+' if stem is None else re.escape(stem)
-    ours = re.compile(rf'\.{name}\.tmp-(\d{{1,10}})(\..*)?', re.DOTALL)
-    for file in folder.iterdir():
-        match = ours.fullmatch(file.name)
-        if match and not is_alive(int(match[1])) and not file.is_dir():
-            file.unlink(missing_ok=True)
-
-
-def _is_of_the_disk(error: Exception) -> bool:
-    """Say whether a file failed, and not what was to be in it.
-
-    GDAL and SQLite have errors of their own for a full disk, which are no OSError.
-    """
-    if isinstance(error, CMRError):
-        return False
-    package = type(error).__module__.partition('.')[0]
-    number = getattr(error, 'errno', None)
-    return number in _DISK or package in {'pyogrio', 'rasterio', 'sqlite3'}
-
-
-def _appear(temporary: Path, target: Path) -> None:
-    """Give a file its name, which nobody must have taken meanwhile."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        check_new(target)
-        raise
-    except OSError:  # a file system without hard links
-        check_new(target)
-        temporary.replace(target)
 
 
 def _release(lock: Any) -> None:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import geopandas as gpd
 
+from torchgeo_cmr.drafts import sweep
 from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.export.layers.extent import check_drawable
-from torchgeo_cmr.export.new_file import only_writer, sweep
+from torchgeo_cmr.export.new_file import at_once, only_writer, together
 from torchgeo_cmr.export.pictures.clips import check_clips, clip_hits
 from torchgeo_cmr.export.pictures.html import to_html
 from torchgeo_cmr.export.pictures.similarity_raster import to_geotiff
@@ -41,6 +42,11 @@ class _Plan(NamedTuple):
     html: Path | None
     clips: Path | None
     manifest: Path | None
+
+    @property
+    def layers(self) -> list[Path]:
+        """What may have a style next to it."""
+        return self.outs + ([] if self.heatmap is None else [self.heatmap])
 
 
 def check_all(
@@ -124,7 +130,8 @@ def write_all(
         overwrite: Replace files that are there.
 
     One process at a time writes the files of a name; another one waits, and then finds them
-    there. The manifest is last.
+    there. All files get their names at the end, the manifest last: what fails or is stopped before
+    leaves nothing under these names, or what was there, but for clips, with which the same call goes on.
 
     Returns:
         What was written, in that order; without the manifest, which belongs to the first.
@@ -174,19 +181,21 @@ def write_all(
         files = [file for file in files if file != plan.heatmap]
     if record is None:
         files = [file for file in files if file != plan.manifest]
-    with only_writer(_names(plan), files):
+    styles = [p for path in files if path in plan.layers for p in sidecars(path)]
+    with only_writer(_names(plan), [*files, *styles]):
         check_places(files, overwrite=overwrite)
         if plan.clips is not None:
             sweep(plan.clips)
-        return _write(
-            plan,
-            results,
-            links=links,
-            queries=queries,
-            area=area,
-            record=record,
-            overwrite=overwrite,
-        )
+        with together():
+            return _write(
+                plan,
+                results,
+                links=links,
+                queries=queries,
+                area=area,
+                record=record,
+                overwrite=overwrite,
+            )
 
 
 def _write(
@@ -219,7 +228,8 @@ def _write(
         to_html(results, plan.html, **common)
         written.append(Written(plan.html, rows))
     if plan.clips is not None:
-        clip_hits(results, plan.clips, **common)
+        with at_once():
+            clip_hits(results, plan.clips, **common)
         written.append(Written(plan.clips, 'clips'))
     if plan.manifest is not None and record is not None:
         write_manifest(record, plan.manifest, overwrite=overwrite)

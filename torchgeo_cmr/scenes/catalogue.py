@@ -7,7 +7,6 @@ there. A file that changed in size or time of modification is read again.
 import json
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import shapely
 from affine import Affine
 from pyproj.exceptions import ProjError
 
+from torchgeo_cmr.drafts import new_draft, sweep
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.scenes.header import Header, Stamped, known_headers
 from torchgeo_cmr.scenes.scene import apply
@@ -114,17 +114,13 @@ def _save(known: Mapping[str, Stamped], file: Path) -> None:
     ]
     frame = gpd.GeoDataFrame(pd.DataFrame(rows), geometry='geometry', crs='EPSG:4326')
     try:
-        handle, temporary = tempfile.mkstemp('.parquet', '.tmp-', file.parent)
-        os.close(handle)
-        try:
-            frame.to_parquet(Path(temporary))
-            os.replace(temporary, file)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        file.parent.stat()  # a folder that is missing is more likely a slip than a wish
+        sweep(file.parent, file.stem)
+        with new_draft(file, overwrite=True) as temporary:
+            frame.to_parquet(temporary)
     except OSError as error:
         raise RasterError(
-            f'the catalogue {file} cannot be written ({error.strerror}): give a place that '
+            f'the catalogue {file} cannot be written ({error}): give a place that '
             'can be written to, or none'
         ) from error
 

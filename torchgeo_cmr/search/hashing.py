@@ -6,7 +6,6 @@ you to measure: search with both and compare, or take codes to propose and vecto
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,7 +15,8 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from torchgeo_cmr.errors import ArchiveError, OutputExistsError, QueryError
+from torchgeo_cmr.drafts import new_draft
+from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 _ROWS = 65_536
@@ -207,21 +207,14 @@ class Hash:
 
         Raises:
             OutputExistsError: If the file is there and is not to be replaced.
+            OSError: If the disk is full or the folder cannot be written to.
         """
-        target = Path(path)
-        if target.exists() and not overwrite:
-            raise OutputExistsError(
-                f'{target} is there already; choose another name or overwrite it'
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f'.tmp-{os.getpid()}-{target.name}')
-        try:
-            with temporary.open('wb') as file:
-                np.savez(file, kind=self.kind, mean=self.mean, planes=self.planes)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return target
+        with (
+            new_draft(path, overwrite=overwrite) as temporary,
+            temporary.open('wb') as file,
+        ):
+            np.savez(file, kind=self.kind, mean=self.mean, planes=self.planes)
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:

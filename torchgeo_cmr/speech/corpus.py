@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from torchgeo_cmr.drafts import new_draft, sweep
 from torchgeo_cmr.errors import AudioError, OutputExistsError
 from torchgeo_cmr.speech.room import add_noise, reverberate
 from torchgeo_cmr.speech.synthesizer import Engine, open_engine
@@ -280,8 +281,10 @@ def _begin(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
         raise OutputExistsError(
             f'{folder} holds sound that was not made here: name another folder'
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(record, json.dumps(dict(settings), indent=1) + '\n')
+    with new_draft(record, overwrite=True) as draft:
+        draft.write_text(json.dumps(dict(settings), indent=1) + '\n', encoding='utf-8')
+    for place in (folder, *(p for p in folder.iterdir() if p.is_dir())):
+        sweep(place)
 
 
 def _take(
@@ -333,22 +336,17 @@ def _write_manifest(path: Path, plan: Sequence[_Take]) -> Path:
             for row in others:
                 if (path.parent / row[0]).exists():
                     rows.setdefault(row[0], row)
-    draft = path.with_name(f'.{path.name}.tmp')
-    with draft.open('w', newline='', encoding='utf-8') as file:
+    with (
+        new_draft(path, overwrite=True) as draft,
+        draft.open('w', newline='', encoding='utf-8') as file,
+    ):
         writer = csv.writer(file, lineterminator='\n')
         writer.writerows([_COLUMNS, *(rows[name] for name in sorted(rows))])
-    draft.replace(path)
     return path
 
 
 def _cell(value: object) -> str:
     return '' if value is None else str(value)
-
-
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_name(f'.{path.name}.tmp')
-    draft.write_text(text, encoding='utf-8')
-    draft.replace(path)
 
 
 __all__ = ('VOICES', 'read_labels', 'speak')

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
+from torchgeo_cmr.drafts import new_draft
 from torchgeo_cmr.errors import AudioError
 
 #: Samples per second of everything that is embedded.
@@ -120,14 +121,9 @@ def write_wav(path: str | os.PathLike[str], sound: ArrayLike, rate: int = RATE) 
         The path.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.clip(np.asarray(sound, dtype=np.float64), -1, 1) * 32767
-    draft = path.with_name(f'.{path.stem}.tmp-{os.getpid()}.wav')
-    try:
+    with new_draft(path, overwrite=True) as draft:
         wavfile.write(draft, rate, np.round(samples).astype(np.int16))
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
     return path
 
 

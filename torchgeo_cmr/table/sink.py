@@ -7,17 +7,13 @@ the next writer removes. Writing and reading share this one long module, because
 of the format has both sides.
 """
 
-import glob
 import hashlib
-import itertools
 import json
 import os
 import re
 import shutil
-import socket
-import time
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -29,7 +25,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from torchgeo_cmr.durable import flush, is_alive, replace_folder
+from torchgeo_cmr.drafts import disk_faults, draft_folder, stamp, sweep
+from torchgeo_cmr.durable import flush, replace_folder
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
@@ -58,8 +55,6 @@ _OURS = re.compile(r'_?archive\.json|part-.*\.parquet|\.tmp-.*')
 _MOST_NUMBERS = 1 << 24
 _CURE = 'write the archive again'
 _AGAIN = 'remove it and run again'
-_DAY = 86_400
-_count = itertools.count()
 
 
 class ParquetSink:
@@ -220,10 +215,11 @@ class ParquetSink:
         if self._ready:
             return
         self.header = {'dim': table.dim, 'metric': table.metric, **self.header}
-        self.path.mkdir(parents=True, exist_ok=True)
+        with disk_faults(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         if not self._check():
             self._write_header(self.header)
-        _sweep(self.path)
+        sweep(self.path, '')
         self._ready = True
 
     def _write_header(self, header: Mapping[str, Any]) -> None:
@@ -310,9 +306,10 @@ def begin_replacement(path: str | PathLike[str]) -> Path:
     target = Path(path).resolve()
     if os.path.lexists(target):
         _refuse_foreign(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target.parent, f'.{target.name}.')
-    return target.with_name(f'.{target.name}.{_stamp()}')
+    with disk_faults(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target.parent, target.name)
+    return draft_folder(target)
 
 
 def replace_archive(building: Path, path: str | PathLike[str]) -> None:
@@ -320,7 +317,8 @@ def replace_archive(building: Path, path: str | PathLike[str]) -> None:
     target = Path(path).resolve()
     if os.path.lexists(target):
         _refuse_foreign(target)  # again: somebody may have put a file there meanwhile
-    replace_folder(building, target, target.with_name(f'.{target.name}.{_stamp()}'))
+    with disk_faults(target):
+        replace_folder(building, target, draft_folder(target))
 
 
 def read_archive(
@@ -616,23 +614,19 @@ def part_name(key: str) -> str:
     return f'part-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet'
 
 
-def _stamp() -> str:
-    """Give a name that no other writer has: host, process, number."""
-    host = re.sub(r'[^A-Za-z0-9]+', '', socket.gethostname()) or 'host'
-    return f'tmp-{host}-{os.getpid()}-{next(_count)}'
-
-
 @contextmanager
 def _appearing(target: Path) -> Generator[Path]:
     """Write under a temporary name, flush, rename."""
-    temporary = target.with_name(f'.{_stamp()}')
-    try:
-        yield temporary
-        flush(temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    flush(target.parent)
+    with disk_faults(target):
+        temporary = target.with_name(f'.{stamp()}')
+        try:
+            yield temporary
+            flush(temporary)
+            temporary.replace(target)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        flush(target.parent)
 
 
 @contextmanager
@@ -644,24 +638,6 @@ def reading(part: Path) -> Generator[None]:
         raise ArchiveError(
             f'{part} cannot be read, it is truncated or broken; remove it and run again'
         ) from error
-
-
-def _sweep(folder: Path, prefix: str = '.') -> None:
-    """Remove temporary files and folders of writers that are gone; live ones keep theirs."""
-    host = _stamp().split('-')[1]
-    for item in folder.glob(f'{glob.escape(prefix)}tmp-*'):
-        rest = item.name.removeprefix(prefix)
-        _, owner, process, *_ = [*rest.split('-'), '', '']
-        if owner == host and os.name == 'posix' and process.isdigit():
-            gone = not is_alive(int(process))
-        else:
-            gone = item.stat().st_mtime < time.time() - _DAY
-        if not gone:
-            continue
-        if item.is_dir() and not item.is_symlink():
-            shutil.rmtree(item, ignore_errors=True)
-        else:
-            item.unlink(missing_ok=True)
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -6,7 +6,6 @@ optimiser in one class, and each of them is documented.
 
 import json
 import os
-import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -21,13 +20,8 @@ from torch import Tensor, nn
 from torchgeo.tasks import BaseTask
 
 from torchgeo_cmr import __version__
-from torchgeo_cmr.errors import (
-    ArchiveError,
-    OutputExistsError,
-    QueryError,
-    RasterError,
-    check_choice,
-)
+from torchgeo_cmr.drafts import check_new, new_draft
+from torchgeo_cmr.errors import ArchiveError, QueryError, RasterError, check_choice
 from torchgeo_cmr.metrics.health import CollapseWarning, verdict
 from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
 from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
@@ -791,17 +785,11 @@ class CrossModalTask(FixedPrecision, BaseTask):
         path = Path(path)
         if modality not in self.in_channels:
             raise self._no_modality(modality)
-        if path.exists() and not overwrite:
-            raise OutputExistsError(
-                f'{path} exists: choose another name, or set overwrite=True'
-            )
+        check_new(path, overwrite=overwrite)
         encoder = self.model.encoder(modality)
         state = {uncompiled(k): v for k, v in encoder.state_dict().items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            draft = Path(folder) / path.name
+        with new_draft(path, overwrite=overwrite) as draft:
             torch.save({k: v.detach().cpu().clone() for k, v in state.items()}, draft)
-            draft.replace(path)
         return path
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

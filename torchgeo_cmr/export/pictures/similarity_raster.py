@@ -28,7 +28,7 @@ from torchgeo_cmr.export.layers.extent import (
     moved,
     placed,
 )
-from torchgeo_cmr.export.new_file import new_file
+from torchgeo_cmr.export.new_file import new_file, together
 from torchgeo_cmr.export.styles.style import raster_style
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -173,6 +173,7 @@ def to_geotiff(
     values = drawn.to_numpy()[None].astype(np.float32)
     sidecar = Path(path).with_suffix('.qml')
     with (
+        together(),
         new_file(path, overwrite=overwrite) as temporary,
         new_file(sidecar, overwrite=overwrite) as style,
     ):

@@ -14,6 +14,7 @@ from pyproj import CRS
 from rasterio.errors import RasterioError
 
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.export.new_file import as_written
 from torchgeo_cmr.export.pictures.thumbnails import shown_bands
 from torchgeo_cmr.export.styles.style import picture_style, raster_style
 
@@ -43,7 +44,7 @@ def heat_layer(path: Path, folder: Path) -> ProjectLayer:
     Raises:
         RasterError: If it cannot be opened or has no CRS.
     """
-    with _opened(path) as file:
+    with _opened(as_written(path)) as file:
         sample = _sample(file, [1])[0]
         style = raster_style(float(sample.min()) if len(sample) else 0.0)
         return ProjectLayer(

@@ -21,8 +21,9 @@ import pyogrio
 from pyproj import CRS
 from pyproj.enums import WktVersion
 
+from torchgeo_cmr.drafts import check_new
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.export.new_file import check_new, new_file
+from torchgeo_cmr.export.new_file import as_written, new_file, together
 from torchgeo_cmr.export.vector.geopackage import to_geopackage
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -38,6 +39,7 @@ from .view import Bounds, span, view
 _GEOMETRY = {'Polygon': 'Polygon', 'LineString': 'Line', 'Point': 'Point'}
 
 
+@together()
 def to_project(
     results: gpd.GeoDataFrame,
     path: str | PathLike[str],
@@ -133,11 +135,12 @@ def to_project(
 
 def _vectors(path: Path, folder: Path) -> list[ProjectLayer]:
     """Read layers, CRSs and styles of a GeoPackage."""
-    if not path.is_file():
+    file = as_written(path)
+    if not file.is_file():
         raise QueryError(f'{path} is not there; write the GeoPackage first')
     try:
         with closing(
-            sqlite3.connect(f'{path.absolute().as_uri()}?mode=ro', uri=True)
+            sqlite3.connect(f'{file.absolute().as_uri()}?mode=ro', uri=True)
         ) as db:
             styles = dict(
                 db.execute(
@@ -150,7 +153,7 @@ def _vectors(path: Path, folder: Path) -> list[ProjectLayer]:
         ) from error
     layers = []
     for name, style in styles.items():
-        info = pyogrio.read_info(path, layer=name)
+        info = pyogrio.read_info(file, layer=name)
         layers.append(
             ProjectLayer(
                 name,

@@ -11,17 +11,19 @@ from typing import Any
 
 import geopandas as gpd
 
+from torchgeo_cmr.drafts import check_new
 from torchgeo_cmr.export.layers.arrow_batches import description, save, stream
 from torchgeo_cmr.export.layers.extent import label_scale, placed
 from torchgeo_cmr.export.layers.fields import fields, is_result, with_both_times
 from torchgeo_cmr.export.layers.layer_outlines import check_layer, kind_of
-from torchgeo_cmr.export.new_file import check_new, new_file
+from torchgeo_cmr.export.new_file import new_file, together
 from torchgeo_cmr.export.styles.style import results_style, write_qml
 from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84
 
 
+@together()
 def to_flatgeobuf(
     results: gpd.GeoDataFrame,
     path: str | PathLike[str],

@@ -14,11 +14,12 @@ from typing import Any
 import geopandas as gpd
 import pyarrow as pa
 
+from torchgeo_cmr.drafts import check_new
 from torchgeo_cmr.export.layers.arrow_batches import description, save, stream
 from torchgeo_cmr.export.layers.extent import label_scale
 from torchgeo_cmr.export.layers.fields import fields, is_result, with_both_times
 from torchgeo_cmr.export.layers.layer_outlines import check_layer, kind_of
-from torchgeo_cmr.export.new_file import check_new, new_file
+from torchgeo_cmr.export.new_file import new_file, together
 from torchgeo_cmr.export.styles.style import results_style, write_qml
 from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
@@ -30,6 +31,7 @@ _LOG = logging.getLogger(__name__)
 _TIMES = ('time_start', 'time_end')
 
 
+@together()
 def to_geojson(
     results: gpd.GeoDataFrame,
     path: str | PathLike[str],

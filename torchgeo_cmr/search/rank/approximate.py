@@ -15,7 +15,7 @@ lie elsewhere, so their recall may be lower; :func:`Approximate.search` scores w
 gets with the whole vectors, and searches again, with more effort, until each query has its k rows.
 """
 
-import os
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -129,9 +129,10 @@ class Approximate:
 
     def write(self, path: Path) -> dict[str, Any]:
         """Write the index and give what a header must say of it."""
-        temporary = path.with_name(f'.tmp-{os.getpid()}-{path.name}')
-        faiss.write_index(self.index, str(temporary))
-        temporary.replace(path)
+        try:
+            faiss.write_index(self.index, str(path))
+        except RuntimeError as error:  # its error for a full disk
+            raise OSError(errno.EIO, f'faiss: {str(error)[-120:]}') from error
         return {
             'kind': self.kind,
             'effort': self.effort,

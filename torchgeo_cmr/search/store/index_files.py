@@ -36,6 +36,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from torchgeo_cmr.drafts import disk_faults, draft_folder, stamp, sweep
 from torchgeo_cmr.durable import checksum, flush
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.search.rank.vectors import KINDS, Vectors
@@ -164,9 +165,10 @@ def _check_entry(facts: Mapping[str, Any], file: Path) -> None:
 
 def write_header(path: Path, header: Mapping[str, Any]) -> None:
     """Replace ``index.json`` as a whole: the moment at which a change is there."""
-    temporary = path / f'.tmp-{os.getpid()}-{HEADER}'
+    temporary = path / f'.{stamp()}'
     temporary.write_bytes(signed_text(header))
     flush(temporary)
+    flush(path)  # the names that the header names, before it
     temporary.replace(path / HEADER)
     flush(path)
 
@@ -183,8 +185,7 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
     """
     columns, vectors = segment.columns, segment.vectors
     assert isinstance(columns, StoredColumns)  # only built segments are written
-    building = folder.with_name(f'.tmp-{os.getpid()}-{folder.name}')
-    shutil.rmtree(building, ignore_errors=True)
+    building = folder.with_name(f'.{stamp()}')
     building.mkdir(parents=True)
     try:
         arrays = {
@@ -414,18 +415,23 @@ def new_folder(path: str | PathLike[str]) -> Generator[Path]:
         OutputExistsError: If something has come there meanwhile.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.with_name(f'.{target.name}.tmp-{os.getpid()}')
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir()
-    try:
-        yield building
-        check_free(target, overwrite=False)
-        flush(building)
-        building.rename(target)
-        flush(target.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    building = draft_folder(target)
+    with disk_faults(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent, target.name)
+        building.mkdir()
+        try:
+            yield building
+            flush(building)
+            check_free(target, overwrite=False)
+            try:
+                building.rename(target)
+            except OSError:
+                check_free(target, overwrite=False)  # made in between
+                raise
+            flush(target.parent)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
 
 
 @contextmanager
@@ -441,20 +447,22 @@ def writing(path: Path) -> Generator[dict[str, Any]]:
 
     read_header(path)
     lock = FileLock(path / _LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise ArchiveError(
-            f'another process is changing the index {path}; wait until it is done'
-        ) from error
-    try:
-        header = read_header(path)
-        yield header
-        header['generation'] += 1
-        write_header(path, header)
-    finally:
-        _sweep(path)
-        lock.release()
+    with disk_faults(path / HEADER):
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise ArchiveError(
+                f'another process is changing the index {path}; wait until it is done'
+            ) from error
+        try:
+            header = read_header(path)
+            yield header
+            header['generation'] += 1
+            write_header(path, header)
+        finally:
+            with suppress(ArchiveError, OSError):  # the folder may be gone
+                _sweep(path)
+            lock.release()
 
 
 def _sweep(path: Path) -> None:
@@ -548,7 +556,7 @@ def add_dead(
 ) -> dict[str, str]:
     """Write the positions of deleted rows and give the file's name and checksum."""
     name = f'dead-{number}-{generation}.npy'
-    temporary = folder / f'.tmp-{os.getpid()}-{name}'
+    temporary = folder / f'.{stamp()}.npy'
     np.save(temporary, dead, allow_pickle=False)
     flush(temporary)
     temporary.replace(folder / name)

@@ -1,0 +1,342 @@
+"""Drafts: what is written under a temporary name gets its own when it is complete.
+
+A draft stands next to its target and names its owner: ``.hits.tmp-OWNER.gpkg`` for ``hits.gpkg``.
+Whoever writes the same target later removes the drafts of owners that are gone, and no other's.
+"""
+
+import errno
+import functools
+import hashlib
+import itertools
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+from torchgeo_cmr.durable import flush
+from torchgeo_cmr.errors import CMRError, OutputExistsError
+
+_DAY = 86_400
+#: Full, over a quota or a limit, read-only, not permitted, defective.
+_DISK = {
+    getattr(errno, name)
+    for name in ('ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EACCES', 'EPERM', 'EIO')
+    if hasattr(errno, name)  # Windows has no quota
+}
+#: Place, process and its start; earlier versions wrote the process alone, or ``old`` for a folder
+#: that was replaced.
+_OWNER = r'(?:tmp|old)-(?:(?P<place>\w+)-)?(?P<process>\d{1,10})(?:-(?P<begun>\d+))?(?:-\d+)?(?:\..*)?'
+_count = itertools.count()
+
+
+class Draft(NamedTuple):
+    """A complete file that waits for its name."""
+
+    path: Path
+    target: Path
+    overwrite: bool
+
+
+def stamp() -> str:
+    """Give a word that names this process and that no other draft has.
+
+    Numbers of processes mean something in one namespace of one start of one machine, and are given
+    again there; so the word names these and when the process began.
+    """
+    process = os.getpid()
+    return f'tmp-{_place()}-{process}-{_begun(process)}-{next(_count)}'
+
+
+def draft_file(target: Path) -> Path:
+    """Name a draft of a file, with its suffix, by which libraries choose a format."""
+    return target.with_name(f'.{target.stem}.{stamp()}{target.suffix}')
+
+
+def draft_folder(target: Path) -> Path:
+    """Name a draft of a folder."""
+    return target.with_name(f'.{target.name}.{stamp()}')
+
+
+@contextmanager
+def drafting(target: Path, *, overwrite: bool) -> Generator[Draft]:
+    """Write a file as a draft, which is complete and on the disk at the end of the block.
+
+    Args:
+        target: The file it will be; parent folders are made.
+        overwrite: Whether it may replace a file.
+
+    Yields:
+        The draft; nothing is left of it if the block raises.
+
+    Raises:
+        OutputExistsError: If the target is there and is not to be replaced, or is a folder.
+        OSError: If the disk is full or the folder cannot be written to.
+    """
+    check_new(target, overwrite=overwrite)
+    temporary = draft_file(target)
+    with disk_faults(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield Draft(temporary, target, overwrite)
+            flush(temporary)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def new_draft(target: str | PathLike[str], *, overwrite: bool) -> Generator[Path]:
+    """Write a file that appears when it is complete; arguments and errors as of :func:`drafting`."""
+    with drafting(Path(target), overwrite=overwrite) as draft:
+        yield draft.path
+    publish([draft])
+
+
+def publish(drafts: Sequence[Draft]) -> None:
+    """Give drafts their names, one after the other: all of them, or on an error none.
+
+    A process killed between two names leaves some; :func:`sweep` takes those back that did not
+    replace a file.
+
+    Args:
+        drafts: The drafts, what refers to others last.
+
+    Raises:
+        OutputExistsError: If somebody has taken a name meanwhile.
+        OSError: If the disk fails.
+    """
+    older: list[Path | None] = []
+    try:
+        for draft in drafts:
+            with disk_faults(draft.target):
+                older.append(_older(draft.target) if len(drafts) > 1 else None)
+                if draft.overwrite:
+                    draft.path.replace(draft.target)
+                else:
+                    _appear(draft)
+        for folder in {draft.target.parent for draft in drafts}:
+            with disk_faults(folder):
+                flush(folder)
+    except BaseException:
+        if len(drafts) > 1:
+            _take_back(drafts, older)
+        raise
+    finally:
+        for path in [*(draft.path for draft in drafts), *filter(None, older)]:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _older(target: Path) -> Path | None:
+    """Keep the file that is to be replaced under a second name, where the file system can."""
+    kept = draft_file(target)
+    try:
+        os.link(target, kept, follow_symlinks=False)
+    except OSError:
+        return None
+    return kept
+
+
+def _appear(draft: Draft) -> None:
+    """Give a draft its name, which nobody must have taken meanwhile."""
+    try:
+        os.link(draft.path, draft.target)
+    except FileExistsError:
+        check_new(draft.target)
+        raise
+    except OSError:  # a file system without hard links
+        check_new(draft.target)
+        draft.path.replace(draft.target)
+
+
+def _take_back(drafts: Sequence[Draft], older: Sequence[Path | None]) -> None:
+    """Undo what :func:`publish` did before it failed."""
+    for draft, kept in reversed([*zip(drafts, older, strict=False)]):
+        with suppress(OSError):
+            if kept is not None:
+                kept.replace(draft.target)
+            elif not draft.path.exists() or draft.path.samefile(draft.target):
+                draft.target.unlink(missing_ok=True)
+
+
+def check_new(path: str | PathLike[str], *, overwrite: bool = False) -> None:
+    """Refuse a path that is taken.
+
+    Args:
+        path: Target file.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        OutputExistsError: If the path is there and is not to be replaced, or is a folder.
+    """
+    target = Path(path)
+    if os.path.lexists(target) and not overwrite:
+        raise OutputExistsError(
+            f'{target} is there already; choose another name or overwrite it'
+        )
+    if target.is_dir():
+        raise OutputExistsError(f'{target} is a folder; name a file to write')
+
+
+@contextmanager
+def disk_faults(target: Path) -> Generator[None]:
+    """Turn what a full, closed or vanished disk raises into one sentence.
+
+    Args:
+        target: File or folder that is written.
+
+    Raises:
+        OSError: With the sentence.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_of_the_disk(error, target):
+            raise
+        folder = next(p for p in target.absolute().parents if p.is_dir())
+        free = shutil.disk_usage(folder).free / 1e6
+        raise OSError(
+            f'{target} could not be written, and nothing was changed there ({error}); {free:.1f} MB '
+            'are free: make room, check that the folder may be written to, or choose another one'
+        ) from error
+
+
+def _is_of_the_disk(error: Exception, target: Path) -> bool:
+    """Say whether a file failed, and not what was to be in it.
+
+    GDAL and SQLite have errors of their own for a full disk, which are no OSError; NumPy's has
+    no number.
+    """
+    if isinstance(error, CMRError):
+        return False
+    package = type(error).__module__.partition('.')[0]
+    if package in {'pyogrio', 'rasterio', 'sqlite3'}:
+        return True
+    return isinstance(error, OSError) and (
+        error.errno in _DISK
+        or (error.errno is not None and not target.parent.is_dir())
+        or re.fullmatch(r'\d+ requested and \d+ written', str(error)) is not None
+    )
+
+
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove drafts whose owners are gone.
+
+    Args:
+        folder: Where they are.
+        name: What they are drafts of: the stem of a file, or a folder; None for all, empty for
+            those without a name, as they are within a folder of ours.
+    """
+    for path, _ in _abandoned(folder, name):
+        _remove(path)
+
+
+def sweep_outputs(files: Iterable[Path]) -> None:
+    """Remove drafts of files that are written together, and half an output of a dead owner.
+
+    What :func:`publish` had named when its process was killed is taken back, unless it was
+    changed since: it was written before the last of the drafts that have no name yet.
+
+    Args:
+        files: All files of the output.
+    """
+    targets = {(f.parent, f.stem, f.suffix): f for f in files}
+    owners: dict[str, list[tuple[Path, Path]]] = {}
+    drafts = []
+    for folder, stem in {key[:2] for key in targets}:
+        for path, owner in _abandoned(folder, stem):
+            drafts.append(path)
+            target = targets.get((folder, stem, path.suffix))
+            if target is not None:
+                owners.setdefault(owner, []).append((path, target))
+    for pairs in owners.values():
+        waiting = [p for p, target in pairs if not _is_same(p, target)]
+        newest = max((p.stat().st_mtime_ns for p in waiting), default=0)
+        for path, target in pairs:
+            if path not in waiting and target.stat().st_mtime_ns <= newest:
+                target.unlink()
+    for path in drafts:
+        _remove(path)
+
+
+def _is_same(path: Path, target: Path) -> bool:
+    try:
+        return path.samefile(target)
+    except OSError:
+        return False
+
+
+def _abandoned(folder: Path, name: str | None) -> list[tuple[Path, str]]:
+    """List the drafts in a folder whose owners are gone, and these."""
+    if not folder.is_dir():
+        return []
+    word = r'(?:.+\.)?' if name is None else re.escape(f'{name}.' if name else '')
+    ours = re.compile(rf'\.{word}{_OWNER}', re.DOTALL)
+    found = []
+    for path in folder.iterdir():
+        match = ours.fullmatch(path.name)
+        if match and _is_gone(path, match):
+            found.append((path, '-'.join(word or '' for word in match.groups())))
+    return found
+
+
+def _is_gone(path: Path, match: re.Match[str]) -> bool:
+    place, process, begun = match['place'], int(match['process']), match['begun']
+    if os.name == 'posix' and place in (None, _place()):
+        if not is_alive(process):
+            return True
+        now = _begun(process)
+        return bool(now and begun) and now != int(begun)
+    # Of another machine or container, where nobody can be seen: what is old.
+    try:
+        paths = [path, *path.iterdir()] if path.is_dir() else [path]
+        return max(p.lstat().st_mtime for p in paths) < time.time() - _DAY
+    except OSError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def is_alive(process: int) -> bool:
+    """Say whether a process of this system runs; so does one that is not ours to ask about."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _begun(process: int) -> int:
+    """Say when a process began, in ticks since the machine did; 0 where nothing tells."""
+    try:
+        text = Path(f'/proc/{process}/stat').read_text(errors='replace')
+        state, *facts = text.rpartition(')')[2].split()
+        # One that was killed stays in the list until its parent has looked: it began, say, before all.
+        return 1 if state in 'ZX' else int(facts[18])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+@functools.cache
+def _place() -> str:
+    """Name what numbers of processes belong to: machine, its start, namespace."""
+    facts = [socket.gethostname()]
+    with suppress(OSError):
+        facts.append(Path('/proc/sys/kernel/random/boot_id').read_text())
+        facts.append(os.readlink('/proc/self/ns/pid'))
+    return hashlib.blake2b('\0'.join(facts).encode(), digest_size=5).hexdigest()
