@@ -64,6 +64,7 @@ def _read(source: Path) -> 'gpd.GeoDataFrame':
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.export import read_search
     from torchgeo_cmr.table import EmbeddingTable
+    from torchgeo_cmr.vector_contents import check_vector
 
     if source.is_dir():
         return EmbeddingTable.load(source).frame
@@ -74,14 +75,15 @@ def _read(source: Path) -> 'gpd.GeoDataFrame':
     if source.suffix.lower() == '.parquet':
         return read_search(source).results
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(source)]
+        checked = check_vector(source, QueryError)
+        layers = [str(name) for name, _ in pyogrio.list_layers(checked)]
         if len(layers) > 1 and 'results' not in layers:
             raise QueryError(
                 f'{source} has the layers {", ".join(layers)} and none is called results; '
                 'save the one you mean as a file of its own'
             )
         chosen = 'results' if 'results' in layers else None
-        frame = gpd.read_file(source, layer=chosen)
+        frame = gpd.read_file(checked, layer=chosen)
     except QueryError:
         raise
     except Exception as error:  # GDAL and GEOS raise kinds of their own

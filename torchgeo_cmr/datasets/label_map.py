@@ -23,6 +23,7 @@ from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.reading.cache import Cache
 from torchgeo_cmr.scenes.header import Header, open_raster, read_header
 from torchgeo_cmr.scenes.scene import apply
+from torchgeo_cmr.vector_contents import check_vector
 
 Rule = Literal['majority', 'share']
 
@@ -195,7 +196,7 @@ class LabelFromMask:
         """Classes of polygons, and the polygons."""
         path = self.paths[0]
         try:
-            frame = gpd.read_file(path)
+            frame = gpd.read_file(check_vector(path, RasterError))
         except Exception as error:  # pyogrio and GDAL raise kinds of their own
             raise RasterError(
                 f'{path} cannot be read as a vector file ({error}): check it'

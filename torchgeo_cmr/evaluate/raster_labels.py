@@ -14,6 +14,7 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj import CRS
 from rasterio.errors import RasterioIOError
 from rasterio.features import geometry_mask
 from rasterio.windows import Window
@@ -21,6 +22,7 @@ from shapely import Polygon
 
 from torchgeo_cmr.errors import QueryError, RasterError
 from torchgeo_cmr.orientation import NorthUp
+from torchgeo_cmr.raster_files import open_pixels
 from torchgeo_cmr.table import EmbeddingTable
 
 
@@ -59,7 +61,7 @@ def labels_from_raster(
     settled = np.zeros(len(frame), bool)
     for path in paths:
         try:
-            file = NorthUp(rasterio.open(path))
+            file = NorthUp(open_pixels(path))
         except RasterioIOError as error:
             raise RasterError(f'{fspath(path)} cannot be read: {error}') from error
         with file:
@@ -167,7 +169,7 @@ def _outlines(
     if {'src_crs', 'native_corners'} <= {*frame.columns}:
         codes = frame['src_crs'].to_numpy()
         same = {
-            code: rasterio.CRS.from_user_input(code) == crs
+            code: rasterio.CRS.from_wkt(CRS.from_user_input(code).to_wkt()) == crs
             for code in {*codes}
             if isinstance(code, str)
         }

@@ -10,7 +10,9 @@ import pyogrio
 from pyproj import CRS
 
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.search.where.vector_file import locate
+from torchgeo_cmr.vector_contents import check_vector
 
 
 def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -32,6 +34,7 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
     source, named = locate(path, 'file')
     try:
         if source.lower().endswith(('.parquet', '.geoparquet')):
+            check_regular(source, ArchiveError)
             return _describe_geoparquet(source)
         return _describe(source, named)
     except Exception as error:  # GDAL and Arrow raise kinds of their own
@@ -43,10 +46,11 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _describe(source: str, named: str | None) -> dict[str, Any]:
     """Let GDAL list the layers."""
-    layers = [str(name) for name, _ in pyogrio.list_layers(source)]
+    opened = check_vector(source, ArchiveError)
+    layers = [str(name) for name, _ in pyogrio.list_layers(opened)]
     layer = named or ('results' if 'results' in layers else layers[0])
-    rows = {name: pyogrio.read_info(source, layer=name)['features'] for name in layers}
-    info = pyogrio.read_info(source, layer=layer, force_total_bounds=True)
+    rows = {name: pyogrio.read_info(opened, layer=name)['features'] for name in layers}
+    info = pyogrio.read_info(opened, layer=layer, force_total_bounds=True)
     return {
         'kind': 'layer',
         'path': source,

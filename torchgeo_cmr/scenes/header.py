@@ -21,6 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from torchgeo_cmr.alpha import unused_alpha, with_mask
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.raster_files import open_pixels, open_virtual
 
 #: Headers that are remembered, of about 2 kB each: set-up needs those of one scene several
 #: times in a row, and reading needs them once more, when those of all scenes have been read.
@@ -237,19 +238,26 @@ def sidecars_seen(path: str) -> Generator[None]:
 
 
 def reopen(path: str) -> Any:
-    """Open a raster file to read pixels and masks, in any thread: warnings are left alone."""
+    """Open a raster file to read pixels and masks, in any thread: warnings are left alone.
+
+    Args:
+        path: The file, or the description of a virtual one made of it.
+    """
+    if path.startswith('<VRTDataset'):  # of our own making, over a file that was opened
+        with sidecars_seen(path):
+            return open_virtual(path)
     file = _opened(path)
     alpha = unused_alpha(file)
     if alpha is None:
         return file
-    with file:
-        return _opened(with_mask(file, path, alpha))
+    with file, sidecars_seen(path):
+        return open_virtual(with_mask(file, path, alpha))
 
 
 def _opened(path: str) -> Any:
     try:
         with sidecars_seen(path):
-            return rasterio.open(path)
+            return open_pixels(path)
     except RasterioIOError as error:
         raise RasterError(
             f'{path} cannot be read as a raster ({error}): replace or remove the file'

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import rasterio
 import shapely
 import torch
 from geopandas import GeoDataFrame
@@ -21,6 +20,7 @@ from torchgeo.datasets import NonGeoDataset
 from torchgeo_cmr.datasets.plots import panels
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.orientation import upright
+from torchgeo_cmr.raster_files import open_pixels
 from torchgeo_cmr.scenes.header import sidecars_seen
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def open_chip(path: Path) -> Any:
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         try:
             with sidecars_seen(str(path)):
-                return upright(rasterio.open(path))
+                return upright(open_pixels(path))
         except RasterioIOError as error:
             raise RasterError(
                 f'{path} cannot be read ({error}): check that the download is complete'

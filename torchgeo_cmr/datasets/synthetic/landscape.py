@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from torchgeo_cmr.errors import OutputExistsError
+from torchgeo_cmr.raster_files import open_pixels
 
 from . import signatures as sig
 from .writer import SceneWriter, Tile, World
@@ -293,7 +293,7 @@ class SyntheticLandscape:
         def read(path: Path, gsd: int) -> NDArray[np.float32]:
             side = window * 10 // gsd
             corner = start * 10 // gsd
-            with rasterio.open(path) as source:
+            with open_pixels(path) as source:
                 area = Window.from_slices(
                     (corner, corner + side), (corner, corner + side)
                 )
@@ -331,7 +331,7 @@ class SyntheticLandscape:
 
     def _belongs(self, path: Path, scene: int) -> bool:
         """Tell whether a Sentinel-1 file shows a scene (its name does not say)."""
-        with rasterio.open(path) as source:
+        with open_pixels(path) as source:
             return source.tags().get('TILE') == self.scenes[scene].tile
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from torchgeo_cmr.datasets.spoken.class_folders import SUFFIXES
 from torchgeo_cmr.errors import AudioError, CMRError, RasterError
+from torchgeo_cmr.raster_files import open_pixels
 from torchgeo_cmr.scenes import files as listing
 from torchgeo_cmr.scenes.files import CUBES, RASTERS, Paths
 
@@ -116,11 +116,11 @@ def has_place(path: str | os.PathLike[str]) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         try:
-            with rasterio.open(path) as file:
+            with open_pixels(path) as file:
                 points, _ = file.gcps
                 georeference = file.crs, points, file.rpcs
                 return any(georeference) or not file.transform.is_identity
-        except RasterioError:
+        except (RasterError, RasterioError):
             return Path(path).suffix.lower() in ('.tif', '.tiff')
 
 

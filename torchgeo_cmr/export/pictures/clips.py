@@ -15,7 +15,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import rasterio
 import shapely
 from pyproj import CRS
 from rasterio.enums import MaskFlags
@@ -31,6 +30,7 @@ from torchgeo_cmr.export.layers.extent import (
     with_geometry,
 )
 from torchgeo_cmr.export.new_file import new_file
+from torchgeo_cmr.raster_files import open_pixels
 from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -308,7 +308,7 @@ def _cut(clip: Clip, target: Path, stated: float | None = None) -> None:
     window = Window(col, row, width, height)  # ty: ignore[too-many-positional-arguments]
     planes, scales, offsets, mask = [], [], [], None
     for path, number in clip.bands:
-        with rasterio.open(path) as file:
+        with open_pixels(path) as file:
             planes.append(file.read(number, window=window))
             crs, nodata = file.crs, file.nodatavals[number - 1]
             transform = file.window_transform(window)

@@ -9,7 +9,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import rasterio
 import shapely
 import shapely.affinity
 from affine import Affine
@@ -20,9 +19,11 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from torchgeo_cmr.alpha import unused_alpha
-from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.errors import QueryError, RasterError
 from torchgeo_cmr.export.layers.extent import moved
 from torchgeo_cmr.orientation import NorthUp
+from torchgeo_cmr.raster_files import open_pixels
+from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.table.footprints import WGS84, unwrap
 
 #: Windows that hang over an edge may start before the first row or column.
@@ -184,10 +185,12 @@ class PatchReader:
         """
         path = self.path_of(record, band)
         try:
-            return rasterio.open(path)
-        except RasterioError as error:
+            # The record may be anybody's: what it names is a file on this disk, or nothing.
+            check_regular(path, QueryError)
+            return open_pixels(path)
+        except (RasterError, RasterioError, QueryError) as error:
             raise QueryError(
-                f'{path} cannot be opened; say where the scenes are with root='
+                f'{path!s:.200} cannot be opened; say where the scenes are with root= ({error})'
             ) from error
 
     def _ground(

@@ -17,6 +17,7 @@ from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.export.new_file import as_written
 from torchgeo_cmr.export.pictures.thumbnails import shown_bands
 from torchgeo_cmr.export.styles.style import picture_style, raster_style
+from torchgeo_cmr.raster_files import open_pixels
 
 #: Pixels an edge that are read to choose the stretch.
 _SAMPLE = 512
@@ -128,7 +129,7 @@ def relative_path(path: Path, folder: Path) -> str:
 @contextmanager
 def _opened(path: Path) -> Generator[rasterio.DatasetReader]:
     try:
-        with rasterio.open(path) as file:
+        with open_pixels(path) as file:
             yield file
     except RasterioError as error:
         raise RasterError(

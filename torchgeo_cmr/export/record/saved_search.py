@@ -25,6 +25,7 @@ from torchgeo_cmr.search.results import RESULT_COLUMNS, check_result
 from torchgeo_cmr.table import to_wgs84
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84
 from torchgeo_cmr.table.schema import TEXT, TIME
+from torchgeo_cmr.vector_contents import check_vector
 
 from .manifest import read_manifest
 
@@ -119,7 +120,8 @@ def _read(source: Path) -> SavedSearch:
     if source.suffix.lower() == '.parquet':
         frame, record = _parquet(source)
         return SavedSearch(_results(frame, source), None, None, record)
-    layers = [str(name) for name, _ in pyogrio.list_layers(source)]
+    check_vector(source, QueryError)
+    layers = [str(name) for name, _ in pyogrio.list_layers(source.absolute())]
     if source.suffix.lower() != '.gpkg':
         frame = _layer(source)
         beside = _manifest(source.with_suffix('.json'))
@@ -148,8 +150,8 @@ def _read(source: Path) -> SavedSearch:
 
 def _layer(source: Path, name: str | None = None) -> gpd.GeoDataFrame:
     """Read a layer: truth values with nulls as such, columns by the names they had."""
-    info = pyogrio.read_info(source, layer=name)
-    frame = pyogrio.read_dataframe(source, layer=name)
+    info = pyogrio.read_info(source.absolute(), layer=name)
+    frame = pyogrio.read_dataframe(source.absolute(), layer=name)
     for field, kind in zip(info['fields'], info['dtypes'], strict=True):
         # Nulls among them make numbers of true and false.
         if kind == 'bool' and frame[field].dtype != bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pyogrio
 
 from torchgeo_cmr.errors import CMRError, Finding, QueryError
+from torchgeo_cmr.vector_contents import check_vector
 
 from .manifest import read_manifest
 from .saved_search import read_search
@@ -71,6 +72,7 @@ def _verify_database(file: Path) -> None:
             (answer,) = db.execute('PRAGMA integrity_check(1)').fetchone()
         if answer != 'ok':
             raise QueryError(f'{file} is damaged ({answer})')
+        check_vector(file, QueryError)
         for name, _ in pyogrio.list_layers(file):
             pyogrio.read_dataframe(file, layer=str(name))
     except QueryError:

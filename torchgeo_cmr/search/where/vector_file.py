@@ -16,6 +16,8 @@ import geopandas as gpd
 import pandas as pd
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.regular_files import check_regular
+from torchgeo_cmr.vector_contents import check_vector
 
 _PARQUET = ('.parquet', '.geoparquet')
 _KML = ('.kml', '.kmz')
@@ -56,9 +58,11 @@ def read_frame(
         )
     try:
         if Path(source).suffix.lower() in _PARQUET:
+            check_regular(source, QueryError)
             frame = gpd.read_parquet(source)
         else:
-            frame = _read(_opened(source), what, layer or named, prefer)
+            checked = check_vector(source, QueryError)
+            frame = _read(_opened(checked), what, layer or named, prefer)
     except QueryError:
         raise
     except Exception as error:  # pyogrio, pyarrow and GDAL raise kinds of their own

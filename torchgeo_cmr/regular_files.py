@@ -1,0 +1,57 @@
+"""Whether a path is a regular file: reading a pipe, a socket or a device might never end."""
+
+import os
+import stat
+
+from torchgeo_cmr.errors import CMRError
+
+#: What is not a file, by its mode.
+_KINDS = {
+    stat.S_IFIFO: 'a named pipe',
+    stat.S_IFSOCK: 'a socket',
+    stat.S_IFCHR: 'a device',
+    stat.S_IFBLK: 'a device',
+    stat.S_IFDIR: 'a folder',
+}
+
+
+def check_regular(path: str | os.PathLike[str], error: type[CMRError]) -> None:
+    """Refuse what is not a regular file, or a link to one, before it is opened.
+
+    Args:
+        path: The path.
+        error: What to raise.
+
+    Raises:
+        CMRError: Of the kind *error*, if nothing is there, or something else than a file.
+
+    Examples:
+        >>> check_regular('/dev/null', CMRError)
+        Traceback (most recent call last):
+        torchgeo_cmr.errors.CMRError: /dev/null is a device and not a file: name a file
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as reason:
+        fault = getattr(reason, 'strerror', None) or reason
+        raise error(
+            f'{os.fspath(path)!s:.200} is not a file on this disk ({fault}): check the path; '
+            'what lies elsewhere must be downloaded first'
+        ) from reason
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), 'something else')
+        raise error(f'{os.fspath(path)} is {kind} and not a file: name a file')
+
+
+def head_of(path: str | os.PathLike[str], size: int = 1024) -> bytes:
+    """Give the first bytes of a file; none if it cannot be read.
+
+    Args:
+        path: A regular file.
+        size: Number of bytes.
+    """
+    try:
+        with open(path, 'rb') as file:
+            return file.read(size)
+    except (OSError, ValueError):
+        return b''
