@@ -6,18 +6,18 @@ address of a service, or GeoJSON whose CRS is an address. Of an archive, each fi
 
 import gzip
 import json
-import mmap
 import os
 import re
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.regular_files import check_regular, head_of
 
-#: Bytes by which a file is judged; GDAL looks at fewer.
+#: Bytes by which a file is judged; GDAL looks at fewer. A CRS is shorter.
 _HEAD = 65_536
 #: How GDAL knows a file that names its data elsewhere, wherever that stands.
 _ELSEWHERE = re.compile(
@@ -28,8 +28,7 @@ _ELSEWHERE = re.compile(
 _TYPE = re.compile(rb'<!(?:DOCTYPE|ENTITY)', re.IGNORECASE)
 #: The outermost element, without the prefix of its namespace.
 _ROOT = re.compile(
-    rb'(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<(?:[\w.-]+:)?([\w.-]+)',
-    re.DOTALL,
+    rb'[\xef\xbb\xbf\xff\xfe\s]*(?:<[?!].*?>\s*)*<(?:[\w.-]+:)?([\w.-]+)', re.DOTALL
 )
 _DRAWINGS = frozenset(
     (b'kml', b'gpx', b'featurecollection', b'gml', b'rss', b'feed', b'rdf', b'osm')
@@ -43,6 +42,12 @@ _CRS = re.compile(
 _PACKED = re.compile(r'(?:/vsi(?:zip|tar|gzip)/|zip://)(.+)', re.DOTALL)
 #: Files of one archive, bytes of one of them, and how much smaller it may be packed.
 _MOST, _LARGE, _RATIO = 10_000, 2**30, 200
+#: Bytes of text that are searched at once.
+_PIECE = 2**24
+
+
+class _Refused(Exception):
+    """What is wrong with a file, without its name."""
 
 
 def check_vector(path: str | os.PathLike[str], error: type[CMRError]) -> str:
@@ -62,105 +67,118 @@ def check_vector(path: str | os.PathLike[str], error: type[CMRError]) -> str:
     name = os.fspath(path)
     packed = _PACKED.match(name)
     outer = name if packed is None else _archive(packed[1])
-    if os.path.isdir(outer):
+    if packed is None and os.path.isdir(outer):
         files = [entry.path for entry in os.scandir(outer) if not entry.is_dir()]
     else:
         files = [outer]
     for file in files:
         check_regular(file, error)
+        where = file
         try:
-            for inner, head in _heads(file):
-                _check_head(f'{file}/{inner}' if inner else file, head, error)
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError) as reason:
+            for inner, stream in _streams(file):
+                where = f'{file}/{inner}' if inner else file
+                _check(stream)
+        except _Refused as reason:
+            raise error(f'{where} {reason}') from reason
+        except (
+            zipfile.BadZipFile,
+            tarfile.TarError,
+            zlib.error,
+            EOFError,
+            OSError,
+            NotImplementedError,
+        ) as reason:
             raise error(
                 f'{file} cannot be read as an archive ({reason}): pack it again'
             ) from reason
-        except ValueError as reason:
-            raise error(f'{file} {reason}') from reason
     # What is absolute has no driver's prefix.
     return name if packed else os.path.abspath(name)
 
 
 def _archive(path: str) -> str:
-    """Give the archive that a path leads into."""
-    while path and not os.path.isfile(path) and os.path.dirname(path) != path:
-        path = os.path.dirname(path)
-    return path
+    """Give the archive that a path leads into; the path itself if there is none."""
+    found = path
+    while found and not os.path.exists(found):
+        found = os.path.dirname(found)
+    return found if os.path.isfile(found) else path
 
 
-def _heads(file: str) -> Iterator[tuple[str, bytes]]:
-    """Give how a file begins, or each file in an archive with its name there."""
-    head = head_of(file, _HEAD)
+def _streams(file: str) -> Iterator[tuple[str, Any]]:
+    """Open a file for reading bytes, or each file in an archive with its name there."""
+    head = head_of(file, 512)
+    if head.startswith(b'\x1f\x8b'):
+        with gzip.open(file) as stream:
+            head = stream.read(512)
     if head.startswith(b'PK\3\4'):
         with zipfile.ZipFile(file) as packed:
             members = packed.infolist()
             if len(members) > _MOST:
-                raise ValueError(f'holds {len(members)} files: give one with few')
+                raise _Refused(f'holds {len(members)} files: give an archive of few')
             for member in members:
-                size = member.file_size
-                if size > _LARGE and size > _RATIO * member.compress_size:
-                    raise ValueError(
-                        f'claims {size} bytes for {member.filename}, of which it holds '
-                        f'{member.compress_size}: unpack it where you trust it'
+                size, stored = member.file_size, member.compress_size
+                if size > _LARGE and size > _RATIO * stored:
+                    raise _Refused(
+                        f'claims {size} bytes for {member.filename!r:.80}, of which it '
+                        f'holds {stored}: unpack it where you trust it'
                     )
-                if not member.is_dir() and not member.flag_bits & 1:
-                    with packed.open(member) as inner:
-                        yield member.filename, inner.read(_HEAD)
-    elif head.startswith(b'\x1f\x8b') or head[257:262] == b'ustar':
-        try:
-            with tarfile.open(file) as packed:
-                for number, member in enumerate(packed):
-                    if number > _MOST:
-                        raise ValueError('holds too many files: give one with few')
-                    inner = packed.extractfile(member) if member.isfile() else None
-                    yield member.name, inner.read(_HEAD) if inner else b''
-        except tarfile.ReadError:
-            with gzip.open(file) as inner:
-                yield '', inner.read(_HEAD)
+                if member.flag_bits & 1:
+                    raise _Refused('is encrypted: unpack it')
+                with packed.open(member) as stream:
+                    yield member.filename, stream
+    elif head[257:262] == b'ustar':
+        with tarfile.open(file) as packed:
+            for number, member in enumerate(packed):
+                if number > _MOST:
+                    raise _Refused('holds too many files: give an archive of few')
+                stream = packed.extractfile(member) if member.isfile() else None
+                if stream is not None:
+                    yield member.name, stream
     else:
-        _check_crs(file, head)
-        yield '', head
+        opening = gzip.open if head_of(file, 2) == b'\x1f\x8b' else open
+        with opening(file, 'rb') as stream:
+            yield '', stream
 
 
-def _check_head(name: str, head: bytes, error: type[CMRError]) -> None:
+def _check(stream: Any) -> None:
+    """Judge a file by how it begins; of JSON, its CRS wherever it stands."""
+    head = stream.read(_HEAD)
     # Texts of two bytes per letter have zeros between.
     text = head.replace(b'\0', b'')
     if _ELSEWHERE.search(text):
-        raise error(
-            f'{name} names its data elsewhere (a virtual layer or a service), which is not '
+        raise _Refused(
+            'names its data elsewhere (a virtual layer or a service), which is not '
             'fetched: give the file itself, or convert it with ogr2ogr'
         )
-    root = _ROOT.match(text)
-    if root is None:
-        return
-    if _TYPE.search(text):
-        raise error(
-            f'{name} has a document type, with which XML can grow without end or read other '
-            'files: remove it'
-        )
-    if root[1].lower() not in _DRAWINGS and _GML not in text:
-        raise error(
-            f'{name} is XML of the kind {root[1].decode(errors="replace")!r:.60}, which is '
-            'not a drawing: give KML, GPX or GML, or another vector file'
-        )
+    if text.lstrip(b'\xef\xbb\xbf\xff\xfe\r\n\t ').startswith(b'<'):
+        if _TYPE.search(text):
+            raise _Refused(
+                'has a document type, with which XML can grow without end or read other '
+                'files: remove it'
+            )
+        root = _ROOT.match(text)
+        kind = root[1] if root else b''
+        if kind.lower() not in _DRAWINGS and _GML not in text:
+            raise _Refused(
+                f'is XML of the kind {kind.decode(errors="replace")!r:.60}, which is not a '
+                'drawing: give KML, GPX or GML, or another vector file'
+            )
+    elif b'\0' not in head and b'{' in head:
+        _check_crs(head, stream)
 
 
-def _check_crs(file: str, head: bytes) -> None:
+def _check_crs(piece: bytes, stream: Any) -> None:
     """Refuse GeoJSON that names its CRS by an address, which GDAL would fetch."""
-    if not head or b'\0' in head or not os.path.getsize(file):
-        return
-    with (
-        open(file, 'rb') as opened,
-        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        for key in _CRS.finditer(content):
-            text = content[key.end() : key.end() + _HEAD].decode(errors='replace')
+    while piece:
+        following = stream.read(_PIECE)
+        for key in _CRS.finditer(piece, 0, len(piece) - (_HEAD if following else 0)):
+            text = piece[key.end() : key.end() + _HEAD].decode(errors='replace')
             try:
                 crs, _ = json.JSONDecoder().raw_decode(text)
             except (ValueError, RecursionError):
-                raise ValueError('has a CRS that is not JSON: write it again') from None
+                raise _Refused('has a CRS that is not JSON: write it again') from None
             if str(crs.get('type')).lower() not in ('name', 'epsg', 'ogc'):
-                raise ValueError(
+                raise _Refused(
                     'names its CRS by an address, which is not fetched: bring it to '
                     'EPSG:4326 and drop "crs"'
                 )
+        piece = piece[-_HEAD:] + following if following else b''
