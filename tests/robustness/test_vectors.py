@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -31,7 +32,7 @@ def archive(tmp_path: Path) -> Path:
     return sink.path
 
 
-def column(name: str, values: Callable[[list[object]], pa.Array]) -> Change:
+def column(name: str, values: Callable[[list[Any]], pa.Array]) -> Change:
     """Replace a column of a part."""
 
     def change(table: pa.Table) -> pa.Table:
@@ -41,7 +42,7 @@ def column(name: str, values: Callable[[list[object]], pa.Array]) -> Change:
     return change
 
 
-def vector(make: Callable[[np.ndarray], object]) -> Change:
+def vector(make: Callable[[np.ndarray], Any]) -> Change:
     """Change the vector of part row 2."""
 
     def change(table: pa.Table) -> pa.Table:

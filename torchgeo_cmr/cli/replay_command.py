@@ -45,6 +45,8 @@ def replay(manifest: str, *, output: FileOptions, quiet: bool = False) -> None:
             f'{manifest} was not made by torchgeo-cmr search, so it names no command to '
             'replay; make the search again as you made it'
         )
+    if 'rows' not in old:
+        raise QueryError(f'{manifest} does not say which rows were found; search again')
     parser = build(search, f'torchgeo-cmr replay: the search in {manifest}')
     values = vars(parser.parse_args(command[2:]))
     with tempfile.TemporaryDirectory(prefix='torchgeo_cmr-') as folder:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import torch
 
 import torchgeo_cmr
 from torchgeo_cmr.errors import ArchiveError, AudioError, CMRError, RasterError
 from torchgeo_cmr.export.new_file import new_file
+from torchgeo_cmr.typed_json import convert, decode
 
 #: What happens to a scene that cannot be used.
 Errors = Literal['refuse', 'raise']
@@ -27,6 +28,11 @@ type Trying = Callable[[str], AbstractContextManager[Any]]
 PACKAGE = os.path.dirname(torchgeo_cmr.__file__)
 
 _LOG = logging.getLogger(__name__)
+
+
+class _Stored(TypedDict):
+    counts: dict[str, int]
+    refused: dict[str, str]
 
 
 class RefusedWarning(UserWarning):
@@ -202,12 +208,14 @@ def read_report(archive: str | os.PathLike[str]) -> dict[str, Any]:
         ArchiveError: If there is none.
     """
     path = beside(Path(archive), '-report.json')
+    cure = 'it is written by the run that embeds'
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise ArchiveError(
-            f'{path} cannot be read: it is written by the run that embeds'
-        ) from error
+        text = path.read_bytes()
+    except OSError as error:
+        raise ArchiveError(f'{path} cannot be read: {cure}') from error
+    content = decode(text, dict[str, Any], str(path), cure)
+    convert(content, _Stored, str(path), cure)
+    return content
 
 
 def _printable(text: str) -> str:

@@ -1,9 +1,8 @@
 """What a vector layer holds, from its header."""
 
-import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import pyarrow.parquet as pq
 import pyogrio
@@ -12,7 +11,19 @@ from pyproj import CRS
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.search.where.vector_file import locate
+from torchgeo_cmr.typed_json import decode
 from torchgeo_cmr.vector_contents import check_vector
+
+
+class _Column(TypedDict):
+    geometry_types: NotRequired[list[str]]
+    bbox: NotRequired[list[float]]
+    crs: NotRequired[str | dict[str, Any] | None]
+
+
+class _Geo(TypedDict):
+    primary_column: str
+    columns: dict[str, _Column]
 
 
 def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -71,7 +82,8 @@ def _describe(source: str, named: str | None) -> dict[str, Any]:
 def _describe_geoparquet(path: str) -> dict[str, Any]:
     """Read the footer of a GeoParquet file, which not every GDAL opens."""
     footer = pq.read_metadata(path)
-    geo = json.loads((footer.metadata or {})[b'geo'])
+    text = (footer.metadata or {})[b'geo']
+    geo = decode(text, _Geo, f'the metadata geo of {path}', 'write the file again')
     column = geo['columns'][geo['primary_column']]
     names = footer.schema.to_arrow_schema().names
     kinds = column.get('geometry_types') or ['Unknown']

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
 import torchgeo.models
@@ -14,6 +14,7 @@ from torchgeo.models import get_weight
 from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import RasterError, check_choice
+from torchgeo_cmr.typed_json import convert
 
 __all__ = (
     'EncoderWeights',
@@ -35,6 +36,14 @@ NewBands = Literal['error', 'mean']
 
 # section of our checkpoints that names the bands of each modality
 _SECTION = 'torchgeo_cmr'
+
+
+class _Bands(TypedDict):
+    bands: NotRequired[list[str] | None]
+
+
+class _Section(TypedDict):
+    specs: NotRequired[dict[str, _Bands | None] | None]
 
 
 @dataclass(frozen=True)
@@ -138,8 +147,9 @@ def read_weights(found: FoundWeights, modality: str) -> tuple[dict[str, Any], An
         ) from error
     state, bands = content, found.bands
     if isinstance(content, dict) and isinstance(content.get(_SECTION), dict):
-        specs = content[_SECTION].get('specs') or {}
-        bands = (specs.get(modality) or {}).get('bands') or bands
+        cure = 'name other weights'
+        section = convert(content[_SECTION], _Section, path, cure, ValueError)
+        bands = ((section.get('specs') or {}).get(modality) or {}).get('bands') or bands
     for name in ('state_dict', 'model'):
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]

@@ -10,9 +10,9 @@ import os
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, get_type_hints
 
 import geopandas as gpd
 import pandas as pd
@@ -25,11 +25,22 @@ from torchgeo_cmr.drafts import new_draft, sweep
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.scenes.header import Header, Stamped, known_headers
 from torchgeo_cmr.scenes.scene import apply
+from torchgeo_cmr.typed_json import convert, decode
 
 _LOG = logging.getLogger(__name__)
 
-#: Fields of a header that are tuples, or tuples of tuples.
-_TUPLES = tuple(f.name for f in fields(Header) if str(f.type).startswith('tuple'))
+_CURE = 'it is written again'
+#: A header as it is stored, with the types that it has in memory.
+_Facts: Any = TypedDict(
+    '_Facts',
+    get_type_hints(Header) | {'transform': tuple[float, ...]},  # ty: ignore[invalid-argument-type]
+)
+#: Fields of a header that have an entry per band.
+_PER_BAND = (
+    *('descriptions', 'nodata', 'units', 'scales', 'offsets', 'colours', 'masks'),
+    *('blocks', 'band_tags'),
+)
+_Stamps = tuple[tuple[int, int] | None, ...]
 
 
 @contextmanager
@@ -68,10 +79,13 @@ def _load(file: Path) -> dict[str, Stamped]:
         frame = pd.read_parquet(file, columns=['path', 'stamps', 'header'])
         for path, stamps, header in frame.itertuples(index=False):
             known[os.path.normpath(file.parent / path)] = (
-                tuple(None if s is None else tuple(s) for s in json.loads(stamps)),
-                _header(json.loads(header), os.path.normpath(file.parent / path)),
+                decode(stamps, _Stamps, path, _CURE, RasterError),
+                _header(header, os.path.normpath(file.parent / path)),
             )
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+    except (
+        *(pa.ArrowException, OSError, ValueError, TypeError, KeyError),
+        RecursionError,
+    ) as error:
         warnings.warn(
             f'{file} is not a catalogue of headers ({type(error).__name__}): files are read '
             'again and it is replaced',
@@ -82,19 +96,19 @@ def _load(file: Path) -> dict[str, Stamped]:
     return known
 
 
-def _header(facts: Mapping[str, Any], path: str) -> Header:
-    made: dict[str, Any] = {
-        name: _tuples(value) if name in _TUPLES else value
-        for name, value in facts.items()
-    }
-    made |= {'path': path, 'transform': Affine(*facts['transform'])}
-    return Header(**made)
+def _header(text: str, path: str) -> Header:
+    """Read a header.
 
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(map(_tuples, value))
-    return value
+    Raises:
+        RasterError: If it is not one.
+    """
+    # NaN is JSON to Python only, and may be a value of missing pixels.
+    facts: Any = convert(json.loads(text), _Facts, path, _CURE, RasterError)
+    facts |= {'path': path, 'transform': Affine(*facts['transform'])}
+    made = Header(**facts)
+    if any(len(getattr(made, name)) != made.count for name in _PER_BAND):
+        raise RasterError(f'{path} has lists of bands of different lengths')
+    return made
 
 
 def _save(known: Mapping[str, Stamped], file: Path) -> None:

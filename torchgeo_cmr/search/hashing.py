@@ -21,6 +21,7 @@ from torchgeo_cmr.table import EmbeddingTable
 
 _ROWS = 65_536
 _SAMPLE = 100_000
+_CURE = 'save one with Hash.save'
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,12 +225,24 @@ class Hash:
             ArchiveError: If the file is not one.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls(str(file['kind']), file['mean'], file['planes'])
-        except (OSError, ValueError, KeyError) as error:
+            # NumPy closes what it opened only if that is a zip file.
+            with open(path, 'rb') as whole, np.load(whole, allow_pickle=False) as file:
+                kind, mean, planes = (file[n] for n in ('kind', 'mean', 'planes'))
+        except Exception as error:  # NumPy and zipfile raise what they like
             raise ArchiveError(
-                f'{path} cannot be read as a hash ({error}); save one with Hash.save'
+                f'{path} cannot be read as a hash ({type(error).__name__}: {error}); {_CURE}'
             ) from error
+        fits = planes.ndim == 2 and mean.shape == planes.shape[:1]
+        if not fits or {mean.dtype, planes.dtype} != {np.dtype(np.float32)}:
+            raise ArchiveError(
+                f'{path} is not a hash: mean is {mean.dtype} {mean.shape}, planes are {planes.dtype} '
+                f'{planes.shape}; {_CURE}'
+            )
+        if not (np.isfinite(mean).all() and np.isfinite(planes).all()):
+            raise ArchiveError(f'{path} holds NaN or infinite numbers; {_CURE}')
+        if kind.shape or not planes.shape[1] or planes.shape[1] % 8:
+            raise ArchiveError(f'{path} is not a hash of whole bytes; {_CURE}')
+        return cls(str(kind), mean, planes)
 
 
 def _check_bits(bits: int) -> None:

@@ -19,6 +19,7 @@ from torchgeo_cmr.errors import AudioError, OutputExistsError
 from torchgeo_cmr.speech.room import add_noise, reverberate
 from torchgeo_cmr.speech.synthesizer import Engine, open_engine
 from torchgeo_cmr.speech.wav import resample, write_wav
+from torchgeo_cmr.typed_json import read_json
 
 #: Voices that differ in accent and throat: language, then variant. None is a caricature.
 VOICES = (
@@ -269,12 +270,12 @@ def _begin(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f'{folder} is a file: name a folder to write to')
     if record.exists():
-        known = json.loads(record.read_text(encoding='utf-8'))
+        known = read_json(record, dict[str, Any], 'name another folder', AudioError)
         differs = [name for name in settings if known.get(name) != settings[name]]
         if differs and not overwrite:
             name = differs[0]
             raise OutputExistsError(
-                f'{folder} was begun with {name} = {known.get(name)} and not '
+                f'{folder} was begun with {name} = {known.get(name)!s:.80} and not '
                 f'{settings[name]}: name another folder, or overwrite it'
             )
     elif folder.is_dir() and any(folder.rglob('*.wav')):

@@ -28,7 +28,7 @@ from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
 from torchgeo_cmr.models.weights import checked_bands
 from torchgeo_cmr.transforms.precision import FixedPrecision
 
-from .arguments import plain
+from .arguments import check_section, plain, read_facts
 from .figures import Figures
 from .optim import Optimisation, OptimizerName, ScheduleName
 from .ranks import norms_at_rest, untouched
@@ -841,6 +841,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
         section = checkpoint.get(SECTION)
         if not section:
             return
+        check_section(section, 'the checkpoint')
         if list(section['modalities']) != list(self.modalities):
             raise ArchiveError(
                 f'the checkpoint is of the modalities {", ".join(section["modalities"])}, '
@@ -858,6 +859,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
                     if spec.get(name) not in (None, [])
                 }
                 for m, spec in section['specs'].items()
+                if spec
             }
         )
 
@@ -882,7 +884,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
     def set_extra_state(self, state: Tensor | None) -> None:
         """Set names and units from bytes; None keeps them."""
         if state is not None:
-            self._take_facts(json.loads(bytes(state.cpu().tolist())))
+            self._take_facts(read_facts(state))
 
 
 def _without_facts(

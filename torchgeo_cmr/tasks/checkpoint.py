@@ -7,18 +7,32 @@ import zlib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import nn
 
 from torchgeo_cmr.errors import ArchiveError, CMRError, Finding
+from torchgeo_cmr.typed_json import convert
 
+from .arguments import check_section
 from .base import DETAILS, SECTION, CrossModalTask
 
 __all__ = ('describe_checkpoint', 'load_task', 'verify_checkpoint')
 
 _CURE = 'take the checkpoint before it, or train again'
+
+
+class _Details(TypedDict, total=False):
+    fingerprint: str | None
+    spaces: dict[str, str]
+    own_encoders: list[str] | None
+
+
+class _Checkpoint(TypedDict):
+    state_dict: dict[str, Any]
+    hyper_parameters: NotRequired[dict[str, Any] | None]
+    torchgeo_cmr_details: NotRequired[_Details | None]
 
 
 def load_task(
@@ -73,12 +87,15 @@ def load_task(
     checkpoint, section = read_checkpoint(path)
     cls = _find_class(section.get('task'), task_class, path)
 
-    names = _option_names(cls)
+    # Weights of others are in the file already; to name them would fetch them again.
+    names = _option_names(cls) - {'weights'}
     given: dict[str, Any] = {
         name: value
         for name, value in (checkpoint.get('hyper_parameters') or {}).items()
         if name in names
     }
+    if wrong := [name for name, value in given.items() if 'nan' in _floats(value)]:
+        raise ArchiveError(f'{path} is broken ({wrong[0]} is not a number); {_CURE}')
     networks = (checkpoint.get(DETAILS) or {}).get('own_encoders')
     if model is not None:
         given['model'] = model
@@ -91,7 +108,7 @@ def load_task(
         task = cls(**given)
         task.on_load_checkpoint(checkpoint)
         task.load_state_dict(checkpoint['state_dict'])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # what a constructor raises for options of a file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArchiveError(
             f'{path}, written by torchgeo_cmr {section.get("version")}, does not fit '
@@ -129,7 +146,8 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         'space': section.get('space'),
         'modalities': {
             name: {k: v for k, v in spec.items() if v not in (None, [])}
-            for name, spec in section.get('specs', {}).items()
+            for name, spec in section['specs'].items()
+            if spec
         },
         'epoch': checkpoint.get('epoch'),
         'step': checkpoint.get('global_step'),
@@ -209,6 +227,11 @@ def read_checkpoint(
             f'{path} is not a checkpoint of torchgeo_cmr: it has no {SECTION!r} section; '
             'train with a task of torchgeo_cmr.tasks'
         )
+    check_section(section, path)
+    convert(checkpoint, _Checkpoint, path, _CURE)
+    weights = checkpoint['state_dict'].values()
+    if not all(isinstance(tensor, torch.Tensor) for tensor in weights):
+        raise ArchiveError(f'{path} holds weights that are not tensors; {_CURE}')
     return checkpoint, section
 
 
@@ -276,6 +299,12 @@ def _option_names(cls: type[CrossModalTask]) -> set[str]:
     return names
 
 
+def _floats(value: Any) -> set[str]:
+    """Write the numbers of an option, such as a share per modality."""
+    values = value.values() if isinstance(value, Mapping) else [value]
+    return {str(number) for number in values if isinstance(number, float)}
+
+
 def _find_class(
     name: Any, task_class: type[CrossModalTask] | str | None, path: str
 ) -> type[CrossModalTask]:
@@ -290,7 +319,7 @@ def _find_class(
             else None
         )
         hint = (
-            f'{path} is of the task {name!r}, which torchgeo_cmr does not have: name its class, '
+            f'{path} is of the task {name!r:.80}, which torchgeo_cmr does not have: name its class, '
             "as in task_class='package.module.Class'"
         )
     else:

@@ -33,7 +33,7 @@ def test_manifest_read_back(record_of: Build, tmp_path: Path) -> None:
         ('{"format": "other"}', 'is not a manifest of a search'),
         (
             '{"format": "torchgeo_cmr.search", "version": 2}',
-            'has version 2 but this torchgeo_cmr reads up to 1; install a newer',
+            'has format version 2, written by a newer torchgeo_cmr',
         ),
     ],
 )

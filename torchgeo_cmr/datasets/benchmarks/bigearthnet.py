@@ -1,10 +1,9 @@
 """BigEarthNet as pairs: radar in float, bands by name, places from the files."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, TypedDict, get_args
 
 import pandas as pd
 import torch
@@ -16,6 +15,7 @@ from torchgeo.datasets.utils import Sample
 
 from torchgeo_cmr.datasets.benchmarks.chips import ChipPairs, channel_numbers, read_chip
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.typed_json import read_json
 
 Version = Literal['v1', 'v2']
 Split = Literal['train', 'val', 'test']
@@ -50,6 +50,15 @@ _DEFAULT: dict[str, tuple[str, ...]] = {
 }
 _SIZE = 120
 _DATE = re.compile(r'_(\d{8})T')
+_CURE = 'download it again'
+
+
+class _Pair(TypedDict):
+    corresponding_s2_patch: str
+
+
+class _Labels(TypedDict):
+    labels: list[str]
 
 
 class BigEarthNetPairs(ChipPairs):
@@ -172,7 +181,7 @@ class BigEarthNetPairs(ChipPairs):
         rows = []
         radar = self.root / self.directories['s1']
         for path in sorted(radar.glob('*/*_labels_metadata.json')):
-            other = json.loads(path.read_text())['corresponding_s2_patch']
+            other = read_json(path, _Pair, _CURE, RasterError)['corresponding_s2_patch']
             if (self.root / self.directories['s2'] / other).is_dir():
                 rows.append((path.parent.name, other))
         return pd.DataFrame(rows, columns=['s1', 's2'])
@@ -235,8 +244,13 @@ class BigEarthNetPairs(ChipPairs):
                 raise RasterError(
                     f'there is no {path}: check that the download is complete'
                 )
-            named = json.loads(path.read_text())['labels']
-            old = [BigEarthNet.class_sets[43].index(name) for name in named]
+            named = read_json(path, _Labels, _CURE, RasterError)['labels']
+            classes = BigEarthNet.class_sets[43]
+            if unknown := {*named} - {*classes}:
+                raise RasterError(
+                    f'{path} names a class {min(unknown)!r:.80} that BigEarthNet does not have; {_CURE}'
+                )
+            old = [classes.index(name) for name in named]
             new = BigEarthNet.label_converter
             numbers = [new[number] for number in old if number in new]
         label = torch.zeros(len(self.classes), dtype=torch.long)

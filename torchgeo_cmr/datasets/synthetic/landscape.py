@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from rasterio.windows import Window
 
 from torchgeo_cmr.errors import OutputExistsError
 from torchgeo_cmr.raster_files import open_pixels
+from torchgeo_cmr.typed_json import convert, decode
 
 from . import signatures as sig
 from .writer import SceneWriter, Tile, World
@@ -37,6 +38,13 @@ SENSORS = ('s1', 's2', 'pan', 'ms')
 
 _MANIFEST = 'world.json'
 _VERSION = 1
+_CURE = 'choose another folder or delete that one.'
+
+
+class _Manifest(TypedDict):
+    files: list[str]
+    sensors: list[str]
+
 
 #: Two neighbouring tiles of central Italy on either side of the border of two UTM zones.
 #: The places are real, the landscape is not.
@@ -205,10 +213,11 @@ class SyntheticLandscape:
                 if record.get(name) != value:
                     msg = (
                         f"'{self.root}' holds a world with another {name} "
-                        f'({record.get(name)!r}, requested {value!r}): choose another folder '
+                        f'({record.get(name)!r:.80}, requested {value!r}): choose another folder '
                         'or delete that one.'
                     )
                     raise OutputExistsError(msg)
+            convert(record, _Manifest, str(manifest), _CURE, OutputExistsError)
             files = record['files']
             done = [
                 s
@@ -237,14 +246,11 @@ class SyntheticLandscape:
     def _read(self, manifest: Path) -> dict[str, Any]:
         """Read the manifest of a folder that holds one."""
         try:
-            record = json.loads(manifest.read_text(encoding='utf-8'))
-        except ValueError as error:
-            msg = (
-                f"'{manifest}' cannot be read as the manifest of a synthetic world: choose "
-                'another folder or delete that one.'
-            )
-            raise OutputExistsError(msg) from error
-        return record if isinstance(record, dict) else {}
+            text = manifest.read_bytes()
+        except OSError as error:
+            raise OutputExistsError(f'{manifest} cannot be read: {_CURE}') from error
+        source = f'{manifest} cannot be read as the manifest of a synthetic world: it'
+        return decode(text, dict[str, Any], source, _CURE, OutputExistsError)
 
     def _record(self, sensors: Sequence[str]) -> None:
         """Write the manifest atomically."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import geopandas as gpd
 import numpy as np
@@ -21,7 +21,7 @@ from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
 from torchgeo_cmr.alpha import unused_alpha
-from torchgeo_cmr.errors import OutputExistsError, QueryError
+from torchgeo_cmr.errors import ArchiveError, OutputExistsError, QueryError
 from torchgeo_cmr.export.file_names import safe_name
 from torchgeo_cmr.export.layers.extent import (
     check_drawable,
@@ -33,6 +33,7 @@ from torchgeo_cmr.export.new_file import new_file
 from torchgeo_cmr.raster_files import open_pixels
 from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.typed_json import read_json
 
 from .sheet import to_sheet
 from .similarity_raster import write_cog
@@ -42,6 +43,10 @@ _INDEX = 'clips.json'
 _SHEET = 'contact_sheet.png'
 #: Share of a pixel by which an edge may miss a grid line and still lie on it.
 _SNAP = 1e-3
+
+
+class _Listed(TypedDict):
+    name: str
 
 
 @dataclass(frozen=True)
@@ -167,11 +172,10 @@ def _claim(folder: Path, clips: Sequence[Clip], overwrite: bool) -> None:
 def _sweep(index: Path, kept: set[str]) -> None:
     """Remove the clips that an older search left and this one has no name for."""
     try:
-        older = {
-            str(clip['name']) for clip in json.loads(index.read_text(encoding='utf-8'))
-        }
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        listed = read_json(index, list[_Listed], 'it is written by the next export')
+    except (OSError, ArchiveError):
         return
+    older = {clip['name'] for clip in listed}
     for name in older - kept:
         # A name, not a path: nothing outside the folder is ours.
         if Path(name).name == name and name.endswith('.tif') and '\0' not in name:

@@ -151,7 +151,10 @@ def to_html(
     _conditions(body, record or {})
     text = tostring(page, encoding='unicode', method='html')
     with new_file(path, overwrite=overwrite) as temporary:
-        temporary.write_text(f'<!DOCTYPE html>\n{text}\n', encoding='utf-8')
+        # Names of files need not be Unicode.
+        temporary.write_text(
+            f'<!DOCTYPE html>\n{text}\n', encoding='utf-8', errors='backslashreplace'
+        )
     return Path(path)
 
 

@@ -63,7 +63,10 @@ class PatchReader:
     ) -> None:
         """Remember where the scenes are; files are opened when a picture is requested."""
         self._root, self._north_up = root, north_up
-        self._records = {modality: dict(record) for modality, record in records.items()}
+        self._records = {
+            modality: {**record, 'sources': _with_bands(record.get('sources') or {})}
+            for modality, record in records.items()
+        }
         self._places: dict[str, list[tuple[CRS, list[str], NDArray[np.object_]]]] = {}
 
     def __call__(self, patch: pd.Series, modality: str) -> NDArray[np.float64] | None:
@@ -187,11 +190,18 @@ class PatchReader:
         try:
             # The record may be anybody's: what it names is a file on this disk, or nothing.
             check_regular(path, QueryError)
-            return open_pixels(path)
+            file = open_pixels(path)
         except (RasterError, RasterioError, QueryError) as error:
             raise QueryError(
                 f'{path!s:.200} cannot be opened; say where the scenes are with root= ({error})'
             ) from error
+        if not 1 <= band[1] <= file.count:
+            file.close()
+            raise QueryError(
+                f'{path} has {file.count} bands and no band {band[1]}: it is another file than '
+                'that which was embedded; say where the scenes are with root='
+            )
+        return file
 
     def _ground(
         self, record: Mapping[str, Any], scene: str, patch: pd.Series
@@ -249,6 +259,10 @@ class PatchReader:
         return np.moveaxis(np.stack([stretch(p) for p in pixels]), 0, -1)[
             ..., [0] * 3 if len(pixels) == 1 else [0, 1, 2]
         ]
+
+
+def _with_bands(sources: Mapping[str, Sequence[Band]]) -> dict[str, Sequence[Band]]:
+    return {scene: bands for scene, bands in sources.items() if bands}
 
 
 def is_cube(bands: Sequence[Band]) -> bool:

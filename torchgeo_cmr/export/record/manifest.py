@@ -3,7 +3,6 @@
 It does not list the scenes: they make it long, and a person who reads it knows them.
 """
 
-import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -11,8 +10,12 @@ from typing import Any
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export.new_file import new_file
+from torchgeo_cmr.typed_json import decode
 
-from .record import FORMAT, FORMAT_VERSION, record_text
+from .record import FORMAT, record_text
+from .record_types import check_record
+
+_CURE = 'name the .json that search wrote next to its result'
 
 
 def write_manifest(
@@ -58,22 +61,13 @@ def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
     Raises:
         QueryError: If the file is missing, is not a manifest, or is of a newer version.
     """
+    source = f'{path} cannot be read as a manifest: it'
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError) as error:
-        raise QueryError(
-            f'{path} cannot be read as a manifest ({error}); name the .json that search '
-            'wrote next to its result'
-        ) from error
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise QueryError(f'{source} is not readable ({error}); {_CURE}') from error
+    content: Any = decode(text, object, source, _CURE, QueryError)
     if not isinstance(content, dict) or content.get('format') != FORMAT:
-        raise QueryError(
-            f'{path} is not a manifest of a search; name the .json that search wrote next to '
-            'its result'
-        )
-    version = content.get('version')
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise QueryError(
-            f'{path} has version {version} but this torchgeo_cmr reads up to '
-            f'{FORMAT_VERSION}; install a newer torchgeo_cmr'
-        )
+        raise QueryError(f'{path} is not a manifest of a search; {_CURE}')
+    check_record(content, str(path))
     return content

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime
@@ -17,6 +18,9 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.provenance import fingerprint, versions
+from torchgeo_cmr.typed_json import convert
+
+from .record_types import StoredBand
 
 #: Name of the format in a record, and the version that this package writes.
 FORMAT, FORMAT_VERSION = 'torchgeo_cmr.search', 1
@@ -128,9 +132,15 @@ def scenes_of(archives: Iterable[Archive]) -> dict[str, dict[str, Any]]:
         for modality, scene in owners.itertuples(index=False):
             if scene not in sources:
                 continue
+            stored = convert(
+                sources[scene],
+                list[StoredBand],
+                f'the record of scene {scene!r:.80}',
+                'write the archive again',
+            )
             bands = [
                 [path if root is None else (Path(root) / path).as_posix(), *others]
-                for path, *others in sources[scene]
+                for path, *others in stored
             ]
             entry = found.setdefault(
                 modality, {'root': None, 'sources': {}, 'grids': {}}
@@ -158,9 +168,11 @@ def record_text(record: Mapping[str, Any], *, indent: int | None = None) -> str:
         QueryError: If it holds something that JSON cannot.
     """
     try:
-        return json.dumps(
+        text = json.dumps(
             dict(record), indent=indent, allow_nan=False, ensure_ascii=False
         )
+        # Names of files need not be Unicode: they are written as escapes.
+        return re.sub('[\ud800-\udfff]', lambda sign: f'\\u{ord(sign[0]):x}', text)
     except (TypeError, ValueError) as error:
         raise QueryError(
             f'the record cannot be written as JSON ({error}); use plain values'

@@ -4,7 +4,6 @@ A GeoPackage that :func:`~torchgeo_cmr.export.to_geopackage` wrote holds all fou
 somebody has filled ``relevant`` in QGIS. Other vector files hold the results only.
 """
 
-import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -25,9 +24,11 @@ from torchgeo_cmr.search.results import RESULT_COLUMNS, check_result
 from torchgeo_cmr.table import to_wgs84
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84
 from torchgeo_cmr.table.schema import TEXT, TIME
+from torchgeo_cmr.typed_json import decode
 from torchgeo_cmr.vector_contents import check_vector
 
 from .manifest import read_manifest
+from .record_types import read_record
 
 #: What the record's row in ``gpkg_metadata`` names as its standard.
 RECORD_URI = 'torchgeo_cmr.search'
@@ -44,6 +45,7 @@ _TYPES: dict[str, Any] = {
     'valid_fraction': 'float64',
 }
 _TRUTH = {'true': True, 'false': False, '1': True, '0': False, '': None}
+_CURE = 'save the search again'
 _OPTIONAL = ('time_start', 'time_end', 'relevant')
 
 
@@ -159,7 +161,7 @@ def _layer(source: Path, name: str | None = None) -> gpd.GeoDataFrame:
     description = str((info['layer_metadata'] or {}).get('DESCRIPTION') or '')
     if description.startswith(NAMES):
         frame = gpd.GeoDataFrame(
-            frame.rename(columns=_json(description.removeprefix(NAMES), source))
+            frame.rename(columns=_names(description.removeprefix(NAMES), source))
         )
     return frame
 
@@ -195,6 +197,8 @@ def _own_names(source: Path) -> dict[str, dict[str, str]]:
                 (RENAMED,),
             )
             for layer, column, name in rows:
+                if not isinstance(name, str):
+                    raise QueryError(f'{source} names no column for {column}; {_CURE}')
                 found.setdefault(layer, {})[column] = name
     return found
 
@@ -215,15 +219,16 @@ def _record(source: Path) -> dict[str, Any]:
 
 
 def _json(text: str | bytes | None, source: Path) -> dict[str, Any]:
-    if not text:
-        return {}
-    try:
-        record = json.loads(text)
-    except ValueError as error:
-        raise QueryError(
-            f'the record in {source} is not JSON ({error}); save the search again'
-        ) from error
-    return record if isinstance(record, dict) else {}
+    return read_record(text, f'the record in {source}') if text else {}
+
+
+def _names(text: str, source: Path) -> dict[str, str]:
+    """Read the names that columns had; two columns cannot have had the same."""
+    words = f'the description of {source}'
+    names = decode(text, dict[str, str], words, _CURE, QueryError)
+    if len({*names.values()}) < len(names):
+        raise QueryError(f'{words} gives two columns the same name; {_CURE}')
+    return names
 
 
 def _results(frame: pd.DataFrame, source: Path) -> gpd.GeoDataFrame:
@@ -296,6 +301,16 @@ def _cast(values: pd.Series, kind: str) -> pd.Series:
         ) from error
 
 
+def _times(values: pd.Series) -> pd.Series:
+    try:
+        return pd.to_datetime(values, utc=True).astype(TIME)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise QueryError(
+            f'column {values.name} holds what is not a time ({error}); correct it or save the '
+            'search again'
+        ) from error
+
+
 def _typed(
     frame: gpd.GeoDataFrame, first: Iterable[str] = ('query_id',)
 ) -> gpd.GeoDataFrame:
@@ -310,7 +325,7 @@ def _typed(
         )
         kind = _TYPES.get(name)
         if kind is TIME:
-            values = pd.to_datetime(values, utc=True).astype(TIME)
+            values = _times(values)
         elif kind is not None:
             values = _cast(values, kind)
         elif pd.api.types.infer_dtype(values, skipna=True) == 'boolean':

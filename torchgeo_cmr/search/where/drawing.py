@@ -1,6 +1,7 @@
 """The forms in which an area may be given, and the features in it."""
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -89,7 +90,7 @@ def read_features(
     if isinstance(given, str) and given.lstrip().startswith('{'):
         try:
             given = json.loads(given)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise QueryError(
                 f'the area begins like GeoJSON and is not JSON ({error})'
             ) from error
@@ -128,8 +129,11 @@ def is_drawing(text: str) -> bool:
     Args:
         text: Text.
     """
-    path = Path(text.split('|')[0]).expanduser()
-    return is_written(text) or path.suffix.lower() in DRAWN or path.exists()
+    if is_written(text):
+        return True
+    path = os.path.expanduser(text.split('|')[0])
+    # It may be longer than any name, or hold what no name may.
+    return Path(path).suffix.lower() in DRAWN or os.path.exists(path)
 
 
 def is_written(text: str) -> bool:
@@ -201,33 +205,34 @@ def _stated(mapping: Mapping[str, Any]) -> CRS:
     crs = mapping.get('crs')
     if not isinstance(crs, Mapping):
         return WGS84 if crs is None else _crs(crs)
-    return _crs(crs.get('properties', {}).get('name'))
+    properties = crs.get('properties')
+    return _crs(properties.get('name') if isinstance(properties, Mapping) else None)
 
 
 def _crs(name: Any) -> CRS:
     try:
         return CRS.from_user_input(name)
-    except CRSError as error:
+    except (CRSError, RecursionError, UnicodeEncodeError) as error:
         raise QueryError(
-            f'the area is in {name!r}, which is not a known CRS; bring it to EPSG:4326'
+            f'the area is in {name!r:.80}, which is not a known CRS; bring it to EPSG:4326'
         ) from error
 
 
 def _geojson(mapping: Mapping[str, Any]) -> NDArray[np.object_]:
     """Give the geometries of a GeoJSON geometry, feature or collection of features."""
-    if mapping.get('type') == 'FeatureCollection':
-        features = list(mapping.get('features') or ())
-    else:
-        features = [mapping]
-    shapes = [
-        feature.get('geometry') if 'geometry' in feature else feature
-        for feature in features
-    ]
     try:
+        features = [mapping]
+        if mapping.get('type') == 'FeatureCollection':
+            features = list(mapping.get('features') or ())
+        shapes = [
+            feature.get('geometry') if 'geometry' in feature else feature
+            for feature in features
+        ]
         return _many(
             [from_mapping(feature) for feature in shapes if feature is not None]
         )
-    except (AttributeError, KeyError, TypeError, ValueError, ShapelyError) as error:
+    # Shapely takes types, depths and lengths for granted.
+    except Exception as error:
         raise QueryError(
-            f'{mapping!r:.80} is not GeoJSON; give a geometry, a Feature or a FeatureCollection'
+            f'{short(mapping)} is not GeoJSON; give a geometry, a Feature or a FeatureCollection'
         ) from error

@@ -108,9 +108,7 @@ def locate(
     if text.startswith(('/vsi', 'zip://')):
         return text, layer
     found = os.path.expanduser(text)
-    if not os.path.exists(
-        found
-    ):  # which Path refuses to say of a name that is too long
+    if not os.path.exists(found):
         raise QueryError(f'the {what} {text:.200} is not there; check its name')
     return found, layer
 
