@@ -5,8 +5,11 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Buffer
+from collections.abc import Buffer, Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+
+from torchgeo_cmr.errors import CMRError
 
 _BLOCK = 1 << 20
 #: Of Linux: renameat2 relative to the working folder, and its flag that swaps two names.
@@ -42,6 +45,55 @@ def checksum(content: Path | Buffer) -> str:
     return f'{made:08x}'
 
 
+def read_unreplaced[T](folder: Path, read: Callable[[], T]) -> T:
+    """Read files of a folder, again if another folder got its name meanwhile.
+
+    Args:
+        folder: The folder.
+        read: Reads it by its name.
+
+    Returns:
+        What *read* gave, all of it from one folder.
+
+    Raises:
+        CMRError: What *read* raised while the folder was in its place.
+    """
+    while True:
+        with _watched(folder) as is_there:
+            try:
+                made = read()
+            except CMRError:
+                if is_there():
+                    raise
+                continue
+            if is_there():
+                return made
+
+
+@contextmanager
+def _watched(folder: Path) -> Generator[Callable[[], bool]]:
+    """Keep a folder open, so that no other can get its number; say whether it has its name."""
+    flag = getattr(os, 'O_DIRECTORY', None)
+    try:
+        descriptor = None if flag is None else os.open(folder, os.O_RDONLY | flag)
+    except OSError:  # the reader says why
+        descriptor = None
+    if descriptor is None:
+        yield lambda: True
+        return
+
+    def is_there() -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(folder))
+        except OSError:
+            return False
+
+    try:
+        yield is_there
+    finally:
+        os.close(descriptor)
+
+
 def replace_folder(building: Path, target: Path, retired: Path) -> None:
     """Put a complete folder in the place of another, which is removed.
 
@@ -57,9 +109,10 @@ def replace_folder(building: Path, target: Path, retired: Path) -> None:
     Raises:
         OSError: If the folders cannot be renamed; the old one is then in its place.
     """
-    if not target.exists():
-        building.rename(target)
-    elif _exchange(building, target):
+    if _named(building, target):
+        flush(target.parent)
+        return
+    if _exchange(building, target):
         retired = building
     else:
         target.rename(retired)
@@ -71,6 +124,19 @@ def replace_folder(building: Path, target: Path, retired: Path) -> None:
     # The new name is on the disk before the old folder goes.
     flush(target.parent)
     shutil.rmtree(retired, ignore_errors=True)
+
+
+def _named(building: Path, target: Path) -> bool:
+    """Give a folder its name if that is free."""
+    if target.exists():
+        return False
+    try:
+        building.rename(target)
+    except OSError:
+        if target.exists():  # another process was quicker
+            return False
+        raise
+    return True
 
 
 def _exchange(first: Path, second: Path) -> bool:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -17,9 +19,11 @@ import pytest
 import shapely
 
 from torchgeo_cmr.drafts import stamp
-from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
+from torchgeo_cmr.table.archive_check import verify_archive
+from torchgeo_cmr.table.sink import part_name
 
 
 def make(name: str, n: int = 3, *, space: str = 'abc', dim: int = 4) -> EmbeddingTable:
@@ -301,3 +305,79 @@ def test_an_older_archive_is_read_and_continued(tmp_path: Path) -> None:
     # If both are there, the new one counts.
     (folder / 'archive.json').write_text('{')
     assert len(EmbeddingTable.load(folder)) == 3
+
+
+def test_a_part_that_is_missing_is_noticed(tmp_path: Path) -> None:
+    """Of an archive that was once complete, whatever was added or removed since."""
+    folder = tmp_path / 'a'
+    sink = ParquetSink(folder, {})
+    for key in 'abc':
+        sink.commit(key, make(key))
+    assert (
+        len(EmbeddingTable.load(folder)) == 9
+    )  # not complete, and nothing is known of more
+    sink.finish()
+    assert len(EmbeddingTable.load(folder)) == 9
+    again = ParquetSink(folder, {})
+    again.commit('d', make('d'))  # killed before it was complete: one more is no fault
+    again.remove('b')
+    assert len(EmbeddingTable.load(folder)) == 9
+    again.finish()
+    for key in 'acd':
+        whole = (folder / part_name(key)).read_bytes()
+        (folder / part_name(key)).unlink()
+        with pytest.raises(
+            ArchiveError, match=f'lacks part-{key}-.*copy it there again'
+        ):
+            EmbeddingTable.load(folder)
+        faults = [f for f in verify_archive(folder) if f.fault]
+        assert [(Path(f.file).name, f.fault) for f in faults] == [
+            (part_name(key), 'it is missing')
+        ]
+        # The same run again writes what is missing.
+        assert key not in ParquetSink(folder, {}).done()
+        (folder / part_name(key)).write_bytes(whole)
+    assert len(EmbeddingTable.load(folder)) == 9
+
+
+@pytest.mark.parametrize('how', ['replaced', 'removed', 'same'])
+def test_an_archive_that_is_replaced_while_it_is_written(
+    tmp_path: Path, how: str
+) -> None:
+    """Rows of one model never come into the archive of another."""
+    folder = tmp_path / 'a'
+    sink = ParquetSink(folder, {'plan': 1})
+    sink.commit('x', make('x'))
+    if how == 'same':
+        ParquetSink(folder, {'plan': 1}).finish()
+        sink.commit('y', make('y'))
+        assert sink.done() == {'x', 'y'}
+        return
+    shutil.rmtree(folder)
+    if how == 'replaced':
+        ParquetSink(folder, {'plan': 2}).commit('z', make('z'))
+    match = (
+        'was removed while' if how == 'removed' else 'was begun with plan = 2 and not 1'
+    )
+    with pytest.raises(ArchiveError, match=match):
+        sink.commit('y', make('y'))
+    assert not list(folder.glob('part-y-*'))
+
+
+def test_two_that_write_an_archive_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / 'a'
+    whole = ParquetSink.commit
+
+    def slow(self: ParquetSink, key: str, table: Any) -> None:
+        whole(self, key, table)
+        if not folder.exists():
+            monkeypatch.setattr(ParquetSink, 'commit', whole)
+            make('first').save(folder)
+
+    monkeypatch.setattr(ParquetSink, 'commit', slow)
+    with pytest.raises(OutputExistsError, match='is there already'):
+        make('second').save(folder)
+    assert EmbeddingTable.load(folder).frame['patch_id'][0].startswith('first')
+    assert [p.name for p in tmp_path.iterdir()] == ['a']

@@ -61,13 +61,13 @@ class Destination:
         else:
             self.sink.commit(key, table, fingerprint=fingerprint)
 
-    def remove(self, key: str) -> None:
-        """Drop the rows of a part that is in the archive."""
+    def remove(self, *keys: str) -> None:
+        """Drop the rows of parts that are in the archive."""
         if self.sink is not None:
-            self.sink.remove(key)
+            self.sink.remove(*keys)
 
     def finish(self) -> None:
-        """Write the facts that an update changed, once all parts are as they say."""
+        """Write that all parts are there, and the facts that an update changed."""
         if self.sink is not None:
             self.sink.finish()
 
@@ -81,6 +81,13 @@ class Destination:
         if self._building is not None and self.path is not None:
             replace_archive(self._building, self.path)
             self._building = None
+
+    def complete(self) -> EmbeddingTable:
+        """Say that all parts are there, give all rows, and replace what is to be replaced."""
+        self.finish()
+        table = self.table()
+        self.replace()
+        return table
 
     def table(self) -> EmbeddingTable:
         """Give all rows: of this run, or of the whole archive."""

@@ -94,7 +94,7 @@ class Run:
                     report.empty.append(item.id)
             if self.writing.update:
                 self._prune(vanished, destination)
-                destination.finish()
+            destination.finish()
         except KeyboardInterrupt:
             if self.writing.overwrite:
                 _LOG.warning('stopped: nothing was replaced')
@@ -125,9 +125,9 @@ class Run:
     def _prune(self, keys: Sequence[str], destination: Destination) -> None:
         """Drop the rows of scenes whose files are gone, if that was chosen."""
         if self.writing.prune:
-            for key in self._known_gone(keys):
-                destination.remove(key)
-                self.report.pruned.append(key.partition(':')[2])
+            gone = self._known_gone(keys)
+            destination.remove(*gone)
+            self.report.pruned += [key.partition(':')[2] for key in gone]
 
     def _known_gone(self, keys: Sequence[str]) -> list[str]:
         """Pick the parts whose files are gone; the others keep their rows, with a warning."""

@@ -390,7 +390,7 @@ class RetrievalIndex(IndexContents):
         """
         check_free(path, overwrite=overwrite)
         with self._lock:
-            folder = lifecycle.write(self._state, Path(path))
+            folder = lifecycle.write(self._state, Path(path), overwrite=overwrite)
             if self._path is not None and folder.samefile(self._path):
                 self._state = open_state(folder)
         return folder
@@ -420,7 +420,9 @@ class RetrievalIndex(IndexContents):
 
         Args:
             table: Rows of the same dimension, metric and space; no ``patch_id`` of theirs is
-                in the index. A table, the folder of an archive, or several.
+                in the index. A table, the folder of an archive, or several. On disk, the rows
+                that were appended last may be given again, and nothing happens: the call may
+                be that of a process that was killed when it was done.
 
         Raises:
             ArchiveError: If the rows do not belong into this index, a column of theirs holds
@@ -439,7 +441,7 @@ class RetrievalIndex(IndexContents):
 
         Args:
             ids: One ``patch_id`` or several, rows that have one, such as hits, or a filter
-                whose rows are deleted.
+                whose rows are deleted. If all were deleted before, nothing happens.
 
         Raises:
             QueryError: If an id is not in the index, or the filter does not fit it.

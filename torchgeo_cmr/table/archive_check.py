@@ -77,6 +77,10 @@ def verify_archive(path: str | PathLike[str]) -> Iterator[Finding]:
         ) as error:
             broken = True
             yield Finding(str(part), _sentence(error), _PART)
+    found = {part.name for part in folder.glob(PARTS)}
+    for name in sorted({*header.get('parts', ())} - found):
+        broken = True
+        yield Finding(str(folder / name), 'it is missing', _PART.partition(' and ')[2])
     if broken:
         return  # what the whole lacks is then no news
     every = np.concatenate(ids) if ids else np.empty(0, np.uint64)

@@ -99,6 +99,8 @@ class ArchiveHeader(TypedDict):
     rows: NotRequired[int]
     record: NotRequired[Record | None]
     work_items: NotRequired[int | None]
+    #: Names of the parts when a run was last complete.
+    parts: NotRequired[list[str]]
     #: CRC-32 of the rest; archives of earlier versions have none.
     checksum: NotRequired[str]
 

@@ -114,7 +114,7 @@ class ParquetSink:
             'version': FORMAT_VERSION,
             **given,
         }
-        self._ready = False
+        self._ready, self._seen = False, _mark(self.path)
         self._given = self.header
         self._check()
 
@@ -143,20 +143,35 @@ class ParquetSink:
             found[facts['key']] = facts.get('fingerprint')
         return found
 
-    def remove(self, key: str) -> None:
-        """Remove the part of a key; nothing happens if there is none.
+    def remove(self, *keys: str) -> None:
+        """Remove the parts of some keys; nothing happens if there are none.
 
         Args:
-            key: Name of the work item.
+            keys: Names of the work items.
         """
-        (self.path / part_name(key)).unlink(missing_ok=True)
+        if not is_archive(self.path):
+            return
+        names = {*map(part_name, keys)}
+        header = read_header(self.path)
+        if names & {*header.get('parts', ())}:
+            # First the header: a part that it names must not be missing.
+            kept = [name for name in header['parts'] if name not in names]
+            self._write_header({**header, 'parts': kept})
+        with disk_faults(self.path):
+            for name in names:
+                (self.path / name).unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Write the facts that were to be replaced, once all parts are as they say."""
-        if not self._replacing or not is_archive(self.path):
+        """Write that the parts are complete, and the facts that were to be replaced.
+
+        The header then names the parts, so that one that is missing is noticed.
+        """
+        if not is_archive(self.path):
             return
-        new = {**read_header(self.path), **self._given}
-        if new != read_header(self.path):
+        old = read_header(self.path)
+        new = {**old, **(self._given if self._replacing else {})}
+        new['parts'] = sorted(part.name for part in self.path.glob(PARTS))
+        if new != old:
             self._write_header(new)
         self.header = new
 
@@ -213,6 +228,11 @@ class ParquetSink:
     def _begin(self, table: Rows) -> None:
         """Make the folder and its header once, and sweep out what dead writers left."""
         if self._ready:
+            if _mark(self.path) != self._seen and not self._check():
+                raise ArchiveError(
+                    f'the archive {self.path} was removed while it was written; embed again'
+                )
+            self._seen = _mark(self.path)
             return
         self.header = {'dim': table.dim, 'metric': table.metric, **self.header}
         with disk_faults(self.path):
@@ -220,7 +240,7 @@ class ParquetSink:
         if not self._check():
             self._write_header(self.header)
         sweep(self.path, '')
-        self._ready = True
+        self._ready, self._seen = True, _mark(self.path)
 
     def _write_header(self, header: Mapping[str, Any]) -> None:
         with _appearing(header_file(self.path)) as temporary:
@@ -239,7 +259,7 @@ class ParquetSink:
                 )
             return False
         written = read_header(self.path)
-        defaults = ({'dim', 'metric'} - set(self.header)) | self._replacing
+        defaults = ({'dim', 'metric'} - set(self.header)) | self._replacing | {'parts'}
         for name in sorted({*written, *self.header} - defaults):
             if written.get(name) != self.header.get(name):
                 path, old, new = _difference(
@@ -285,7 +305,7 @@ def write_archive(
     }
     try:
         ParquetSink(building, header).commit('all', table)
-        replace_archive(building, target)
+        replace_archive(building, target, overwrite=overwrite)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return Path(path)
@@ -312,11 +332,17 @@ def begin_replacement(path: str | PathLike[str]) -> Path:
     return draft_folder(target)
 
 
-def replace_archive(building: Path, path: str | PathLike[str]) -> None:
+def replace_archive(
+    building: Path, path: str | PathLike[str], *, overwrite: bool = True
+) -> None:
     """Put a complete archive in the place of another, see :func:`begin_replacement`."""
     target = Path(path).resolve()
-    if os.path.lexists(target):
-        _refuse_foreign(target)  # again: somebody may have put a file there meanwhile
+    if os.path.lexists(target):  # again: somebody may have made it meanwhile
+        if not overwrite:
+            raise OutputExistsError(
+                f'{target} is there already; choose another name or overwrite it'
+            )
+        _refuse_foreign(target)
     with disk_faults(target):
         replace_folder(building, target, draft_folder(target))
 
@@ -343,12 +369,7 @@ def read_archive(
     for part in folder.glob(PARTS):
         parts.append((part, *_read_part(part, dim)))
     parts.sort(key=lambda item: item[2]['key'])
-    rows = sum(len(content) for _, content, _ in parts)
-    if header.get('rows', rows) != rows:
-        raise ArchiveError(
-            f'{folder} holds {rows} of {header["rows"]} rows: a part file is missing; '
-            'write the archive again'
-        )
+    _check_parts(folder, header, parts)
     records = [
         header.get('record') or {},
         *(facts.get('record') or {} for *_, facts in parts),
@@ -390,6 +411,25 @@ def read_archive(
             f'patch_id {twice!r} is in two parts of {folder}; remove one of them'
         )
     return frame, vectors, metric, record, _content(facts for *_, facts in parts)
+
+
+def _check_parts(
+    folder: Path,
+    header: Mapping[str, Any],
+    parts: Sequence[tuple[Path, pa.Table, Mapping[str, Any]]],
+) -> None:
+    """Refuse an archive that lacks a part, as far as its header knows."""
+    rows = sum(len(content) for _, content, _ in parts)
+    if header.get('rows', rows) != rows:
+        raise ArchiveError(
+            f'{folder} holds {rows} of {header["rows"]} rows: a part file is missing; '
+            'write the archive again'
+        )
+    if missing := {*header.get('parts', ())} - {part.name for part, *_ in parts}:
+        raise ArchiveError(
+            f'{folder} lacks {min(missing)}, which was there when the archive was complete; copy it '
+            'there again, or embed again'
+        )
 
 
 def _read_part(part: Path, dim: int) -> tuple[pa.Table, dict[str, Any]]:
@@ -612,6 +652,15 @@ def part_name(key: str) -> str:
     """Give a file name that any file system takes, readable, and different for each key."""
     readable = re.sub(r'[^A-Za-z0-9_.=]+', '-', key).strip('-.')[-80:]
     return f'part-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet'
+
+
+def _mark(folder: Path) -> tuple[int, int, int] | None:
+    """Tell the header of an archive from one that replaced it; None if there is none."""
+    try:
+        found = header_file(folder).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS
 
+from torchgeo_cmr.durable import read_unreplaced
 from torchgeo_cmr.errors import ArchiveError
 
 from .footprints import WGS84, to_wgs84
@@ -342,12 +343,15 @@ class EmbeddingTable:
 
         Args:
             path: Folder that :meth:`save`, ``embed`` or a :class:`ParquetSink` wrote. Parts
-                are put in the order of their keys, rows in the order they had in their part.
+                are put in the order of their keys, rows in the order they had in their part. If
+            the archive is replaced meanwhile, the new one is read.
 
         Raises:
             ArchiveError: If the folder is not an archive, broken, mixed or of a newer format.
         """
-        frame, vectors, metric, record, content = read_archive(path)
+        frame, vectors, metric, record, content = read_unreplaced(
+            Path(path), lambda: read_archive(path)
+        )
         table = cls(frame, vectors, metric, record)
         if content is not None:
             table.__dict__['content'] = content

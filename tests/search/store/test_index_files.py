@@ -392,3 +392,29 @@ def test_a_path_that_is_taken_is_refused_before_the_work(
     monkeypatch.setattr(segment, 'build', None)  # nothing is to be built
     with pytest.raises(OutputExistsError, match='is there already'):
         RetrievalIndex.build(make(20), tmp_path / 'index')
+
+
+def test_the_same_change_again(make: Make, tmp_path: Path) -> None:
+    """A process killed when it was done is run again: the second time there is nothing to do."""
+    path = tmp_path / 'i'
+    table, new = make(40), make(20, seed=1)
+    frame: Any = new.frame.assign(patch_id='q' + new.frame['patch_id'])
+    new = EmbeddingTable.from_frame(frame, new.vectors)
+    gone = table.frame['patch_id'].tolist()[:3]
+    RetrievalIndex.build(table, path)
+    for _ in range(2):
+        RetrievalIndex.open(path).delete(gone)
+        assert len(RetrievalIndex.open(path)) == 37
+    for _ in range(2):
+        RetrievalIndex.open(path).append(new)
+        assert len(RetrievalIndex.open(path)) == 57
+    index = RetrievalIndex.open(path)
+    with pytest.raises(ArchiveError, match='is in the index already'):
+        index.append(table.select(np.arange(5, 9)))  # of the build
+    with pytest.raises(ArchiveError, match='is in the index already'):
+        index.append(new.select([0]))  # other rows than those of the last time
+    with pytest.raises(QueryError, match='nothing was deleted'):
+        index.delete([*gone, 'never there'])
+    with pytest.raises(QueryError, match='nothing was deleted'):
+        index.delete([gone[0], new.frame['patch_id'].iloc[0]])
+    assert len(index) == 57

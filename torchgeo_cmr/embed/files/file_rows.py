@@ -120,8 +120,7 @@ def embed_files(
             destination.commit(key, table, f'{gaps} files refused' if gaps else None)
     destination.write(report)
     report.check()
-    table = destination.table()
-    destination.replace()
+    table = destination.complete()
     _LOG.info(
         '%d files without a place%s: they are found by what they hold, not by area',
         len(table),

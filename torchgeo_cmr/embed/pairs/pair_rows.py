@@ -202,10 +202,13 @@ def _work(
     if writing.update:
         # Pairs move from part to part: what changed goes first, so that none is ever in two.
         splits = {part.split for part in parts}
-        for key, mark in list(done.items()):
-            if key.split(':')[1] in splits and marks.get(key) != mark:
-                destination.remove(key)
-                del done[key]
+        changed = [
+            key
+            for key, mark in done.items()
+            if key.split(':')[1] in splits and marks.get(key) != mark
+        ]
+        destination.remove(*changed)
+        done = {key: mark for key, mark in done.items() if key not in changed}
     missing = [part for part in parts if part.key not in done]
     if len(missing) < len(parts):
         _LOG.info('%d of %d parts are there', len(parts) - len(missing), len(parts))

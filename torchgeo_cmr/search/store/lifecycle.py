@@ -65,17 +65,21 @@ def built(
     return state
 
 
-def write(state: State, folder: Path) -> Path:
+def write(state: State, folder: Path, *, overwrite: bool) -> Path:
     """Write a state as the folder of an index, new or in place of one that is there.
 
     Args:
         state: The state.
         folder: The folder, free or an index.
+        overwrite: Replace an index.
 
     Returns:
         The folder.
+
+    Raises:
+        OutputExistsError: If something is there that is not to be replaced.
     """
-    if folder.exists():
+    if overwrite and folder.exists():
         with store.writing(folder) as header:
             number, generation = store.next_number(header), header['generation']
             header.clear()
@@ -103,6 +107,8 @@ def appended(
     Raises:
         ArchiveError: If an id is there already, or a column holds another type.
     """
+    if path is not None and _is_last(state, table):
+        return state  # the same again, whose process was killed when it was done
     new = table.frame['patch_id'].tolist()
     for part in state.parts:
         if len(twice := part.named(new)):
@@ -142,7 +148,8 @@ def deleted(
         As :func:`appended`.
 
     Raises:
-        QueryError: If an id is not in the index, or the filter does not fit it.
+        QueryError: If an id is not in the index, or the filter does not fit it. All were deleted
+            before, as by the same call whose process was killed: nothing happens.
     """
     names = _names(state, ids)
     parts, missing = [], set(names)
@@ -150,7 +157,7 @@ def deleted(
         rows = part.named(names)
         missing -= set(part.ids(rows))
         parts.append(part.without(rows))
-    if missing:
+    if missing and not (missing == set(names) <= _deleted_ids(state)):
         raise QueryError(
             f'there is no patch_id {min(missing)!r} in the index; nothing was deleted'
         )
@@ -164,6 +171,15 @@ def deleted(
             if 'content' in entry:
                 entry['content'] = f'{new.content.value:x}'
     return state
+
+
+def _is_last(state: State, table: EmbeddingTable) -> bool:
+    """Say whether some rows are those that were appended last."""
+    return len(state.parts) > 1 and state.parts[-1].content == table.content
+
+
+def _deleted_ids(state: State) -> set[str]:
+    return {name for part in state.parts for name in part.ids(part.dead)}
 
 
 def _names(state: State, ids: Rows) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchgeo_cmr.durable import read_unreplaced
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table.provenance import Content
 
@@ -96,17 +97,19 @@ def open_state(folder: Path) -> State:
     Raises:
         ArchiveError: If it is not an index, is broken or of a newer format.
     """
+    return read_unreplaced(folder, lambda: _newest(folder))
+
+
+def _newest(folder: Path) -> State:
+    """Map what the header names; no name in a folder is given twice, so nothing is mixed."""
     while True:
         header = store.read_header(folder)
         try:
-            state = read_state(folder, header)
+            return read_state(folder, header)
         except ArchiveError:
             # Files that go while they are opened are those of a build that was replaced.
             if store.read_header(folder) == header:
                 raise
-            continue
-        if store.read_header(folder).get('build') == header.get('build'):
-            return state
 
 
 def read_state(folder: Path, header: dict[str, Any]) -> State:
