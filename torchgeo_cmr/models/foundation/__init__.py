@@ -1,0 +1,1 @@
+"""Foundation models of TorchGeo as encoders of one modality each, without training."""

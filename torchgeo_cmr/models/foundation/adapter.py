@@ -1,0 +1,131 @@
+"""One foundation model as the encoder of one modality: its channels, its width, its normalisation."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models._api import WeightsEnum
+
+__all__ = ('Adapter', 'LocalWeights')
+
+
+class LocalWeights:
+    """A file of weights that looks like an enum of TorchGeo, whose builders know how to load it.
+
+    Args:
+        path: State dict with the names that the published file has.
+    """
+
+    meta: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, path: Path) -> None:
+        """Remember where the file is."""
+        self.path = path
+
+    def get_state_dict(self, **_: Any) -> dict[str, Any]:
+        """Read the tensors, with ``weights_only=True``.
+
+        Raises:
+            ValueError: If the file holds no weights that can be read safely.
+        """
+        try:
+            content = torch.load(self.path, map_location='cpu', weights_only=True)
+        except Exception as error:
+            raise ValueError(
+                f'{self.path} holds no weights that can be read safely (weights_only=True): '
+                f'{type(error).__name__}'
+            ) from error
+        for name in ('state_dict', 'model'):
+            if isinstance(content, dict) and isinstance(content.get(name), dict):
+                content = content[name]
+        if not isinstance(content, dict):
+            raise ValueError(
+                f'{self.path} holds no weights: expected a state dict, found '
+                f'{type(content).__name__}'
+            )
+        return content
+
+
+class Adapter(nn.Module):
+    """Encode normalised patches of one modality with a foundation model.
+
+    Attributes:
+        network: The model, which adapters of several modalities may share.
+        num_features: Width of the vectors.
+        size: Width in pixels to which patches are resampled; None if any will do.
+    """
+
+    #: What TorchGeo calls the models of this kind -> how one is built from weights or None.
+    builders: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {}
+    #: Units of Sentinel-1 and of Sentinel-2 that the normalisation is for.
+    size: int | None = None
+
+    def __init__(self, network: nn.Module, bands: Sequence[str]) -> None:
+        """Initialize a new Adapter instance.
+
+        Args:
+            network: The model.
+            bands: Names of the channels.
+
+        Raises:
+            RasterError: If the model cannot take one of them.
+        """
+        super().__init__()
+        self.network = network
+        self.bands = tuple(bands)
+        self.num_features = 0
+
+    @classmethod
+    def build(cls, model: str, weights: WeightsEnum | Path | None) -> nn.Module:
+        """Build the model, with the loading code of TorchGeo.
+
+        Args:
+            model: One of the names in :attr:`builders`.
+            weights: Published weights, a file of the same layout, or None for random ones.
+
+        Raises:
+            ValueError: If the weights are not of this model.
+        """
+        given = LocalWeights(weights) if isinstance(weights, Path) else weights
+        try:
+            return cls.builders[model](weights=given)
+        except (AssertionError, KeyError, RuntimeError) as error:
+            reason = ' '.join(str(error).split())[:200] or type(error).__name__
+            raise ValueError(
+                f'{weights} does not hold the weights of {model} ({reason}): give the weights that '
+                'TorchGeo publishes for it'
+            ) from error
+
+    @abstractmethod
+    def statistics(self) -> tuple[list[float], list[float]]:
+        """Give mean and standard deviation of each band with which pixels are normalised."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Encode normalised patches of the model's own width.
+
+        Args:
+            x: Shape (batch, bands, height, width).
+
+        Returns:
+            Shape (batch, num_features).
+        """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode normalised patches of any width.
+
+        Args:
+            x: Shape (batch, bands, height, width).
+
+        Returns:
+            Shape (batch, num_features).
+        """
+        if self.size is not None and x.shape[-2:] != (self.size, self.size):
+            x = F.interpolate(
+                x, (self.size, self.size), mode='bilinear', align_corners=False, antialias=True
+            )
+        return self.encode(x)

@@ -1,0 +1,108 @@
+"""How pixels are normalised for weights from elsewhere, as mean and standard deviation per band.
+
+TorchGeo keeps with each set of weights the transforms that its authors applied. Of an image whose
+pixels are all alike, resizing and cropping change nothing, so what comes out of such an image is
+the normalisation alone.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torchgeo.models import ResNet50_Weights
+from torchvision.models._api import WeightsEnum
+
+from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.models.weights import band_key
+
+__all__ = ('image_size', 'of_sensor', 'of_weights')
+
+#: Pixels of the constant image: larger than any crop.
+_SIDE = 300
+
+
+def of_weights(weights: WeightsEnum) -> tuple[list[float], list[float]] | None:
+    """Give the normalisation that weights were trained with.
+
+    Args:
+        weights: Weights of TorchGeo.
+
+    Returns:
+        Mean and standard deviation of each band of the weights, in the units in which their
+        authors had the pixels; None if the transforms leave pixels as they are, or do more than
+        to subtract and divide.
+
+    Examples:
+        >>> mean, std = of_weights(ResNet50_Weights.SENTINEL1_GRD_DECUR)
+        >>> mean, std  # decibels of VV and VH
+        ([-12.59, -20.26], [5.26, 5.91])
+        >>> of_weights(ResNet50_Weights.SENTINEL1_GRD_CLOSP)
+    """
+    channels = weights.meta.get('in_chans') or len(weights.meta.get('bands') or ())
+    transforms = weights.transforms
+    if not channels or not isinstance(transforms, nn.Module):
+        return None
+    levels = [0.0, 1.0, 2.0]
+    outputs = []
+    for level in levels:
+        image = torch.full((1, channels, _SIDE, _SIDE), level, dtype=torch.float64)
+        with torch.no_grad():
+            outputs.append(transforms(image)[0].mean(dim=(1, 2)))
+    offset, slope = outputs[0], outputs[1] - outputs[0]
+    straight = torch.allclose(outputs[2] - outputs[1], slope, rtol=1e-6)
+    if not straight or (slope <= 0).any():
+        return None
+    if torch.allclose(offset, offset * 0) and torch.allclose(slope, slope * 0 + 1):
+        return None
+    mean, std = -offset / slope, 1 / slope
+    return [round(x, 9) + 0.0 for x in mean.tolist()], [round(x, 9) for x in std.tolist()]
+
+
+def image_size(weights: WeightsEnum) -> int | None:
+    """Give the width in pixels of the images that the transforms of weights make; None if any.
+
+    Args:
+        weights: Weights of TorchGeo.
+    """
+    channels = weights.meta.get('in_chans') or len(weights.meta.get('bands') or ())
+    transforms = weights.transforms
+    if not channels or not isinstance(transforms, nn.Module):
+        return None
+    with torch.no_grad():
+        side = int(transforms(torch.zeros(1, channels, _SIDE, _SIDE)).shape[-1])
+    return None if side == _SIDE else side
+
+
+def of_sensor(bands: Sequence[str], model: str) -> tuple[list[float], list[float]]:
+    """Give the statistics of Sentinel-1 (decibels) or Sentinel-2 (reflectance times 10,000).
+
+    They are those of SSL4EO-S12, which TorchGeo keeps with weights that were trained on it. For
+    models that were trained on pictures of several sensors, each standardised by its own.
+
+    Args:
+        bands: Names of the bands.
+        model: Who asks, for the message.
+
+    Returns:
+        Mean and standard deviation of each band.
+
+    Raises:
+        RasterError: If a band is of another sensor.
+    """
+    known: dict[str, tuple[float, float]] = {}
+    for weights in (
+        ResNet50_Weights.SENTINEL1_GRD_DECUR,
+        ResNet50_Weights.SENTINEL2_ALL_SOFTCON,
+    ):
+        found = of_weights(weights)
+        assert found is not None  # a test holds TorchGeo to it
+        names = map(band_key, weights.meta['bands'])
+        known |= dict(zip(names, zip(*found, strict=True), strict=True))
+    missing = [band for band in bands if band_key(band) not in known]
+    if missing:
+        raise RasterError(
+            f'{model} has no statistics for {", ".join(missing)}, only for Sentinel-1 and '
+            'Sentinel-2: give mean= and std= of your pixels'
+        )
+    mean, std = zip(*(known[band_key(band)] for band in bands), strict=True)
+    return [*mean], [*std]
