@@ -54,6 +54,8 @@ FOLDERS = {
     'search': ('where', 'rank', 'store', 'queries', 'answers'),
     'datasets': ('synthetic', 'benchmarks', 'spoken'),
     'embed': ('scenes', 'files', 'pairs'),
+    'models': ('foundation',),
+    'tasks': ('frozen',),
     'export': ('layers', 'styles', 'record', 'pictures', 'vector', 'qgis'),
 }
 

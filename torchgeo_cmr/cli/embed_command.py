@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torchgeo_cmr.cli.encoder import read_encoder
 from torchgeo_cmr.cli.signature import read_arguments, spread
 
 
@@ -142,13 +143,15 @@ class ArchiveOptions:
 def embed(
     scenes: list[str],
     *,
-    ckpt: str,
+    ckpt: str | None = None,
+    model: str | None = None,
     out: str,
     modality: list[str] | None = None,
+    bands: str | None = None,
     patches: PatchOptions,
     pixels: PixelOptions,
     pairs: PairOptions,
-    model: ComputeOptions,
+    compute: ComputeOptions,
     archive: ArchiveOptions,
     quiet: bool = False,
 ) -> int:
@@ -206,6 +209,13 @@ def embed(
         torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --modality s1+s2 \
             --fusion mean --out fused
 
+    Without training, with a foundation model that TorchGeo has, whose weights it fetches once;
+    archives of two sensors by one such model can be searched with each other:
+
+        torchgeo-cmr embed S1 --model panopticon_vitb14:Panopticon_Weights.VIT_BASE14 \
+            --modality s1 --out radar
+        torchgeo-cmr embed S2 --model croma_base:CROMA_base.pt --modality s2 --out optical
+
     Sound, and images without a known place, give one row per file and no footprint:
 
         torchgeo-cmr embed speech --ckpt best.ckpt --out spoken
@@ -216,18 +226,21 @@ def embed(
             match very many); or one YAML file of a training run, of which only the section data
             is read.
         ckpt: Checkpoint of a trained task; it knows its bands, statistics and patch size.
+        model: In place of a checkpoint: MODEL or MODEL:WEIGHTS, a model of TorchGeo or timm and
+            weights that TorchGeo knows or a file of them, which embed without training.
         out: Archive folder to write or to complete.
         modality: Which sensor the scenes are from, by the name used in training, such as s2.
             Sound and plain images need none if one encoder alone can take them. For a YAML it
             may be repeated, or name several joined with +, such as s1+s2, for one row per
             place; without it, every sensor is embedded on its own.
+        bands: With --model: names of the bands in order, such as B02,B03,B04,B08; without it those
+            of the weights, or VV and VH of s1 and all but B10 of s2.
         quiet: Show no progress bar.
     """
     given = spread(locals())
 
     from torchgeo_cmr import embed as library
     from torchgeo_cmr.errors import QueryError
-    from torchgeo_cmr.tasks import load_task
 
     paired = scenes[0].endswith(('.yaml', '.yml'))
     if paired and len(scenes) > 1:
@@ -245,7 +258,7 @@ def embed(
     }
     function, description = known[kind]
     options = _taken(function, given, description, placed=kind in ('pair', 'raster'))
-    task = load_task(ckpt, model.task)
+    task = read_encoder(ckpt, model, modality, bands, compute.task)
     options |= {'progress': not quiet, 'out': out}
     if kind == 'pair':
         data = library.open_data(scenes[0])
@@ -254,7 +267,7 @@ def embed(
         sensor = _one(modality, task.keys)
         spec = task.specs.get(sensor, {})
         if patches.size is None and patches.size_metres is None:
-            options['size'] = _width(spec, ckpt)
+            options['size'] = _width(spec, str(ckpt))
         rasters = scenes
         if pixels.dataset:
             rasters = library.open_dataset(pixels.dataset, scenes, spec.get('bands'))
@@ -268,7 +281,7 @@ def embed(
 
 
 #: Arguments of the command that are not options of the library, or have another name there.
-_OWN = {'scenes', 'ckpt', 'out', 'modality', 'task', 'quiet'}
+_OWN = {'scenes', 'ckpt', 'model', 'out', 'modality', 'bands', 'task', 'quiet'}
 #: Arguments of the command that only some kinds have -> the parameter that those kinds take.
 _OF_KIND = {'split': 'splits', 'dataset': 'size_metres'}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torchgeo_cmr.cli.encoder import read_encoder
 from torchgeo_cmr.cli.values import numbers
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class ModelOptions:
 
     Args:
         ckpt: Checkpoint that embeds query files; the one that made the archive.
+        model: In place of a checkpoint: MODEL or MODEL:WEIGHTS, as the archive was made with.
+        bands: With --model: names of the bands of the query rasters, such as B02,B03,B04.
         query_modality: Sensor of the query rasters, by the name used in training, such as s1;
             WAV files and plain images need none if one encoder alone can take them.
         size: Patch width in pixels of the query rasters; without it, that of the training.
@@ -43,10 +46,17 @@ class ModelOptions:
     """
 
     ckpt: str | None = None
+    model: str | None = None
+    bands: str | None = None
     query_modality: str | None = None
     size: int | None = None
     dataset: str | None = None
     units: str | None = None
+
+    @property
+    def encoder(self) -> str | None:
+        """What embeds query files, None if nothing does."""
+        return self.ckpt or self.model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +153,7 @@ def check_modality(
                 f'--modality {sensor}: the archive has {", ".join(known) or "none that is known"}'
                 + (
                     _MEANT.format(sensor)
-                    if model.ckpt and model.query_modality is None
+                    if model.encoder and model.query_modality is None
                     else ''
                 )
             )
@@ -186,7 +196,7 @@ def _queries(
             except OutsideError as error:
                 outside.append(error)
         else:
-            _check_raster(word, archive, model.ckpt)
+            _check_raster(word, archive, model.encoder)
             rasters.append(word)
     if ids:
         tables.append(_of_kind(from_ids(archive, list(ids)), list(ids.values())))
@@ -207,7 +217,7 @@ def _drawn(word: str) -> bool:
     return path.is_file() and path.suffix.lower() in _DRAWN
 
 
-def _check_raster(word: str, archive: 'RetrievalIndex', ckpt: str | None) -> None:
+def _check_raster(word: str, archive: 'RetrievalIndex', encoder: str | None) -> None:
     """Refuse a word that is nothing, or a file that there is no encoder for."""
     import glob
 
@@ -219,11 +229,11 @@ def _check_raster(word: str, archive: 'RetrievalIndex', ckpt: str | None) -> Non
             f'--query {word} is not a file or folder, a patch_id or LON,LAT; '
             f'{similar_ids(archive, word)}'
         )
-    if ckpt is None and word.lower().endswith('.wav'):
+    if encoder is None and word.lower().endswith('.wav'):
         raise QueryError(
             f'--query {word} is sound: to use it as a query, add --ckpt CHECKPOINT'
         )
-    if ckpt is None:
+    if encoder is None:
         kind = 'a folder without _archive.json' if Path(word).is_dir() else 'a file'
         raise QueryError(
             f'--query {word} is {kind}: to use rasters as queries, add --ckpt CHECKPOINT and '
@@ -244,16 +254,15 @@ def _embed(
     )
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.table import EmbeddingTable
-    from torchgeo_cmr.tasks import load_task
 
-    assert options.ckpt is not None  # _check_raster saw to it
-    ckpt, modality, size = options.ckpt, options.query_modality, options.size
+    encoder, modality, size = options.encoder, options.query_modality, options.size
     dataset, units = options.dataset, options.units
-    model = load_task(ckpt)
+    named = [modality] if modality else None
+    model = read_encoder(options.ckpt, options.model, named, options.bands)
     if spaces and model.space not in spaces:
         raise QueryError(
-            f'{ckpt} embeds in space {model.space} and the archive is in '
-            f'{" and ".join(spaces)}: give the checkpoint that made the archive'
+            f'{encoder} embeds in space {model.space} and the archive is in '
+            f'{" and ".join(spaces)}: give the checkpoint or model that made the archive'
         )
     kinds = {word: kind_of(word) if dataset is None else 'raster' for word in rasters}
     if 'raster' not in kinds.values():
@@ -280,7 +289,9 @@ def _embed(
     spec = model.specs.get(modality, {})
     size = spec.get('patch_size') if size is None else size
     if size is None and modality in model.keys:
-        raise QueryError(f'{ckpt} does not say how wide its patches were: give --size')
+        raise QueryError(
+            f'{encoder} does not say how wide its patches were: give --size'
+        )
     files: Any = rasters
     if dataset is not None:
         files = open_dataset(dataset, rasters, spec.get('bands'))

@@ -24,6 +24,7 @@ __all__ = (
     'checked_bands',
     'find_weights',
     'match_bands',
+    'published_as',
     'read_weights',
     'select_bands',
 )
@@ -92,7 +93,7 @@ def find_weights(weights: WeightsEnum | str | Path, who: str = '') -> FoundWeigh
     path = None if isinstance(weights, WeightsEnum) else os.path.expanduser(weights)
     if path is not None and os.path.isfile(path):
         source, origin = f'the file {path}', path
-        enum = _published_as(os.path.basename(path))
+        enum = published_as(os.path.basename(path))
     else:
         try:
             enum = (
@@ -254,8 +255,8 @@ def checked_bands(
         )
 
 
-def _published_as(name: str) -> WeightsEnum | None:
-    """Find the TorchGeo weights whose download has this file name."""
+def published_as(name: str) -> WeightsEnum | None:
+    """Find the TorchGeo weights whose download has this file name; None if there are none."""
     for thing in vars(torchgeo.models).values():
         if isinstance(thing, type) and issubclass(thing, WeightsEnum):
             for enum in thing:

@@ -4,6 +4,7 @@ from .base import CrossModalTask
 from .checkpoint import describe_checkpoint, load_task, verify_checkpoint
 from .cmirnet import CMIRNet
 from .cmirpretrain import CMIRPretrain
+from .frozen.pretrained import Pretrained
 from .sscmrsir import SSCMRSIR
 from .supervised import SupervisedCMR
 
@@ -12,6 +13,7 @@ __all__ = (
     'CMIRNet',
     'CMIRPretrain',
     'CrossModalTask',
+    'Pretrained',
     'SupervisedCMR',
     'describe_checkpoint',
     'load_task',

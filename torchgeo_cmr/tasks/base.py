@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
+import lightning
 import lightning.pytorch.utilities.types
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -93,6 +94,8 @@ class CrossModalTask(FixedPrecision, BaseTask):
     ignore: Sequence[str] | str | None = ('weights',)
     monitor = 'val_recall@10'
     mode = 'max'
+    #: Modalities that a task of this class has at least.
+    least_modalities = 2
 
     def __init__(
         self,
@@ -141,7 +144,7 @@ class CrossModalTask(FixedPrecision, BaseTask):
                 left to train.
         """
         statistics = {'bands': bands, 'mean': mean, 'std': std}
-        _check_modalities(in_channels, keys=keys, **statistics)
+        _check_modalities(in_channels, self.least_modalities, keys=keys, **statistics)
         self.in_channels = dict(in_channels)
         self.modalities = tuple(in_channels)
         check_choice('retrieval_features', retrieval_features, RetrievalFeatures)
@@ -445,7 +448,8 @@ class CrossModalTask(FixedPrecision, BaseTask):
 
     def _input_dtype(self, modality: str) -> torch.dtype:
         """Type in which the encoder of a modality takes its input."""
-        return next(self.model.parameters()).dtype
+        weight = next(self.model.parameters(), None)  # some networks have no weights
+        return torch.float32 if weight is None else weight.dtype
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
         """Encode every modality of a batch.
@@ -792,6 +796,34 @@ class CrossModalTask(FixedPrecision, BaseTask):
             torch.save({k: v.detach().cpu().clone() for k, v in state.items()}, draft)
         return path
 
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the task as a checkpoint, without a trainer.
+
+        Args:
+            path: File to write, ``.ckpt``; it appears only when complete.
+            overwrite: Whether to replace an existing file.
+
+        Returns:
+            The path; :func:`load_task` and ``--ckpt`` take it.
+
+        Raises:
+            OutputExistsError: If the file exists and *overwrite* is off.
+        """
+        path = Path(path)
+        check_new(path, overwrite=overwrite)
+        checkpoint = {
+            'epoch': 0,
+            'global_step': 0,
+            'pytorch-lightning_version': lightning.__version__,
+            'state_dict': self.state_dict(),
+            'hparams_name': 'kwargs',
+            'hyper_parameters': dict(self.hparams),
+        }
+        self.on_save_checkpoint(checkpoint)
+        with new_draft(path, overwrite=overwrite) as draft:
+            torch.save(checkpoint, draft)
+        return path
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the section that describes this checkpoint.
 
@@ -905,15 +937,16 @@ def unit_rows(features: Tensor) -> Tensor:
 
 
 def _check_modalities(
-    in_channels: Mapping[str, int], **options: Mapping[str, Any] | None
+    in_channels: Mapping[str, int], least: int, **options: Mapping[str, Any] | None
 ) -> None:
     """Refuse names and channel counts that cannot become parts of a module.
 
     The options have an entry for some of the modalities, and for nothing else.
     """
-    if len(in_channels) < 2:
+    if len(in_channels) < least:
+        number = 'two or more modalities' if least > 1 else 'a modality'
         raise ValueError(
-            'a cross-modal task needs two or more modalities in in_channels, found '
+            f'a cross-modal task needs {number} in in_channels, found '
             f'{", ".join(in_channels) or "none"}'
         )
     for modality, channels in in_channels.items():

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models._api import WeightsEnum
 
+from torchgeo_cmr.errors import RasterError
+
 __all__ = ('Adapter', 'LocalWeights')
 
 
@@ -30,12 +32,12 @@ class LocalWeights:
         """Read the tensors, with ``weights_only=True``.
 
         Raises:
-            ValueError: If the file holds no weights that can be read safely.
+            RasterError: If the file holds no weights that can be read safely.
         """
         try:
             content = torch.load(self.path, map_location='cpu', weights_only=True)
         except Exception as error:
-            raise ValueError(
+            raise RasterError(
                 f'{self.path} holds no weights that can be read safely (weights_only=True): '
                 f'{type(error).__name__}'
             ) from error
@@ -43,7 +45,7 @@ class LocalWeights:
             if isinstance(content, dict) and isinstance(content.get(name), dict):
                 content = content[name]
         if not isinstance(content, dict):
-            raise ValueError(
+            raise RasterError(
                 f'{self.path} holds no weights: expected a state dict, found '
                 f'{type(content).__name__}'
             )
@@ -64,7 +66,7 @@ class Adapter(nn.Module):
     #: Units of Sentinel-1 and of Sentinel-2 that the normalisation is for.
     size: int | None = None
 
-    def __init__(self, network: nn.Module, bands: Sequence[str]) -> None:
+    def __init__(self, network: Any, bands: Sequence[str]) -> None:
         """Initialize a new Adapter instance.
 
         Args:
@@ -75,12 +77,12 @@ class Adapter(nn.Module):
             RasterError: If the model cannot take one of them.
         """
         super().__init__()
-        self.network = network
+        self.network: Any = network
         self.bands = tuple(bands)
         self.num_features = 0
 
     @classmethod
-    def build(cls, model: str, weights: WeightsEnum | Path | None) -> nn.Module:
+    def build(cls, model: str, weights: WeightsEnum | Path | None) -> Any:
         """Build the model, with the loading code of TorchGeo.
 
         Args:
@@ -88,14 +90,14 @@ class Adapter(nn.Module):
             weights: Published weights, a file of the same layout, or None for random ones.
 
         Raises:
-            ValueError: If the weights are not of this model.
+            RasterError: If the weights are not of this model.
         """
         given = LocalWeights(weights) if isinstance(weights, Path) else weights
         try:
             return cls.builders[model](weights=given)
         except (AssertionError, KeyError, RuntimeError) as error:
             reason = ' '.join(str(error).split())[:200] or type(error).__name__
-            raise ValueError(
+            raise RasterError(
                 f'{weights} does not hold the weights of {model} ({reason}): give the weights that '
                 'TorchGeo publishes for it'
             ) from error
@@ -126,6 +128,10 @@ class Adapter(nn.Module):
         """
         if self.size is not None and x.shape[-2:] != (self.size, self.size):
             x = F.interpolate(
-                x, (self.size, self.size), mode='bilinear', align_corners=False, antialias=True
+                x,
+                (self.size, self.size),
+                mode='bilinear',
+                align_corners=False,
+                antialias=True,
             )
         return self.encode(x)

@@ -55,7 +55,9 @@ def of_weights(weights: WeightsEnum) -> tuple[list[float], list[float]] | None:
     if torch.allclose(offset, offset * 0) and torch.allclose(slope, slope * 0 + 1):
         return None
     mean, std = -offset / slope, 1 / slope
-    return [round(x, 9) + 0.0 for x in mean.tolist()], [round(x, 9) for x in std.tolist()]
+    return [round(x, 9) + 0.0 for x in mean.tolist()], [
+        round(x, 9) for x in std.tolist()
+    ]
 
 
 def image_size(weights: WeightsEnum) -> int | None:

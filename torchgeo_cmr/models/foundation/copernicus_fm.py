@@ -1,7 +1,7 @@
 """Copernicus-FM: one network for all Sentinels, whose first layer is generated from the bands."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class CopernicusFMAdapter(Adapter):
     }
     size = 224
 
-    def __init__(self, network: nn.Module, bands: Sequence[str]) -> None:
+    def __init__(self, network: Any, bands: Sequence[str]) -> None:
         """Initialize a new CopernicusFMAdapter instance.
 
         Args:
@@ -46,7 +46,7 @@ class CopernicusFMAdapter(Adapter):
         else:
             self.wavelengths = wavelengths(bands, 'Copernicus-FM')
             self.bandwidths = bandwidths(bands, 'Copernicus-FM')
-        self.num_features = int(network.cls_token.shape[-1])  # ty: ignore[not-subscriptable, invalid-argument-type]
+        self.num_features = int(network.cls_token.shape[-1])
 
     def statistics(self) -> tuple[list[float], list[float]]:
         """Give the statistics of the sensor."""
@@ -55,6 +55,6 @@ class CopernicusFMAdapter(Adapter):
     def encode(self, x: Tensor) -> Tensor:
         """Average the tokens of each patch."""
         unknown = torch.full((len(x), 4), torch.nan, device=x.device, dtype=x.dtype)
-        return self.network.forward_features(  # ty: ignore[call-non-callable]
+        return self.network.forward_features(
             x, unknown, self.wavelengths, self.bandwidths, kernel_size=_KERNEL
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torchgeo.models import croma_base, croma_large
@@ -36,7 +36,7 @@ class CROMAAdapter(Adapter):
     }
     size = 120
 
-    def __init__(self, network: nn.Module, bands: Sequence[str]) -> None:
+    def __init__(self, network: Any, bands: Sequence[str]) -> None:
         """Initialize a new CROMAAdapter instance.
 
         Args:
@@ -54,10 +54,10 @@ class CROMAAdapter(Adapter):
                 f'{", ".join(bands)}'
             )
         self.radar = names == _SAR
-        self.num_features = int(network.encoder_dim)  # ty: ignore[invalid-argument-type]
+        self.num_features = int(network.encoder_dim)
 
     @classmethod
-    def build(cls, model: str, weights: WeightsEnum | Path | None) -> nn.Module:
+    def build(cls, model: str, weights: WeightsEnum | Path | None) -> Any:
         """Build the model, without the part that needs both sensors at once."""
         network = super().build(model, weights)
         del network.joint_encoder
@@ -77,4 +77,4 @@ class CROMAAdapter(Adapter):
             if self.radar
             else (network.s2_encoder, network.s2_GAP_FFN)
         )
-        return last(half(imgs=x, attn_bias=network.attn_bias).mean(dim=1))  # ty: ignore[call-non-callable]
+        return last(half(imgs=x, attn_bias=network.attn_bias).mean(dim=1))

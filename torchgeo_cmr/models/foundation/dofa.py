@@ -1,7 +1,7 @@
 """DOFA: one network whose first layer is generated from the wavelengths of the bands."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torchgeo.models import dofa_base_patch16_224, dofa_large_patch16_224
@@ -29,7 +29,7 @@ class DOFAAdapter(Adapter):
     }
     size = 224
 
-    def __init__(self, network: nn.Module, bands: Sequence[str]) -> None:
+    def __init__(self, network: Any, bands: Sequence[str]) -> None:
         """Initialize a new DOFAAdapter instance.
 
         Args:
@@ -44,7 +44,7 @@ class DOFAAdapter(Adapter):
             self.wavelengths = [_RADAR] * len(bands)
         else:
             self.wavelengths = [x / 1000 for x in wavelengths(bands, 'DOFA')]
-        self.num_features = int(network.embed_dim)  # ty: ignore[invalid-argument-type]
+        self.num_features = int(network.embed_dim)
 
     def statistics(self) -> tuple[list[float], list[float]]:
         """Give the statistics of the sensor."""
@@ -52,4 +52,4 @@ class DOFAAdapter(Adapter):
 
     def encode(self, x: Tensor) -> Tensor:
         """Average the tokens of each patch."""
-        return self.network.forward_features(x, self.wavelengths)  # ty: ignore[call-non-callable]
+        return self.network.forward_features(x, self.wavelengths)

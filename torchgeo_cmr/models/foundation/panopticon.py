@@ -1,7 +1,7 @@
 """Panopticon: one network for any sensor, trained with several sensors as views of one place."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class PanopticonAdapter(Adapter):
     }
     size = 224
 
-    def __init__(self, network: nn.Module, bands: Sequence[str]) -> None:
+    def __init__(self, network: Any, bands: Sequence[str]) -> None:
         """Initialize a new PanopticonAdapter instance.
 
         Args:
@@ -43,8 +43,9 @@ class PanopticonAdapter(Adapter):
             channels = [-1.0 - SENTINEL1.index(band_key(band)) for band in bands]
         else:
             channels = wavelengths(bands, 'Panopticon')
+        self.channels: Tensor
         self.register_buffer('channels', torch.tensor(channels), persistent=False)
-        self.num_features = int(network.model.num_features)  # ty: ignore[unresolved-attribute, invalid-argument-type]
+        self.num_features = int(network.model.num_features)
 
     def statistics(self) -> tuple[list[float], list[float]]:
         """Give the statistics of the sensor."""
@@ -53,5 +54,5 @@ class PanopticonAdapter(Adapter):
     def encode(self, x: Tensor) -> Tensor:
         """Give the class token of each patch."""
         # The model writes into the channels that it is given.
-        channels = self.channels.expand(len(x), -1).clone()  # ty: ignore[call-non-callable]
+        channels = self.channels.expand(len(x), -1).clone()
         return self.network({'imgs': x, 'chn_ids': channels})

@@ -1,7 +1,7 @@
 """Presto: a network for the time series of single pixels of Sentinel-1 and Sentinel-2."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,7 @@ class PrestoAdapter(Adapter):
 
     builders: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {'presto': presto}
 
-    def __init__(self, network: nn.Module, bands: Sequence[str]) -> None:
+    def __init__(self, network: Any, bands: Sequence[str]) -> None:
         """Initialize a new PrestoAdapter instance.
 
         Args:
@@ -58,12 +58,15 @@ class PrestoAdapter(Adapter):
             )
         self.positions = [_CHANNELS.index(name) for name in names]
         known = {*self.positions}
-        self.red_and_nir = (names.index('B4'), names.index('B8')) if {4, 8} <= known else None
+        self.red_and_nir = (
+            (names.index('B4'), names.index('B8')) if {4, 8} <= known else None
+        )
         if self.red_and_nir is not None:
             known.add(_CHANNELS.index('NDVI'))
         masked = [float(i not in known) for i in range(len(_CHANNELS))]
+        self.masked: Tensor
         self.register_buffer('masked', torch.tensor(masked), persistent=False)
-        self.num_features = int(network.encoder.embedding_size)  # ty: ignore[unresolved-attribute, invalid-argument-type]
+        self.num_features = int(network.encoder.embedding_size)
 
     def statistics(self) -> tuple[list[float], list[float]]:
         """Give the shifts and divisors of the model: decibels, and reflectance times 10,000."""
@@ -79,12 +82,14 @@ class PrestoAdapter(Adapter):
         if self.red_and_nir is not None:
             red, nir = (pixels[..., i] for i in self.red_and_nir)
             total = red + nir
-            series[..., -1] = torch.where(total > 0, (nir - red) / total.clamp(min=1e-6), 0)
-        tokens, *_ = self.network.encoder(  # ty: ignore[call-non-callable]
+            series[..., -1] = torch.where(
+                total > 0, (nir - red) / total.clamp(min=1e-6), 0
+            )
+        tokens, *_ = self.network.encoder(
             x=series,
             dynamic_world=torch.full((len(series), 1), _UNKNOWN, device=x.device),
             latlons=series.new_zeros((len(series), 2)),
-            mask=self.masked.expand_as(series),  # ty: ignore[call-non-callable]
+            mask=self.masked.expand_as(series),
             month=0,
         )
         return tokens.mean(dim=1).reshape(len(x), -1, self.num_features).mean(dim=1)

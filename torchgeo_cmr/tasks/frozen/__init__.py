@@ -1,0 +1,1 @@
+"""Tasks whose encoders others have trained."""

@@ -1,0 +1,350 @@
+"""Encoders as others trained them: nothing to train, ready to embed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchgeo.models import get_weight
+from torchvision.models._api import WeightsEnum
+
+from torchgeo_cmr.errors import OptionError, RasterError
+from torchgeo_cmr.models import CrossModalEncoder, build_encoder
+from torchgeo_cmr.models.foundation.band_statistics import (
+    image_size,
+    of_sensor,
+    of_weights,
+)
+from torchgeo_cmr.models.foundation.registry import ADAPTERS, adapter_of
+from torchgeo_cmr.models.foundation.spectrum import SENTINEL2, is_radar
+from torchgeo_cmr.models.weights import band_key, match_bands, published_as
+from torchgeo_cmr.tasks.base import CrossModalTask
+from torchgeo_cmr.tasks.networks import Models, Weights, each_model
+from torchgeo_cmr.tasks.space import fingerprint, uncompiled
+
+__all__ = ('Pretrained',)
+
+#: Patch width in pixels where neither model nor weights have one of their own: that of
+#: BigEarthNet.
+_PATCH = 120
+
+
+class Pretrained(CrossModalTask):
+    """Frozen encoders that embed without training.
+
+    A model is one of TorchGeo's foundation models (CROMA, DOFA, Panopticon, Copernicus-FM,
+    Presto), whose bands, width and normalisation are known; any timm or TorchGeo model with
+    weights, normalised as their authors did; or a network of your own. Encoders of several
+    modalities by one foundation model share it, and their vectors one ``space``, also those of
+    tasks that have one of the modalities each.
+
+    How well the vectors of two sensors compare depends on the model: CROMA and CLOSP were
+    contrasted behind projections that are not published, and DOFA, Copernicus-FM and Presto were
+    never asked to bring two sensors together.
+
+    Relations: :class:`SSCMRSIR` and others train encoders on pairs; a task of this kind has no
+    losses.
+
+    Examples:
+        >>> import torch
+        >>> task = Pretrained({'s1': 2}, 'presto', bands={'s1': ['VV', 'VH']})
+        >>> task.embed({'image_s1': torch.full((3, 2, 64, 64), -12.0)}, 's1').shape
+        torch.Size([3, 128])
+        >>> optical = Pretrained({'s2': 3}, 'presto', bands={'s2': ['B2', 'B3', 'B4']})
+        >>> optical.load_encoders(task)  # the same weights
+        >>> optical.space == task.space
+        True
+    """
+
+    least_modalities = 1
+
+    def __init__(
+        self,
+        in_channels: dict[str, int],
+        model: Models,
+        weights: Weights = None,
+        *,
+        bands: dict[str, list[str]] | None = None,
+        mean: dict[str, list[float]] | None = None,
+        std: dict[str, list[float]] | None = None,
+        input_size: dict[str, int | None] | None = None,
+        keys: dict[str, str] | None = None,
+    ) -> None:
+        """Initialize a new Pretrained instance.
+
+        Args:
+            in_channels: Number of channels of each modality, one or more.
+            model: Name of a foundation model of TorchGeo (``'panopticon_vitb14'``,
+                ``'croma_base'``, ``'dofa_base_patch16_224'``, ``'copernicusfm_base'``,
+                ``'presto'``), of any other model of TorchGeo or timm, or a network; one for all
+                modalities or one per modality.
+            weights: TorchGeo weights or their name, the path of a file of the same layout, or None
+                for random ones; one for all or one per modality.
+            bands: Names of the channels of each modality, in order. Foundation models need them.
+            mean: Mean of each channel, by which pixels are normalised; by default what the weights
+                were trained with, else that of Sentinel-1 in decibels or Sentinel-2 in
+                reflectance times 10,000.
+            std: Standard deviation of each channel, as *mean*.
+            input_size: Width in pixels to which patches are resampled for each modality; by default
+                that of the model or the weights.
+            keys: Where a sample holds each modality; ``image_<modality>`` by default.
+
+        Raises:
+            RasterError: If bands are missing or unknown to a model, or statistics are not known.
+            ValueError: If a model is unknown, or weights are not of it.
+        """
+        self.weights = weights
+        self.models = each_model(model, in_channels)
+        super().__init__(
+            in_channels,
+            keys=keys,
+            bands=bands,
+            mean=mean,
+            std=std,
+            retrieval_features='h',
+        )
+        self.requires_grad_(False).eval()
+        own = self._own_specs()
+        for name, given in (('mean', mean), ('std', std)):
+            for modality in given or ():
+                own[modality].pop(name, None)
+        self.set_specs(own)
+        #: What the vectors depend on and the weights do not show.
+        self.hparams['input_size'] = dict(self._sizes)
+        self.hparams['statistics_given'] = bool(mean or std)
+
+    def configure_models(self) -> None:
+        """Build the encoders; modalities of one foundation model share it."""
+        self._networks: dict[tuple[str, str], nn.Module] = {}
+        self._sizes: dict[str, int | None] = {}
+        backbones = {m: self._encoder(m) for m in self.modalities}
+        self.model = CrossModalEncoder(backbones, {m: nn.Identity() for m in backbones})
+        self._networks.clear()
+
+    def configure_losses(self) -> None:
+        """Have none."""
+
+    def configure_metrics(self) -> None:
+        """Compare modalities where there are several."""
+        if len(self.modalities) > 1:
+            super().configure_metrics()
+
+    def compute_losses(
+        self, outputs: dict[str, dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Refuse to train.
+
+        Args:
+            outputs: What :meth:`forward` gave.
+
+        Raises:
+            OptionError: Always.
+        """
+        raise OptionError(
+            'Pretrained has nothing to train: embed with it, or train SSCMRSIR with the same model '
+            'and weights'
+        )
+
+    def load_encoders(self, other: 'Pretrained') -> None:
+        """Take the weights of another task of the same models, for other modalities of them.
+
+        Args:
+            other: A task with as many different networks.
+        """
+        for ours, theirs in zip(self._distinct(), other._distinct(), strict=True):
+            ours.load_state_dict(theirs.state_dict())
+
+    def _encoder(self, modality: str) -> nn.Module:
+        """Build the encoder of a modality."""
+        model, weights = self.models[modality], self._weights_of(modality)
+        bands = (self.hparams['bands'] or {}).get(modality)
+        who = f' for {modality}'
+        chosen = (self.hparams['input_size'] or {}).get(modality)
+        if isinstance(model, str) and model in ADAPTERS:
+            adapter = adapter_of(model, bands, who)
+            assert bands is not None  # adapter_of saw to it
+            key = (model, str(weights))
+            if key not in self._networks:
+                self._networks[key] = adapter.build(model, weights)
+            encoder = adapter(self._networks[key], bands)
+            encoder.size = chosen or encoder.size
+            self._sizes[modality] = encoder.size
+            return encoder
+        encoder = build_encoder(
+            model, self.in_channels[modality], weights, modality=modality, bands=bands
+        )
+        enum = _enum(weights)
+        size = chosen or (None if enum is None else image_size(enum))
+        self._sizes[modality] = size
+        return _Resampled(encoder, size)
+
+    def _weights_of(self, modality: str) -> WeightsEnum | Path | None:
+        """Give the weights of a modality as an enum or a file that is there."""
+        given = self.weights
+        given = given[modality] if isinstance(given, Mapping) else given
+        if given is None or given is False:
+            return None
+        if isinstance(given, WeightsEnum):
+            return given
+        if Path(str(given)).expanduser().is_file():
+            return Path(str(given)).expanduser()
+        return _find(str(given), modality)
+
+    def _own_specs(self) -> dict[str, dict[str, Any]]:
+        """Give what is known of the pixels that the encoders expect."""
+        specs: dict[str, dict[str, Any]] = {}
+        for modality in self.modalities:
+            bands = (self.hparams['bands'] or {}).get(modality)
+            enum = _enum(self._weights_of(modality))
+            if bands is None and enum is not None and enum.meta.get('bands'):
+                bands = [str(band) for band in enum.meta['bands']]
+            spec: dict[str, Any] = {
+                'bands': bands,
+                'patch_size': self._sizes[modality] or _PATCH,
+            }
+            if bands and _is_sentinel(bands):
+                spec['gsd'] = 10.0
+                spec |= (
+                    {'units': 'db'}
+                    if is_radar(bands)
+                    else {'scale': [1e-4] * len(bands)}
+                )
+            statistics = self._own_statistics(modality, bands, enum)
+            if statistics is not None:
+                spec['mean'], spec['std'] = statistics
+            specs[modality] = spec
+        return specs
+
+    def _own_statistics(
+        self, modality: str, bands: Sequence[str] | None, enum: WeightsEnum | None
+    ) -> tuple[list[float], list[float]] | None:
+        """Give the statistics by which an encoder expects its pixels, None if unknown."""
+        encoder = self.model.encoder(modality)
+        if not isinstance(encoder, _Resampled):
+            return encoder.statistics() if _is_sentinel(encoder.bands) else None
+        found = None if enum is None else of_weights(enum)
+        if enum is not None and found is not None:
+            names = [str(band) for band in enum.meta.get('bands') or ()] or None
+            order = match_bands(names, len(found[0]), bands, self.in_channels[modality])
+            mean, std = ([each[i or 0] for i in order] for each in found)
+            return mean, std
+        if bands and _is_sentinel(bands):
+            return of_sensor(bands, str(self.models[modality]))
+        return None
+
+    def _distinct(self) -> list[nn.Module]:
+        """Give the networks, each once, in the order of the modalities."""
+        found: dict[int, nn.Module] = {}
+        for modality in self.modalities:
+            network = self.model.encoder(modality).network
+            found.setdefault(id(network), network)
+        return list(found.values())
+
+    def _fingerprint(self, state: Mapping[str, Any], modalities: Sequence[str]) -> str:
+        """Fingerprint of the networks alone, so that modalities of one network share it.
+
+        Statistics count where they were given: those of a model follow from its name.
+        """
+        words: list[str] = []
+        tensors: dict[str, Tensor] = {}
+        numbers: dict[int, int] = {}
+        clean = {uncompiled(name): value for name, value in state.items()}
+        for modality in modalities:
+            network = self.model.encoder(modality).network
+            number = numbers.setdefault(id(network), len(numbers))
+            prefix = f'model.backbones.{modality}.network.'
+            tensors |= {
+                f'{number}.{name.removeprefix(prefix)}': value
+                for name, value in clean.items()
+                if name.startswith(prefix) and not name.endswith('num_batches_tracked')
+            }
+            words.append(f'{number}:{self.models[modality]}:{self._sizes[modality]}')
+            if self.hparams.get('statistics_given'):
+                tensors |= {
+                    f'{number}.{modality}.{n}': self._statistic(n, modality)
+                    for n in ('mean', 'std')
+                }
+        return fingerprint(sorted({*words}), tensors)
+
+
+class _Resampled(nn.Module):
+    """An encoder for patches of any width, which are resampled to one."""
+
+    def __init__(self, network: nn.Module, size: int | None) -> None:
+        super().__init__()
+        self.network = network
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode a batch of normalised patches."""
+        if self.size is not None and x.shape[-2:] != (self.size, self.size):
+            x = F.interpolate(
+                x, (self.size, self.size), mode='bilinear', antialias=True
+            )
+        return self.network(x)
+
+
+def _enum(weights: WeightsEnum | Path | None) -> WeightsEnum | None:
+    """Give what TorchGeo knows of weights, also of a file that it published."""
+    if isinstance(weights, Path):
+        return published_as(weights.name)
+    return weights
+
+
+def _find(name: str, modality: str) -> WeightsEnum:
+    """Find weights by the name that TorchGeo gives them.
+
+    Raises:
+        RasterError: If it has none of this name.
+    """
+    try:
+        return get_weight(name)
+    except ValueError as error:
+        raise RasterError(
+            f'weights {name!r} for {modality} are neither a file nor the name of TorchGeo weights '
+            "such as 'Panopticon_Weights.VIT_BASE14'"
+        ) from error
+
+
+def _is_sentinel(bands: Sequence[str]) -> bool:
+    """Say whether statistics of these bands are known."""
+    return is_radar(bands) or all(band_key(band) in SENTINEL2 for band in bands)
+
+
+def read_model(words: str, modality: str, bands: Sequence[str] | None) -> Pretrained:
+    """Build what ``--model`` names.
+
+    Args:
+        words: ``MODEL`` or ``MODEL:WEIGHTS``, the latter a name of TorchGeo or a file.
+        modality: Which modality is embedded.
+        bands: Names of its bands; None for those of the weights, or of Sentinel-1 or
+            Sentinel-2 for modalities called s1 and s2.
+
+    Raises:
+        RasterError: If the bands are not known.
+    """
+    model, _, weights = words.partition(':')
+    known = None
+    if weights and not Path(weights).expanduser().is_file():
+        known = _find(weights, modality).meta.get('bands')
+    bands = [*(bands or known or _usual(model, modality))]
+    return Pretrained(
+        {modality: len(bands)}, model, weights or None, bands={modality: bands}
+    )
+
+
+def _usual(model: str, modality: str) -> list[str]:
+    """Give the bands of a sensor that a model knows.
+
+    Raises:
+        RasterError: If the sensor is not known.
+    """
+    if modality.startswith('s1'):
+        return ['VV', 'VH']
+    if modality.startswith('s2'):
+        without = {'B10', 'B1', 'B9'} if model == 'presto' else {'B10'}
+        return [f'B{b[1:]:0>2}' for b in SENTINEL2 if b not in without]
+    raise RasterError(
+        f'which bands does {modality} have? Name them with --bands, such as --bands B02,B03,B04'
+    )
