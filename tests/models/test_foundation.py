@@ -13,6 +13,7 @@ from torchgeo.models.dofa import DOFA
 from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.models.foundation.adapters import ADAPTERS, adapter_of
 from torchgeo_cmr.models.foundation.band_statistics import (
     image_size,
     of_sensor,
@@ -21,7 +22,6 @@ from torchgeo_cmr.models.foundation.band_statistics import (
 from torchgeo_cmr.models.foundation.croma import CROMAAdapter
 from torchgeo_cmr.models.foundation.dofa import DOFAAdapter
 from torchgeo_cmr.models.foundation.presto import PrestoAdapter
-from torchgeo_cmr.models.foundation.registry import ADAPTERS, adapter_of
 from torchgeo_cmr.models.foundation.spectrum import (
     SENTINEL2,
     bandwidths,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torchgeo_cmr.cli.encoder import read_encoder
+from torchgeo_cmr.cli.chosen_encoder import read_encoder
 from torchgeo_cmr.cli.signature import read_arguments, spread
 
 

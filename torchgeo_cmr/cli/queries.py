@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchgeo_cmr.cli.encoder import read_encoder
+from torchgeo_cmr.cli.chosen_encoder import read_encoder
 from torchgeo_cmr.cli.values import numbers
 
 if TYPE_CHECKING:

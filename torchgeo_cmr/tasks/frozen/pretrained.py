@@ -11,12 +11,12 @@ from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import OptionError, RasterError
 from torchgeo_cmr.models import CrossModalEncoder, build_encoder
+from torchgeo_cmr.models.foundation.adapters import ADAPTERS, adapter_of
 from torchgeo_cmr.models.foundation.band_statistics import (
     image_size,
     of_sensor,
     of_weights,
 )
-from torchgeo_cmr.models.foundation.registry import ADAPTERS, adapter_of
 from torchgeo_cmr.models.foundation.spectrum import SENTINEL2, is_radar
 from torchgeo_cmr.models.weights import band_key, match_bands, published_as
 from torchgeo_cmr.tasks.base import CrossModalTask
@@ -105,11 +105,11 @@ class Pretrained(CrossModalTask):
             retrieval_features='h',
         )
         self.requires_grad_(False).eval()
-        own = self._own_specs()
+        specs = self._own_specs()
         for name, given in (('mean', mean), ('std', std)):
             for modality in given or ():
-                own[modality].pop(name, None)
-        self.set_specs(own)
+                specs[modality].pop(name, None)
+        self.set_specs(specs)
         #: What the vectors depend on and the weights do not show.
         self.hparams['input_size'] = dict(self._sizes)
         self.hparams['statistics_given'] = bool(mean or std)
