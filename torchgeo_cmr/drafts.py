@@ -82,6 +82,7 @@ def drafting(target: Path, *, overwrite: bool) -> Generator[Draft]:
     temporary = draft_file(target)
     with disk_faults(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent, target.stem)
         try:
             yield Draft(temporary, target, overwrite)
             flush(temporary)
@@ -275,15 +276,15 @@ def _is_same(path: Path, target: Path) -> bool:
 
 def _abandoned(folder: Path, name: str | None) -> list[tuple[Path, str]]:
     """List the drafts in a folder whose owners are gone, and these."""
-    if not folder.is_dir():
-        return []
+    begin = f'.{name}.' if name else '.'
     word = r'(?:.+\.)?' if name is None else re.escape(f'{name}.' if name else '')
     ours = re.compile(rf'\.{word}{_OWNER}', re.DOTALL)
     found = []
-    for path in folder.iterdir():
-        match = ours.fullmatch(path.name)
-        if match and _is_gone(path, match):
-            found.append((path, '-'.join(word or '' for word in match.groups())))
+    for file in os.listdir(folder) if folder.is_dir() else ():
+        match = ours.fullmatch(file) if file.startswith(begin) else None
+        if match and _is_gone(folder / file, match):
+            owner = '-'.join(word or '' for word in match.groups())
+            found.append((folder / file, owner))
     return found
 
 

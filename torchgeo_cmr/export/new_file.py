@@ -1,7 +1,7 @@
 """New files: refused if they are there, complete before they get their name."""
 
 from collections.abc import Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
@@ -61,7 +61,8 @@ def together() -> Generator[None]:
     finally:
         _WAITING.reset(token)
         for draft in waiting:
-            draft.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -116,6 +117,9 @@ def only_writer(names: Iterable[Path], files: Iterable[Path]) -> Generator[None]
 
 
 def _release(lock: Any) -> None:
-    # Removed while it is held: who waits for it notices, and makes another.
-    Path(lock.lock_file).unlink(missing_ok=True)
-    lock.release()
+    try:
+        # Removed while it is held: who waits for it notices, and makes another.
+        with suppress(OSError):
+            Path(lock.lock_file).unlink(missing_ok=True)
+    finally:
+        lock.release()

@@ -21,7 +21,7 @@ import shapely
 from affine import Affine
 from pyproj.exceptions import ProjError
 
-from torchgeo_cmr.drafts import new_draft, sweep
+from torchgeo_cmr.drafts import new_draft
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.scenes.header import Header, Stamped, known_headers
 from torchgeo_cmr.scenes.scene import apply
@@ -129,7 +129,6 @@ def _save(known: Mapping[str, Stamped], file: Path) -> None:
     frame = gpd.GeoDataFrame(pd.DataFrame(rows), geometry='geometry', crs='EPSG:4326')
     try:
         file.parent.stat()  # a folder that is missing is more likely a slip than a wish
-        sweep(file.parent, file.stem)
         with new_draft(file, overwrite=True) as temporary:
             frame.to_parquet(temporary)
     except OSError as error:

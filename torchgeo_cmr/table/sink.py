@@ -168,6 +168,7 @@ class ParquetSink:
         """
         if not is_archive(self.path):
             return
+        sweep(self.path, '')
         old = read_header(self.path)
         new = {**old, **(self._given if self._replacing else {})}
         new['parts'] = sorted(part.name for part in self.path.glob(PARTS))

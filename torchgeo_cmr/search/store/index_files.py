@@ -460,9 +460,11 @@ def writing(path: Path) -> Generator[dict[str, Any]]:
             header['generation'] += 1
             write_header(path, header)
         finally:
-            with suppress(ArchiveError, OSError):  # the folder may be gone
-                _sweep(path)
-            lock.release()
+            try:
+                with suppress(ArchiveError, OSError):  # the folder may be gone
+                    _sweep(path)
+            finally:
+                lock.release()
 
 
 def _sweep(path: Path) -> None:
