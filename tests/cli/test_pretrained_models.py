@@ -50,11 +50,13 @@ def test_from_rasters_to_hits(
     for sensor, bands in (('s1', ()), ('s2', ('--bands', 'B02,B03,B04,B08'))):
         ran = run(
             *('embed', files[sensor], '--model', model, '--modality', sensor),
-            *('--size', 32, '--out', tmp_path / sensor, '--quiet', *bands),
+            *('--size', 32, '--out', tmp_path / sensor, '--quiet', '--center', *bands),
         )
         assert ran.code == 0, ran.err
     ran = run('search', tmp_path / 's2', '--query', tmp_path / 's1', '-k', 1)
     assert ran.code == 0
+    centred = (tmp_path / f'{sensor}-centred' for sensor in ('s2', 's1'))
+    assert run('search', next(centred), '--query', next(centred), '-k', 1).code == 0
     words = ('--query', files['s1'], '--query-modality', 's1', '--size', 32, '-k', 1)
     assert run('search', tmp_path / 's2', *words, '--model', model).code == 0
     ran = run('search', tmp_path / 's2', *words, '--model', 'presto')

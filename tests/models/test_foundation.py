@@ -177,6 +177,8 @@ class TestPresto:
     def test_unknown_bands(self, network: Any) -> None:
         with pytest.raises(RasterError, match='Presto does not know B9, HH'):
             PrestoAdapter(network, ['B2', 'B9', 'HH'])
+        with pytest.raises(RasterError, match='sees VV, VH together and VV is not'):
+            PrestoAdapter(network, ['VH'])
 
     @pytest.mark.skipif(not WEIGHTS.exists(), reason='the shared samples are not here')
     def test_published_weights(self) -> None:

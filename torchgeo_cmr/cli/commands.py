@@ -22,6 +22,7 @@ VERBS = {
         'duplicates_command',
         'find patches of an archive that look the same',
     ),
+    'align': ('align_command', 'bring archives of two sensors into one space'),
     'hash': ('hash_command', 'turn the vectors of an archive into packed codes'),
     'info': ('info_command', 'describe an archive, an index, a checkpoint or a layer'),
     'check': (

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torchgeo_cmr.cli.chosen_encoder import read_encoder
@@ -128,6 +129,9 @@ class ArchiveOptions:
             rows have the span of their dates as time, all their scenes as source and their
             number in the column dates.
         min_dates: With --over-dates, skip places with fewer dates.
+        center: Write a second archive, named OUT-centred, without the mean of its vectors, which
+            makes frozen encoders of two sensors comparable; archives that were centred one by
+            one can be searched with each other.
         overwrite: Replace an archive that is there instead of completing it; the old one stays
             until the new one is complete.
     """
@@ -137,6 +141,7 @@ class ArchiveOptions:
     errors: str = 'refuse'
     over_dates: str | None = None
     min_dates: int = 1
+    center: bool = False
     overwrite: bool = False
 
 
@@ -277,7 +282,21 @@ def embed(
         function(task, scenes, sensor, **options)
     if archive.over_dates is not None:
         library.stack_dates(out, archive.over_dates, min_dates=archive.min_dates)  # ty: ignore[invalid-argument-type]
+    if archive.center:
+        _center(out)
     return int(kind != 'pair' and bool(library.read_report(out)['refused']))
+
+
+def _center(out: str) -> None:
+    """Write the archive without its mean, and the mean, next to it."""
+    from torchgeo_cmr.embed.run_report import beside
+    from torchgeo_cmr.search import Alignment
+    from torchgeo_cmr.table import EmbeddingTable
+
+    table = EmbeddingTable.load(out)
+    mean = Alignment.center([table])
+    mean.table(table).save(beside(Path(out), '-centred'), overwrite=True)
+    mean.save(beside(Path(out), '-centred.npz'), overwrite=True)
 
 
 #: Arguments of the command that are not options of the library, or have another name there.
@@ -326,7 +345,7 @@ def _taken(
             continue
         if name in names:
             options[name] = given[name]
-        elif name in ('over_dates', 'min_dates') and placed:
+        elif name == 'center' or (name in ('over_dates', 'min_dates') and placed):
             continue
         elif _OF_KIND.get(name) not in names and given[name] != argument.default:
             strange.append(argument.flag)

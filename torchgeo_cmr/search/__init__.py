@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from torchgeo_cmr.search.store.index_check import verify_index
     from torchgeo_cmr.search.store.index_summary import describe_index
 
+    from .alignment import Alignment
     from .hashing import Hash
 
 __all__ = (
     'RESULT_COLUMNS',
+    'Alignment',
     'Explanation',
     'Hash',
     'HubFree',
@@ -62,6 +64,7 @@ __all__ = (
 #: Names that most searches do without -> their modules, loaded when first used: a command
 #: that searches once starts sooner.
 _HOMES = {
+    'Alignment': 'alignment',
     'Hash': 'hashing',
     'HubFree': 'answers.hubs',
     'Ranking': 'answers.ranking_rules',

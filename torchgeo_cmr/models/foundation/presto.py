@@ -21,6 +21,8 @@ _CHANNELS = (
     *('VV', 'VH', 'B2', 'B3', 'B4', 'B5', 'B6', 'B7', 'B8', 'B8A', 'B11', 'B12'),
     *('temperature', 'precipitation', 'elevation', 'slope', 'NDVI'),
 )
+#: Bands that share a token, of which none is seen unless all are there.
+_TOGETHER = (('VV', 'VH'), ('B2', 'B3', 'B4'), ('B5', 'B6', 'B7'), ('B11', 'B12'))
 #: Land cover that is not known, among the classes of Dynamic World.
 _UNKNOWN = 9
 #: Cells along each side of a patch that are encoded as if they were pixels.
@@ -45,8 +47,7 @@ class PrestoAdapter(Adapter):
             bands: ``VV, VH``, or some of the bands B2 to B8A, B11 and B12, in any order.
 
         Raises:
-            RasterError: If one is unknown to the model, or all belong to groups of which others are
-                missing.
+            RasterError: If one is unknown to the model, or lacks others that it is seen with.
         """
         super().__init__(network, bands)
         names = [band_key(band) for band in bands]
@@ -56,6 +57,13 @@ class PrestoAdapter(Adapter):
                 f'Presto does not know {", ".join(strange)}: select from '
                 f'{", ".join(_CHANNELS[:12])}'
             )
+        for group in _TOGETHER:
+            absent = [name for name in group if name not in names]
+            if 0 < len(absent) < len(group):
+                raise RasterError(
+                    f'Presto sees {", ".join(group)} together and {", ".join(absent)} is not there: '
+                    'add it, or select none of them'
+                )
         self.positions = [_CHANNELS.index(name) for name in names]
         known = {*self.positions}
         self.red_and_nir = (
