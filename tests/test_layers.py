@@ -57,6 +57,7 @@ FOLDERS = {
     'models': ('foundation',),
     'tasks': ('frozen',),
     'export': ('layers', 'styles', 'record', 'pictures', 'vector', 'qgis'),
+    'tasks': ('rivals',),
 }
 
 #: Edges inside a row: the demo plays the other bridges, the script starts the verbs.

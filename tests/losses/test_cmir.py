@@ -112,7 +112,7 @@ def test_half_precision_is_summed_in_full(loss: Any) -> None:
         (lambda: FrobeniusLoss()(A, torch.ones(2, 3)), 'found 2 against 3'),
         (lambda: SoftOrthogonalityLoss()(A[0]), r'found shape \(2,\)'),
         (lambda: WeightNormLoss(-1), 'at least 0, found -1'),
-        (lambda: WeightNormLoss(1, 'cubed'), "'absolute', found 'cubed'"),  # ty: ignore
+        (lambda: WeightNormLoss(1, 'cubed'), "'elementwise', found 'cubed'"),  # ty: ignore
     ],
 )
 def test_refuses(call: Any, message: str) -> None:
@@ -127,3 +127,10 @@ def test_print_out_names_the_settings() -> None:
         'SoftOrthogonalityLoss(normalize=True)',
         "WeightNormLoss(alpha=2.0, kind='squared')",
     ]
+
+
+def test_elementwise_weight_norm_is_the_formula_of_the_slides() -> None:
+    weight = torch.tensor([[3.0, -1.0], [0.5, 2.0]])
+    twin = sum((w - 2) ** 2 for row in weight.tolist() for w in row)
+    assert WeightNormLoss(2.0, 'elementwise')(weight).item() == pytest.approx(twin)
+    assert WeightNormLoss(2.0)(weight).item() != pytest.approx(twin)

@@ -226,3 +226,55 @@ def test_two_processes_equal_one_on_the_whole_batch(tmp_path: Path, cut: int) ->
         # evaluation stays on its own rank
         alone = loss(given['a'][:cut], given['b'][:cut])
         torch.testing.assert_close(first[3], alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize('negatives', ['all', 'cross'])
+def test_excluded_rows_are_no_negatives(negatives: Any) -> None:
+    """Equal to leaving them out of each sum, one number at a time."""
+    generator = torch.Generator().manual_seed(5)
+    a, b = torch.randn(2, 5, 4, generator=generator)
+    exclude = torch.rand(5, 5, generator=generator) < 0.4
+    unit = [torch.nn.functional.normalize(x.double(), dim=1) for x in (a, b)]
+    total = 0.0
+    for mine, other in (unit, unit[::-1]):
+        for i in range(5):
+            below = sum(
+                math.exp(mine[i] @ other[j] / 0.3)
+                for j in range(5)
+                if j == i or not exclude[i, j]
+            )
+            if negatives == 'all':
+                below += sum(
+                    math.exp(mine[i] @ mine[j] / 0.3)
+                    for j in range(5)
+                    if j != i and not exclude[i, j]
+                )
+            total -= (mine[i] @ other[i] / 0.3).item() - math.log(below)
+    loss = MIMLoss(0.3, negatives=negatives)(a, b, exclude)
+    assert loss.item() == pytest.approx(total / 10, abs=1e-5)
+
+
+def test_all_excluded_leaves_nothing_to_learn() -> None:
+    a = torch.randn(3, 4, requires_grad=True)
+    loss = MIMLoss()(a, torch.randn(3, 4), torch.ones(3, 3, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert a.grad is not None
+    assert a.grad.isfinite().all()
+
+
+class TestLearnedTemperature:
+    def test_starts_at_the_given_one(self) -> None:
+        loss = MIMLoss(0.07, negatives='cross', learned=True)
+        assert loss.log_scale.item() == pytest.approx(math.log(1 / 0.07), rel=1e-6)
+        torch.testing.assert_close(loss(U, V), MIMLoss(0.07, negatives='cross')(U, V))
+
+    def test_moves_and_stays_below_100(self) -> None:
+        loss = MIMLoss(0.5, negatives='cross', learned=True)
+        optimizer = torch.optim.SGD(loss.parameters(), lr=100.0)
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss(V, V).backward()
+            optimizer.step()
+        loss(V, V)
+        assert loss.log_scale.exp().item() == pytest.approx(100, rel=1e-3)

@@ -44,6 +44,9 @@ NAMES: dict[str, Callable[..., CrossModalTask]] = {
     'joint': lambda **more: SSCMRSIR(
         CHANNELS, tiny(32), variant='joint', output_dim=8, **more
     ),
+    'aligned': lambda **more: SSCMRSIR(
+        CHANNELS, tiny(2), preset='aligned', two_heads=True, output_dim=8, **more
+    ),
     'supervised': lambda **more: SupervisedCMR(CHANNELS, 4, NETS, output_dim=8, **more),
     'pretrain': lambda **more: CMIRPretrain(CHANNELS, 4, NETS, feature_dim=8, **more),
     'unified': lambda **more: CMIRNet(
@@ -54,7 +57,10 @@ NAMES: dict[str, Callable[..., CrossModalTask]] = {
     ),
 }
 
-MODELS: dict[str, Any] = dict.fromkeys(NAMES, NETS) | {'joint': tiny(32)}
+MODELS: dict[str, Any] = dict.fromkeys(NAMES, NETS) | {
+    'joint': tiny(32),
+    'aligned': tiny(2),
+}
 
 type MakeTrainer = Callable[..., Trainer]
 

@@ -28,6 +28,11 @@ VARIANTS: list[tuple[type[CrossModalTask], dict[str, Any]]] = [
     (SSCMRSIR, {'variant': 'joint', 'mim_weight': 0.0, 'retrieval_features': 'h'}),
     (SSCMRSIR, {'head': 'linear_relu', 'is_weight': 0.0, 'mde_weight': 0.0}),
     (SSCMRSIR, {'head': 'hash', 'num_neighbors': 2, 'mine_with': 'both'}),
+    (SSCMRSIR, {'preset': 'aligned'}),
+    (SSCMRSIR, {'preset': 'aligned', 'two_heads': True, 'sigreg_weight': 0.1}),
+    (SSCMRSIR, {'shared_head': True, 'mde_on': 'z', 'mim_weight': 0.0}),
+    (SSCMRSIR, {'variant': 'joint', 'shared_head': True, 'is_sign': 1}),
+    (SupervisedCMR, {'variant': 'joint', 'stem': 'own', 'num_classes': 3}),
     (SupervisedCMR, {'variant': 'separate', 'num_classes': 3}),
     (SupervisedCMR, {'variant': 'joint', 'num_classes': 3, 'fusion': 'max'}),
     (SupervisedCMR, {'variant': 'bands_12', 'num_classes': 3}),
@@ -88,6 +93,47 @@ def test_a_checkpoint_is_enough(
             loaded.embed(batch, ('s1', 's2'), fusion),
             task.embed(batch, ('s1', 's2'), fusion),
         )
+
+
+class TestOwnStem:
+    def test_only_the_first_layer_is_its_own(self) -> None:
+        task = make(SSCMRSIR, {'preset': 'aligned'})
+        a, b = (dict(task.model.encoder(m).named_parameters()) for m in ('s1', 's2'))
+        assert {n for n in a if a[n] is not b[n]} == {'conv1.0.weight'}
+        assert [net['conv1.0.weight'].shape[1] for net in (a, b)] == [2, 3]
+        heads = task.model.heads
+        assert heads['s1'] is heads['s2']
+        names = [n for n, _ in task.named_parameters() if 'conv1.0' in n]
+        assert len(names) == 2
+
+    def test_space_of_a_sensor_leaves_the_other_stem_out(self) -> None:
+        task = make(SSCMRSIR, {'preset': 'aligned'})
+        before = task.space_of('s1'), task.space_of('s2')
+        with torch.no_grad():
+            task.model.encoder('s2').conv1[0].weight += 1
+        assert task.space_of('s1') == before[0]
+        assert task.space_of('s2') != before[1]
+
+    def test_encoder_of_a_sensor_is_one_of_timm(self, tmp_path: Path) -> None:
+        task = make(SSCMRSIR, {'preset': 'aligned'})
+        path = task.save_encoder(tmp_path / 's2.pt', 's2')
+        encoder = timm.create_model('resnet10t', in_chans=3, num_classes=0)
+        encoder.load_state_dict(torch.load(path, weights_only=True))
+
+    def test_each_stem_may_have_weights_of_its_own(self, tmp_path: Path) -> None:
+        weights = {}
+        for modality, channels in (('s1', 2), ('s2', 3)):
+            donor = timm.create_model('resnet10t', in_chans=channels, num_classes=0)
+            torch.save(donor.state_dict(), tmp_path / f'{modality}.pt')
+            weights[modality] = str(tmp_path / f'{modality}.pt')
+        task = make(SSCMRSIR, {'preset': 'aligned', 'weights': weights})
+        for modality, path in weights.items():
+            state = torch.load(path, weights_only=True)
+            mine = task.model.encoder(modality).state_dict()
+            assert torch.equal(mine['conv1.0.weight'], state['conv1.0.weight'])
+            assert torch.equal(
+                mine['layer1.0.conv1.weight'], state['layer1.0.conv1.weight']
+            ) == (modality == 's1')
 
 
 class TestJoint:
@@ -185,7 +231,7 @@ class TestSaveEncoder:
         task = make(SSCMRSIR, {})
         path = task.save_encoder(tmp_path / 's1.pt', 's1')
         before = path.read_bytes()
-        with pytest.raises(OutputExistsError, match='overwrite=True'):
+        with pytest.raises(OutputExistsError, match='is there already'):
             task.save_encoder(path, 's2')
         assert path.read_bytes() == before
         task.save_encoder(path, 's2', overwrite=True)

@@ -164,6 +164,134 @@ class TestLosses:
         assert task.embed(next(iter(make_loader(4))), 's1').dtype == torch.float32
 
 
+ALIGNED = {
+    'variant': 'joint',
+    'stem': 'own',
+    'shared_head': True,
+    'negatives': 'cross',
+    'mde': 'cosine',
+    'mde_on': 'z',
+    'is_weight': 0.0,
+    'weight_schedule': 'constant',
+    'temperature': 0.07,
+}
+
+
+class TestPresets:
+    def test_paper_is_the_default(self, make_task: Make) -> None:
+        task = make_task()
+        assert task.hparams['preset'] == 'paper'
+        named = make_task(
+            variant='separate',
+            temperature=0.5,
+            negatives='all',
+            mde='softplus',
+            mde_on='h',
+            is_weight=1.0,
+            is_sign=-1,
+            weight_schedule='log_ramp',
+        )
+        assert named.space == task.space
+        assert dict(named.hparams) == dict(task.hparams)
+
+    def test_aligned_is_its_options(self, make_task: Make) -> None:
+        task, spelt = make_task(preset='aligned'), make_task(**ALIGNED)
+        assert {n: task.hparams[n] for n in ALIGNED} == ALIGNED
+        assert task.hparams_initial['mde_on'] == 'z'
+        assert task.space == spelt.space
+        assert set(task.compute_losses(outputs())) == {'loss', 'mim', 'mde', 'ramp'}
+
+    @pytest.mark.parametrize(
+        ('option', 'value'),
+        [
+            ('temperature', 0.3),
+            ('is_weight', 0.5),
+            ('shared_head', False),
+            ('variant', 'separate'),
+            ('stem', 'conv1x1'),
+            ('mde_on', 'h'),
+            ('weight_schedule', 'log_ramp'),
+            ('sigreg_weight', 0.1),
+        ],
+    )
+    def test_what_is_named_wins(
+        self, make_task: Make, option: str, value: object
+    ) -> None:
+        task = make_task(preset='aligned', **{option: value})
+        assert task.hparams[option] == value
+        rest = {n: v for n, v in ALIGNED.items() if n not in (option, 'stem')}
+        assert {n: task.hparams[n] for n in rest} == rest
+
+    @pytest.mark.parametrize('two_heads', [False, True])
+    def test_terms_of_the_heads(self, make_task: Make, two_heads: bool) -> None:
+        task, out = (
+            make_task(
+                preset='aligned', two_heads=two_heads, sigreg_weight=0.5, mde_weight=2.0
+            ),
+            outputs(),
+        )
+        losses = task.compute_losses(out)
+        a, b = out['s1']['z'], out['s2']['z']
+        first = (a[:, :2], b[:, :2]) if two_heads else (a, b)
+        torch.testing.assert_close(losses['mim'], task.mim(*first))
+        cosine = torch.nn.functional.cosine_similarity(*first)
+        torch.testing.assert_close(losses['mde'], (1 - cosine).mean())
+        expected = losses['mim'] + 2 * losses['mde'] + 0.5 * losses['sigreg']
+        if two_heads:
+            torch.testing.assert_close(
+                losses['mim_cross'], task.mim(a[:, 2:], b[:, 2:])
+            )
+            expected = expected + losses['mim_cross']
+        torch.testing.assert_close(losses['loss'], expected)
+
+    def test_each_of_two_heads_is_a_space(
+        self, make_task: Make, make_loader: Callable
+    ) -> None:
+        batch = next(iter(make_loader(4)))
+        cross = make_task(preset='aligned', two_heads=True).eval()
+        unified = make_task(
+            preset='aligned', two_heads=True, retrieval_head='unified'
+        ).eval()
+        z = cross(batch)['s1']['z']
+        assert z.shape == (4, 64)
+        for task, rows in ((unified, z[:, :32]), (cross, z[:, 32:])):
+            unit = torch.nn.functional.normalize(rows.detach(), dim=1)
+            torch.testing.assert_close(task.embed(batch, 's1'), unit)
+            assert task.embed(batch, 's1', raw=True).shape == (4, 32)
+        assert cross.space != unified.space
+
+    def test_sign_of_is(self, make_task: Make) -> None:
+        out = outputs()
+        with_, against = (
+            make_task(is_sign=sign).compute_losses(out)['is'] for sign in (-1, 1)
+        )
+        torch.testing.assert_close(with_, -against)
+
+    def test_false_negatives_are_ignored(self, make_task: Make) -> None:
+        out = outputs(4)
+        batch = {
+            'bounds': torch.tensor(
+                [[x, x + 320, 10, 0, 320, 10, 0, 0, 1] for x in (0, 100, 900, 2000)]
+            ),
+            'label': torch.tensor([0, 1, 2, 0]),
+        }
+        plain = make_task().batch_losses(batch, out)['mim']
+        near = make_task(ignore_within=150.0).batch_losses(batch, out)['mim']
+        same = make_task(ignore_same_label=True).batch_losses(batch, out)['mim']
+        assert near < plain > same
+        both = make_task(ignore_within=150.0, ignore_same_label=True)
+        expected = torch.zeros(4, 4, dtype=torch.bool)
+        for i, j in ((0, 1), (0, 3)):
+            expected[i, j] = expected[j, i] = True
+        marked = both.false_negatives(batch)
+        assert marked is not None
+        assert torch.equal(marked, expected)
+        with pytest.raises(ValueError, match='needs the bounds of each patch'):
+            both.batch_losses({'label': batch['label']}, out)
+        with pytest.raises(ValueError, match="has no labels 'label'"):
+            both.batch_losses({'bounds': batch['bounds']}, out)
+
+
 class TestNetworks:
     def test_one_model_and_weights_per_modality(self, tmp_path: Path) -> None:
         from torchgeo_cmr.models import build_encoder
@@ -245,6 +373,22 @@ class TestNetworks:
         ({'mim_weight': 0.0, 'mde_weight': 0.0, 'is_weight': 0.0}, 'not all 0'),
         ({'weight_schedule': 'linear'}, "'log_ramp' or 'constant', found 'linear'"),
         ({'temperature': 0.0}, 'temperature must be above 0'),
+        ({'preset': 'best?'}, "preset must be 'paper' or 'aligned', found 'best\\?'"),
+        ({'stem': 'own'}, "stem='own' is a stem of variant='joint'"),
+        ({'variant': 'joint', 'stem': 'none'}, "stem must be 'conv1x1' or 'own'"),
+        ({'is_sign': 2}, 'is_sign must be -1 or'),
+        ({'mde_on': 'x'}, "mde_on must be 'h' or 'z'"),
+        ({'retrieval_head': 'both'}, "retrieval_head must be 'cross' or 'unified'"),
+        ({'two_heads': True, 'mim_weight': 0.0, 'mde_on': 'z'}, 'two_heads needs MIM'),
+        (
+            {
+                'shared_head': True,
+                'mde_weight': 0.0,
+                'model': {'s1': 'resnet10t', 's2': 'convnext_atto'},
+            },
+            r"shared_head needs encoder outputs of one width, found \{'s1': 512",
+        ),
+        ({'ignore_within': 0.0}, 'ignore_within must be a distance above 0'),
     ],
 )
 def test_refuses_bad_settings(options: dict[str, Any], message: str) -> None:
@@ -301,3 +445,38 @@ def test_yaml_by_class_path(
     assert loaded.space == cli.model.space
     assert loaded.hparams['temperature'] == 0.1
     assert math.isclose(loaded.specs['s1']['mean'][0], -12)
+    assert loaded.hparams['mde_on'] == 'h'
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_preset_in_yaml(
+    tmp_path: Path, make_loader: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options that the file names win, the rest is the preset's, also after loading."""
+    from torchgeo.tasks import BaseTask
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('sys.argv', ['fit'])
+    text = CONFIG.replace('{s1: resnet10t, s2: resnet10t}', 'resnet10t')
+    text = text.replace('output_dim', 'preset: aligned\n    output_dim')
+    (tmp_path / 'config.yaml').write_text(text)
+    options: dict[str, Any] = {
+        'subclass_mode_model': True,
+        'run': False,
+        'save_config_callback': None,
+        'seed_everything_default': 0,
+    }
+    cli = LightningCLI(BaseTask, args=['--config', 'config.yaml'], **options)
+    expected = ALIGNED | {'preset': 'aligned', 'temperature': 0.1}
+    assert {n: cli.model.hparams[n] for n in expected} == expected
+    # what is printed can be read back
+    printed = cli.parser.dump(cli.config)
+    assert 'preset: aligned' in printed
+    (tmp_path / 'printed.yaml').write_text(printed)
+    again = LightningCLI(BaseTask, args=['--config', 'printed.yaml'], **options)
+    assert dict(again.model.hparams) == dict(cli.model.hparams)
+    cli.trainer.fit(cli.model, make_loader(8, batch_size=4))
+    cli.trainer.save_checkpoint('cli.ckpt')
+    loaded = load_task('cli.ckpt')
+    assert loaded.space == cli.model.space
+    assert {n: loaded.hparams[n] for n in expected} == expected

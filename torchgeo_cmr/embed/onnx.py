@@ -164,7 +164,7 @@ class _Graph(nn.Module):
         super().__init__()
         self.model = task.model
         self.modality = modality
-        self.kind = task.hparams['retrieval_features']
+        self.retrieved = task.retrieved
         for name in ('mean', 'std'):
             values = torch.tensor(task.specs[modality][name]).view(1, -1, 1, 1)
             self.register_buffer(name, values)
@@ -174,7 +174,7 @@ class _Graph(nn.Module):
         x = (pixels - self.mean) / self.std
         x = torch.where(torch.isfinite(x), x, torch.zeros_like(x))
         h, z = self.model(x, self.modality)
-        return nn.functional.normalize(h if self.kind == 'h' else z, dim=1)
+        return nn.functional.normalize(self.retrieved({'h': h, 'z': z}), dim=1)
 
 
 def _write(

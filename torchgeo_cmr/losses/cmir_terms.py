@@ -13,7 +13,7 @@ from .pairs import Loss, check_pairs
 __all__ = ('FrobeniusLoss', 'SoftOrthogonalityLoss', 'WeightNormLoss')
 
 Reduction = Literal['mean', 'sum', 'norm']
-Kind = Literal['squared', 'absolute']
+Kind = Literal['squared', 'absolute', 'elementwise']
 
 
 class FrobeniusLoss(Loss):
@@ -79,9 +79,11 @@ class FrobeniusLoss(Loss):
 class WeightNormLoss(Loss):
     r"""Draw the Frobenius norm of a weight matrix towards a number.
 
-    :math:`(\|W\|_F - \alpha)^2` (``kind='squared'``, the slides of CMIR-NET) or
-    :math:`|\|W\|_F - \alpha|` (``'absolute'``, its code for speech). The slides report that
-    retrieval collapses with alpha = 0.
+    :math:`(\|W\|_F - \alpha)^2` (``kind='squared'``), :math:`|\|W\|_F - \alpha|`
+    (``'absolute'``, the published code of CMIR-NET for speech), or :math:`\|W - \alpha\|_F^2`
+    (``'elementwise'``, the formula as its slides print it, which draws every single weight
+    towards alpha and so grows with the size of the matrix). The slides report that retrieval
+    collapses with alpha = 0.
 
     If you use this loss in your research, please cite the following paper:
 
@@ -100,8 +102,8 @@ class WeightNormLoss(Loss):
         """Initialize a new WeightNormLoss instance.
 
         Args:
-            alpha: Target of the norm, at least 0.
-            kind: ``'squared'`` or ``'absolute'``.
+            alpha: Target of the norm, at least 0; of every weight for ``'elementwise'``.
+            kind: ``'squared'``, ``'absolute'`` or ``'elementwise'``.
 
         Raises:
             ValueError: If *alpha* is negative or *kind* is unknown.
@@ -122,6 +124,8 @@ class WeightNormLoss(Loss):
             Scalar, float32, at least 0.
         """
         with torch.autocast(weight.device.type, enabled=False):
+            if self.kind == 'elementwise':
+                return _frobenius(weight.float() - self.alpha, squared=True)
             gap = _frobenius(weight.float(), squared=False) - self.alpha
             return gap.square() if self.kind == 'squared' else gap.abs()
 

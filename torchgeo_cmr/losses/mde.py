@@ -12,7 +12,7 @@ from .pairs import Loss, check_pairs, unit_rows
 
 __all__ = ('MDELoss',)
 
-Kind = Literal['softplus', 'angular']
+Kind = Literal['softplus', 'angular', 'cosine']
 
 
 class MDELoss(Loss):
@@ -23,14 +23,17 @@ class MDELoss(Loss):
     never vanishes, not even at perfect alignment. ``kind='angular'`` is the mean angle as a
     share of a half turn, between 0 (same direction) and 1 (opposite); it is computed from the
     lengths of sum and difference, which is exact and has a bounded gradient where the
-    arccosine of a rounded cosine has neither.
+    arccosine of a rounded cosine has neither. ``kind='cosine'`` is
+    :math:`\frac{1}{B} \sum_i (1 - s(h_i^a, h_i^b))`, the alignment term of CR-JEPA, between 0
+    and 2.
 
-    If you use this loss in your research, please cite the following paper:
+    If you use this loss in your research, please cite the following papers:
 
     * https://arxiv.org/abs/2202.11429
+    * ``'cosine'``: https://arxiv.org/abs/2606.00706
 
-    Relations: acts on the encoder outputs *h* where :class:`MIMLoss` acts on the projections
-    *z*. A constant encoder is a perfect solution of it: never train with this loss alone.
+    Relations: in SS-CM-RSIR it acts on the encoder outputs *h* where :class:`MIMLoss` acts on the
+    projections *z*; ``mde_on='z'`` of the task moves it to the projections. A constant encoder is a perfect solution of it: never train with this loss alone.
 
     Examples:
         >>> h = torch.eye(4)
@@ -46,8 +49,8 @@ class MDELoss(Loss):
         """Initialize a new MDELoss instance.
 
         Args:
-            kind: ``'softplus'`` (published code) or ``'angular'`` (the literal reading of
-                "angular distance" in the paper's abstract).
+            kind: ``'softplus'`` (published code), ``'angular'`` (the literal reading of
+                "angular distance" in the paper's abstract) or ``'cosine'``.
 
         Raises:
             ValueError: If *kind* is unknown.
@@ -74,6 +77,8 @@ class MDELoss(Loss):
             a, b = unit_rows(h_a), unit_rows(h_b)
             if self.kind == 'softplus':
                 return -F.softplus((a * b).sum(dim=1)).mean()
+            if self.kind == 'cosine':
+                return 1 - (a * b).sum(dim=1).mean()
             apart = torch.linalg.vector_norm(a - b, dim=1)
             along = torch.linalg.vector_norm(a + b, dim=1)
             return (2 * torch.atan2(apart, along) / torch.pi).mean()

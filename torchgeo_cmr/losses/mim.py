@@ -1,9 +1,10 @@
 """MIM: distinguish the own pair from all other rows of the batch (NT-Xent, InfoNCE)."""
 
+import math
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchgeo_cmr.errors import check_choice
 
@@ -12,6 +13,9 @@ from .pairs import Loss, check_pairs, gather_rows, unit_rows
 __all__ = ('MIMLoss',)
 
 Negatives = Literal['all', 'cross']
+
+#: Largest factor of the cosines that a learned temperature may reach, as in CLIP.
+MAX_SCALE = 100.0
 
 
 class MIMLoss(Loss):
@@ -57,6 +61,7 @@ class MIMLoss(Loss):
         temperature: float = 0.5,
         *,
         negatives: Negatives = 'all',
+        learned: bool = False,
         gather_distributed: bool = True,
     ) -> None:
         """Initialize a new MIMLoss instance.
@@ -65,6 +70,8 @@ class MIMLoss(Loss):
             temperature: Divisor of the cosines, above 0; smaller means harder negatives.
             negatives: ``'all'`` rows of both modalities, or ``'cross'`` for the other
                 modality alone.
+            learned: Whether the temperature is trained too, from *temperature* on: the logarithm
+                of its inverse is a parameter, and the inverse stays at or below 100, as in CLIP.
             gather_distributed: Use the rows of all ranks as negatives while training (with
                 gradient), if a process group is initialised. Off in evaluation mode.
 
@@ -77,15 +84,22 @@ class MIMLoss(Loss):
         check_choice('negatives', negatives, Negatives)
         self.temperature = temperature
         self.negatives = negatives
+        self.learned = learned
+        if learned:
+            self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.gather_distributed = gather_distributed
 
-    def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
+    def forward(
+        self, z_a: Tensor, z_b: Tensor, exclude: Tensor | None = None
+    ) -> Tensor:
         """Compute the loss of a batch of pairs.
 
         Args:
             z_a: Projections of one modality, shape (batch, dim), any floating dtype, any
                 length of row.
             z_b: Projections of the other modality, same shape; row i belongs to row i.
+            exclude: Rows that are no negatives of each other, shape (batch, rows of all ranks),
+                bool, as :func:`false_negatives` gives. The own pair is not affected.
 
         Returns:
             Scalar, float32, at least 0 (0 for a single pair). Over ranks it is this rank's
@@ -105,16 +119,31 @@ class MIMLoss(Loss):
             row = torch.arange(len(both), device=both.device)
             pair = row + start
 
-            logits_a = a @ all_b.T / self.temperature
-            logits_b = b @ all_a.T / self.temperature
+            logits_a, logits_b = self._scaled(a @ all_b.T), self._scaled(b @ all_a.T)
             positive_a, positive_b = logits_a[row, pair], logits_b[row, pair]
+            never = both.new_tensor(-torch.inf)
+            if exclude is not None:
+                exclude = exclude.index_put((row, pair), exclude.new_zeros(()))
+                logits_a = logits_a.masked_fill(exclude, -torch.inf)
+                logits_b = logits_b.masked_fill(exclude, -torch.inf)
             if self.negatives == 'all':
-                never = both.new_tensor(-torch.inf)
-                same_a = (a @ all_a.T / self.temperature).index_put((row, pair), never)
-                same_b = (b @ all_b.T / self.temperature).index_put((row, pair), never)
+                same_a = self._scaled(a @ all_a.T).index_put((row, pair), never)
+                same_b = self._scaled(b @ all_b.T).index_put((row, pair), never)
+                if exclude is not None:
+                    same_a = same_a.masked_fill(exclude, -torch.inf)
+                    same_b = same_b.masked_fill(exclude, -torch.inf)
                 logits_a = torch.cat([logits_a, same_a], dim=1)
                 logits_b = torch.cat([logits_b, same_b], dim=1)
             loss_a = torch.logsumexp(logits_a, dim=1) - positive_a
             loss_b = torch.logsumexp(logits_b, dim=1) - positive_b
             share = len(both) * ranks / len(every)
             return (loss_a + loss_b).mean() / 2 * share
+
+    def _scaled(self, cosines: Tensor) -> Tensor:
+        """Divide cosines by the temperature."""
+        if not self.learned:
+            return cosines / self.temperature
+        if self.training:  # in place, so that the gradient can still lower it
+            with torch.no_grad():
+                self.log_scale.clamp_(max=math.log(MAX_SCALE))
+        return cosines * self.log_scale.float().exp()

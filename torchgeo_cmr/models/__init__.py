@@ -5,8 +5,9 @@ from .dual import CrossModalEncoder
 from .encoder import build_encoder
 from .features import CMIRConvNet, FeatureEncoder, build_feature_encoder
 from .fusion import EarlyFusionEncoder, fuse
-from .heads import ProjectionHead
+from .heads import ProjectionHead, TwoHeads
 from .joint import JointEncoder
+from .shared_trunk import SharedTrunkEncoder
 from .speech import SpeechEncoder
 
 __all__ = (
@@ -18,7 +19,9 @@ __all__ = (
     'FeatureEncoder',
     'JointEncoder',
     'ProjectionHead',
+    'SharedTrunkEncoder',
     'SpeechEncoder',
+    'TwoHeads',
     'UnifiedEncoderDecoder',
     'build_encoder',
     'build_feature_encoder',

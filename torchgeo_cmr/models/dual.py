@@ -1,14 +1,16 @@
-"""An encoder and a head for every modality, and nothing shared between them."""
+"""An encoder for every modality; heads for each, or one for all."""
 
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from .heads import project_together
+
 __all__ = ('CrossModalEncoder',)
 
 
 class CrossModalEncoder(nn.Module):
-    """Encode each modality with its own backbone and project it with its own head.
+    """Encode each modality with its own backbone and project it with its head.
 
     Examples:
         >>> import torch
@@ -29,7 +31,8 @@ class CrossModalEncoder(nn.Module):
         Args:
             backbones: Per modality a network from (batch, channels, height, width) to
                 (batch, features).
-            heads: Per modality a network from (batch, features) to (batch, dim).
+            heads: Per modality a network from (batch, features) to (batch, dim); the same
+                network for all to share it.
 
         Raises:
             ValueError: If the two do not name the same modalities.
@@ -56,6 +59,33 @@ class CrossModalEncoder(nn.Module):
         """
         h = self.backbones[modality](x)
         return h, self.heads[modality](h)
+
+    def encode_together(
+        self, images: Mapping[str, Tensor]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Encode all modalities of a batch; a shared head sees them in one call.
+
+        Args:
+            images: Per modality normalised images, shape (batch, channels, height, width).
+
+        Returns:
+            Per modality *h*, shape (batch, features), and *z*, shape (batch, dim).
+        """
+        return self.project({m: self.backbones[m](x) for m, x in images.items()})
+
+    def project(
+        self, features: Mapping[str, Tensor]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Project the encoder outputs of several modalities.
+
+        Args:
+            features: Per modality *h*, shape (batch, features).
+
+        Returns:
+            Per modality *h* and *z*, shape (batch, dim).
+        """
+        projections = project_together({m: self.heads[m] for m in features}, features)
+        return {m: (h, projections[m]) for m, h in features.items()}
 
     def deciding(self, modality: str, features: str) -> tuple[str, ...]:
         """Name the weights that decide where a picture of a modality lands.

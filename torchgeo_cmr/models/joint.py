@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from .heads import project_together
+
 __all__ = ('JointEncoder',)
 
 
@@ -12,13 +14,15 @@ class JointEncoder(nn.Module):
     """Encode all modalities with one trunk behind a 1x1 convolution for each.
 
     The stem of a modality mixes its bands into a fixed number of channels, with bias; the
-    trunk sees nothing else, so it has to work for every sensor. Heads are not shared.
+    trunk sees nothing else, so it has to work for every sensor. A head may be one for all, or one
+    for each.
 
     Batch norm in the trunk: :meth:`forward` alone would normalise each modality on its own
     while training and by a mixture afterwards. :meth:`encode_together` lets the trunk see all
     modalities in one batch, so that both agree; the tasks train with it.
 
-    Relations: :class:`~torchgeo_cmr.models.CrossModalEncoder` shares nothing.
+    Relations: :class:`~torchgeo_cmr.models.CrossModalEncoder` shares no encoder,
+    :class:`~torchgeo_cmr.models.SharedTrunkEncoder` all layers but the first.
 
     Examples:
         >>> trunk = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -96,7 +100,10 @@ class JointEncoder(nn.Module):
         else:
             sizes = [len(x) for x in stems.values()]
             features = self.trunk(torch.cat(list(stems.values()))).split(sizes)
-        return {m: (h, self.heads[m](h)) for m, h in zip(stems, features, strict=True)}
+        encoded = dict(zip(stems, features, strict=True))
+        heads = {m: self.heads[m] for m in encoded}
+        projections = project_together(heads, encoded)
+        return {m: (h, projections[m]) for m, h in encoded.items()}
 
     def deciding(self, modality: str, features: str) -> tuple[str, ...]:
         """Name the weights that decide where a picture of a modality lands.

@@ -5,16 +5,30 @@ from .checkpoint import describe_checkpoint, load_task, verify_checkpoint
 from .cmirnet import CMIRNet
 from .cmirpretrain import CMIRPretrain
 from .frozen.pretrained import Pretrained
+from .rivals.barlow_twins import BarlowTwins
+from .rivals.decur import DeCUR
+from .rivals.duch import DUCH
+from .rivals.infonce import InfoNCE
+from .rivals.supcon import SupCon
+from .rivals.triplet import CrossModalTriplet
+from .rivals.vicreg import VICReg
 from .sscmrsir import SSCMRSIR
 from .supervised import SupervisedCMR
 
 __all__ = (
+    'DUCH',
     'SSCMRSIR',
+    'BarlowTwins',
     'CMIRNet',
     'CMIRPretrain',
     'CrossModalTask',
+    'CrossModalTriplet',
+    'DeCUR',
+    'InfoNCE',
     'Pretrained',
+    'SupCon',
     'SupervisedCMR',
+    'VICReg',
     'describe_checkpoint',
     'load_task',
     'verify_checkpoint',

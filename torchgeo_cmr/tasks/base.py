@@ -526,13 +526,23 @@ class CrossModalTask(FixedPrecision, BaseTask):
         for name in names:
             h, z = self.model(self.normalize(batch, name), name)
             output = {'h': h, 'z': z}
-            kind = self.hparams['retrieval_features']
-            rows.append(output[kind] if raw else self._unit(output))
+            rows.append(self.retrieved(output) if raw else self._unit(output))
         return rows[0] if len(rows) == 1 else fuse(rows, fusion)
+
+    def retrieved(self, output: Mapping[str, Tensor]) -> Tensor:
+        """Take the features that retrieval compares; a method may use a part of them.
+
+        Args:
+            output: ``h``, shape (batch, features), and ``z``, shape (batch, dim).
+
+        Returns:
+            Rows of any length, one for each sample.
+        """
+        return output[self.hparams['retrieval_features']]
 
     def _unit(self, output: Mapping[str, Tensor]) -> Tensor:
         """Scale the features that retrieval uses to unit rows, float32."""
-        return unit_rows(output[self.hparams['retrieval_features']])
+        return unit_rows(self.retrieved(output))
 
     # -- Lightning's steps ----------------------------------------------------------------
 

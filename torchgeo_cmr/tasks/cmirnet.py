@@ -29,7 +29,7 @@ class _Preset:
 
     reduction: Literal['mean', 'norm']
     decode: Literal['cross', 'own']
-    weight_norm: Literal['squared', 'absolute']
+    weight_norm: Literal['squared', 'absolute', 'elementwise']
     share_classifier: bool
     unit_features: bool
     #: Weights of the terms that are not 0; the decoder has one for each modality.
@@ -154,6 +154,8 @@ class CMIRNet(LabelledTask):
         weight_norm_weight: float | None = None,
         orth_weight: float | None = None,
         alpha: float = 1.0,
+        weight_norm: Literal['squared', 'absolute', 'elementwise'] | None = None,
+        detach_targets: bool = True,
         unit_features: bool | None = None,
         **options: Any,
     ) -> None:
@@ -184,6 +186,13 @@ class CMIRNet(LabelledTask):
             weight_norm_weight: Weight of the size of the matrices W.
             orth_weight: Weight of the orthogonality term of stage A.
             alpha: Target of the norm of the matrices W.
+            weight_norm: How the size of W is measured, a kind of
+                :class:`~torchgeo_cmr.losses.WeightNormLoss`: ``'squared'`` for ``'paper'`` and
+                ``'absolute'`` for ``'speech_code'`` by default; ``'elementwise'`` is the formula
+                that the slides print.
+            detach_targets: Whether the features at which decoders aim get no gradient from
+                them. The published code lets it pass (``False``), which matters where encoders
+                are trained in stage B; a target that is trained can meet its decoder at zero.
             unit_features: Whether stage B scales features Z to length one; by default True for
                 ``'paper'``, False for the presets of the code.
             **options: Those of :class:`~torchgeo_cmr.tasks.label_task.LabelledTask`, such as
@@ -245,7 +254,10 @@ class CMIRNet(LabelledTask):
         """Initialize the terms."""
         self.orthogonality = SoftOrthogonalityLoss()
         self.distance = FrobeniusLoss(self.preset.reduction)
-        self.size = WeightNormLoss(self.hparams['alpha'], self.preset.weight_norm)
+        self.size = WeightNormLoss(
+            self.hparams['alpha'],
+            self.hparams['weight_norm'] or self.preset.weight_norm,
+        )
 
     def _take_over(self, path: str) -> None:
         """Load encoders, classifiers and statistics from a checkpoint of stage A."""
@@ -395,8 +407,9 @@ class CMIRNet(LabelledTask):
             for modality, v in embeddings.items():
                 target = unified.target[modality]
                 rows = pairs if target != modality else slice(None)
-                # Detached: a target that is trained could meet the decoder at zero.
-                goal = self.model.scaled(features[target]).detach()
+                goal = self.model.scaled(features[target])
+                if self.hparams['detach_targets']:
+                    goal = goal.detach()
                 errors.append(
                     self.distance(unified.decode(v, modality)[rows], goal[rows])
                 )

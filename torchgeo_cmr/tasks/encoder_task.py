@@ -1,15 +1,29 @@
 """What the tasks have in common whose encoders end in projection heads."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from torchgeo_cmr.errors import check_choice
+import torch
+from torch import Tensor
+
+from torchgeo_cmr.errors import OptionError, check_choice
+from torchgeo_cmr.losses.false_negatives import false_negatives
+from torchgeo_cmr.losses.pairs import Loss
 from torchgeo_cmr.models.heads import Head
 from torchgeo_cmr.models.weights import NewBands
 
 from .base import CrossModalTask
-from .networks import Models, Weights, build_networks, check_per_modality, each_model
+from .labels import as_sets, read_labels
+from .networks import (
+    Models,
+    Stem,
+    Weights,
+    build_networks,
+    check_per_modality,
+    each_model,
+)
 
-__all__ = ('EncoderTask', 'Variant')
+__all__ = ('ContrastiveTask', 'EncoderTask', 'Variant')
 
 Variant = Literal['separate', 'joint', 'bands_12']
 
@@ -20,6 +34,12 @@ class EncoderTask(CrossModalTask):
     #: What a task accepts as *variant*.
     variants: Any = Variant
 
+    #: Whether the loss is one of pairs, so that there must be two modalities.
+    exactly_two = True
+
+    #: Whether a unified and a cross head take the place of one.
+    two_heads = False
+
     def __init__(
         self,
         in_channels: dict[str, int],
@@ -27,7 +47,9 @@ class EncoderTask(CrossModalTask):
         weights: Weights,
         *,
         variant: Variant,
+        stem: Stem = 'conv1x1',
         head: Head = 'mlp',
+        shared_head: bool = False,
         hidden_dim: int | None = None,
         output_dim: int = 128,
         new_bands: NewBands = 'error',
@@ -40,21 +62,48 @@ class EncoderTask(CrossModalTask):
             model: Encoders, one for all or one per modality.
             weights: Initial encoder weights, one for all or one per modality.
             variant: What the modalities share.
+            stem: What each modality has of its own in front of a ``'joint'`` network: a 1x1
+                convolution to 32 channels (``'conv1x1'``), or the first layer of the network, its
+                convolution or patch embedding (``'own'``). Of ``'own'``, *weights* may be one per
+                modality; the shared layers are those of the first.
             head: Kind of :class:`~torchgeo_cmr.models.ProjectionHead`.
+            shared_head: Whether the modalities have one head in common.
             hidden_dim: Width inside the head; that of the encoder by default.
             output_dim: Width of the projections *z*.
             new_bands: What initial weights give a band they do not know: an ``'error'``, or
-                the ``'mean'`` over the bands they know. The trunk of ``'joint'`` sees no bands,
-                so weights for it need ``'mean'``.
+                the ``'mean'`` over the bands they know. The trunk behind 1x1 convolutions sees no
+                bands, so weights for it need ``'mean'``.
             **options: Those of :class:`CrossModalTask`.
 
         Raises:
             ValueError: If *variant* is unknown, or an option does not go with it.
         """
+        if self.exactly_two and len(in_channels) != 2:
+            raise ValueError(
+                f'{type(self).__name__} pairs exactly two modalities, found '
+                f'{", ".join(in_channels) or "none"} in in_channels'
+            )
         check_choice('variant', variant, self.variants)
-        check_per_modality(variant, in_channels, model=model, weights=weights)
+        check_choice('stem', stem, Stem)
+        if stem == 'own' and variant != 'joint':
+            raise ValueError(
+                f"stem='own' is a stem of variant='joint', found variant={variant!r}"
+            )
+        check_per_modality(variant, in_channels, model=model)
+        apart = 'separate' if stem == 'own' else variant
+        check_per_modality(apart, in_channels, weights=weights)
         self.weights = weights
         self.models = each_model(model, in_channels)
+        # Not from hparams: a command line keeps only what the class itself takes.
+        self._networks = {
+            'stem': stem,
+            'head': head,
+            'shared_head': shared_head,
+            'hidden_dim': hidden_dim,
+            'output_dim': output_dim,
+            'new_bands': new_bands,
+        }
+        self.variant = variant
         super().__init__(in_channels, **options)
 
     def configure_models(self) -> None:
@@ -62,13 +111,132 @@ class EncoderTask(CrossModalTask):
         #: Width of the encoder output *h* of each modality.
         self.widths: dict[str, int]
         self.model, self.assumed_bands, self.widths = build_networks(
-            self.hparams['variant'],
+            self.variant,
             self.in_channels,
             self.models,
             self.weights,
-            head=self.hparams['head'],
-            hidden_dim=self.hparams['hidden_dim'],
-            output_dim=self.hparams['output_dim'],
+            two_heads=self.two_heads,
             bands=self.hparams['bands'],
-            new_bands=self.hparams['new_bands'],
+            **self._networks,
         )
+
+    def pair(
+        self, outputs: Mapping[str, Mapping[str, Tensor]], kind: str = 'z'
+    ) -> tuple[Tensor, Tensor]:
+        """Take the outputs of both modalities of a batch.
+
+        Args:
+            outputs: What :meth:`forward` gave.
+            kind: ``'h'`` or ``'z'``.
+
+        Returns:
+            Two tensors of shape (batch, dim); rows are paired.
+        """
+        a, b = (outputs[m][kind] for m in self.modalities)
+        return a, b
+
+    def label_sets(self, batch: Mapping[str, Any]) -> Tensor:
+        """Take labels out of a batch, in many-hot form.
+
+        Args:
+            batch: Samples as a data loader stacks them.
+
+        Returns:
+            Shape (batch, classes), float32; no class where it is unknown.
+
+        Raises:
+            OptionError: If labels are missing or of another shape.
+        """
+        key = self.hparams['label_key']
+        label = batch.get(key)
+        classes = self.hparams.get('num_classes') or 0
+        if not classes and label is not None and label.ndim:
+            classes = label.shape[1] if label.ndim > 1 else int(label.max()) + 1
+        classes = max(1, classes)
+        return as_sets(read_labels(batch, key, classes, unknown=True), classes)
+
+    def deciding(self, modality: str) -> tuple[str, ...]:
+        """Name the weights that decide where a picture lands: not those of losses.
+
+        Args:
+            modality: Name of a modality.
+
+        Returns:
+            Prefixes of their names in the state dict.
+        """
+        losses = {n for n, part in self.named_children() if isinstance(part, Loss)}
+        return tuple(n for n in super().deciding(modality) if n not in losses)
+
+
+class ContrastiveTask(EncoderTask):
+    """Encoders whose loss pushes the rest of a batch away, except what is known to be alike."""
+
+    variants = Literal['separate', 'joint']
+
+    def __init__(
+        self,
+        in_channels: dict[str, int],
+        model: Models,
+        weights: Weights,
+        *,
+        ignore_within: float | None = None,
+        ignore_same_label: bool = False,
+        label_key: str = 'label',
+        **options: Any,
+    ) -> None:
+        """Initialize a new ContrastiveTask instance.
+
+        Args:
+            in_channels: Number of channels of each modality, by name.
+            model: Encoders, one for all or one per modality.
+            weights: Initial encoder weights, one for all or one per modality.
+            ignore_within: Patches whose centres are nearer than this are not negatives of each
+                other, in units of the CRS (metres in UTM). Batches need ``bounds``, as those of
+                :class:`~torchgeo_cmr.datamodules.PairedDataModule` have. Patches of two UTM zones
+                are compared as if they were in one.
+            ignore_same_label: Whether patches that share a class are not negatives of each other.
+            label_key: Where a batch holds the labels: class numbers, shape (batch,), or many-hot
+                labels, shape (batch, classes).
+            **options: Those of :class:`EncoderTask`.
+
+        Raises:
+            ValueError: If *ignore_within* is not above 0, or an option does not go with another.
+        """
+        if ignore_within is not None and not ignore_within > 0:
+            raise ValueError(
+                f'ignore_within must be a distance above 0, found {ignore_within}'
+            )
+        super().__init__(in_channels, model, weights, **options)
+
+    def false_negatives(self, batch: Mapping[str, Any]) -> Tensor | None:
+        """Mark pairs of a batch that must not push each other away.
+
+        Args:
+            batch: Samples as a data loader stacks them.
+
+        Returns:
+            Shape (batch, rows of all ranks), bool; None if none are to be ignored.
+
+        Raises:
+            OptionError: If the batch lacks bounds or labels.
+        """
+        within, label = self.hparams['ignore_within'], None
+        if within is None and not self.hparams['ignore_same_label']:
+            return None
+        places = batch.get('bounds')
+        if within is not None and (places is None or places.shape[-1] < 6):
+            raise OptionError(
+                f'ignore_within={within} needs the bounds of each patch in the batch, found '
+                f'{", ".join(sorted(batch))}: take a PairedDataModule, or set it to null'
+            )
+        if self.hparams['ignore_same_label']:
+            label = self.label_sets(batch)
+        centres = None
+        if within is not None and places is not None:
+            # x and y of TorchGeo's bounds: start, stop and step of each axis.
+            corners = places.reshape(len(places), -1).double()
+            centres = torch.stack(
+                [corners[:, [0, 1]].mean(dim=1), corners[:, [3, 4]].mean(dim=1)], dim=1
+            )
+        gather = self.training and self.hparams.get('gather_distributed', True)
+        return false_negatives(centres, label, within=within or 0.0, gather=gather)

@@ -1,6 +1,7 @@
 """From the options of a task to its network: separate, joint, or on all bands stacked."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from torch import nn
@@ -11,18 +12,31 @@ from torchgeo_cmr.models import (
     EarlyFusionEncoder,
     JointEncoder,
     ProjectionHead,
+    SharedTrunkEncoder,
+    TwoHeads,
     build_encoder,
 )
 from torchgeo_cmr.models.heads import Head
+from torchgeo_cmr.models.shared_trunk import with_channels
 from torchgeo_cmr.models.weights import EncoderWeights, NewBands
 
-__all__ = ('Models', 'Weights', 'build_networks', 'check_per_modality', 'each_model')
+__all__ = (
+    'Models',
+    'Stem',
+    'Weights',
+    'build_networks',
+    'check_per_modality',
+    'each_model',
+)
 
 #: An encoder by name, or a network; one for all modalities or one for each.
 Models = str | nn.Module | Mapping[str, str | nn.Module]
 
 #: Initial weights of encoders; one for all modalities or one for each.
 Weights = dict[str, WeightsEnum | str | bool | None] | WeightsEnum | str | bool | None
+
+#: What the joint variant has for each modality: a 1x1 convolution, or the network's first layer.
+Stem = Literal['conv1x1', 'own']
 
 #: Channels between the stems and the trunk of the joint variant, as in the precursor.
 STEM_CHANNELS = 32
@@ -77,7 +91,10 @@ def build_networks(
     model: Mapping[str, str | nn.Module],
     weights: EncoderWeights | Mapping[str, EncoderWeights] = None,
     *,
+    stem: Stem = 'conv1x1',
     head: Head = 'mlp',
+    shared_head: bool = False,
+    two_heads: bool = False,
     hidden_dim: int | None = None,
     output_dim: int = 128,
     bands: Mapping[str, list[str]] | None = None,
@@ -90,31 +107,40 @@ def build_networks(
         in_channels: Number of channels of each modality.
         model: Name of the encoder, or a network, of each modality.
         weights: Initial encoder weights, one for all or one per modality.
+        stem: What each modality has in front of a joint network.
         head: Kind of head.
+        shared_head: One head for all modalities.
+        two_heads: A unified and a cross head in place of one.
         hidden_dim: Width inside the head; that of the encoder by default.
-        output_dim: Width of *z*.
+        output_dim: Width of *z*, of each of two heads.
         bands: Names of the channels of each modality, as far as they are known.
         new_bands: What to do with a band that the weights do not know.
 
     Returns:
         The network; the bands of weights that were taken by position, by modality; and the
         width of *h*, by modality.
+
+    Raises:
+        ValueError: If a head is to be shared by encoders of different widths.
     """
     names = dict(bands or {})
-
-    def of(given: Any, modality: str) -> Any:
-        return given[modality] if isinstance(given, Mapping) else given
-
-    def project(width: int) -> ProjectionHead:
-        return ProjectionHead(width, output_dim, hidden_dim=hidden_dim, kind=head)
-
+    heads = partial(
+        _heads, head, output_dim, hidden_dim, shared=shared_head, two=two_heads
+    )
     first = next(iter(in_channels))
-    if variant == 'separate':
+    if variant == 'separate' or (variant == 'joint' and stem == 'own'):
+        if variant == 'joint':
+            model = {
+                m: with_channels(net, in_channels[m])
+                if isinstance(net, nn.Module)
+                else net
+                for m, net in model.items()
+            }
         backbones = {
             m: build_encoder(
                 model[m],
                 channels,
-                of(weights, m),
+                _of(weights, m),
                 modality=m,
                 bands=names.get(m),
                 new_bands=new_bands,
@@ -122,29 +148,64 @@ def build_networks(
             for m, channels in in_channels.items()
         }
         widths = {m: _width(backbone) for m, backbone in backbones.items()}
-        heads = {m: project(width) for m, width in widths.items()}
         assumed = {m: vars(b)['assumed_bands'] for m, b in backbones.items()}
         known = {m: found for m, found in assumed.items() if found}
-        return CrossModalEncoder(backbones, heads), known, widths
+        kind = CrossModalEncoder if variant == 'separate' else SharedTrunkEncoder
+        return kind(backbones, heads(widths)), known, widths
     if variant == 'joint':
         trunk = build_encoder(
-            model[first], STEM_CHANNELS, of(weights, first), new_bands=new_bands
+            model[first], STEM_CHANNELS, _of(weights, first), new_bands=new_bands
         )
-        heads = {m: project(_width(trunk)) for m in in_channels}
         widths = dict.fromkeys(in_channels, _width(trunk))
-        joint = JointEncoder(in_channels, trunk, heads, stem_channels=STEM_CHANNELS)
+        joint = JointEncoder(
+            in_channels, trunk, heads(widths), stem_channels=STEM_CHANNELS
+        )
         return joint, {}, widths
     stacked = [band for m in in_channels for band in names.get(m, [])]
     total = sum(in_channels.values())
     encoder = build_encoder(
         model[first],
         total,
-        of(weights, first),
+        _of(weights, first),
         bands=stacked if len(stacked) == total else None,
         new_bands=new_bands,
     )
-    widths = dict.fromkeys(in_channels, _width(encoder))
-    return EarlyFusionEncoder(encoder, project(_width(encoder))), {}, widths
+    width = _width(encoder)
+    widths = dict.fromkeys(in_channels, width)
+    return EarlyFusionEncoder(encoder, heads({first: width})[first]), {}, widths
+
+
+def _of(given: Any, modality: str) -> Any:
+    """Take what belongs to a modality, or what is given for all."""
+    return given[modality] if isinstance(given, Mapping) else given
+
+
+def _heads(
+    kind: Head,
+    output_dim: int,
+    hidden_dim: int | None,
+    widths: Mapping[str, int],
+    *,
+    shared: bool,
+    two: bool,
+) -> dict[str, nn.Module]:
+    """Build a head for encoder outputs of each modality, or one for all."""
+
+    def project(width: int) -> nn.Module:
+        first, *second = (
+            ProjectionHead(width, output_dim, hidden_dim=hidden_dim, kind=kind)
+            for _ in range(1 + two)
+        )
+        return TwoHeads(first, *second) if two else first
+
+    if not shared:
+        return {m: project(width) for m, width in widths.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError(
+            f'shared_head needs encoder outputs of one width, found {dict(widths)}: take '
+            'models of one width'
+        )
+    return dict.fromkeys(widths, project(next(iter(widths.values()))))
 
 
 def _width(encoder: nn.Module) -> int:

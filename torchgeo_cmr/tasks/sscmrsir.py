@@ -1,20 +1,63 @@
 """SS-CM-RSIR: self-supervised cross-modal retrieval with three losses."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from torchgeo_cmr.errors import OptionError
-from torchgeo_cmr.losses import ISLoss, MDELoss, MIMLoss, ramp_weight
+from torchgeo_cmr.errors import OptionError, check_choice
+from torchgeo_cmr.losses import ISLoss, MDELoss, MIMLoss, SIGRegLoss, ramp_weight
 
-from .encoder_task import EncoderTask
-from .networks import Models, Weights
+from .arguments import plain
+from .encoder_task import ContrastiveTask
+from .networks import Models, Stem, Weights
 
 __all__ = ('SSCMRSIR',)
 
+Preset = Literal['paper', 'aligned']
+MDEOn = Literal['h', 'z']
+RetrievalHead = Literal['cross', 'unified']
 
-class SSCMRSIR(EncoderTask):
+#: What an option is that the user leaves open, by preset. To add a preset, name it here and in
+#: ``Preset``; every option of the first one needs a value.
+PRESETS: dict[str, dict[str, Any]] = {
+    'paper': {
+        'variant': 'separate',
+        'stem': 'conv1x1',
+        'shared_head': False,
+        'two_heads': False,
+        'temperature': 0.5,
+        'negatives': 'all',
+        'mde': 'softplus',
+        'mde_on': 'h',
+        'mim_weight': 1.0,
+        'mde_weight': 1.0,
+        'is_weight': 1.0,
+        'is_sign': -1,
+        'sigreg_weight': 0.0,
+        'weight_schedule': 'log_ramp',
+    },
+    'aligned': {
+        'variant': 'joint',
+        'stem': 'own',
+        'shared_head': True,
+        'two_heads': False,
+        'temperature': 0.07,
+        'negatives': 'cross',
+        'mde': 'cosine',
+        'mde_on': 'z',
+        'mim_weight': 1.0,
+        'mde_weight': 1.0,
+        'is_weight': 0.0,
+        'is_sign': -1,
+        'sigreg_weight': 0.0,
+        'weight_schedule': 'constant',
+    },
+}
+
+
+class SSCMRSIR(ContrastiveTask):
     r"""Self-supervised cross-modal remote sensing image retrieval.
 
     Two encoders without labels: the own pair is distinguished from the rest of the batch (MIM,
@@ -27,16 +70,23 @@ class SSCMRSIR(EncoderTask):
 
     with a weight *w* that climbs from 1e-4 to 1 over the epochs *e*.
 
-    If you use this task in your research, please cite the following paper:
+    That is ``preset='paper'``. ``preset='aligned'`` is the form which the ablation of CR-JEPA
+    favours: a first layer for each sensor, one shared trunk and one shared head; InfoNCE across
+    modalities and the cosine of pairs, both on *z*, with constant weights. A preset sets what is
+    left open; every option that is named wins.
+
+    If you use this task in your research, please cite the following papers:
 
     * https://arxiv.org/abs/2202.11429
+    * ``preset='aligned'``, two heads and SIGReg: https://arxiv.org/abs/2606.00706
 
     The paper's own code was not available to us. MDE, IS and the ramp follow the formulas of
     later code by the same group; the sign of IS, temperature and head are choices named in
     the user guide.
 
     Relations: the losses are :class:`~torchgeo_cmr.losses.MIMLoss`,
-    :class:`~torchgeo_cmr.losses.MDELoss` and :class:`~torchgeo_cmr.losses.ISLoss`.
+    :class:`~torchgeo_cmr.losses.MDELoss`, :class:`~torchgeo_cmr.losses.ISLoss` and
+    :class:`~torchgeo_cmr.losses.SIGRegLoss`.
 
     Examples:
         >>> ones = {'s1': [1.0] * 2, 's2': [1.0] * 4}
@@ -47,22 +97,28 @@ class SSCMRSIR(EncoderTask):
         torch.Size([3, 128])
     """
 
-    variants = Literal['separate', 'joint']
-
     def __init__(
         self,
         in_channels: dict[str, int],
         model: Models = 'resnet50',
         weights: Weights = None,
         *,
-        variant: Literal['separate', 'joint'] = 'separate',
-        temperature: float = 0.5,
-        negatives: Literal['all', 'cross'] = 'all',
-        mde: Literal['softplus', 'angular'] = 'softplus',
-        mim_weight: float = 1.0,
-        mde_weight: float = 1.0,
-        is_weight: float = 1.0,
-        weight_schedule: Literal['log_ramp', 'constant'] = 'log_ramp',
+        preset: Preset = 'paper',
+        variant: Literal['separate', 'joint'] | None = None,
+        stem: Stem | None = None,
+        shared_head: bool | None = None,
+        two_heads: bool | None = None,
+        retrieval_head: RetrievalHead = 'cross',
+        temperature: float | None = None,
+        negatives: Literal['all', 'cross'] | None = None,
+        mde: Literal['softplus', 'angular', 'cosine'] | None = None,
+        mde_on: MDEOn | None = None,
+        mim_weight: float | None = None,
+        mde_weight: float | None = None,
+        is_weight: float | None = None,
+        is_sign: Literal[-1, 1] | None = None,
+        sigreg_weight: float | None = None,
+        weight_schedule: Literal['log_ramp', 'constant'] | None = None,
         num_neighbors: int = 1,
         distance: Literal['euclidean', 'cosine'] = 'euclidean',
         detach_neighbor: bool = False,
@@ -81,22 +137,38 @@ class SSCMRSIR(EncoderTask):
                 weight enum or its name, the path of a state dict or checkpoint, True for
                 timm's own, None for random ones. Their first convolution is cut by the names
                 of the bands, as far as *bands* and the weights name them.
-            variant: ``'separate'``: nothing is shared between the modalities; ``'joint'``: a
-                1x1 convolution to 32 channels for each, one trunk, and a head for each.
-            temperature: Temperature of MIM, above 0.
-            negatives: Negatives of MIM: ``'all'`` rows or the ``'cross'`` modality alone.
-            mde: Kind of MDE.
-            mim_weight: Factor of MIM; 0 removes the term.
-            mde_weight: Factor of MDE on top of the ramp; 0 removes the term.
-            is_weight: Factor of IS on top of the ramp; 0 removes the term.
-            weight_schedule: ``'log_ramp'``, or ``'constant'`` for full weights from the start.
+            preset: What the options are that are left open (None): ``'paper'`` or ``'aligned'``.
+            variant: ``'separate'`` (paper): nothing is shared between the encoders; ``'joint'``
+                (aligned): a stem for each and one trunk.
+            stem: Stem of each modality of ``'joint'``: ``'conv1x1'`` (paper), a 1x1 convolution
+                to 32 channels, or ``'own'`` (aligned), the first layer of the network.
+            shared_head: Whether both have one head; False (paper), True (aligned).
+            two_heads: Whether there is a unified head, on which MIM and MDE act, and a cross
+                head with an InfoNCE of its own, as in CR-JEPA; False in both presets.
+            retrieval_head: Which of two heads :meth:`embed` uses: ``'cross'`` or ``'unified'``.
+            temperature: Temperature of MIM, above 0; 0.5 (paper), 0.07 (aligned).
+            negatives: Negatives of MIM: ``'all'`` rows (paper) or the ``'cross'`` modality alone
+                (aligned).
+            mde: Kind of MDE: ``'softplus'`` (paper), ``'angular'`` or ``'cosine'`` (aligned).
+            mde_on: What MDE compares: encoder outputs ``'h'`` (paper) or projections ``'z'``
+                (aligned).
+            mim_weight: Factor of MIM, 1 by default; 0 removes the term.
+            mde_weight: Factor of MDE on top of the ramp, 1 by default; 0 removes the term.
+            is_weight: Factor of IS on top of the ramp, 1 (paper) or 0 (aligned), which removes
+                the term.
+            is_sign: -1 draws neighbours together, as the paper says; +1 drives them apart, as
+                later code of the group does.
+            sigreg_weight: Factor of SIGReg on projections, 0 by default, which removes the term.
+            weight_schedule: ``'log_ramp'`` (paper), or ``'constant'`` (aligned) for full weights
+                from the start.
             num_neighbors: Nearest neighbours that IS averages over.
             distance: How IS measures what is near.
             detach_neighbor: Whether the gradient of IS stops at the neighbour.
             mine_with: Whose distances choose the neighbours of a modality in IS: its ``'own'``,
                 the ``'other'`` modality's, or ``'both'``.
-            gather_distributed: Use the pairs of all ranks in MIM and IS.
-            **options: Those of :class:`~torchgeo_cmr.tasks.encoder_task.EncoderTask`, such as
+            gather_distributed: Use the pairs of all ranks in MIM, IS and SIGReg.
+            **options: Those of :class:`~torchgeo_cmr.tasks.encoder_task.ContrastiveTask`, such as
+                *ignore_within*, of :class:`~torchgeo_cmr.tasks.encoder_task.EncoderTask`, such as
                 *head*, *output_dim* and *new_bands*, and of :class:`CrossModalTask`, such as
                 *lr*.
 
@@ -105,15 +177,23 @@ class SSCMRSIR(EncoderTask):
             ValueError: If there are not exactly two modalities, or an option is unknown or
                 does not go with another.
         """
-        if len(in_channels) != 2:
-            raise ValueError(
-                'SSCMRSIR pairs exactly two modalities, found '
-                f'{", ".join(in_channels) or "none"} in in_channels'
-            )
-        terms = {'mim': mim_weight, 'mde': mde_weight, 'is': is_weight}
-        if min(terms.values()) < 0 or not any(terms.values()):
-            raise ValueError(f'loss weights are 0 or more and not all 0, found {terms}')
-        super().__init__(in_channels, model, weights, variant=variant, **options)
+        check_choice('preset', preset, Preset)
+        check_choice('retrieval_head', retrieval_head, RetrievalHead)
+        named = {
+            name: value for name, value in locals().items() if name in PRESETS[preset]
+        }
+        chosen = _resolved(preset, named)
+        _check(chosen)
+        self.two_heads = chosen['two_heads']
+        # The others are filled in where the arguments are kept, see _set_hparams.
+        kept = {name: chosen[name] for name in ('variant', 'stem', 'shared_head')}
+        super().__init__(in_channels, model, weights, **kept, **options)
+
+    def _set_hparams(self, hp: Any) -> None:
+        """Keep what the preset makes of the options that were left open."""
+        given = dict(hp if isinstance(hp, Mapping) else vars(hp))
+        preset = given.setdefault('preset', 'paper')
+        super()._set_hparams(given | _resolved(preset, given))
 
     def configure_models(self) -> None:
         """Initialize the encoders and two heads.
@@ -123,23 +203,27 @@ class SSCMRSIR(EncoderTask):
                 of different widths are.
         """
         retrieves_h = self.hparams['retrieval_features'] == 'h'
-        if not self.hparams['mim_weight'] and not retrieves_h:
+        mde = self.hparams['mde_on'] if self.hparams['mde_weight'] else ''
+        trains_z = (
+            self.hparams['mim_weight'] or self.hparams['sigreg_weight'] or mde == 'z'
+        )
+        if not trains_z and not retrieves_h:
             raise ValueError(
                 "without MIM nothing trains the projections z: set retrieval_features='h'"
             )
         super().configure_models()
-        compares_h = self.hparams['mde_weight'] or retrieves_h
+        compares_h = mde == 'h' or retrieves_h
         if len(set(self.widths.values())) > 1 and compares_h:
             raise ValueError(
                 'MDE and retrieval by h compare encoder outputs, found widths '
                 f'{self.widths}: take models of one width, or mde_weight=0 with '
                 "retrieval_features='z'"
             )
-        if not self.hparams['mim_weight']:
+        if not trains_z:
             self.model.heads.requires_grad_(False)
 
     def configure_losses(self) -> None:
-        """Initialize the three losses."""
+        """Initialize the losses."""
         self.mim = MIMLoss(
             self.hparams['temperature'],
             negatives=self.hparams['negatives'],
@@ -151,41 +235,93 @@ class SSCMRSIR(EncoderTask):
             distance=self.hparams['distance'],
             detach_neighbor=self.hparams['detach_neighbor'],
             mine_with=self.hparams['mine_with'],
+            is_sign=self.hparams['is_sign'],
             gather_distributed=self.hparams['gather_distributed'],
         )
+        self.sigreg = SIGRegLoss(gather_distributed=self.hparams['gather_distributed'])
         # An unknown schedule is refused now, not in the first epoch.
         ramp_weight(0, 1, self.hparams['weight_schedule'])
 
-    def compute_losses(
-        self, outputs: dict[str, dict[str, Tensor]]
+    def batch_losses(
+        self, batch: Mapping[str, Any], outputs: dict[str, dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """Weigh and add the three losses.
+        """Compute the losses of a batch, without the negatives that are to be ignored.
+
+        Args:
+            batch: Samples as a data loader stacks them.
+            outputs: What :meth:`forward` made of them.
+
+        Returns:
+            What :meth:`compute_losses` gives.
+
+        Raises:
+            OptionError: If the batch lacks what tells false negatives.
+        """
+        return self.compute_losses(outputs, self.false_negatives(batch))
+
+    def compute_losses(
+        self, outputs: dict[str, dict[str, Tensor]], exclude: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Weigh and add the losses.
 
         Args:
             outputs: Per modality ``h``, shape (batch, features), and ``z``, shape
-                (batch, dim); rows are paired.
+                (batch, dim), of two heads (batch, 2 dim); rows are paired.
+            exclude: Rows that are no negatives of each other, shape (batch, rows of all ranks).
 
         Returns:
-            Scalars: ``loss``, the unweighted terms ``mim``, ``mde`` and ``is`` as far as they
-            take part, and the current ``ramp``.
+            Scalars: ``loss``, the unweighted terms ``mim``, ``mde`` and ``is``, and ``mim_cross``
+            and ``sigreg``, as far as they take part, and the current ``ramp``.
         """
         a, b = (outputs[m] for m in self.modalities)
+        z = a['z'], b['z']
+        heads = [z]
+        if self.two_heads:
+            heads = [*zip(*(rows.chunk(2, dim=1) for rows in z), strict=True)]
         ramp = self._ramp()
         losses: dict[str, Tensor] = {}
         weights: dict[str, float] = {}
         if self.hparams['mim_weight']:
-            losses['mim'] = self.mim(a['z'], b['z'])
-            weights['mim'] = self.hparams['mim_weight']
+            for name, pair in zip(('mim', 'mim_cross'), heads, strict=False):
+                losses[name] = self.mim(*pair, exclude)
+                weights[name] = self.hparams['mim_weight']
         if self.hparams['mde_weight']:
-            losses['mde'] = self.mde(a['h'], b['h'])
+            on_h = self.hparams['mde_on'] == 'h'
+            losses['mde'] = self.mde(*((a['h'], b['h']) if on_h else heads[0]))
             weights['mde'] = self.hparams['mde_weight'] * ramp
         if self.hparams['is_weight']:
             losses['is'] = self.intra(a['h'], b['h'])
             weights['is'] = self.hparams['is_weight'] * ramp
+        if self.hparams['sigreg_weight']:
+            terms = [self.sigreg(rows) for pair in heads for rows in pair]
+            losses['sigreg'] = torch.stack(terms).mean()
+            weights['sigreg'] = self.hparams['sigreg_weight']
         total = torch.stack(
             [weights[name] * loss for name, loss in losses.items()]
         ).sum()
         return {'loss': total, **losses, 'ramp': total.new_tensor(ramp)}
+
+    def retrieved(self, output: Mapping[str, Tensor]) -> Tensor:
+        """Take the features that retrieval compares: those of one head, where there are two.
+
+        Args:
+            output: ``h``, shape (batch, features), and ``z``, shape (batch, dim or 2 dim).
+
+        Returns:
+            Rows of any length, one for each sample.
+        """
+        rows = super().retrieved(output)
+        if not self.two_heads or self.hparams['retrieval_features'] == 'h':
+            return rows
+        unified, cross = rows.chunk(2, dim=1)
+        return cross if self.hparams['retrieval_head'] == 'cross' else unified
+
+    def _choices(self, modality: str) -> tuple[str, ...]:
+        """Projections of two heads are two spaces."""
+        choices = super()._choices(modality)
+        if not self.two_heads or self.hparams['retrieval_features'] == 'h':
+            return choices
+        return (*choices, f'retrieval_head={self.hparams["retrieval_head"]}')
 
     def _ramp(self) -> float:
         """Weight of MDE and IS now; 1 outside of fitting.
@@ -208,3 +344,31 @@ class SSCMRSIR(EncoderTask):
                 "a log_ramp needs to know its end: set max_epochs, or weight_schedule='constant'"
             )
         return 1.0
+
+
+def _resolved(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give each option of the presets its value: the one that was named, or the preset's."""
+    chosen = {
+        name: plain(value if given.get(name) is None else given[name])
+        for name, value in PRESETS[preset].items()
+    }
+    # Where another variant was named, the preset's stem has no place.
+    if chosen['variant'] != 'joint' and given.get('stem') is None:
+        chosen['stem'] = 'conv1x1'
+    return chosen
+
+
+def _check(chosen: Mapping[str, Any]) -> None:
+    """Refuse options that do not go with each other.
+
+    Raises:
+        ValueError: If a choice is unknown, or an option does not go with another.
+    """
+    terms = {n: chosen[f'{n}_weight'] for n in ('mim', 'mde', 'is', 'sigreg')}
+    if min(terms.values()) < 0 or not any(terms.values()):
+        raise ValueError(f'loss weights are 0 or more and not all 0, found {terms}')
+    check_choice('mde_on', chosen['mde_on'], MDEOn)
+    if chosen['two_heads'] and not chosen['mim_weight']:
+        raise ValueError(
+            'two_heads needs MIM, which alone trains the cross head: set mim_weight above 0'
+        )

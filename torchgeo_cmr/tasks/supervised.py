@@ -46,6 +46,7 @@ class SupervisedCMR(LabelLosses, EncoderTask):
 
     monitor = 'val_loss'
     mode = 'min'
+    exactly_two = False
 
     def __init__(
         self,
