@@ -55,9 +55,8 @@ FOLDERS = {
     'datasets': ('synthetic', 'benchmarks', 'spoken'),
     'embed': ('scenes', 'files', 'pairs'),
     'models': ('foundation',),
-    'tasks': ('frozen',),
+    'tasks': ('frozen', 'rivals'),
     'export': ('layers', 'styles', 'record', 'pictures', 'vector', 'qgis'),
-    'tasks': ('rivals',),
 }
 
 #: Edges inside a row: the demo plays the other bridges, the script starts the verbs.

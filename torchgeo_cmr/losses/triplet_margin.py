@@ -83,10 +83,10 @@ class TripletLoss(Loss):
             if exclude is not None:
                 never = never | exclude
             never = never.index_put((row, row + start), never.new_ones(()))
-            own = (a * b).sum(dim=1)
+            pairs = (a * b).sum(dim=1)
             total = both.new_zeros(())
             for cosines in (a @ all_b.T, b @ all_a.T):
                 hardest = cosines.masked_fill(never, -torch.inf).amax(dim=1)
-                gap = (self.margin + hardest - own).clamp_min(0)
+                gap = (self.margin + hardest - pairs).clamp_min(0)
                 total = total + gap.mean() / 2
             return total * (len(both) * ranks / len(every))

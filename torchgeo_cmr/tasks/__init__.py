@@ -6,6 +6,7 @@ from .cmirnet import CMIRNet
 from .cmirpretrain import CMIRPretrain
 from .frozen.pretrained import Pretrained
 from .rivals.barlow_twins import BarlowTwins
+from .rivals.csmae import CSMAE
 from .rivals.decur import DeCUR
 from .rivals.duch import DUCH
 from .rivals.infonce import InfoNCE
@@ -16,6 +17,7 @@ from .sscmrsir import SSCMRSIR
 from .supervised import SupervisedCMR
 
 __all__ = (
+    'CSMAE',
     'DUCH',
     'SSCMRSIR',
     'BarlowTwins',

@@ -95,7 +95,7 @@ class EncoderTask(CrossModalTask):
         self.weights = weights
         self.models = each_model(model, in_channels)
         # Not from hparams: a command line keeps only what the class itself takes.
-        self._networks = {
+        self._networks: dict[str, Any] = {
             'stem': stem,
             'head': head,
             'shared_head': shared_head,

@@ -129,16 +129,10 @@ def build_networks(
     )
     first = next(iter(in_channels))
     if variant == 'separate' or (variant == 'joint' and stem == 'own'):
-        if variant == 'joint':
-            model = {
-                m: with_channels(net, in_channels[m])
-                if isinstance(net, nn.Module)
-                else net
-                for m, net in model.items()
-            }
+        adapted = variant == 'joint'
         backbones = {
             m: build_encoder(
-                model[m],
+                _for_channels(model[m], channels) if adapted else model[m],
                 channels,
                 _of(weights, m),
                 modality=m,
@@ -173,6 +167,11 @@ def build_networks(
     width = _width(encoder)
     widths = dict.fromkeys(in_channels, width)
     return EarlyFusionEncoder(encoder, heads({first: width})[first]), {}, widths
+
+
+def _for_channels(model: str | nn.Module, channels: int) -> str | nn.Module:
+    """Adapt a network that was made for the channels of another modality."""
+    return model if isinstance(model, str) else with_channels(model, channels)
 
 
 def _of(given: Any, modality: str) -> Any:

@@ -65,7 +65,7 @@ def planted(num: int, seed: int) -> list[dict[str, Tensor]]:
 
 TRAIN, TEST = planted(256, 1), planted(100, 2)
 
-METHODS: dict[str, tuple[type[CrossModalTask], dict[str, Any]]] = {
+METHODS: dict[str, tuple[Callable[..., CrossModalTask], dict[str, Any]]] = {
     'infonce': (InfoNCE, {'temperature': 0.1}),
     'learned temperature': (
         InfoNCE,
@@ -244,7 +244,7 @@ def test_command_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchgeo.tasks import BaseTask
 
     monkeypatch.setattr('sys.argv', ['fit'])
-    more = '--model.in_channels={"s1":2,"s2":3} --model.model=resnet10t'
+    more = '--model.in_channels={"s1":2,"s2":3} --model.model=resnet10t --trainer.logger=false'
     cli = LightningCLI(
         BaseTask,
         subclass_mode_model=True,
