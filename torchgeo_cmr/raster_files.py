@@ -17,7 +17,7 @@ from rasterio.env import ensure_env
 from rasterio.errors import RasterioIOError
 
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.regular_files import check_regular, head_of
+from torchgeo_cmr.regular_files import check_name, check_regular, head_of
 
 #: Drivers that take all pixels from the file, or from files of the same name next to it.
 _DRIVERS = (
@@ -59,6 +59,7 @@ def open_pixels(path: str | os.PathLike[str]) -> Any:
         RasterioIOError: If no driver that reads pixels takes it.
     """
     name = os.fspath(path)
+    check_name(name, RasterError)
     if not _PACKED.match(name):
         if not os.path.exists(name):
             raise RasterioIOError(f'{name}: No such file or directory on this disk')
@@ -103,6 +104,15 @@ def open_virtual(description: str) -> Any:
         description: Its XML, which names rasters that :func:`open_pixels` has opened.
     """
     return rasterio.open(description)
+
+
+def holds_pixels(path: str) -> bool:
+    """Say whether a file begins like pixels, and not like XML that names others.
+
+    Args:
+        path: The file.
+    """
+    return os.path.isfile(path) and _holds_pixels(head_of(path))
 
 
 def _check_sidecars(name: str) -> None:

@@ -43,6 +43,23 @@ def check_regular(path: str | os.PathLike[str], error: type[CMRError]) -> None:
         raise error(f'{os.fspath(path)} is {kind} and not a file: name a file')
 
 
+def check_name(path: str | os.PathLike[str], error: type[CMRError]) -> None:
+    """Refuse a name that is not UTF-8, which GDAL does not open.
+
+    Args:
+        path: The path.
+        error: What to raise.
+
+    Raises:
+        CMRError: Of the kind *error*.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as reason:
+        shown = os.fspath(path).encode('utf-8', 'backslashreplace').decode()
+        raise error(f'the name of {shown} is not UTF-8: rename the file') from reason
+
+
 def head_of(path: str | os.PathLike[str], size: int = 1024) -> bytes:
     """Give the first bytes of a file; none if it cannot be read.
 

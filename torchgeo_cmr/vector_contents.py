@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torchgeo_cmr.errors import CMRError
-from torchgeo_cmr.regular_files import check_regular, head_of
+from torchgeo_cmr.regular_files import check_name, check_regular, head_of
 
 #: Bytes by which a file is judged; GDAL looks at fewer. A CRS is shorter.
 _HEAD = 65_536
@@ -65,6 +65,7 @@ def check_vector(path: str | os.PathLike[str], error: type[CMRError]) -> str:
         CMRError: Of the kind *error*.
     """
     name = os.fspath(path)
+    check_name(name, error)
     packed = _PACKED.match(name)
     outer = name if packed is None else _archive(packed[1])
     if packed is None and os.path.isdir(outer):

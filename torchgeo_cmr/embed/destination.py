@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torchgeo_cmr.embed.run_options import WriteOptions
-from torchgeo_cmr.embed.run_report import Report
+from torchgeo_cmr.embed.run_report import Report, free_report
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 from torchgeo_cmr.table.sink import begin_replacement, replace_archive
 
@@ -22,7 +22,8 @@ class Destination:
 
     Raises:
         ArchiveError: If the archive was begun with another header.
-        OutputExistsError: If a folder is to be replaced that has more than an archive.
+        OutputExistsError: If a folder is to be replaced that has more than an archive, or
+            another file has the name of the report.
     """
 
     def __init__(
@@ -36,7 +37,8 @@ class Destination:
         self._tables: list[EmbeddingTable] = []
         self.sink, self._building = None, None
         self.path = None if options.out is None else Path(options.out)
-        if options.out is not None:
+        if self.path is not None and options.out is not None:
+            free_report(self.path)
             changing = replacing if options.update else ()
             if options.overwrite:
                 self._building = begin_replacement(options.out)

@@ -14,8 +14,15 @@ from typing import Any, Literal, TypedDict, get_args
 import torch
 
 import torchgeo_cmr
-from torchgeo_cmr.errors import ArchiveError, AudioError, CMRError, RasterError
+from torchgeo_cmr.errors import (
+    ArchiveError,
+    AudioError,
+    CMRError,
+    OutputExistsError,
+    RasterError,
+)
 from torchgeo_cmr.export.new_file import new_file
+from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.typed_json import convert, decode
 
 #: What happens to a scene that cannot be used.
@@ -171,7 +178,7 @@ class Report:
         Returns:
             ``<archive>-report.json``.
         """
-        path = beside(archive, '-report.json')
+        path = free_report(archive)
         with new_file(path, overwrite=True) as temporary:
             text = json.dumps({'archive': archive.name, **self.to_dict()}, indent=1)
             temporary.write_text(text + '\n', encoding='utf-8')
@@ -210,12 +217,40 @@ def read_report(archive: str | os.PathLike[str]) -> dict[str, Any]:
     path = beside(Path(archive), '-report.json')
     cure = 'it is written by the run that embeds'
     try:
+        check_regular(path, ArchiveError)
         text = path.read_bytes()
     except OSError as error:
         raise ArchiveError(f'{path} cannot be read: {cure}') from error
     content = decode(text, dict[str, Any], str(path), cure)
     convert(content, _Stored, str(path), cure)
     return content
+
+
+def free_report(archive: Path) -> Path:
+    """Name the report of an archive, and see that no other file has that name.
+
+    Args:
+        archive: Folder of the archive.
+
+    Raises:
+        OutputExistsError: If the file there is not a report of an earlier run.
+    """
+    path = beside(archive, '-report.json')
+    if os.path.lexists(path):
+        try:
+            check_regular(path, OutputExistsError)
+            known = json.loads(path.read_text(encoding='utf-8'))
+            ours = isinstance(known, dict) and {'archive', 'counts', 'refused'} <= {
+                *known
+            }
+        except (OSError, ValueError, RecursionError):
+            ours = False
+        if not ours:
+            raise OutputExistsError(
+                f'{path} is where the report of the run goes, and holds something else: '
+                'move it, or choose another --out'
+            )
+    return path
 
 
 def _printable(text: str) -> str:

@@ -133,7 +133,9 @@ class CubeReader(SceneReader):
                 image = image.isel({axis: span})
         try:
             values = image.transpose(y, x).values
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # each codec raises a kind of its own
+            if isinstance(error, MemoryError):
+                raise
             raise RasterError(
                 f'{self.scene.path} is damaged or truncated in {variable}: fetch the file '
                 'again'

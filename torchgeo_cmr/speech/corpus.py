@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import sys
 import zlib
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from torchgeo_cmr.drafts import new_draft, sweep
 from torchgeo_cmr.errors import AudioError, OutputExistsError
+from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.speech.room import add_noise, reverberate
 from torchgeo_cmr.speech.synthesizer import Engine, open_engine
 from torchgeo_cmr.speech.wav import resample, write_wav
@@ -55,6 +57,9 @@ _COLUMNS = (
 )
 
 _SETTINGS, _MANIFEST = 'speak.json', 'manifest.csv'
+
+#: What no name of a file has on every system, and bytes of the longest.
+_FORBIDDEN, _LONGEST = '/\\:*?"<>|', 200
 
 #: eSpeak NG puts next to no sound where it finds nothing to say.
 _SHORTEST = 0.1
@@ -224,9 +229,15 @@ def _words(labels: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
     for label, text in pairs:
         if not label.strip() or label != label.strip() or label.startswith('.'):
             raise AudioError(f'{label!r} cannot be a label: it names a folder')
-        if set(label) & set('/\\:*?"<>|'):
+        if set(label) & set(_FORBIDDEN) or not label.isprintable():
             raise AudioError(
-                f'label {label!r} cannot name a folder: drop / \\ : * ? " < > |'
+                f'label {label!r:.80} cannot name a folder: drop {" ".join(_FORBIDDEN)} and '
+                'control characters'
+            )
+        if len(label.encode()) > _LONGEST:
+            raise AudioError(
+                f'label {label[:40]!r}... cannot name a folder: it has more than {_LONGEST} '
+                'bytes'
             )
         if text == label:  # a voice would stumble over AnnualCrop
             text = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', label)
@@ -250,6 +261,12 @@ def _check(
             f'{takes} takes of {len(voices)} voices, {len(speeds)} speeds and {len(pitches)} '
             'pitches leave nothing to speak: give at least one of each'
         )
+    for voice in voices:
+        if set(voice) & set(_FORBIDDEN) or not voice.isprintable():
+            raise AudioError(
+                f'voice {voice!r:.80} is part of a file name: drop {" ".join(_FORBIDDEN)} and '
+                'control characters'
+            )
     if len(set(voices)) < len(voices):
         raise AudioError(f'a voice is named twice: {", ".join(voices)}')
     if not all(80 <= speed <= 450 for speed in speeds):
@@ -270,6 +287,7 @@ def _begin(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f'{folder} is a file: name a folder to write to')
     if record.exists():
+        check_regular(record, OutputExistsError)
         known = read_json(record, dict[str, Any], 'name another folder', AudioError)
         differs = [name for name in settings if known.get(name) != settings[name]]
         if differs and not overwrite:
@@ -331,11 +349,17 @@ def _write_manifest(path: Path, plan: Sequence[_Take]) -> Path:
     """Write how files were made, and keep the rows of others that are still there."""
     rows = {take.file: [*map(_cell, take)] for take in plan}
     if path.exists():
-        with path.open(newline='', encoding='utf-8') as file:
-            known, *others = csv.reader(file)
+        check_regular(path, OutputExistsError)
+        try:
+            with path.open(newline='', encoding='utf-8') as file:
+                known, *others = csv.reader(file)
+        except (ValueError, csv.Error) as error:
+            raise OutputExistsError(
+                f'{path} is not the table of a spoken corpus ({error}): move it'
+            ) from error
         if tuple(known) == _COLUMNS:
             for row in others:
-                if (path.parent / row[0]).exists():
+                if len(row) == len(_COLUMNS) and os.path.exists(path.parent / row[0]):
                     rows.setdefault(row[0], row)
     with (
         new_draft(path, overwrite=True) as draft,

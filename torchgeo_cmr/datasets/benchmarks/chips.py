@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from torchgeo.datasets.utils import Sample
 
 
+#: Numbers of one chip: a gigabyte of float32.
+_LARGEST = 2**28
+
+
 class ChipPairs(NonGeoDataset):
     """Chips of one place by two or more sensors, paired by number.
 
@@ -210,6 +214,11 @@ def read_chip(path: Path) -> Tensor:
         RasterError: If it cannot be read.
     """
     with open_chip(path) as file:
+        if file.count * file.height * file.width > _LARGEST:
+            raise RasterError(
+                f'{path} claims {file.height} x {file.width} pixels in {file.count} bands, '
+                'which is not a chip: fetch it again if it is damaged'
+            )
         pixels = file.read(out_dtype='float32')
         if file.nodata is not None:
             pixels[pixels == np.float32(file.nodata)] = np.nan

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchgeo.datasets import NonGeoDataset
@@ -16,12 +16,16 @@ from torchgeo.datasets.utils import Sample
 from torchgeo_cmr.datasets.holdout import SPLITS, hold_out
 from torchgeo_cmr.datasets.plots import panels
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.regular_files import check_regular
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Files that are treated as images.
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.bmp', '.webp')
+
+#: What they may hold, by Pillow's names.
+_FORMATS = ('JPEG', 'PNG', 'TIFF', 'BMP', 'WEBP')
 
 SHARES = {'train': 0.7, 'val': 0.1, 'test': 0.2}
 
@@ -157,9 +161,15 @@ def read_image(path: str | os.PathLike[str], size: int | None = None) -> Tensor:
         RasterError: If the file cannot be read.
     """
     try:
-        with Image.open(path) as file:
+        check_regular(path, RasterError)
+        # Pillow goes by what a file holds: of PostScript it would run an interpreter.
+        with Image.open(path, formats=_FORMATS) as file:
             pixels = np.array(_eight_bits(file).convert('RGB'))
-    except (OSError, UnidentifiedImageError, ValueError) as error:
+    except RasterError:
+        raise
+    except (
+        Exception
+    ) as error:  # Pillow lets struct, index and many other errors through
         raise RasterError(
             f'{path} cannot be read as an image ({error}): replace or remove the file'
         ) from error

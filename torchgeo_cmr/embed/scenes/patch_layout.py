@@ -28,7 +28,7 @@ Gsd = Literal['warn', 'resample', 'error', 'ignore']
 TOLERANCE = 0.1
 
 #: Patches of one scene. The largest mosaics in use have a few million.
-_MOST = 10**8
+_MOST = 10**7
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def check_count(path: str, shape: tuple[int, int], stride: int) -> None:
     """Refuse a grid of more patches than a plan can hold, as damaged headers claim.
 
     Raises:
-        RasterError: If there are more than a hundred million.
+        RasterError: If there are more than ten million.
     """
     count = (shape[0] // stride) * (shape[1] // stride)
     if count > _MOST:

@@ -11,6 +11,7 @@ from typing import Any
 from torchgeo.datasets import DatasetNotFoundError, RasterDataset
 
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.raster_files import holds_pixels
 from torchgeo_cmr.scenes.bands import explain, find_bands, nameless
 from torchgeo_cmr.scenes.files import RASTERS, find_files
 
@@ -44,7 +45,7 @@ def open_dataset(
             f'{name} is not a raster dataset of images: give a Python path such as '
             'torchgeo.datasets.Sentinel2'
         )
-    found = find_files(paths, suffixes=('',))
+    found = _safe(find_files(paths, suffixes=('',)))
     options: dict[str, Any] = {}
     if bands and not nameless(bands):
         every = [str(band) for band in getattr(cls, 'all_bands', ())]
@@ -68,6 +69,19 @@ def open_dataset(
         ) from error
     _warn_of_unmatched(dataset, found)
     return dataset
+
+
+def _safe(files: Sequence[str]) -> list[str]:
+    """Drop rasters that are not pixels: TorchGeo opens them with any driver of GDAL."""
+    odd = [f for f in files if f.lower().endswith(RASTERS) and not holds_pixels(f)]
+    if odd:
+        warnings.warn(
+            f'{len(odd)} of {len(files)} files do not begin like rasters and are not '
+            f'embedded, for example {odd[0]}: check it, or fetch it again',
+            UserWarning,
+            stacklevel=3,
+        )
+    return [file for file in files if file not in set(odd)]
 
 
 def _warn_of_unmatched(dataset: RasterDataset, files: Sequence[str]) -> None:

@@ -41,6 +41,8 @@ from .thumbnails import Band, PatchReader, is_cube, is_masked, on, parse_window
 
 _INDEX = 'clips.json'
 _SHEET = 'contact_sheet.png'
+#: Numbers of one clip.
+_LARGEST = 2**28
 #: Share of a pixel by which an edge may miss a grid line and still lie on it.
 _SNAP = 1e-3
 
@@ -309,6 +311,11 @@ def _cut(clip: Clip, target: Path, stated: float | None = None) -> None:
         stated: Value that was missing besides, for a source that has none.
     """
     row, col, height, width = clip.window
+    if height * width * len(clip.bands) > _LARGEST:
+        raise QueryError(
+            f'the clip of {clip.patch_id!r} would have {len(clip.bands)} x {height} x {width} '
+            'pixels, too many for one patch; check the archive or the saved search'
+        )
     window = Window(col, row, width, height)  # ty: ignore[too-many-positional-arguments]
     planes, scales, offsets, mask = [], [], [], None
     for path, number in clip.bands:

@@ -27,7 +27,9 @@ from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.table.footprints import WGS84, unwrap
 
 #: Windows that hang over an edge may start before the first row or column.
-_WINDOW = re.compile(r':(-?\d+)_(-?\d+)_(\d+)x(\d+)$')
+_WINDOW = re.compile(r':(-?\d{1,9})_(-?\d{1,9})_(\d{1,9})x(\d{1,9})$')
+#: Pixels of one picture; a patch of an encoder has thousands.
+_LARGEST = 2**24
 _RED_GREEN_BLUE = (('b04', 'b03', 'b02'), ('red', 'green', 'blue'), ('r', 'g', 'b'))
 
 #: Row, column, height and width in pixels.
@@ -231,6 +233,11 @@ class PatchReader:
         windows: Sequence[Area],
         shape: tuple[int, int],
     ) -> NDArray[np.float64] | None:
+        if shape[0] * shape[1] > _LARGEST:
+            raise QueryError(
+                f'a patch of {scene} claims {shape[0]} x {shape[1]} pixels, too many for a '
+                'picture; check the archive or the saved search'
+            )
         planes = []
         every = record['sources'][scene]
         nodata = (record.get('nodata') or {}).get(scene)

@@ -5,6 +5,8 @@ those that xarray decodes: scale, offset, sign and fill value are applied. Cubes
 go from south to north are turned over, so that every image has north at the top.
 """
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -19,6 +21,7 @@ from pyproj import CRS
 from rioxarray.exceptions import MissingSpatialDimensionError
 
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.scenes.bands import find_bands, mask_name
 from torchgeo_cmr.scenes.scales import Scale, Scales
 from torchgeo_cmr.scenes.scene import Layer, Scene
@@ -124,20 +127,62 @@ def cube_scenes(
 def open_cube(path: str) -> xr.Dataset:
     """Open a cube without reading it, or raise one sentence on why it is not one."""
     zarr = path.rstrip('/\\').lower().endswith('.zarr')
+    _check_files(path)
+    options: dict[str, Any] = {}
+    if zarr and not _is_consolidated(path):
+        options['consolidated'] = False
     try:
         cube = xr.open_dataset(
-            path, engine='zarr' if zarr else None, decode_coords='all', cache=False
+            path,
+            engine='zarr' if zarr else None,
+            decode_coords='all',
+            cache=False,
+            **options,
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # each library of formats raises kinds of its own
         reason = ' '.join(str(error).split())[:120]
         raise RasterError(
             f'{path} cannot be read as a cube ({reason}): check the file, and that '
             f'{"zarr" if zarr else "netcdf4"} is installed'
         ) from error
+    _check_crs_text(cube, path)
     # The usual short names, which rioxarray knows by their attributes alone.
     short = {'lon': 'x', 'lat': 'y'}
     free = not {'x', 'y', 'longitude', 'latitude'} & {*cube.variables, *cube.dims}
     return cube.rename(short) if free and {*short} <= {*cube.dims} else cube
+
+
+def _is_consolidated(path: str) -> bool:
+    """Whether a store may have all its metadata in one file; xarray warns where it has not."""
+    return any(
+        os.path.exists(os.path.join(path, name)) for name in ('.zmetadata', 'zarr.json')
+    )
+
+
+def _check_files(path: str) -> None:
+    """Refuse pipes and devices, also among the files of a store."""
+    folders = [path]
+    while folders and os.path.isdir(folders[-1]):
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif not entry.is_file():  # known without another look at the disk
+                    check_regular(entry.path, RasterError)
+    if folders:
+        check_regular(path, RasterError)
+
+
+def _check_crs_text(cube: xr.Dataset, path: str) -> None:
+    """Refuse a CRS that is an address, which GDAL would fetch."""
+    for variable in (cube, *cube.variables.values()):
+        for name in ('crs_wkt', 'spatial_ref', 'crs'):
+            text = str(variable.attrs.get(name, ''))
+            if re.match(r'\s*([a-z]+://|/vsi)', text, re.IGNORECASE):
+                raise RasterError(
+                    f'{path} names its CRS by an address ({text:.80}), which is not '
+                    'fetched: write it with `rio.write_crs` of rioxarray'
+                )
 
 
 def _axes(cube: xr.Dataset, path: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.scenes.bands import candidates, is_radar
 from torchgeo_cmr.scenes.files import local_file
 from torchgeo_cmr.scenes.quality import open_mask
@@ -80,23 +81,27 @@ def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]
     seen.add(os.path.abspath(path))
     if path.lower().endswith('parquet'):
         try:
+            check_regular(path, RasterError)
             items = pq.read_table(path).to_pylist()
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, LookupError) as error:
             raise RasterError(
                 f'{path} cannot be read as stac-geoparquet ({error}): write it again'
             ) from error
         content = {}
     else:
         try:
+            check_regular(path, RasterError)
             with open(path, encoding='utf-8') as file:
                 content = json.load(file)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RasterError(
                 f'{path} cannot be read as JSON ({error}): give a STAC item or a raster'
             ) from error
         content = content if isinstance(content, dict) else {}
-        held = {'Feature': [content], 'FeatureCollection': content.get('features')}
-        items = held.get(content.get('type')) or ()
+        kind, features = content.get('type'), content.get('features')
+        items = [content] if kind == 'Feature' else []
+        if kind == 'FeatureCollection' and isinstance(features, list):
+            items = features
     for number, item in enumerate(items):
         if not isinstance(item, Mapping):
             error = RasterError(
@@ -104,12 +109,17 @@ def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]
             )
             yield f'{path}#{number}', partial(_fail, error)
         elif item.get('assets') or item.get('stac_version'):
-            yield str(item.get('id')), partial(_scenes, item, home, bands)
-    if content.get('type') not in ('Collection', 'Catalog'):
+            yield str(item.get('id')), partial(_opened, item, home, bands)
+    links = content.get('links')
+    if content.get('type') not in ('Collection', 'Catalog') or not isinstance(
+        links, list
+    ):
         return
-    for link in content.get('links', ()):
+    for link in links:
+        if not isinstance(link, Mapping) or link.get('rel') not in ('item', 'child'):
+            continue
         file = local_file(str(link.get('href')), home)
-        if link.get('rel') not in ('item', 'child') or os.path.abspath(file) in seen:
+        if os.path.abspath(file) in seen:
             continue
         try:
             yield from _items(file, bands, seen)
@@ -120,6 +130,25 @@ def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]
 
 def _fail(error: RasterError) -> list[Scene]:
     raise error
+
+
+def _opened(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Scene]:
+    """Open an item; one of another shape than STAC's is a sentence."""
+    try:
+        return _scenes(item, home, bands)
+    except RasterError:
+        raise
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+    ) as error:
+        raise RasterError(
+            f'the item {str(item.get("id"))[:80]} has a value of another kind than STAC '
+            f'gives it ({type(error).__name__}: {error}): correct the item'
+        ) from error
 
 
 def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Scene]:
@@ -255,9 +284,15 @@ def _check_crs(item: str, crs: CRS | None, scene: Scene) -> None:
 
 
 def _times(facts: Mapping[str, Any]) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    start = facts.get('start_datetime') or facts.get('datetime')
-    end = facts.get('end_datetime') or facts.get('datetime')
+    named = ('start_datetime', 'end_datetime', 'datetime')
+    start, end, middle = (facts.get(name) for name in named)
     try:
-        return moments(start)[0], moments(end)[1]
+        # Null means undated; what is empty in another way was meant to be a date.
+        for date in (start, end, middle):
+            if date is not None and not date:
+                raise ValueError(f'{date!r} is not a date; write it in ISO 8601')
+        first = moments(middle if start is None else start)[0]
+        last = moments(middle if end is None else end)[1]
     except ValueError as error:
         raise RasterError(f'the date of the item {facts.get("id")}: {error}') from error
+    return first, last

@@ -16,7 +16,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import CRSError, ProjError
 from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
@@ -94,7 +94,13 @@ def read_drawn(
     if is_wgs84(known):
         area = _degrees(shape, name)
     else:
-        area = outline(shape, known, _tolerance(shape, known))
+        try:
+            area = outline(shape, known, _tolerance(shape, known))
+        except (ProjError, ValueError) as error:
+            raise QueryError(
+                f'{name} is in {known.name[:60]}, from which nothing leads to EPSG:4326 '
+                f'({error}); check its CRS'
+            ) from error
         if not np.isfinite(shapely.get_coordinates(area)).all():
             raise QueryError(
                 f'{name} cannot be expressed in EPSG:4326 from {known.to_string()[:60]}; check its CRS'
