@@ -217,7 +217,8 @@ def read_report(archive: str | os.PathLike[str]) -> dict[str, Any]:
     path = beside(Path(archive), '-report.json')
     cure = 'it is written by the run that embeds'
     try:
-        check_regular(path, ArchiveError)
+        if path.exists():
+            check_regular(path, ArchiveError)
         text = path.read_bytes()
     except OSError as error:
         raise ArchiveError(f'{path} cannot be read: {cure}') from error

@@ -9,6 +9,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search.results import RESULT_COLUMNS
@@ -135,7 +136,12 @@ def to_array(values: pd.Series, field: Field, *, text_times: bool = False) -> pa
     elif kind == pa.string() and not pd.api.types.is_string_dtype(values):
         values = values.astype(object).map(str, na_action='ignore')
     made = pa.array(values, type=kind, from_pandas=True)
-    return made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made
+    made = made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made
+    if kind == pa.string():
+        # GDAL would end the text there, and two ids might become one.
+        change = pc.ReplaceSubstringOptions('\0', r'\x00')
+        made = pc.call_function('replace_substring', [made], change)
+    return made
 
 
 def _kind(values: pd.Series) -> pa.DataType | None:

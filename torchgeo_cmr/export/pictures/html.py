@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export.layers.extent import placed, with_geometry
 from torchgeo_cmr.export.new_file import new_file
+from torchgeo_cmr.export.visible_text import visible
 from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import unwrap
@@ -149,7 +150,7 @@ def to_html(
     for note in notes:
         SubElement(body, 'p').text = f'Pictures are missing: {note}.'
     _conditions(body, record or {})
-    text = tostring(page, encoding='unicode', method='html')
+    text = visible(tostring(page, encoding='unicode', method='html'))
     with new_file(path, overwrite=overwrite) as temporary:
         # Names of files need not be Unicode.
         temporary.write_text(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export.layers.extent import with_geometry
 from torchgeo_cmr.export.new_file import new_file
+from torchgeo_cmr.export.visible_text import visible
 from torchgeo_cmr.table import EmbeddingTable
 
 #: Frame of a hit by its relevance. Okabe and Ito's colours, which colour-blind readers can distinguish;
@@ -122,16 +123,19 @@ def _draw(
     """Draw a query and its hits in one modality on one line of axes."""
     query, hits = band
     _panel(line[0], read(query, modality), QUERY_COLOUR, 'solid')
-    line[0].set_ylabel(modality, fontsize=9, fontweight='bold')
+    # Dollar signs in a name do not begin a formula.
+    plain: dict[str, Any] = {'fontsize': 7, 'parse_math': False}
+    label = _short(modality)
+    line[0].set_ylabel(label, fontsize=9, fontweight='bold', parse_math=False)
     if titles:
-        line[0].set_title('\n'.join(['query', *_origin(query)]), fontsize=7)
+        line[0].set_title('\n'.join(['query', *_origin(query)]), **plain)
     for axis, (_, hit) in zip(line[1:], hits.iterrows(), strict=False):
         relevant = None if pd.isna(hit['relevant']) else bool(hit['relevant'])
         colour, style, sign, _ = FRAMES[relevant]
         _panel(axis, read(hit, modality), colour, style)
         if titles:
             first = f'{hit["rank"]}   {hit["score"]:.3f} {sign}'.rstrip()
-            axis.set_title('\n'.join([first, *_origin(hit)]), fontsize=7)
+            axis.set_title('\n'.join([first, *_origin(hit)]), **plain)
 
 
 def _legend(figure: Any) -> None:
@@ -192,6 +196,11 @@ def _origin(row: pd.Series) -> list[str]:
     if pd.notna(moment := row.get('time_start')):
         lines.append(f'{moment:%Y-%m-%d}')
     if isinstance(source := row.get('source'), str):
-        stem = source.rsplit('/', 1)[-1]
-        lines.append(stem if len(stem) <= 24 else f'{stem[:11]}…{stem[-12:]}')
+        lines.append(_short(source.rsplit('/', 1)[-1]))
     return lines
+
+
+def _short(word: str) -> str:
+    """Give a word on one line, its middle cut out if it is long."""
+    word = visible(' '.join(word.split()))
+    return word if len(word) <= 24 else f'{word[:11]}…{word[-12:]}'
