@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import re
 import shutil
 import sys
 import zipfile
@@ -111,7 +110,7 @@ def value_of(file: Path) -> Any:
         )
     if file.suffix == '.html':
         assert text.rstrip().endswith('</html>')
-        return len(set(re.findall(r'0_\d+_32x32', text)))
+        return len(text)
     return zlib.crc32(text.encode())
 
 

@@ -177,6 +177,9 @@ def to_geotiff(
         new_file(path, overwrite=overwrite) as temporary,
         new_file(sidecar, overwrite=overwrite) as style,
     ):
+        # In the order in which they get their names.
+        lowest = 0.0 if np.isnan(values).all() else float(np.nanmin(values))
+        style.write_text(raster_style(lowest), encoding='utf-8')
         write_cog(
             temporary,
             values,
@@ -185,8 +188,6 @@ def to_geotiff(
             nodata=np.nan,
             names=('similarity',),
         )
-        lowest = 0.0 if np.isnan(values).all() else float(np.nanmin(values))
-        style.write_text(raster_style(lowest), encoding='utf-8')
     return Path(path)
 
 
