@@ -44,9 +44,16 @@ from torchgeo_cmr.search.where.keywords import named
 from torchgeo_cmr.search.where.where import Step, Where
 from torchgeo_cmr.table import EmbeddingTable
 
+from .memory import FEWER, check_fits
 from .results import make_result
 
 __all__ = ('Explanation', 'RetrievalIndex')
+
+#: Bytes of a row's rank, score and query; and how often a result is in memory while it is made
+#: and written, measured.
+_OWN, _COPIES = 48, 5
+#: Rows of a result whose size is estimated before they are ranked.
+_MANY = 100_000
 
 
 class RetrievalIndex(IndexContents):
@@ -242,7 +249,13 @@ class RetrievalIndex(IndexContents):
                 )
             rows, scores = reaching(state, question, min_score)
             return _result(state, rows, scores, ids)
-        rows, scores, reports = ranked(state, question, checked(k), exact, calibrated)
+        # Less after a least score, of which nothing is known before.
+        size = 0.0
+        if min_score is None and len(vectors) * min(checked(k), len(self)) > _MANY:
+            size = _size(state.columns.frame(np.arange(min(100, len(state.columns)))))
+        rows, scores, reports = ranked(
+            state, question, checked(k), exact, calibrated, size=size
+        )
         if min_score is not None:
             good = [s >= np.float32(min_score) for s in scores]
             rows = [r[g] for r, g in zip(rows, good, strict=True)]
@@ -515,6 +528,13 @@ def _table(queries: EmbeddingTable | ArrayLike) -> EmbeddingTable | None:
     return queries if isinstance(queries, EmbeddingTable) else None
 
 
+def _size(frame: gpd.GeoDataFrame) -> float:
+    """Estimate the bytes that a row of a result takes until it is written."""
+    first = frame.iloc[:1000]
+    every = first.memory_usage(deep=True, index=False).sum()
+    return _COPIES * (_OWN + every / max(1, len(first)))
+
+
 def _result(
     state: State,
     rows: NDArray[np.int64] | Sequence[NDArray[np.int64]],
@@ -529,6 +549,8 @@ def _result(
     flat = np.concatenate([np.empty(0, np.float32), *scores])
     distinct, place = np.unique(every, return_inverse=True)
     rows_found = taken(state, distinct)
+    size = len(every) * _size(rows_found.frame)
+    check_fits(size, f'a result of {len(every)} rows', FEWER)
     made = make_result(rows_found, place[None], flat[None], [''], exact=exact)
     made['query_id'] = pd.Series(
         np.repeat(np.asarray(query_ids, dtype=object), lengths),

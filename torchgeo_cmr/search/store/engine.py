@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search.memory import FEWER, check_fits
 from torchgeo_cmr.search.rank.exact import above, top_k
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
 from torchgeo_cmr.search.rank.plan import Plan, choose
@@ -29,6 +30,8 @@ from .snapshot import State
 _HELD = 1 << 22
 #: Most extra rows requested of an approximate index for those hidden from a query.
 _MORE = 1_000
+#: Bytes of a row and its score while queries are ranked.
+_PAIR = 24
 
 type _Rows = NDArray[np.int64]
 type _Scores = NDArray[np.float32]
@@ -259,10 +262,12 @@ def ranked(
     calibrated: bool,
     *,
     counted: bool = False,
+    size: float = 0,
 ) -> tuple[list[_Rows], list[_Scores], list[GroupReport]]:
     """Rank every group of queries; rows and scores come one array per query.
 
-    Hidden rows are reported only if they are to be counted.
+    Hidden rows are reported only if they are to be counted. What is made of each row later takes
+    *size* bytes.
     """
     vectors, exclusion = question.vectors, question.exclusion
     self_match = exclusion.own
@@ -275,6 +280,9 @@ def ranked(
         apart = mine = 0
         begin = time.perf_counter()
         spent = 0.0
+        most = min(wide, sum(map(len, group.selection)))
+        pairs = most * len(group.queries)
+        check_fits(pairs * (_PAIR + size), f'a result of {pairs} rows', FEWER)
         for queries, withheld in exclusion.chunks(state, group.queries):
             spent += time.perf_counter() - begin
             batch = vectors[queries]
