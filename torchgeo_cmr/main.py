@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from torchgeo_cmr import __version__
 from torchgeo_cmr.cli.commands import VERBS
-from torchgeo_cmr.cli.terminal import printable, printable_lines
+from torchgeo_cmr.cli.terminal import brief, printable, printable_lines
 from torchgeo_cmr.errors import CMRError
 
 _USAGE = """usage: torchgeo-cmr COMMAND ...
@@ -59,6 +59,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return _mistake(
             f'{command!r} is not a command: choose one of {", ".join(VERBS)}{hint}'
         )
+    if any('\0' in word for word in words):
+        return _mistake('a word holds the character NUL: no name and no value has it')
     _talk_on_stderr()
     # Read when torch is loaded: features in huge pages, for fetching them in small ones takes
     # up to a third of the time in which a CPU embeds.
@@ -138,7 +140,7 @@ def _show(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _mistake(message: str) -> int:
-    sys.stderr.write(f'torchgeo-cmr: {printable(" ".join(message.split()))}\n')
+    sys.stderr.write(f'torchgeo-cmr: {brief(message)}\n')
     return 2
 
 

@@ -39,6 +39,16 @@ data:
     batch_size: 4
 """
 
+#: Nine lines that stand for 9**9 values.
+BOMB = 'a0: &a0 [x]\n' + ''.join(
+    f'a{i + 1}: &a{i + 1} [{", ".join([f"*a{i}"] * 9)}]\n' for i in range(9)
+)
+
+FETCH = (
+    'weights=True for a would fetch timm/resnet10t.c3_in1k from https://huggingface.co, '
+    'which cannot be reached'
+)
+
 
 @pytest.fixture
 def config(
@@ -64,6 +74,20 @@ def config(
         ('cmir_small', 'cmir_smal', "timm has no model 'cmir_smal' for a"),
         ('/a}', '/nothere}', '/nothere'),
         ('patch_size', 'patch_sise', "'patch_sise' is not accepted"),
+        ('patch_size: 16', 'patch_size: big', 'big'),
+        ('trainer:', 'nothing: 1\ntrainer:', "does not accept option 'nothing'"),
+        ('{a: 1, b: 1}', '{a: 1000000000000, b: 1}', 'allocate'),
+        ('torchgeo_cmr.tasks.CMIRPretrain', 'subprocess.Popen', 'subprocess.Popen'),
+        ('trainer:', 'x: &a [*a]\ntrainer:', 'stands for more than 100000 values'),
+        ('trainer:', BOMB + 'trainer:', 'stands for more than 100000 values'),
+        ('trainer:', f'x: {"[" * 3000}{"]" * 3000}\ntrainer:', 'more than 100 deep'),
+        ('trainer:', 'x: !!python/name:os.system\ntrainer:', 'python/name:os.system'),
+        ('trainer:', ': [\ntrainer:', 'c'),
+        (
+            'model: cmir_small',
+            'model: resnet10t\n    weights: {a: true, b: true}',
+            FETCH,
+        ),
         ('block: 1', 'val_split: 5', 'val_split 5.0 and test_split 0.2 leave nothing'),
         ('num_classes: 2', 'num_classes: 0', 'num_classes must be at least 1, found 0'),
         ('CMIRPretrain', 'CMIRPretrian', 'CMIRPretrian'),
@@ -72,8 +96,18 @@ def config(
     ],
 )
 def test_a_mistake_is_one_line(
-    refused: Callable[..., str], config: Path, old: str, new: str, message: str
+    refused: Callable[..., str],
+    config: Path,
+    old: str,
+    new: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError('no route to host')
+
+    monkeypatch.setattr('socket.create_connection', unreachable)
+    monkeypatch.setattr('urllib.request.getproxies', dict)
     text = config.read_text()
     assert old in text
     config.write_text(text.replace(old, new))
@@ -217,3 +251,12 @@ def test_data_without_labels_is_said_in_one_sentence(
     assert main(['fit', '--config', str(config)]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert "the batch has no labels 'label'" in last
+
+
+def test_a_configuration_that_is_no_text(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    file = tmp_path / 'a.yaml'
+    file.write_bytes(bytes(range(256)))
+    assert 'is not text in UTF-8' in refused('fit', '--config', file)
+    assert 'a folder' not in refused('fit', f'--config={file}')

@@ -90,6 +90,7 @@ def test_true_asks_timm_and_false_does_not(monkeypatch: pytest.MonkeyPatch) -> N
         asked.append(pretrained)
         return create(name, False, **options)
 
+    monkeypatch.setattr('torchgeo_cmr.models.encoder.announce_weights', lambda *_: None)
     monkeypatch.setattr(timm, 'create_model', spy)
     for weights in (True, False, None):
         build_encoder('resnet10t', 3, weights)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torchgeo_cmr import __version__
 
-from .terminal import printable
+from .terminal import brief, printable
 
 #: Exit code of a fault of ours, as EX_SOFTWARE of sysexits.h.
 FAULT = 70
@@ -28,12 +28,12 @@ def report_fault(error: BaseException, command: Sequence[str]) -> int:
     """
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = ''.join(f' at {os.path.basename(p.filename)}:{p.lineno}' for p in place)
-    reason = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
+    reason = brief(f'{type(error).__name__}: {error}'[:300])
     file = _write(error, command)
     report = f'{file}, which holds the traceback' if file else 'what --debug prints'
     sys.stderr.write(
         f'torchgeo-cmr: a fault of ours in torchgeo_cmr {__version__}, not yours: '
-        f'{printable(reason)}{printable(where)}; please report it with {report}\n'
+        f'{reason}{printable(where)}; please report it with {report}\n'
     )
     return FAULT
 

@@ -21,11 +21,14 @@ from torchgeo_cmr import __version__
 from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.tasks.checkpoint import load_plain
 
+from .yaml_size import check_yaml
+
 #: What constructors raise when they are given what they cannot use.
 _MISTAKES = (
     CMRError,
     ImportError,
     OSError,
+    RuntimeError,
     TypeError,
     ValueError,
     MisconfigurationException,
@@ -143,6 +146,7 @@ def fit(args: Sequence[str]) -> Any:
     """
     # "Seed set to 0" would stand before every mistake
     logging.getLogger('lightning.fabric.utilities.seed').setLevel(logging.WARNING)
+    check_yaml(args)
     try:
         return _CLI(
             model_class=BaseTask,

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from .signature import Argument, Command, gather, read_arguments, read_docstring, spread
+from .terminal import brief
 
 #: Other names of options, by which GDAL, STAC clients and others know them.
 _ALIASES = {
@@ -177,7 +178,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what was wrong and where to find help, and exit with code 2."""
         message += self._meant(message)
-        self.exit(2, f'{self.prog}: {message}; {self.prog} --help explains\n')
+        self.exit(2, f'{self.prog}: {brief(message)}; {self.prog} --help explains\n')
 
     def _meant(self, message: str) -> str:
         """Guess which options the unrecognised words stood for."""

@@ -15,6 +15,7 @@ from .pooling import PooledEncoder
 from .weights import (
     EncoderWeights,
     NewBands,
+    announce_weights,
     find_weights,
     match_bands,
     read_weights,
@@ -139,6 +140,8 @@ def _create(
         )
         return PooledEncoder(network, in_channels, who)
     options: dict[str, Any] = {'in_chans': in_channels, 'num_classes': 0}
+    if pretrained:
+        announce_weights(model, who)
     if model.startswith('vit_'):
         try:
             any_size = {'dynamic_img_size': True, 'dynamic_img_pad': True}

@@ -1,12 +1,19 @@
 """Weights from elsewhere: where they are, and which bands their first convolution knows."""
 
+import logging
 import os
 import re
+import socket
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
+from urllib.parse import urlsplit
 
+import huggingface_hub
+import timm
 import torch
 import torchgeo.models
 from torch import Tensor
@@ -20,6 +27,7 @@ __all__ = (
     'EncoderWeights',
     'FoundWeights',
     'NewBands',
+    'announce_weights',
     'band_key',
     'checked_bands',
     'find_weights',
@@ -34,6 +42,10 @@ __all__ = (
 EncoderWeights = WeightsEnum | str | Path | bool | None
 
 NewBands = Literal['error', 'mean']
+
+_LOG = logging.getLogger(__name__)
+#: Seconds to wait for a host that may hold weights.
+_SECONDS = 5
 
 # section of our checkpoints that names the bands of each modality
 _SECTION = 'torchgeo_cmr'
@@ -118,6 +130,41 @@ def find_weights(weights: WeightsEnum | str | Path, who: str = '') -> FoundWeigh
         bands,
         enum.meta.get('in_chans') or (len(bands) if bands else None),
     )
+
+
+def announce_weights(model: str, who: str = '') -> None:
+    """Say what timm is about to fetch, and from where, unless it is in the cache.
+
+    Args:
+        model: Name of a timm network.
+        who: For messages, such as ``' for s1'``.
+
+    Raises:
+        ValueError: If the host cannot be reached; nobody waits for timm to give up.
+    """
+    source = timm.get_pretrained_cfg(model)
+    repository = getattr(source, 'hf_hub_id', None)
+    if not repository or _is_cached(repository):
+        return
+    endpoint = huggingface_hub.constants.ENDPOINT
+    address = urlsplit(endpoint)
+    place = address.hostname or '', address.port or 443
+    try:
+        # Whether a proxy reaches it, only that knows.
+        if not urllib.request.getproxies().get(address.scheme):
+            socket.create_connection(place, timeout=_SECONDS).close()
+    except OSError as error:
+        raise ValueError(
+            f'weights=True{who} would fetch {repository} from {endpoint}, which cannot be reached '
+            f'({error}): give the path of a file with weights, or none'
+        ) from None
+    _LOG.info('fetching the weights %s%s from %s', repository, who, endpoint)
+
+
+def _is_cached(repository: str) -> bool:
+    files = 'model.safetensors', 'pytorch_model.bin'
+    cached = map(partial(huggingface_hub.try_to_load_from_cache, repository), files)
+    return any(isinstance(path, str) for path in cached)
 
 
 def read_weights(found: FoundWeights, modality: str) -> tuple[dict[str, Any], Any]:

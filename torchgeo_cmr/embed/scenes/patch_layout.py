@@ -67,7 +67,7 @@ class Layout:
                 raise RasterError(
                     f'{name} is {value}: give a number of pixels, 1 or more'
                 )
-        if self.size_metres is not None and not self.size_metres > 0:
+        if self.size_metres is not None and not 0 < self.size_metres < float('inf'):
             raise RasterError(
                 f'size_metres is {self.size_metres}: give a length above 0'
             )
