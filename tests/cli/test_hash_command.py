@@ -1,5 +1,6 @@
 """The verb hash: codes of an archive, and queries turned by the same hash."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,16 @@ def test_what_is_there_stays(
     assert file.read_bytes() == before
     assert run(*words, '--kind', 'lsh', '--overwrite').code == 0
     assert file.read_bytes() != before
+
+
+def test_the_same_again_after_a_stop(
+    run: Run, refused: Refused, archive: Path, tmp_path: Path
+) -> None:
+    """Stopped when it had written the hash and not yet the codes."""
+    out, file = tmp_path / 'codes', tmp_path / 'hash.npz'
+    words = ['hash', archive, '--out', out, '--using', file, '--kind']
+    assert run(*words, 'lsh').code == 0
+    shutil.rmtree(out)
+    assert f'{file} is there already' in refused(*words, 'sign')
+    assert run(*words, 'lsh').code == 0
+    assert out.is_dir()

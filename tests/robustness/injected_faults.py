@@ -24,8 +24,9 @@ import rasterio
 
 from torchgeo_cmr import drafts, durable
 
-#: What happens at the n-th change: the disk is full that once; the process is gone from then on.
-How = Literal['fail', 'kill']
+#: What happens at the n-th change: the disk is full that once, or from then on (files can be removed); the
+#: process is gone from then on.
+How = Literal['fail', 'full', 'kill']
 
 
 class Killed(BaseException):
@@ -39,9 +40,17 @@ class Disk:
         home: The folder.
         how: What happens at the n-th change.
         nth: Which change, from 1; None to count only.
+        number: Number of the error.
     """
 
-    def __init__(self, home: Path, how: How = 'fail', nth: int | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        how: How = 'fail',
+        nth: int | None = None,
+        number: int = errno.ENOSPC,
+    ) -> None:
+        self.number = number
         self.home, self.how, self.nth = home.resolve(), how, nth
         self.count = 0
         #: Changes in their order, for :func:`replay`.
@@ -90,7 +99,7 @@ class Disk:
             os.truncate(path, path.stat().st_size // 2)
         if self.how == 'kill':
             raise Killed
-        raise OSError(errno.ENOSPC, 'No space left on device')
+        raise OSError(self.number, os.strerror(self.number))
 
     def _inside(self, path: Any, folder: int | None = None) -> Path | None:
         if not isinstance(path, str | bytes | os.PathLike):
@@ -108,7 +117,8 @@ class Disk:
             found = [self._inside(p, options.get('dir_fd')) for p in args[: 1 + pair]]
             if None in found:
                 return real(*args, **options)
-            self._step()
+            if self.how != 'full' or kind not in ('unlink', 'remove', 'rmdir'):
+                self._step()
             made = real(*args, **options)
             if kind != 'exchange' or made:
                 self.log.append((kind, *found))

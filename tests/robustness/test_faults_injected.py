@@ -1,5 +1,6 @@
 """Whatever fails, dies or loses power: the old state or the new one, and the same again completes."""
 
+import errno
 import importlib.util
 import json
 import shutil
@@ -24,6 +25,7 @@ import shapely
 from torchgeo_cmr.errors import CMRError, OutputExistsError
 from torchgeo_cmr.export import make_record
 from torchgeo_cmr.export.outputs import write_all
+from torchgeo_cmr.main import main
 from torchgeo_cmr.search import Hash, RetrievalIndex
 from torchgeo_cmr.speech.wav import read_wav, write_wav
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
@@ -344,3 +346,38 @@ def test_the_power_fails_after_each_change(trial: Trial, lost: str) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr('torchgeo_cmr.drafts._begun', lambda process: 9)
             trial.check(home, between=True)
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize(
+    'words',
+    [
+        'index A --out i',
+        'index B --out old --append',
+        'index --out old --delete s2:a.tif:0_0_32x32',
+        'hash A --using h.npz --kind sign --out codes',
+        'search A --query s2:a.tif:0_0_32x32 -k 5 --out h.csv',
+        'export A --out h.parquet',
+    ],
+)
+def test_commands_on_a_disk_that_is_full_or_closed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    number: int,
+) -> None:
+    """One sentence that names the file and the cure, nothing is left, and the same again completes."""
+    monkeypatch.chdir(tmp_path)
+    table('a').save('A')
+    table('b').save('B')
+    RetrievalIndex.build(table('a'), 'old')
+    (tmp_path / 'old' / '.writer').touch()
+    before = sorted(tmp_path.rglob('*'))
+    with faults().Disk(tmp_path, 'full', 1, number):
+        assert main(words.split()) == 2
+    (line,) = [l for l in capsys.readouterr().err.splitlines() if 'could not be' in l]
+    assert 'nothing was changed there' in line
+    assert 'make room' in line
+    assert sorted(tmp_path.rglob('*')) == before
+    assert main(words.split()) == 0

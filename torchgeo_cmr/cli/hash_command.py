@@ -56,11 +56,11 @@ def hash(
         raise QueryError('--bits and --seed are for a hash that is made: add --kind')
     if kind is not None and kind not in _KINDS:
         raise QueryError(f'--kind {kind} is not known: use one of {", ".join(_KINDS)}')
-    if kind is not None and file.exists() and not overwrite:
-        raise OutputExistsError(
-            f'{using} is there already: drop --kind to use it, or add --overwrite'
-        )
+    taken = f'{using} is there already: drop --kind to use it, or add --overwrite'
+    known = kind is not None and file.exists() and not overwrite
     if Path(out).exists() and not overwrite:
+        if known:
+            raise OutputExistsError(taken)
         raise OutputExistsError(
             f'{out} is there already; choose another name or add --overwrite'
         )
@@ -77,8 +77,11 @@ def hash(
         chosen = Hash.lsh(table.dim, bits or table.dim, seed=seed)
     else:
         chosen = Hash.itq(table, bits, seed=seed)
+    # The same hash may be of the same command, which was stopped before it had written the codes.
+    if known and Hash.load(file).name != chosen.name:
+        raise OutputExistsError(taken)
     made = chosen.table(table)
-    if kind is not None:
+    if kind is not None and not known:
         chosen.save(file, overwrite=overwrite)
         sys.stdout.write(f'{file}: {chosen.name}\n')
     made.save(out, overwrite=overwrite)
