@@ -15,7 +15,7 @@ from torchgeo_cmr.tasks import SSCMRSIR, SupervisedCMR
 BANDS = {'s1': ['VV', 'VH'], 's2': ['B02', 'B03', 'B04']}
 
 
-def trained(**more: str) -> SSCMRSIR:
+def trained(**more: Any) -> SSCMRSIR:
     torch.manual_seed(0)
     return SSCMRSIR(
         in_channels={'s1': 2, 's2': 3},
@@ -24,17 +24,22 @@ def trained(**more: str) -> SSCMRSIR:
         mean={'s1': [-12.0, -18.0], 's2': [1000.0, 900.0, 800.0]},
         # A constant band has no deviation, and is ignored.
         std={'s1': [5.0, 4.0], 's2': [500.0, 0.0, 400.0]},
-        **more,  # ty: ignore[invalid-argument-type]
+        **more,
     )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('modality', 'more'),
-    [('s1', {}), ('s2', {'retrieval_features': 'h'}), ('s2', {'variant': 'joint'})],
+    [
+        ('s1', {}),
+        ('s2', {'retrieval_features': 'h'}),
+        ('s2', {'variant': 'joint'}),
+        ('s2', {'preset': 'aligned', 'two_heads': True}),
+    ],
 )
 def test_the_graph_is_the_task(
-    tmp_path: Path, modality: str, more: dict[str, str]
+    tmp_path: Path, modality: str, more: dict[str, Any]
 ) -> None:
     onnxruntime = pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')

@@ -142,7 +142,16 @@ WORKER = textwrap.dedent(
     import sys
     import torch
     import torch.distributed as dist
-    from torchgeo_cmr.losses import ISLoss, MIMLoss
+    from torchgeo_cmr.losses import (
+        BarlowTwinsLoss,
+        ISLoss,
+        MIMLoss,
+        SIGRegLoss,
+        SupConLoss,
+        TripletLoss,
+        VICRegLoss,
+        false_negatives,
+    )
 
     rank, folder, cut = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     torch.set_num_threads(1)
@@ -156,12 +165,27 @@ WORKER = textwrap.dedent(
         ('all', MIMLoss(0.1)),
         ('cross', MIMLoss(0.1, negatives='cross')),
         ('is', ISLoss(num_neighbors=2)),
+        ('ignore', MIMLoss(0.1)),
+        ('triplet', TripletLoss(1.0)),
+        ('supcon', SupConLoss(0.1)),
+        ('barlow', BarlowTwinsLoss()),
+        ('vicreg', VICRegLoss()),
+        ('sigreg', SIGRegLoss()),
     ):
         a = given['a'][part].clone().requires_grad_()
         b = given['b'][part].clone().requires_grad_()
-        value = loss(a, b)
+        labels, more = given['labels'][part], {}
+        if name in ('ignore', 'triplet'):
+            more = {'exclude': false_negatives(labels=labels, gather=True)}
+        if name == 'supcon':
+            more = {'labels': labels}
+        if name == 'sigreg':
+            b, more = given['u'].clone().requires_grad_(), {}
+        value = loss(a, b, **more)
         value.backward()
-        alone = loss.eval()(a, b).detach()
+        if more.get('exclude') is not None:
+            more = {'exclude': false_negatives(labels=labels)}
+        alone = loss.eval()(a, b, **more).detach()
         answers[name] = [value.detach(), a.grad, b.grad, alone]
     torch.save(answers, f'{folder}/answer{rank}.pt')
     dist.barrier()
@@ -173,10 +197,19 @@ WORKER = textwrap.dedent(
 @pytest.mark.slow
 @pytest.mark.parametrize('cut', [4, 5])
 def test_two_processes_equal_one_on_the_whole_batch(tmp_path: Path, cut: int) -> None:
-    from torchgeo_cmr.losses import ISLoss
+    from torchgeo_cmr.losses import (
+        BarlowTwinsLoss,
+        ISLoss,
+        SIGRegLoss,
+        SupConLoss,
+        TripletLoss,
+        VICRegLoss,
+        false_negatives,
+    )
 
     torch.manual_seed(0)
-    given = {'a': torch.randn(8, 6), 'b': torch.randn(8, 6)}
+    given = {'a': torch.randn(8, 6), 'b': torch.randn(8, 6), 'u': torch.randn(3, 6)}
+    given['labels'] = torch.eye(3)[torch.arange(8) % 3]
     torch.save(given, tmp_path / 'given.pt')
     workers = [
         subprocess.Popen(
@@ -210,21 +243,37 @@ def test_two_processes_equal_one_on_the_whole_batch(tmp_path: Path, cut: int) ->
         ('all', MIMLoss(0.1)),
         ('cross', MIMLoss(0.1, negatives='cross')),
         ('is', ISLoss(num_neighbors=2)),
+        ('ignore', MIMLoss(0.1)),
+        ('triplet', TripletLoss(1.0)),
+        ('supcon', SupConLoss(0.1)),
+        ('barlow', BarlowTwinsLoss()),
+        ('vicreg', VICRegLoss()),
+        ('sigreg', SIGRegLoss()),
     ):
         a = given['a'].clone().requires_grad_()
-        b = given['b'].clone().requires_grad_()
-        value = loss(a, b)
+        b = given['u' if name == 'sigreg' else 'b'].clone().requires_grad_()
+
+        def more(labels: Tensor, name: str = name) -> dict[str, Tensor]:
+            if name in ('ignore', 'triplet'):
+                return {'exclude': false_negatives(labels=labels)}
+            return {'labels': labels} if name == 'supcon' else {}
+
+        value = loss(a, b, **more(given['labels']))
         value.backward()
         assert a.grad is not None
         assert b.grad is not None
         first, second = (answer[name] for answer in answers)
         # DDP takes the mean over ranks of the loss and of the gradients
-        torch.testing.assert_close((first[0] + second[0]) / 2, value, rtol=0, atol=1e-6)
-        for position, grad in ((1, a.grad), (2, b.grad)):
+        torch.testing.assert_close(
+            (first[0] + second[0]) / 2, value, rtol=1e-5, atol=1e-6
+        )
+        grads = ((1, a.grad), (2, b.grad))
+        for position, grad in grads[: 1 if name == 'sigreg' else 2]:
             both = torch.cat([first[position], second[position]]) / 2
-            torch.testing.assert_close(both, grad, rtol=0, atol=1e-6)
+            torch.testing.assert_close(both, grad, rtol=1e-4, atol=1e-6)
         # evaluation stays on its own rank
-        alone = loss(given['a'][:cut], given['b'][:cut])
+        rest = b if name == 'sigreg' else given['b'][:cut]
+        alone = loss(given['a'][:cut], rest, **more(given['labels'][:cut]))
         torch.testing.assert_close(first[3], alone, rtol=0, atol=1e-6)
 
 

@@ -179,6 +179,31 @@ def test_preset_speech_code_equals_its_formula() -> None:
     assert losses['loss'].item() == pytest.approx(total, rel=1e-4)
 
 
+def test_weight_norm_as_the_slides_print_it() -> None:
+    batch, task = collate(panms(6, 0)), make(weight_norm='elementwise', alpha=0.5)
+    losses = task.batch_losses(batch, task(batch))
+    expected = sum(
+        (task.model.unified.weight(m) - 0.5).square().sum().item()
+        for m in ('pan', 'ms')
+    )
+    assert losses['weight_norm'].item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize('preset', ['paper', 'speech_code'])
+def test_gradient_of_the_decoders_targets(preset: Any) -> None:
+    """Detached or not, the loss is the same; what reaches the encoders is not."""
+    batch, grads, values = collate(spoken(6, 0)), [], []
+    for detach in (True, False):
+        task = make_speech(preset=preset, detach_targets=detach, dropout=0.0)
+        loss = task.batch_losses(batch, task(batch))['decoder']
+        loss.backward()
+        encoder = task.model.stage_a.encoders['image']
+        grads.append([p.grad for p in encoder.parameters() if p.grad is not None])
+        values.append(loss.item())
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+    assert not torch.allclose(grads[0][0], grads[1][0])
+
+
 def test_stage_a_equals_its_formula() -> None:
     batch, task = collate(panms(6, 0)), make(CMIRPretrain, orth_weight=0.5).eval()
     outputs = task(batch)

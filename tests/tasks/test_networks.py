@@ -11,7 +11,13 @@ from lightning.pytorch import Trainer
 from torchgeo.tasks.utils import extract_backbone
 
 from torchgeo_cmr.errors import OutputExistsError, QueryError
-from torchgeo_cmr.tasks import SSCMRSIR, CrossModalTask, SupervisedCMR, load_task
+from torchgeo_cmr.tasks import (
+    SSCMRSIR,
+    CrossModalTask,
+    SupervisedCMR,
+    describe_checkpoint,
+    load_task,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings('ignore:.*does not have many workers'),
@@ -119,6 +125,19 @@ class TestOwnStem:
         path = task.save_encoder(tmp_path / 's2.pt', 's2')
         encoder = timm.create_model('resnet10t', in_chans=3, num_classes=0)
         encoder.load_state_dict(torch.load(path, weights_only=True))
+
+    def test_shared_layers_are_stored_and_counted_once(
+        self, make_trainer: MakeTrainer, tmp_path: Path
+    ) -> None:
+        task, trainer = make(SSCMRSIR, {'preset': 'aligned'}), make_trainer()
+        trainer.strategy.connect(task)
+        trainer.save_checkpoint(tmp_path / 'task.ckpt')
+        found = describe_checkpoint(tmp_path / 'task.ckpt')
+        buffers = [b for b in task.buffers() if b.is_floating_point()]
+        assert found['parameters'] == sum(
+            x.numel() for x in (*task.parameters(), *buffers)
+        )
+        assert found['bytes'] < 6 * found['parameters']
 
     def test_each_stem_may_have_weights_of_its_own(self, tmp_path: Path) -> None:
         weights = {}

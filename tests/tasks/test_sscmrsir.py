@@ -28,10 +28,11 @@ def outputs(num: int = 6) -> dict[str, dict[str, Tensor]]:
     }
 
 
+@pytest.mark.parametrize('preset', ['paper', 'aligned'])
 def test_beats_chance_on_planted_pairs(
-    make_task: Make, make_trainer: MakeTrainer, make_loader: Callable
+    make_task: Make, make_trainer: MakeTrainer, make_loader: Callable, preset: str
 ) -> None:
-    task = make_task(temperature=0.1, lr=3e-3)
+    task = make_task(preset=preset, temperature=0.1, lr=3e-3)
     train, val = make_loader(256), make_loader(200, 2)
     trainer = make_trainer(max_epochs=8)
     before = trainer.validate(task, val, verbose=False)[0]

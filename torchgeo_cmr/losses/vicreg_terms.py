@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from lightly.loss.vicreg_loss import covariance_loss, variance_loss
 from torch import Tensor
 
 from .pairs import Loss, check_pairs, gather_rows
@@ -27,7 +26,7 @@ class VICRegLoss(Loss):
     * https://arxiv.org/abs/2105.04906
 
     Relations: needs no negatives, unlike :class:`MIMLoss`, and no standardised features, unlike
-    :class:`BarlowTwinsLoss`. Variance and covariance are computed by lightly.
+    :class:`BarlowTwinsLoss`.
 
     Examples:
         >>> z = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
@@ -91,5 +90,18 @@ class VICRegLoss(Loss):
             loss = self.invariance * F.mse_loss(a, b)
             if len(every) < 2:
                 return loss
-            loss = loss + self.variance * (variance_loss(a) + variance_loss(b))
-            return loss + self.covariance * (covariance_loss(a) + covariance_loss(b))
+            loss = loss + self.variance * (_variance(a) + _variance(b))
+            return loss + self.covariance * (_covariance(a) + _covariance(b))
+
+
+def _variance(z: Tensor) -> Tensor:
+    """Mean over features of what their deviation lacks to 1."""
+    return F.relu(1 - (z.var(dim=0) + 1e-4).sqrt()).mean()
+
+
+def _covariance(z: Tensor) -> Tensor:
+    """Sum of the squared covariances of different features, divided by their number."""
+    centred = z - z.mean(dim=0)
+    covariance = centred.T @ centred / (len(z) - 1)
+    off = covariance.square().sum() - covariance.diagonal().square().sum()
+    return off / z.shape[1]

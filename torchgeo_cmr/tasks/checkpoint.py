@@ -151,10 +151,13 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         },
         'epoch': checkpoint.get('epoch'),
         'step': checkpoint.get('global_step'),
+        # Layers that modalities share have several names and one place in memory.
         'parameters': sum(
-            t.numel()
-            for t in checkpoint['state_dict'].values()
-            if t.is_floating_point()
+            {
+                t.data_ptr(): t.numel()
+                for t in checkpoint['state_dict'].values()
+                if t.is_floating_point()
+            }.values()
         ),
         'bytes': file.stat().st_size,
     }
