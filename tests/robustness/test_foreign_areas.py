@@ -20,6 +20,7 @@ from torchgeo_cmr.errors import CMRError, QueryError
 from torchgeo_cmr.export import read_search
 from torchgeo_cmr.export.layer_info import describe_layer
 from torchgeo_cmr.export.record.search_check import verify_search
+from torchgeo_cmr.search.where.area import read_area
 from torchgeo_cmr.search.where.vector_file import read_frame
 from torchgeo_cmr.vector_contents import check_vector
 
@@ -226,3 +227,18 @@ def test_what_only_looks_alike_is_read(
     Path('a.gpkg').rename('PG:a.gpkg')
     assert len(read_frame('PG:a.gpkg')) == 2
     assert check_vector('c.fgb', QueryError) == str(tmp_path / 'c.fgb')
+
+
+@pytest.mark.parametrize(
+    'crs',
+    [
+        'LOCAL_CS["site",UNIT["metre",1]]',
+        'ENGCRS["a",EDATUM["d"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north]]',
+        'EPSG:4978',
+        'EPSG:5773',
+    ],
+    ids=['local', 'engineering', 'geocentric', 'vertical'],
+)
+def test_an_area_without_a_way_to_degrees_is_a_sentence(crs: str) -> None:
+    with pytest.raises(QueryError, match=r'check its CRS|is not a CRS'):
+        read_area(shapely.box(0, 0, 1, 1), crs)

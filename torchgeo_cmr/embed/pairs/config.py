@@ -11,6 +11,7 @@ from torchgeo.datamodules import BaseDataModule
 import torchgeo_cmr.datamodules
 import torchgeo_cmr.datasets  # noqa: F401
 from torchgeo_cmr.errors import CMRError, RasterError
+from torchgeo_cmr.regular_files import check_regular
 
 
 def open_data(path: str | os.PathLike[str]) -> BaseDataModule:
@@ -30,6 +31,8 @@ def open_data(path: str | os.PathLike[str]) -> BaseDataModule:
             are not those of the data module.
     """
     try:
+        if os.path.exists(path):
+            check_regular(path, RasterError)
         settings = get_loader('yaml')(Path(path).read_text(encoding='utf-8'))
     except OSError as error:
         raise RasterError(

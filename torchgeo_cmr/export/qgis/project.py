@@ -153,6 +153,11 @@ def _vectors(path: Path, folder: Path) -> list[ProjectLayer]:
         ) from error
     layers = []
     for name, style in styles.items():
+        if '<!ENTITY' in str(style):
+            raise QueryError(
+                f'the style of {name} in {path} has entities, with which XML can grow '
+                'without end; write it with to_geopackage'
+            )
         info = pyogrio.read_info(file, layer=name)
         layers.append(
             ProjectLayer(

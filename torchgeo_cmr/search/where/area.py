@@ -87,6 +87,10 @@ def read_drawn(
             f"{name} has no CRS; say which one it is in, for example crs='EPSG:4326' (on the "
             'command line --crs EPSG:4326)'
         )
+    if known.is_geocentric or known.is_vertical or known.is_engineering:
+        raise QueryError(
+            f'{name} is in {known.name[:60]}, which has no place on a map; check its CRS'
+        )
     if known.is_geographic:
         shape = _rounded(shape)
         if not isinstance(features, Box):
