@@ -39,6 +39,8 @@ def checksum(content: Path | Buffer) -> str:
     if not isinstance(content, Path):
         return f'{zlib.crc32(content):08x}'
     made = 0
+    if not content.is_file():  # a pipe would never end
+        raise FileNotFoundError(f'{content} is not a file')
     with content.open('rb') as file:
         while block := file.read(_BLOCK):
             made = zlib.crc32(block, made)

@@ -43,6 +43,20 @@ def check_regular(path: str | os.PathLike[str], error: type[CMRError]) -> None:
         raise error(f'{os.fspath(path)} is {kind} and not a file: name a file')
 
 
+def check_special(path: str | os.PathLike[str], error: type[CMRError]) -> None:
+    """Refuse a pipe, a socket or a device; what is not there is left to whoever opens it.
+
+    Args:
+        path: The path.
+        error: What to raise.
+
+    Raises:
+        CMRError: Of the kind *error*.
+    """
+    if os.path.exists(path):
+        check_regular(path, error)
+
+
 def check_name(path: str | os.PathLike[str], error: type[CMRError]) -> None:
     """Refuse a name that is not UTF-8, which GDAL does not open.
 

@@ -32,6 +32,8 @@ def read_json[T](
         ArchiveError: If it is not JSON, is nested too deeply, or a key is missing or has a value of
             another type; the message names file and key. It is the given *error*.
     """
+    if file.exists() and not file.is_file():
+        raise error(f'{file} is not a regular file; {cure}')
     return decode(file.read_bytes(), kind, str(file), cure, error)
 
 

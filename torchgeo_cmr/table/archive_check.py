@@ -13,6 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, Finding
+from torchgeo_cmr.regular_files import check_special
 
 from .provenance import Content, row_digests
 from .schema import check_part, check_vectors, from_arrow
@@ -105,6 +106,7 @@ def _verify_part(part: Path, dim: int) -> NDArray[np.uint64]:
     Raises:
         ArchiveError: If something is not as it was written.
     """
+    check_special(part, ArchiveError)
     with pq.ParquetFile(part, page_checksum_verification=True) as file:
         facts = check_part(file.schema_arrow, dim, part.name)
         if part.name != part_name(str(facts['key'])):

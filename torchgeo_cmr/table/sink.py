@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.drafts import disk_faults, draft_folder, stamp, sweep
 from torchgeo_cmr.durable import flush, replace_folder
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
+from torchgeo_cmr.regular_files import check_special
 from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
 from .provenance import Content, Rows
@@ -545,6 +546,7 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
         >>> folder.cleanup()
     """
     file = header_file(path)
+    check_special(file, ArchiveError)
     try:
         text = file.read_bytes()
     except OSError as error:
@@ -681,7 +683,8 @@ def _appearing(target: Path) -> Generator[Path]:
 
 @contextmanager
 def reading(part: Path) -> Generator[None]:
-    """Turn whatever a broken part raises into one sentence."""
+    """Turn whatever a broken part raises into one sentence; a pipe would never end."""
+    check_special(part, ArchiveError)
     try:
         yield
     except (pa.ArrowException, OSError, KeyError) as error:

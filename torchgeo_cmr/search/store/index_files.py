@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.drafts import disk_faults, draft_folder, stamp, sweep
 from torchgeo_cmr.durable import checksum, flush
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
+from torchgeo_cmr.regular_files import check_special
 from torchgeo_cmr.search.rank.vectors import KINDS, Vectors
 from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns
 from torchgeo_cmr.table import EmbeddingTable
@@ -121,6 +122,7 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
         ArchiveError: If it is missing, broken or of a newer format.
     """
     file = Path(path) / HEADER
+    check_special(file, ArchiveError)
     try:
         text = file.read_bytes()
     except OSError as error:
@@ -247,6 +249,7 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
         plain = kind in ('float32', 'hamming')
         codes = whole if plain else _array(home / 'codes.npy')
         scale = _array(home / 'scale.npy', np.float32) if kind == 'int8' else None
+        check_special(home / 'attributes.arrow', ArchiveError)
         source = pa.memory_map(str(home / 'attributes.arrow'))
         attributes = pa.ipc.open_file(source).read_all()
         numbers = _array(home / 'numbers.npy', np.int64)
@@ -308,6 +311,7 @@ def _array(file: Path, dtype: Any = None) -> NDArray[Any]:
         ValueError: If it is not an array, or of another type.
     """
     try:
+        check_special(file, ArchiveError)
         mapped = np.load(file, mmap_mode='r', allow_pickle=False)
     except OSError:
         raise
