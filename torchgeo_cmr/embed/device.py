@@ -34,11 +34,14 @@ def find_device(device: torch.device | str) -> torch.device:
             return torch.device('cuda')
         return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
     try:
-        return torch.empty(0, device=device).device
+        found = torch.empty(0, device=device).device
     except (AssertionError, RuntimeError) as error:
         raise CMRError(
             f"cannot run on {device} ({str(error).splitlines()[0]}): use 'cpu' or 'auto'"
         ) from error
+    if found.type == 'meta':  # of torch, for shapes without numbers
+        raise CMRError("cannot run on meta (it holds no numbers): use 'cpu' or 'auto'")
+    return found
 
 
 @contextmanager

@@ -197,12 +197,15 @@ def find_device(device: str | torch.device) -> torch.device:
         CMRError: If this machine has no such device.
     """
     try:
-        return torch.empty(0, device=device).device
+        found = torch.empty(0, device=device).device
     except (AssertionError, NotImplementedError, RuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CMRError(
             f"cannot load to {device}, which this machine does not have ({reason}): use map_location='cpu'"
         ) from error
+    if found.type == 'meta':
+        raise CMRError("the device 'meta' holds no numbers: use map_location='cpu'")
+    return found
 
 
 def read_checkpoint(
