@@ -27,7 +27,11 @@ FORMATS = ['gpkg', 'geojson', 'fgb', 'parquet', 'csv', 'html', 'stac.json']
 def make(names: list[str]) -> EmbeddingTable:
     x = np.arange(4.0)
     frame = gpd.GeoDataFrame(
-        {'patch_id': list('abcd'), **{name: list('stuv') for name in names}},
+        {
+            'patch_id': list('abcd'),
+            'time_start': '2024-06-01T00:00:00Z',
+            **{name: list('stuv') for name in names},
+        },
         geometry=shapely.box(x, 0, x + 1, 1),
         crs='EPSG:4326',
     )
