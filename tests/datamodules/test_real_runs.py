@@ -101,6 +101,10 @@ PLACES = {
 }
 
 
+#: Options of the task; places of patches come from the data module.
+ALIGNED = {'san_antonio': {'preset': 'aligned', 'ignore_within': 1500.0}}
+
+
 @pytest.fixture
 def environment() -> Iterator[None]:
     """Give back what TorchGeo's command changes for good: GDAL would go on heeding it."""
@@ -135,7 +139,11 @@ def test_fit(
         },
         'model': {
             'class_path': 'torchgeo_cmr.tasks.SSCMRSIR',
-            'init_args': {'in_channels': channels, 'model': 'test_resnet'},
+            'init_args': {
+                'in_channels': channels,
+                'model': 'test_resnet',
+                **ALIGNED.get(place, {}),
+            },
         },
         'data': {
             'class_path': 'torchgeo_cmr.datamodules.PairedDataModule',
@@ -160,6 +168,9 @@ def test_fit(
         else:
             assert main(words) == 0
     task = load_task(tmp_path / 'last.ckpt')
+    is_aligned = place in ALIGNED
+    assert task.hparams['mde_on'] == ('z' if is_aligned else 'h')
+    assert hasattr(task.model, 'stem') == is_aligned
     for name, count in channels.items():
         spec = task.specs[name]
         assert len(spec['mean']) == count
