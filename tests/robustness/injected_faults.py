@@ -9,7 +9,6 @@ import errno
 import fcntl
 import io
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -200,7 +199,7 @@ def replay(
 
 def _do(kind: str, source: Path, target: Path) -> None:
     if kind == 'link':
-        shutil.copy(source, target)
+        os.link(source, target)
     elif kind == 'exchange':
         durable._exchange(source, target)
     elif kind in ('rename', 'replace'):

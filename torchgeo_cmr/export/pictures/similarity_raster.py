@@ -172,22 +172,19 @@ def to_geotiff(
         )
     values = drawn.to_numpy()[None].astype(np.float32)
     sidecar = Path(path).with_suffix('.qml')
-    with (
-        together(),
-        new_file(path, overwrite=overwrite) as temporary,
-        new_file(sidecar, overwrite=overwrite) as style,
-    ):
-        # In the order in which they get their names.
-        lowest = 0.0 if np.isnan(values).all() else float(np.nanmin(values))
-        style.write_text(raster_style(lowest), encoding='utf-8')
-        write_cog(
-            temporary,
-            values,
-            crs=drawn.rio.crs,
-            transform=drawn.rio.transform(),
-            nodata=np.nan,
-            names=('similarity',),
-        )
+    lowest = 0.0 if np.isnan(values).all() else float(np.nanmin(values))
+    with together():
+        with new_file(path, overwrite=overwrite) as temporary:
+            write_cog(
+                temporary,
+                values,
+                crs=drawn.rio.crs,
+                transform=drawn.rio.transform(),
+                nodata=np.nan,
+                names=('similarity',),
+            )
+        with new_file(sidecar, overwrite=overwrite) as style:
+            style.write_text(raster_style(lowest), encoding='utf-8')
     return Path(path)
 
 
