@@ -37,6 +37,8 @@ _DEGREE = 111_195.0
 _SPAN = 60.0
 _PIECES = 256
 _ROUNDS = 40
+#: Highest latitude in degrees, and what rounding adds.
+_POLE = 90 + 1e-6
 #: Share of an edge that no piece is shorter than: less is lost in rounding.
 _SHORTEST = 1e-12
 
@@ -153,13 +155,16 @@ def divided(points: Points, crs: CRS, tolerance: float) -> Points:
         tolerance: Metres by which a piece may leave the true edge.
 
     Returns:
-        Longitudes and latitudes (m, 2); at a pole where an edge runs through one.
+        Longitudes and latitudes (m, 2); at a pole where an edge runs through one. Not finite
+        if the CRS leads off the globe.
     """
     way = np.diff(points, axis=0)
     lonlat = to_lonlat(np.concatenate([points, _between(points, way)]), crs)
     lonlat, third = lonlat[: len(points)], lonlat[len(points) :]
-    if not np.isfinite(lonlat).all():
-        return lonlat
+    # A damaged CRS, such as one with degrees of another size, gives latitudes beyond the pole:
+    # an edge there is never divided finely enough.
+    if not (np.abs(lonlat[:, 1]) <= _POLE).all() or not np.isfinite(lonlat).all():
+        return np.full_like(lonlat, np.nan)
     shortest = _SHORTEST * float(np.abs(points).max())
     for _ in range(_ROUNDS):
         many = _count(lonlat, third.reshape(2, -1, 2), tolerance)

@@ -1,10 +1,15 @@
 """An area's edges in degrees against the same edges in very short pieces."""
 
+from pathlib import Path
+
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 from pyproj import CRS
 
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search import Where
 from torchgeo_cmr.search.where.area import read_area
 from torchgeo_cmr.table.footprints import to_lonlat
 
@@ -39,3 +44,14 @@ def test_a_wave_that_crosses_its_chord_in_the_middle_is_seen() -> None:
     fine = shapely.get_coordinates(shapely.segmentize(given, 50))
     points = shapely.points(to_lonlat(fine, CRS('EPSG:32632')))
     assert shapely.distance(area, points).max() < 2e-6
+
+
+def test_degrees_of_another_size_lead_off_the_globe(tmp_path: Path) -> None:
+    """A flipped bit in a .prj once divided an edge without end."""
+    file = tmp_path / 'a.shp'
+    shapes = gpd.GeoDataFrame(geometry=[shapely.box(9.2, 45.2, 9.7, 45.8)], crs=4326)
+    shapes.to_file(file)
+    prj = file.with_suffix('.prj')
+    prj.write_text(prj.read_text().replace('0.0174532925199433', '0.1174532925199433'))
+    with pytest.raises(QueryError, match='a.shp'):
+        Where(str(file))

@@ -170,8 +170,10 @@ def _parquet(source: Path) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
     """Read GeoParquet and the record among its metadata."""
     import pyarrow.parquet as pq
 
+    table = pq.read_table(source, partitioning=None)
+    table.validate(full=True)  # text that is not Unicode fails only where it is shown
     frame = gpd.read_parquet(source)
-    metadata = pq.read_schema(source).metadata or {}
+    metadata = table.schema.metadata or {}
     return frame, _json(metadata.get(b'torchgeo_cmr'), source)
 
 

@@ -105,7 +105,8 @@ def read_drawn(
                 f'{name} is in {known.name[:60]}, from which nothing leads to EPSG:4326 '
                 f'({error}); check its CRS'
             ) from error
-        if not np.isfinite(shapely.get_coordinates(area)).all():
+        points = shapely.get_coordinates(area)
+        if not (np.isfinite(points).all() and (np.abs(points[:, 1]) < 90 + 1e-6).all()):
             raise QueryError(
                 f'{name} cannot be expressed in EPSG:4326 from {known.to_string()[:60]}; check its CRS'
             )
