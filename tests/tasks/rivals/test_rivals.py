@@ -82,6 +82,7 @@ METHODS: dict[str, tuple[Callable[..., CrossModalTask], dict[str, Any]]] = {
         {
             'temperature': 0.3,
             'adversary_weight': 0.1,
+            'quantisation_weight': 0.01,
             'balance': 'bits',
             'output_dim': 16,
         },
@@ -98,6 +99,14 @@ def make(name: str, **options: Any) -> CrossModalTask:
         'std': {m: [1.0] * n for m, n in CHANNELS.items()},
     }
     return kind(CHANNELS, model={m: tiny(n) for m, n in CHANNELS.items()}, **settings)
+
+
+def mean_average_precision(scores: Tensor, label: Tensor) -> float:
+    """Over whole rankings; rows of one class are relevant to each other."""
+    order = scores.argsort(dim=1, descending=True)
+    relevant = (label[:, None] == label).float().gather(1, order)
+    precision = relevant.cumsum(dim=1) / torch.arange(1, len(label) + 1)
+    return ((precision * relevant).sum(dim=1) / relevant.sum(dim=1)).mean().item()
 
 
 @pytest.mark.parametrize('name', METHODS)
@@ -201,6 +210,14 @@ class TestDUCH:
         right = (hits['query_id'] == hits['patch_id']).mean()
         # chance is 1 of 100
         assert right > 0.2
+        whole = {m: task.embed(batch, m) for m in CHANNELS}
+        scores = [
+            mean_average_precision(a @ b.T, batch['label'])
+            for a, b in (whole.values(), [z.sign() for z in whole.values()])
+        ]
+        # a random ranking has 0.35
+        assert scores[0] > 0.4
+        assert scores[1] > scores[0] - 0.05
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,9 @@ class DUCH(ContrastiveTask):
 
     * https://arxiv.org/abs/2201.08125
 
-    The paper is about images and text. Its method is known to us from code of another project, in
-    which adversary and quantisation are switched off; their weights here are ours, and codes *B*
-    are those of the batch, which the paper refreshes once per epoch.
+    The paper is about images and text. Its method is known to us from code of another project; the
+    default weights are those of that code, in which quantisation and adversary are switched off.
+    Codes *B* are those of the batch, which the paper refreshes once per epoch.
 
     Relations: the terms are :class:`~torchgeo_cmr.losses.MIMLoss`,
     :class:`~torchgeo_cmr.losses.QuantisationLoss`, :class:`~torchgeo_cmr.losses.BitBalanceLoss`
@@ -65,7 +65,7 @@ class DUCH(ContrastiveTask):
         output_dim: int = 64,
         temperature: float = 1.0,
         intra_weight: float = 1.0,
-        quantisation_weight: float = 0.01,
+        quantisation_weight: float = 0.0,
         balance_weight: float = 0.001,
         balance: Literal['samples', 'bits'] = 'samples',
         adversary_weight: float = 0.0,
@@ -87,7 +87,7 @@ class DUCH(ContrastiveTask):
             output_dim: Bits of a code, a multiple of 8; 16, 32, 64 or 128 are usual.
             temperature: Temperature of the contrastive terms, above 0.
             intra_weight: Factor of the two contrastive terms within modalities.
-            quantisation_weight: Factor of the distance from codes.
+            quantisation_weight: Factor of the distance from codes; 0 removes it.
             balance_weight: Factor of the balance of bits.
             balance: Over ``'samples'`` (each bit) or ``'bits'`` (each sample).
             adversary_weight: Factor of the term that misleads the adversary; 0 removes it.
