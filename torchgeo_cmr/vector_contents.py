@@ -50,6 +50,10 @@ class _Refused(Exception):
     """What is wrong with a file, without its name."""
 
 
+#: Files by which GDAL reads a folder as one source.
+_IN_FOLDERS = ('.gdbtable', '.shp', '.tab', '.mif')
+
+
 def check_vector(path: str | os.PathLike[str], error: type[CMRError]) -> str:
     """Refuse a vector file that is not a file of this disk, or names its features elsewhere.
 
@@ -70,6 +74,8 @@ def check_vector(path: str | os.PathLike[str], error: type[CMRError]) -> str:
     outer = name if packed is None else _archive(packed[1])
     if packed is None and os.path.isdir(outer):
         files = [entry.path for entry in os.scandir(outer) if not entry.is_dir()]
+        if not any(file.lower().endswith(_IN_FOLDERS) for file in files):
+            raise error(f'{name} is a folder without a layer: name a file in it')
     else:
         files = [outer]
     for file in files:

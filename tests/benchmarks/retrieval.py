@@ -35,6 +35,7 @@ import rasterio
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
@@ -200,9 +201,9 @@ def make(
         options['image_size'] = CELL
     task = METHODS[method](channels, **options)
     specs = {}
-    for sensor in channels:
+    for sensor, count in channels.items():
         pixels = np.concatenate(
-            [getattr(f, sensor).reshape(channels[sensor], -1) for f in suite.train], 1
+            [getattr(f, sensor).reshape(count, -1) for f in suite.train], 1
         )
         specs[sensor] = {
             'mean': np.nanmean(pixels, axis=1).tolist(),
@@ -331,9 +332,7 @@ def pair_frames(radar: Sequence[str], optical: Sequence[str]) -> list[Frame]:
         for other in radar:
             with (
                 rasterio.open(other) as source,
-                WarpedVRT(
-                    source, **grid, resampling=rasterio.enums.Resampling.bilinear
-                ) as vrt,
+                WarpedVRT(source, **grid, resampling=Resampling.bilinear) as vrt,
             ):
                 seen = vrt.dataset_mask() > 0
                 if seen.mean() > 0.9:

@@ -204,3 +204,16 @@ def test_never_loads_torch(program: Run, archive: Path, tmp_path: Path) -> None:
     )
     done = program('-c', code, 'export', archive, '--out', tmp_path / 'a.geojson')
     assert done.returncode == 0, done.stderr
+
+
+def test_places_that_take_no_files_and_folders_without_layers(
+    refused: Callable[..., str], archive: Path, tmp_path: Path
+) -> None:
+    """Neither waits: for a writer that is not there, or for what a device has to say."""
+    if Path('/proc/self').exists():
+        line = refused('export', archive, '--out', '/proc/hits.csv')
+        assert '/proc/hits could not be written' in line
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'folder' / 'notes.txt').write_text('mine')
+    line = refused('search', archive, '--query', archive, '--within', tmp_path / 'folder')
+    assert 'is a folder without a layer: name a file in it' in line

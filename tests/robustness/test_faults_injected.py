@@ -3,6 +3,7 @@
 import errno
 import importlib.util
 import json
+import os
 import shutil
 import sys
 import zipfile
@@ -291,6 +292,9 @@ class Trial:
         assert not names
 
 
+#: Whether slow cases try each change, which takes an hour, or some of them.
+EVERY = bool(os.environ.get('TORCHGEO_CMR_EVERY_FAULT'))
+_MOST = 6
 #: Tried at each change by default; the others with ``-m slow``, or at some changes.
 QUICK = ('save', 'commit', 'delete', 'hash', 'sound')
 SOME = {
@@ -315,7 +319,8 @@ def trial(
 ) -> Trial:
     monkeypatch.setattr('torchgeo_cmr.export.new_file._PATIENCE', 0)
     name, _, few = request.param.partition(': ')
-    return Trial(CASES[name], tmp_path, SOME[name] if few else None)
+    most = SOME[name] if few else None if name in QUICK or EVERY else _MOST
+    return Trial(CASES[name], tmp_path, most)
 
 
 def test_the_disk_fails_at_each_change(trial: Trial) -> None:

@@ -1,14 +1,18 @@
 """New files: refused if they are there, complete before they get their name."""
 
+import errno
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchgeo_cmr.drafts import Draft, disk_faults, drafting, publish, sweep_outputs
 from torchgeo_cmr.errors import OutputExistsError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 #: Seconds to wait for another writer.
 _PATIENCE = 60
@@ -105,7 +109,7 @@ def only_writer(names: Iterable[Path], files: Iterable[Path]) -> Generator[None]
             try:
                 with disk_faults(name):
                     name.parent.mkdir(parents=True, exist_ok=True)
-                    lock.acquire()
+                    _acquire(lock)
             except Timeout as error:
                 raise OutputExistsError(
                     f'another process is writing {name}; wait until it is done, or choose '
@@ -114,6 +118,20 @@ def only_writer(names: Iterable[Path], files: Iterable[Path]) -> Generator[None]
             held.callback(_release, lock)
         sweep_outputs(files)
         yield
+
+
+def _acquire(lock: 'FileLock') -> None:
+    """Take a lock, or wait for whoever has it; a folder that takes no files has nobody."""
+    from filelock import Timeout
+
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not Path(lock.lock_file).exists():
+            raise OSError(
+                errno.EROFS, 'its folder takes no new files', lock.lock_file
+            ) from None
+        lock.acquire()
 
 
 def _release(lock: Any) -> None:

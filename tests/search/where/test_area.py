@@ -53,5 +53,5 @@ def test_degrees_of_another_size_lead_off_the_globe(tmp_path: Path) -> None:
     shapes.to_file(file)
     prj = file.with_suffix('.prj')
     prj.write_text(prj.read_text().replace('0.0174532925199433', '0.1174532925199433'))
-    with pytest.raises(QueryError, match='a.shp'):
+    with pytest.raises(QueryError, match=r'a\.shp'):
         Where(str(file))
