@@ -215,5 +215,7 @@ def test_places_that_take_no_files_and_folders_without_layers(
         assert '/proc/hits could not be written' in line
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'folder' / 'notes.txt').write_text('mine')
-    line = refused('search', archive, '--query', archive, '--within', tmp_path / 'folder')
+    line = refused(
+        'search', archive, '--query', archive, '--within', tmp_path / 'folder'
+    )
     assert 'is a folder without a layer: name a file in it' in line

@@ -498,7 +498,7 @@ def test_a_chunk_that_is_not_there_is_missing_where_the_store_says_so(
         edited(f'{band}/.zarray', fill_value=fill)(path)
         (path / band / '0.1').unlink()
     (scene,) = cube_scenes(str(path))
-    window = Window(16, 0, 16, 16)
+    window = Window.from_slices((0, 16), (16, 32))
     pixels = CubeReader(scene).read(window)
     assert np.array_equal(pixels, np.full((3, 16, 16), value), equal_nan=True)
 
