@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from torchgeo_cmr.cli.checkpoint_files import CheckpointFiles
+
 CONFIG = """
 trainer:
   max_epochs: 1
@@ -172,8 +174,20 @@ def test_a_checkpoint_to_go_on_from(
 
 @pytest.mark.filterwarnings('ignore')
 def test_a_checkpoint_of_another_network(
-    run: Callable[..., Any], without_labels: Path, tmp_path: Path
+    run: Callable[..., Any],
+    without_labels: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    written, save = [], CheckpointFiles.save_checkpoint
+
+    def counted(
+        plugin: CheckpointFiles, checkpoint: Any, path: Any, *rest: Any
+    ) -> None:
+        written.append(Path(path).name)
+        save(plugin, checkpoint, path, *rest)
+
+    monkeypatch.setattr(CheckpointFiles, 'save_checkpoint', counted)
     words = ('fit', '--config', without_labels, '--trainer.enable_checkpointing=true')
     words += (
         f'--trainer.default_root_dir={tmp_path}',
@@ -181,6 +195,7 @@ def test_a_checkpoint_of_another_network(
     )
     assert run(*words).code == 0
     (path,) = tmp_path.rglob('last.ckpt')
+    assert 'last.ckpt' in written
     content = torch.load(path, weights_only=True)
     for name, tensor in content['state_dict'].items():
         if name.endswith('weight'):

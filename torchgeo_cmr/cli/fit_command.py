@@ -21,6 +21,7 @@ from torchgeo_cmr import __version__
 from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.tasks.checkpoint import load_plain
 
+from .checkpoint_files import CheckpointFiles
 from .yaml_size import check_yaml
 
 #: What constructors raise when they are given what they cannot use.
@@ -82,9 +83,14 @@ class _CLI(LightningCLI):
             )
 
     def before_instantiate_classes(self) -> None:
-        """Add a checkpoint callback if the user named none."""
+        """Add a checkpoint callback if the user named none, and a writer of whole checkpoints."""
         config = self.config[str(self.subcommand)]
         trainer = config['trainer']
+        plugins = trainer.get('plugins') or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not plugins:  # two that write checkpoints exclude each other
+            writer = f'{CheckpointFiles.__module__}.{CheckpointFiles.__qualname__}'
+            trainer['plugins'] = [Namespace(class_path=writer, init_args=Namespace())]
         given = trainer.get('callbacks') or []
         given = given if isinstance(given, list) else [given]
         wants = trainer.get('enable_checkpointing') is not False
