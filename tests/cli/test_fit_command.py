@@ -182,10 +182,10 @@ def test_a_checkpoint_of_another_network(
     written, save = [], CheckpointFiles.save_checkpoint
 
     def counted(
-        plugin: CheckpointFiles, checkpoint: Any, path: Any, *rest: Any
+        plugin: CheckpointFiles, checkpoint: Any, path: Any, storage_options: Any = None
     ) -> None:
         written.append(Path(path).name)
-        save(plugin, checkpoint, path, *rest)
+        save(plugin, checkpoint, path, storage_options)
 
     monkeypatch.setattr(CheckpointFiles, 'save_checkpoint', counted)
     words = ('fit', '--config', without_labels, '--trainer.enable_checkpointing=true')
