@@ -135,7 +135,7 @@ def test_other_versions(run: Run, saved: Path) -> None:
         ({'command': None}, 'was not made by torchgeo-cmr search'),
         ({'command': ['rm', '-rf', '.']}, 'was not made by torchgeo-cmr search'),
         ({'command': ['torchgeo-cmr', 'search', '--bogus']}, 'unrecognized|required'),
-        ({'version': 9}, 'install a newer torchgeo_cmr'),
+        ({'version': 9}, 'written by a newer torchgeo_cmr'),
     ],
 )
 def test_a_manifest_that_names_no_search(

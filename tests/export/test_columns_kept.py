@@ -198,3 +198,14 @@ def test_stac_keeps_the_archives_columns(
         assert told['cmr:day'] == '2024-06-01'
         assert told['cmr:cell'] == int(row['cell'])
         assert not {'cmr:geometry', 'cmr:native_corners', 'cmr:cloud'} & set(told)
+
+
+@pytest.mark.parametrize('suffix', ['.geojson', '.fgb', '.gpkg'])
+def test_a_layer_is_called_by_its_file(
+    found: gpd.GeoDataFrame, tmp_path: Path, suffix: str
+) -> None:
+    """And not by the draft that the file was, which names a process."""
+    path = write(found, tmp_path / f'hits{suffix}')
+    names = [str(name) for name, _ in pyogrio.list_layers(path)]
+    assert names[0] in ('hits', 'results')
+    assert b'.tmp-' not in path.read_bytes()

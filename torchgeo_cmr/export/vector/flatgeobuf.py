@@ -66,6 +66,7 @@ def to_flatgeobuf(
             stream(frame, columns, multi=kind),
             temporary,
             driver='FlatGeobuf',
+            layer=Path(path).stem,  # and not that of the draft
             geometry_type=f'Multi{kind}',
             crs=WGS84.to_wkt(),
             # An index has a box for each row, and a row without a place has none.
