@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, verify_archive
 from torchgeo_cmr.table.schema import METADATA_KEY
 
@@ -149,3 +150,11 @@ def test_a_broken_header(archive: Path, text: str) -> None:
     (finding,) = verify_archive(archive)
     assert finding.fault
     assert finding.file.endswith('_archive.json')
+
+
+def test_a_column_whose_name_is_not_unicode(archive: Path) -> None:
+    part = min(archive.glob('part-*'))
+    part.write_bytes(part.read_bytes().replace(b'valid_fraction', b'valid_fracti\xb8n'))
+    with pytest.raises(ArchiveError, match=part.name):
+        EmbeddingTable.load(archive)
+    assert [name for name, _ in faults(archive)] == [part.name]

@@ -687,7 +687,10 @@ def reading(part: Path) -> Generator[None]:
     check_special(part, ArchiveError)
     try:
         yield
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except ArchiveError:
+        raise
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        # ValueError: a name of the file that is not Unicode
         raise ArchiveError(
             f'{part} cannot be read, it is truncated or broken; remove it and run again'
         ) from error
