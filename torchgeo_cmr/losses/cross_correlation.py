@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .pairs import Loss, check_pairs, gather_rows
+from .pairs import Loss, check_pairs, gather_pairs
 
 __all__ = ('BarlowTwinsLoss',)
 
@@ -82,17 +82,13 @@ class BarlowTwinsLoss(Loss):
         """
         check_pairs(z_a, z_b)
         with torch.autocast(z_a.device.type, enabled=False):
-            both = torch.cat([z_a.float(), z_b.float()], dim=1)
             gather = self.gather_distributed and self.training
-            every, _, _ = gather_rows(both, active=gather)
-            if len(every) < 2:
-                return every.sum() * 0
+            every, _, _ = gather_pairs(z_a.float(), z_b.float(), active=gather)
+            if len(every[0]) < 2:
+                return (every[0].sum() + every[1].sum()) * 0
             # Batch norm divides by the population's deviation and survives constant features.
-            a, b = (
-                F.batch_norm(z, None, None, training=True)
-                for z in every.chunk(2, dim=1)
-            )
-            correlation = a.T @ b / len(every)
+            a, b = (F.batch_norm(z, None, None, training=True) for z in every)
+            correlation = a.T @ b / len(a)
             diagonal = correlation.diagonal()
             others = correlation.square().sum() - diagonal.square().sum()
             return (diagonal - self.target).square().sum() + self.off_diagonal * others

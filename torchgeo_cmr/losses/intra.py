@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchgeo_cmr.errors import check_choice
 
-from .pairs import Loss, check_pairs, gather_rows, unit_rows
+from .pairs import Loss, check_pairs, gather_pairs, unit_rows
 
 __all__ = ('ISLoss',)
 
@@ -102,18 +102,17 @@ class ISLoss(Loss):
         """
         check_pairs(h_a, h_b, same_dim=False)
         with torch.autocast(h_a.device.type, enabled=False):
-            both = torch.cat([h_a.float(), h_b.float()], dim=1)
+            rows = h_a.float(), h_b.float()
             gather = self.gather_distributed and self.training
-            every, start, ranks = gather_rows(both, active=gather)
-            if len(every) < 2 or len(both) < 1:
-                return both.sum() * 0  # part of the graph, so that backward still works
-            widths = [h_a.shape[1], h_b.shape[1]]
-            rows, archive = both.split(widths, dim=1), every.split(widths, dim=1)
+            archive, start, share = gather_pairs(*rows, active=gather)
+            if len(archive[0]) < 2 or len(h_a) < 1:
+                # part of the graph, so that backward still works
+                return (rows[0].sum() + rows[1].sum()) * 0
             near = [
                 self._neighbors(x, y, start) for x, y in zip(rows, archive, strict=True)
             ]
 
-            total = both.new_zeros(())
+            total = rows[0].new_zeros(())
             for m in range(2):
                 chosen = {
                     'own': near[m],
@@ -125,7 +124,7 @@ class ISLoss(Loss):
                     candidates = candidates.detach()
                 cosine = (unit.unsqueeze(1) * candidates[chosen]).sum(dim=2)
                 total = total + cosine.mean() / 2
-            return self.is_sign * total * (len(both) * ranks / len(every))
+            return self.is_sign * total * share
 
     @torch.no_grad()
     def _neighbors(self, rows: Tensor, archive: Tensor, start: int) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchgeo_cmr.errors import check_choice
 
-from .pairs import Loss, check_pairs, gather_rows, unit_rows
+from .pairs import Loss, check_pairs, gather_pairs, gather_rows, unit_rows
 
 __all__ = ('SupConLoss',)
 
@@ -90,19 +90,18 @@ class SupConLoss(Loss):
             )
         with torch.autocast(z_a.device.type, enabled=False):
             sets = labels.float()
-            both = torch.cat([unit_rows(z_a), unit_rows(z_b)], dim=1)
+            a, b = unit_rows(z_a), unit_rows(z_b)
             gather = self.gather_distributed and self.training
-            every, start, ranks = gather_rows(both, active=gather)
+            (all_a, all_b), start, share = gather_pairs(a, b, active=gather)
             every_set, _, _ = gather_rows(sets, active=gather)
-            (a, b), (all_a, all_b) = both.chunk(2, dim=1), every.chunk(2, dim=1)
-            row = torch.arange(len(both), device=both.device)
+            row = torch.arange(len(a), device=a.device)
             shared = sets @ every_set.T
             union = sets.sum(1, keepdim=True) + every_set.sum(1) - shared
             alike = shared / union.clamp_min(1)
             alike = alike.index_put((row, row + start), alike.new_ones(()))
             if self.target == 'overlap':
                 alike = (alike > 0).float()
-            total = both.new_zeros(())
+            total = a.new_zeros(())
             for cosines in (a @ all_b.T, b @ all_a.T):
                 if self.target == 'jaccard_mse':
                     total = total + (cosines - alike).square().mean() / 2
@@ -110,4 +109,4 @@ class SupConLoss(Loss):
                 logs = torch.log_softmax(cosines / self.temperature, dim=1)
                 weights = alike / alike.sum(dim=1, keepdim=True)
                 total = total - (weights * logs).sum(dim=1).mean() / 2
-            return total * (len(both) * ranks / len(every))
+            return total * share

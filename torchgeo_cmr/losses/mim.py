@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from torchgeo_cmr.errors import check_choice
 
-from .pairs import Loss, check_pairs, gather_rows, unit_rows
+from .pairs import Loss, check_pairs, gather_pairs, unit_rows
 
 __all__ = ('MIMLoss',)
 
@@ -111,17 +111,15 @@ class MIMLoss(Loss):
         check_pairs(z_a, z_b)
         # exp(1 / 0.05) overflows fp16: everything below runs in fp32, under autocast too.
         with torch.autocast(z_a.device.type, enabled=False):
-            both = torch.cat([unit_rows(z_a), unit_rows(z_b)], dim=1)
+            a, b = unit_rows(z_a), unit_rows(z_b)
             gather = self.gather_distributed and self.training
-            every, start, ranks = gather_rows(both, active=gather)
-            a, b = both.chunk(2, dim=1)
-            all_a, all_b = every.chunk(2, dim=1)
-            row = torch.arange(len(both), device=both.device)
+            (all_a, all_b), start, share = gather_pairs(a, b, active=gather)
+            row = torch.arange(len(a), device=a.device)
             pair = row + start
 
             logits_a, logits_b = self._scaled(a @ all_b.T), self._scaled(b @ all_a.T)
             positive_a, positive_b = logits_a[row, pair], logits_b[row, pair]
-            never = both.new_tensor(-torch.inf)
+            never = a.new_tensor(-torch.inf)
             if exclude is not None:
                 exclude = exclude.index_put((row, pair), exclude.new_zeros(()))
                 logits_a = logits_a.masked_fill(exclude, -torch.inf)
@@ -136,7 +134,6 @@ class MIMLoss(Loss):
                 logits_b = torch.cat([logits_b, same_b], dim=1)
             loss_a = torch.logsumexp(logits_a, dim=1) - positive_a
             loss_b = torch.logsumexp(logits_b, dim=1) - positive_b
-            share = len(both) * ranks / len(every)
             return (loss_a + loss_b).mean() / 2 * share
 
     def _scaled(self, cosines: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ('Loss', 'check_pairs', 'gather_rows', 'unit_rows')
+__all__ = ('Loss', 'check_pairs', 'gather_pairs', 'gather_rows', 'unit_rows')
 
 
 class Loss(nn.Module):
@@ -133,3 +133,22 @@ def gather_rows(rows: Tensor, *, active: bool = True) -> tuple[Tensor, int, int]
     sizes = [int(count) for count in each]
     every: Tensor = _GatherRows.apply(rows, sizes)
     return every, sum(sizes[: dist.get_rank()]), ranks
+
+
+def gather_pairs(
+    a: Tensor, b: Tensor, *, active: bool = True
+) -> tuple[tuple[Tensor, Tensor], int, float]:
+    """Collect the rows of both modalities from all ranks in one message, see :func:`gather_rows`.
+
+    Args:
+        a: Rows of one modality, shape (batch, dim).
+        b: Rows of the other, same number of rows.
+        active: Whether to collect at all.
+
+    Returns:
+        Rows of both modalities of all ranks, shape (total, dim) each; the position of this rank's
+        first row among them; and by what a mean over the rows of this rank is scaled.
+    """
+    every, start, ranks = gather_rows(torch.cat([a, b], dim=1), active=active)
+    all_a, all_b = every.split([a.shape[1], b.shape[1]], dim=1)
+    return (all_a, all_b), start, len(a) * ranks / max(len(every), 1)

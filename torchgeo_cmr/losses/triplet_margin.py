@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .pairs import Loss, check_pairs, gather_rows, unit_rows
+from .pairs import Loss, check_pairs, gather_pairs, unit_rows
 
 __all__ = ('TripletLoss',)
 
@@ -72,21 +72,18 @@ class TripletLoss(Loss):
         """
         check_pairs(z_a, z_b)
         with torch.autocast(z_a.device.type, enabled=False):
-            both = torch.cat([unit_rows(z_a), unit_rows(z_b)], dim=1)
+            a, b = unit_rows(z_a), unit_rows(z_b)
             gather = self.gather_distributed and self.training
-            every, start, ranks = gather_rows(both, active=gather)
-            (a, b), (all_a, all_b) = both.chunk(2, dim=1), every.chunk(2, dim=1)
-            row = torch.arange(len(both), device=both.device)
-            never = torch.zeros(
-                len(both), len(every), dtype=torch.bool, device=a.device
-            )
+            (all_a, all_b), start, share = gather_pairs(a, b, active=gather)
+            row = torch.arange(len(a), device=a.device)
+            never = torch.zeros(len(a), len(all_a), dtype=torch.bool, device=a.device)
             if exclude is not None:
                 never = never | exclude
             never = never.index_put((row, row + start), never.new_ones(()))
             pairs = (a * b).sum(dim=1)
-            total = both.new_zeros(())
+            total = a.new_zeros(())
             for cosines in (a @ all_b.T, b @ all_a.T):
                 hardest = cosines.masked_fill(never, -torch.inf).amax(dim=1)
                 gap = (self.margin + hardest - pairs).clamp_min(0)
                 total = total + gap.mean() / 2
-            return total * (len(both) * ranks / len(every))
+            return total * share

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .pairs import Loss, check_pairs, gather_rows
+from .pairs import Loss, check_pairs, gather_pairs
 
 __all__ = ('VICRegLoss',)
 
@@ -83,12 +83,10 @@ class VICRegLoss(Loss):
         """
         check_pairs(z_a, z_b)
         with torch.autocast(z_a.device.type, enabled=False):
-            both = torch.cat([z_a.float(), z_b.float()], dim=1)
             gather = self.gather_distributed and self.training
-            every, _, _ = gather_rows(both, active=gather)
-            a, b = every.chunk(2, dim=1)
+            (a, b), _, _ = gather_pairs(z_a.float(), z_b.float(), active=gather)
             loss = self.invariance * F.mse_loss(a, b)
-            if len(every) < 2:
+            if len(a) < 2:
                 return loss
             loss = loss + self.variance * (_variance(a) + _variance(b))
             return loss + self.covariance * (_covariance(a) + _covariance(b))

@@ -10,18 +10,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from torchgeo_cmr.drafts import new_draft
 from torchgeo_cmr.errors import ArchiveError, QueryError, check_choice
 from torchgeo_cmr.search.queries.blend import partner_rows
 from torchgeo_cmr.table import EmbeddingTable
 
+from .array_file import read_arrays, write_arrays
 from .linear_contrast import contrast
 
 __all__ = ('Alignment',)
@@ -196,7 +196,7 @@ class Alignment:
         The mean of a modality is taken of any archive of it, so that archives of two sensors that
         were centred one by one are comparable; maps of pairs belong together.
         """
-        if self.method in ('center', 'whiten'):
+        if self.method in get_args(Statistic):
             return self.method
         digest = hashlib.sha256()
         for modality in sorted(self.shifts):
@@ -267,7 +267,7 @@ class Alignment:
             mapped[rows] = self.vectors(table.vectors[rows], modality)
         mapped.flags.writeable = False
         kind = table.frame['space'].dtype
-        if self.method in ('center', 'whiten'):
+        if self.method in get_args(Statistic):
             space = (table.frame['space'].fillna('') + f'+{self.name}').astype(kind)
         else:  # the two sensors may have been in spaces of their own
             space = pd.Series(self.name, index=table.frame.index, dtype=kind)
@@ -289,12 +289,7 @@ class Alignment:
         parts = {f'shift_{m}': x for m, x in self.shifts.items()}
         parts |= {f'matrix_{m}': x for m, x in self.matrices.items()}
         parts |= {f'space_{m}': np.array(x) for m, x in self.spaces.items()}
-        with (
-            new_draft(path, overwrite=overwrite) as temporary,
-            temporary.open('wb') as file,
-        ):
-            np.savez(file, method=self.method, **parts)  # ty: ignore[invalid-argument-type]
-        return Path(path)
+        return write_arrays(path, overwrite=overwrite, method=self.method, **parts)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -303,14 +298,7 @@ class Alignment:
         Raises:
             ArchiveError: If the file is not one.
         """
-        try:
-            # NumPy closes what it opened only if that is a zip file.
-            with open(path, 'rb') as whole, np.load(whole, allow_pickle=False) as file:
-                parts = {name: file[name] for name in file.files}
-        except Exception as error:  # NumPy and zipfile raise what they like
-            raise ArchiveError(
-                f'{path} cannot be read as an alignment ({type(error).__name__}: {error}); {_CURE}'
-            ) from error
+        parts = read_arrays(path, 'an alignment', _CURE)
         method = str(parts.pop('method', ''))
         shifts, matrices, spaces = (
             {n.removeprefix(kind): x for n, x in parts.items() if n.startswith(kind)}
@@ -325,13 +313,7 @@ class Alignment:
             for m, shift in shifts.items()
         )
         fit = fit and len({x.shape[1] for x in matrices.values()}) == 1
-        if not fit or method not in (
-            'center',
-            'whiten',
-            'procrustes',
-            'ridge',
-            'contrastive',
-        ):
+        if not fit or method not in (*get_args(Statistic), *get_args(Method)):
             raise ArchiveError(f'{path} is not an alignment; {_CURE}')
         return cls(method, shifts, matrices, {m: str(x) for m, x in spaces.items()})
 

@@ -15,9 +15,10 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from torchgeo_cmr.drafts import new_draft
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
+
+from .array_file import read_arrays, write_arrays
 
 _ROWS = 65_536
 _SAMPLE = 100_000
@@ -210,12 +211,8 @@ class Hash:
             OutputExistsError: If the file is there and is not to be replaced.
             OSError: If the disk is full or the folder cannot be written to.
         """
-        with (
-            new_draft(path, overwrite=overwrite) as temporary,
-            temporary.open('wb') as file,
-        ):
-            np.savez(file, kind=self.kind, mean=self.mean, planes=self.planes)
-        return Path(path)
+        parts = {'kind': self.kind, 'mean': self.mean, 'planes': self.planes}
+        return write_arrays(path, overwrite=overwrite, **parts)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -224,14 +221,9 @@ class Hash:
         Raises:
             ArchiveError: If the file is not one.
         """
-        try:
-            # NumPy closes what it opened only if that is a zip file.
-            with open(path, 'rb') as whole, np.load(whole, allow_pickle=False) as file:
-                kind, mean, planes = (file[n] for n in ('kind', 'mean', 'planes'))
-        except Exception as error:  # NumPy and zipfile raise what they like
-            raise ArchiveError(
-                f'{path} cannot be read as a hash ({type(error).__name__}: {error}); {_CURE}'
-            ) from error
+        names = ('kind', 'mean', 'planes')
+        parts = read_arrays(path, 'a hash', _CURE, names)
+        kind, mean, planes = parts.values()
         fits = planes.ndim == 2 and mean.shape == planes.shape[:1]
         if not fits or {mean.dtype, planes.dtype} != {np.dtype(np.float32)}:
             raise ArchiveError(

@@ -85,6 +85,17 @@ def load_task(
     """
     path, device = os.fspath(path), find_device(map_location)
     checkpoint, section = read_checkpoint(path)
+    return _built(checkpoint, section, path, task_class, model).to(device).eval()
+
+
+def _built(
+    checkpoint: dict[str, Any],
+    section: Mapping[str, Any],
+    path: str,
+    task_class: type[CrossModalTask] | str | None = None,
+    model: nn.Module | Mapping[str, str | nn.Module] | None = None,
+) -> CrossModalTask:
+    """Build the task of a checkpoint that was read; arguments and errors as of :func:`load_task`."""
     cls = _find_class(section.get('task'), task_class, path)
 
     # Weights of others are in the file already; to name them would fetch them again.
@@ -114,7 +125,7 @@ def load_task(
             f'{path}, written by torchgeo_cmr {section.get("version")}, does not fit '
             f'{cls.__name__}: {reason}'
         ) from error
-    return task.to(device).eval()
+    return task
 
 
 def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -247,13 +258,13 @@ def _verify(path: str) -> None:
     Raises:
         CMRError: If it is damaged, or does not fit the task that it names.
     """
-    checkpoint, _ = read_checkpoint(path)
+    checkpoint, section = read_checkpoint(path)
     for name, weights in checkpoint['state_dict'].items():
         if weights.is_floating_point() and not torch.isfinite(weights).all():
             raise ArchiveError(
                 f'{path} holds NaN or infinity in {name}: training diverged'
             )
-    load_task(path)
+    _built(checkpoint, section, path)
 
 
 def _compare(path: str) -> None:

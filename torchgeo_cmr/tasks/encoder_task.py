@@ -1,5 +1,6 @@
 """What the tasks have in common whose encoders end in projection heads."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -207,6 +208,37 @@ class ContrastiveTask(EncoderTask):
                 f'ignore_within must be a distance above 0, found {ignore_within}'
             )
         super().__init__(in_channels, model, weights, **options)
+
+    def batch_losses(
+        self, batch: Mapping[str, Any], outputs: dict[str, dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Compute the losses of a batch, without the negatives that are to be ignored.
+
+        Args:
+            batch: Samples as a data loader stacks them.
+            outputs: What :meth:`forward` made of them.
+
+        Returns:
+            What :meth:`compute_losses` gives.
+
+        Raises:
+            OptionError: If the batch lacks what tells false negatives.
+        """
+        return self.compute_losses(outputs, self.false_negatives(batch))
+
+    @abstractmethod
+    def compute_losses(
+        self, outputs: dict[str, dict[str, Tensor]], exclude: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Turn the outputs of a batch into losses.
+
+        Args:
+            outputs: What :meth:`forward` gave.
+            exclude: Rows that are no negatives of each other, shape (batch, rows of all ranks).
+
+        Returns:
+            Scalars: ``loss``, which is minimised, and any others, which are logged.
+        """
 
     def false_negatives(self, batch: Mapping[str, Any]) -> Tensor | None:
         """Mark pairs of a batch that must not push each other away.

@@ -242,23 +242,6 @@ class SSCMRSIR(ContrastiveTask):
         # An unknown schedule is refused now, not in the first epoch.
         ramp_weight(0, 1, self.hparams['weight_schedule'])
 
-    def batch_losses(
-        self, batch: Mapping[str, Any], outputs: dict[str, dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """Compute the losses of a batch, without the negatives that are to be ignored.
-
-        Args:
-            batch: Samples as a data loader stacks them.
-            outputs: What :meth:`forward` made of them.
-
-        Returns:
-            What :meth:`compute_losses` gives.
-
-        Raises:
-            OptionError: If the batch lacks what tells false negatives.
-        """
-        return self.compute_losses(outputs, self.false_negatives(batch))
-
     def compute_losses(
         self, outputs: dict[str, dict[str, Tensor]], exclude: Tensor | None = None
     ) -> dict[str, Tensor]:

@@ -63,6 +63,8 @@ _TAIL = 65_536
 #: Bytes up to which a file is compared with its checksum when it is mapped: half a millisecond. Larger ones are
 #: compared by ``verify_index``.
 _SMALL = 1 << 20
+#: Compared before Arrow follows what is in it; the others once their numbers of rows agree.
+_ARROW = frozenset({'attributes.arrow'})
 _CURE = 'build the index again'
 #: What vectors and codes are numbers of.
 _NUMBERS = (np.float32, np.float16, np.int8, np.uint8)
@@ -241,7 +243,7 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
     known = 'content' in facts  # indexes of earlier versions have no digests of rows
     kind = str(facts['vectors'])
     try:
-        _compare_small(home, facts, ('attributes.arrow',))
+        _compare_small(home, _ARROW, facts)
         whole, boxes = (
             _array(home / 'vectors.npy'),
             _array(home / 'boxes.npy', np.float64),
@@ -271,7 +273,7 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
             f'the files of {home} have different numbers of rows; build the index again'
         )
     try:
-        _compare_small(home, facts)
+        _compare_small(home, {*facts.get('files', ())} - _ARROW, facts)
     except (OSError, ValueError) as error:
         raise ArchiveError(
             f'the index {folder} cannot be read ({error}); build it again'
@@ -328,16 +330,16 @@ def _array(file: Path, dtype: Any = None) -> NDArray[Any]:
 
 
 def _compare_small(
-    folder: Path, facts: Mapping[str, Any], names: Collection[str] | None = None
+    folder: Path, names: Collection[str], facts: Mapping[str, Any]
 ) -> None:
-    """Compare files of a segment with their checksums where that takes no time.
+    """Compare some files of a segment with their checksums where that takes no time.
 
     Raises:
         ValueError: If one was changed.
     """
     for name, expected in facts.get('files', {}).items():
         file = folder / name
-        if name.endswith('.faiss') or (names is not None and name not in names):
+        if name not in names or name.endswith('.faiss'):
             continue
         # A file that is missing is noticed where it is needed.
         if file.exists() and file.stat().st_size <= _SMALL:

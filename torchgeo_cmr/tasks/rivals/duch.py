@@ -164,20 +164,20 @@ class DUCH(ContrastiveTask):
             views = {m: self.views(self.normalize(batch, m)) for m in self.modalities}
             encoded = self.model.encode_together(views)
             second = {m: z for m, (_, z) in encoded.items()}
-        return self.compute_losses(outputs, second, self.false_negatives(batch))
+        return self.compute_losses(outputs, self.false_negatives(batch), second)
 
     def compute_losses(
         self,
         outputs: dict[str, dict[str, Tensor]],
-        second: Mapping[str, Tensor] | None = None,
         exclude: Tensor | None = None,
+        second: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Weigh and add the terms.
 
         Args:
             outputs: What :meth:`forward` gave.
-            second: Per modality projections of a second view, shape (batch, bits).
             exclude: Rows that are no negatives of each other, shape (batch, rows of all ranks).
+            second: Per modality projections of a second view, shape (batch, bits).
 
         Returns:
             Scalars: ``loss``, and the unweighted terms ``inter``, ``intra``, ``quantisation``,

@@ -1,6 +1,5 @@
 """InfoNCE: the own pair among all others, in both directions, as CLIP does."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from torch import Tensor
@@ -91,23 +90,6 @@ class InfoNCE(ContrastiveTask):
             gather_distributed=self.hparams['gather_distributed'],
         )
         self.cosine = MDELoss('cosine')
-
-    def batch_losses(
-        self, batch: Mapping[str, Any], outputs: dict[str, dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """Compute the losses of a batch, without the negatives that are to be ignored.
-
-        Args:
-            batch: Samples as a data loader stacks them.
-            outputs: What :meth:`forward` made of them.
-
-        Returns:
-            What :meth:`compute_losses` gives.
-
-        Raises:
-            OptionError: If the batch lacks what tells false negatives.
-        """
-        return self.compute_losses(outputs, self.false_negatives(batch))
 
     def compute_losses(
         self, outputs: dict[str, dict[str, Tensor]], exclude: Tensor | None = None

@@ -1,6 +1,5 @@
 """Batch-hard triplets between two modalities."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from torch import Tensor
@@ -79,23 +78,6 @@ class CrossModalTriplet(ContrastiveTask):
             self.hparams['margin'],
             gather_distributed=self.hparams['gather_distributed'],
         )
-
-    def batch_losses(
-        self, batch: Mapping[str, Any], outputs: dict[str, dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """Compute the loss of a batch, without the negatives that are to be ignored.
-
-        Args:
-            batch: Samples as a data loader stacks them.
-            outputs: What :meth:`forward` made of them.
-
-        Returns:
-            What :meth:`compute_losses` gives.
-
-        Raises:
-            OptionError: If the batch lacks what tells false negatives.
-        """
-        return self.compute_losses(outputs, self.false_negatives(batch))
 
     def compute_losses(
         self, outputs: dict[str, dict[str, Tensor]], exclude: Tensor | None = None
