@@ -195,10 +195,8 @@ def make(
 ) -> CrossModalTask:
     """Build the task of a method, with the statistics of the training frames."""
     options: dict[str, Any] = {'lr': lr, 'warmup_epochs': 0}
-    if method != 'csmae':
-        options['model'] = model
-    if method == 'csmae':
-        options['image_size'] = CELL
+    # CSMAE has an encoder of its own, for one size of picture.
+    options |= {'image_size': CELL} if method == 'csmae' else {'model': model}
     task = METHODS[method](channels, **options)
     specs = {}
     for sensor, count in channels.items():

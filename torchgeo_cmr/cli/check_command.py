@@ -59,10 +59,10 @@ def _verify(path: Path) -> Iterator['Finding']:
     """Check this kind of file; only a checkpoint needs torch."""
     if path.is_dir():
         from torchgeo_cmr.search import verify_index
+        from torchgeo_cmr.search.store.index_summary import is_index
         from torchgeo_cmr.table import verify_archive
 
-        index = (path / 'index.json').exists()
-        return verify_index(path) if index else verify_archive(path)
+        return verify_index(path) if is_index(path) else verify_archive(path)
     if path.suffix == '.ckpt':
         from torchgeo_cmr.tasks import verify_checkpoint
 

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torchgeo_cmr.cli.chosen_encoder import read_encoder
@@ -283,20 +282,8 @@ def embed(
     if archive.over_dates is not None:
         library.stack_dates(out, archive.over_dates, min_dates=archive.min_dates)  # ty: ignore[invalid-argument-type]
     if archive.center:
-        _center(out)
+        library.center_archive(out)
     return int(kind != 'pair' and bool(library.read_report(out)['refused']))
-
-
-def _center(out: str) -> None:
-    """Write the archive without its mean, and the mean, next to it."""
-    from torchgeo_cmr.embed.run_report import beside
-    from torchgeo_cmr.search import Alignment
-    from torchgeo_cmr.table import EmbeddingTable
-
-    table = EmbeddingTable.load(out)
-    mean = Alignment.center([table])
-    mean.table(table).save(beside(Path(out), '-centred'), overwrite=True)
-    mean.save(beside(Path(out), '-centred.npz'), overwrite=True)
 
 
 #: Arguments of the command that are not options of the library, or have another name there.

@@ -57,10 +57,10 @@ def _tell(word: str) -> dict[str, Any]:
         )
     if path.is_dir():
         from torchgeo_cmr.search import describe_index
+        from torchgeo_cmr.search.store.index_summary import is_index
         from torchgeo_cmr.table import describe
 
-        index = (path / 'index.json').exists()
-        return describe_index(path) if index else describe(path)
+        return describe_index(path) if is_index(path) else describe(path)
     if path.suffix == '.ckpt':
         from torchgeo_cmr.tasks import describe_checkpoint
 

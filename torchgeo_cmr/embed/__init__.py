@@ -1,5 +1,6 @@
 """From rasters and a trained encoder to a table of vectors with exact footprints."""
 
+from torchgeo_cmr.embed.centred import center_archive
 from torchgeo_cmr.embed.encoder_record import Encoder
 from torchgeo_cmr.embed.files.file_kinds import find_files, kind_of
 from torchgeo_cmr.embed.files.images import embed_images
@@ -26,6 +27,7 @@ __all__ = (
     'Plan',
     'RefusedWarning',
     'WorkItem',
+    'center_archive',
     'embed',
     'embed_images',
     'embed_item',

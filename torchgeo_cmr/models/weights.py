@@ -31,8 +31,8 @@ __all__ = (
     'band_key',
     'checked_bands',
     'find_weights',
+    'load_file',
     'match_bands',
-    'published_as',
     'read_weights',
     'select_bands',
 )
@@ -73,6 +73,8 @@ class FoundWeights:
     bands: list[str] | None = None
     #: Channels of the first convolution, if they are known.
     channels: int | None = None
+    #: What TorchGeo knows of them; None of other files.
+    enum: WeightsEnum | None = None
 
 
 def band_key(band: str) -> str:
@@ -105,7 +107,7 @@ def find_weights(weights: WeightsEnum | str | Path, who: str = '') -> FoundWeigh
     path = None if isinstance(weights, WeightsEnum) else os.path.expanduser(weights)
     if path is not None and os.path.isfile(path):
         source, origin = f'the file {path}', path
-        enum = published_as(os.path.basename(path))
+        enum = _published_as(os.path.basename(path))
     else:
         try:
             enum = (
@@ -129,6 +131,7 @@ def find_weights(weights: WeightsEnum | str | Path, who: str = '') -> FoundWeigh
         made_for if isinstance(made_for, str) else None,
         bands,
         enum.meta.get('in_chans') or (len(bands) if bands else None),
+        enum,
     )
 
 
@@ -186,13 +189,7 @@ def read_weights(found: FoundWeights, modality: str) -> tuple[dict[str, Any], An
         )
         return dict(state), found.bands
     path = found.origin
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f'{path} holds no weights that can be read safely (weights_only=True): '
-            f'{type(error).__name__}'
-        ) from error
+    content = load_file(path)
     state, bands = content, found.bands
     if isinstance(content, dict) and isinstance(content.get(_SECTION), dict):
         cure = 'name other weights'
@@ -210,6 +207,24 @@ def read_weights(found: FoundWeights, modality: str) -> tuple[dict[str, Any], An
             f'{type(state).__name__}'
         )
     return tensors, bands
+
+
+def load_file(path: str | Path) -> Any:
+    """Load a file of weights to the CPU, with ``weights_only=True``.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: If it cannot be read safely.
+    """
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f'{path} holds no weights that can be read safely (weights_only=True): '
+            f'{type(error).__name__}'
+        ) from error
 
 
 def match_bands(
@@ -302,7 +317,7 @@ def checked_bands(
         )
 
 
-def published_as(name: str) -> WeightsEnum | None:
+def _published_as(name: str) -> WeightsEnum | None:
     """Find the TorchGeo weights whose download has this file name; None if there are none."""
     for thing in vars(torchgeo.models).values():
         if isinstance(thing, type) and issubclass(thing, WeightsEnum):

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.models.weights import load_file
 
-__all__ = ('Adapter', 'LocalWeights')
+__all__ = ('Adapter', 'LocalWeights', 'resampled')
 
 
 class LocalWeights:
@@ -24,7 +24,7 @@ class LocalWeights:
 
     meta: ClassVar[Mapping[str, Any]] = {}
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         """Remember where the file is."""
         self.path = path
 
@@ -32,15 +32,10 @@ class LocalWeights:
         """Read the tensors, with ``weights_only=True``.
 
         Raises:
-            RasterError: If the file holds no weights that can be read safely.
+            ValueError: If the file cannot be read safely.
+            RasterError: If it holds no weights.
         """
-        try:
-            content = torch.load(self.path, map_location='cpu', weights_only=True)
-        except Exception as error:
-            raise RasterError(
-                f'{self.path} holds no weights that can be read safely (weights_only=True): '
-                f'{type(error).__name__}'
-            ) from error
+        content = load_file(self.path)
         for name in ('state_dict', 'model'):
             if isinstance(content, dict) and isinstance(content.get(name), dict):
                 content = content[name]
@@ -63,7 +58,6 @@ class Adapter(nn.Module):
 
     #: What TorchGeo calls the models of this kind -> how one is built from weights or None.
     builders: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {}
-    #: Units of Sentinel-1 and of Sentinel-2 that the normalisation is for.
     size: int | None = None
 
     def __init__(self, network: Any, bands: Sequence[str]) -> None:
@@ -82,7 +76,7 @@ class Adapter(nn.Module):
         self.num_features = 0
 
     @classmethod
-    def build(cls, model: str, weights: WeightsEnum | Path | None) -> Any:
+    def build(cls, model: str, weights: WeightsEnum | str | Path | None) -> Any:
         """Build the model, with the loading code of TorchGeo.
 
         Args:
@@ -92,7 +86,7 @@ class Adapter(nn.Module):
         Raises:
             RasterError: If the weights are not of this model.
         """
-        given = LocalWeights(weights) if isinstance(weights, Path) else weights
+        given = LocalWeights(weights) if isinstance(weights, str | Path) else weights
         try:
             return cls.builders[model](weights=given)
         except (AssertionError, KeyError, RuntimeError) as error:
@@ -126,12 +120,19 @@ class Adapter(nn.Module):
         Returns:
             Shape (batch, num_features).
         """
-        if self.size is not None and x.shape[-2:] != (self.size, self.size):
-            x = F.interpolate(
-                x,
-                (self.size, self.size),
-                mode='bilinear',
-                align_corners=False,
-                antialias=True,
-            )
-        return self.encode(x)
+        return self.encode(resampled(x, self.size))
+
+
+def resampled(x: Tensor, size: int | None) -> Tensor:
+    """Bring patches to a width.
+
+    Args:
+        x: Shape (batch, bands, height, width).
+        size: Height and width in pixels; None to leave them.
+
+    Returns:
+        Shape (batch, bands, size, size).
+    """
+    if size is None or x.shape[-2:] == (size, size):
+        return x
+    return F.interpolate(x, (size, size), mode='bilinear', antialias=True)

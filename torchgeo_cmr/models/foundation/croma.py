@@ -57,7 +57,7 @@ class CROMAAdapter(Adapter):
         self.num_features = int(network.encoder_dim)
 
     @classmethod
-    def build(cls, model: str, weights: WeightsEnum | Path | None) -> Any:
+    def build(cls, model: str, weights: WeightsEnum | str | Path | None) -> Any:
         """Build the model, without the part that needs both sensors at once."""
         network = super().build(model, weights)
         del network.joint_encoder

@@ -1,16 +1,13 @@
 """Encoders as others trained them: nothing to train, ready to embed."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torchgeo.models import get_weight
-from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import OptionError, RasterError
 from torchgeo_cmr.models import CrossModalEncoder, build_encoder
+from torchgeo_cmr.models.foundation.adapter import resampled
 from torchgeo_cmr.models.foundation.adapters import ADAPTERS, adapter_of
 from torchgeo_cmr.models.foundation.band_statistics import (
     image_size,
@@ -18,7 +15,12 @@ from torchgeo_cmr.models.foundation.band_statistics import (
     of_weights,
 )
 from torchgeo_cmr.models.foundation.spectrum import SENTINEL2, is_radar
-from torchgeo_cmr.models.weights import band_key, match_bands, published_as
+from torchgeo_cmr.models.weights import (
+    FoundWeights,
+    band_key,
+    find_weights,
+    match_bands,
+)
 from torchgeo_cmr.tasks.base import CrossModalTask
 from torchgeo_cmr.tasks.networks import Models, Weights, each_model
 from torchgeo_cmr.tasks.space import fingerprint, uncompiled
@@ -111,16 +113,14 @@ class Pretrained(CrossModalTask):
                 specs[modality].pop(name, None)
         self.set_specs(specs)
         #: What the vectors depend on and the weights do not show.
-        self.hparams['input_size'] = dict(self._sizes)
-        self.hparams['statistics_given'] = bool(mean or std)
+        sizes = {m: self.model.encoder(m).size for m in self.modalities}
+        self.hparams['input_size'] = sizes
 
     def configure_models(self) -> None:
         """Build the encoders; modalities of one foundation model share it."""
-        self._networks: dict[tuple[str, str], nn.Module] = {}
-        self._sizes: dict[str, int | None] = {}
-        backbones = {m: self._encoder(m) for m in self.modalities}
+        shared: dict[tuple[str, Any], nn.Module] = {}
+        backbones = {m: self._encoder(m, shared) for m in self.modalities}
         self.model = CrossModalEncoder(backbones, {m: nn.Identity() for m in backbones})
-        self._networks.clear()
 
     def configure_losses(self) -> None:
         """Have none."""
@@ -155,53 +155,48 @@ class Pretrained(CrossModalTask):
         for ours, theirs in zip(self._distinct(), other._distinct(), strict=True):
             ours.load_state_dict(theirs.state_dict())
 
-    def _encoder(self, modality: str) -> nn.Module:
-        """Build the encoder of a modality."""
-        model, weights = self.models[modality], self._weights_of(modality)
+    def _encoder(
+        self, modality: str, shared: dict[tuple[str, Any], nn.Module]
+    ) -> nn.Module:
+        """Build the encoder of a modality; foundation models are kept in *shared*."""
+        model, found = self.models[modality], self._found(modality)
+        weights = None if found is None else found.origin
         bands = (self.hparams['bands'] or {}).get(modality)
         who = f' for {modality}'
         chosen = (self.hparams['input_size'] or {}).get(modality)
         if isinstance(model, str) and model in ADAPTERS:
             adapter = adapter_of(model, bands, who)
             assert bands is not None  # adapter_of saw to it
-            key = (model, str(weights))
-            if key not in self._networks:
-                self._networks[key] = adapter.build(model, weights)
-            encoder = adapter(self._networks[key], bands)
+            key = (model, weights)
+            if key not in shared:
+                shared[key] = adapter.build(model, weights)
+            encoder = adapter(shared[key], bands)
             encoder.size = chosen or encoder.size
-            self._sizes[modality] = encoder.size
             return encoder
         encoder = build_encoder(
             model, self.in_channels[modality], weights, modality=modality, bands=bands
         )
-        enum = _enum(weights)
-        size = chosen or (None if enum is None else image_size(enum))
-        self._sizes[modality] = size
-        return _Resampled(encoder, size)
+        if not chosen and found is not None and found.enum is not None:
+            chosen = image_size(found.enum)
+        return _Resampled(encoder, chosen)
 
-    def _weights_of(self, modality: str) -> WeightsEnum | Path | None:
-        """Give the weights of a modality as an enum or a file that is there."""
-        given = self.weights
+    def _found(self, modality: str) -> FoundWeights | None:
+        """Find the weights of a modality, None if it has none."""
+        given: Any = self.weights
         given = given[modality] if isinstance(given, Mapping) else given
-        if given is None or given is False:
-            return None
-        if isinstance(given, WeightsEnum):
-            return given
-        if Path(str(given)).expanduser().is_file():
-            return Path(str(given)).expanduser()
-        return _find(str(given), modality)
+        return find_weights(given, f' for {modality}') if given else None
 
     def _own_specs(self) -> dict[str, dict[str, Any]]:
         """Give what is known of the pixels that the encoders expect."""
         specs: dict[str, dict[str, Any]] = {}
         for modality in self.modalities:
             bands = (self.hparams['bands'] or {}).get(modality)
-            enum = _enum(self._weights_of(modality))
-            if bands is None and enum is not None and enum.meta.get('bands'):
-                bands = [str(band) for band in enum.meta['bands']]
+            found = self._found(modality)
+            if bands is None and found is not None:
+                bands = found.bands
             spec: dict[str, Any] = {
                 'bands': bands,
-                'patch_size': self._sizes[modality] or _PATCH,
+                'patch_size': self.model.encoder(modality).size or _PATCH,
             }
             if bands and _is_sentinel(bands):
                 spec['gsd'] = 10.0
@@ -210,23 +205,24 @@ class Pretrained(CrossModalTask):
                     if is_radar(bands)
                     else {'scale': [1e-4] * len(bands)}
                 )
-            statistics = self._own_statistics(modality, bands, enum)
+            statistics = self._own_statistics(modality, bands, found)
             if statistics is not None:
                 spec['mean'], spec['std'] = statistics
             specs[modality] = spec
         return specs
 
     def _own_statistics(
-        self, modality: str, bands: Sequence[str] | None, enum: WeightsEnum | None
+        self, modality: str, bands: Sequence[str] | None, weights: FoundWeights | None
     ) -> tuple[list[float], list[float]] | None:
         """Give the statistics by which an encoder expects its pixels, None if unknown."""
         encoder = self.model.encoder(modality)
         if not isinstance(encoder, _Resampled):
             return encoder.statistics() if _is_sentinel(encoder.bands) else None
+        enum = None if weights is None else weights.enum
         found = None if enum is None else of_weights(enum)
-        if enum is not None and found is not None:
-            names = [str(band) for band in enum.meta.get('bands') or ()] or None
-            order = match_bands(names, len(found[0]), bands, self.in_channels[modality])
+        if weights is not None and found is not None:
+            channels = self.in_channels[modality]
+            order = match_bands(weights.bands, len(found[0]), bands, channels)
             mean, std = ([each[i or 0] for i in order] for each in found)
             return mean, std
         if bands and _is_sentinel(bands):
@@ -259,8 +255,9 @@ class Pretrained(CrossModalTask):
                 for name, value in clean.items()
                 if name.startswith(prefix) and not name.endswith('num_batches_tracked')
             }
-            words.append(f'{number}:{self.models[modality]}:{self._sizes[modality]}')
-            if self.hparams.get('statistics_given'):
+            size = self.model.encoder(modality).size
+            words.append(f'{number}:{self.models[modality]}:{size}')
+            if self.hparams['mean'] or self.hparams['std']:
                 tensors |= {
                     f'{number}.{modality}.{n}': self._statistic(n, modality)
                     for n in ('mean', 'std')
@@ -278,33 +275,7 @@ class _Resampled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode a batch of normalised patches."""
-        if self.size is not None and x.shape[-2:] != (self.size, self.size):
-            x = F.interpolate(
-                x, (self.size, self.size), mode='bilinear', antialias=True
-            )
-        return self.network(x)
-
-
-def _enum(weights: WeightsEnum | Path | None) -> WeightsEnum | None:
-    """Give what TorchGeo knows of weights, also of a file that it published."""
-    if isinstance(weights, Path):
-        return published_as(weights.name)
-    return weights
-
-
-def _find(name: str, modality: str) -> WeightsEnum:
-    """Find weights by the name that TorchGeo gives them.
-
-    Raises:
-        RasterError: If it has none of this name.
-    """
-    try:
-        return get_weight(name)
-    except ValueError as error:
-        raise RasterError(
-            f'weights {name!r} for {modality} are neither a file nor the name of TorchGeo weights '
-            "such as 'Panopticon_Weights.VIT_BASE14'"
-        ) from error
+        return self.network(resampled(x, self.size))
 
 
 def _is_sentinel(bands: Sequence[str]) -> bool:
@@ -325,9 +296,7 @@ def read_model(words: str, modality: str, bands: Sequence[str] | None) -> Pretra
         RasterError: If the bands are not known.
     """
     model, _, weights = words.partition(':')
-    known = None
-    if weights and not Path(weights).expanduser().is_file():
-        known = _find(weights, modality).meta.get('bands')
+    known = find_weights(weights, f' for {modality}').bands if weights else None
     bands = [*(bands or known or _usual(model, modality))]
     return Pretrained(
         {modality: len(bands)}, model, weights or None, bands={modality: bands}
