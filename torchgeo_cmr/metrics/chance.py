@@ -12,6 +12,7 @@ from .ties import mean_reciprocal_rank
 
 __all__ = (
     'expected_average_precision',
+    'expected_average_precision_at_r',
     'expected_hit_rate',
     'expected_precision',
     'expected_recall',
@@ -119,13 +120,24 @@ def expected_average_precision(
     if normalization == 'hits' and k is not None:
         return for_each(_over_hits(check_k(k), int(n.max(initial=0))), r, n)
     depth = n if k is None else np.minimum(check_k(k), n)
-    harmonic = np.concatenate(
-        [[0.0], np.cumsum(1 / np.arange(1, int(depth.max(initial=0)) + 1))]
-    )[depth]
-    share = (r - 1) / np.maximum(n - 1, 1)
-    sums = r / np.maximum(n, 1) * (harmonic + share * (depth - harmonic))
     by = r if normalization == 'R' or k is None else np.minimum(r, k)
-    return blank(r > 0, sums / np.maximum(by, 1))
+    return blank(r > 0, _sums(r, n, depth) / np.maximum(by, 1))
+
+
+def expected_average_precision_at_r(
+    num_relevant: ArrayLike, num_items: ArrayLike
+) -> NDArray[np.float64]:
+    """Average precision over the first R ranks of a random ranking, as in MAP@R.
+
+    Args:
+        num_relevant: R of each query, any shape.
+        num_items: Number of items each query ranks, N, same shape or one number.
+
+    Returns:
+        Shape of the arguments, NaN where R is 0.
+    """
+    r, n = _counts(num_relevant, num_items)
+    return blank(r > 0, _sums(r, n, r) / np.maximum(r, 1))
 
 
 def expected_reciprocal_rank(
@@ -147,6 +159,17 @@ def expected_reciprocal_rank(
     return for_each(
         lambda r, n: mean_reciprocal_rank(0, r, n) if r else float('nan'), r, n
     )
+
+
+def _sums(
+    r: NDArray[np.int64], n: NDArray[np.int64], depth: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Precision summed over the hits among the first *depth* ranks, on average."""
+    harmonic = np.concatenate(
+        [[0.0], np.cumsum(1 / np.arange(1, int(depth.max(initial=0)) + 1))]
+    )[depth]
+    share = (r - 1) / np.maximum(n - 1, 1)
+    return r / np.maximum(n, 1) * (harmonic + share * (depth - harmonic))
 
 
 def _over_hits(k: int, most: int) -> Callable[[int, int], float]:

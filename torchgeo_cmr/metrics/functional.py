@@ -32,6 +32,7 @@ from .binary import (
 )
 from .chance import (
     expected_average_precision,
+    expected_average_precision_at_r,
     expected_hit_rate,
     expected_precision,
     expected_recall,
@@ -52,6 +53,12 @@ from .multilabel import (
 from .ranking import QueryMean, mean_over_queries, rank_relevance
 from .registry import METRICS, Ranking, RankingMetric
 from .relevance_grades import average_cumulative_gain, ndcg, weighted_average_precision
+from .relevant_depth import (
+    average_precision_at_r,
+    capped_f1,
+    capped_recall,
+    r_precision,
+)
 from .scoring import Scored, score_ranking
 from .ties import Ties, find_ties
 from .truth import Judgement, LabelTruth, MatrixTruth, Truth
@@ -75,10 +82,14 @@ __all__ = (
     'anmrr',
     'average_cumulative_gain',
     'average_precision',
+    'average_precision_at_r',
+    'capped_f1',
+    'capped_recall',
     'chi_square',
     'dot_product',
     'euclidean_similarity',
     'expected_average_precision',
+    'expected_average_precision_at_r',
     'expected_hit_rate',
     'expected_precision',
     'expected_recall',
@@ -98,6 +109,7 @@ __all__ = (
     'ndcg',
     'nmrr',
     'precision',
+    'r_precision',
     'rank_blocks',
     'rank_relevance',
     'recall',

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .chance import (
     expected_average_precision,
+    expected_average_precision_at_r,
     expected_hit_rate,
     expected_precision,
     expected_recall,
@@ -69,6 +70,15 @@ def _precision(pool: Pool, k: int) -> NDArray[np.float64]:
 def _binary_f1(pool: Pool, k: int) -> NDArray[np.float64]:
     # 2 P R / (P + R) is 2 hits / (k + R): linear in the hits, hence an exact mean.
     return 2 * k * _precision(pool, k) / (k + pool.num_relevant)
+
+
+def _capped_recall(pool: Pool, k: int) -> NDArray[np.float64]:
+    return k * _precision(pool, k) / np.maximum(np.minimum(pool.num_relevant, k), 1)
+
+
+def _capped_f1(pool: Pool, k: int) -> NDArray[np.float64]:
+    # 2 hits / (k + min(k, R)): linear in the hits, hence an exact mean.
+    return 2 * k * _precision(pool, k) / (k + np.minimum(pool.num_relevant, k))
 
 
 def _average(**options: Any) -> Level:
@@ -136,6 +146,8 @@ CHANCE: dict[str, Level] = {
     'precision@k': _precision,
     'recall@k': lambda p, k: expected_recall(p.num_relevant, p.num_items, k),
     'f1@k_binary': _binary_f1,
+    'recall@k_capped': _capped_recall,
+    'f1@k_capped': _capped_f1,
     'hit_rate@k': lambda p, k: expected_hit_rate(p.num_relevant, p.num_items, k),
     'mrr': lambda p, _: expected_reciprocal_rank(p.num_relevant, p.num_items),
     'mean_rank': _mean_rank,
@@ -143,6 +155,8 @@ CHANCE: dict[str, Level] = {
     'map@k': _average(),
     'map@k_hits': _average(normalization='hits'),
     'map@k_R': _average(normalization='R'),
+    'map@R': lambda p, _: expected_average_precision_at_r(p.num_relevant, p.num_items),
+    'r_precision': lambda p, _: expected_precision(p.num_relevant, p.num_items),
     'map_cmir': _map_cmir,
     'f1@k': _item('f1'),
     'f1@k_of_means': _of_means,

@@ -17,6 +17,12 @@ from .binary import f1, first_rank, hit_rate, precision, recall, reciprocal_rank
 from .multilabel import ItemScores, item_scores, mean_at_k
 from .ranking import QueryMean, blank, check_k
 from .relevance_grades import average_cumulative_gain, ndcg, weighted_average_precision
+from .relevant_depth import (
+    average_precision_at_r,
+    capped_f1,
+    capped_recall,
+    r_precision,
+)
 from .ties import Ties
 
 __all__ = ('METRICS', 'Ranking', 'RankingMetric')
@@ -212,6 +218,14 @@ _ALL: tuple[RankingMetric, ...] = (
     RankingMetric('precision@k', 'hits among the first k / k', _of(precision)),
     RankingMetric('recall@k', 'hits among the first k / R', _of(recall)),
     RankingMetric('f1@k_binary', '2 P@k R@k / (P@k + R@k)', _of(f1)),
+    RankingMetric(
+        'recall@k_capped', 'hits among the first k / min(k, R)', _of(capped_recall)
+    ),
+    RankingMetric(
+        'f1@k_capped',
+        '2 P C / (P + C), P = precision@k, C = recall@k_capped',
+        _of(capped_f1),
+    ),
     RankingMetric('hit_rate@k', '1 if any of the first k is a hit', _of(hit_rate)),
     RankingMetric(
         'mrr', '1 / rank of the first hit', _full(reciprocal_rank), depth='all'
@@ -241,6 +255,10 @@ _ALL: tuple[RankingMetric, ...] = (
         _of(average_precision, normalization='hits'),
     ),
     RankingMetric('map@k_R', 'S_k / R', _of(average_precision, normalization='R')),
+    RankingMetric('map@R', 'S_R / R', _full(average_precision_at_r), depth='all'),
+    RankingMetric(
+        'r_precision', 'hits among the first R / R', _full(r_precision), depth='all'
+    ),
     RankingMetric(
         'map_cmir',
         'mean of P@10, P@20, ..., P@100',

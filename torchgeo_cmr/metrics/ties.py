@@ -195,7 +195,11 @@ def mean_reciprocal_rank(start: int, hits: int, items: int) -> float:
 
 
 def mean_gains(
-    gains: NDArray[Any], k: int | None, ties: Ties | None, *, per_hit: bool
+    gains: NDArray[Any],
+    k: int | NDArray[np.int64] | None,
+    ties: Ties | None,
+    *,
+    per_hit: bool,
 ) -> _Floats:
     r"""Add up, over the hits i among the first *k*, the mean gain of the first i ranks.
 
@@ -203,33 +207,39 @@ def mean_gains(
 
     Args:
         gains: Relevance or gains in ranked order.
-        k: Cut-off; all ranks by default.
+        k: Cut-off, of all queries or of each, shape (queries,); all ranks by default.
         ties: Runs of equal scores.
         per_hit: Divide by the number of hits among the first *k*.
 
     Returns:
         Shape (queries,).
     """
-    top = gains[:, :k]
+    deepest = int(k.max(initial=0)) if isinstance(k, np.ndarray) else k
+    top = gains[:, :deepest]
+    width = top.shape[1]
     hits = top if top.dtype == bool else top > 0
     held = np.cumsum(top, axis=1)
-    terms = np.where(hits, held / np.arange(1, top.shape[1] + 1), 0)
+    depth = np.full(len(top), width)
+    if isinstance(k, np.ndarray):
+        depth = np.minimum(k, width)
+        hits = hits & (np.arange(width) < depth[:, None])
+    terms = np.where(hits, held / np.arange(1, width + 1), 0)
     if ties is None:
         sums = terms.sum(axis=1)
         return sums / np.maximum(hits.sum(axis=1), 1) if per_hit else sums
-    depth = top.shape[1]
-    runs, found = mixed(ties.before(depth), gains)
+    near = ties.take(ties.start < depth[ties.query])
+    runs, found = mixed(near, gains)
     runs.fill(terms, 0)
     gain = runs.sums(gains) / found
     before = runs.start > 0
     at = runs.query, np.maximum(runs.start - 1, 0)
     earlier = np.where(before, held[at], 0)
-    drawn = np.minimum(runs.size, depth - runs.start)
+    drawn = np.minimum(runs.size, depth[runs.query] - runs.start)
     extra = _sums(runs.start, drawn, runs.size, found, earlier, gain)
     sums = terms.sum(axis=1)
     if not per_hit:
         return sums + np.bincount(runs.query, extra, len(sums))
-    over = runs.start + runs.size > depth
+    over = runs.start + runs.size > depth[runs.query]
     extra[over] = 0
     sums += np.bincount(runs.query, extra, len(sums))
     value = sums / np.maximum(hits.sum(axis=1), 1)
