@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from torchgeo_cmr.evaluate import Protocol, feature_report, make_report
+from torchgeo_cmr.evaluate import PROTOCOLS, Protocol, feature_report, make_report
 from torchgeo_cmr.table import EmbeddingTable
 
 type Run = Callable[..., Any]
@@ -227,3 +227,12 @@ def test_help(run: Run) -> None:
         '--out',
     ):
         assert option in told
+
+
+def test_help_and_guide_list_every_protocol(run: Run) -> None:
+    # a long name may be cut at its hyphens
+    text = ' '.join(run('evaluate', '--help').out.split()).replace('- ', '-')
+    guide = Path(__file__).parents[2] / 'docs' / 'user' / 'evaluation.md'
+    for name in PROTOCOLS:
+        assert name in text
+        assert f'| `{name}` |' in guide.read_text()

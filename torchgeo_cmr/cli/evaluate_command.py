@@ -21,7 +21,13 @@ class ScoreOptions:
     """Scores: how queries are answered and measured.
 
     Args:
-        protocol: A published protocol, one of ben14k-csmae, ben14k-precursor, dsrsid.
+        protocol: A published protocol, which sets splits, distance, k, metric, directions and
+            what a query cannot find: ben14k-csmae (CSMAE, arXiv 2401.07782), ben14k-precursor
+            (code before SS-CM-RSIR), ben14k-x-jepa (X-JEPA, WACV 2026, and CR-JEPA, arXiv
+            2606.00706), ben14k-34tcs (one tile left out of training), bigearthnet-v2 (ours, on
+            geographic splits), bigearthnet-ibm-any and bigearthnet-ibm-exact (IBM, arXiv
+            2403.02059), dsrsid (CMIR-NET), dsrsid-cr-jepa and cbrsir-vs (CR-JEPA),
+            ucmerced-speech (CMIR-NET, arXiv 1904.04794).
         distance: Distance to rank by, one of cosine, euclidean, chi_square; without it cosine,
             or that of the protocol. Archives hold unit vectors, on which euclidean ranks as
             cosine does: give --features for what was published.

@@ -115,6 +115,7 @@ class BEN14KDataModule(BenchmarkDataModule):
         bands: dict[str, list[str]] | None = None,
         resampling: Resampling = 'bilinear',
         check_counts: bool = True,
+        held_out_tile: str | None = None,
         **options: Any,
     ) -> None:
         """Initialize a new BEN14KDataModule instance.
@@ -124,6 +125,7 @@ class BEN14KDataModule(BenchmarkDataModule):
             bands: As in :class:`BigEarthNetPairsDataModule`.
             resampling: As in :class:`BigEarthNetPairsDataModule`.
             check_counts: Whether to insist on the published number of pairs.
+            held_out_tile: Tile that is left out of training and tested on alone ('34TCS').
             **options: As in :class:`BigEarthNetPairsDataModule`.
 
         Raises:
@@ -134,6 +136,7 @@ class BEN14KDataModule(BenchmarkDataModule):
             'bands': bands,
             'resampling': resampling,
             'check_counts': check_counts,
+            'held_out_tile': held_out_tile,
         }
         super().__init__(BEN14K, fixed, **options)
 

@@ -8,7 +8,7 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
-from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.provenance import fingerprint, versions
 
@@ -16,14 +16,14 @@ from .blocks import cells, intervals
 from .groups import by_class, by_days, by_distance, by_region, by_season
 from .judge import Judge, Judged, Setting, judge
 from .label_rule import LabelSets, label_sets
-from .leak import near_area
-from .measure import expand
+from .leak import leaking_splits, near_area
+from .measure import expand, formulas
 from .protocol import ExcludeSelf, Protocol
 from .raster_labels import add_classes
 from .report import Report
 from .rule import Rule
 from .score import check_spaces
-from .settings import check_settings, pairs, settle, split_rows
+from .settings import check_rule, check_settings, pairs, settle, split_rows
 
 _TIES = 'mean over all orders of equal scores (float32)'
 _EMPTY = 'queries without a relevant item are skipped and counted'
@@ -110,10 +110,8 @@ def make_report(
     queries, archive = _classify(rule, (queries, archive))
     column = labels or (rule.column if isinstance(rule, Rule) else None)
     chosen, notes = settle(protocol, k, metrics, directions, exclude_self, column)
-    if chosen.labels and isinstance(rule, Rule) and rule.match is None:
-        raise QueryError(
-            f'the protocol {chosen.name} judges by label, not by ground: use label:COLUMN'
-        )
+    if isinstance(rule, Rule):
+        check_rule(chosen, rule.match)
     check_settings(chosen, column, by := tuple(by), bootstrap)
     check_spaces(queries, archive)
     rows, notes_split = split_rows(queries, archive, chosen)
@@ -122,8 +120,9 @@ def make_report(
     sides = sides.annotate(column, blocks, train_area, train_metres)
     query_table, found = sides.tables
     scoring = _Scoring(chosen, by, regions, bootstrap, seed, float(train_metres), chunk)
+    caution = leaking_splits(queries, archive, chosen)
     results = {
-        name: scoring.score(sides.select(query_rows, item_rows))
+        name: scoring.score(sides.select(query_rows, item_rows)) | caution
         for name, query_rows, item_rows in pairs(query_table, found, chosen.directions)
     }
     if features is None and chosen.similarity == 'chi_square':
@@ -135,7 +134,7 @@ def make_report(
     }
     return Report(
         _words(sides.rule),
-        {**_plain(chosen), 'ties': _TIES, 'empty': _EMPTY},
+        _plain(chosen),
         {'queries': _count(query_table), 'archive': _count(found)},
         results,
         seed,
@@ -327,11 +326,13 @@ def _groups(
 
 
 def _plain(protocol: Protocol) -> dict[str, Any]:
-    """The protocol as JSON would give it back."""
-    return {
+    """The protocol as JSON would give it back, and what holds for all of them."""
+    plain = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in asdict(protocol).items()
     }
+    rules = {'ties': _TIES, 'empty': _EMPTY}
+    return plain | rules | {'formulas': formulas(protocol.metrics)}
 
 
 def _count(table: EmbeddingTable) -> dict[str, int]:

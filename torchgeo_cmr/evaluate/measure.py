@@ -80,6 +80,18 @@ def expand(templates: Iterable[str], cuts: Iterable[int]) -> list[str]:
     return list(_named(templates, cuts))
 
 
+def formulas(templates: Iterable[str]) -> dict[str, str]:
+    """Give the formula of each measure by its name: several have much the same name.
+
+    Args:
+        templates: Names of measures.
+
+    Returns:
+        Name, with the letter k, to formula.
+    """
+    return {name: METRICS[name].formula for name in templates}
+
+
 def measure(
     ranking: Ranking, pool: Pool, templates: Iterable[str], cuts: Iterable[int]
 ) -> dict[str, Measured]:

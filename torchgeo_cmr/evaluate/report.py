@@ -7,6 +7,16 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+#: Patterns of the names of what is called F1, and what each is.
+_F1 = {
+    r'f1@\d+': 'is the mean F1 of the label sets of each item (X-JEPA, CR-JEPA)',
+    r'f1@\d+_of_means': 'joins the mean precision and the mean recall of all queries (CSMAE) '
+    'and is as a rule larger',
+    r'f1_at_rank_\d+': 'is that of the last item alone (the precursor of SS-CM-RSIR)',
+    r'f1@\d+_binary': 'joins P@k and R@k of relevant or not',
+    r'f1@\d+_capped': 'joins P@k and recall over min(k, R)',
+}
+
 
 @dataclass(frozen=True)
 class Report:
@@ -14,13 +24,14 @@ class Report:
 
     #: The rule of relevance in words.
     relevance: str
-    #: Name, splits, similarity, cut-offs, exclusion, and the rules for ties and queries
-    #: without answer.
+    #: Name, splits, similarity, cut-offs, exclusion, source, what the source leaves open, the
+    #: rules for ties and queries without answer, and the formula of each measure.
     protocol: dict[str, Any]
     #: Rows by modality, and rows skipped, of the queries and the archive.
     counts: dict[str, Any]
-    #: ``'a->b'`` -> counts, ``scores`` (measure -> value, chance, low, high), ``by`` and
-    #: ``leak``; None where a score does not exist or its chance level is not known.
+    #: ``'a->b'`` -> counts, ``scores`` (measure -> value, chance, low, high), ``by``, ``leak``
+    #: and, where splits are known to leak, ``caution``; None where a score does not exist or
+    #: its chance level is not known.
     directions: dict[str, Any]
     #: Seed of the draws.
     seed: int
@@ -44,14 +55,25 @@ class Report:
     def to_markdown(self) -> str:
         """Give the report as Markdown tables: scores, breakdowns, leak check, conditions."""
         lines = ['# Evaluation', '', f'Relevant: {self.relevance}.', '']
+        lines += _protocol(self.protocol)
         for name, found in self.directions.items():
             lines += [f'## {name}', '', _size(found), '', *_scores(found['scores'])]
+            if 'caution' in found:
+                lines += [f'**Caution.** {found["caution"]}', '']
             for kind, groups in found.get('by', {}).items():
                 lines += _groups(kind, groups)
             if 'leak' in found:
                 lines += _leak(found['leak'])
+        formulas = self.protocol.get('formulas', {})
+        lines += [
+            '## Measures',
+            '',
+            *(f'- `{k}`: {v}' for k, v in formulas.items()),
+            '',
+        ]
         lines += ['## Conditions', '', '| | |', '|---|---|']
-        settings = {**self.protocol, 'seed': self.seed, 'bootstrap': self.bootstrap}
+        settings = {k: v for k, v in self.protocol.items() if k != 'formulas'}
+        settings |= {'seed': self.seed, 'bootstrap': self.bootstrap}
         settings['counts'] = self.counts
         settings.update({f'sha256 of {k}': v for k, v in self.fingerprint.items()})
         settings['versions'] = self.versions
@@ -64,6 +86,15 @@ def _known(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _known(item) for key, item in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _protocol(protocol: dict[str, Any]) -> list[str]:
+    if not protocol.get('source'):
+        return []
+    lines = [f'Protocol {protocol["name"]}. {protocol["source"]}.']
+    if protocol.get('unknown'):
+        lines.append(f'Not known: {protocol["unknown"]}.')
+    return [' '.join(lines), '']
 
 
 def _size(found: dict[str, Any]) -> str:
@@ -83,7 +114,20 @@ def _scores(scores: dict[str, Any]) -> list[str]:
             low, high = (_number(score.get(end)) for end in ('low', 'high'))
             line += f' {low} to {high} |'
         lines.append(line)
-    return [*lines, '']
+    return [*lines, '', *_which_f1(scores)]
+
+
+def _which_f1(names: Iterable[str]) -> list[str]:
+    """Tell the numbers apart that are all called F1, if a table holds two of them."""
+    found = [name for name in names if name.startswith('f1')]
+    forms = {
+        form: next((name for name in found if re.fullmatch(form, name)), None)
+        for form in _F1
+    }
+    present = [f'`{name}` {_F1[form]}' for form, name in forms.items() if name]
+    if len(present) < 2:
+        return []
+    return [f'Not the same F1: {"; ".join(present)}.', '']
 
 
 def _groups(kind: str, groups: dict[str, Any]) -> list[str]:

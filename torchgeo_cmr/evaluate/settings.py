@@ -11,6 +11,7 @@ from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 from .groups import GROUPINGS
+from .label_rule import Match
 from .measure import DEFAULT, OF_LABELS, check_measures
 from .protocol import PROTOCOLS, ExcludeSelf, Protocol, Similarity, get_protocol
 
@@ -63,6 +64,31 @@ def settle(
     return made, [] if same else [f'the settings of {base.name} were changed']
 
 
+def check_rule(protocol: Protocol, match: Match | None) -> None:
+    """Refuse a rule that is not the one of a protocol.
+
+    Args:
+        protocol: The protocol.
+        match: How the rule compares labels; None if it is about ground.
+
+    Raises:
+        QueryError: If the protocol judges otherwise.
+    """
+    wanted = protocol.match
+    word = {None: 'label', 'any': 'label', 'exact': 'exact', 'jaccard': 'jaccard'}[
+        wanted
+    ]
+    if protocol.labels and match is None:
+        raise QueryError(
+            f'the protocol {protocol.name} judges by label, not by ground: use {word}:COLUMN'
+        )
+    if wanted is not None and match != wanted:
+        raise QueryError(
+            f'the protocol {protocol.name} compares labels by {wanted!r}, found {match!r}: use '
+            f'{word}:COLUMN'
+        )
+
+
 def check_settings(
     protocol: Protocol, column: str | None, by: Sequence[str], bootstrap: int
 ) -> None:
@@ -105,7 +131,7 @@ def check_settings(
 def split_rows(
     queries: EmbeddingTable, archive: EmbeddingTable, protocol: Protocol
 ) -> tuple[list[NDArray[np.int64]], list[str]]:
-    """Give the rows of the split that a protocol names, where a table has splits.
+    """Give the rows of the split and the tile that a protocol names.
 
     Args:
         queries: Patches used as queries.
@@ -116,7 +142,7 @@ def split_rows(
         Rows of the queries and of the archive, and what could not be checked.
 
     Raises:
-        ArchiveError: If a table has splits, but no row of this one.
+        ArchiveError: If a table has splits, but no row of this one, or no such tile.
     """
     kept, notes = [], []
     for table, split, name in (
@@ -135,8 +161,24 @@ def split_rows(
             notes.append(
                 f'the {name} have no column split: that all are {split!r} is not checked'
             )
+        if protocol.tile is not None:
+            rows = rows[_in_tile(table, protocol.tile, name)[rows]]
         kept.append(rows)
     return kept, notes
+
+
+def _in_tile(table: EmbeddingTable, tile: str, name: str) -> NDArray[np.bool_]:
+    """Mark the rows of a tile."""
+    found = table.frame.get('tile')
+    inside = np.zeros(len(table), bool)
+    if found is not None:
+        inside = (found == tile).fillna(False).to_numpy(bool)
+    if not inside.any():
+        raise ArchiveError(
+            f'no row of the {name} has {tile!r} in a column tile: embed the pairs of BEN14K, '
+            'which fills it, or add the column'
+        )
+    return inside
 
 
 def pairs(

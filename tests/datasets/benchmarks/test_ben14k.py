@@ -57,3 +57,35 @@ def test_split_is_needed(v1: Path) -> None:
     split: Any = None
     with pytest.raises(RasterError, match='needs a split'):
         BEN14K(v1, split)
+
+
+def test_a_tile_is_held_out_of_training_and_tested_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = ('S2B_MSIL2A_20170719T094029', '34TCS')
+    counts = {
+        'train': {SERBIA: 4, held: 2},
+        'val': {SERBIA: 2, held: 1},
+        'test': {SERBIA: 1, held: 3},
+    }
+    FAKE['write_v1'](
+        tmp_path, {s: [(*a, n) for a, n in c.items()] for s, c in counts.items()}
+    )
+    monkeypatch.setattr(
+        BEN14K,
+        'acquisitions',
+        {a[0]: (a[1], {s: c[a] for s, c in counts.items()}) for a in (SERBIA, held)},
+    )
+    parts = {s: BEN14K(tmp_path, s, held_out_tile='34TCS') for s in counts}  # ty: ignore
+    assert {s: len(part) for s, part in parts.items()} == {
+        'train': 4,
+        'val': 2,
+        'test': 6,
+    }
+    for split, part in parts.items():
+        tiles = {part.attributes(i)['tile'] for i in range(len(part))}
+        assert tiles == {'34TCS' if split == 'test' else '34TEQ'}
+    whole = BEN14K(tmp_path, 'test')
+    assert [whole.attributes(i)['tile'] for i in range(4)] == ['34TEQ'] + ['34TCS'] * 3
+    with pytest.raises(RasterError, match="tiles 34TEQ, 34TCS, found '34TFQ' to hold"):
+        BEN14K(tmp_path, held_out_tile='34TFQ')

@@ -1,7 +1,7 @@
 """BEN-14K: the part of BigEarthNet on which cross-modal retrieval is compared."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import pandas as pd
 from torchgeo.datasets.utils import Path as PathLike
@@ -25,7 +25,7 @@ class BEN14K(BigEarthNetPairs):
 
     The three splits lie interleaved on one grid of patches, so test patches have neighbours
     among the training patches and scores are optimistic. ``BigEarthNetPairs(version='v2')``
-    has geographic splits.
+    has geographic splits; *held_out_tile* judges on one tile and trains on the other four.
 
     Relations: a part of :class:`~torchgeo_cmr.datasets.BigEarthNetPairs`.
     """
@@ -64,6 +64,7 @@ class BEN14K(BigEarthNetPairs):
         directories: Mapping[str, str] | None = None,
         transforms: Callable[[Sample], Sample] | None = None,
         check_counts: bool = True,
+        held_out_tile: str | None = None,
     ) -> None:
         """Initialize a new BEN14K instance.
 
@@ -76,6 +77,9 @@ class BEN14K(BigEarthNetPairs):
             transforms: As in :class:`BigEarthNetPairs`.
             check_counts: Whether to insist on the number of pairs of each acquisition and
                 on their tiles. Only lists cut down for a trial have others.
+            held_out_tile: One of the five tiles, such as '34TCS', none of whose pairs is used
+                to train or validate; the test pairs are then all of that tile, from all
+                three lists (628 of 34TCS), and no others.
 
         Raises:
             DatasetNotFoundError: If a folder or a list is missing; the message names it.
@@ -83,6 +87,12 @@ class BEN14K(BigEarthNetPairs):
                 BigEarthNet v1.
         """
         self.check_counts = check_counts
+        self.held_out_tile = held_out_tile
+        tiles = [tile for tile, _ in self.acquisitions.values()]
+        if held_out_tile is not None and held_out_tile not in tiles:
+            raise RasterError(
+                f'BEN-14K has the tiles {", ".join(tiles)}, found {held_out_tile!r} to hold out'
+            )
         if split is None:
             raise RasterError('BEN14K needs a split: train, val or test, found None')
         super().__init__(
@@ -96,16 +106,29 @@ class BEN14K(BigEarthNetPairs):
         )
 
     def _pairs(self) -> pd.DataFrame:
-        pairs = super()._pairs()
+        if self.held_out_tile is None:
+            return self._listed(self.split)
+        if self.split != 'test':
+            pairs = self._listed(self.split)
+            return pairs[~self._in_tile(pairs)]
+        every = pd.concat([self._listed(split) for split in get_args(Split)])
+        return every[self._in_tile(every)]
+
+    def _in_tile(self, pairs: pd.DataFrame) -> pd.Series:
+        return pairs['s1'].str.contains(f'_{self.held_out_tile}_', regex=False)
+
+    def _listed(self, split: Split | None) -> pd.DataFrame:
+        """Pairs of one list that are of the five acquisitions."""
+        pairs = super()._read_list(split)
         acquisition = pairs['s2'].str.split('_').str[:3].str.join('_')
         pairs = pairs[acquisition.isin(list(self.acquisitions))]
-        if self.check_counts and self.split is not None:
+        if self.check_counts and split is not None:
             for name, (tile, counts) in self.acquisitions.items():
                 rows = pairs[acquisition[pairs.index] == name]
                 count = int(rows['s1'].str.contains(f'_{tile}_', regex=False).sum())
-                if count != counts[self.split] or len(rows) != count:
+                if count != counts[split] or len(rows) != count:
                     raise RasterError(
-                        f'BEN-14K has {counts[self.split]} {self.split} pairs of {name} in '
+                        f'BEN-14K has {counts[split]} {split} pairs of {name} in '
                         f'tile {tile}, found {len(rows)} of which {count} in that tile: '
                         'the split lists are not those of BigEarthNet v1; fetch them again, '
                         'or pass check_counts=False if they are cut down on purpose'

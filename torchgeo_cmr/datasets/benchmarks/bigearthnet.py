@@ -163,15 +163,19 @@ class BigEarthNetPairs(ChipPairs):
 
     def _pairs(self) -> pd.DataFrame:
         """Names of all pairs of the split, one row each."""
+        return self._read_list(self.split)
+
+    def _read_list(self, split: Split | None) -> pd.DataFrame:
+        """Names of all pairs of a split, one row each."""
         if self.version == 'v2':
             table = pd.read_parquet(self._there(self.root / 'metadata.parquet'))
-            if self.split is not None:
-                name = BigEarthNetV2.split_map[self.split]
+            if split is not None:
+                name = BigEarthNetV2.split_map[split]
                 table = table[table['split'] == name]
             table = table.rename(columns={'s1_name': 's1', 'patch_id': 's2'})
             return table[['s1', 's2', 'labels']]
-        if self.split is not None:
-            name = BigEarthNet.splits_metadata[self.split]['filename']
+        if split is not None:
+            name = BigEarthNet.splits_metadata[split]['filename']
             return pd.read_csv(
                 self._there(self.root / name),
                 names=['s2', 's1'],
@@ -283,7 +287,7 @@ class BigEarthNetPairs(ChipPairs):
         return self._file(index, modality, self.bands[modality][0])
 
     def attributes(self, index: int) -> dict[str, object]:
-        """Return the names of both patches and their days (UTC).
+        """Return the names of both patches, their days (UTC) and their tile ('34TCS').
 
         Args:
             index: Number of the pair.
@@ -296,6 +300,7 @@ class BigEarthNetPairs(ChipPairs):
             days = _DATE.search(name)
             day: Any = pd.Timestamp(days[1], tz='UTC') if days else pd.NaT
             found[f'{modality}_date'] = day
+        found['tile'] = str(self.pairs['s1'].iloc[index]).rsplit('_', 3)[1]
         return found
 
 
