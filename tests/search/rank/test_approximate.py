@@ -24,7 +24,7 @@ def clustered(n: int = 4_000, dim: int = 32, seed: int = 0) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-#: Product quantisation trains 256 words a piece; of few rows it warns, so it has its own.
+#: Product quantisation trains 256 words per piece and has a test of its own.
 PLAIN = [kind for kind in KINDS if kind != 'ivf_pq']
 
 
@@ -148,7 +148,8 @@ def test_saved_with_the_index(
         (200, 'annoy', 0.9, "approximate='annoy' is not known; use one of ivf"),
         (200, 'ivf', 0.0, 'recall=0.0 is not a share'),
         (200, 'ivf', 1.5, 'recall=1.5 is not a share'),
-        (50, 'ivf', 0.9, '50 rows are too few for an approximate index'),
+        (50, 'ivf', 0.9, '50 rows are too few for an approximate index, ivf takes 100'),
+        (255, 'ivf_pq', 0.9, '255 rows are too few for .*, ivf_pq takes 256; search'),
     ],
 )
 def test_refuses(n: int, kind: str, recall: float, message: str) -> None:
@@ -164,11 +165,13 @@ def test_refuses_a_recall_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
         build(as_vectors(clustered(3_000, 2)), 'rabitq', recall=1.0)
 
 
-@pytest.mark.slow
-def test_a_product_quantiser() -> None:
+def test_a_product_quantiser(capfd: pytest.CaptureFixture[str]) -> None:
     rows = clustered(1_000, 8)
     index = build(as_vectors(rows), 'ivf_pq', recall=0.8)
     found, _ = index.search(
         as_vectors(rows), np.arange(1_000), rows[:20], 5, ties=np.arange(1_000)
     )
     assert (found[:, 0] == np.arange(20)).all()
+    # Seconds per piece for what is not used, and a warning of each.
+    assert not index.index.do_polysemous_training
+    assert capfd.readouterr().err == ''

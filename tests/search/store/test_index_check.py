@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from torchgeo_cmr.search import RetrievalIndex, verify_index
+from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.search import RetrievalIndex, mapped_files, verify_index
 from torchgeo_cmr.search.store import index_files
 
 type Make = Callable[..., Any]
@@ -27,7 +28,7 @@ def test_large_files_are_compared(
     index.delete('p0003')
     files = [f.file for f in verify_index(folder)]
     assert len(files) == len(set(files)) == sum(f.is_file() for f in folder.rglob('*'))
-    monkeypatch.setattr(index_files, '_SMALL', 0)
+    monkeypatch.setattr(mapped_files, '_SMALL', 0)
     assert faults(folder) == []
     for name in (
         *index_files.checksums(index_files.read_header(folder)['segments'][0]),
@@ -40,12 +41,31 @@ def test_large_files_are_compared(
         (folder / name).write_bytes(content)
 
 
+def test_large_files_of_two_indexes_are_not_mixed(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = make(300)
+    for name in 'ab':  # all but a random token is the same
+        RetrievalIndex.build(table, tmp_path / name, vectors='int8')
+    monkeypatch.setattr(mapped_files, '_SMALL', 0)
+    home = tmp_path / 'a/segment-0'
+    for file in sorted(home.iterdir()):
+        content = file.read_bytes()
+        other = (tmp_path / 'b/segment-0' / file.name).read_bytes()
+        assert len(other) == len(content)
+        file.write_bytes(other)
+        with pytest.raises(ArchiveError, match=f'{file.name} is not the file that was'):
+            RetrievalIndex.open(tmp_path / 'a')
+        file.write_bytes(content)
+    assert len(RetrievalIndex.open(tmp_path / 'a')) == 300
+
+
 def test_an_index_without_checksums(make: Make, tmp_path: Path) -> None:
     """Indexes of earlier versions: rows still have digests."""
     folder = tmp_path / 'i'
     RetrievalIndex.build(make(60), folder)
     header = index_files.read_header(folder)
-    del header['segments'][0]['files']
+    del header['segments'][0]['files'], header['segments'][0]['token']
     index_files.write_header(folder, header)
     assert faults(folder) == []
     vectors = np.load(folder / 'segment-0/vectors.npy')

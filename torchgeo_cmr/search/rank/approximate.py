@@ -48,6 +48,8 @@ _PARAMETERS = {
 _SPARE = {'ivf': 1, 'ivf_pq': 4, 'rabitq': 4}
 _MOST_SPARE = 160
 _SAMPLE = 100
+#: Rows that a product quantiser needs, one per word of a piece.
+_WORDS = 256
 _K = 10
 _NOISE = 0.5
 
@@ -173,7 +175,7 @@ def build(
 
     Raises:
         QueryError: If the kind is not known, the recall is not a share, there are fewer than
-            100 rows, or the index cannot reach the recall.
+            100 rows (256 for ``'ivf_pq'``), or the index cannot reach the recall.
     """
     if kind not in KINDS:
         raise QueryError(
@@ -183,9 +185,11 @@ def build(
         raise QueryError(
             f'recall={recall!r} is not a share; give one above 0, at most 1'
         )
-    if len(vectors) < _SAMPLE:
+    least = _WORDS if kind == 'ivf_pq' else _SAMPLE
+    if len(vectors) < least:
         raise QueryError(
-            f'{len(vectors)} rows are too few for an approximate index; search exactly'
+            f'{len(vectors)} rows are too few for an approximate index, {kind} takes {least}; '
+            'search exactly'
         )
     whole = np.ascontiguousarray(vectors.whole)
     index = _made(whole, kind, seed)
@@ -249,6 +253,10 @@ def _made(whole: NDArray[np.float32], kind: str, seed: int) -> Any:
     # Lists need not be the best ones; how many are read is measured anyway.
     clustering.niter = 10
     clustering.max_points_per_centroid = 64
+    if kind == 'ivf_pq':
+        # It orders the words of each piece, for seconds, for a way to search that is not used.
+        index.do_polysemous_training = False
+        index.pq.cp.min_points_per_centroid = 1  # no warning per piece
     index.train(whole)
     index.add(whole)
     return index

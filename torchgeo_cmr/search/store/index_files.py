@@ -14,6 +14,9 @@
         approximate-<kind>.faiss  if one was requested
       dead-<n>-<generation>.npy   positions of deleted rows of segment n
 
+Arrays and Arrow file of a segment end in, or name, the random token that the header has of it too, so files
+of two indexes are not mixed.
+
 Nothing that ``index.json`` names is ever changed, and no name is given twice: an index that is
 built in the place of another numbers its segments on. New files are written first, then the
 header is replaced by a rename, then files that it no longer names are removed: a reader sees the
@@ -25,7 +28,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Collection, Generator, Mapping, Sequence
+import uuid
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from os import PathLike
@@ -40,6 +44,7 @@ from torchgeo_cmr.drafts import disk_faults, draft_folder, stamp, sweep
 from torchgeo_cmr.durable import checksum, flush
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.regular_files import check_special
+from torchgeo_cmr.search.mapped_files import MappedFiles, write_array, write_table
 from torchgeo_cmr.search.rank.vectors import KINDS, Vectors
 from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns
 from torchgeo_cmr.table import EmbeddingTable
@@ -60,14 +65,7 @@ VERSION = 1
 HEADER = 'index.json'
 _LOCK = '.writer'
 _TAIL = 65_536
-#: Bytes up to which a file is compared with its checksum when it is mapped: half a millisecond. Larger ones are
-#: compared by ``verify_index``.
-_SMALL = 1 << 20
-#: Compared before Arrow follows what is in it; the others once their numbers of rows agree.
-_ARROW = frozenset({'attributes.arrow'})
 _CURE = 'build the index again'
-#: What vectors and codes are numbers of.
-_NUMBERS = (np.float32, np.float16, np.int8, np.uint8)
 _OURS = re.compile(r'index\.json|\.writer|segment-\d+|dead-\d+-\d+\.npy|\.tmp-.*')
 _FILES = re.compile(r'[a-z]+\.npy|attributes\.arrow|approximate-[a-z_]+\.faiss')
 
@@ -93,6 +91,8 @@ class SegmentEntry(TypedDict):
     approximate: NotRequired[list[ApproximateEntry]]
     #: File -> CRC-32; indexes of earlier versions have none.
     files: NotRequired[dict[str, str]]
+    #: What the arrays and the Arrow file hold as well; those of earlier versions do not.
+    token: NotRequired[str]
     dead_checksum: NotRequired[str | None]
 
 
@@ -191,6 +191,7 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
     assert isinstance(columns, StoredColumns)  # only built segments are written
     building = folder.with_name(f'.{stamp()}')
     building.mkdir(parents=True)
+    token = uuid.uuid4().hex
     try:
         arrays = {
             'vectors': vectors.whole,
@@ -203,12 +204,8 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
             arrays |= {'codes': vectors.codes, 'scale': vectors.scale}
         for name, array in arrays.items():
             if array is not None:
-                np.save(building / f'{name}.npy', array, allow_pickle=False)
-        with (
-            pa.OSFile(str(building / 'attributes.arrow'), 'wb') as sink,
-            pa.ipc.new_file(sink, columns.arrow.schema) as writer,
-        ):
-            writer.write_table(columns.arrow)
+                write_array(building / f'{name}.npy', array, token)
+        write_table(building / 'attributes.arrow', columns.arrow, token)
         files = {}
         for file in sorted(building.iterdir()):
             flush(file)
@@ -226,6 +223,7 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
         'dead': None,
         'content': f'{segment.content.value:x}',
         'files': files,
+        'token': token,
     }
 
 
@@ -242,42 +240,25 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
     home = folder / facts['name']
     known = 'content' in facts  # indexes of earlier versions have no digests of rows
     kind = str(facts['vectors'])
-    try:
-        _compare_small(home, _ARROW, facts)
-        whole, boxes = (
-            _array(home / 'vectors.npy'),
-            _array(home / 'boxes.npy', np.float64),
-        )
+    files = MappedFiles(home, facts.get('files', {}), facts.get('token'))
+    with _reading(folder):
+        attributes = files.table('attributes.arrow')
+        whole, boxes = files.array('vectors.npy'), files.array('boxes.npy', np.float64)
         plain = kind in ('float32', 'hamming')
-        codes = whole if plain else _array(home / 'codes.npy')
-        scale = _array(home / 'scale.npy', np.float32) if kind == 'int8' else None
-        check_special(home / 'attributes.arrow', ArchiveError)
-        source = pa.memory_map(str(home / 'attributes.arrow'))
-        attributes = pa.ipc.open_file(source).read_all()
-        numbers = _array(home / 'numbers.npy', np.int64)
-        ties = _array(home / 'ties.npy', np.int64)
-        digests = _array(home / 'digests.npy', np.uint8) if known else None
-        dead = np.empty(0, np.int64)
-        if facts['dead'] is not None:
-            if facts.get('dead_checksum') is not None:
-                _compare(folder / facts['dead'], facts['dead_checksum'])
-            dead = _array(folder / facts['dead'], np.int64)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise ArchiveError(
-            f'the index {folder} cannot be read ({error}); build it again'
-        ) from error
+        codes = whole if plain else files.array('codes.npy')
+        scale = files.array('scale.npy', np.float32) if kind == 'int8' else None
+        numbers = files.array('numbers.npy', np.int64)
+        ties = files.array('ties.npy', np.int64)
+        digests = files.array('digests.npy', np.uint8) if known else None
+        dead = _read_dead(folder, facts)
     arrays = [whole, codes, boxes, numbers, ties]
     arrays += [array for array in (digests, scale) if array is not None]
     if {*map(len, arrays), attributes.num_rows} != {facts['rows']}:
         raise ArchiveError(
             f'the files of {home} have different numbers of rows; build the index again'
         )
-    try:
-        _compare_small(home, {*facts.get('files', ())} - _ARROW, facts)
-    except (OSError, ValueError) as error:
-        raise ArchiveError(
-            f'the index {folder} cannot be read ({error}); build it again'
-        ) from error
+    with _reading(folder):
+        files.compare_all()
     shapes = [(whole, 2), (codes, 2), (boxes, 2), (numbers, 1), (ties, 1), (dead, 1)]
     fits = boxes.shape[1:] == (4,) and _is_kind(codes, kind, whole)
     if any(array.ndim != axes for array, axes in shapes) or not fits:
@@ -299,61 +280,37 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
     return Segment(columns, kept, numbers, ties, dead, digests, content)
 
 
+@contextmanager
+def _reading(folder: Path) -> Generator[None]:
+    """Name the index whose file cannot be read."""
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise ArchiveError(
+            f'the index {folder} cannot be read ({error}); build it again'
+        ) from error
+
+
+def _read_dead(folder: Path, facts: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Map the positions of deleted rows, all of which count.
+
+    Raises:
+        OSError: If they cannot be opened.
+        ValueError: If they are damaged.
+    """
+    name, expected = facts['dead'], facts.get('dead_checksum')
+    if name is None:
+        return np.empty(0, np.int64)
+    files = MappedFiles(folder, {} if expected is None else {name: expected})
+    files.compare(name)
+    return files.array(name, np.int64)
+
+
 def _is_kind(codes: NDArray[Any], kind: str, whole: NDArray[Any]) -> bool:
     """Say whether codes are of a kind and stand for some vectors."""
     dtype = {'binary': 'uint8', 'hamming': 'uint8'}.get(kind, kind)
     width = -(-whole.shape[-1] // 8) if kind == 'binary' else whole.shape[-1]
     return codes.dtype == dtype and codes.shape[1:] == (width,)
-
-
-def _array(file: Path, dtype: Any = None) -> NDArray[Any]:
-    """Map an array; nothing can write through the map, and it cannot hold Python objects.
-
-    Raises:
-        ValueError: If it is not an array, or of another type.
-    """
-    try:
-        check_special(file, ArchiveError)
-        mapped = np.load(file, mmap_mode='r', allow_pickle=False)
-    except OSError:
-        raise
-    except Exception as error:
-        # The header of an array is Python's notation, and its tokenizer and parser raise what
-        # they like on a damaged one.
-        raise ValueError(f'{file.name}: {error}') from error
-    if dtype is not None and mapped.dtype != dtype:
-        raise ValueError(f'{file.name} holds {mapped.dtype}, not {np.dtype(dtype)}')
-    if dtype is None and mapped.dtype not in _NUMBERS:
-        raise ValueError(f'{file.name} holds {mapped.dtype}, which no index does')
-    # A plain view: a memmap is a slower kind of array.
-    return np.asarray(mapped)
-
-
-def _compare_small(
-    folder: Path, names: Collection[str], facts: Mapping[str, Any]
-) -> None:
-    """Compare some files of a segment with their checksums where that takes no time.
-
-    Raises:
-        ValueError: If one was changed.
-    """
-    for name, expected in facts.get('files', {}).items():
-        file = folder / name
-        if name not in names or name.endswith('.faiss'):
-            continue
-        # A file that is missing is noticed where it is needed.
-        if file.exists() and file.stat().st_size <= _SMALL:
-            _compare(file, expected)
-
-
-def _compare(file: Path, expected: str) -> None:
-    """Compare a file with its checksum.
-
-    Raises:
-        ValueError: If it was changed.
-    """
-    if checksum(file) != expected:
-        raise ValueError(f'{file.name} is damaged: its checksum differs')
 
 
 def checksums(facts: Mapping[str, Any]) -> dict[str, str]:
