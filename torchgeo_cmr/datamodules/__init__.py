@@ -3,6 +3,7 @@
 from torchgeo_cmr.datamodules.benchmark_module import (
     BEN14KDataModule,
     BigEarthNetPairsDataModule,
+    CBRSIRVSDataModule,
     DSRSIDDataModule,
 )
 from torchgeo_cmr.datamodules.chip_module import ChipDataModule
@@ -12,6 +13,7 @@ from torchgeo_cmr.datamodules.paired_module import PairedDataModule
 __all__ = (
     'BEN14KDataModule',
     'BigEarthNetPairsDataModule',
+    'CBRSIRVSDataModule',
     'ChipDataModule',
     'DSRSIDDataModule',
     'ImageSpeechDataModule',

@@ -5,7 +5,7 @@ from typing import Any
 from torchgeo.datasets import NonGeoDataset
 
 from torchgeo_cmr.datamodules.chip_module import ChipDataModule, Statistics
-from torchgeo_cmr.datasets import BEN14K, DSRSID, BigEarthNetPairs
+from torchgeo_cmr.datasets import BEN14K, CBRSIRVS, DSRSID, BigEarthNetPairs
 from torchgeo_cmr.datasets.benchmarks.bigearthnet import Resampling, Version
 
 
@@ -175,4 +175,45 @@ class DSRSIDDataModule(BenchmarkDataModule):
         )
 
 
-__all__ = ('BEN14KDataModule', 'BigEarthNetPairsDataModule', 'DSRSIDDataModule')
+class CBRSIRVSDataModule(BenchmarkDataModule):
+    """Optical and radar pairs of CBRSIR_VS with their classes.
+
+    Relations: :class:`~torchgeo_cmr.datasets.CBRSIRVS` three times.
+
+    Examples:
+        >>> data = CBRSIRVSDataModule('data/cbrsir_vs', check_counts=False)
+        >>> data.batch_size, data.statistics
+        (128, 'sample')
+    """
+
+    def __init__(
+        self,
+        root: str = 'data',
+        *,
+        directories: dict[str, str] | None = None,
+        check_counts: bool = True,
+        batch_size: int = 128,
+        **options: Any,
+    ) -> None:
+        """Initialize a new CBRSIRVSDataModule instance.
+
+        Args:
+            root: Folder that holds those of the modalities.
+            directories: 'rgb' and 'sar' -> name of the folder, if it is another.
+            check_counts: Whether to insist on the published number of pairs.
+            batch_size: Pairs per batch, on each device.
+            **options: *augment*, *stat_samples*, *num_workers* and *seed*, as of
+                :class:`ChipDataModule`.
+        """
+        fixed = {'root': root, 'directories': directories, 'check_counts': check_counts}
+        super().__init__(
+            CBRSIRVS, fixed, batch_size=batch_size, statistics='sample', **options
+        )
+
+
+__all__ = (
+    'BEN14KDataModule',
+    'BigEarthNetPairsDataModule',
+    'CBRSIRVSDataModule',
+    'DSRSIDDataModule',
+)

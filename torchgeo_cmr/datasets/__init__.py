@@ -5,6 +5,7 @@ from torchgeo_cmr.datasets.benchmarks.bigearthnet import (
     BIGEARTHNET_STATISTICS,
     BigEarthNetPairs,
 )
+from torchgeo_cmr.datasets.benchmarks.cbrsir_vs import CBRSIRVS
 from torchgeo_cmr.datasets.benchmarks.chips import ChipPairs
 from torchgeo_cmr.datasets.benchmarks.dsrsid import DSRSID
 from torchgeo_cmr.datasets.benchmarks.nongeo import NonGeoPairs
@@ -20,6 +21,7 @@ from torchgeo_cmr.datasets.synthetic import SyntheticLandscape
 __all__ = (
     'BEN14K',
     'BIGEARTHNET_STATISTICS',
+    'CBRSIRVS',
     'DSRSID',
     'ADVANCEPairs',
     'BigEarthNetPairs',
