@@ -1,7 +1,8 @@
 """Which encoder a command uses: that of a checkpoint, or one that others trained."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torchgeo_cmr.tasks import CrossModalTask
@@ -13,6 +14,7 @@ def read_encoder(
     modality: Sequence[str] | None,
     bands: str | None,
     task: str | None = None,
+    normalize: str | None = None,
 ) -> 'CrossModalTask':
     """Load a checkpoint, or build what ``--model`` names.
 
@@ -22,6 +24,7 @@ def read_encoder(
         modality: What is embedded, which a model has to know.
         bands: Names of bands, with commas between.
         task: Python path of the class of the checkpoint.
+        normalize: By whose statistics the pixels of a model are normalised.
 
     Raises:
         QueryError: If not one of both is given, or options do not go with it.
@@ -37,6 +40,10 @@ def read_encoder(
 
         if bands is not None:
             raise QueryError('--bands is for --model: a checkpoint knows its bands')
+        if normalize is not None:
+            raise QueryError(
+                '--normalize is for --model: a checkpoint knows its statistics'
+            )
         assert ckpt is not None
         return load_task(ckpt, task)
     if task is not None:
@@ -47,8 +54,43 @@ def read_encoder(
 
     names = None if bands is None else [band.strip() for band in bands.split(',')]
     try:
-        return read_model(model, modality[0], names)
+        return read_model(model, modality[0], names, normalize or 'weights')  # ty: ignore[invalid-argument-type]
     except CMRError:
         raise
     except ValueError as error:  # an unknown model, weights of another
         raise QueryError(f'--model {model}: {error}') from error
+
+
+def set_measured(
+    task: 'CrossModalTask', specs: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Have a model with ``--normalize data`` take statistics that were measured.
+
+    Args:
+        task: The model.
+        specs: Per modality ``mean`` and ``std`` and, of radar that states them, ``units``.
+    """
+    names = 'mean', 'std', 'units'
+    task.set_specs(
+        {m: {n: spec[n] for n in names if n in spec} for m, spec in specs.items()}
+    )
+
+
+@contextmanager
+def naming_bands(model: str | None) -> Generator[None]:
+    """Say how bands are named if those that a model has by default are not there.
+
+    Args:
+        model: What ``--model`` names; None if bands were named.
+    """
+    from torchgeo_cmr.errors import RasterError
+
+    try:
+        yield
+    except RasterError as error:
+        if model is None or 'there is no band' not in str(error):
+            raise
+        name = model.partition(':')[0]
+        raise RasterError(
+            f'{error}; name the bands that there are with --bands, if {name} takes them'
+        ) from error

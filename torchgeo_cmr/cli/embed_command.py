@@ -3,10 +3,13 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torchgeo_cmr.cli.chosen_encoder import read_encoder
+from torchgeo_cmr.cli.chosen_encoder import naming_bands, read_encoder, set_measured
 from torchgeo_cmr.cli.signature import read_arguments, spread
+
+if TYPE_CHECKING:
+    from torchgeo_cmr.tasks import CrossModalTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +155,7 @@ def embed(
     out: str,
     modality: list[str] | None = None,
     bands: str | None = None,
+    normalize: str | None = None,
     patches: PatchOptions,
     pixels: PixelOptions,
     pairs: PairOptions,
@@ -220,6 +224,13 @@ def embed(
             --modality s1 --out radar
         torchgeo-cmr embed S2 --model croma_base:CROMA_base.pt --modality s2 --out optical
 
+    Pictures for display, or another sensor, whose bands are known by their wavelengths:
+
+        torchgeo-cmr embed rgb --model panopticon_vitb14:Panopticon_Weights.VIT_BASE14 \
+            --modality s2 --bands B04,B03,B02 --normalize data --size 224 --out shown
+        torchgeo-cmr embed ms.tif --model dofa_base_patch16_224:DOFABase16_Weights.DOFA_MAE \
+            --modality ms --bands 655,561,482,865 --normalize data --size 64 --out landsat
+
     Sound, and images without a known place, give one row per file and no footprint:
 
         torchgeo-cmr embed speech --ckpt best.ckpt --out spoken
@@ -238,7 +249,11 @@ def embed(
             may be repeated, or name several joined with +, such as s1+s2, for one row per
             place; without it, every sensor is embedded on its own.
         bands: With --model: names of the bands in order, such as B02,B03,B04,B08; without it those
-            of the weights, or VV and VH of s1 and all but B10 of s2.
+            of the weights, or VV and VH of s1 and all but B10 of s2. Of sensors other than
+            Sentinel-1 and Sentinel-2 their wavelengths in nanometres, such as 655,561,482.
+        normalize: With --model: weights for pixels in the units that the model was trained with,
+            decibels or reflectance; data for pixels of any kind, such as 8-bit pictures, which are
+            normalised by their own mean and deviation.
         quiet: Show no progress bar.
     """
     given = spread(locals())
@@ -262,21 +277,18 @@ def embed(
     }
     function, description = known[kind]
     options = _taken(function, given, description, placed=kind in ('pair', 'raster'))
-    task = read_encoder(ckpt, model, modality, bands, compute.task)
+    task = read_encoder(ckpt, model, modality, bands, compute.task, normalize)
     options |= {'progress': not quiet, 'out': out}
     if kind == 'pair':
         data = library.open_data(scenes[0])
+        if normalize == 'data':
+            set_measured(task, data.describe())  # ty: ignore[missing-attribute]
         function(task, data, modality, splits=pairs.split, **options)
     elif kind == 'raster':
-        sensor = _one(modality, task.keys)
-        spec = task.specs.get(sensor, {})
-        if patches.size is None and patches.size_metres is None:
-            options['size'] = _width(spec, str(ckpt))
-        rasters = scenes
-        if pixels.dataset:
-            rasters = library.open_dataset(pixels.dataset, scenes, spec.get('bands'))
-        function(task, rasters, sensor, **options)
+        _embed_scenes(task, given, options)
     else:
+        if normalize == 'data':
+            raise QueryError(f'--normalize data has no meaning for {description}')
         sensor = _one(modality, task.keys) if modality else None
         function(task, scenes, sensor, **options)
     if archive.over_dates is not None:
@@ -286,8 +298,45 @@ def embed(
     return int(kind != 'pair' and bool(library.read_report(out)['refused']))
 
 
+def _embed_scenes(
+    task: 'CrossModalTask', given: Mapping[str, Any], options: dict[str, Any]
+) -> None:
+    """Embed scenes, each on its own grid.
+
+    Args:
+        task: The encoder.
+        given: Arguments of the command.
+        options: Those of the library.
+    """
+    from torchgeo_cmr import embed as library
+
+    sensor = _one(given['modality'], task.keys)
+    spec, rasters = task.specs.get(sensor, {}), given['scenes']
+    if given['size'] is None and given['size_metres'] is None:
+        options['size'] = _width(spec, str(given['ckpt'] or given['model']))
+    if given['dataset']:
+        rasters = library.open_dataset(given['dataset'], rasters, spec.get('bands'))
+    if given['normalize'] == 'data':
+        known = {name: given[name] for name in ('units', 'scale', 'nodata')}
+        out = None if given['overwrite'] else given['out']
+        measured = library.measure_pixels(task, rasters, sensor, out=out, **known)
+        set_measured(task, {sensor: measured})
+    with naming_bands(given['model'] if given['bands'] is None else None):
+        library.embed(task, rasters, sensor, **options)
+
+
 #: Arguments of the command that are not options of the library, or have another name there.
-_OWN = {'scenes', 'ckpt', 'model', 'out', 'modality', 'bands', 'task', 'quiet'}
+_OWN = {
+    'scenes',
+    'ckpt',
+    'model',
+    'out',
+    'modality',
+    'bands',
+    'normalize',
+    'task',
+    'quiet',
+}
 #: Arguments of the command that only some kinds have -> the parameter that those kinds take.
 _OF_KIND = {'split': 'splits', 'dataset': 'size_metres'}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchgeo_cmr.cli.chosen_encoder import read_encoder
+from torchgeo_cmr.cli.chosen_encoder import read_encoder, set_measured
 from torchgeo_cmr.cli.values import numbers
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from torchgeo_cmr.search import RetrievalIndex
     from torchgeo_cmr.table import EmbeddingTable
+    from torchgeo_cmr.tasks import CrossModalTask
 
 
 _LOG = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class ModelOptions:
         ckpt: Checkpoint that embeds query files; the one that made the archive.
         model: In place of a checkpoint: MODEL or MODEL:WEIGHTS, as the archive was made with.
         bands: With --model: names of the bands of the query rasters, such as B02,B03,B04.
+        normalize: With --model: weights or data, as the archive was made with; data takes the
+            mean and deviation of the query rasters.
         query_modality: Sensor of the query rasters, by the name used in training, such as s1;
             WAV files and plain images need none if one encoder alone can take them.
         size: Patch width in pixels of the query rasters; without it, that of the training.
@@ -48,6 +51,7 @@ class ModelOptions:
     ckpt: str | None = None
     model: str | None = None
     bands: str | None = None
+    normalize: str | None = None
     query_modality: str | None = None
     size: int | None = None
     dataset: str | None = None
@@ -57,6 +61,13 @@ class ModelOptions:
     def encoder(self) -> str | None:
         """What embeds query files, None if nothing does."""
         return self.ckpt or self.model
+
+    def read(self) -> 'CrossModalTask':
+        """Load or build it."""
+        named = [self.query_modality] if self.query_modality else None
+        return read_encoder(
+            self.ckpt, self.model, named, self.bands, normalize=self.normalize
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +261,7 @@ def _embed(
         embed_images,
         embed_sounds,
         kind_of,
+        measure_pixels,
         open_dataset,
     )
     from torchgeo_cmr.errors import QueryError
@@ -257,8 +269,7 @@ def _embed(
 
     encoder, modality, size = options.encoder, options.query_modality, options.size
     dataset, units = options.dataset, options.units
-    named = [modality] if modality else None
-    model = read_encoder(options.ckpt, options.model, named, options.bands)
+    model = options.read()
     if spaces and model.space not in spaces:
         raise QueryError(
             f'{encoder} embeds in space {model.space} and the archive is in '
@@ -296,6 +307,10 @@ def _embed(
     if dataset is not None:
         files = open_dataset(dataset, rasters, spec.get('bands'))
     width = 1 if size is None else size
+    if options.normalize == 'data':
+        set_measured(
+            model, {modality: measure_pixels(model, files, modality, units=units)}
+        )
     made = embed(
         model, files, modality, width, units=units, device='auto', progress=progress
     )

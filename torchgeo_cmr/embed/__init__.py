@@ -16,6 +16,7 @@ from torchgeo_cmr.embed.scenes.archive_plan import Plan, plan_scenes
 from torchgeo_cmr.embed.scenes.inputs import list_scenes
 from torchgeo_cmr.embed.scenes.item import embed_item
 from torchgeo_cmr.embed.scenes.patch_batches import Batch, read_item
+from torchgeo_cmr.embed.scenes.pixel_statistics import measure_pixels
 from torchgeo_cmr.embed.scenes.torchgeo_dataset import open_dataset
 from torchgeo_cmr.embed.scenes.work_item import WorkItem
 from torchgeo_cmr.embed.time_stack import stack_dates
@@ -38,6 +39,7 @@ __all__ = (
     'from_dataset',
     'kind_of',
     'list_scenes',
+    'measure_pixels',
     'open_data',
     'open_dataset',
     'plan_scenes',

@@ -175,9 +175,15 @@ def match_units(
     # Numbers as they are stored are the same thing on both sides, if both are integers.
     if stated == trained or (trained == 'dn' and _stores_integers(scene)):
         return scene
+    if stated == 'dn':
+        raise RasterError(
+            f'{modality} was trained on radar in {trained}, and {scene.path} holds numbers without '
+            "a unit, which no rule turns into it: take a model with normalize='data' (embed "
+            '--model MODEL --normalize data), or train on such pixels'
+        )
     raise RasterError(
         f'{modality} was trained on radar in {trained}, and {scene.path} does not say what '
-        'its pixels are: state it with `units`, which is never guessed'
+        'its pixels are: state it with `units`, which is never guessed, as db, power or amplitude'
     )
 
 
@@ -223,6 +229,13 @@ def match_scales(
             f'decimals without a scale: state it with `scale`, 1 for reflectance from 0 to 1 '
             f'or {step:g} for numbers as in the training'
         )
+    if scene.scales is None and step < 1 / 255 and _stores_bytes(scene):
+        raise RasterError(
+            f'{modality} was trained on numbers in steps of {step:g}, and {scene.path} holds '
+            'numbers of 8 bits, which end at 255: state their value with `scale`, such as 0.004, or '
+            "for pictures for display take a model with normalize='data' (embed --model MODEL "
+            '--normalize data)'
+        )
     same = scene.scales is None or common_steps([scene.scales, _known(wanted)]) is None
     return scene if same else replace(scene, steps=tuple(wanted))
 
@@ -249,12 +262,17 @@ def _known(steps: Sequence[float | None]) -> tuple[Scale, ...]:
 
 
 def _stores_integers(scene: Scene) -> bool:
+    return all(np.issubdtype(kind, np.integer) for kind in _kinds(scene))
+
+
+def _stores_bytes(scene: Scene) -> bool:
+    return all(np.dtype(kind).itemsize == 1 for kind in _kinds(scene))
+
+
+def _kinds(scene: Scene) -> list[Any]:
+    """NumPy types in which the bands are stored."""
     if scene.layers is None:
-        return all(
-            np.issubdtype(read_header(file).dtypes[i - 1], np.integer)
-            for file, i in scene.sources
-        )
+        return [read_header(file).dtypes[i - 1] for file, i in scene.sources]
     with open_cube(scene.path) as cube:
         images = [cube[name] for name, _ in scene.layers]
-        kinds = [image.encoding.get('dtype', image.dtype) for image in images]
-    return all(np.issubdtype(kind, np.integer) for kind in kinds)
+        return [image.encoding.get('dtype', image.dtype) for image in images]

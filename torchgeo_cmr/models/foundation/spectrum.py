@@ -70,5 +70,6 @@ def _physics(band: str, model: str) -> tuple[float, float]:
         return float(band), 30.0
     raise RasterError(
         f'{model} needs the wavelength of each band, and {band!r} is not a band of Sentinel-2: name '
-        'bands as B02 and B8A, or by their wavelength in nanometres, such as 665'
+        'bands as B02 and B8A, or by their wavelength in nanometres: 655,561,482,865 for red, green, '
+        'blue and near infrared of Landsat 8'
     )

@@ -1,11 +1,11 @@
 """Encoders as others trained them: nothing to train, ready to embed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from torchgeo_cmr.errors import OptionError, RasterError
+from torchgeo_cmr.errors import OptionError, RasterError, check_choice
 from torchgeo_cmr.models import CrossModalEncoder, build_encoder
 from torchgeo_cmr.models.foundation.adapter import resampled
 from torchgeo_cmr.models.foundation.adapters import ADAPTERS, adapter_of
@@ -25,7 +25,10 @@ from torchgeo_cmr.tasks.base import CrossModalTask
 from torchgeo_cmr.tasks.networks import Models, Weights, each_model
 from torchgeo_cmr.tasks.space import fingerprint, uncompiled
 
-__all__ = ('Pretrained',)
+__all__ = ('Normalize', 'Pretrained')
+
+#: By whose statistics pixels are normalised: those of the weights, or of the data.
+Normalize = Literal['weights', 'data']
 
 #: Patch width in pixels where neither model nor weights have one of their own: that of
 #: BigEarthNet.
@@ -71,6 +74,7 @@ class Pretrained(CrossModalTask):
         mean: dict[str, list[float]] | None = None,
         std: dict[str, list[float]] | None = None,
         input_size: dict[str, int | None] | None = None,
+        normalize: Normalize = 'weights',
         keys: dict[str, str] | None = None,
     ) -> None:
         """Initialize a new Pretrained instance.
@@ -90,12 +94,18 @@ class Pretrained(CrossModalTask):
             std: Standard deviation of each channel, as *mean*.
             input_size: Width in pixels to which patches are resampled for each modality; by default
                 that of the model or the weights.
+            normalize: ``'weights'`` for the pixels that model and weights were trained with, in
+                their units; ``'data'`` for pixels of any kind, as they are stored, such as pictures
+                for display: statistics are *mean* and *std*, those of the data module, or what
+                :func:`~torchgeo_cmr.embed.measure_pixels` gives. Vectors of pictures that were
+                normalised by different numbers then share a ``space``.
             keys: Where a sample holds each modality; ``image_<modality>`` by default.
 
         Raises:
             RasterError: If bands are missing or unknown to a model, or statistics are not known.
-            ValueError: If a model is unknown, or weights are not of it.
+            ValueError: If a model or *normalize* is unknown, or weights are not of the model.
         """
+        check_choice('normalize', normalize, Normalize)
         self.weights = weights
         self.models = each_model(model, in_channels)
         super().__init__(
@@ -144,6 +154,12 @@ class Pretrained(CrossModalTask):
         raise OptionError(
             'Pretrained has nothing to train: embed with it, or train SSCMRSIR with the same model '
             'and weights'
+        )
+
+    def _no_statistics(self, modality: str) -> RasterError:
+        return RasterError(
+            f'{self.models[modality]} has no statistics for the bands of {modality}: take '
+            "normalize='data' (embed --model MODEL --normalize data), or pass mean= and std="
         )
 
     def load_encoders(self, other: 'Pretrained') -> None:
@@ -198,6 +214,9 @@ class Pretrained(CrossModalTask):
                 'bands': bands,
                 'patch_size': self.model.encoder(modality).size or _PATCH,
             }
+            if self.hparams['normalize'] == 'data':
+                specs[modality] = spec
+                continue
             if bands and _is_sentinel(bands):
                 spec['gsd'] = 10.0
                 spec |= (
@@ -257,7 +276,9 @@ class Pretrained(CrossModalTask):
             }
             size = self.model.encoder(modality).size
             words.append(f'{number}:{self.models[modality]}:{size}')
-            if self.hparams['mean'] or self.hparams['std']:
+            if self.hparams['normalize'] == 'data':
+                words.append('normalised by the data')
+            elif self.hparams['mean'] or self.hparams['std']:
                 tensors |= {
                     f'{number}.{modality}.{n}': self._statistic(n, modality)
                     for n in ('mean', 'std')
@@ -283,7 +304,12 @@ def _is_sentinel(bands: Sequence[str]) -> bool:
     return is_radar(bands) or all(band_key(band) in SENTINEL2 for band in bands)
 
 
-def read_model(words: str, modality: str, bands: Sequence[str] | None) -> Pretrained:
+def read_model(
+    words: str,
+    modality: str,
+    bands: Sequence[str] | None,
+    normalize: Normalize = 'weights',
+) -> Pretrained:
     """Build what ``--model`` names.
 
     Args:
@@ -291,6 +317,7 @@ def read_model(words: str, modality: str, bands: Sequence[str] | None) -> Pretra
         modality: Which modality is embedded.
         bands: Names of its bands; None for those of the weights, or of Sentinel-1 or
             Sentinel-2 for modalities called s1 and s2.
+        normalize: By whose statistics.
 
     Raises:
         RasterError: If the bands are not known.
@@ -299,7 +326,11 @@ def read_model(words: str, modality: str, bands: Sequence[str] | None) -> Pretra
     known = find_weights(weights, f' for {modality}').bands if weights else None
     bands = [*(bands or known or _usual(model, modality))]
     return Pretrained(
-        {modality: len(bands)}, model, weights or None, bands={modality: bands}
+        {modality: len(bands)},
+        model,
+        weights or None,
+        bands={modality: bands},
+        normalize=normalize,
     )
 
 

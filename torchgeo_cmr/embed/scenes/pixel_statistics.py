@@ -1,0 +1,88 @@
+"""Mean and deviation of the bands of scenes, for encoders that bring no statistics of their own."""
+
+import os
+import warnings
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from torchgeo.datasets import RasterDataset, XarrayDataset
+
+from torchgeo_cmr.datamodules.statistics import Moments
+from torchgeo_cmr.embed.encoder_record import Encoder
+from torchgeo_cmr.embed.scenes.archive_plan import make_plan
+from torchgeo_cmr.embed.scenes.encoder_scene import EncoderInput
+from torchgeo_cmr.embed.scenes.inputs import list_scenes
+from torchgeo_cmr.embed.scenes.patch_layout import Layout
+from torchgeo_cmr.errors import CMRError
+from torchgeo_cmr.reading.converting import open_reader
+from torchgeo_cmr.scenes.files import Paths
+from torchgeo_cmr.scenes.units import BACKSCATTER
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.sink import is_archive
+
+__all__ = ('measure_pixels',)
+
+#: Width in pixels of the windows that are read, and how many of them at most.
+_SIDE = 128
+_WINDOWS = 256
+
+
+def measure_pixels(
+    task: Encoder,
+    dataset: RasterDataset | XarrayDataset | Paths,
+    modality: str,
+    *,
+    units: str | None = None,
+    scale: float | None = None,
+    nodata: float | None = None,
+    out: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
+    """Measure the bands of scenes, as an encoder with ``normalize='data'`` needs them.
+
+    At most 256 windows of 128 pixels are read, spread evenly over the scenes: the same in every
+    run over the same scenes. Scenes that cannot be used are left out; :func:`embed` reports them.
+
+    Args:
+        task: The encoder, which knows its bands.
+        dataset: Scenes, as in :func:`embed`.
+        modality: Which encoder of the task.
+        units: As in :func:`embed`.
+        scale: As in :func:`embed`.
+        nodata: As in :func:`embed`.
+        out: Archive that will be completed: what its rows were normalised by is taken, so that
+            all of its rows are alike.
+
+    Returns:
+        ``mean`` and ``std`` of each band, and ``units`` of radar that states them, for
+        :meth:`~torchgeo_cmr.tasks.CrossModalTask.set_specs`; empty if no scene can be used.
+    """
+    if out is not None and is_archive(out):
+        begun = EmbeddingTable.load(out).record.get('normalisation')
+        if begun:
+            return dict(begun)
+    wanted = EncoderInput.of(task, modality, False, units, scale)
+
+    def trying(_: str) -> suppress:
+        return suppress(CMRError, OSError)
+
+    with warnings.catch_warnings(action='ignore'), trying(''):
+        scenes = list_scenes(dataset, wanted.spec.get('bands'), nodata, trying)
+        layout = Layout(_SIDE, edges='pad', gsd='ignore')
+        items = make_plan(scenes, wanted, layout, None, trying, []).items
+        moments = Moments()
+        each = max(1, _WINDOWS // max(1, len(items)))
+        for item in items[:: -(-len(items) // _WINDOWS) or 1]:
+            windows = item.windows
+            spread = np.linspace(0, len(windows) - 1, min(each, len(windows)))
+            reader = open_reader(item.scene)
+            with trying(item.id):
+                for window in windows[spread.round().astype(int)]:
+                    moments.add(reader.start(window[None])()[0])
+        if len(moments.count) and moments.count.all():
+            found = {'mean': moments.mean(), 'std': moments.std()}
+            kinds = {item.scene.read_as or item.scene.units for item in items}
+            if len(kinds) == 1 and kinds <= BACKSCATTER:
+                found['units'] = kinds.pop()
+            return found
+    return {}
