@@ -107,6 +107,40 @@ def test_ibm_judges_by_any_or_by_all_labels() -> None:
         make_report(both, both, relevance='place', protocol='bigearthnet-ibm-exact')
 
 
+def test_a_word_is_relevant_to_images_that_have_its_label() -> None:
+    def of(modality: str, labels: list[Any]) -> EmbeddingTable:
+        frame = gpd.GeoDataFrame(
+            {
+                'patch_id': [f'{modality}:{i}' for i in range(len(labels))],
+                'modality': modality,
+                'label': labels,
+            },
+            geometry=[None] * len(labels),
+            crs='EPSG:4326',
+        )
+        vectors = np.eye(len(labels) + 3)[: len(labels)]
+        return EmbeddingTable.from_frame(
+            frame, vectors[:, :6], space='one', placeless=True
+        )
+
+    spoken = of('speech', ['sea', 'trees', 'sea'])
+    images = of('image', [['sea', 'ship'], ['sea', 'trees'], ['cars']])
+    options: dict[str, Any] = {
+        'relevance': 'label:label',
+        'protocol': 'ucmerced-speech',
+    }
+    report = make_report(spoken, images, **options)
+    found = report.directions['speech->image']
+    # word i finds image i first: right, right, wrong; the others are tied
+    assert [*found['scores']] == ['map', 'precision@10', 'map_cmir']
+    first = (1 + (2 / 2 + 2 / 3) / 2) / 2
+    assert found['scores']['map']['value'] == pytest.approx(
+        np.mean([first, 1, 7 / 12]), abs=1e-6
+    )
+    back = make_report(images, spoken, **options).directions['image->speech']
+    assert (back['queries'], back['empty']) == (2, 1)
+
+
 class TestLeak:
     def test_ben14k_is_called_optimistic_next_to_its_numbers(self) -> None:
         made = report('ben14k-csmae', table())
