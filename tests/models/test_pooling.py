@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +34,84 @@ def test_vectors_tokens_and_maps_become_vectors(shape: tuple[int, ...]) -> None:
 def test_other_outputs_are_refused() -> None:
     with pytest.raises(TypeError, match='tokens or a feature map, found dict'):
         pool({'x': torch.ones(2, 5)})  # ty: ignore[invalid-argument-type]
+    for shape in ((2, 5), (2, 7, 5)):
+        with pytest.raises(TypeError, match='grid=2 needs a feature map, found shape'):
+            pool(torch.ones(shape), 2)
+
+
+def test_a_grid_holds_the_mean_of_each_cell() -> None:
+    maps = torch.arange(2 * 3 * 4 * 6.0).view(2, 3, 4, 6)
+    cells = pool(maps, 2).view(2, 3, 2, 2)
+    assert torch.equal(cells[..., 0, 1], maps[..., :2, 3:].mean(dim=(2, 3)))
+    assert torch.equal(pool(maps, 1), maps.mean(dim=(2, 3)))
+
+
+class TestStages:
+    @pytest.mark.parametrize(
+        ('model', 'stage', 'reduction'),
+        [('resnet18', 2, 8), ('convnext_atto', 0, 4), ('resnet10t', -1, 32)],
+    )
+    def test_the_map_is_that_of_timm(
+        self, model: str, stage: int, reduction: int
+    ) -> None:
+        torch.manual_seed(0)
+        whole = timm.create_model(model, in_chans=2, num_classes=0).eval()
+        x = torch.randn(2, 2, 64, 64)
+        maps: Any = whole.forward_intermediates
+        expected = maps(x, intermediates_only=True)[stage]
+        assert expected.shape[2] == 64 // reduction
+        torch.manual_seed(0)
+        encoder = build_encoder(model, 2, stage=stage, grid=2).eval()
+        assert torch.allclose(encoder(x), pool(expected, 2), atol=1e-6)
+        assert encoder.num_features == 4 * expected.shape[1]
+
+    def test_layers_behind_it_are_left_out(self) -> None:
+        early, late = (build_encoder('resnet18', 3, stage=k) for k in (1, 3))
+        assert not any('layer2' in name for name, _ in early.named_parameters())
+        assert any('layer3' in name for name, _ in late.named_parameters())
+
+    def test_initial_weights_are_those_of_the_whole_network(
+        self, tmp_path: Any
+    ) -> None:
+        whole = timm.create_model('resnet10t', in_chans=2, num_classes=0)
+        torch.save(whole.state_dict(), tmp_path / 'whole.pt')
+        options: dict[str, Any] = {'stage': 2, 'grid': 4}
+        encoder = build_encoder('resnet10t', 2, str(tmp_path / 'whole.pt'), **options)
+        known = whole.state_dict()
+        for name, value in encoder.state_dict().items():
+            assert torch.equal(value, known[name.removeprefix('network.')])
+        # And the weights of a network that was cut are those of one that is cut alike.
+        torch.save(encoder.state_dict(), tmp_path / 'cut.pt')
+        again = build_encoder('resnet10t', 2, str(tmp_path / 'cut.pt'), **options)
+        x = torch.randn(1, 2, 32, 32)
+        assert torch.equal(again.eval()(x), encoder.eval()(x))
+
+    def test_a_grid_tells_where_something_is(self) -> None:
+        torch.manual_seed(0)
+        left = torch.zeros(1, 1, 64, 64)
+        left[..., 24:40, 0:16] = 1
+        right = left.flip(3)
+        apart = []
+        for grid in (1, 4):
+            encoder = build_encoder('resnet18', 1, stage=2, grid=grid).eval()
+            with torch.no_grad():
+                a, b = (nn.functional.normalize(encoder(x)) for x in (left, right))
+            apart.append((a - b).norm().item())
+        assert apart[1] > 3 * apart[0]
+
+    @pytest.mark.parametrize(
+        ('model', 'options', 'message'),
+        [
+            ('resnet10t', {'stage': 9}, 'ResNet for s1 has no stage 9'),
+            ('swin_t', {'stage': 1}, 'stage=1 is one of a timm model, found swin_t'),
+            (nn.Conv2d(3, 8, 3), {'stage': 1}, 'found Conv2d for s1'),
+            (Tokens(), {'grid': 2}, 'grid=2 needs a feature map'),
+            ('resnet10t', {'grid': 0}, 'grid must be at least 1, found 0'),
+        ],
+    )
+    def test_refused(self, model: Any, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            build_encoder(model, 3, modality='s1', **options)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningCLI
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchgeo_cmr.losses import ramp_weight
 from torchgeo_cmr.tasks import SSCMRSIR, CrossModalTask, load_task
@@ -202,6 +202,33 @@ class TestPresets:
         assert task.space == spelt.space
         assert set(task.compute_losses(outputs())) == {'loss', 'mim', 'mde', 'ramp'}
 
+    def test_best_keeps_where_things_are(self, tmp_path: Path) -> None:
+        channels = {'s1': 2, 's2': 3}
+        ones = {m: [1.0] * n for m, n in channels.items()}
+        task = SSCMRSIR(channels, preset='best', mean=ones, std=ones).eval()
+        assert task.hparams['model'] == 'resnet10t'
+        # 128 channels at an eighth of the resolution, in 4 x 4 cells.
+        assert task.widths == {'s1': 2048, 's2': 2048}
+        assert set(task.compute_losses(outputs())) == {'loss', 'mim', 'ramp'}
+        loaded = load_task(task.save(tmp_path / 'best.ckpt'))
+        assert loaded.space == task.space
+        batch = {'image_s2': torch.rand(2, 3, 64, 64)}
+        assert torch.equal(loaded.embed(batch, 's2'), task.embed(batch, 's2'))
+
+    @pytest.mark.parametrize(
+        ('model', 'options', 'width'),
+        [
+            ('resnet10t', {'stage': -1, 'grid': 1}, 512),
+            ('resnet10t', {'grid': 2}, 512),
+            (nn.Conv2d(2, 8, 3), {'stage': -1, 'grid': 2}, 32),
+        ],
+    )
+    def test_parts_of_best_can_be_exchanged(
+        self, model: Any, options: dict[str, Any], width: int
+    ) -> None:
+        task = SSCMRSIR({'s1': 2, 's2': 2}, model, preset='best', **options)
+        assert task.widths == {'s1': width, 's2': width}
+
     @pytest.mark.parametrize(
         ('option', 'value'),
         [
@@ -374,7 +401,10 @@ class TestNetworks:
         ({'mim_weight': 0.0, 'mde_weight': 0.0, 'is_weight': 0.0}, 'not all 0'),
         ({'weight_schedule': 'linear'}, "'log_ramp' or 'constant', found 'linear'"),
         ({'temperature': 0.0}, 'temperature must be above 0'),
-        ({'preset': 'best?'}, "preset must be 'paper' or 'aligned', found 'best\\?'"),
+        (
+            {'preset': 'best?'},
+            "preset must be 'paper', 'aligned' or 'best', found 'best\\?'",
+        ),
         ({'stem': 'own'}, "stem='own' is a stem of variant='joint'"),
         ({'variant': 'joint', 'stem': 'none'}, "stem must be 'conv1x1' or 'own'"),
         ({'is_sign': 2}, 'is_sign must be -1 or'),

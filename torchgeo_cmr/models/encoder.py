@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torchgeo_cmr.errors import RasterError
 
-from .pooling import PooledEncoder
+from .pooling import PooledEncoder, StageEncoder
 from .weights import (
     EncoderWeights,
     NewBands,
@@ -36,6 +36,8 @@ def build_encoder(
     modality: str = '',
     bands: Sequence[str] | None = None,
     new_bands: NewBands = 'error',
+    stage: int | None = None,
+    grid: int = 1,
 ) -> nn.Module:
     """Build a network from images to one pooled feature vector each.
 
@@ -59,6 +61,11 @@ def build_encoder(
             have to agree and the order is taken on trust.
         new_bands: For a band without weights: ``'error'``, or ``'mean'`` for the mean over the
             bands that have some.
+        stage: Which of timm's intermediate feature maps to take, from 0; the layers behind it
+            are left out. -1 for the last one, None for the network as it is.
+        grid: Cells per side of the grid over which the feature map is averaged, 1 for one mean.
+            A grid of 4 gives 16 times as many features, which tell where in the picture
+            something is.
 
     Returns:
         The encoder, from (batch, *in_channels*, height, width) to (batch, ``num_features``).
@@ -68,15 +75,20 @@ def build_encoder(
     Raises:
         RasterError: If a band has no weights, or the weights were made for another number of
             channels and names are not known.
-        ValueError: If the model is unknown, or the weights belong to another network, or a
-            file is missing or holds no weights.
+        ValueError: If the model is unknown, has no such stage or no feature map for a grid, or
+            the weights belong to another network, or a file is missing or holds no weights.
 
     Examples:
         >>> import torch
         >>> encoder = build_encoder('resnet10t', 2)
         >>> encoder.eval()(torch.zeros(1, 2, 32, 32)).shape
         torch.Size([1, 512])
+        >>> encoder = build_encoder('resnet18', 2, stage=2, grid=4)
+        >>> encoder.eval()(torch.zeros(1, 2, 64, 64)).shape
+        torch.Size([1, 2048])
     """
+    if grid < 1:
+        raise ValueError(f'grid must be at least 1, found {grid}')
     who = f' for {modality}' if modality else ''
     if isinstance(model, str):
         _check_name(model, who)
@@ -85,8 +97,11 @@ def build_encoder(
             f'{modality or "the encoder"} has {in_channels} channels and needs as many bands, '
             f'found {len(bands)}'
         )
+    shape: dict[str, Any] = {'stage': stage, 'grid': grid}
     if weights is None or isinstance(weights, bool):
-        encoder = _create(model, in_channels, pretrained=weights is True, who=who)
+        encoder = _create(
+            model, in_channels, pretrained=weights is True, who=who, **shape
+        )
         encoder.assumed_bands = None  # ty: ignore[invalid-assignment]
         return encoder
 
@@ -100,7 +115,7 @@ def build_encoder(
     options |= {'new_bands': new_bands, 'source': found.source, 'who': who}
     if found.channels is not None:  # refuse before anything is downloaded
         match_bands(found.bands, found.channels, **options)
-    encoder = _create(model, in_channels, pretrained=False, who=who)
+    encoder = _create(model, in_channels, pretrained=False, who=who, **shape)
     state, names = read_weights(found, modality)
     inner = encoder.network if isinstance(encoder, PooledEncoder) else encoder
     _load(inner, state, names, options, modality)
@@ -124,7 +139,13 @@ def _check_name(model: str, who: str) -> None:
 
 
 def _create(
-    model: str | nn.Module, in_channels: int, *, pretrained: bool, who: str
+    model: str | nn.Module,
+    in_channels: int,
+    *,
+    pretrained: bool,
+    who: str,
+    stage: int | None,
+    grid: int,
 ) -> nn.Module:
     """Create a network without classifier, for any image size if it can."""
     if not isinstance(model, str) or not timm.is_model(model):
@@ -133,12 +154,25 @@ def _create(
                 f'weights=True means those of timm, which has none for {model!r}{who}: give '
                 'TorchGeo weights, a file, or a network that has its weights'
             )
+        if stage not in (None, -1):
+            name = model if isinstance(model, str) else type(model).__name__
+            raise ValueError(
+                f'stage={stage} is one of a timm model, found {name}{who}: set stage=-1'
+            )
         network = (
             copy.deepcopy(model)
             if isinstance(model, nn.Module)
             else _of_torchgeo(model, in_channels)
         )
-        return PooledEncoder(network, in_channels, who)
+        return PooledEncoder(network, in_channels, who, grid=grid)
+    network = _of_timm(model, in_channels, pretrained=pretrained, who=who)
+    if stage is None and grid == 1:
+        return network
+    return StageEncoder(network, in_channels, who, stage=stage, grid=grid)
+
+
+def _of_timm(model: str, in_channels: int, *, pretrained: bool, who: str) -> nn.Module:
+    """Create a timm model without classifier."""
     options: dict[str, Any] = {'in_chans': in_channels, 'num_classes': 0}
     if pretrained:
         announce_weights(model, who)

@@ -26,6 +26,7 @@ from torchgeo_cmr.errors import ArchiveError, QueryError, RasterError, check_cho
 from torchgeo_cmr.metrics.health import CollapseWarning, verdict
 from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
 from torchgeo_cmr.models.fusion import Fusion, check_fusion, fuse
+from torchgeo_cmr.models.pooling import PooledEncoder
 from torchgeo_cmr.models.weights import checked_bands
 from torchgeo_cmr.transforms.precision import FixedPrecision
 
@@ -780,7 +781,8 @@ class CrossModalTask(FixedPrecision, BaseTask):
         """Write the encoder of one modality as a plain state dict in timm's own names.
 
         ``timm.create_model(model, in_chans=..., num_classes=0).load_state_dict(...)`` takes it
-        as it is. Statistics and head are not written. Of a joint model it is the shared trunk,
+        as it is, with ``strict=False`` where the task has a *stage*, behind which there are no
+        weights. Statistics and head are not written. Of a joint model it is the shared trunk,
         which expects the channels of the stem and not the bands: the stem adds a bias before
         the trunk pads with zeros, so the two cannot be folded into one convolution.
 
@@ -801,6 +803,8 @@ class CrossModalTask(FixedPrecision, BaseTask):
             raise self._no_modality(modality)
         check_new(path, overwrite=overwrite)
         encoder = self.model.encoder(modality)
+        if isinstance(encoder, PooledEncoder):
+            encoder = encoder.network
         state = {uncompiled(k): v for k, v in encoder.state_dict().items()}
         with new_draft(path, overwrite=overwrite) as draft:
             torch.save({k: v.detach().cpu().clone() for k, v in state.items()}, draft)

@@ -54,6 +54,8 @@ class EncoderTask(CrossModalTask):
         hidden_dim: int | None = None,
         output_dim: int = 128,
         new_bands: NewBands = 'error',
+        stage: int | None = None,
+        grid: int = 1,
         **options: Any,
     ) -> None:
         """Initialize a new EncoderTask instance.
@@ -74,6 +76,11 @@ class EncoderTask(CrossModalTask):
             new_bands: What initial weights give a band they do not know: an ``'error'``, or
                 the ``'mean'`` over the bands they know. The trunk behind 1x1 convolutions sees no
                 bands, so weights for it need ``'mean'``.
+            stage: Which of timm's intermediate feature maps is the output of the encoder, from
+                0; what comes after it is left out. -1 for the last one, None for the network as
+                it is.
+            grid: Cells per side of the grid over which the feature map is averaged: 1 tells what
+                is in a patch, more also where. A grid of 4 makes *h* 16 times as wide.
             **options: Those of :class:`CrossModalTask`.
 
         Raises:
@@ -103,6 +110,8 @@ class EncoderTask(CrossModalTask):
             'hidden_dim': hidden_dim,
             'output_dim': output_dim,
             'new_bands': new_bands,
+            'stage': stage,
+            'grid': grid,
         }
         self.variant = variant
         super().__init__(in_channels, **options)

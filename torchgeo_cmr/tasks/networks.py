@@ -99,6 +99,8 @@ def build_networks(
     output_dim: int = 128,
     bands: Mapping[str, list[str]] | None = None,
     new_bands: NewBands = 'error',
+    stage: int | None = None,
+    grid: int = 1,
 ) -> tuple[nn.Module, dict[str, list[str]], dict[str, int]]:
     """Build encoders and heads.
 
@@ -115,6 +117,8 @@ def build_networks(
         output_dim: Width of *z*, of each of two heads.
         bands: Names of the channels of each modality, as far as they are known.
         new_bands: What to do with a band that the weights do not know.
+        stage: Stage of the network whose feature map counts, as of :func:`build_encoder`.
+        grid: Cells per side over which that map is averaged.
 
     Returns:
         The network; the bands of weights that were taken by position, by modality; and the
@@ -124,6 +128,7 @@ def build_networks(
         ValueError: If a head is to be shared by encoders of different widths.
     """
     names = dict(bands or {})
+    build = partial(build_encoder, new_bands=new_bands, stage=stage, grid=grid)
     heads = partial(
         _heads, head, output_dim, hidden_dim, shared=shared_head, two=two_heads
     )
@@ -131,13 +136,12 @@ def build_networks(
     if variant == 'separate' or (variant == 'joint' and stem == 'own'):
         adapted = variant == 'joint'
         backbones = {
-            m: build_encoder(
+            m: build(
                 _for_channels(model[m], channels) if adapted else model[m],
                 channels,
                 _of(weights, m),
                 modality=m,
                 bands=names.get(m),
-                new_bands=new_bands,
             )
             for m, channels in in_channels.items()
         }
@@ -147,9 +151,7 @@ def build_networks(
         kind = CrossModalEncoder if variant == 'separate' else SharedTrunkEncoder
         return kind(backbones, heads(widths)), known, widths
     if variant == 'joint':
-        trunk = build_encoder(
-            model[first], STEM_CHANNELS, _of(weights, first), new_bands=new_bands
-        )
+        trunk = build(model[first], STEM_CHANNELS, _of(weights, first))
         widths = dict.fromkeys(in_channels, _width(trunk))
         joint = JointEncoder(
             in_channels, trunk, heads(widths), stem_channels=STEM_CHANNELS
@@ -157,12 +159,11 @@ def build_networks(
         return joint, {}, widths
     stacked = [band for m in in_channels for band in names.get(m, [])]
     total = sum(in_channels.values())
-    encoder = build_encoder(
+    encoder = build(
         model[first],
         total,
         _of(weights, first),
         bands=stacked if len(stacked) == total else None,
-        new_bands=new_bands,
     )
     width = _width(encoder)
     widths = dict.fromkeys(in_channels, width)
