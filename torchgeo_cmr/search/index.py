@@ -52,8 +52,8 @@ __all__ = ('Explanation', 'RetrievalIndex')
 #: Bytes of a row's rank, score and query; and how often a result is in memory while it is made
 #: and written, measured.
 _OWN, _COPIES = 48, 5
-#: Rows of a result whose size is estimated before they are ranked.
-_MANY = 100_000
+#: Rows of a result whose size is estimated before they are ranked, and once they are.
+_MANY, _FEW = 100_000, 1_000
 
 
 class RetrievalIndex(IndexContents):
@@ -549,8 +549,9 @@ def _result(
     flat = np.concatenate([np.empty(0, np.float32), *scores])
     distinct, place = np.unique(every, return_inverse=True)
     rows_found = taken(state, distinct)
-    size = len(every) * _size(rows_found.frame)
-    check_fits(size, f'a result of {len(every)} rows', FEWER)
+    if len(every) > _FEW:
+        size = len(every) * _size(rows_found.frame)
+        check_fits(size, f'a result of {len(every)} rows', FEWER)
     made = make_result(rows_found, place[None], flat[None], [''], exact=exact)
     made['query_id'] = pd.Series(
         np.repeat(np.asarray(query_ids, dtype=object), lengths),

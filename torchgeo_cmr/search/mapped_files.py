@@ -1,8 +1,10 @@
 """Files of a part of an index, mapped: each is opened once, whatever is then read and compared of it."""
 
+import io
 import mmap
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,25 +35,38 @@ _HEADER = re.compile(
 )
 
 
-def write_array(file: Path, array: NDArray[Any], token: str = '') -> None:
+def write_array(file: Path, array: NDArray[Any], token: str = '') -> str:
     """Write an array as NumPy does, and a token behind it, which other readers pass over.
 
     Args:
         file: File to write.
         array: The numbers, of one or two axes.
         token: What all files that were written together have in common.
+
+    Returns:
+        The CRC-32 of what was to be written.
     """
+    array, header = np.ascontiguousarray(array), io.BytesIO()
+    facts = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(header, facts)
+    made = 0
     with file.open('wb') as opened:
-        np.save(opened, np.ascontiguousarray(array), allow_pickle=False)
-        opened.write(token.encode())
+        for content in (header.getvalue(), array.data, token.encode()):
+            opened.write(content)
+            made = zlib.crc32(content, made)
+    return f'{made:08x}'
 
 
-def write_table(file: Path, table: pa.Table, token: str) -> None:
-    """Write a table as an Arrow IPC file, with a token in its metadata; arguments as of :func:`write_array`."""
+def write_table(file: Path, table: pa.Table, token: str) -> str:
+    """Write a table as an Arrow IPC file with a token in its metadata, see :func:`write_array`."""
     metadata = {**(table.schema.metadata or {}), _TOKEN: token}
-    schema = table.schema.with_metadata(metadata)
-    with pa.OSFile(str(file), 'wb') as sink, pa.ipc.new_file(sink, schema) as writer:
-        writer.write_table(table.cast(schema))
+    table = table.replace_schema_metadata(metadata)
+    with (
+        pa.OSFile(str(file), 'wb') as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
+        writer.write_table(table)
+    return checksum(file)
 
 
 class MappedFiles:

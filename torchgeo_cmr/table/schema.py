@@ -260,7 +260,8 @@ def _unpacked(column: pa.ChunkedArray) -> NDArray[Any]:
         words = b''.join(column.to_pylist())
         return np.frombuffer(words, dtype=np.uint8).reshape(-1, width)
     flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.array(flat, dtype=np.float32).reshape(-1, column.type.list_size)
+    # A view: as many vectors as fit are read, not half of them.
+    return np.asarray(flat, dtype=np.float32).reshape(-1, column.type.list_size)
 
 
 def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[Any]]:

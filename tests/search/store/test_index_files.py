@@ -247,7 +247,7 @@ def test_a_write_that_fails_leaves_the_index_as_it_was(
     index.append(rest)
     assert len(RetrievalIndex.open(tmp_path / 'i')) == 50
     with monkeypatch.context() as patch:
-        patch.setattr(store.np, 'save', full)
+        patch.setattr(store, 'write_array', full)
         with pytest.raises(OSError, match='disk full'):
             index.save(tmp_path / 'i', overwrite=True)
         with pytest.raises(OSError, match='disk full'):

@@ -177,11 +177,17 @@ def write_header(path: Path, header: Mapping[str, Any]) -> None:
     flush(path)
 
 
+def write_first_header(path: Path, header: Mapping[str, Any]) -> None:
+    """Write ``index.json`` into a folder that nobody knows yet, so names in it are flushed later."""
+    (path / HEADER).write_bytes(signed_text(header))
+    flush(path / HEADER)
+
+
 def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
-    """Write a segment into a new folder, which appears when it is complete.
+    """Write a segment into a new folder; its files are on the disk, and its names not yet.
 
     Args:
-        folder: Folder to make.
+        folder: Folder to make, which no header names.
         segment: A segment that was built.
 
     Returns:
@@ -189,32 +195,27 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
     """
     columns, vectors = segment.columns, segment.vectors
     assert isinstance(columns, StoredColumns)  # only built segments are written
-    building = folder.with_name(f'.{stamp()}')
-    building.mkdir(parents=True)
+    folder.mkdir(parents=True)
     token = uuid.uuid4().hex
-    try:
-        arrays = {
-            'vectors': vectors.whole,
-            'boxes': columns.boxes,
-            'numbers': segment.numbers,
-            'ties': segment.ties,
-            'digests': segment.digests,
-        }
-        if vectors.codes is not vectors.whole:
-            arrays |= {'codes': vectors.codes, 'scale': vectors.scale}
-        for name, array in arrays.items():
-            if array is not None:
-                write_array(building / f'{name}.npy', array, token)
-        write_table(building / 'attributes.arrow', columns.arrow, token)
-        files = {}
-        for file in sorted(building.iterdir()):
-            flush(file)
-            files[file.name] = checksum(file)
-        flush(building)
-        building.rename(folder)
-        flush(folder.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    arrays = {
+        'vectors': vectors.whole,
+        'boxes': columns.boxes,
+        'numbers': segment.numbers,
+        'ties': segment.ties,
+        'digests': segment.digests,
+    }
+    if vectors.codes is not vectors.whole:
+        arrays |= {'codes': vectors.codes, 'scale': vectors.scale}
+    files = {}
+    for name, array in arrays.items():
+        if array is not None:
+            file = folder / f'{name}.npy'
+            files[file.name] = write_array(file, array, token)
+    files['attributes.arrow'] = write_table(
+        folder / 'attributes.arrow', columns.arrow, token
+    )
+    for name in files:
+        flush(folder / name)
     return {
         'name': folder.name,
         'rows': len(segment),

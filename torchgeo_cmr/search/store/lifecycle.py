@@ -86,7 +86,7 @@ def write(state: State, folder: Path, *, overwrite: bool) -> Path:
             header |= _written(state, folder, number, generation)
     else:
         with store.new_folder(folder) as building:
-            store.write_header(building, _written(state, building, 0, 0))
+            store.write_first_header(building, _written(state, building, 0, 0))
     return folder
 
 
