@@ -178,7 +178,7 @@ def write_header(path: Path, header: Mapping[str, Any]) -> None:
 
 
 def write_first_header(path: Path, header: Mapping[str, Any]) -> None:
-    """Write ``index.json`` into a folder that nobody knows yet, so names in it are flushed later."""
+    """Write ``index.json`` into a folder that has no name yet; its entries are flushed later."""
     (path / HEADER).write_bytes(signed_text(header))
     flush(path / HEADER)
 
