@@ -219,6 +219,23 @@ def test_faults_of_the_disk_are_one_sentence(tmp_path: Path, error: OSError) -> 
         raise error
 
 
+def test_torch_on_a_full_disk(tmp_path: Path) -> None:
+    """It raises no OSError, and speaks of positions."""
+    for words in (
+        '[enforce fail at inline_container.cc:672] . unexpected pos 128 vs 0',
+        'basic_ios::clear: iostream error',
+    ):
+        with (
+            pytest.raises(
+                OSError, match=r'x\.ckpt could not be written.*not all of it was taken'
+            ),
+            disk_faults(tmp_path / '.x.tmp-ab-12-34-0.ckpt'),
+        ):
+            raise RuntimeError(words)
+    with pytest.raises(RuntimeError), disk_faults(tmp_path / 'x.ckpt'):
+        raise RuntimeError('shapes differ')
+
+
 def test_a_folder_that_went_is_one_sentence(tmp_path: Path) -> None:
     target = tmp_path / 'gone' / 'x'
     with (

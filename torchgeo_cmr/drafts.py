@@ -31,7 +31,7 @@ _DISK = {
 }
 #: Place, process and its start; earlier versions wrote the process alone, or ``old`` for a folder
 #: that was replaced.
-_OWNER = r'(?:tmp|old)-(?:(?P<place>\w+)-)?(?P<process>\d{1,10})(?:-(?P<begun>\d+))?(?:-\d+)?(?:\..*)?'
+_OWNER = r'(?:tmp|old)-(?:(?P<place>\w+)-)?(?P<process>\d{1,10})(?:-(?P<begun>\d+))?(?:-\d+)?(?P<suffix>\..*)?'
 _count = itertools.count()
 
 
@@ -201,27 +201,75 @@ def disk_faults(target: Path) -> Generator[None]:
     except Exception as error:
         if not _is_of_the_disk(error, target):
             raise
-        folder = next(p for p in target.absolute().parents if p.is_dir())
-        free = shutil.disk_usage(folder).free / 1e6
+        # It is torch that has lost count of what it could not write.
+        reason = 'not all of it was taken' if _is_of_torch(error) else error
         raise OSError(
-            f'{target} could not be written, and nothing was changed there ({error}); {free:.1f} MB '
-            'are free: make room, check that the folder may be written to, or choose another one'
+            f'{as_meant(target)} could not be written, and nothing was changed there ({reason}); '
+            f'{disk_cure(target)}'
         ) from error
+
+
+def disk_cure(target: Path) -> str:
+    """Say how much room there is, and what to do about a disk that takes no files.
+
+    Args:
+        target: File or folder that cannot be written.
+    """
+    folder = next(p for p in target.absolute().parents if p.is_dir())
+    free = shutil.disk_usage(folder).free / 1e6
+    return (
+        f'{free:.1f} MB are free: make room, check that the folder may be written to, or choose '
+        'another one'
+    )
+
+
+def as_meant(path: Path) -> Path:
+    """Give a path with drafts by the names that they wait for.
+
+    Args:
+        path: File or folder, itself a draft or in one.
+    """
+    parts = [
+        f'{match["name"]}{match["suffix"] or ""}'
+        if (match := re.fullmatch(rf'\.(?P<name>.+)\.{_OWNER}', part))
+        else part
+        for part in path.parts
+    ]
+    return Path(*parts)
+
+
+def is_full_or_closed(error: OSError) -> bool:
+    """Say whether a disk is full, over a quota, read-only, not ours to write to, or defective.
+
+    Args:
+        error: What the system raised.
+    """
+    return error.errno in _DISK
+
+
+def _is_of_torch(error: Exception) -> bool:
+    """Say whether torch failed to write: it raises RuntimeError without a reason or a number."""
+    return isinstance(error, RuntimeError) and any(
+        word in str(error)
+        for word in ('inline_container', 'PytorchStreamWriter', 'iostream error')
+    )
 
 
 def _is_of_the_disk(error: Exception, target: Path) -> bool:
     """Say whether a file failed, and not what was to be in it.
 
-    GDAL and SQLite have errors of their own for a full disk, which are no OSError; NumPy's has
-    no number.
+    GDAL, SQLite and torch have errors of their own for a full disk, which are no OSError;
+    NumPy's has no number.
     """
     if isinstance(error, CMRError):
         return False
+    if _is_of_torch(error):
+        return True
     package = type(error).__module__.partition('.')[0]
     if package in {'pyogrio', 'rasterio', 'sqlite3'}:
         return True
     return isinstance(error, OSError) and (
-        error.errno in _DISK
+        is_full_or_closed(error)
         or (error.errno is not None and not target.parent.is_dir())
         or re.fullmatch(r'\d+ requested and \d+ written', str(error)) is not None
     )
@@ -283,7 +331,8 @@ def _abandoned(folder: Path, name: str | None) -> list[tuple[Path, str]]:
     for file in os.listdir(folder) if folder.is_dir() else ():
         match = ours.fullmatch(file) if file.startswith(begin) else None
         if match and _is_gone(folder / file, match):
-            owner = '-'.join(word or '' for word in match.groups())
+            words = match.group('place', 'process', 'begun')
+            owner = '-'.join(word or '' for word in words)
             found.append((folder / file, owner))
     return found
 

@@ -1,10 +1,12 @@
 """The commands fit, validate, test and predict: LightningCLI on TorchGeo's bases."""
 
+import errno
 import logging
 import os
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import Namespace
@@ -18,11 +20,12 @@ import torchgeo_cmr.datamodules
 import torchgeo_cmr.datasets
 import torchgeo_cmr.tasks  # noqa: F401
 from torchgeo_cmr import __version__
+from torchgeo_cmr.drafts import disk_cure, is_full_or_closed
 from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.tasks.checkpoint import load_plain
+from torchgeo_cmr.yaml_size import check_yaml
 
 from .checkpoint_files import CheckpointFiles
-from .yaml_size import check_yaml
 
 #: What constructors raise when they are given what they cannot use.
 _MISTAKES = (
@@ -81,6 +84,25 @@ class _CLI(LightningCLI):
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run; what a disk refuses to a logger or callback of Lightning is one sentence, too.
+
+        Raises:
+            OSError: With the folder of the run, or the file that could not be written.
+        """
+        try:
+            super()._run_subcommand(subcommand)
+        except OSError as error:
+            folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
+            file = Path(str(error.filename or folder))
+            removed = error.errno == errno.ENOENT and file.is_relative_to(folder)
+            if not (is_full_or_closed(error) or removed):
+                raise
+            raise OSError(
+                f'{file} could not be written ({error.strerror}), and the run has ended; '
+                f'{disk_cure(file)}'
+            ) from error
 
     def before_instantiate_classes(self) -> None:
         """Add a checkpoint callback if the user named none, and a writer of whole checkpoints."""

@@ -40,6 +40,8 @@ _ANYWHERE = 1e12
 
 #: Codes without names above which a raster is treated as a picture, not as a map.
 _MOST_CODES = 256
+#: Pixels of a map whose codes are looked for, and of one patch.
+_LONGEST, _LARGEST = 1 << 33, 1 << 28
 
 
 class LabelFromMask:
@@ -171,6 +173,10 @@ class LabelFromMask:
                     f'{path} holds {header.dtypes[0]} and no class codes: give a raster of '
                     'whole numbers, or a vector file and its `column`'
                 )
+            if sum(colour != 'alpha' for colour in header.colours) != 1:
+                raise RasterError(
+                    f'{path} has {len(header.dtypes)} bands: a map of classes has one'
+                )
             if classes is not None:
                 continue
             tags = {
@@ -267,6 +273,7 @@ class LabelFromMask:
         columns, rows = (
             max(1, round(float(np.hypot(*(end - origin))))) for end in (right, bottom)
         )
+        _check_size(path, rows, columns)
         x = xmin + (xmax - xmin) * (np.arange(columns) + 0.5) / columns
         y = ymax - (ymax - ymin) * (np.arange(rows) + 0.5) / rows
         # A centre on an edge between two pixels lies in the second, despite rounding.
@@ -283,6 +290,7 @@ class LabelFromMask:
             inside = inside & (column >= 0) & (column < file.width)
             row, column = row.clip(0, file.height - 1), column.clip(0, file.width - 1)
             top, left = int(row.min()), int(column.min())
+            _check_size(path, int(row.max()) + 1 - top, int(column.max()) + 1 - left)
             window = Window.from_slices(
                 (top, int(row.max()) + 1), (left, int(column.max()) + 1)
             )
@@ -301,7 +309,7 @@ class LabelFromMask:
             same = header.crs.equals(crs, ignore_axis_order=True)
             self._ways[key] = (
                 ~header.transform,
-                None if same else Transformer.from_crs(crs, header.crs, always_xy=True),
+                None if same else _between(crs, header.crs, path),
             )
         return self._ways[key]
 
@@ -339,10 +347,24 @@ def _header(path: Path) -> Header:
     return header
 
 
+def _check_size(path: Path, rows: int, columns: int) -> None:
+    """Refuse a patch on which a map has more pixels than memory is for."""
+    if rows * columns > _LARGEST:
+        raise RasterError(
+            f'one patch covers {rows} x {columns} pixels of {path}, too many to be read for one '
+            'label: give a coarser map of classes, or smaller patches'
+        )
+
+
 def _occurring(path: Path) -> dict[int, str]:
     """Codes that a map holds, for want of names."""
     found: set[int] = set()
     with open_raster(str(path)) as file:
+        if file.height * file.width > _LONGEST:
+            raise RasterError(
+                f'{path} has {file.height} x {file.width} pixels, too many to look for the classes '
+                'that occur: name its `classes`'
+            )
         for _, window in file.block_windows(1):
             codes = np.unique(file.read(1, window=window)).tolist()
             found |= {code for code in codes if code != file.nodata}
@@ -352,6 +374,17 @@ def _occurring(path: Path) -> dict[int, str]:
                     'picture does: give a map of classes, or name its `classes`'
                 )
     return {code: str(code) for code in found}
+
+
+def _between(first: CRS, second: CRS, path: Path) -> Transformer:
+    """Give the way between two CRS, one of them that of a map."""
+    try:
+        return Transformer.from_crs(first, second, always_xy=True)
+    except ProjError as error:  # of one that lies nowhere on Earth
+        raise RasterError(
+            f'{path} cannot be placed on patches: nothing leads from {first.name} to {second.name}; '
+            'declare the CRS its classes are in'
+        ) from error
 
 
 def _outline(path: Path, crs: CRS) -> shapely.Polygon:
@@ -367,7 +400,7 @@ def _outline(path: Path, crs: CRS) -> shapely.Polygon:
     )
     bounds = min(x), min(y), max(x), max(y)
     if not header.crs.equals(crs, ignore_axis_order=True):
-        move = Transformer.from_crs(header.crs, crs, always_xy=True)
+        move = _between(header.crs, crs, path)
         try:
             bounds = move.transform_bounds(*bounds, densify_pts=21)
         except ProjError:

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,24 +96,31 @@ class Run:
             if self.writing.update:
                 self._prune(vanished, destination)
             destination.finish()
-        except KeyboardInterrupt:
-            if self.writing.overwrite:
-                _LOG.warning('stopped: nothing was replaced')
-            elif self.writing.out is not None:
-                _LOG.warning(
-                    'stopped: %d of %d scenes are in %s, run the same again to go on',
-                    len(report.done) + len(report.skipped),
-                    len(plan.items),
-                    self.writing.out,
-                )
+        except BaseException as error:
+            # A disk that is full takes no report either, and what matters is what came first.
+            with suppress(OSError):
+                destination.write(report)
+            if isinstance(error, KeyboardInterrupt) and self.writing.out is not None:
+                _LOG.warning('stopped: %s', self._kept())
+            if isinstance(error, OSError) and self.writing.out is not None:
+                raise OSError(f'{error}; {self._kept()}') from error
             raise
-        finally:
-            destination.write(report)
+        destination.write(report)
         report.check()
         table = destination.table()
         self._summarise(table, patches)
         destination.replace()
         return table
+
+    def _kept(self) -> str:
+        """Say what a run that ends early leaves in the archive."""
+        if self.writing.overwrite:
+            return 'nothing was replaced'
+        kept = len(self.report.done) + len(self.report.skipped)
+        return (
+            f'{kept} of {len(self.plan.items)} scenes are in {self.writing.out}, run the same '
+            'again to go on'
+        )
 
     def _vanished(self, done: Mapping[str, str | None]) -> list[str]:
         """Give the keys of parts that are not planned; only an update gets so far with any."""

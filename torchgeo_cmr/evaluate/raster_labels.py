@@ -15,6 +15,8 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
+from pyproj.exceptions import ProjError
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioIOError
 from rasterio.features import geometry_mask
 from rasterio.windows import Window
@@ -24,6 +26,9 @@ from torchgeo_cmr.errors import QueryError, RasterError
 from torchgeo_cmr.orientation import NorthUp
 from torchgeo_cmr.raster_files import open_pixels
 from torchgeo_cmr.table import EmbeddingTable
+
+#: Pixels of a map under one patch.
+_LARGEST = 1 << 28
 
 
 def labels_from_raster(
@@ -74,8 +79,14 @@ def labels_from_raster(
                     f'{fspath(path)} holds {file.dtypes[0]}: a map of classes holds whole '
                     'numbers'
                 )
-            left = {ignore, None if file.nodata is None else int(file.nodata)}
-            outlines, owners = _outlines(frame, file.crs)
+            if sum(colour != ColorInterp.alpha for colour in file.colorinterp) != 1:
+                raise RasterError(
+                    f'{fspath(path)} has {file.count} bands: a map of classes has one'
+                )
+            # What is no whole number, NaN for example, is the value of no class.
+            missing = [n for n in (file.nodata,) if n is not None and n == n // 1]
+            left = {ignore, *map(int, missing)}
+            outlines, owners = _outlines(frame, file.crs, fspath(path))
             for row in np.flatnonzero(owners | ~settled):
                 found = _majority(file, outlines[row], share, left)
                 if found is not None:
@@ -140,6 +151,11 @@ def _pixels(file: NorthUp, outline: Polygon) -> NDArray[Any]:
     right, bottom = np.clip(last, 0, limits).astype(int).tolist()
     if right <= left or bottom <= top:
         return np.zeros(0, np.uint8)
+    if (height := bottom - top) * (width := right - left) > _LARGEST:
+        raise RasterError(
+            f'one patch covers {height} x {width} pixels of {file.name}, too many to be read for one '
+            'label: give a coarser map of classes'
+        )
     window = Window.from_slices((top, bottom), (left, right))
     classes = file.read(1, window=window)
     if boxed:
@@ -161,10 +177,16 @@ def _in_pixels(file: NorthUp, outline: Polygon) -> NDArray[np.float64]:
 
 
 def _outlines(
-    frame: gpd.GeoDataFrame, crs: rasterio.CRS
+    frame: gpd.GeoDataFrame, crs: rasterio.CRS, name: str
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
     """Footprints in the raster's CRS, and which of them were made in it."""
-    outlines = frame.geometry.to_crs(crs).to_numpy().copy()
+    try:
+        outlines = frame.geometry.to_crs(crs).to_numpy().copy()
+    except ProjError as error:  # of a CRS that lies nowhere on Earth
+        raise RasterError(
+            f'no patch can be placed on {name}: nothing leads from degrees to its CRS ({error}); '
+            'declare the CRS its classes are in'
+        ) from error
     owners = np.zeros(len(frame), bool)
     if {'src_crs', 'native_corners'} <= {*frame.columns}:
         codes = frame['src_crs'].to_numpy()

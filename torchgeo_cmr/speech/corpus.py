@@ -158,8 +158,11 @@ def speak(
         file=sys.stderr,
     ) as bar:
         for take in missing:
-            write_wav(folder / take.file, _sound(engine, take))
+            sound = _sound(engine, take)
+            _check_begun(folder, ())
+            write_wav(folder / take.file, sound)
             bar.update()
+    _check_begun(folder, plan)
     return _write_manifest(folder / _MANIFEST, plan)
 
 
@@ -304,6 +307,15 @@ def _begin(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
         draft.write_text(json.dumps(dict(settings), indent=1) + '\n', encoding='utf-8')
     for place in (folder, *(p for p in folder.iterdir() if p.is_dir())):
         sweep(place)
+
+
+def _check_begun(folder: Path, plan: Iterable[_Take]) -> None:
+    """See that the folder, and what was written into it, is still there."""
+    for name in (_SETTINGS, *(take.file for take in plan)):
+        if not (folder / name).exists():
+            raise AudioError(
+                f'{folder / name} was removed while the corpus was written: run the same again'
+            )
 
 
 def _take(

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from torchgeo_cmr.drafts import disk_faults, draft_folder, stamp, sweep
+from torchgeo_cmr.drafts import as_meant, disk_faults, draft_folder, stamp, sweep
 from torchgeo_cmr.durable import flush, replace_folder
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.regular_files import check_special
@@ -116,6 +116,8 @@ class ParquetSink:
             **given,
         }
         self._ready, self._seen = False, _mark(self.path)
+        #: Parts that this writer has found or committed.
+        self._known: set[str] = set()
         self._given = self.header
         self._check()
 
@@ -142,6 +144,7 @@ class ParquetSink:
                 schema = pq.read_schema(part)
             facts = read_facts(schema, str(part))
             found[facts['key']] = facts.get('fingerprint')
+            self._known.add(part.name)
         return found
 
     def remove(self, *keys: str) -> None:
@@ -153,6 +156,7 @@ class ParquetSink:
         if not is_archive(self.path):
             return
         names = {*map(part_name, keys)}
+        self._known -= names
         header = read_header(self.path)
         if names & {*header.get('parts', ())}:
             # First the header: a part that it names must not be missing.
@@ -173,6 +177,11 @@ class ParquetSink:
         old = read_header(self.path)
         new = {**old, **(self._given if self._replacing else {})}
         new['parts'] = sorted(part.name for part in self.path.glob(PARTS))
+        if missing := self._known - {*new['parts']}:
+            raise ArchiveError(
+                f'{as_meant(self.path) / min(missing)} was removed while the archive was written; '
+                'embed again'
+            )
         if new != old:
             self._write_header(new)
         self.header = new
@@ -226,13 +235,14 @@ class ParquetSink:
                 row_group_size=16_384,
                 write_page_checksum=True,
             )
+        self._known.add(part_name(key))
 
     def _begin(self, table: Rows) -> None:
         """Make the folder and its header once, and sweep out what dead writers left."""
         if self._ready:
             if _mark(self.path) != self._seen and not self._check():
                 raise ArchiveError(
-                    f'the archive {self.path} was removed while it was written; embed again'
+                    f'the archive {as_meant(self.path)} was removed while it was written; embed again'
                 )
             self._seen = _mark(self.path)
             return

@@ -11,7 +11,7 @@ from torchgeo.datamodules import BaseDataModule
 import torchgeo_cmr.datamodules
 import torchgeo_cmr.datasets  # noqa: F401
 from torchgeo_cmr.errors import CMRError, RasterError
-from torchgeo_cmr.regular_files import check_regular
+from torchgeo_cmr.yaml_size import check_yaml_file
 
 
 def open_data(path: str | os.PathLike[str]) -> BaseDataModule:
@@ -27,13 +27,15 @@ def open_data(path: str | os.PathLike[str]) -> BaseDataModule:
         The data module; nothing is read yet.
 
     Raises:
-        RasterError: If the file is not there, is not YAML, has no ``data``, or its arguments
-            are not those of the data module.
+        RasterError: If the file is not there, is not YAML, stands for more values than it shows, has no ``data``, or its
+            arguments are not those of the data module.
     """
     try:
         if os.path.exists(path):
-            check_regular(path, RasterError)
+            check_yaml_file(Path(path), RasterError)
         settings = get_loader('yaml')(Path(path).read_text(encoding='utf-8'))
+    except CMRError:
+        raise
     except OSError as error:
         raise RasterError(
             f'{path} cannot be read: name the YAML of a training run'

@@ -7,6 +7,7 @@ become files of their own.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -21,6 +22,7 @@ from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
 from torchgeo_cmr.alpha import unused_alpha
+from torchgeo_cmr.drafts import disk_faults
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError, QueryError
 from torchgeo_cmr.export.file_names import safe_name
 from torchgeo_cmr.export.layers.extent import (
@@ -119,6 +121,12 @@ def clip_hits(
             stated = (scenes[clip.modality].get('nodata') or {}).get(clip.source)
             nodata = {} if stated is None else {'stated': stated}
             _cut(clip, folder / clip.name, **nodata)
+            if not (folder / _INDEX).exists():  # the clip made the folder anew
+                (folder / clip.name).unlink(missing_ok=True)
+                with suppress(OSError):
+                    folder.rmdir()
+                _check_there(folder, _INDEX)
+    _check_there(folder, _INDEX, *(clip.name for clip in clips))
     sheet = folder / _SHEET
     if queries is not None and len(results) and (overwrite or not sheet.exists()):
         to_sheet(results, sheet, queries=queries, read=reader, overwrite=overwrite)
@@ -166,9 +174,19 @@ def _claim(folder: Path, clips: Sequence[Clip], overwrite: bool) -> None:
                 f'{folder} holds {whose}; choose another folder or overwrite it'
             )
         _sweep(index, {clip.name for clip in clips})
-    folder.mkdir(parents=True, exist_ok=True)
+    with disk_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with new_file(index, overwrite=True) as temporary:
         temporary.write_text(listing, encoding='utf-8')
+
+
+def _check_there(folder: Path, *names: str) -> None:
+    """See that nobody has removed the folder, or what was written into it."""
+    for name in names:
+        if not (folder / name).exists():
+            raise OutputExistsError(
+                f'{folder / name} was removed while clips were cut: run the same again'
+            )
 
 
 def _sweep(index: Path, kept: set[str]) -> None:
