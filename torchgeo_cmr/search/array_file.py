@@ -1,15 +1,21 @@
 """Arrays by name in one ``.npz`` file: written whole or not at all, read without pickle."""
 
+import os
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr.drafts import new_draft
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.regular_files import check_regular
+
+#: Bytes that any file may become, and how many times as long as it is.
+_LARGEST, _MOST_GROWTH = 1 << 26, 20
 
 
 def write_arrays(path: str | PathLike[str], *, overwrite: bool, **arrays: Any) -> Path:
@@ -35,6 +41,13 @@ def write_arrays(path: str | PathLike[str], *, overwrite: bool, **arrays: Any) -
     return Path(path)
 
 
+def _check_size(file: ZipFile, size: int) -> None:
+    """Refuse a file that would grow without measure: ours is as long as what it holds."""
+    grown = sum(member.file_size for member in file.infolist())
+    if grown > _LARGEST and grown > _MOST_GROWTH * size:
+        raise ValueError(f'{size} bytes would become {grown}')
+
+
 def read_arrays(
     path: str | PathLike[str], what: str, cure: str, names: Sequence[str] | None = None
 ) -> dict[str, NDArray[Any]]:
@@ -52,9 +65,12 @@ def read_arrays(
     Raises:
         ArchiveError: If it holds no arrays, or lacks one of them.
     """
+    if os.path.exists(path):
+        check_regular(path, ArchiveError)
     try:
         # NumPy closes what it opened only if that is a zip file.
         with open(path, 'rb') as whole, np.load(whole, allow_pickle=False) as file:
+            _check_size(file.zip, os.fstat(whole.fileno()).st_size)
             return {name: file[name] for name in names or file.files}
     except Exception as error:  # NumPy and zipfile raise what they like
         raise ArchiveError(
