@@ -2,6 +2,7 @@
 
     python tests/benchmarks/retrieval.py --suite san_antonio --minutes 15 --seeds 0 1 2
     python tests/benchmarks/retrieval.py --suite synthetic --methods untrained infonce aligned
+    python tests/benchmarks/retrieval.py --suite ben14k --root BigEarthNet-v1.0
     python tests/benchmarks/retrieval.py --minutes 15 \
         --train-s1 'A/S1/*.tif' --train-s2 'A/S2/*.tif' --test-s1 'B/S1/*.tif' --test-s2 'B/S2/*.tif'
 
@@ -44,7 +45,7 @@ from rasterio.vrt import WarpedVRT
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from torchgeo_cmr.datasets import SyntheticLandscape
+from torchgeo_cmr.datasets import BEN14K, SyntheticLandscape
 from torchgeo_cmr.tasks import (
     CSMAE,
     DUCH,
@@ -58,6 +59,7 @@ from torchgeo_cmr.tasks import (
 )
 
 CELL, JITTER = 64, 8
+SENSORS = ('s1', 's2')
 CUTS = (1, 10)
 #: Steps before the clock is read, and steps by which it is read.
 WARM, MEASURED = 3, 8
@@ -153,11 +155,13 @@ class Crops(IterableDataset[dict[str, Tensor]]):
         # A grid with another origin for each batch: crops and their shifts stay inside a cell.
         side = CELL + 2 * JITTER
         places = []
-        for number, frame in enumerate(self.frames):
+        # Of many frames a part is enough for a batch.
+        for number in self.rng.permutation(len(self.frames))[: 4 * self.size]:
+            frame = self.frames[number]
             height, width = frame.s2.shape[1:]
             top, left = self.rng.integers(0, side, 2)
             places += [
-                (number, y, x)
+                (int(number), y, x)
                 for y in range(top, height - side + 1, side)
                 for x in range(left, width - side + 1, side)
             ]
@@ -165,7 +169,7 @@ class Crops(IterableDataset[dict[str, Tensor]]):
         pairs = [self._pair(*places[i]) for i in drawn]
         return {
             f'image_{sensor}': torch.from_numpy(np.stack([pair[i] for pair in pairs]))
-            for i, sensor in enumerate(('s1', 's2'))
+            for i, sensor in enumerate(SENSORS)
         }
 
     def _pair(self, number: int, y: int, x: int) -> tuple[Pixels, Pixels]:
@@ -208,7 +212,7 @@ def score(task: CrossModalTask, batch: dict[str, Tensor]) -> dict[str, Any]:
                 for part in batch[f'image_{sensor}'].split(64)
             ]
         ).double()
-        for sensor in ('s1', 's2')
+        for sensor in SENSORS
     }
     found: dict[str, Any] = {}
     for a, b in (('s1', 's2'), ('s2', 's1')):
@@ -269,7 +273,7 @@ def run(
     method: str, suite: Suite, seed: int, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Train a method and score it on the test frames."""
-    channels = {s: len(getattr(suite.train[0], s)) for s in ('s1', 's2')}
+    channels = {s: len(getattr(suite.train[0], s)) for s in SENSORS}
 
     def fresh() -> tuple[CrossModalTask, Crops]:
         seed_everything(seed, verbose=False)
@@ -308,7 +312,7 @@ def san_antonio(data: Path) -> Suite:
 
 def synthetic(folder: Path, seed: int, size: int) -> Suite:
     """A synthetic world: the first two thirds of each scene are trained on, the last is tested."""
-    world = SyntheticLandscape(folder, seed, size=size, sensors=('s1', 's2'))
+    world = SyntheticLandscape(folder, seed, size=size, sensors=SENSORS)
     frames = []
     grouped = {
         sensor: [
@@ -329,6 +333,18 @@ def synthetic(folder: Path, seed: int, size: int) -> Suite:
         [],
         [Frame(f.name, f.s1[:, cut:], f.s2[:, cut:]) for f in frames[:2]],
     )
+
+
+def ben14k(root: Path, tile: str | None) -> Suite:
+    """BEN-14K in memory, about 11 GB: each patch has one cell."""
+    parts = {}
+    for split in ('train', 'val', 'test'):
+        data = BEN14K(root, split, held_out_tile=tile)
+        parts[split] = [
+            Frame(data.patch_id(i), *(data[i][f'image_{s}'].numpy() for s in SENSORS))
+            for i in range(len(data))
+        ]
+    return Suite(**parts)
 
 
 def _stack(files: list[str]) -> tuple[str, str, Pixels]:
@@ -422,10 +438,16 @@ def line(name: str, found: dict[str, Any]) -> str:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or '').partition('\n')[0])
-    parser.add_argument('--suite', choices=('san_antonio', 'synthetic'))
+    parser.add_argument('--suite', choices=('san_antonio', 'synthetic', 'ben14k'))
+    parser.add_argument(
+        '--root', type=Path, help='folder of BigEarthNet v1, for ben14k'
+    )
+    parser.add_argument(
+        '--held-out-tile', help='tile of ben14k to test on and not to train on (34TCS)'
+    )
     parser.add_argument('--data', type=Path, default=Path('../shared/data'))
     for part in ('train', 'test'):
-        for sensor in ('s1', 's2'):
+        for sensor in SENSORS:
             parser.add_argument(f'--{part}-{sensor}', metavar='GLOB')
     parser.add_argument(
         '--minutes', type=float, default=15.0, help='of training, a method'
@@ -445,6 +467,8 @@ def arguments() -> argparse.Namespace:
         parser.error(
             'give --suite, or all of --train-s1, --train-s2, --test-s1, --test-s2'
         )
+    if options.suite == 'ben14k' and options.root is None:
+        parser.error('--suite ben14k needs --root, the folder of BigEarthNet v1')
     return options
 
 
@@ -457,6 +481,8 @@ def main() -> None:
         for seed in options.seeds:
             if options.suite == 'synthetic':
                 suite = synthetic(Path(folder) / str(seed), seed, options.world)
+            elif options.suite == 'ben14k':
+                suite = ben14k(options.root, options.held_out_tile)
             elif options.suite:
                 suite = san_antonio(options.data)
             else:
