@@ -77,6 +77,10 @@ class Finding(NamedTuple):
     cure: str = ''
 
 
+#: Characters of a value that a message repeats; a file of others may hold any length.
+_LONGEST = 200
+
+
 def check_choice(option: str, value: object, choices: Any) -> None:
     """Refuse a value that is not one of a ``Literal`` type.
 
@@ -98,4 +102,6 @@ def check_choice(option: str, value: object, choices: Any) -> None:
     if value not in known:
         *names, last = map(repr, known)
         names = f'{", ".join(names)} or {last}' if names else last
-        raise OptionError(f'{option} must be {names}, found {value!r}')
+        found = repr(value)
+        found = found if len(found) <= _LONGEST else f'{found[:_LONGEST]}...'
+        raise OptionError(f'{option} must be {names}, found {found}')
