@@ -1,10 +1,12 @@
 """DOFA: one network whose first layer is generated from the wavelengths of the bands."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torchgeo.models import dofa_base_patch16_224, dofa_large_patch16_224
+from torchvision.models._api import WeightsEnum
 
 from .adapter import Adapter
 from .band_statistics import of_sensor
@@ -45,6 +47,13 @@ class DOFAAdapter(Adapter):
         else:
             self.wavelengths = [x / 1000 for x in wavelengths(bands, 'DOFA')]
         self.num_features = int(network.embed_dim)
+
+    @classmethod
+    def build(cls, model: str, weights: WeightsEnum | str | Path | None) -> Any:
+        """Build the model without its classifier, which the file lacks and which starts at random."""
+        network = super().build(model, weights)
+        network.head = nn.Identity()
+        return network
 
     def statistics(self) -> tuple[list[float], list[float]]:
         """Give the statistics of the sensor."""
