@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import torch
 from matplotlib import image
 
 from torchgeo_cmr.datasets import SyntheticLandscape
 from torchgeo_cmr.demo import Journey, Settings, run
 from torchgeo_cmr.errors import OutputExistsError, PairingError, RasterError
 from torchgeo_cmr.main import main
+from torchgeo_cmr.models.foundation.presto import PrestoAdapter
 from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.tasks import load_task
+from torchgeo_cmr.tasks import Pretrained, load_task
 
 type Writer = Callable[..., Path]
 
@@ -150,6 +152,65 @@ def test_same_seed_same_scores_and_overwrite(journey: Journey, tmp_path: Path) -
             assert again.metrics['directions'][name][who] == pytest.approx(
                 journey.metrics['directions'][name][who], abs=0.02
             )
+
+
+@pytest.fixture(scope='module')
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Journey:
+    folder = tmp_path_factory.mktemp('frozen')
+    torch.manual_seed(0)
+    weights = folder / 'presto.pt'
+    torch.save(PrestoAdapter.build('presto', None).state_dict(), weights)
+    return run(
+        folder / 'out',
+        model=f'presto:{weights}',
+        settings=Settings(size=512, patch_size=64, batch_size=16),
+        progress=False,
+    )
+
+
+class TestFrozen:
+    @pytest.mark.slow
+    def test_the_same_outputs_and_nothing_trained(
+        self, frozen: Journey, journey: Journey
+    ) -> None:
+        assert set(frozen.files) == set(journey.files)
+        assert all(path.exists() for path in frozen.files.values())
+        metrics = json.loads((frozen.out / 'metrics.json').read_text())
+        assert list(metrics) == ['protocol', 'seed', 'counts', 'directions']
+        assert metrics['counts']['train_steps'] == 0
+        assert metrics['protocol']['model'].startswith('presto:')
+        assert any('nothing was trained' in note for note in frozen.notes)
+        assert list(metrics['directions']) == DIRECTIONS
+        for scores in metrics['directions'].values():
+            assert set(scores) == {'frozen', 'centred', 'chance'}
+        task = load_task(frozen.out / 'checkpoint.ckpt')
+        assert isinstance(task, Pretrained)
+        assert len(task.specs['s2']['bands']) == 10
+        archive = EmbeddingTable.load(frozen.out / 'archive')
+        assert archive.space == task.space
+        assert archive.modality == 's2'
+
+    def test_pixels_by_their_own_statistics(
+        self, write_raster: Writer, tmp_path: Path
+    ) -> None:
+        generator = np.random.default_rng(0)
+        pixels = generator.integers(0, 256, (3, 256, 256)).astype('uint8')
+        a = write_raster('a/a.tif', data=pixels[:2], bands=('VV', 'VH'))
+        b = write_raster('b/b.tif', data=pixels, bands=('B04', 'B03', 'B02'))
+        torch.manual_seed(0)
+        journey = run(
+            tmp_path / 'out',
+            rasters={'s1': str(a), 's2': str(b)},
+            units={'s1': 'dn'},
+            model='presto',
+            normalize='data',
+            settings=Settings(patch_size=32, batch_size=16),
+            progress=False,
+        )
+        assert any('with random weights' in note for note in journey.notes)
+        task = load_task(journey.out / 'checkpoint.ckpt')
+        assert task.specs['s2']['bands'] == ['B04', 'B03', 'B02']
+        assert task.specs['s1']['mean'] == pytest.approx([127.5] * 2, abs=2)
 
 
 class TestOwnRasters:

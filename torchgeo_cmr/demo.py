@@ -10,9 +10,11 @@ import copy
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import geopandas as gpd
@@ -29,8 +31,8 @@ from torchgeo_cmr import __version__
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datasets import SyntheticLandscape
 from torchgeo_cmr.drafts import new_draft
-from torchgeo_cmr.embed import embed
-from torchgeo_cmr.errors import OutputExistsError, PairingError
+from torchgeo_cmr.embed import embed, measure_pixels
+from torchgeo_cmr.errors import CMRError, OutputExistsError, PairingError, QueryError
 from torchgeo_cmr.evaluate import (
     evaluate,
     labels_from_raster,
@@ -39,10 +41,13 @@ from torchgeo_cmr.evaluate import (
     same_place,
 )
 from torchgeo_cmr.export import PatchReader, to_geojson, to_sheet
+from torchgeo_cmr.models.weights import band_key
 from torchgeo_cmr.scenes.scene import from_paths
-from torchgeo_cmr.search import RetrievalIndex, Where
+from torchgeo_cmr.search import Alignment, RetrievalIndex, Where
 from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.tasks import SSCMRSIR, CrossModalTask, load_task
+from torchgeo_cmr.tasks import SSCMRSIR, CrossModalTask, Pretrained, load_task
+from torchgeo_cmr.tasks.frozen.pretrained import read_models, usual_bands
+from torchgeo_cmr.tasks.networks import Normalize
 
 #: Column that holds the land cover of a patch while the demo scores.
 _LABEL = 'land_cover'
@@ -73,6 +78,10 @@ class Settings:
     during: tuple[str, str] | None = ('2024-06-01', '2024-07-01')
 
 
+#: What the demo does with a frozen model, which sees more of a place at once.
+_FROZEN = Settings(patch_size=96)
+
+
 @dataclass(frozen=True)
 class Journey:
     """What the demo wrote."""
@@ -93,6 +102,9 @@ def run(
     seed: int = 0,
     rasters: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
+    model: str | None = None,
+    bands: Mapping[str, Sequence[str]] | None = None,
+    normalize: Normalize = 'weights',
     settings: Settings | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -105,6 +117,11 @@ def run(
         rasters: Modality name -> files (path, folder or pattern) of two modalities, instead
             of the synthetic world. The first is the query, the second the archive.
         units: Modality -> scale of its radar bands, where the files do not state it.
+        model: ``MODEL`` or ``MODEL:WEIGHTS``, see :class:`~torchgeo_cmr.tasks.Pretrained`: embed
+            with it as it is, in place of training.
+        bands: Modality -> bands that *model* sees, by name or wavelength; by default what it
+            takes of Sentinel-1 and Sentinel-2, else those of the files.
+        normalize: As in :class:`~torchgeo_cmr.tasks.Pretrained`.
         settings: What to do (default: about three minutes on two cores).
         overwrite: Replace what an earlier run left.
         progress: Show bars on stderr.
@@ -119,10 +136,9 @@ def run(
     """
     out = Path(out)
     _check(out, rasters, overwrite=overwrite)
-    settings = settings or Settings()
+    settings = settings or (_FROZEN if model else Settings())
     members, truth = _members(out, seed, rasters, settings.size)
     notes = [] if truth else ['no land cover is known: map is null']
-    _, answering = members
     data = PairedDataModule(
         dict(members),
         patch_size=settings.patch_size,
@@ -140,29 +156,28 @@ def run(
         )
     # What is wrong with the rasters shows here, before anything is written.
     data.describe()
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / 'checkpoint.ckpt'
-    untrained = _train(data, settings, seed, checkpoint, progress)
-    trained = load_task(checkpoint)
-
-    archive = out / 'archive'
-    tables = {
-        name: _embed(task, members, data, settings, archives, overwrite, progress)
-        for name, task, archives in (
-            ('untrained', untrained, {}),
-            ('trained', trained, {answering: archive}),
+    task = None
+    if model is not None:
+        task = _frozen(model, data, members, bands or {}, units or {}, normalize)
+        notes.append(
+            f'nothing was trained: {model} embedded as it is'
+            f'{"" if ":" in model else ", with random weights"}'
         )
-    }
+    out.mkdir(parents=True, exist_ok=True)
+    tables = _tables(
+        task, members, data, settings, seed, out, overwrite, progress, units or {}
+    )
+    shown = next(iter(tables))
     ground = data.ground('test')
     galleries = {
         name: {m: _gallery(t, ground, during, truth) for m, t in pair.items()}
         for name, pair in tables.items()
     }
-    metrics = _metrics(galleries, data, settings, seed, during, notes)
+    metrics = _metrics(galleries, data, settings, seed, during, notes, model)
     files = _answer(
-        out, tables['trained'], galleries['trained'], truth, settings, during, overwrite
+        out, tables[shown], galleries[shown], truth, settings, during, overwrite
     )
-    files |= {'checkpoint': checkpoint, 'archive': archive}
+    files |= {'checkpoint': out / 'checkpoint.ckpt', 'archive': out / 'archive'}
     files['metrics'] = out / 'metrics.json'
     _write_json(metrics, files['metrics'])
     return Journey(out, files, metrics, notes)
@@ -193,6 +208,39 @@ def _members(
         's2': Sentinel2(str(world.s2), bands=world.s2_bands),
     }
     return members, sorted(Path(world.truth).glob('landcover_*.tif'))
+
+
+def _tables(
+    task: Pretrained | None,
+    members: Mapping[str, RasterDataset],
+    data: PairedDataModule,
+    settings: Settings,
+    seed: int,
+    out: Path,
+    overwrite: bool,
+    progress: bool,
+    units: Mapping[str, str],
+) -> dict[str, dict[str, EmbeddingTable]]:
+    """Embed with a trained encoder and its untrained twin, or with a frozen one."""
+    checkpoint = out / 'checkpoint.ckpt'
+    archives = {[*members][1]: out / 'archive'}
+    embedded = partial(
+        _embed,
+        members=members,
+        data=data,
+        settings=settings,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    if task is None:
+        untrained = _train(data, settings, seed, checkpoint, progress)
+        return {
+            'trained': embedded(load_task(checkpoint), archives=archives),
+            'untrained': embedded(untrained),
+        }
+    task.save(checkpoint, overwrite=True)
+    frozen = embedded(task, archives=archives, units=units)
+    return {'frozen': frozen, 'centred': _centred(frozen)}
 
 
 def _train(
@@ -241,6 +289,47 @@ def _train(
     return untrained
 
 
+def _frozen(
+    model: str,
+    data: PairedDataModule,
+    members: Mapping[str, RasterDataset],
+    bands: Mapping[str, Sequence[str]],
+    units: Mapping[str, str],
+    normalize: Normalize,
+) -> Pretrained:
+    """Build a model for the bands that the files have."""
+    chosen: dict[str, Sequence[str] | None] = {}
+    for modality, spec in data.describe().items():
+        chosen[modality] = bands.get(modality)
+        if chosen[modality] is None and not modality.startswith(('s1', 's2')):
+            chosen[modality] = spec['bands']
+        elif chosen[modality] is None:
+            usual = usual_bands(model.partition(':')[0], modality)
+            known = {band_key(band) for band in spec['bands']}
+            if not known.issuperset(map(band_key, usual)):
+                chosen[modality] = spec['bands']
+    try:
+        task = read_models(model, chosen, normalize)
+    except CMRError:
+        raise
+    except ValueError as error:  # an unknown model, weights of another
+        raise QueryError(f'model {model}: {error}') from error
+    if normalize == 'data':
+        task.set_specs(
+            {
+                m: measure_pixels(task, member, m, units=units.get(m))
+                for m, member in members.items()
+            }
+        )
+    return task
+
+
+def _centred(tables: Mapping[str, EmbeddingTable]) -> dict[str, EmbeddingTable]:
+    """Take the mean of each modality from its vectors."""
+    mean = Alignment.center(list(tables.values()))
+    return {modality: mean.table(table) for modality, table in tables.items()}
+
+
 class _Bar(Callback):
     """A bar of training steps on stderr, with the recall of the last validation."""
 
@@ -264,7 +353,9 @@ def _embed(
     members: Mapping[str, RasterDataset],
     data: PairedDataModule,
     settings: Settings,
-    archives: Mapping[str, Path],
+    archives: Mapping[str, Path] = MappingProxyType({}),
+    units: Mapping[str, str] = MappingProxyType({}),
+    *,
     overwrite: bool,
     progress: bool,
 ) -> dict[str, EmbeddingTable]:
@@ -277,6 +368,7 @@ def _embed(
             modality,
             sizes[modality],
             batch_size=settings.batch_size,
+            units=units.get(modality),
             root=_root(dataset),
             out=archives.get(modality),
             overwrite=overwrite,
@@ -321,10 +413,12 @@ def _metrics(
     seed: int,
     during: tuple[str, str] | None,
     notes: list[str],
+    model: str | None,
 ) -> dict[str, Any]:
     """Score every direction for the trained and the untrained encoder, and by chance."""
-    modalities = list(galleries['trained'])
-    first = galleries['trained'][modalities[0]]
+    shown = next(iter(galleries.values()))
+    modalities = list(shown)
+    first = shown[modalities[0]]
     directions = {
         f'{a}->{b}': _direction(galleries, a, b) for a in modalities for b in modalities
     }
@@ -335,9 +429,7 @@ def _metrics(
             f'{count} queries of {name} have no relevant place in the gallery: not counted in '
             'recall@10'
         )
-    labelled = {
-        m: int(t.frame[_LABEL].notna().sum()) for m, t in galleries['trained'].items()
-    }
+    labelled = {m: int(t.frame[_LABEL].notna().sum()) for m, t in shown.items()}
     return {
         'protocol': {
             'gallery': 'patches on test places only, one date per sensor',
@@ -352,19 +444,18 @@ def _metrics(
             'similarity': 'cosine',
             'during': during,
             'patch_size': settings.patch_size,
+            **({} if model is None else {'model': model}),
             'split': 'square cells of ground with a margin of one patch',
             'notes': notes,
             'version': __version__,
         },
         'seed': seed,
         'counts': {
-            'train_steps': settings.epochs * settings.steps,
+            'train_steps': 0 if model else settings.epochs * settings.steps,
             'batch_size': settings.batch_size,
             'zones': len(data.zones),
-            'gallery': {m: len(t) for m, t in galleries['trained'].items()},
-            'without_land_cover': {
-                m: len(t) - labelled[m] for m, t in galleries['trained'].items()
-            },
+            'gallery': {m: len(t) for m, t in shown.items()},
+            'without_land_cover': {m: len(t) - labelled[m] for m, t in shown.items()},
             'without_relevant_place': alone,
             'land_cover_classes': int(first.frame[_LABEL].nunique()),
         },

@@ -29,6 +29,8 @@ type Refused = Callable[..., str]
         ('--raster s1={t}/in/text.tif --raster s2={t}/in/a.tif', 'cannot be read as a'),
         ('--out {t}/in', 'in exists and is not empty'),
         ('--out {t}/in/text.tif', 'exists and is not empty'),
+        ('--bands s2=B04', '--bands and --normalize are for --model'),
+        ('--model presto --bands B04', "--bands 'B04' is not NAME=VALUE"),
         ('--seed now', "invalid int value: 'now'"),
         ('somewhere', 'unrecognized arguments: somewhere'),
     ],
@@ -71,6 +73,7 @@ def test_every_word_reaches_the_journey(
 
     monkeypatch.setattr(demo, 'run', journey)
     words = '--out x --seed 7 --raster s1=a*.tif --raster s2=b=c --units s1=db'
+    words += ' --model presto:a.pt --bands s2=B04,B03 --normalize data'
     code, out, err = run('demo', *words.split(), '--overwrite', '--quiet')
     assert (code, err) == (0, '')
     assert seen == {
@@ -78,6 +81,9 @@ def test_every_word_reaches_the_journey(
         'seed': 7,
         'rasters': {'s1': 'a*.tif', 's2': 'b=c'},
         'units': {'s1': 'db'},
+        'model': 'presto:a.pt',
+        'bands': {'s2': ['B04', 'B03']},
+        'normalize': 'data',
         'overwrite': True,
         'progress': False,
     }

@@ -1,5 +1,6 @@
 """Foundation models of TorchGeo: channels, widths, normalisation, and files of their layout."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,12 @@ import pytest
 import torch
 import torchgeo.models
 from torch import Tensor
-from torchgeo.models import ResNet50_Weights, ViTSmall16_Weights
+from torchgeo.models import OlmoEarthV1_Weights, ResNet50_Weights, ViTSmall16_Weights
 from torchgeo.models.croma import CROMA
 from torchgeo.models.dofa import DOFA
 from torchvision.models._api import WeightsEnum
 
-from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.errors import OptionError, RasterError
 from torchgeo_cmr.models.foundation.adapters import ADAPTERS, adapter_of
 from torchgeo_cmr.models.foundation.band_statistics import (
     image_size,
@@ -21,6 +22,7 @@ from torchgeo_cmr.models.foundation.band_statistics import (
 )
 from torchgeo_cmr.models.foundation.croma import CROMAAdapter
 from torchgeo_cmr.models.foundation.dofa import DOFAAdapter
+from torchgeo_cmr.models.foundation.olmoearth import OlmoEarthAdapter
 from torchgeo_cmr.models.foundation.presto import PrestoAdapter
 from torchgeo_cmr.models.foundation.spectrum import (
     SENTINEL2,
@@ -189,7 +191,8 @@ class TestPresto:
 
 @pytest.mark.parametrize('name', sorted(ADAPTERS))
 def test_every_model_is_one_of_torchgeo(name: str) -> None:
-    assert name in torchgeo.models.list_models()
+    known = torchgeo.models.list_models()
+    assert name in known or name.rpartition('_')[0] in known  # sizes of OlmoEarth
     with pytest.raises(RasterError, match=f'{name} for s1 needs to know which bands'):
         adapter_of(name, None, ' for s1')
 
@@ -233,3 +236,32 @@ def test_files_of_the_published_layout(name: str, tmp_path: Path) -> None:
         ValueError, match=f'other.pt does not hold the weights of {name}'
     ):
         adapter.build(name, tmp_path / 'other.pt')
+
+
+class TestOlmoEarth:
+    def test_weights_of_another_size(self) -> None:
+        with pytest.raises(RasterError, match='take the model olmoearth_v1_tiny'):
+            OlmoEarthAdapter.build('olmoearth_v1', OlmoEarthV1_Weights.TINY)
+
+    def test_without_its_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, 'olmoearth_pretrain_minimal', None)
+        with pytest.raises(OptionError, match='pip install olmoearth-pretrain-minimal'):
+            OlmoEarthAdapter.build('olmoearth_v1', None)
+
+    def test_a_file_of_the_published_layout(self, tmp_path: Path) -> None:
+        package = pytest.importorskip('olmoearth_pretrain_minimal')
+        torch.manual_seed(0)
+        whole = package.OlmoEarthPretrain_v1(model_size='nano', model_version='v1')
+        torch.save(whole.model.state_dict(), tmp_path / 'nano.pt')
+        network = OlmoEarthAdapter.build('olmoearth_v1', tmp_path / 'nano.pt').eval()
+        for bands in (['VH', 'VV'], S2):
+            adapter = OlmoEarthAdapter(network, bands)
+            x = torch.rand(2, len(bands), 64, 64)
+            vectors = adapter(x)
+            assert vectors.shape == (2, 128)
+            assert vectors.isfinite().all()
+            turned = OlmoEarthAdapter(network, bands[::-1])(x.flip(1))
+            torch.testing.assert_close(vectors, turned)
+            assert not torch.allclose(vectors, adapter(x.flip(1)))
+        with pytest.raises(RasterError, match='OlmoEarth takes VV, VH or B2'):
+            OlmoEarthAdapter(network, ['VV'])

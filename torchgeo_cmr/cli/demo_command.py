@@ -9,6 +9,9 @@ def demo(
     seed: int = 0,
     raster: list[str] | None = None,
     units: list[str] | None = None,
+    model: str | None = None,
+    bands: list[str] | None = None,
+    normalize: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -22,6 +25,12 @@ def demo(
 
         torchgeo-cmr demo --raster s1='S1/*.tif' --raster s2='S2/*.tif' --out trial
 
+    With --model a frozen model embeds in place of a trained one, and nothing is trained: the
+    same files, with scores of its vectors as they are and centred for each sensor. Large models
+    take long on a CPU, presto some seconds:
+
+        torchgeo-cmr demo --model presto:presto_default_model.pt --out frozen
+
     Args:
         out: Folder for everything that is written.
         seed: Seed of the world, the splits, the weights and the draws.
@@ -29,39 +38,57 @@ def demo(
             the archive. FILES is a path, a folder or a quoted pattern.
         units: NAME=UNIT where radar files do not state their scale; UNIT is db, power,
             amplitude or dn.
+        model: MODEL or MODEL:WEIGHTS, as in embed: embed with it as it is, without training.
+            Without WEIGHTS they are random.
+        bands: NAME=BANDS of one modality with --model (may be repeated), such as
+            s2=B04,B03,B02; without it what the model takes of Sentinel-1 and Sentinel-2.
+        normalize: With --model: weights for pixels in the units that the model was trained with,
+            or data for pixels of any kind, by their own mean and deviation.
         overwrite: Replace what an earlier run left in the folder.
         quiet: Show no progress bars.
     """
     import logging
 
     from torchgeo_cmr.demo import run
+    from torchgeo_cmr.errors import QueryError
 
     # Lightning's notes on hardware and services are not about the demo.
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
+    if model is None and (bands or normalize):
+        raise QueryError(
+            '--bands and --normalize are for --model: give it, or drop them'
+        )
+    names = _pairs(bands or [], '--bands')
     rasters = None if raster is None else _pairs(raster, '--raster')
     journey = run(
         out,
         seed=seed,
         rasters=rasters,
         units=_pairs(units or [], '--units'),
+        model=model,
+        bands={m: [b.strip() for b in each.split(',')] for m, each in names.items()},
+        normalize=normalize or 'weights',  # ty: ignore[invalid-argument-type]
         overwrite=overwrite,
         progress=not quiet,
     )
+    directions = journey.metrics['directions']
+    # What was embedded first, then what it is compared with, chance at the end.
+    who: list[str] = sorted(next(iter(directions.values())), key='chance'.__eq__)
     uses = {
         'hits': 'drag into QGIS: ranked footprints',
         'queries': 'drag into QGIS: the query places',
         'area': 'drag into QGIS: the polygon that was searched',
         'contact_sheet': 'open as a picture: each query next to its hits',
-        'metrics': 'scores in all directions, for trained, untrained and chance',
+        'metrics': f'scores in all directions, for {", ".join(who[:-1])} and chance',
         'archive': 'GeoParquet: geopandas.read_parquet, or torchgeo-cmr search',
         'checkpoint': 'torchgeo-cmr embed --ckpt, or torchgeo_cmr.tasks.load_task',
     }
-    lines = [f'{"":<10} {"trained":>17} {"untrained":>17} {"chance":>17}']
+    lines = [f'{"":<10} ' + ' '.join(f'{name:>17}' for name in who)]
     lines.append(f'{"":<10}' + ' recall@10    map ' * 3)
-    for name, scores in journey.metrics['directions'].items():
+    for name, scores in directions.items():
         numbers = [
-            f'{_number(scores[who]["recall@10"]):>10} {_number(scores[who]["map"]):>6}'
-            for who in ('trained', 'untrained', 'chance')
+            f'{_number(scores[w]["recall@10"]):>10} {_number(scores[w]["map"]):>6}'
+            for w in who
         ]
         lines.append(f'{name:<10} ' + ' '.join(numbers))
     lines += ['', *(f'note: {note}' for note in journey.notes)]

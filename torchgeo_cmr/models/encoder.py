@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from torchgeo_cmr.errors import RasterError
 
+from .foundation.adapters import ADAPTERS
 from .pooling import PooledEncoder, StageEncoder
 from .weights import (
     EncoderWeights,
@@ -42,7 +43,9 @@ def build_encoder(
     """Build a network from images to one pooled feature vector each.
 
     Vision transformers of timm's main family accept any image size and interpolate their
-    position embedding.
+    position embedding. Without weights, timm's residual networks start with the last scale of each
+    block at zero, so that a block begins as the identity; torchvision's, and the networks of
+    published code, start with ones. Weights that are loaded replace either.
 
     Args:
         model: Name of a `timm <https://huggingface.co/docs/timm/reference/models>`__ model, or
@@ -127,6 +130,12 @@ def build_encoder(
 
 def _check_name(model: str, who: str) -> None:
     """Refuse a name that neither timm nor TorchGeo knows."""
+    if model in ADAPTERS:
+        raise ValueError(
+            f'{model!r}{who} is a foundation model with bands, width and normalisation of its own, '
+            f'which a task that trains does not take: embed with it as it is, with '
+            f'tasks.Pretrained or torchgeo-cmr embed --model {model}:WEIGHTS, or train another model'
+        )
     models = torchgeo.models.list_models()
     if timm.is_model(model) or model in models:
         return

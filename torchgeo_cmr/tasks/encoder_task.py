@@ -1,7 +1,7 @@
 """What the tasks have in common whose encoders end in projection heads."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,13 +10,15 @@ from torch import Tensor
 from torchgeo_cmr.errors import OptionError, check_choice
 from torchgeo_cmr.losses.false_negatives import false_negatives
 from torchgeo_cmr.losses.pairs import Loss
+from torchgeo_cmr.models.foundation.band_statistics import for_bands
 from torchgeo_cmr.models.heads import Head
-from torchgeo_cmr.models.weights import NewBands
+from torchgeo_cmr.models.weights import NewBands, find_weights
 
 from .base import CrossModalTask
 from .labels import as_sets, read_labels
 from .networks import (
     Models,
+    Normalize,
     Stem,
     Weights,
     build_networks,
@@ -41,6 +43,9 @@ class EncoderTask(CrossModalTask):
     #: Whether a unified and a cross head take the place of one.
     two_heads = False
 
+    #: Statistics that came with weights are in the checkpoint, and weights are not.
+    ignore: Sequence[str] | str | None = ('weights', 'normalize')
+
     def __init__(
         self,
         in_channels: dict[str, int],
@@ -56,6 +61,7 @@ class EncoderTask(CrossModalTask):
         new_bands: NewBands = 'error',
         stage: int | None = None,
         grid: int = 1,
+        normalize: Normalize = 'data',
         **options: Any,
     ) -> None:
         """Initialize a new EncoderTask instance.
@@ -81,11 +87,17 @@ class EncoderTask(CrossModalTask):
                 it is.
             grid: Cells per side of the grid over which the feature map is averaged: 1 tells what
                 is in a patch, more also where. A grid of 4 makes *h* 16 times as wide.
+            normalize: By what pixels are normalised: the mean and deviation of the training
+                ``'data'``, whatever their units, or those of the ``'weights'``, for pixels in the
+                units that TorchGeo's weights were trained on (decibels, reflectance times
+                10,000). *mean* and *std* of a modality go before both.
             **options: Those of :class:`CrossModalTask`.
 
         Raises:
-            ValueError: If *variant* is unknown, or an option does not go with it.
+            ValueError: If *variant* or *normalize* is unknown, or an option does not go with it.
+            OptionError: If the normalisation of the weights is not known.
         """
+        check_choice('normalize', normalize, Normalize)
         if self.exactly_two and len(in_channels) != 2:
             raise ValueError(
                 f'{type(self).__name__} pairs exactly two modalities, found '
@@ -115,6 +127,27 @@ class EncoderTask(CrossModalTask):
         }
         self.variant = variant
         super().__init__(in_channels, **options)
+        if normalize == 'weights':
+            for modality in self.modalities:
+                self._normalize_as_weights(modality)
+
+    def _normalize_as_weights(self, modality: str) -> None:
+        """Take the statistics of a modality from its weights, as far as they were not given."""
+        given: Any = self.weights
+        given = given[modality] if isinstance(given, Mapping) else given
+        found = None if given in (None, True, False) else find_weights(given)
+        bands = (self.hparams.get('bands') or {}).get(modality)
+        statistics = for_bands(found, bands, self.in_channels[modality])
+        if statistics is None:
+            raise OptionError(
+                f"normalize='weights' needs weights whose normalisation TorchGeo knows, found "
+                f"{given} for {modality}: take normalize='data', or give mean= and std="
+            )
+        names = [
+            n for n in ('mean', 'std') if modality not in (self.hparams.get(n) or ())
+        ]
+        known = dict(zip(('mean', 'std'), statistics, strict=True))
+        self.set_specs({modality: {n: known[n] for n in names}})
 
     def configure_models(self) -> None:
         """Initialize encoders and heads."""

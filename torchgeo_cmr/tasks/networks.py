@@ -22,6 +22,7 @@ from torchgeo_cmr.models.weights import EncoderWeights, NewBands
 
 __all__ = (
     'Models',
+    'Normalize',
     'Stem',
     'Weights',
     'build_networks',
@@ -34,6 +35,9 @@ Models = str | nn.Module | Mapping[str, str | nn.Module]
 
 #: Initial weights of encoders; one for all modalities or one for each.
 Weights = dict[str, WeightsEnum | str | bool | None] | WeightsEnum | str | bool | None
+
+#: By whose statistics pixels are normalised: those of the weights, or of the data.
+Normalize = Literal['weights', 'data']
 
 #: What the joint variant has for each modality: a 1x1 convolution, or the network's first layer.
 Stem = Literal['conv1x1', 'own']

@@ -8,6 +8,7 @@ from .adapter import Adapter
 from .copernicus_fm import CopernicusFMAdapter
 from .croma import CROMAAdapter
 from .dofa import DOFAAdapter
+from .olmoearth import OlmoEarthAdapter
 from .panopticon import PanopticonAdapter
 from .presto import PrestoAdapter
 
@@ -20,6 +21,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
         CopernicusFMAdapter,
         CROMAAdapter,
         DOFAAdapter,
+        OlmoEarthAdapter,
         PanopticonAdapter,
         PrestoAdapter,
     )

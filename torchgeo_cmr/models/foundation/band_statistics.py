@@ -13,9 +13,9 @@ from torchgeo.models import ResNet50_Weights
 from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.models.weights import band_key
+from torchgeo_cmr.models.weights import FoundWeights, band_key, match_bands
 
-__all__ = ('image_size', 'of_sensor', 'of_weights')
+__all__ = ('for_bands', 'image_size', 'of_sensor', 'of_weights')
 
 #: Pixels of the constant image: larger than any crop.
 _SIDE = 300
@@ -58,6 +58,32 @@ def of_weights(weights: WeightsEnum) -> tuple[list[float], list[float]] | None:
     return [round(x, 9) + 0.0 for x in mean.tolist()], [
         round(x, 9) for x in std.tolist()
     ]
+
+
+def for_bands(
+    found: FoundWeights | None, bands: Sequence[str] | None, channels: int
+) -> tuple[list[float], list[float]] | None:
+    """Give the normalisation of weights in the order of the bands of images.
+
+    Args:
+        found: The weights, if there are any.
+        bands: Names of the bands of the images; None to take them in the order of the weights.
+        channels: How many there are.
+
+    Returns:
+        Mean and standard deviation of each band; None if TorchGeo does not know them.
+
+    Raises:
+        RasterError: If the weights do not know a band.
+    """
+    known = None if found is None or found.enum is None else of_weights(found.enum)
+    if found is None or known is None:
+        return None
+    order = match_bands(
+        found.bands, len(known[0]), bands, channels, source=found.source
+    )
+    mean, std = ([each[i or 0] for i in order] for each in known)
+    return mean, std
 
 
 def image_size(weights: WeightsEnum) -> int | None:

@@ -1,7 +1,7 @@
 """Encoders as others trained them: nothing to train, ready to embed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,25 +10,17 @@ from torchgeo_cmr.models import CrossModalEncoder, build_encoder
 from torchgeo_cmr.models.foundation.adapter import resampled
 from torchgeo_cmr.models.foundation.adapters import ADAPTERS, adapter_of
 from torchgeo_cmr.models.foundation.band_statistics import (
+    for_bands,
     image_size,
     of_sensor,
-    of_weights,
 )
 from torchgeo_cmr.models.foundation.spectrum import SENTINEL2, is_radar
-from torchgeo_cmr.models.weights import (
-    FoundWeights,
-    band_key,
-    find_weights,
-    match_bands,
-)
+from torchgeo_cmr.models.weights import FoundWeights, band_key, find_weights
 from torchgeo_cmr.tasks.base import CrossModalTask
-from torchgeo_cmr.tasks.networks import Models, Weights, each_model
+from torchgeo_cmr.tasks.networks import Models, Normalize, Weights, each_model
 from torchgeo_cmr.tasks.space import fingerprint, uncompiled
 
-__all__ = ('Normalize', 'Pretrained')
-
-#: By whose statistics pixels are normalised: those of the weights, or of the data.
-Normalize = Literal['weights', 'data']
+__all__ = ('Pretrained',)
 
 #: Patch width in pixels where neither model nor weights have one of their own: that of
 #: BigEarthNet.
@@ -237,13 +229,9 @@ class Pretrained(CrossModalTask):
         encoder = self.model.encoder(modality)
         if not isinstance(encoder, _Resampled):
             return encoder.statistics() if _is_sentinel(encoder.bands) else None
-        enum = None if weights is None else weights.enum
-        found = None if enum is None else of_weights(enum)
-        if weights is not None and found is not None:
-            channels = self.in_channels[modality]
-            order = match_bands(weights.bands, len(found[0]), bands, channels)
-            mean, std = ([each[i or 0] for i in order] for each in found)
-            return mean, std
+        found = for_bands(weights, bands, self.in_channels[modality])
+        if found is not None:
+            return found
         if bands and _is_sentinel(bands):
             return of_sensor(bands, str(self.models[modality]))
         return None
@@ -322,19 +310,39 @@ def read_model(
     Raises:
         RasterError: If the bands are not known.
     """
+    return read_models(words, {modality: bands}, normalize)
+
+
+def read_models(
+    words: str,
+    bands: Mapping[str, Sequence[str] | None],
+    normalize: Normalize = 'weights',
+) -> Pretrained:
+    """Build what ``--model`` names, for one modality or several.
+
+    Args:
+        words: As in :func:`read_model`.
+        bands: Modality -> names of its bands; None as in :func:`read_model`.
+        normalize: By whose statistics.
+
+    Raises:
+        RasterError: If the bands are not known.
+    """
     model, _, weights = words.partition(':')
-    known = find_weights(weights, f' for {modality}').bands if weights else None
-    bands = [*(bands or known or _usual(model, modality))]
+    names = {}
+    for modality, given in bands.items():
+        known = find_weights(weights, f' for {modality}').bands if weights else None
+        names[modality] = [*(given or known or usual_bands(model, modality))]
     return Pretrained(
-        {modality: len(bands)},
+        {modality: len(each) for modality, each in names.items()},
         model,
         weights or None,
-        bands={modality: bands},
+        bands=names,
         normalize=normalize,
     )
 
 
-def _usual(model: str, modality: str) -> list[str]:
+def usual_bands(model: str, modality: str) -> list[str]:
     """Give the bands of a sensor that a model knows.
 
     Raises:
