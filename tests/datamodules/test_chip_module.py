@@ -285,7 +285,7 @@ def test_yaml_of_the_guide_is_understood(number: int) -> None:
 
 
 def test_guide_has_yaml_for_every_benchmark() -> None:
-    assert len(CONFIGS) == 7
+    assert len(CONFIGS) == 8
 
 
 def _fake(name: str) -> Any:
