@@ -13,9 +13,8 @@ are divided into cells of 64 px, each of which is one query and one item, the ra
 alike, and the own place is the relevant item. All methods have the same batch size, crops,
 optimiser and time of training: steps are measured first, and the cosine schedule ends with the
 time. All have the same encoder, too, but for CSMAE, which has one of its own, and ``best``, whose
-smaller encoder is a part of the recipe; ``infonce_cut`` is InfoNCE with that one, and
-``best_...`` are the recipe with one part exchanged. Chance and the encoder before training are
-in the table.
+smaller encoder is a part of the recipe; ``best_...`` are the recipe with one part exchanged.
+Chance and the encoder before training are in the table.
 
 Prints a table, and with ``--json FILE`` writes the scores of all seeds.
 """
@@ -95,12 +94,6 @@ def best(**changed: Any) -> Callable[..., CrossModalTask]:
     return build
 
 
-def infonce_cut(channels: dict[str, int], **options: Any) -> CrossModalTask:
-    """Make InfoNCE with the encoder of the recipe."""
-    options |= {'model': 'resnet10t', 'stage': 2, 'grid': 4, 'hidden_dim': 512}
-    return InfoNCE(channels, **options)
-
-
 #: Method -> its task. Options that all share are added by :func:`make`.
 METHODS: dict[str, Callable[..., CrossModalTask]] = {
     'untrained': InfoNCE,
@@ -122,7 +115,6 @@ METHODS: dict[str, Callable[..., CrossModalTask]] = {
     'duch': DUCH,
     'csmae': CSMAE,
     'best': best(),
-    'infonce_cut': infonce_cut,
     # The recipe with one part exchanged.
     'best_mean': best(grid=1),
     'best_grid2': best(grid=2),

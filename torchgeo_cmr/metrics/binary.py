@@ -84,6 +84,13 @@ def f1(
     """
     p = precision(ranked, k, num_relevant=num_relevant, ties=ties)
     r = recall(ranked, k, num_relevant=num_relevant, ties=ties)
+    return harmonic_mean(p, r)
+
+
+def harmonic_mean(
+    p: NDArray[np.float64], r: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Join precision and recall of each query; 0 if both are."""
     both = p + r
     return np.where(both == 0, both, 2 * p * r / np.where(both == 0, 1, both))
 

@@ -7,7 +7,7 @@ ranking scores 1 whatever R is, but for :func:`capped_f1`, whose precision still
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .binary import precision
+from .binary import harmonic_mean, precision
 from .ranking import blank, check_k, read_ranked
 from .ties import Ties, count, mean_gains
 
@@ -117,5 +117,4 @@ def capped_f1(
     """
     p = precision(ranked, k, num_relevant=num_relevant, ties=ties)
     r = capped_recall(ranked, k, num_relevant=num_relevant, ties=ties)
-    both = p + r
-    return np.where(both == 0, both, 2 * p * r / np.where(both == 0, 1, both))
+    return harmonic_mean(p, r)
