@@ -11,8 +11,9 @@ frames, each batch on crops that do not overlap; the crop of Sentinel-1 is shift
 each direction, so that the position of pixels cannot win. Test frames were not trained on: they
 are divided into cells of 64 px, each of which is one query and one item, the radar crop shifted
 alike, and the own place is the relevant item. All methods have the same batch size, crops,
-optimiser and time of training: steps are measured first, and the cosine schedule ends with the
-time. All have the same encoder, too, but for CSMAE, which has one of its own, and ``best``, whose
+optimiser and time of training: the seconds per step of all methods are measured first, and from
+then on a method has a fixed number of steps, so that other work on the machine takes nothing
+away from one of them. ``--pace FILE`` keeps the measurement for further runs. All have the same encoder, too, but for CSMAE, which has one of its own, and ``best``, whose
 smaller encoder is a part of the recipe; ``best_...`` are the recipe with one part exchanged.
 Chance and the encoder before training are in the table.
 
@@ -30,14 +31,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
@@ -61,7 +62,7 @@ CELL, JITTER = 64, 8
 SENSORS = ('s1', 's2')
 CUTS = (1, 10)
 #: Steps before the clock is read, and steps by which it is read.
-WARM, MEASURED = 3, 8
+WARM, MEASURED = 4, 12
 
 type Pixels = NDArray[np.float32]
 
@@ -242,50 +243,88 @@ def make(
     return task
 
 
-def fit(task: CrossModalTask, crops: Crops, steps: int) -> float:
-    """Train for some steps; give the seconds."""
+class Clock(Callback):
+    """The time at the end of each step."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.ends.append(time.monotonic())
+
+
+def fit(task: CrossModalTask, crops: Crops, steps: int) -> list[float]:
+    """Train for some steps; give the seconds of each but the first."""
     for chatter in ('lightning.pytorch', 'lightning.fabric'):
         logging.getLogger(chatter).setLevel(logging.WARNING)
+    clock = Clock()
     trainer = Trainer(
         max_epochs=-1,
         max_steps=steps,
         accelerator='auto',
         devices=1,
+        callbacks=[clock],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    begin = time.monotonic()
     trainer.fit(task, DataLoader(crops, batch_size=None))
-    return time.monotonic() - begin
+    return [b - a for a, b in pairwise(clock.ends)]
+
+
+def fresh(
+    method: str, suite: Suite, seed: int, options: argparse.Namespace
+) -> tuple[CrossModalTask, Crops]:
+    """Build the task of a method before training, and its crops."""
+    channels = {s: len(getattr(suite.train[0], s)) for s in SENSORS}
+    seed_everything(seed, verbose=False)
+    task = make(method, channels, options.model, options.lr, suite)
+    return task, Crops(suite.train, options.batch_size, seed)
+
+
+def paces(suite: Suite, options: argparse.Namespace) -> dict[str, float]:
+    """Give seconds per step: those of the file, and measured ones for methods that it lacks."""
+    file = options.pace
+    found = json.loads(file.read_text()) if file is not None and file.exists() else {}
+    for method in options.methods:
+        if method not in found and method != 'untrained':
+            task, crops = fresh(method, suite, 0, options)
+            found[method] = statistics.median(
+                fit(task, crops, WARM + MEASURED)[WARM - 1 :]
+            )
+            sys.stderr.write(f'{method}: {found[method]:.3f} s per step\n')
+    if file is not None:
+        file.write_text(json.dumps(found, indent=1) + '\n')
+    return found
 
 
 def run(
-    method: str, suite: Suite, seed: int, options: argparse.Namespace
+    method: str,
+    suite: Suite,
+    seed: int,
+    options: argparse.Namespace,
+    pace: dict[str, float],
 ) -> dict[str, Any]:
     """Train a method and score it on the test frames."""
-    channels = {s: len(getattr(suite.train[0], s)) for s in SENSORS}
-
-    def fresh() -> tuple[CrossModalTask, Crops]:
-        seed_everything(seed, verbose=False)
-        task = make(method, channels, options.model, options.lr, suite)
-        return task, Crops(suite.train, options.batch_size, seed)
-
-    task, crops = fresh()
-    rate = 0.0
+    task, crops = fresh(method, suite, seed, options)
+    trained = {'steps': 0, 'seconds': 0.0, 'images_per_second': 0.0}
     if method != 'untrained':
-        # The first steps take longer, so two runs are compared.
-        begun = fit(*fresh(), WARM)
-        each = (fit(*fresh(), WARM + MEASURED) - begun) / MEASURED
-        steps = max(1, int(60 * options.minutes / max(each, 1e-6)))
-        seconds = fit(task, crops, steps)
-        rate = steps * options.batch_size / seconds
-        sys.stderr.write(f'{method}, seed {seed}: {steps} steps in {seconds:.0f} s\n')
+        steps = max(1, round(60 * options.minutes / pace[method]))
+        begin = time.monotonic()
+        fit(task, crops, steps)
+        trained = {
+            'steps': steps,
+            'seconds': time.monotonic() - begin,
+            'images_per_second': 2 * options.batch_size / pace[method],
+        }
+        sys.stderr.write(
+            f'{method}, seed {seed}: {steps} steps in {trained["seconds"]:.0f} s\n'
+        )
     scores = score(task, cells(suite.test, seed))
     if suite.val:
         scores['validation'] = score(task, cells(suite.val, seed))
-    return {**scores, 'images_per_second': 2 * rate}
+    return {**scores, **trained}
 
 
 # -- suites ------------------------------------------------------------------------------------
@@ -444,6 +483,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         '--minutes', type=float, default=15.0, help='of training, a method'
     )
+    parser.add_argument(
+        '--pace',
+        type=Path,
+        metavar='FILE',
+        help='JSON of the seconds per step of each method: read, or measured and written',
+    )
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=[*DEFAULT])
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--model', default='resnet18')
@@ -468,7 +513,7 @@ def main() -> None:
     options = arguments()
     warnings.simplefilter('ignore')
     results: dict[str, list[dict[str, Any]]] = {m: [] for m in options.methods}
-    counts = {}
+    counts, pace = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for seed in options.seeds:
             if options.suite == 'synthetic':
@@ -488,8 +533,9 @@ def main() -> None:
                 'test_frames': len(suite.test),
                 'test_cells': len(cells(suite.test, 0)['image_s2']),
             }
+            pace = pace or paces(suite, options)
             for method in options.methods:
-                results[method].append(run(method, suite, seed, options))
+                results[method].append(run(method, suite, seed, options, pace))
     table = {method: gathered(found) for method, found in results.items()}
     items = counts['test_cells']
     chance = {
