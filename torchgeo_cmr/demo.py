@@ -32,7 +32,7 @@ from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datasets import SyntheticLandscape
 from torchgeo_cmr.drafts import new_draft
 from torchgeo_cmr.embed import embed, measure_pixels
-from torchgeo_cmr.errors import CMRError, OutputExistsError, PairingError, QueryError
+from torchgeo_cmr.errors import OutputExistsError, PairingError
 from torchgeo_cmr.evaluate import (
     evaluate,
     labels_from_raster,
@@ -308,12 +308,7 @@ def _frozen(
             known = {band_key(band) for band in spec['bands']}
             if not known.issuperset(map(band_key, usual)):
                 chosen[modality] = spec['bands']
-    try:
-        task = read_models(model, chosen, normalize)
-    except CMRError:
-        raise
-    except ValueError as error:  # an unknown model, weights of another
-        raise QueryError(f'model {model}: {error}') from error
+    task = read_models(model, chosen, normalize)
     if normalize == 'data':
         task.set_specs(
             {

@@ -1,5 +1,6 @@
 """The verb align: maps fitted, scored on ground held out, kept and used again."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,25 @@ def test_fitted_kept_and_used_again(
     whole, again = (EmbeddingTable.load(tmp_path / n) for n in ('aligned', 'again'))
     np.testing.assert_array_equal(again.vectors, whole.vectors[:N])
     assert again.spaces == whole.spaces
+
+
+def test_the_same_again_after_a_stop(
+    run: Callable[..., Any],
+    refused: Callable[..., str],
+    pair: list[Path],
+    tmp_path: Path,
+) -> None:
+    """Stopped when it had written the maps and not yet the archive."""
+    maps, out = tmp_path / 'maps.npz', tmp_path / 'aligned'
+    words = ('align', *pair, '--out', out, '--using', maps, '--method')
+    assert run(*words, 'procrustes').code == 0
+    before = maps.read_bytes()
+    assert f'{maps} is there already: drop --method' in refused(*words, 'procrustes')
+    shutil.rmtree(out)
+    assert f'{maps} is there already: drop --method' in refused(*words, 'center')
+    assert run(*words, 'procrustes').code == 0
+    assert out.is_dir()
+    assert maps.read_bytes() == before
 
 
 def test_centred_alone(

@@ -8,7 +8,12 @@ import pytest
 import torch
 import torchgeo.models
 from torch import Tensor
-from torchgeo.models import OlmoEarthV1_Weights, ResNet50_Weights, ViTSmall16_Weights
+from torchgeo.models import (
+    OlmoEarthV1_Weights,
+    ResNet50_Weights,
+    Tessera_Weights,
+    ViTSmall16_Weights,
+)
 from torchgeo.models.croma import CROMA
 from torchgeo.models.dofa import DOFA
 from torchvision.models._api import WeightsEnum
@@ -70,6 +75,13 @@ class TestStatistics:
     def test_transforms_that_leave_pixels_as_they_are(self) -> None:
         assert of_weights(ResNet50_Weights.SENTINEL1_GRD_CLOSP) is None
         assert image_size(ResNet50_Weights.SENTINEL1_GRD_CLOSP) is None
+
+    @pytest.mark.parametrize('weights', Tessera_Weights)
+    def test_transforms_of_other_inputs_than_pictures(
+        self, weights: WeightsEnum
+    ) -> None:
+        assert of_weights(weights) is None
+        assert image_size(weights) is None
 
     def test_of_a_sensor_by_name(self) -> None:
         mean, std = of_sensor(['B8a', 'B02'], 'x')

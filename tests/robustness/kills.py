@@ -6,7 +6,6 @@ neither the old nor the new one, if the same again did not complete, or if anyth
 """
 
 import argparse
-import importlib.util
 import os
 import random
 import shutil
@@ -17,26 +16,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import rasterio
+import test_faults_injected
 import torch
 
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.errors import OutputExistsError
 from torchgeo_cmr.table import EmbeddingTable
-
-
-def cases() -> ModuleType:
-    file = Path(__file__).with_name('test_faults_injected.py')
-    spec = importlib.util.spec_from_file_location('test_faults_injected', file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Encoder(torch.nn.Module):
@@ -96,9 +85,9 @@ def embeddings(home: Path) -> dict[str, Any]:
     return dict(zip(ids, map(tuple, found.vectors.tolist()), strict=True))
 
 
-def commands(module: ModuleType) -> dict[str, Any]:
+def commands() -> dict[str, Any]:
     """Give what is killed: the cases of the injected faults, and embedding."""
-    case, known = module.Case, module.CASES
+    case, known = test_faults_injected.Case, test_faults_injected.CASES
     return {
         'embed': case(embedded, embeddings, lambda h: scenes(h, 'abcd'), stepwise=True),
         'embed --overwrite': case(
@@ -174,7 +163,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rng, counts, wrong = random.Random(options.seed), Counter(), []
-    known = commands(cases())
+    known = commands()
     with tempfile.TemporaryDirectory() as name:
         truth: dict[str, tuple[Any, float]] = {}
         for command, case in known.items():

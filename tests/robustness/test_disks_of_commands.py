@@ -6,17 +6,16 @@ permits none, injected faults are left.
 
 import ctypes
 import errno
-import importlib.util
 import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
+import injected_faults
+import kills
 import numpy as np
 import pytest
 import rasterio
@@ -59,17 +58,6 @@ data:
 """
 
 
-@cache
-def sister(name: str) -> ModuleType:
-    file = Path(__file__).with_name(f'{name}.py')
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 class Engine:
     """Speaks a hum, always the same."""
 
@@ -83,7 +71,7 @@ class Engine:
 
 
 def rows(home: Path) -> Mapping[str, Any]:
-    return {} if not (home / 'x').exists() else dict(sister('kills').embeddings(home))
+    return {} if not (home / 'x').exists() else dict(kills.embeddings(home))
 
 
 def beside(home: Path, ending: str) -> Mapping[str, Any]:
@@ -173,12 +161,12 @@ CASES = {
 @pytest.fixture(scope='module')
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('inputs')
-    sister('kills').scenes(folder, 'abc')
+    kills.scenes(folder, 'abc')
     (folder / 'fit').mkdir()
     shutil.copy(folder / 's' / 'a.tif', folder / 'fit' / 'b.tif')
     for name, logger in (('run', 'false'), ('logged', 'true')):
         (folder / f'{name}.yaml').write_text(FIT.replace('LOGGER', logger))
-    sister('kills').embed(
+    kills.embed(
         encoder(),
         [str(folder / 's')],
         's2',
@@ -191,7 +179,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def encoder() -> Any:
-    made = sister('kills').Encoder('one')
+    made = kills.Encoder('one')
     made.specs = {'s2': {'patch_size': 16}}
     return made
 
@@ -333,7 +321,7 @@ def test_a_disk_that_takes_nothing_from_some_moment(
 ) -> None:
     home = tmp_path / 'home'
     home.mkdir()
-    Disk = sister('injected_faults').Disk
+    Disk = injected_faults.Disk
     made = Trial(case, home, lambda: capfd.readouterr().err)
     made.begin()
     with Disk(home) as disk:

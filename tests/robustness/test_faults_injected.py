@@ -1,7 +1,6 @@
 """Whatever fails, dies or loses power: the old state or the new one, and the same again completes."""
 
 import errno
-import importlib.util
 import json
 import os
 import shutil
@@ -12,10 +11,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import geopandas as gpd
+import injected_faults
 import numpy as np
 import pyarrow.parquet as pq
 import pyogrio
@@ -35,17 +34,6 @@ pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
 
 #: What files hold: name -> a value that differs between the old and the new one.
 type State = Mapping[str, Any]
-
-
-@cache
-def faults() -> ModuleType:
-    file = Path(__file__).with_name('injected_faults.py')
-    spec = importlib.util.spec_from_file_location('injected_faults', file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @cache
@@ -256,7 +244,7 @@ class Trial:
         case.before(folder / 'old')
         self.old = case.read(folder / 'old')
         home = self.home()
-        with faults().Disk(home) as disk:
+        with injected_faults.Disk(home) as disk:
             case.run(home)
         self.changes, self.log = disk.count, disk.log
         self.new = case.read(home)
@@ -326,7 +314,7 @@ def trial(
 def test_the_disk_fails_at_each_change(trial: Trial) -> None:
     for nth in trial.some(trial.changes):
         home = trial.home()
-        with faults().Disk(home, 'fail', nth):
+        with injected_faults.Disk(home, 'fail', nth):
             error = error_of(trial.case.run, home)
         sentence = 'could not be written, and nothing was changed there'
         assert error is None or isinstance(error, CMRError) or sentence in str(error)
@@ -338,16 +326,18 @@ def test_the_disk_fails_at_each_change(trial: Trial) -> None:
 def test_the_process_dies_at_each_change(trial: Trial) -> None:
     for nth in trial.some(trial.changes):
         home = trial.home()
-        with faults().Disk(home, 'kill', nth), suppress(faults().Killed):
+        with injected_faults.Disk(home, 'kill', nth), suppress(injected_faults.Killed):
             trial.case.run(home)
         trial.check(home, between=True)
 
 
 @pytest.mark.parametrize('lost', ['content', 'names'])
-def test_the_power_fails_after_each_change(trial: Trial, lost: str) -> None:
+def test_the_power_fails_after_each_change(
+    trial: Trial, lost: Literal['content', 'names']
+) -> None:
     for n in trial.some(len(trial.log)):
         home = trial.home()
-        faults().replay(trial.log[:n], home, lost)
+        injected_faults.replay(trial.log[:n], home, lost)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr('torchgeo_cmr.drafts._begun', lambda process: 9)
             trial.check(home, between=True)
@@ -379,7 +369,7 @@ def test_commands_on_a_disk_that_is_full_or_closed(
     RetrievalIndex.build(table('a'), 'old')
     (tmp_path / 'old' / '.writer').touch()
     before = sorted(tmp_path.rglob('*'))
-    with faults().Disk(tmp_path, 'full', 1, number):
+    with injected_faults.Disk(tmp_path, 'full', 1, number):
         assert main(words.split()) == 2
     (line,) = [l for l in capsys.readouterr().err.splitlines() if 'could not be' in l]
     assert 'nothing was changed there' in line

@@ -1,13 +1,12 @@
 """Files damaged in one place: the same answer or one of our errors, never anything else."""
 
-import importlib.util
 import os
 import random
 import sys
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 
+import fuzz
 import pytest
 
 #: How often the number of cases below; 30 with ``TORCHGEO_CMR_CASES=30`` makes ten thousand.
@@ -33,25 +32,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope='module')
-def fuzz() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        'fuzz', Path(__file__).with_name('fuzz.py')
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['fuzz'] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_every_target_has_cases(fuzz: ModuleType) -> None:
+def test_every_target_has_cases() -> None:
     assert CASES.keys() == fuzz.TARGETS.keys()
 
 
 @pytest.mark.parametrize('name', CASES)
-def test_mutations(fuzz: ModuleType, name: str, tmp_path: Path) -> None:
+def test_mutations(name: str, tmp_path: Path) -> None:
     stream = fuzz.cases(name, random.Random(name), tmp_path)
     outcomes = [
         (what, outcome) for what, outcome, _ in islice(stream, CASES[name] * TIMES)
@@ -62,7 +48,7 @@ def test_mutations(fuzz: ModuleType, name: str, tmp_path: Path) -> None:
         assert sum(outcome == 'refused' for _, outcome in outcomes) > len(outcomes) / 2
 
 
-def test_faults_are_told_apart(fuzz: ModuleType, tmp_path: Path) -> None:
+def test_faults_are_told_apart(tmp_path: Path) -> None:
     def crash(folder: Path) -> str:
         os.kill(os.getpid(), 11)
         return str(folder)

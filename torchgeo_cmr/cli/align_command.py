@@ -1,8 +1,9 @@
 """The command align: archives of two sensors brought into one space by linear maps."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from torchgeo_cmr.cli.transform_file import TransformFile
 
 if TYPE_CHECKING:
     from torchgeo_cmr.evaluate.held_out import Gain
@@ -42,34 +43,20 @@ def align(
         seed: Seed of the ground that is held out, and of contrastive.
         overwrite: Replace the folder, and with --method the file of the maps.
     """
-    from torchgeo_cmr.errors import OutputExistsError, QueryError
     from torchgeo_cmr.evaluate.held_out import METHODS, fit_alignment
     from torchgeo_cmr.search import Alignment, open_archives
     from torchgeo_cmr.table import EmbeddingTable
 
-    file = Path(using)
-    if method is None and not file.exists():
-        raise QueryError(
-            f'--using {using} is not there: name maps, or make them with --method ridge'
-        )
-    if method is not None and method not in METHODS:
-        raise QueryError(
-            f'--method {method} is not known: use one of {", ".join(METHODS)}'
-        )
-    for path, made in ((out, True), (using, method is not None)):
-        if made and Path(path).exists() and not overwrite:
-            raise OutputExistsError(
-                f'{path} is there already; choose another name or add --overwrite'
-            )
+    file = TransformFile(using, '--method', method, 'maps', overwrite)
+    file.check(out, METHODS, 'ridge')
     tables = [open_archives([archive]).table for archive in archives]
     if method is None:
-        maps = Alignment.load(file)
+        maps = Alignment.load(using)
     else:
         maps, gains = fit_alignment(tables, method, seed=seed)
-        for line in _lines(gains):
+        written = [f'{using}: {maps.name}'] if file.keep(maps) else []
+        for line in (*_lines(gains), *written):
             sys.stdout.write(line + '\n')
-        maps.save(file, overwrite=overwrite)
-        sys.stdout.write(f'{file}: {maps.name}\n')
     aligned = EmbeddingTable.concat([maps.table(table) for table in tables])
     aligned.save(out, overwrite=overwrite)
     sys.stdout.write(f'{out}: {len(aligned)} rows\n')

@@ -29,7 +29,7 @@ def read_encoder(
     Raises:
         QueryError: If not one of both is given, or options do not go with it.
     """
-    from torchgeo_cmr.errors import CMRError, QueryError
+    from torchgeo_cmr.errors import QueryError
 
     if (ckpt is None) == (model is None):
         raise QueryError(
@@ -53,12 +53,7 @@ def read_encoder(
     from torchgeo_cmr.tasks.frozen.pretrained import read_model
 
     names = None if bands is None else [band.strip() for band in bands.split(',')]
-    try:
-        return read_model(model, modality[0], names, normalize or 'weights')  # ty: ignore[invalid-argument-type]
-    except CMRError:
-        raise
-    except ValueError as error:  # an unknown model, weights of another
-        raise QueryError(f'--model {model}: {error}') from error
+    return read_model(model, modality[0], names, normalize or 'weights')  # ty: ignore[invalid-argument-type]
 
 
 def set_measured(

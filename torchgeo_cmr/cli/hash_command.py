@@ -1,7 +1,8 @@
 """The command hash: the vectors of an archive as a few hundred bits each."""
 
 import sys
-from pathlib import Path
+
+from torchgeo_cmr.cli.transform_file import TransformFile
 
 _KINDS = ('sign', 'lsh', 'itq')
 
@@ -44,29 +45,16 @@ def hash(
         seed: Seed of random planes and of the first rotation.
         overwrite: Replace the folder, and with --kind the file of the hash.
     """
-    from torchgeo_cmr.errors import OutputExistsError, QueryError
+    from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.search import Hash, open_archives
 
-    file = Path(using)
-    if kind is None and not file.exists():
-        raise QueryError(
-            f'--using {using} is not there: name a hash, or make one with --kind itq'
-        )
+    file = TransformFile(using, '--kind', kind, 'a hash', overwrite)
     if kind is None and (bits is not None or seed):
         raise QueryError('--bits and --seed are for a hash that is made: add --kind')
-    if kind is not None and kind not in _KINDS:
-        raise QueryError(f'--kind {kind} is not known: use one of {", ".join(_KINDS)}')
-    taken = f'{using} is there already: drop --kind to use it, or add --overwrite'
-    known = kind is not None and file.exists() and not overwrite
-    if Path(out).exists() and not overwrite:
-        if known:
-            raise OutputExistsError(taken)
-        raise OutputExistsError(
-            f'{out} is there already; choose another name or add --overwrite'
-        )
+    file.check(out, _KINDS, 'itq')
     table = open_archives(archives).table
     if kind is None:
-        chosen = Hash.load(file)
+        chosen = Hash.load(using)
     elif kind == 'sign':
         if bits not in (None, table.dim):
             raise QueryError(
@@ -77,12 +65,8 @@ def hash(
         chosen = Hash.lsh(table.dim, bits or table.dim, seed=seed)
     else:
         chosen = Hash.itq(table, bits, seed=seed)
-    # The same hash may be of the same command, which was stopped before it had written the codes.
-    if known and Hash.load(file).name != chosen.name:
-        raise OutputExistsError(taken)
     made = chosen.table(table)
-    if kind is not None and not known:
-        chosen.save(file, overwrite=overwrite)
-        sys.stdout.write(f'{file}: {chosen.name}\n')
+    if kind is not None and file.keep(chosen):
+        sys.stdout.write(f'{using}: {chosen.name}\n')
     made.save(out, overwrite=overwrite)
     sys.stdout.write(f'{out}: {len(made)} rows of {chosen.bits} bits\n')

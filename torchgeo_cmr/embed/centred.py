@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from torchgeo_cmr.embed.time_stack import derived
+from torchgeo_cmr.embed.companion import companion
 from torchgeo_cmr.search import Alignment
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -24,7 +24,7 @@ def center_archive(archive: str | os.PathLike[str]) -> Path:
         OutputExistsError: If something that is not such an archive has its name.
         QueryError: If a row has no modality.
     """
-    path = derived(archive, '-centred', 'alignment', 'an archive without its mean')
+    path = companion(archive, '-centred', 'alignment', 'an archive without its mean')
     table = EmbeddingTable.load(archive)
     mean = Alignment.center([table])
     made = mean.table(table).save(path, overwrite=True)

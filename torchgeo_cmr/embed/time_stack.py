@@ -3,36 +3,9 @@
 import os
 from pathlib import Path
 
-from torchgeo_cmr.embed.run_report import beside
-from torchgeo_cmr.errors import OutputExistsError
-from torchgeo_cmr.table import EmbeddingTable, over_dates, read_header
+from torchgeo_cmr.embed.companion import companion
+from torchgeo_cmr.table import EmbeddingTable, over_dates
 from torchgeo_cmr.table.dates import How
-from torchgeo_cmr.table.sink import is_archive
-
-
-def derived(archive: str | os.PathLike[str], ending: str, fact: str, what: str) -> Path:
-    """Name an archive that is derived from another, next to it.
-
-    Args:
-        archive: Folder of the other.
-        ending: What its name ends in.
-        fact: What its record holds, by which an older one is known.
-        what: What it is, for the message.
-
-    Returns:
-        The folder; if there is one, it was derived likewise and may be replaced.
-
-    Raises:
-        OutputExistsError: If something else has the name.
-    """
-    path = beside(Path(archive), ending)
-    if os.path.lexists(path):
-        exists = is_archive(path)
-        if not exists or fact not in (read_header(path).get('record') or {}):
-            raise OutputExistsError(
-                f'{path} is not {what}, so it is not replaced: move it away'
-            )
-    return path
 
 
 def stack_dates(
@@ -56,7 +29,7 @@ def stack_dates(
         ArchiveError: If there is no archive, or its rows cannot be joined.
         OutputExistsError: If something that is not a stack has the name of the stack.
     """
-    path = derived(archive, '-over-dates', 'over_dates', 'a stack over dates')
+    path = companion(archive, '-over-dates', 'over_dates', 'a stack over dates')
     table = over_dates(EmbeddingTable.load(archive), how, min_dates=min_dates)
     return table.save(path, overwrite=True)
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 from torchgeo.models import ResNet18_Weights, ResNet50_Weights
+from torchgeo.models.dofa import DOFA
 
-from torchgeo_cmr.errors import OptionError, OutputExistsError, RasterError
+from torchgeo_cmr.errors import OptionError, OutputExistsError, QueryError, RasterError
+from torchgeo_cmr.models.foundation.dofa import DOFAAdapter
 from torchgeo_cmr.tasks import Pretrained, load_task
 from torchgeo_cmr.tasks.frozen.pretrained import read_model
 
@@ -100,6 +102,37 @@ def test_saved_and_loaded(presto: Pretrained, tmp_path: Path) -> None:
         presto.save(path)
 
 
+def test_a_classifier_of_an_earlier_version_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """DOFA kept a random classifier, which counted in the space, until it was noticed."""
+
+    def small(weights: object = None) -> nn.Module:
+        torch.manual_seed(0)
+        return DOFA(img_size=32, patch_size=16, embed_dim=32, depth=1, num_heads=4)
+
+    monkeypatch.setitem(DOFAAdapter.builders, 'dofa_base_patch16_224', small)
+    task = Pretrained(
+        {'s1': 2, 's2': 4},
+        'dofa_base_patch16_224',
+        bands=BOTH,
+        input_size={'s1': 32, 's2': 32},
+    )
+    path = task.save(tmp_path / 'new.ckpt')
+    checkpoint = torch.load(path, weights_only=True)
+    for modality in BOTH:
+        prefix = f'model.backbones.{modality}.network.head.'
+        checkpoint['state_dict'][f'{prefix}weight'] = torch.rand(45, 32)
+        checkpoint['state_dict'][f'{prefix}bias'] = torch.rand(45)
+    checkpoint['torchgeo_cmr']['space'] = 'counts-the-head'
+    checkpoint['torchgeo_cmr_details']['fingerprint'] = 'counts-the-head'
+    torch.save(checkpoint, tmp_path / 'old.ckpt')
+    old = load_task(tmp_path / 'old.ckpt')
+    assert old.space == load_task(path).space == task.space
+    batch = {'image_s1': torch.full((2, 2, 32, 32), -9.0)}
+    assert torch.equal(old.embed(batch, 's1'), task.embed(batch, 's1'))
+
+
 def test_sizes_survive_where_the_weights_do_not_come_along(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -162,3 +195,7 @@ def test_models_in_words() -> None:
     assert read_model('presto', 's2', ['B08']).in_channels == {'s2': 1}
     with pytest.raises(RasterError, match='which bands does naip have'):
         read_model('presto', 'naip', None)
+    with pytest.raises(QueryError, match="model rezznet: timm has no model 'rezznet'"):
+        read_model('rezznet', 's1', None)
+    with pytest.raises(QueryError, match=r'model presto:no.pt: weights .* neither'):
+        read_model('presto:no.pt', 's1', None)

@@ -8,7 +8,7 @@ the normalisation alone.
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchgeo.models import ResNet50_Weights
 from torchvision.models._api import WeightsEnum
 
@@ -29,8 +29,8 @@ def of_weights(weights: WeightsEnum) -> tuple[list[float], list[float]] | None:
 
     Returns:
         Mean and standard deviation of each band of the weights, in the units in which their
-        authors had the pixels; None if the transforms leave pixels as they are, or do more than
-        to subtract and divide.
+        authors had the pixels; None if the transforms leave pixels as they are, do more than
+        to subtract and divide, or are for other inputs than pictures.
 
     Examples:
         >>> mean, std = of_weights(ResNet50_Weights.SENTINEL1_GRD_DECUR)
@@ -38,16 +38,10 @@ def of_weights(weights: WeightsEnum) -> tuple[list[float], list[float]] | None:
         ([-12.59, -20.26], [5.26, 5.91])
         >>> of_weights(ResNet50_Weights.SENTINEL1_GRD_CLOSP)
     """
-    channels = weights.meta.get('in_chans') or len(weights.meta.get('bands') or ())
-    transforms = weights.transforms
-    if not channels or not isinstance(transforms, nn.Module):
+    images = [_transformed(weights, level) for level in (0.0, 1.0, 2.0)]
+    outputs = [image[0].mean(dim=(1, 2)) for image in images if image is not None]
+    if len(outputs) < len(images):
         return None
-    levels = [0.0, 1.0, 2.0]
-    outputs = []
-    for level in levels:
-        image = torch.full((1, channels, _SIDE, _SIDE), level, dtype=torch.float64)
-        with torch.no_grad():
-            outputs.append(transforms(image)[0].mean(dim=(1, 2)))
     offset, slope = outputs[0], outputs[1] - outputs[0]
     straight = torch.allclose(outputs[2] - outputs[1], slope, rtol=1e-6)
     if not straight or (slope <= 0).any():
@@ -92,13 +86,23 @@ def image_size(weights: WeightsEnum) -> int | None:
     Args:
         weights: Weights of TorchGeo.
     """
+    image = _transformed(weights, 0.0)
+    side = _SIDE if image is None else int(image.shape[-1])
+    return None if side == _SIDE else side
+
+
+def _transformed(weights: WeightsEnum, level: float) -> Tensor | None:
+    """Apply the transforms of weights to an image of one value; None if they take no images."""
     channels = weights.meta.get('in_chans') or len(weights.meta.get('bands') or ())
     transforms = weights.transforms
     if not channels or not isinstance(transforms, nn.Module):
         return None
-    with torch.no_grad():
-        side = int(transforms(torch.zeros(1, channels, _SIDE, _SIDE)).shape[-1])
-    return None if side == _SIDE else side
+    image = torch.full((1, channels, _SIDE, _SIDE), level, dtype=torch.float64)
+    try:
+        with torch.no_grad():
+            return transforms(image)
+    except (AssertionError, RuntimeError, TypeError, ValueError):
+        return None  # those of Tessera take series of pixels
 
 
 def of_sensor(bands: Sequence[str], model: str) -> tuple[list[float], list[float]]:

@@ -42,6 +42,7 @@ class DOFAAdapter(Adapter):
             RasterError: If a wavelength is not known.
         """
         super().__init__(network, bands)
+        self.register_load_state_dict_pre_hook(_without_head)
         if is_radar(bands):
             self.wavelengths = [_RADAR] * len(bands)
         else:
@@ -62,3 +63,11 @@ class DOFAAdapter(Adapter):
     def encode(self, x: Tensor) -> Tensor:
         """Average the tokens of each patch."""
         return self.network.forward_features(x, self.wavelengths)
+
+
+def _without_head(
+    module: nn.Module, state: dict[str, Any], prefix: str, *_: Any
+) -> None:
+    """Drop the classifier that checkpoints of earlier versions hold, which no vector depends on."""
+    for name in [name for name in state if name.startswith(f'{prefix}network.head.')]:
+        del state[name]

@@ -5,7 +5,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torchgeo_cmr.errors import OptionError, RasterError, check_choice
+from torchgeo_cmr.errors import (
+    CMRError,
+    OptionError,
+    QueryError,
+    RasterError,
+    check_choice,
+)
 from torchgeo_cmr.models import CrossModalEncoder, build_encoder
 from torchgeo_cmr.models.foundation.adapter import resampled
 from torchgeo_cmr.models.foundation.adapters import ADAPTERS, adapter_of
@@ -308,6 +314,7 @@ def read_model(
         normalize: By whose statistics.
 
     Raises:
+        QueryError: If there is no such model, or the weights are of another or not there.
         RasterError: If the bands are not known.
     """
     return read_models(words, {modality: bands}, normalize)
@@ -326,20 +333,26 @@ def read_models(
         normalize: By whose statistics.
 
     Raises:
+        QueryError: If there is no such model, or the weights are of another or not there.
         RasterError: If the bands are not known.
     """
     model, _, weights = words.partition(':')
     names = {}
-    for modality, given in bands.items():
-        known = find_weights(weights, f' for {modality}').bands if weights else None
-        names[modality] = [*(given or known or usual_bands(model, modality))]
-    return Pretrained(
-        {modality: len(each) for modality, each in names.items()},
-        model,
-        weights or None,
-        bands=names,
-        normalize=normalize,
-    )
+    try:
+        for modality, given in bands.items():
+            known = find_weights(weights, f' for {modality}').bands if weights else None
+            names[modality] = [*(given or known or usual_bands(model, modality))]
+        return Pretrained(
+            {modality: len(each) for modality, each in names.items()},
+            model,
+            weights or None,
+            bands=names,
+            normalize=normalize,
+        )
+    except CMRError:
+        raise
+    except ValueError as error:  # an unknown model, weights of another
+        raise QueryError(f'model {words}: {error}') from error
 
 
 def usual_bands(model: str, modality: str) -> list[str]:
