@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from torchgeo_cmr.search.rank.candidates import Pool, gathered, where
+from torchgeo_cmr.search.rank.margin import Margin
 
 
 @pytest.mark.parametrize('k', [1, 6, 40])
-@pytest.mark.parametrize('slack', [0.0, 0.1])
+@pytest.mark.parametrize('slack', [0.0, 0.0983])
 @pytest.mark.parametrize('pools', [1, 3])
 def test_keeps_what_may_belong_and_little_else(
     k: int, slack: float, pools: int
@@ -15,7 +16,7 @@ def test_keeps_what_may_belong_and_little_else(
     rng = np.random.default_rng(k)
     # Few values, so that ties are common.
     scores = (rng.integers(0, 300, (9, 2_000)) / 300).astype(np.float32)
-    many = [Pool(9, k, slack) for _ in range(pools)]
+    many = [Pool(9, k, Margin.even(9, slack)) for _ in range(pools)]
     for start in range(0, 2_000, 25):
         block = scores[:, start : start + 25]
         taken = block if start % 2 else block.T.copy().T
@@ -27,9 +28,9 @@ def test_keeps_what_may_belong_and_little_else(
 
 
 def test_fewer_rows_than_asked_for() -> None:
-    pool = Pool(2, 5, 0.0)
+    pool = Pool(2, 5, Margin.even(2, 0))
     pool.add(np.array([3, 8]), np.array([[0.1, 0.2], [-1.0, 1.0]], np.float32))
-    owner, row = gathered([pool, Pool(2, 5, 0.0)])
+    owner, row = gathered([pool, Pool(2, 5, Margin.even(2, 0))])
     assert sorted(zip(owner, row, strict=True)) == [(0, 3), (0, 8), (1, 3), (1, 8)]
 
 
@@ -46,7 +47,7 @@ def test_a_mask_in_either_order() -> None:
 def test_a_long_block_is_bounded_by_the_best_of_groups(k: int) -> None:
     rng = np.random.default_rng(k)
     scores = rng.random((4, 1_003), dtype=np.float32)
-    pool = Pool(4, k, 0.0)
+    pool = Pool(4, k, Margin.even(4, 0))
     pool.add(np.arange(1_003), scores.T.copy().T)
     kth = np.sort(scores, axis=1)[:, -k]
     assert (pool.least <= kth).all()

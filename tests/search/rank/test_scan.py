@@ -46,7 +46,7 @@ def test_every_row_is_scored_once(
     monkeypatch.setattr(scan, '_SMALL', 1_000)
     monkeypatch.setattr(scan, '_ALONE', 10)
     monkeypatch.setattr(scan, '_ALONE_OF_MANY', 10)
-    monkeypatch.setattr(scan, '_cores', lambda: 3)
+    monkeypatch.setattr(scan, 'cores', lambda: 3)
     rng = np.random.default_rng(num_queries)
     vectors, queries = unit(rng, 900, 24), unit(rng, num_queries, 24)
     kept = Vectors(vectors, kind, *encode(vectors, kind))
@@ -84,7 +84,7 @@ def test_a_thread_that_is_held_up_leaves_the_rest_to_others(
     monkeypatch.setattr(scan, '_ROWS', 10)
     monkeypatch.setattr(scan, '_ALONE', 10)
     monkeypatch.setattr(scan, '_ALONE_OF_MANY', 10)
-    monkeypatch.setattr(scan, '_cores', lambda: 2)
+    monkeypatch.setattr(scan, 'cores', lambda: 2)
     rest = threading.Event()
     taken: list[int] = []
 

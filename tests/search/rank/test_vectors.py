@@ -26,8 +26,8 @@ def test_error_is_the_largest_distance(
 ) -> None:
     monkeypatch.setattr(module, '_ROWS', 30)
     rows = unit(100, 20)
-    codes, scale, error = encode(rows, kind)
-    kept = Vectors(rows, kind, codes, scale, error)
+    codes, scale, error, each = encode(rows, kind)
+    kept = Vectors(rows, kind, codes, scale, error, each)
     lost = np.linalg.norm(kept.decode(slice(0, 100)).astype(float) - rows, axis=1)
     assert lost.max() == pytest.approx(error, rel=1e-3, abs=1e-9)
     some = np.array([3, 50, 99])
@@ -38,7 +38,7 @@ def test_error_is_the_largest_distance(
 
 def test_int8_uses_all_its_steps() -> None:
     rows = unit(50, 30) * np.float32(1)
-    codes, scale, _ = encode(rows, 'int8')
+    codes, scale, _, _ = encode(rows, 'int8')
     assert (np.abs(codes).max(axis=1) == 127).all()
     assert scale is not None
     assert scale.shape == (50,)
@@ -54,7 +54,7 @@ def test_half_precision_is_widened_bit_for_bit() -> None:
 @pytest.mark.parametrize('dim', [8, 16, 20, 64, 100])
 def test_agreement_counts_signs(dim: int) -> None:
     rows = unit(30, dim)
-    codes, _, error = encode(rows, 'binary')
+    codes, _, error, _ = encode(rows, 'binary')
     assert error == np.inf
     assert codes.shape == (30, -(-dim // 8))
     told = [((rows > 0) == (one > 0)).mean(axis=1) * 2 - 1 for one in rows]

@@ -17,6 +17,7 @@ from torchgeo_cmr.search.index import RetrievalIndex
 from torchgeo_cmr.search.rank.candidates import Pool
 from torchgeo_cmr.search.rank.checks import checked
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
+from torchgeo_cmr.search.rank.margin import Margin
 from torchgeo_cmr.search.store.engine import (
     Question,
     equal_neighbours,
@@ -224,7 +225,7 @@ class HubFree:
         """Give query, row and corrected score of the best rows, sorted by query and score."""
         unit = question.vectors[queries].astype(np.float64)
         left = sum(map(len, selection))
-        pool = Pool(len(unit), max(1, min(k, left)), _SLACK)
+        pool = Pool(len(unit), max(1, min(k, left)), Margin.even(len(unit), _SLACK))
         # The nearest rows of each query, whatever they are to others.
         nearest = np.full((len(unit), min(self.neighbours, left)), -np.inf)
         factor = 2 if self.method == 'csls' else 1

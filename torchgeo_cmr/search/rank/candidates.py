@@ -1,7 +1,7 @@
 """Pairs of query and row that may be among the k best, picked from scores that come in blocks.
 
-The k-th best score of each query so far is a bound, and only what reaches it, less what a
-score may be off, is looked at. Bounds are raised not with every block but when twice as many
+The k-th best score of each query so far, less what a score may be off, is a bound, and only what
+may reach it is looked at. Bounds are raised not with every block but when twice as many
 pairs have come together as were needed: a bound that lags lets a few more in and costs nothing.
 """
 
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .hidden_rows import HiddenRows
+from .margin import Margin
 
-#: Pairs for each that is requested, before bounds are raised.
-_SPARE = 4
+#: Pairs for each that is requested, and pairs of all, before bounds are raised.
+_SPARE, _LEAST = 4, 2_048
 #: Groups of scores for each that is requested, of which only the best is examined.
 _GROUPS = 8
 #: Bound to begin with: only what is withheld is below.
@@ -27,36 +28,40 @@ class Pool:
     Args:
         num_queries: Number of queries.
         k: How many are requested, at least 1.
-        slack: How far below the k-th best a score may be and yet belong above it.
+        margin: How far a score may be off.
         withheld: Rows hidden from some queries.
+        least: What the k-th best score of each query is known to be at least.
     """
 
     def __init__(
         self,
         num_queries: int,
         k: int,
-        slack: np.float32 | float,
+        margin: Margin,
         withheld: HiddenRows | None = None,
+        least: NDArray[np.float32] | None = None,
     ) -> None:
         """Start empty."""
-        self.k, self.slack, self.withheld = k, np.float32(slack), withheld
+        self.k, self.margin, self.withheld = k, margin, withheld
         self.least = np.full(num_queries, LOWEST, dtype=np.float32)
+        if least is not None:
+            np.fmax(self.least, least, out=self.least)
         self.owner, self.row = np.empty(0, np.int64), np.empty(0, np.int64)
         self.score = np.empty(0, np.float32)
         self._new: list[tuple[NDArray[Any], ...]] = []
-        self._room = _SPARE * k * num_queries
+        self._room = max(_SPARE * k * num_queries, _LEAST)
 
     def add(self, rows: NDArray[np.int64], scores: NDArray[np.floating]) -> None:
         """Take scores (num_queries, b) of rows (b,)."""
-        held = self.withheld
+        held, most = self.withheld, self.margin.most(rows)
         if held is not None:
             held.hide(rows, scores)
         if self.least.min() == LOWEST and len(rows) >= self.k:
             if held is not None:
                 # Later only for what reaches a bound.
                 held.hide_times(rows, scores)
-            np.maximum(self.least, _kth(scores, self.k) - self.slack, out=self.least)
-        owner, column = where(scores >= self.least[:, None])
+            self._raise(slice(None), kth(scores, self.k) - most)
+        owner, column = where(scores >= (self.least - most)[:, None])
         keep = None if held is None else held.in_time(owner, rows[column])
         if keep is not None:
             owner, column = owner[keep], column[keep]
@@ -69,20 +74,25 @@ class Pool:
         """Raise the bounds and drop what is below them now."""
         pairs = [(self.owner, self.row, self.score), *self._new]
         owner, row, score = (np.concatenate(part) for part in zip(*pairs, strict=True))
-        order = np.lexsort((-score, owner))
-        owner, row, score = owner[order], row[order], score[order]
+        off = self.margin.of(owner, row)
+        low = score - off
+        order = np.lexsort((-low, owner))
         queries = np.arange(len(self.least))
-        last = np.searchsorted(owner, queries) + self.k - 1
-        full = np.searchsorted(owner, queries, side='right') > last
-        least = score[last[full]] - self.slack
-        self.least[full] = np.maximum(self.least[full], least)
-        still = score >= self.least[owner]
+        last = np.searchsorted(owner[order], queries) + self.k - 1
+        full = np.searchsorted(owner[order], queries, side='right') > last
+        self._raise(full, low[order[last[full]]])
+        still = ~(score + off < self.least[owner])
         self.owner, self.row, self.score = owner[still], row[still], score[still]
         self._new = []
-        self._room = max(_SPARE * self.k * len(self.least), len(self.owner))
+        self._room = max(_SPARE * self.k * len(self.least), len(self.owner), _LEAST)
+
+    def _raise(self, queries: Any, least: NDArray[np.float32]) -> None:
+        """Raise the bounds of some queries to what their k-th best scores are at least."""
+        least = self.margin.capped(least, queries)
+        self.least[queries] = np.fmax(self.least[queries], least)
 
 
-def _kth(scores: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+def kth(scores: NDArray[np.float32], k: int) -> NDArray[np.float32]:
     """Give about the k-th best score of each query, at most that: of the best of groups."""
     queries, rows = scores.shape
     width = rows // (_GROUPS * k)
@@ -101,7 +111,8 @@ def gathered(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.int64
     for other in others:
         np.maximum(first.least, other.least, out=first.least)
         first._new += [(other.owner, other.row, other.score), *other._new]
-    if not others and not len(first.owner) and len(first._new) == 1:
+    sure = first.margin.lost is None
+    if sure and not others and not len(first.owner) and len(first._new) == 1:
         owner, row, _ = first._new[0]
         return owner, row
     first.settle()

@@ -10,6 +10,7 @@ vectors and ids alone.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,10 @@ from torchgeo_cmr.errors import ArchiveError
 
 from .candidates import LOWEST, Pool, gathered, where
 from .hidden_rows import HiddenRows
-from .scan import scan
+from .integer_products import round_queries
+from .margin import Margin
+from .pruning import has_use, prospect
+from .scan import scan, scan_codes
 from .vectors import Vectors, agreement, as_vectors
 
 #: Ranks of some rows among equal scores; lower wins.
@@ -38,6 +42,19 @@ _DAMAGED = (
 _LARGEST = 1 + 1e-3
 
 
+@dataclass
+class Looks:
+    """What was done for an answer.
+
+    Args:
+        again: Pairs of query and row that were scored again with whole vectors.
+        scanned_whole: Whether codes ruled out too little, so that whole vectors were scanned.
+    """
+
+    again: int = 0
+    scanned_whole: bool = False
+
+
 def top_k(
     vectors: NDArray[Any] | Vectors,
     rows: NDArray[np.int64],
@@ -47,6 +64,7 @@ def top_k(
     ties: Ties,
     spare: int | None = None,
     withheld: HiddenRows | None = None,
+    looks: Looks | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Find the k best of some rows for each query by inner product.
 
@@ -60,6 +78,7 @@ def top_k(
         spare: Look again only at the ``k * spare`` rows that the codes put first, which may
             miss some; without it, at every row that the codes cannot rule out.
         withheld: Rows hidden from some of the queries.
+        looks: Counts what was done, if given.
 
     Returns:
         Row numbers and scores in -1..1, both (num_queries, min(k, m)), best first; where too
@@ -73,13 +92,19 @@ def top_k(
         return found, scores
     if spare is None and not np.isfinite(kept.error):
         kept = as_vectors(kept.whole)
+    looks = Looks() if looks is None else looks
     for start in range(0, len(queries), _QUERIES):
         chunk = slice(start, start + _QUERIES)
         batch = np.ascontiguousarray(queries[chunk], kept.whole.dtype)
         held = None if withheld is None else withheld.of(chunk)
-        wide, slack = (k, _slack(kept)) if spare is None else (k * spare, 0.0)
-        owner, row = _propose(kept, rows, batch, min(wide, len(rows)), slack, held)
-        found[chunk], scores[chunk] = decide(kept, batch, owner, row, k, ties=ties)
+        if spare is not None:
+            pairs = _propose_few(kept, rows, batch, min(k * spare, len(rows)), held)
+        elif not has_use(kept, len(rows)):
+            pairs = _propose(kept, rows, batch, k, held)
+        else:
+            pairs = _propose_bounded(kept, rows, batch, k, held, looks)
+        looks.again += len(pairs[0])
+        found[chunk], scores[chunk] = decide(kept, batch, *pairs, k, ties=ties)
     # A row that no number compares with is never proposed.
     if withheld is None and spare is None and np.isneginf(scores).any():
         raise ArchiveError(_DAMAGED)
@@ -168,14 +193,14 @@ def above(
     return owner[order], row[order], score[order]
 
 
-def _slack(vectors: Vectors) -> np.float32:
+def _slack(vectors: Vectors) -> float:
     """Give how far below the k-th best a scanned score may be and yet belong above it.
 
     A product of unit rows is off by at most dim * 2**-24, on both sides of the comparison;
     rounding the exact score to float32 adds 2**-24 to each, codes what they lost.
     """
     rounding = (1 + vectors.error) * (vectors.dim + 2) * 2.0**-24
-    return np.float32(2 * (rounding + 1.001 * vectors.error))
+    return 2 * (rounding + 1.001 * vectors.error)
 
 
 def _propose(
@@ -183,12 +208,44 @@ def _propose(
     rows: NDArray[np.int64],
     queries: NDArray[Any],
     k: int,
-    slack: np.float32 | float,
     withheld: HiddenRows | None,
 ) -> _Pairs:
     """Give (query, row) pairs that hold the k best of every query, ties included."""
-    make = partial(Pool, len(queries), k, slack, withheld)
+    margin = Margin.even(len(queries), _slack(vectors))
+    make = partial(Pool, len(queries), k, margin, withheld)
     return gathered(scan(vectors, rows, queries, make))
+
+
+def _propose_few(
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    k: int,
+    withheld: HiddenRows | None,
+) -> _Pairs:
+    """Give the pairs that the codes put first."""
+    margin = Margin.even(len(queries), 0)
+    make = partial(Pool, len(queries), k, margin, withheld)
+    if vectors.coded is None:
+        return gathered(scan(vectors, rows, queries, make))
+    return gathered(scan_codes(vectors, rows, round_queries(queries), make))
+
+
+def _propose_bounded(
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    k: int,
+    withheld: HiddenRows | None,
+    looks: Looks,
+) -> _Pairs:
+    """Give what :func:`_propose` gives, and what the bounds of codes do not rule out."""
+    seen = prospect(vectors, rows, queries, k, withheld)
+    if not seen.good:
+        looks.scanned_whole = True
+        return _propose(as_vectors(vectors.whole), rows, queries, k, withheld)
+    make = partial(Pool, len(queries), k, seen.margin, withheld, seen.least)
+    return gathered(scan_codes(vectors, rows, seen.queries, make))
 
 
 class _Above:

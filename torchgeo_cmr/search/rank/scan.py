@@ -10,16 +10,18 @@ Where selected rows lie close together, scanning all between them is cheaper for
 than copying the selected ones, so dense stretches are sliced and only scattered rows gathered.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from math import ceil, isqrt
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .integer_products import Int8Queries, Products
+from .processors import cores
 from .vectors import Vectors, agreement, signs
 
 #: Rows of a block, and of one that is read once and as it is, so need not fit the cache.
@@ -36,6 +38,11 @@ _ALONE = 16_384
 _ALONE_OF_MANY = 131_072
 #: Pieces for each thread: who is held up by another process leaves the rest to others.
 _PIECES = 4
+#: Codes are copied if more than so many are passed for each that is read.
+_PASSED = 2
+#: Products of bytes in a block of codes, and scores of a thread below which it costs more than it brings.
+_SUMS = 1 << 18
+_ALONE_OF_CODES = 65_536
 
 
 #: Rows of a block (b,) and memory to use -> their scores (num_queries, b).
@@ -74,9 +81,49 @@ def scan[S: Sink](
         The sinks, one for each thread; together they got every row once.
     """
     few = vectors.packed or len(queries) <= _FEW
-    scored = _few(vectors, queries) if few else _many(vectors, queries)
+    start = partial(_few if few else _many, vectors, queries)
     alone, longest = (_ALONE, _LONG) if few else (_ALONE_OF_MANY, _ROWS)
-    workers = max(1, min(_cores(), len(rows) * len(queries) // alone))
+    return _spread(rows, len(queries), start, make, alone, longest)
+
+
+def scan_codes[S: Sink](
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    queries: Int8Queries,
+    make: Callable[[], S],
+) -> list[S]:
+    """Score the byte codes of rows, which the vectors must have, as :func:`scan` scores vectors.
+
+    Args:
+        vectors: The archive.
+        rows: As for :func:`scan`.
+        queries: Rounded queries, at least one; scores are in units of theirs.
+        make: As for :func:`scan`.
+    """
+    longest = int(np.clip(_SUMS // len(queries.codes), _ROWS, _LONG))
+    start = partial(_integers, vectors, queries, longest)
+    return _spread(rows, len(queries), start, make, _ALONE_OF_CODES, longest)
+
+
+def _spread[S: Sink](
+    rows: NDArray[np.int64],
+    num_queries: int,
+    start: Callable[[], _Scored],
+    make: Callable[[], S],
+    alone: int,
+    longest: int,
+) -> list[S]:
+    """Divide rows among threads, each of which scores blocks in its way and has a sink.
+
+    Args:
+        rows: Rows to score.
+        num_queries: Queries to score them for.
+        start: Gives a thread its way to score a block.
+        make: Gives a sink.
+        alone: Scores of a thread below which it costs more than it brings.
+        longest: Rows of a block, about.
+    """
+    workers = max(1, min(cores(), len(rows) * num_queries // alone))
     pieces = min(_PIECES * workers, len(rows) // (longest // _PIECES))
     if workers == 1:
         pieces = 1  # no other thread would take them
@@ -85,14 +132,14 @@ def scan[S: Sink](
     todo = deque(range(0, len(rows), size))
 
     def work() -> S:
-        sink = make()
-        out = np.empty(len(queries) * size, dtype=np.float32)
+        sink, scored = make(), start()
+        out = np.empty(num_queries * size, dtype=np.float32)
         while True:
             try:
-                start = todo.popleft()
+                begin = todo.popleft()
             except IndexError:  # the other threads have taken the rest
                 return sink
-            block = rows[start : start + size]
+            block = rows[begin : begin + size]
             # NaN is refused when scores are decided.
             with np.errstate(invalid='ignore', over='ignore'):
                 sink.add(block, scored(block, out))
@@ -102,6 +149,31 @@ def scan[S: Sink](
     with ThreadPoolExecutor(workers - 1) as pool:
         others = [pool.submit(work) for _ in range(workers - 1)]
         return [work(), *(task.result() for task in others)]
+
+
+def _integers(vectors: Vectors, queries: Int8Queries, size: int) -> _Scored:
+    """Score the codes of rows, reading stretches of memory."""
+    codes = vectors.coded
+    assert codes is not None  # who has none is not scanned so
+    products = Products(queries, _PASSED * size)
+    memory = np.empty((_PASSED * size, len(queries)), dtype=np.float32)
+
+    def scored(rows: NDArray[np.int64], out: NDArray[np.float32]) -> NDArray[Any]:
+        made = out[: len(rows) * len(queries)].reshape(-1, len(queries))
+        for start, stop in _stretches(rows, size):
+            part, place = rows[start:stop], made[start:stop]
+            first, span = int(part[0]), int(part[-1] - part[0]) + 1
+            if span == len(part):
+                products.scores(codes, slice(first, first + span), place)
+            elif span <= _PASSED * len(part):
+                passed = memory[:span]
+                products.scores(codes, slice(first, first + span), passed)
+                np.take(passed, part - first, axis=0, out=place, mode='clip')
+            else:
+                products.scores(codes, part, place)
+        return made.T
+
+    return scored
 
 
 def _many(vectors: Vectors, queries: NDArray[np.float32]) -> _Scored:
@@ -209,11 +281,3 @@ def _block(
             # A product of one row at a time never brings threads.
             score = np.vecdot(codes, query)
         out[i] = score if inner is None else score[inner]
-
-
-def _cores() -> int:
-    """Give the cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1

@@ -16,13 +16,16 @@ of what rounding took away, whose largest value over all rows is known (``error`
 search that looks again at every row within that bound is exact. Signs have no useful bound.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
+
+from .int8_codes import LONGEST, Int8Codes, encode_int8
 
 #: Ways to keep vectors.
 KINDS = ('float32', 'float16', 'int8', 'binary')
@@ -45,6 +48,8 @@ class Vectors:
             (n, ceil(dim / 8)) of uint8.
         scale: One factor per row (n,) for int8.
         error: Largest distance between a row and what its codes say.
+        lost: Distance of each row (n,) for int8, rounded up; None if only the largest is known.
+        quick: Bytes of float32 vectors that are scanned first where they rule enough out; None for none.
     """
 
     whole: NDArray[Any]
@@ -52,6 +57,8 @@ class Vectors:
     codes: NDArray[Any]
     scale: NDArray[np.float32] | None
     error: float
+    lost: NDArray[np.float32] | None = None
+    quick: Int8Codes | None = None
 
     def __len__(self) -> int:
         """Give the number of rows."""
@@ -66,6 +73,17 @@ class Vectors:
     def packed(self) -> bool:
         """Whether a scan compares bits."""
         return self.codes.dtype == np.uint8
+
+    @cached_property
+    def coded(self) -> Int8Codes | None:
+        """Codes of bytes with a bound for each row, if there are any."""
+        if self.kind != 'int8' or self.scale is None or not np.isfinite(self.error):
+            return self.quick
+        lost = self.lost
+        if lost is None:
+            largest = np.float32(self.error * (1 + 2.0**-20))
+            lost = np.broadcast_to(largest, len(self))
+        return Int8Codes(self.codes, self.scale, lost)
 
     def decode(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """Give the vectors that the codes of some rows stand for, (m, dim); not for binary."""
@@ -84,49 +102,52 @@ def as_vectors(vectors: NDArray[Any]) -> Vectors:
     return Vectors(vectors, kind, vectors, None, 0.0)
 
 
+def with_codes(vectors: Vectors) -> Vectors:
+    """Add bytes to float32 vectors that are not too long for them."""
+    if vectors.kind != 'float32' or vectors.dim > LONGEST:
+        return vectors
+    return replace(vectors, quick=encode_int8(vectors.whole))
+
+
 def encode(
     vectors: NDArray[Any], kind: str
-) -> tuple[NDArray[Any], NDArray[np.float32] | None, float]:
-    """Give codes, scales and the largest error of vectors.
+) -> tuple[NDArray[Any], NDArray[np.float32] | None, float, NDArray[np.float32] | None]:
+    """Give codes, scales and errors of vectors.
 
     Args:
         vectors: Unit rows (n, dim), or packed codes, all of them.
         kind: One of :data:`KINDS`; ``'hamming'`` or ``'float32'`` for packed codes.
 
     Returns:
-        ``codes``, ``scale`` and ``error`` of :class:`Vectors`; the error of signs is infinite.
+        ``codes``, ``scale``, ``error`` and ``lost`` of :class:`Vectors`; the error of signs is
+        infinite.
 
     Raises:
         QueryError: If the kind is not known.
     """
     if vectors.dtype == np.uint8 and kind in ('float32', 'hamming'):
-        return vectors, None, 0.0
+        return vectors, None, 0.0, None
     if vectors.dtype == np.uint8 or kind not in KINDS:
         raise QueryError(
             f'vectors={kind!r} does not fit {vectors.dtype} vectors; keep float32 vectors as one of '
             f'{", ".join(KINDS)}, packed codes as they are'
         )
     if kind == 'float32':
-        return vectors, None, 0.0
+        return vectors, None, 0.0, None
     n, dim = vectors.shape
     if kind == 'binary':
-        return signs(vectors), None, float('inf')
-    scale = np.ones(n, dtype=np.float32) if kind == 'int8' else None
+        return signs(vectors), None, float('inf'), None
+    if kind == 'int8':
+        made = encode_int8(vectors)
+        return made.codes, made.scale, float(made.lost.max(initial=0)), made.lost
     codes: NDArray[Any] = np.empty((n, dim), dtype=kind)
     error = 0.0
     for start in range(0, n, _ROWS):
         part = slice(start, start + _ROWS)
-        block = vectors[part]
-        if scale is None:
-            codes[part] = block
-            kept = codes[part].astype(np.float64)
-        else:
-            scale[part] = np.abs(block).max(axis=1) / np.float32(127)
-            codes[part] = np.rint(block / scale[part, None])
-            kept = codes[part].astype(np.float64) * scale[part, None]
-        lost = np.linalg.norm(block - kept, axis=1)
+        codes[part] = vectors[part]
+        lost = np.linalg.norm(vectors[part] - codes[part].astype(np.float64), axis=1)
         error = max(error, float(lost.max(initial=0)))
-    return codes, scale, error
+    return codes, None, error, None
 
 
 def signs(vectors: NDArray[np.floating]) -> NDArray[np.uint8]:

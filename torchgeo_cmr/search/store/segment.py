@@ -18,7 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
-from torchgeo_cmr.search.rank.vectors import Vectors, as_vectors, encode
+from torchgeo_cmr.search.rank.vectors import Vectors, as_vectors, encode, with_codes
 from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns, footprints_of
 from torchgeo_cmr.search.where.curve import hilbert_order
 from torchgeo_cmr.table import EmbeddingTable, arrow_check
@@ -213,12 +213,13 @@ def from_table(table: EmbeddingTable) -> Segment:
     return Segment(TableColumns(table, curve=True), as_vectors(table.vectors))
 
 
-def build(table: EmbeddingTable, kind: str) -> Segment:
+def build(table: EmbeddingTable, kind: str, *, codes: bool = True) -> Segment:
     """Put a table in the order of its curve, in memory.
 
     Args:
         table: The rows.
         kind: How vectors are kept, one of :data:`~torchgeo_cmr.search.rank.vectors.KINDS`.
+        codes: Give float32 vectors codes that an exact scan reads first.
     """
     numbers = hilbert_order(table.boxes)
     whole = table.vectors[numbers]
@@ -226,6 +227,8 @@ def build(table: EmbeddingTable, kind: str) -> Segment:
     kept = as_vectors(whole)
     if kind != kept.kind and not (kept.packed and kind == 'float32'):
         kept = Vectors(whole, kind, *encode(whole, kind))
+    elif codes and kind == 'float32':
+        kept = with_codes(kept)
     attributes = to_arrow(table.frame.iloc[numbers])
     names = attributes.column('patch_id').combine_chunks()
     return Segment(

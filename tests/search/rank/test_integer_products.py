@@ -1,0 +1,69 @@
+"""Scores of bytes: within their bound, and the same with kernels and without."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from torchgeo_cmr.search.rank import integer_products as module
+from torchgeo_cmr.search.rank.int8_codes import encode_int8
+from torchgeo_cmr.search.rank.integer_products import Products, round_queries
+
+type Rows = Callable[..., np.ndarray]
+
+KERNELS = pytest.mark.skipif(not module.KERNELS, reason='numkong is not installed')
+
+
+@pytest.mark.parametrize('kernels', [False, pytest.param(True, marks=KERNELS)])
+@pytest.mark.parametrize('num_queries', [1, 5, 40])
+@pytest.mark.parametrize('kind', ['even', 'few', 'equal', 'one', 'tiny'])
+def test_scores_are_within_their_bound(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    num_queries: int,
+    kernels: bool,
+    rows_of: Rows,
+) -> None:
+    monkeypatch.setattr(module, 'KERNELS', kernels)
+    rows = rows_of(kind)
+    queries = np.vstack([rows[:20], rows_of('even')[:20]])[-num_queries:]
+    codes, rounded = encode_int8(rows), round_queries(queries)
+    made = np.empty((len(rows), num_queries), np.float32)
+    Products(rounded, len(rows)).scores(codes, slice(0, len(rows)), made)
+    truth = rows.astype(np.longdouble) @ queries.T.astype(np.longdouble)
+    bound = rounded.off + rounded.norm * codes.lost[:, None]
+    off = np.abs(truth / rounded.unit - made)
+    assert (off <= bound).all()
+    # A few queries keep their remainders, so that only the rows are off.
+    if kind == 'even':
+        assert ((rounded.off * rounded.unit < 1e-4) == (num_queries <= 16)).all()
+
+
+@KERNELS
+@pytest.mark.parametrize('dim', [1, 3, 20, 64, 100, 257, 1100])
+@pytest.mark.parametrize('num_queries', [1, 17])
+def test_kernels_and_numpy_agree_to_the_last_bit(
+    monkeypatch: pytest.MonkeyPatch, dim: int, num_queries: int, rows_of: Rows
+) -> None:
+    rows = rows_of('even', 90, dim)
+    codes, rounded = encode_int8(rows), round_queries(rows[:num_queries])
+    some = np.array([0, 5, 6, 89])
+    made = []
+    for kernels in (True, False):
+        monkeypatch.setattr(module, 'KERNELS', kernels)
+        products = Products(rounded, 90)
+        for chosen in (slice(3, 80), some):
+            out = np.empty((len(rows[chosen]), num_queries), np.float32)
+            products.scores(codes, chosen, out)
+            made.append(out)
+    assert (made[0] == made[2]).all()
+    assert (made[1] == made[3]).all()
+
+
+@KERNELS
+def test_codes_that_cannot_be_written_to_are_read_in_place(rows_of: Rows) -> None:
+    codes = encode_int8(rows_of('even'))
+    codes.codes.flags.writeable = False
+    out = np.empty((4, 1), np.float32)
+    Products(round_queries(rows_of('even')[:1]), 4).scores(codes, slice(0, 4), out)
+    assert out.argmax() == 0

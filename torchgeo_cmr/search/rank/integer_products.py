@@ -1,0 +1,128 @@
+"""Products of bytes: with the kernels of :mod:`numkong`, or with NumPy, which gives the same.
+
+Kernels are chosen when the program runs, for the processor it runs on; they let other threads
+of Python run and start none. A tile of the processor is as wide as 16 or more queries, so a few
+queries cost what one costs, and the remainder of each query is multiplied in passing.
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .int8_codes import STEPS, Int8Codes
+
+#: Queries up to which their remainders are multiplied as well.
+_FINE = 16
+#: What a remainder is finer by.
+_FINER = 2 * STEPS
+#: Numbers that a product in float32 adds without rounding, of whole numbers up to 127.
+_EXACT = (1 << 24) // STEPS**2
+#: Multiplications in a product of NumPy, see :mod:`~torchgeo_cmr.search.rank.scan`.
+_SMALL = 1 << 18
+#: Relative error of a score for each rounding to float32, several times over.
+_ROUNDED = 2.0**-20
+#: What unit rows may be longer by.
+_LONGER = 1e-3
+
+#: Whether the kernels are there; NumPy multiplies without.
+KERNELS = find_spec('numkong') is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Queries:
+    """Queries as whole numbers; scores are in units of each query's step.
+
+    Args:
+        codes: Whole numbers (width, dim), of all queries, then of their remainders if those are kept.
+        unit: What a score of codes is multiplied by (num_queries,).
+        norm: Length of what the codes stand for, and more, in units (num_queries,).
+        off: What rounding the queries may change a score by, in units (num_queries,).
+    """
+
+    codes: NDArray[np.int8]
+    unit: NDArray[np.float32]
+    norm: NDArray[np.float32]
+    off: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """Give the number of queries."""
+        return len(self.unit)
+
+
+def round_queries(queries: NDArray[np.float32]) -> Int8Queries:
+    """Round queries (num_queries, dim) of unit rows."""
+    exact = queries.astype(np.float64)
+    step = np.abs(exact).max(axis=1, keepdims=True) / STEPS
+    coarse = np.rint(exact / step)
+    kept, codes = coarse * step, [coarse]
+    if len(queries) <= _FINE:
+        fine = np.rint((exact - kept) * (_FINER / step))
+        kept += fine * (step / _FINER)
+        codes.append(fine)
+    unit = step[:, 0]
+    gone = np.linalg.norm(exact - kept, axis=1)
+    norm = np.linalg.norm(exact, axis=1) + gone
+    off = gone * (1 + _LONGER) + _ROUNDED * (1 + _LONGER) * norm
+    return Int8Queries(
+        np.concatenate(codes).astype(np.int8),
+        unit.astype(np.float32),
+        (norm * (1 + _ROUNDED) / unit).astype(np.float32),
+        (off * (1 + _ROUNDED) / unit).astype(np.float32),
+    )
+
+
+class Products:
+    """Scores of codes for some queries, in memory that is used again; for one thread.
+
+    Args:
+        queries: The queries.
+        size: Most rows of a block.
+    """
+
+    def __init__(self, queries: Int8Queries, size: int) -> None:
+        """Prepare the queries and take the memory."""
+        self._queries, self._kernels = queries, KERNELS
+        width = len(queries.codes)
+        if KERNELS:
+            import numkong
+
+            self._multiply = numkong.dots_packed
+            self._packed: Any = numkong.dots_pack(queries.codes)
+            self._memory: Any = numkong.zeros((size, width), dtype='int32')
+        else:
+            kind = np.float32 if queries.codes.shape[1] <= _EXACT else np.float64
+            self._packed = queries.codes.T.astype(kind)
+
+    def scores(
+        self,
+        codes: Int8Codes,
+        rows: slice | NDArray[np.int64],
+        out: NDArray[np.float32],
+    ) -> None:
+        """Write scores in units into ``out`` (b, num_queries)."""
+        block, count = codes.codes[rows], len(self._queries)
+        if self._kernels:
+            memory = self._memory[: len(block)]
+            self._multiply(block, self._packed, out=memory)
+            sums = np.asarray(memory)
+        else:
+            sums = self._sums(block)
+        np.copyto(out, sums[:, :count], casting='unsafe')
+        if sums.shape[1] > count:
+            fine = sums[:, count:].astype(np.float32)
+            fine *= np.float32(1 / _FINER)
+            out += fine
+        out *= codes.scale[rows, None]
+
+    def _sums(self, block: NDArray[np.int8]) -> NDArray[Any]:
+        """Multiply with NumPy, a few rows at a time, so that the BLAS brings no threads."""
+        dim, width = self._packed.shape
+        sums = np.empty((len(block), width), dtype=self._packed.dtype)
+        step = max(1, _SMALL // (dim * width))
+        for start in range(0, len(block), step):
+            part = slice(start, start + step)
+            np.matmul(block[part].astype(sums.dtype), self._packed, out=sums[part])
+        return sums
