@@ -3,13 +3,8 @@
 from typing import TYPE_CHECKING
 
 import torchgeo_cmr.lazy as lazily
-from torchgeo_cmr.search.queries.lookup import (
-    at,
-    from_ids,
-    from_places,
-    patch_ids,
-    similar_ids,
-)
+from torchgeo_cmr.search.queries.lookup import at, from_ids, patch_ids, similar_ids
+from torchgeo_cmr.search.queries.places import from_places
 from torchgeo_cmr.search.where.where import Step, Where
 
 from .archives import open_archives

@@ -8,6 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from geopandas.testing import assert_geodataframe_equal
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search import (
@@ -18,6 +19,9 @@ from torchgeo_cmr.search import (
     from_feedback,
     from_places,
 )
+from torchgeo_cmr.search.queries.examples import mean_row
+from torchgeo_cmr.search.where.area import read_area
+from torchgeo_cmr.search.where.columns import StoredColumns
 from torchgeo_cmr.table import EmbeddingTable
 
 type Make = Callable[..., Any]
@@ -36,6 +40,16 @@ def planted(n: int = 200, dim: int = 8, *, seed: int = 0) -> EmbeddingTable:
         crs=4326,
     )
     return EmbeddingTable.from_frame(frame, vectors, space='abc', modality='s2')
+
+
+def rows_in(archive: Any, shape: shapely.Geometry) -> Any:
+    """Give the rows that touch a place, as a filter finds them."""
+    where = Where(shape, 4326)
+    return (
+        where.rows(archive)
+        if isinstance(archive, EmbeddingTable)
+        else archive.rows(where)
+    )
 
 
 def share(table: EmbeddingTable, query: EmbeddingTable, k: int = 50) -> float:
@@ -289,6 +303,89 @@ class TestPlaces:
         assert 'd is empty' in caplog.text
         with pytest.raises(QueryError, match='a touches no patch'):
             from_places(table, places.iloc[[0, 2]])
+
+    @pytest.mark.parametrize('kind', ['table', 'index', 'changed index', 'few pairs'])
+    def test_many_places_equal_each_alone(
+        self, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        table = make(400)
+        rng = np.random.default_rng(3)
+        frame = table.frame.assign(modality=rng.choice(['s1', 's2'], 400))
+        shapes = frame.geometry.to_numpy().copy()
+        shapes[:40] = shapely.transform(shapes[:40], lambda p: p + np.array([169.9, 0]))
+        frame['geometry'] = [None, *shapes[1:]]
+        table = EmbeddingTable.from_frame(frame, table.vectors, placeless=True)
+        archive: Any = table
+        if kind != 'table':
+            archive = RetrievalIndex.build(table.select(range(300)), tmp_path / 'i')
+        if kind == 'changed index':
+            archive.append(table.select(range(300, 400)))
+            archive.delete(table.frame['patch_id'][5:350:7].tolist())
+        if kind == 'few pairs':
+            monkeypatch.setattr('torchgeo_cmr.search.where.contact._MOST', 50)
+            monkeypatch.setattr('torchgeo_cmr.search.where.contact._BLOCK', 7)
+            monkeypatch.setattr('torchgeo_cmr.search.queries.places._BLOCK', 9)
+        xy = rng.uniform((9, 44), (11, 46), (30, 2))
+        places = gpd.GeoDataFrame(
+            {'name': [f'n{i}' for i in range(36)]},
+            geometry=[
+                *shapely.box(*xy[:20].T, *(xy[:20] + 0.2).T),
+                *shapely.points(xy[20:28]),
+                shapely.LineString(xy),
+                shapely.MultiPolygon([*shapely.box(*xy.T, *(xy + 0.003).T)]),
+                shapely.MultiPoint(xy),
+                shapely.box(179.5, 43, 180.9, 47),
+                shapely.box(8, 43, 12, 47),
+                None,
+                shapely.Point(),
+                shapely.Point(2, 48),
+            ],
+            crs=4326,
+        )
+        assert len(places) > 2 * 16  # more than are looked for alone
+        made = from_places(archive, places)
+        found = []
+        for name, shape in zip(places['name'], places.geometry, strict=True):
+            rows = [] if shape is None or shape.is_empty else rows_in(archive, shape)
+            if not len(rows):
+                continue
+            patches = archive.select(rows)
+            area = read_area(shape, 4326)
+            if shapely.get_dimensions(area) < 2:
+                area = patches.frame.union_all()
+            mean = patches.vectors.astype(float).mean(axis=0)
+            found.append(mean_row(name, patches, mean, area))
+        right = EmbeddingTable.concat(found)
+        assert 20 < len(right) < 33
+        assert_geodataframe_equal(made.frame, right.frame)
+        assert (made.vectors == right.vectors).all()
+        assert made.record == right.record
+        assert set(made.frame['modality'].dropna()) == {'s1', 's2'}
+        assert made.frame['modality'].isna().any()
+
+    def test_many_places_are_read_together(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        index = RetrievalIndex.build(make(200))
+        counts: list[int] = []
+        read = StoredColumns.footprints
+
+        def counted(columns: StoredColumns, rows: Any) -> Any:
+            counts.append(len(rows))
+            return read(columns, rows)
+
+        monkeypatch.setattr(StoredColumns, 'footprints', counted)
+        monkeypatch.setattr(RetrievalIndex, 'select', None)
+        places = gpd.GeoSeries([shapely.Point(10, 45).buffer(0.5)] * 60, crs=4326)
+        assert len(from_places(index, places)) == 60
+        assert len(counts) < 5
+
+    def test_vectors_of_two_spaces_are_refused(self, make: Make) -> None:
+        table = make(30)
+        table.frame['space'] = table.frame['space'].where(table.frame.index < 29, 'b')
+        places = gpd.GeoSeries([shapely.box(9, 44, 11.1, 46.1)] * 20, crs=4326)
+        with pytest.raises(QueryError, match='in space abc and b; take them from one'):
+            from_places(table, places)
 
     def test_refuses(self, make: Make) -> None:
         table = make(30)

@@ -137,6 +137,16 @@ def unit_mean(table: EmbeddingTable) -> NDArray[np.float64]:
     return table.vectors.astype(np.float64).mean(axis=0)
 
 
+def check_length(name: str, vector: NDArray[np.float64]) -> None:
+    """Refuse a vector (dim,) that is zero, which has no direction.
+
+    Raises:
+        QueryError: With the name of the query that it was to be.
+    """
+    if not np.linalg.norm(vector) > 1e-9:
+        raise QueryError(f'the vectors of {name} cancel each other out; choose others')
+
+
 def mean_row(
     name: str, table: EmbeddingTable, vector: NDArray[np.float64], shape: Geometry
 ) -> EmbeddingTable:
@@ -152,8 +162,7 @@ def mean_row(
     Raises:
         QueryError: If the vector is zero: the examples cancel each other out.
     """
-    if not np.linalg.norm(vector) > 1e-9:
-        raise QueryError(f'the vectors of {name} cancel each other out; choose others')
+    check_length(name, vector)
     frame = table.frame
     kinds = frame['modality'].dropna().unique()
     start = frame['time_start'].fillna(frame['time_end']).min()

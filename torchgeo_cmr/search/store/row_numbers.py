@@ -115,6 +115,19 @@ class Numbered:
             border.append(part.to_numbers(found.border) + start)
         return Cover(np.sort(np.concatenate(inside)), np.sort(np.concatenate(border)))
 
+    def meeting(
+        self, boxes: NDArray[np.float64], most: int
+    ) -> tuple[_Rows, _Rows] | None:
+        """Give box and row of pairs whose boxes meet; None if a part has too many."""
+        pairs = []
+        for part, start in zip(self._parts, self._starts, strict=False):
+            met = part.columns.meeting(boxes, most)
+            if met is None:
+                return None
+            pairs.append((met[0], part.to_numbers(met[1]) + start))
+        box, row = (np.concatenate(numbers) for numbers in zip(*pairs, strict=True))
+        return box, row
+
     def frame(self, rows: _Rows) -> gpd.GeoDataFrame:
         """Make the frame of some rows, in the given order."""
         places = list(self.places(rows))
@@ -205,6 +218,12 @@ class Member:
     def cover(self, area: Geometry) -> Cover | None:
         """Cover an area in the part."""
         return self._part.columns.cover(area)
+
+    def meeting(
+        self, boxes: NDArray[np.float64], most: int
+    ) -> tuple[_Rows, _Rows] | None:
+        """Give box and row of pairs whose boxes meet."""
+        return self._part.columns.meeting(boxes, most)
 
 
 def _put(frames: Sequence[pd.DataFrame], places: list[_Rows]) -> pd.DataFrame:

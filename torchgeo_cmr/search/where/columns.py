@@ -77,6 +77,12 @@ class Columns(Protocol):
         """
         ...
 
+    def meeting(
+        self, boxes: NDArray[np.float64], most: int
+    ) -> tuple[_Rows, _Rows] | None:
+        """Give box and row of pairs whose boxes meet, in no order; None if they are too many."""
+        ...
+
 
 class TableColumns:
     """The rows of a table in memory.
