@@ -322,8 +322,8 @@ class TestPlaces:
             archive.append(table.select(range(300, 400)))
             archive.delete(table.frame['patch_id'][5:350:7].tolist())
         if kind == 'few pairs':
-            monkeypatch.setattr('torchgeo_cmr.search.where.contact._MOST', 50)
-            monkeypatch.setattr('torchgeo_cmr.search.where.contact._BLOCK', 7)
+            monkeypatch.setattr('torchgeo_cmr.search.queries.contact._MOST', 50)
+            monkeypatch.setattr('torchgeo_cmr.search.queries.contact._BLOCK', 7)
             monkeypatch.setattr('torchgeo_cmr.search.queries.places._BLOCK', 9)
         xy = rng.uniform((9, 44), (11, 46), (30, 2))
         places = gpd.GeoDataFrame(

@@ -18,7 +18,6 @@ from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search.where.area import read_area
-from torchgeo_cmr.search.where.contact import touching
 from torchgeo_cmr.search.where.drawing import AreaLike, is_written
 from torchgeo_cmr.search.where.near import closest
 from torchgeo_cmr.search.where.vector_file import read_frame
@@ -26,6 +25,7 @@ from torchgeo_cmr.search.where.where import Where
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84
 
+from .contact import touching
 from .examples import check_length, unit_mean
 from .lookup import Archive, OutsideError, columns_of, rows_of
 

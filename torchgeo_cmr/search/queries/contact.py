@@ -4,9 +4,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from .clauses import InArea
-from .columns import Columns, check_placed
-from .nearby import unique_pairs
+from torchgeo_cmr.search.where.clauses import InArea
+from torchgeo_cmr.search.where.columns import Columns, check_placed
+from torchgeo_cmr.search.where.nearby import unique_pairs
 
 type _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
