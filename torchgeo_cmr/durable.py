@@ -1,4 +1,4 @@
-"""Files that outlive a power failure or their writer: flushed, checked, swapped as a whole."""
+"""Files that outlive a power failure or their writer: flushed, checked, locked, swapped as a whole."""
 
 import ctypes
 import os
@@ -6,7 +6,7 @@ import shutil
 import sys
 import zlib
 from collections.abc import Buffer, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from torchgeo_cmr.errors import CMRError
@@ -45,6 +45,37 @@ def checksum(content: Path | Buffer) -> str:
         while block := file.read(_BLOCK):
             made = zlib.crc32(block, made)
     return f'{made:08x}'
+
+
+@contextmanager
+def locked(path: Path, busy: CMRError, patience: float = 0) -> Generator[None]:
+    """Let one process at a time into the block; the lock goes with its process, however that ends.
+
+    Args:
+        path: File that is locked; it is made, and removed at the end of the block.
+        busy: What is raised if another process has the lock.
+        patience: Seconds to wait for it.
+
+    Raises:
+        CMRError: If another process has it still.
+        OSError: If the folder takes no files.
+    """
+    from filelock import FileLock, Timeout  # needed only here
+
+    lock = FileLock(path, timeout=patience)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise busy from error
+    try:
+        yield
+    finally:
+        try:
+            # Removed while it is held: who waits for it notices, and makes another.
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        finally:
+            lock.release()
 
 
 def read_unreplaced[T](folder: Path, read: Callable[[], T]) -> T:

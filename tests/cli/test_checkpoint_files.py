@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 
-from torchgeo_cmr.cli.checkpoint_files import CheckpointFiles
+from torchgeo_cmr.cli.checkpoint_files import CheckpointFiles, only_run
+from torchgeo_cmr.errors import OutputExistsError
 
 
 def test_saved_and_replaced(tmp_path: Path) -> None:
@@ -34,3 +38,34 @@ def test_the_last_one_outlives_a_failure(
         CheckpointFiles().save_checkpoint({'step': 2}, path)
     assert torch.load(path, weights_only=True) == {'step': 1}
     assert [p.name for p in tmp_path.iterdir()] == ['last.ckpt']
+
+
+@pytest.mark.parametrize('logged', [True, False])
+@pytest.mark.parametrize('dirpath', [None, 'mine'])
+def test_two_runs_do_not_share_a_folder(
+    tmp_path: Path, logged: bool, dirpath: str | None
+) -> None:
+    def trainer() -> Trainer:
+        return Trainer(
+            default_root_dir=tmp_path,
+            accelerator='cpu',
+            # Both begin when there is no version yet.
+            logger=CSVLogger(tmp_path) if logged else False,
+            callbacks=ModelCheckpoint(dirpath and tmp_path / dirpath),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+    runs = trainer(), trainer()
+    other = tmp_path / 'lightning_logs' / 'version_9' / 'checkpoints'
+    other.mkdir(parents=True)
+    left = other / '.best.tmp-4000000.ckpt'  # a number that no process has
+    left.touch()
+    with only_run(runs[0]):
+        busy = 'another process trains into .*: start again'
+        with pytest.raises(OutputExistsError, match=busy), only_run(runs[1]):
+            pass
+        assert left.exists() is not logged
+    with only_run(runs[1]):
+        pass
+    assert not list(tmp_path.rglob('.*.lock'))

@@ -189,3 +189,29 @@ class TestLabels:
         (tmp_path / 'tanks.wav').write_bytes(b'\xff\xfe\x91')
         with pytest.raises(AudioError, match=r'tanks.wav is not text in UTF-8'):
             read_labels([str(tmp_path / 'tanks.wav')])
+
+
+def test_one_process_at_a_time_speaks_into_a_folder(
+    tones: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one speaks another is refused, whatever it would say, and nothing is mixed."""
+    refused = []
+
+    def say(*words: Any) -> Any:
+        for more in ({}, {'overwrite': True, 'noise': (0, 1)}):
+            with pytest.raises(OutputExistsError, match='another process is speaking'):
+                speak(['sea'], tmp_path / 'out', engine=tones, **FEW, **more)
+            refused.append(more)
+        return real(*words)
+
+    speak(LABELS, tmp_path / 'whole', engine=tones, **FEW)
+    real = tones.say
+    monkeypatch.setattr(tones, 'say', say)
+    speak(LABELS, tmp_path / 'out', engine=tones, **FEW)
+    assert refused
+    assert contents(tmp_path / 'out') == contents(tmp_path / 'whole')
+    monkeypatch.undo()
+    speak(['sea'], tmp_path / 'out', engine=tones, **FEW)
+    labels = {row['label'] for row in rows(tmp_path / 'out' / 'manifest.csv')}
+    assert labels == {'sea', *LABELS}
+    assert not list((tmp_path / 'out').glob('.*'))

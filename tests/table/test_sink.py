@@ -381,3 +381,48 @@ def test_two_that_write_an_archive_at_once(
         make('second').save(folder)
     assert EmbeddingTable.load(folder).frame['patch_id'][0].startswith('first')
     assert [p.name for p in tmp_path.iterdir()] == ['a']
+
+
+@pytest.mark.parametrize('plan', [1, 2])
+def test_two_that_begin_an_archive_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: int
+) -> None:
+    """Whoever writes the header second goes by the first, and mixes nothing with its rows."""
+    folder = tmp_path / 'a'
+    late, real = ParquetSink(folder, {'plan': plan}), ParquetSink._check
+
+    def check(self: ParquetSink) -> bool:
+        found = real(self)
+        if self is late and not found:  # between the look and the writing
+            ParquetSink(folder, {'plan': 1}).commit('x', make('x'))
+        return found
+
+    monkeypatch.setattr(ParquetSink, '_check', check)
+    if plan == 2:
+        with pytest.raises(ArchiveError, match='was begun with plan = 1 and not 2'):
+            late.commit('y', make('y'))
+    else:
+        late.commit('y', make('y'))
+    found = ParquetSink(folder, {'plan': 1}).done()
+    assert found == ({'x'} if plan == 2 else {'x', 'y'})
+    assert not list(folder.glob('.*'))
+
+
+def test_an_archive_that_goes_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that went with an archive which another process replaced are no strangers."""
+    folder = make('old').save(tmp_path / 'a')
+    real = Path.iterdir
+
+    def listed(self: Path) -> Any:
+        names = [*real(self)]
+        if self == folder:
+            monkeypatch.undo()
+            shutil.rmtree(folder)
+            ParquetSink(folder, {}).commit('other', make('other'))
+        return iter(names)
+
+    monkeypatch.setattr(Path, 'iterdir', listed)
+    make('new').save(folder, overwrite=True)
+    assert EmbeddingTable.load(folder).frame['patch_id'][0].startswith('new')

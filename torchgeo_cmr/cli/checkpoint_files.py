@@ -1,11 +1,19 @@
 """Checkpoints of a training run that are whole or not there, whatever stops the run."""
 
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from torchgeo_cmr.drafts import new_draft
+from torchgeo_cmr.drafts import disk_faults, new_draft, sweep
+from torchgeo_cmr.durable import locked
+from torchgeo_cmr.errors import OutputExistsError
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -33,3 +41,50 @@ class CheckpointFiles(TorchCheckpointIO):
             return
         with new_draft(path, overwrite=True) as draft:
             torch.save(checkpoint, draft)
+
+
+@contextmanager
+def only_run(trainer: Trainer) -> Generator[None]:
+    """Let one run at a time write logs and checkpoints into a folder.
+
+    Lightning numbers its folders by those that are there, so that two runs which begin at once
+    take the same one. Checkpoints that a dead run left half written are removed.
+
+    Args:
+        trainer: Of the run; only the first of its processes takes the locks.
+
+    Raises:
+        OutputExistsError: If another run has one of its folders.
+    """
+    with ExitStack() as held:
+        for folder in _folders(trainer) if trainer.is_global_zero else ():
+            busy = OutputExistsError(
+                f'another process trains into {folder}: start again for a new version, name another '
+                '--trainer.default_root_dir, or wait until it is done'
+            )
+            with disk_faults(folder):
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(
+                    locked(folder.with_name(f'.{folder.name}.lock'), busy)
+                )
+            for old in (folder, *folder.parent.glob('*/checkpoints')):
+                sweep(old)
+        yield
+
+
+def _folders(trainer: Trainer) -> list[Path]:
+    """List the folders of a run on this disk; those of other loggers have names of their own."""
+    named = [
+        logger.log_dir
+        for logger in trainer.loggers
+        if isinstance(logger, CSVLogger | TensorBoardLogger)
+    ]
+    default = None if trainer.loggers else f'{trainer.default_root_dir}/checkpoints'
+    named += [
+        callback.dirpath or default
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint)
+    ]
+    return sorted(
+        {Path(name).absolute() for name in named if name and '://' not in name}
+    )

@@ -5,6 +5,7 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,7 +26,7 @@ from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.tasks.checkpoint import load_plain
 from torchgeo_cmr.yaml_size import check_yaml
 
-from .checkpoint_files import CheckpointFiles
+from .checkpoint_files import CheckpointFiles, only_run
 
 #: What constructors raise when they are given what they cannot use.
 _MISTAKES = (
@@ -92,7 +93,8 @@ class _CLI(LightningCLI):
             OSError: With the folder of the run, or the file that could not be written.
         """
         try:
-            super()._run_subcommand(subcommand)
+            with only_run(self.trainer) if subcommand == 'fit' else nullcontext():
+                super()._run_subcommand(subcommand)
         except OSError as error:
             folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
             file = Path(str(error.filename or folder))

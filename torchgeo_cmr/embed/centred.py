@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from torchgeo_cmr.embed.companion import companion
+from torchgeo_cmr.export.new_file import only_writer
 from torchgeo_cmr.search import Alignment
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -25,10 +26,12 @@ def center_archive(archive: str | os.PathLike[str]) -> Path:
         QueryError: If a row has no modality.
     """
     path = companion(archive, '-centred', 'alignment', 'an archive without its mean')
-    table = EmbeddingTable.load(archive)
-    mean = Alignment.center([table])
-    made = mean.table(table).save(path, overwrite=True)
-    mean.save(path.with_name(f'{path.name}.npz'), overwrite=True)
+    means = path.with_name(f'{path.name}.npz')
+    with only_writer([path], [means]):
+        table = EmbeddingTable.load(archive)
+        mean = Alignment.center([table])
+        made = mean.table(table).save(path, overwrite=True)
+        mean.save(means, overwrite=True)
     return made
 
 

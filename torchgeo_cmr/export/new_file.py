@@ -1,18 +1,14 @@
 """New files: refused if they are there, complete before they get their name."""
 
-import errno
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from torchgeo_cmr.drafts import Draft, disk_faults, drafting, publish, sweep_outputs
+from torchgeo_cmr.durable import locked
 from torchgeo_cmr.errors import OutputExistsError
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 #: Seconds to wait for another writer.
 _PATIENCE = 60
@@ -100,44 +96,15 @@ def only_writer(names: Iterable[Path], files: Iterable[Path]) -> Generator[None]
     Raises:
         OutputExistsError: If another process is still writing them after a minute.
     """
-    from filelock import FileLock, Timeout  # needed only here
-
     with ExitStack() as held:
         # In one order, so that no two wait for each other.
         for name in sorted({name.absolute() for name in names}):
-            lock = FileLock(name.with_name(f'.{name.name}.lock'), timeout=_PATIENCE)
-            try:
-                with disk_faults(name):
-                    name.parent.mkdir(parents=True, exist_ok=True)
-                    _acquire(lock)
-            except Timeout as error:
-                raise OutputExistsError(
-                    f'another process is writing {name}; wait until it is done, or choose '
-                    'another name'
-                ) from error
-            held.callback(_release, lock)
+            busy = OutputExistsError(
+                f'another process is writing {name}; wait until it is done, or choose another name'
+            )
+            lock = locked(name.with_name(f'.{name.name}.lock'), busy, _PATIENCE)
+            with disk_faults(name):
+                name.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(lock)
         sweep_outputs(files)
         yield
-
-
-def _acquire(lock: 'FileLock') -> None:
-    """Take a lock, or wait for whoever has it; a folder that takes no files has nobody."""
-    from filelock import Timeout
-
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if not Path(lock.lock_file).exists():
-            raise OSError(
-                errno.EROFS, 'its folder takes no new files', lock.lock_file
-            ) from None
-        lock.acquire()
-
-
-def _release(lock: Any) -> None:
-    try:
-        # Removed while it is held: who waits for it notices, and makes another.
-        with suppress(OSError):
-            Path(lock.lock_file).unlink(missing_ok=True)
-    finally:
-        lock.release()

@@ -7,6 +7,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from torchgeo_cmr.drafts import new_draft, sweep
+from torchgeo_cmr.drafts import disk_faults, new_draft, sweep
+from torchgeo_cmr.durable import locked
 from torchgeo_cmr.errors import AudioError, OutputExistsError
 from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.speech.room import add_noise, reverberate
@@ -56,7 +58,7 @@ _COLUMNS = (
     'seed',
 )
 
-_SETTINGS, _MANIFEST = 'speak.json', 'manifest.csv'
+_SETTINGS, _MANIFEST, _LOCK = 'speak.json', 'manifest.csv', '.speak.lock'
 
 #: What no name of a file has on every system, and bytes of the longest.
 _FORBIDDEN, _LONGEST = '/\\:*?"<>|', 200
@@ -128,7 +130,8 @@ def speak(
     Raises:
         AudioError: If eSpeak NG is missing or lacks a voice, a label cannot be spoken or be a
             folder's name, or a number is out of range.
-        OutputExistsError: If *out* was begun with other settings, or holds something else.
+        OutputExistsError: If *out* was begun with other settings, holds something else, or another
+            process is writing to it.
     """
     words = _words(labels)
     _check(voices, speeds, pitches, takes, noise, reverb)
@@ -142,28 +145,37 @@ def speak(
         'engine': engine.name,
     }
     folder = Path(out)
-    _begin(folder, settings, overwrite)
-    plan = [
-        _take(label, text, voice, number, settings)
-        for label, text in words.items()
-        for voice in voices
-        for number in range(takes)
-    ]
-    missing = [t for t in plan if overwrite or not (folder / t.file).exists()]
-    with tqdm(
-        total=len(plan),
-        initial=len(plan) - len(missing),
-        unit='file',
-        disable=not (progress and missing),
-        file=sys.stderr,
-    ) as bar:
-        for take in missing:
-            sound = _sound(engine, take)
-            _check_begun(folder, ())
-            write_wav(folder / take.file, sound)
-            bar.update()
-    _check_begun(folder, plan)
-    return _write_manifest(folder / _MANIFEST, plan)
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f'{folder} is a file: name a folder to write to')
+    busy = OutputExistsError(
+        f'another process is speaking into {folder}: wait until it is done, or name another folder'
+    )
+    with ExitStack() as held:
+        with disk_faults(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(folder / _LOCK, busy))
+        _begin(folder, settings, overwrite)
+        plan = [
+            _take(label, text, voice, number, settings)
+            for label, text in words.items()
+            for voice in voices
+            for number in range(takes)
+        ]
+        missing = [t for t in plan if overwrite or not (folder / t.file).exists()]
+        with tqdm(
+            total=len(plan),
+            initial=len(plan) - len(missing),
+            unit='file',
+            disable=not (progress and missing),
+            file=sys.stderr,
+        ) as bar:
+            for take in missing:
+                sound = _sound(engine, take)
+                _check_begun(folder, ())
+                write_wav(folder / take.file, sound)
+                bar.update()
+        _check_begun(folder, plan)
+        return _write_manifest(folder / _MANIFEST, plan)
 
 
 def read_labels(words: Iterable[str]) -> dict[str, str]:
@@ -285,10 +297,8 @@ def _check(
 
 
 def _begin(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
-    """Make the folder, or see that it was begun with the same settings."""
+    """Record the settings, or see that the folder was begun with the same."""
     record = folder / _SETTINGS
-    if folder.exists() and not folder.is_dir():
-        raise OutputExistsError(f'{folder} is a file: name a folder to write to')
     if record.exists():
         check_regular(record, OutputExistsError)
         known = read_json(record, dict[str, Any], 'name another folder', AudioError)

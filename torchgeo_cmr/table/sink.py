@@ -25,7 +25,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from torchgeo_cmr.drafts import as_meant, disk_faults, draft_folder, stamp, sweep
+from torchgeo_cmr.drafts import (
+    Draft,
+    as_meant,
+    disk_faults,
+    draft_folder,
+    publish,
+    stamp,
+    sweep,
+)
 from torchgeo_cmr.durable import flush, replace_folder
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.regular_files import check_special
@@ -250,9 +258,20 @@ class ParquetSink:
         with disk_faults(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         if not self._check():
-            self._write_header(self.header)
+            self._begin_header()
+            self._check()
         sweep(self.path, '')
         self._ready, self._seen = True, _mark(self.path)
+
+    def _begin_header(self) -> None:
+        """Write the header of a new archive, unless another process was quicker."""
+        target = header_file(self.path)
+        draft = Draft(target.with_name(f'.{stamp()}'), target, overwrite=False)
+        with disk_faults(target):
+            draft.path.write_bytes(signed_text(self.header))
+            flush(draft.path)
+        with suppress(OutputExistsError):
+            publish([draft])
 
     def _write_header(self, header: Mapping[str, Any]) -> None:
         with _appearing(header_file(self.path)) as temporary:
@@ -713,7 +732,10 @@ def _refuse_foreign(folder: Path) -> None:
         strangers = sorted(
             p.name
             for p in folder.iterdir()
-            if p.is_symlink() or not p.is_file() or not _OURS.fullmatch(p.name)
+            if p.is_symlink()
+            or not _OURS.fullmatch(p.name)
+            # What is gone went with an archive that another process has just replaced.
+            or (p.exists() and not p.is_file())
         )
     except ArchiveError as error:
         if folder.is_dir() and not any(folder.iterdir()):
