@@ -268,10 +268,13 @@ class ParquetSink:
         target = header_file(self.path)
         draft = Draft(target.with_name(f'.{stamp()}'), target, overwrite=False)
         with disk_faults(target):
-            draft.path.write_bytes(signed_text(self.header))
-            flush(draft.path)
-        with suppress(OutputExistsError):
-            publish([draft])
+            try:
+                draft.path.write_bytes(signed_text(self.header))
+                flush(draft.path)
+                with suppress(OutputExistsError):
+                    publish([draft])
+            finally:
+                draft.path.unlink(missing_ok=True)
 
     def _write_header(self, header: Mapping[str, Any]) -> None:
         with _appearing(header_file(self.path)) as temporary:
