@@ -46,7 +46,7 @@ from torchgeo_cmr.scenes.scene import from_paths
 from torchgeo_cmr.search import Alignment, RetrievalIndex, Where
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.tasks import SSCMRSIR, CrossModalTask, Pretrained, load_task
-from torchgeo_cmr.tasks.frozen.pretrained import read_models, usual_bands
+from torchgeo_cmr.tasks.frozen.named_models import read_models, usual_bands
 from torchgeo_cmr.tasks.networks import Normalize
 
 #: Column that holds the land cover of a patch while the demo scores.

@@ -50,7 +50,7 @@ def read_encoder(
         raise QueryError('--task is for --ckpt: drop it')
     if not modality or len(modality) > 1 or '+' in modality[0]:
         raise QueryError('--model needs one modality: name it, such as s1')
-    from torchgeo_cmr.tasks.frozen.pretrained import read_model
+    from torchgeo_cmr.tasks.frozen.named_models import read_model
 
     names = None if bands is None else [band.strip() for band in bands.split(',')]
     return read_model(model, modality[0], names, normalize or 'weights')  # ty: ignore[invalid-argument-type]

@@ -13,10 +13,13 @@ from torchgeo_cmr.errors import RasterError
 
 from .foundation.adapters import ADAPTERS
 from .pooling import PooledEncoder, StageEncoder
+from .torchgeo_network import check_pictures, load_network, make_network
 from .weights import (
     EncoderWeights,
+    FoundWeights,
     NewBands,
     announce_weights,
+    check_model,
     find_weights,
     match_bands,
     read_weights,
@@ -109,23 +112,54 @@ def build_encoder(
         return encoder
 
     found = find_weights(weights, who)
-    if isinstance(model, str) and found.model not in (None, model):
-        raise ValueError(
-            f'{found.source} were made for {found.model}, found model={model!r}{who}: set '
-            f'model={found.model!r} or other weights'
-        )
+    if isinstance(model, str):
+        check_model(found, model, who)
     options: dict[str, Any] = {'want': bands, 'channels': in_channels}
     options |= {'new_bands': new_bands, 'source': found.source, 'who': who}
     if found.channels is not None:  # refuse before anything is downloaded
         match_bands(found.bands, found.channels, **options)
+    if isinstance(model, str) and not timm.is_model(model) and found.enum is not None:
+        return _published(model, found, options, who, **shape)
     encoder = _create(model, in_channels, pretrained=False, who=who, **shape)
     state, names = read_weights(found, modality)
     inner = encoder.network if isinstance(encoder, PooledEncoder) else encoder
     _load(inner, state, names, options, modality)
-    by_position = bands is None and names is not None and len(names) == in_channels
-    assumed = list(names) if by_position else None
-    encoder.assumed_bands = assumed  # ty: ignore[invalid-assignment]
+    _note_bands(encoder, names, bands, in_channels)
     return encoder
+
+
+def _published(
+    model: str,
+    found: FoundWeights,
+    options: dict[str, Any],
+    who: str,
+    *,
+    stage: int | None,
+    grid: int,
+) -> nn.Module:
+    """Build a model that only TorchGeo has, with the weights that it publishes.
+
+    The options are those of :func:`match_bands`.
+    """
+    _check_stage(model, stage, who)
+    state, names = read_weights(found, '')
+    order = match_bands(names, found.channels or options['channels'], **options)
+    network = load_network(model, found, state, order, who)
+    encoder = PooledEncoder(network, options['channels'], who, grid=grid)
+    _note_bands(encoder, names, options['want'], options['channels'])
+    return encoder
+
+
+def _note_bands(
+    encoder: nn.Module,
+    have: Sequence[str] | None,
+    want: Sequence[str] | None,
+    channels: int,
+) -> None:
+    """Keep the bands of weights that were taken by position."""
+    by_position = want is None and have is not None and len(have) == channels
+    assumed = list(have) if by_position else None
+    encoder.assumed_bands = assumed  # ty: ignore[invalid-assignment]
 
 
 def _check_name(model: str, who: str) -> None:
@@ -136,6 +170,7 @@ def _check_name(model: str, who: str) -> None:
             f'which a task that trains does not take: embed with it as it is, with '
             f'tasks.Pretrained or torchgeo-cmr embed --model {model}:WEIGHTS, or train another model'
         )
+    check_pictures(model, who)
     models = torchgeo.models.list_models()
     if timm.is_model(model) or model in models:
         return
@@ -163,15 +198,11 @@ def _create(
                 f'weights=True means those of timm, which has none for {model!r}{who}: give '
                 'TorchGeo weights, a file, or a network that has its weights'
             )
-        if stage not in (None, -1):
-            name = model if isinstance(model, str) else type(model).__name__
-            raise ValueError(
-                f'stage={stage} is one of a timm model, found {name}{who}: set stage=-1'
-            )
+        _check_stage(model, stage, who)
         network = (
             copy.deepcopy(model)
             if isinstance(model, nn.Module)
-            else _of_torchgeo(model, in_channels)
+            else make_network(model, in_channels)
         )
         return PooledEncoder(network, in_channels, who, grid=grid)
     network = _of_timm(model, in_channels, pretrained=pretrained, who=who)
@@ -194,28 +225,13 @@ def _of_timm(model: str, in_channels: int, *, pretrained: bool, who: str) -> nn.
     return timm.create_model(model, pretrained, **options)
 
 
-def _of_torchgeo(model: str, in_channels: int) -> nn.Module:
-    """Create a TorchGeo model for a number of channels, without classifier."""
-    for options in ({'in_channels': in_channels}, {'in_chans': in_channels}, {}):
-        try:
-            network = torchgeo.models.get_model(model, **options)
-            break
-        except TypeError:  # builders name their channels differently, or have no name
-            continue
-    name, first = next(
-        ((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d)),
-        ('', None),
-    )
-    if first is not None and first.in_channels != in_channels and first.groups == 1:
-        geometry = {k: getattr(first, k) for k in ('kernel_size', 'stride', 'padding')}
-        other = nn.Conv2d(
-            in_channels, first.out_channels, bias=first.bias is not None, **geometry
+def _check_stage(model: str | nn.Module, stage: int | None, who: str) -> None:
+    """Refuse a stage of a network that is not timm's."""
+    if stage not in (None, -1):
+        name = model if isinstance(model, str) else type(model).__name__
+        raise ValueError(
+            f'stage={stage} is one of a timm model, found {name}{who}: set stage=-1'
         )
-        network.set_submodule(name, other)
-    for name in ('head', 'fc', 'classifier'):
-        if isinstance(getattr(network, name, None), nn.Linear):
-            setattr(network, name, nn.Identity())
-    return network
 
 
 def _load(

@@ -12,7 +12,7 @@ __all__ = ('PooledEncoder', 'StageEncoder', 'pool')
 
 #: Inputs on which the width of a network's output is measured: pictures of the usual sizes,
 #: then sound. Networks of one size only refuse the others.
-_SHAPES = ((64, 64), (224, 224), (32, 32), (256, 256), (128, 128), (16_000,))
+_SHAPES = (*((side, side) for side in (64, 224, 32, 256, 128, 320)), (16_000,))
 
 
 class PooledEncoder(nn.Module):

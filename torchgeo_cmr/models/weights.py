@@ -6,6 +6,7 @@ import re
 import socket
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,11 +25,13 @@ from torchgeo_cmr.errors import RasterError, check_choice
 from torchgeo_cmr.typed_json import convert
 
 __all__ = (
+    'Channels',
     'EncoderWeights',
     'FoundWeights',
     'NewBands',
     'announce_weights',
     'band_key',
+    'check_model',
     'checked_bands',
     'find_weights',
     'load_file',
@@ -42,6 +45,9 @@ __all__ = (
 EncoderWeights = WeightsEnum | str | Path | bool | None
 
 NewBands = Literal['error', 'mean']
+
+#: Where a band is in the weights: a channel, several that see one band, None for the mean of all.
+type Channels = int | tuple[int, ...] | None
 
 _LOG = logging.getLogger(__name__)
 #: Seconds to wait for a host that may hold weights.
@@ -67,7 +73,7 @@ class FoundWeights:
     source: str
     #: Path of a file, or the enum that fetches one.
     origin: str | WeightsEnum
-    #: timm model they were made for, if it is known.
+    #: Model of TorchGeo that takes them, if it is known.
     model: str | None = None
     #: Bands of the first convolution in order, if they are known.
     bands: list[str] | None = None
@@ -124,15 +130,33 @@ def find_weights(weights: WeightsEnum | str | Path, who: str = '') -> FoundWeigh
     if enum is None:
         return FoundWeights(source, origin)
     bands = [str(band) for band in enum.meta.get('bands') or ()] or None
-    made_for = enum.meta.get('model')
     return FoundWeights(
         source,
         origin,
-        made_for if isinstance(made_for, str) else None,
+        _model_of(enum),
         bands,
         enum.meta.get('in_chans') or (len(bands) if bands else None),
         enum,
     )
+
+
+def check_model(found: FoundWeights, model: str, who: str = '') -> None:
+    """Refuse weights that were made for another model, before anything is read or fetched.
+
+    Args:
+        found: What :func:`find_weights` gave.
+        model: Name of the model.
+        who: For messages, such as ``' for s1'``.
+
+    Raises:
+        ValueError: If another model of TorchGeo takes them.
+    """
+    # Sizes of OlmoEarth are models of ours, and one of TorchGeo.
+    if found.model is not None and not f'{model}_'.startswith(f'{found.model}_'):
+        raise ValueError(
+            f'{found.source} were made for {found.model}, found model={model!r}{who}: set '
+            f'model={found.model!r} or other weights'
+        )
 
 
 def announce_weights(model: str, who: str = '') -> None:
@@ -236,11 +260,12 @@ def match_bands(
     new_bands: NewBands = 'error',
     source: str = 'the weights',
     who: str = '',
-) -> list[int | None]:
+) -> list[Channels]:
     """Find the channel of the weights for each channel of the data.
 
     With names on both sides names decide, never positions. Where a side has no names, equal
-    numbers of channels are taken in order.
+    numbers of channels are taken in order. A band that the weights have twice, as those for
+    pictures of two dates do, stands for both.
 
     Args:
         have: Bands of the weights, in order, if they are known.
@@ -253,7 +278,7 @@ def match_bands(
         who: For messages, such as ``' for s1'``.
 
     Returns:
-        A position in the weights for each channel; None for their mean.
+        A position in the weights for each channel, or several; None for their mean.
 
     Raises:
         RasterError: If a band has no weight, or numbers of unnamed channels differ.
@@ -261,14 +286,23 @@ def match_bands(
     """
     check_choice('new_bands', new_bands, NewBands)
     if have and want and len(have) == have_channels:
-        position = {band_key(band): i for i, band in enumerate(have)}
-        missing = [band for band in want if band_key(band) not in position]
+        theirs, ours = ([band_key(band) for band in bands] for bands in (have, want))
+        if theirs == ours:
+            return list(range(channels))
+        positions: dict[str, list[int]] = {}
+        for i, key in enumerate(theirs):
+            positions.setdefault(key, []).append(i)
+        missing = [band for band in want if band_key(band) not in positions]
         if missing and new_bands == 'error':
             raise RasterError(
                 f'{source} have no weights for the bands {", ".join(missing)}{who}, they know '
                 f"{', '.join(have)}: select bands that they know, or say new_bands='mean'"
             )
-        return [position.get(band_key(band)) for band in want]
+        found = (positions.get(key) for key in ours)
+        return [
+            None if each is None else each[0] if len(each) == 1 else tuple(each)
+            for each in found
+        ]
     if have_channels == channels:
         return list(range(channels))
     if new_bands == 'mean':
@@ -280,7 +314,7 @@ def match_bands(
     )
 
 
-def select_bands(kernel: Tensor, order: Sequence[int | None]) -> Tensor:
+def select_bands(kernel: Tensor, order: Sequence[Channels]) -> Tensor:
     """Cut a first convolution to the channels of the data.
 
     Args:
@@ -289,10 +323,18 @@ def select_bands(kernel: Tensor, order: Sequence[int | None]) -> Tensor:
 
     Returns:
         Weights, shape (out, ``len(order)``, height, width); None stands for the mean over
-        *channels*. Nothing is rescaled.
+        *channels*, and several channels for their sum: what they make of one band. Nothing is
+        rescaled.
     """
-    mean = kernel.mean(dim=1)
-    return torch.stack([mean if i is None else kernel[:, i] for i in order], dim=1)
+
+    def chosen(channels: Channels) -> Tensor:
+        if channels is None:
+            return kernel.mean(dim=1)
+        if isinstance(channels, tuple):
+            return kernel[:, channels].sum(dim=1)
+        return kernel[:, channels]
+
+    return torch.stack([chosen(channels) for channels in order], dim=1)
 
 
 def checked_bands(
@@ -325,4 +367,13 @@ def _published_as(name: str) -> WeightsEnum | None:
                 url = getattr(enum, 'url', None)
                 if isinstance(url, str) and url.rsplit('/', 1)[-1] == name:
                     return enum
+    return None
+
+
+def _model_of(weights: WeightsEnum) -> str | None:
+    """Find the model of TorchGeo that takes weights of this kind."""
+    for name in torchgeo.models.list_models():
+        with suppress(KeyError):  # some models have no weights
+            if torchgeo.models.get_model_weights(name) is type(weights):
+                return name
     return None

@@ -222,14 +222,14 @@ def match_scales(
     wanted = [*(trained or ())]
     if scene.steps is not None or len(wanted) != count or not any(wanted):
         return scene
-    step = next(step for step in wanted if step)
+    step = min(step for step in wanted if step)
     if scene.scales is None and scene.units == 'reflectance' and step != 1:
         raise RasterError(
             f'{modality} was trained on numbers in steps of {step:g}, and {scene.path} holds '
             f'decimals without a scale: state it with `scale`, 1 for reflectance from 0 to 1 '
             f'or {step:g} for numbers as in the training'
         )
-    if scene.scales is None and step < 1 / 255 and _stores_bytes(scene):
+    if scene.scales is None and step < 1e-3 and _stores_bytes(scene):
         raise RasterError(
             f'{modality} was trained on numbers in steps of {step:g}, and {scene.path} holds '
             'numbers of 8 bits, which end at 255: state their value with `scale`, such as 0.004, or '

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchgeo.models import ResNet50_Weights
+from torchgeo.models import ResNet50_Weights, TileNet_Weights
 from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import RasterError
@@ -19,6 +19,8 @@ __all__ = ('for_bands', 'image_size', 'of_sensor', 'of_weights')
 
 #: Pixels of the constant image: larger than any crop.
 _SIDE = 300
+#: Widths that TorchGeo does not record: tiles of Tile2Vec.
+_WIDTHS: dict[type[WeightsEnum], int] = {TileNet_Weights: 50}
 
 
 def of_weights(weights: WeightsEnum) -> tuple[list[float], list[float]] | None:
@@ -76,19 +78,26 @@ def for_bands(
     order = match_bands(
         found.bands, len(known[0]), bands, channels, source=found.source
     )
-    mean, std = ([each[i or 0] for i in order] for each in known)
+    first = [i[0] if isinstance(i, tuple) else i or 0 for i in order]
+    mean, std = ([each[i] for i in first] for each in known)
     return mean, std
 
 
 def image_size(weights: WeightsEnum) -> int | None:
-    """Give the width in pixels of the images that the transforms of weights make; None if any.
+    """Give the width in pixels of the images that weights were trained with; None if unknown.
 
     Args:
-        weights: Weights of TorchGeo.
+        weights: Weights of TorchGeo, whose transforms or records say it.
     """
     image = _transformed(weights, 0.0)
     side = _SIDE if image is None else int(image.shape[-1])
-    return None if side == _SIDE else side
+    if side != _SIDE:
+        return side
+    meta = weights.meta
+    stated = meta.get('img_size') or meta.get('image_size') or meta.get('input_shape')
+    if isinstance(stated, Sequence):
+        stated = stated[-1]
+    return _WIDTHS.get(type(weights)) if stated is None else int(stated)
 
 
 def _transformed(weights: WeightsEnum, level: float) -> Tensor | None:

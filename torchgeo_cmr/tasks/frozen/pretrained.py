@@ -5,13 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torchgeo_cmr.errors import (
-    CMRError,
-    OptionError,
-    QueryError,
-    RasterError,
-    check_choice,
-)
+from torchgeo_cmr.errors import OptionError, RasterError, check_choice
 from torchgeo_cmr.models import CrossModalEncoder, build_encoder
 from torchgeo_cmr.models.foundation.adapter import resampled
 from torchgeo_cmr.models.foundation.adapters import ADAPTERS, adapter_of
@@ -20,8 +14,14 @@ from torchgeo_cmr.models.foundation.band_statistics import (
     image_size,
     of_sensor,
 )
+from torchgeo_cmr.models.foundation.pixel_steps import pixel_steps
 from torchgeo_cmr.models.foundation.spectrum import SENTINEL2, is_radar
-from torchgeo_cmr.models.weights import FoundWeights, band_key, find_weights
+from torchgeo_cmr.models.weights import (
+    FoundWeights,
+    band_key,
+    check_model,
+    find_weights,
+)
 from torchgeo_cmr.tasks.base import CrossModalTask
 from torchgeo_cmr.tasks.networks import Models, Normalize, Weights, each_model
 from torchgeo_cmr.tasks.space import fingerprint, uncompiled
@@ -179,6 +179,8 @@ class Pretrained(CrossModalTask):
         who = f' for {modality}'
         chosen = (self.hparams['input_size'] or {}).get(modality)
         if isinstance(model, str) and model in ADAPTERS:
+            if found is not None:
+                check_model(found, model, who)
             adapter = adapter_of(model, bands, who)
             assert bands is not None  # adapter_of saw to it
             key = (model, weights)
@@ -215,16 +217,21 @@ class Pretrained(CrossModalTask):
             if self.hparams['normalize'] == 'data':
                 specs[modality] = spec
                 continue
-            if bands and _is_sentinel(bands):
-                spec['gsd'] = 10.0
-                spec |= (
-                    {'units': 'db'}
-                    if is_radar(bands)
-                    else {'scale': [1e-4] * len(bands)}
-                )
             statistics = self._own_statistics(modality, bands, found)
             if statistics is not None:
                 spec['mean'], spec['std'] = statistics
+            sensor = _sensor(bands, found)
+            if sensor is not None:
+                spec['gsd'] = 10.0
+            if bands and is_radar(bands):
+                # Of backscatter in decibels the mean is below zero.
+                decibels = statistics is None or min(statistics[0]) < 0
+                spec['units'] = 'db' if decibels else 'dn'
+            elif found is not None and found.enum is not None and statistics:
+                light = sensor is not None or found.enum.name.startswith('SENTINEL2')
+                spec['scale'] = pixel_steps(*statistics, sentinel2=light)
+            elif bands and sensor is not None:
+                spec['scale'] = [1e-4] * len(bands)
             specs[modality] = spec
         return specs
 
@@ -298,74 +305,11 @@ def _is_sentinel(bands: Sequence[str]) -> bool:
     return is_radar(bands) or all(band_key(band) in SENTINEL2 for band in bands)
 
 
-def read_model(
-    words: str,
-    modality: str,
-    bands: Sequence[str] | None,
-    normalize: Normalize = 'weights',
-) -> Pretrained:
-    """Build what ``--model`` names.
-
-    Args:
-        words: ``MODEL`` or ``MODEL:WEIGHTS``, the latter a name of TorchGeo or a file.
-        modality: Which modality is embedded.
-        bands: Names of its bands; None for those of the weights, or of Sentinel-1 or
-            Sentinel-2 for modalities called s1 and s2.
-        normalize: By whose statistics.
-
-    Raises:
-        QueryError: If there is no such model, or the weights are of another or not there.
-        RasterError: If the bands are not known.
-    """
-    return read_models(words, {modality: bands}, normalize)
-
-
-def read_models(
-    words: str,
-    bands: Mapping[str, Sequence[str] | None],
-    normalize: Normalize = 'weights',
-) -> Pretrained:
-    """Build what ``--model`` names, for one modality or several.
-
-    Args:
-        words: As in :func:`read_model`.
-        bands: Modality -> names of its bands; None as in :func:`read_model`.
-        normalize: By whose statistics.
-
-    Raises:
-        QueryError: If there is no such model, or the weights are of another or not there.
-        RasterError: If the bands are not known.
-    """
-    model, _, weights = words.partition(':')
-    names = {}
-    try:
-        for modality, given in bands.items():
-            known = find_weights(weights, f' for {modality}').bands if weights else None
-            names[modality] = [*(given or known or usual_bands(model, modality))]
-        return Pretrained(
-            {modality: len(each) for modality, each in names.items()},
-            model,
-            weights or None,
-            bands=names,
-            normalize=normalize,
-        )
-    except CMRError:
-        raise
-    except ValueError as error:  # an unknown model, weights of another
-        raise QueryError(f'model {words}: {error}') from error
-
-
-def usual_bands(model: str, modality: str) -> list[str]:
-    """Give the bands of a sensor that a model knows.
-
-    Raises:
-        RasterError: If the sensor is not known.
-    """
-    if modality.startswith('s1'):
-        return ['VV', 'VH']
-    if modality.startswith('s2'):
-        without = {'B10', 'B1', 'B9'} if model == 'presto' else {'B10'}
-        return [f'B{b[1:]:0>2}' for b in SENTINEL2 if b not in without]
-    raise RasterError(
-        f'which bands does {modality} have? Name them with --bands, such as --bands B02,B03,B04'
-    )
+def _sensor(bands: Sequence[str] | None, found: FoundWeights | None) -> str | None:
+    """Name the Sentinel whose pixels an encoder expects, by its bands."""
+    if not bands or not _is_sentinel(bands):
+        return None
+    enum = None if found is None else found.enum
+    if enum is not None and enum.name.startswith('LANDSAT'):
+        return None  # which numbers its bands likewise
+    return 'SENTINEL1' if is_radar(bands) else 'SENTINEL2'
