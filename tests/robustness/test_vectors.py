@@ -1,5 +1,6 @@
 """Vectors and ids of a part that no search can use: refused with file and row, never ranked."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,30 @@ def test_a_search_refuses_what_it_meets_of_them(
     header.write_text(text.replace(stated, checksum(file)).replace('\n', '\n '))
     with pytest.raises(ArchiveError, match='torchgeo-cmr check names them'):
         RetrievalIndex.open(folder).search(table, 12)
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        b'{{',
+        b'[' * 20_000,
+        b'{"columns": 5, "index_columns": []}',
+        b'{"columns": [], "index_columns": ["nowhere"]}',
+        # One bit of "numpy_type" was flipped.
+        b'{"columns": [{"name": "cloud", "oumpy_type": "float64"}], "index_columns": []}',
+    ],
+)
+def test_what_pandas_wrote_about_columns_is_broken(archive: Path, words: bytes) -> None:
+    """The same rows, or one sentence."""
+    whole = EmbeddingTable.load(archive).frame
+    for part in archive.glob('part-*'):
+        table = pq.read_table(part)
+        facts = {**table.schema.metadata, b'pandas': words}
+        pq.write_table(table.replace_schema_metadata(facts), part)
+    message = ''
+    try:
+        assert EmbeddingTable.load(archive).frame.equals(whole)
+    except ArchiveError as error:
+        message = str(error)
+    assert re.match(r'.*archive: what its metadata say about columns|$', message)
+    assert len(message) < 400

@@ -215,3 +215,22 @@ def test_one_process_at_a_time_speaks_into_a_folder(
     labels = {row['label'] for row in rows(tmp_path / 'out' / 'manifest.csv')}
     assert labels == {'sea', *LABELS}
     assert not list((tmp_path / 'out').glob('.*'))
+
+
+def test_overwriting_that_was_stopped_is_refused_until_it_is_done(
+    tones: Any, tmp_path: Path
+) -> None:
+    """Half of the sound is without the noise that the settings name."""
+    out, noisy = tmp_path / 'out', {**FEW, 'noise': (0, 1)}
+    speak(LABELS, out, engine=tones, **FEW)
+    tones.stop_after = len(tones.said) + 3
+    with pytest.raises(KeyboardInterrupt):
+        speak(LABELS, out, engine=tones, overwrite=True, **noisy)
+    tones.stop_after = 10**6
+    for settings in (FEW, noisy):
+        with pytest.raises(OutputExistsError, match='sound of two settings: run that'):
+            speak(LABELS, out, engine=tones, **settings)
+    speak(LABELS, out, engine=tones, overwrite=True, **noisy)
+    speak(LABELS, out, engine=tones, **noisy)
+    speak(LABELS, tmp_path / 'whole', engine=tones, **noisy)
+    assert contents(out) == contents(tmp_path / 'whole')

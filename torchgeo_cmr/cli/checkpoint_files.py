@@ -74,7 +74,7 @@ def only_run(trainer: Trainer) -> Generator[None]:
 
 def _folders(trainer: Trainer) -> list[Path]:
     """List the folders of a run on this disk; those of other loggers have names of their own."""
-    named = [
+    named: list[str | Path | None] = [
         logger.log_dir
         for logger in trainer.loggers
         if isinstance(logger, CSVLogger | TensorBoardLogger)

@@ -224,8 +224,9 @@ class Run:
         if len(table) == 0:
             raise RasterError(
                 f'none of the {planned} patches holds a share of {patches.min_valid} valid '
-                f'pixels and at most {patches.max_cloud} percent cloud: change min_valid or '
-                'max_cloud, or check the nodata value of the files'
+                f'pixels and at most {patches.max_cloud} percent cloud, or the encoder gives them '
+                'only zeros: change min_valid or max_cloud, or check the nodata value of the '
+                'files, their scale and the weights'
             )
         rows = int(table.frame['source'].isin(used).sum())
         _LOG.info(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torchgeo_cmr.errors import RasterError
 
+from .plain_tensors import check_fit
 from .weights import NewBands, find_weights, match_bands, read_weights, select_bands
 
 __all__ = ('CSMAE_BANDS', 'CSMAEEncoder', 'MaskedTokens', 'load_csmae', 'positions')
@@ -277,7 +278,16 @@ def load_csmae(
             f'{len(expected)} tensors are missing ({", ".join(missing[:1])}) and {len(extra)} too '
             'many: set specific_depth and common_depth as in its configuration'
         )
-    part: dict[str, Any] = {name: state[prefix + name] for name in expected}
+    part = {name: state[prefix + name] for name in expected}
+    embeddings = [f'patch_embed{s}.proj.weight' for s, _ in encoder.endings.values()]
+    check_fit(
+        part,
+        expected,
+        embeddings,
+        f'{found.source} does not fit',
+        'set image_size, patch_size and size alike',
+    )
+    part = {name: value.to(expected[name].dtype) for name, value in part.items()}
     assumed: dict[str, list[str]] = {}
     for (modality, (short, _)), have in zip(
         encoder.endings.items(), CSMAE_BANDS, strict=True
@@ -296,11 +306,5 @@ def load_csmae(
         if want is None and len(order) == len(have):
             assumed[modality] = list(have)
         part[name] = select_bands(part[name], order)
-    for name, value in part.items():
-        if value.shape != expected[name].shape:
-            raise ValueError(
-                f'{found.source} does not fit: {name!r} has shape {tuple(value.shape)}, expected '
-                f'{tuple(expected[name].shape)}: set image_size, patch_size and size alike'
-            )
     encoder.load_state_dict(part)
     return assumed

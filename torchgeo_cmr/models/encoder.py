@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchgeo_cmr.errors import RasterError
 
 from .foundation.adapters import ADAPTERS
+from .plain_tensors import check_fit
 from .pooling import PooledEncoder, StageEncoder
 from .torchgeo_network import check_pictures, load_network, make_network
 from .weights import (
@@ -274,16 +275,12 @@ def _load(
         key: state[prefix + key] for key in expected if prefix + key in state
     }
     first_conv = f'{_first_conv(encoder)}.weight'
+    check_fit(part, expected, [first_conv], f'{source} does not fit this network{who}')
+    part = {key: value.to(expected[key].dtype) for key, value in part.items()}
     if first_conv in part and part[first_conv].ndim == 4:
         kernel = part[first_conv]
         order = match_bands(bands, kernel.shape[1], **options)
         part[first_conv] = select_bands(kernel, order)
-    for key, value in part.items():
-        if value.shape != expected[key].shape:
-            raise ValueError(
-                f'{source} does not fit this network{who}: {key!r} has shape '
-                f'{tuple(value.shape)}, expected {tuple(expected[key].shape)}'
-            )
     encoder.load_state_dict(part, strict=False)
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import urllib.request
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from torchvision.models._api import WeightsEnum
 from torchgeo_cmr.errors import RasterError, check_choice
 from torchgeo_cmr.typed_json import convert
 
+from .plain_tensors import plain_tensors
+
 __all__ = (
     'Channels',
     'EncoderWeights',
@@ -35,6 +38,7 @@ __all__ = (
     'checked_bands',
     'find_weights',
     'load_file',
+    'load_tensors',
     'match_bands',
     'read_weights',
     'select_bands',
@@ -214,23 +218,26 @@ def read_weights(found: FoundWeights, modality: str) -> tuple[dict[str, Any], An
         return dict(state), found.bands
     path = found.origin
     content = load_file(path)
-    state, bands = content, found.bands
+    bands = found.bands
     if isinstance(content, dict) and isinstance(content.get(_SECTION), dict):
         cure = 'name other weights'
         section = convert(content[_SECTION], _Section, path, cure, ValueError)
         bands = ((section.get('specs') or {}).get(modality) or {}).get('bands') or bands
-    for name in ('state_dict', 'model'):
-        if isinstance(state, dict) and isinstance(state.get(name), dict):
-            state = state[name]
-    tensors = state if isinstance(state, dict) else {}
+    tensors = plain_tensors(content, path)
     # torch.compile prefixes the weights of what it wraps
-    tensors = {str(k).replace('_orig_mod.', ''): v for k, v in tensors.items()}
-    if not any(isinstance(value, Tensor) for value in tensors.values()):
-        raise ValueError(
-            f'{path} holds no weights: expected a state dict or a checkpoint, found '
-            f'{type(state).__name__}'
-        )
-    return tensors, bands
+    return {k.replace('_orig_mod.', ''): v for k, v in tensors.items()}, bands
+
+
+def load_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Load the tensors of a state dict or a checkpoint to the CPU, with ``weights_only=True``.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: If it cannot be read safely, or holds no plain tensors.
+    """
+    return plain_tensors(load_file(path), path)
 
 
 def load_file(path: str | Path) -> Any:
@@ -242,12 +249,17 @@ def load_file(path: str | Path) -> Any:
     Raises:
         ValueError: If it cannot be read safely.
     """
+    cure = 'download it again, or save its state dict with torch.save'
+    if str(path).endswith('.safetensors'):
+        raise ValueError(f'{path} is in the format of safetensors: {cure}')
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # torch warns of what it refuses next
+            return torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         raise ValueError(
             f'{path} holds no weights that can be read safely (weights_only=True): '
-            f'{type(error).__name__}'
+            f'{type(error).__name__}; {cure}'
         ) from error
 
 

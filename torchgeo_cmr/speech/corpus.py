@@ -60,6 +60,9 @@ _COLUMNS = (
 
 _SETTINGS, _MANIFEST, _LOCK = 'speak.json', 'manifest.csv', '.speak.lock'
 
+#: In the settings while files are overwritten, some of which are still of earlier ones.
+_HALF = 'overwriting'
+
 #: What no name of a file has on every system, and bytes of the longest.
 _FORBIDDEN, _LONGEST = '/\\:*?"<>|', 200
 
@@ -175,6 +178,8 @@ def speak(
                 write_wav(folder / take.file, sound)
                 bar.update()
         _check_begun(folder, plan)
+        if overwrite:
+            _write_settings(folder / _SETTINGS, settings)
         return _write_manifest(folder / _MANIFEST, plan)
 
 
@@ -303,6 +308,11 @@ def _begin(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
         check_regular(record, OutputExistsError)
         known = read_json(record, dict[str, Any], 'name another folder', AudioError)
         differs = [name for name in settings if known.get(name) != settings[name]]
+        if known.get(_HALF) and not overwrite:
+            raise OutputExistsError(
+                f'{folder} was to be overwritten by a run that was stopped, and holds sound of two '
+                'settings: run that again with overwrite, or name another folder'
+            )
         if differs and not overwrite:
             name = differs[0]
             raise OutputExistsError(
@@ -313,10 +323,14 @@ def _begin(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
         raise OutputExistsError(
             f'{folder} holds sound that was not made here: name another folder'
         )
-    with new_draft(record, overwrite=True) as draft:
-        draft.write_text(json.dumps(dict(settings), indent=1) + '\n', encoding='utf-8')
+    _write_settings(record, {**settings, _HALF: True} if overwrite else settings)
     for place in (folder, *(p for p in folder.iterdir() if p.is_dir())):
         sweep(place)
+
+
+def _write_settings(record: Path, settings: Mapping[str, Any]) -> None:
+    with new_draft(record, overwrite=True) as draft:
+        draft.write_text(json.dumps(dict(settings), indent=1) + '\n', encoding='utf-8')
 
 
 def _check_begun(folder: Path, plan: Iterable[_Take]) -> None:

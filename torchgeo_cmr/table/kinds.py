@@ -15,7 +15,7 @@ import pyarrow as pa
 from torchgeo_cmr.errors import ArchiveError
 
 from .schema import TEXT
-from .whole_numbers import is_long, nullable
+from .whole_numbers import as_described, is_long, nullable
 
 
 class Kind(NamedTuple):
@@ -42,7 +42,7 @@ def kinds_of(table: pa.Table | pd.DataFrame) -> dict[str, Kind]:
     made: dict[str, Kind] = {}
     if isinstance(table, pa.Table):
         plain = table.drop_columns(['geometry'])
-        for name, dtype in plain.schema.empty_table().to_pandas().dtypes.items():
+        for name, dtype in as_described(plain.schema.empty_table()).dtypes.items():
             column = plain.column(name)
             if pa.types.is_dictionary(column.type) and column.num_chunks:
                 # An empty table does not know the categories.

@@ -426,7 +426,10 @@ def read_archive(
             f'the parts of {folder} have columns of different kinds ({error}); '
             'write them into separate archives'
         ) from error
-    frame, vectors = from_arrow(together)
+    try:
+        frame, vectors = from_arrow(together)
+    except ArchiveError as error:
+        raise ArchiveError(f'{folder}: {error}') from error
     if (vectors.dtype == np.uint8) != (metric == 'hamming'):
         raise ArchiveError(
             f'{header_file(folder)} has metric {metric!r}, for which the parts hold no '

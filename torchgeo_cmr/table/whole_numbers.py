@@ -7,6 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from torchgeo_cmr.errors import ArchiveError
+
 #: Up to this, float64 holds every whole number.
 _EXACT = 1 << 53
 
@@ -41,13 +43,40 @@ def nullable(dtype: Any, *, long: bool) -> Any:
     return dtype
 
 
+def as_described(table: pa.Table) -> pd.DataFrame:
+    """Give a table of Arrow to pandas, with the dtypes that its metadata describe.
+
+    Args:
+        table: Columns without geometry.
+
+    Raises:
+        ArchiveError: If the metadata are broken.
+    """
+    try:
+        return table.to_pandas()
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
+        raise ArchiveError(
+            f'what its metadata say about columns is broken ({type(error).__name__}: {error!s:.80}); '
+            'write the archive again'
+        ) from error
+
+
 def in_pandas(table: pa.Table) -> pd.DataFrame:
     """Give a table of Arrow to pandas, without rounding whole numbers among nulls.
 
     Args:
         table: Columns without geometry.
+
+    Raises:
+        ArchiveError: If its metadata are broken.
     """
-    frame = table.to_pandas()
+    frame = as_described(table)
     for name, column in zip(table.column_names, table.columns, strict=True):
         if (
             column.null_count

@@ -1,5 +1,6 @@
 """What a user gives to embed, as scenes: datasets, rasters, products, cubes, STAC items."""
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -70,7 +71,11 @@ def list_scenes(
             f'{masks[0].path} is a quality mask ({", ".join(masks[0].bands)}), which is not '
             'embedded: give the images that it belongs to'
         )
-    if nodata is not None:
+    if nodata is not None and not math.isnan(nodata):  # NaN is missing anyway
+        if math.isinf(nodata):
+            raise RasterError(
+                f'nodata is {nodata}, which marks no missing pixels: give a finite number'
+            )
         found = [replace(scene, nodata=float(nodata)) for scene in found]
     return found
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.models.weights import load_file
+from torchgeo_cmr.models.weights import load_tensors
 
 __all__ = ('Adapter', 'LocalWeights', 'resampled')
 
@@ -32,19 +32,9 @@ class LocalWeights:
         """Read the tensors, with ``weights_only=True``.
 
         Raises:
-            ValueError: If the file cannot be read safely.
-            RasterError: If it holds no weights.
+            ValueError: If the file cannot be read safely, or holds no weights.
         """
-        content = load_file(self.path)
-        for name in ('state_dict', 'model'):
-            if isinstance(content, dict) and isinstance(content.get(name), dict):
-                content = content[name]
-        if not isinstance(content, dict):
-            raise RasterError(
-                f'{self.path} holds no weights: expected a state dict, found '
-                f'{type(content).__name__}'
-            )
-        return content
+        return load_tensors(self.path)
 
 
 class Adapter(nn.Module):

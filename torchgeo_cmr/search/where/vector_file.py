@@ -14,6 +14,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import pandas as pd
+import shapely
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.regular_files import check_regular
@@ -70,7 +71,9 @@ def read_frame(
             f'the {what} {path} cannot be read as a vector file ({error})'
         ) from error
     named_geometry = frame.active_geometry_name is not None
-    if not placeless and not (named_geometry and frame.geometry.notna().any()):
+    if not placeless and not (
+        named_geometry and not shapely.is_missing(frame.geometry.to_numpy()).all()
+    ):
         raise QueryError(
             f'the {what} {path} has no features with a geometry; draw an area first'
         )

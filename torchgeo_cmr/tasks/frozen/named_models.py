@@ -50,7 +50,12 @@ def read_models(
         QueryError: If there is no such model, or the weights are of another or not there.
         RasterError: If the bands are not known.
     """
-    model, _, weights = words.partition(':')
+    model, colon, weights = words.partition(':')
+    if colon and not weights:
+        raise QueryError(
+            f'model {words} names no weights behind its colon: name them, or drop the colon for '
+            'random ones'
+        )
     names = {}
     try:
         check_pictures(model)
