@@ -10,6 +10,7 @@ import pytest
 import shapely
 
 from torchgeo_cmr.errors import CMRError
+from torchgeo_cmr.export import read_manifest
 from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -50,3 +51,9 @@ def test_a_pipe_in_an_archive_or_index_is_refused(tmp_path: Path) -> None:
         opening = read_archive if folder.name == 'archive' else search
         with pytest.raises(CMRError):
             opening(copied, table)
+
+
+def test_a_pipe_as_a_manifest_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'hits.json')
+    with pytest.raises(CMRError, match=r'hits\.json is a named pipe and not a file'):
+        read_manifest(tmp_path / 'hits.json')

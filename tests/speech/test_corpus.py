@@ -221,7 +221,8 @@ def test_overwriting_that_was_stopped_is_refused_until_it_is_done(
     tones: Any, tmp_path: Path
 ) -> None:
     """Half of the sound is without the noise that the settings name."""
-    out, noisy = tmp_path / 'out', {**FEW, 'noise': (0, 1)}
+    out = tmp_path / 'out'
+    noisy: dict[str, Any] = {**FEW, 'noise': (0, 1)}
     speak(LABELS, out, engine=tones, **FEW)
     tones.stop_after = len(tones.said) + 3
     with pytest.raises(KeyboardInterrupt):

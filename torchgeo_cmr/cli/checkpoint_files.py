@@ -86,5 +86,5 @@ def _folders(trainer: Trainer) -> list[Path]:
         if isinstance(callback, ModelCheckpoint)
     ]
     return sorted(
-        {Path(name).absolute() for name in named if name and '://' not in name}
+        {Path(name).absolute() for name in named if name and '://' not in str(name)}
     )

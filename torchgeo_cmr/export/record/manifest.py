@@ -10,6 +10,7 @@ from typing import Any
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export.new_file import new_file
+from torchgeo_cmr.regular_files import check_special
 from torchgeo_cmr.typed_json import decode
 
 from .record import FORMAT, record_text
@@ -62,6 +63,7 @@ def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
         QueryError: If the file is missing, is not a manifest, or is of a newer version.
     """
     source = f'{path} cannot be read as a manifest: it'
+    check_special(path, QueryError)
     try:
         text = Path(path).read_bytes()
     except OSError as error:
