@@ -10,9 +10,13 @@ processes took the cores are repeated; if the machine is never quiet, the quiete
 the report says so::
 
     python tests/benchmarks/search.py --n 1000000 --json search.json
+    python tests/benchmarks/search.py --n 1000000 --without-codes --flat
     python tests/benchmarks/search.py --n 100000 --lance --postgres 'host=/tmp user=postgres'
     python tests/benchmarks/search.py --n 10000000 --huge
     python tests/benchmarks/search.py --quick
+
+``--without-codes`` builds an index that scans float32 vectors as well; ``--flat`` asks random
+directions, whose best scores are low and close together.
 
 ``ratio`` is the median of a candidate over that of ``torchgeo_cmr`` on the same question. The
 last rows are what people ask every day: queries that do not find what is near them, scores
@@ -291,19 +295,24 @@ def one_question(
     count: int,
     patience: int = PATIENCE,
     peers: Mapping[str, search_peers.Ask] = MappingProxyType({}),
+    plain: RetrievalIndex | None = None,
+    flat: bool = False,
 ) -> list[dict[str, Any]]:
     """Ask all candidates one question and give their rows of the report."""
     area = None if share == 1 else make_area(world, share)
     rng = np.random.default_rng(7)
     picked = world.table.vectors[rng.choice(len(world.shapes), num_queries)]
     noise = rng.standard_normal(picked.shape, dtype=np.float32) / 16
-    queries = picked + 0.5 * noise
+    queries = (0.0 if flat else 1.0) * picked + 0.5 * noise
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
 
     def ours() -> Answer:
         return index.rank(queries, K, None if area is None else Where(area, CRS))
 
     candidates: dict[str, Candidate] = {OURS: ours}
+    if plain is not None:
+        chosen = None if area is None else Where(area, CRS)
+        candidates[f'{OURS}, codes=False'] = partial(plain.rank, queries, K, chosen)
     candidates |= plain_plans(world, queries, area)
     if area is not None:
         for name, ask in peers.items():
@@ -451,6 +460,9 @@ def opening(world: World, folder: Path, path: Path, count: int) -> list[dict[str
 
 def everyday(world: World, folder: Path, count: int) -> list[dict[str, Any]]:
     """Time what people ask every day: neighbours left out, hubs, several parts, a command.
+
+        ``--without-codes`` builds an index that scans float32 vectors as well; ``--flat`` asks random
+    directions, whose best scores are low and close together.
 
     ``ratio`` is over the first candidate of each group, the same search without it.
     """
@@ -631,6 +643,9 @@ def everything(words: argparse.Namespace) -> list[dict[str, Any]]:
             index = RetrievalIndex.open(path, world.table)
         else:
             index = RetrievalIndex.build(world.table, path, approximate=kinds)
+        plain = None
+        if words.without_codes:
+            plain = RetrievalIndex.build(world.table, folder / 'plain', codes=False)
         for share in words.shares:
             for num_queries in words.queries:
                 rows += one_question(
@@ -641,9 +656,12 @@ def everything(words: argparse.Namespace) -> list[dict[str, Any]]:
                     words.rounds,
                     words.patience,
                     peers,
+                    plain,
+                    words.flat,
                 )
-        rows += opening(world, folder, path, words.rounds)
-        rows += everyday(world, folder, words.rounds)
+        if plain is None:
+            rows += opening(world, folder, path, words.rounds)
+            rows += everyday(world, folder, words.rounds)
     if words.codes:
         rows += codes(world, words.codes, words.rounds)
     return rows
@@ -672,6 +690,10 @@ def main() -> None:
     parser.add_argument(
         '--codes', nargs='*', default=[], help='kinds of vectors to compare'
     )
+    parser.add_argument(
+        '--without-codes', action='store_true', help='compare with float32 alone'
+    )
+    parser.add_argument('--flat', action='store_true', help='ask random directions')
     parser.add_argument(
         '--huge', action='store_true', help='only int8 and binary vectors, in ten parts'
     )

@@ -6,6 +6,7 @@ import pytest
 from torchgeo_cmr.search.rank import candidates as pool
 from torchgeo_cmr.search.rank import exact, scan
 from torchgeo_cmr.search.rank.exact import above, top_k
+from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
 from torchgeo_cmr.search.rank.vectors import Vectors, encode
 
 
@@ -103,6 +104,31 @@ def test_codes_change_no_answer(kind: str, num_queries: int) -> None:
     told = top_k(vectors, np.arange(3000), queries, 20, ties=ties)[0]
     if kind == 'int8':
         assert (few != told).any()  # the second look was needed
+
+
+@pytest.mark.parametrize('hidden', [0, 40, 2_000])
+def test_signs_propose_what_agrees_best(hidden: int) -> None:
+    """As a sort of all Hamming distances does, hidden rows left out."""
+    rng = np.random.default_rng(4)
+    vectors, queries = unit(rng, 3_000, 40), unit(rng, 5, 40)
+    kept = Vectors(vectors, 'binary', *encode(vectors, 'binary'))
+    pairs = np.unique(rng.integers(0, (5, 3_000), (hidden, 2)), axis=0)
+    pairs = pairs[np.argsort(pairs[:, 1], kind='stable')]
+    held = HiddenRows(pairs[:, 0], pairs[:, 1]) if hidden else None
+    ties = np.arange(3_000)
+    for rows in (ties, ties[100:900], np.flatnonzero(rng.random(3_000) < 0.3)):
+        found, scores = top_k(
+            kept, rows, queries, 5, ties=ties, spare=30, withheld=held
+        )
+        for i, query in enumerate(queries):
+            free = rows[~np.isin(rows, pairs[pairs[:, 0] == i, 1])]
+            differ = ((vectors[free] > 0) != (query > 0)).sum(axis=1)
+            last = np.sort(differ)[149]
+            truth = np.sort(vectors[free[differ < last]] @ query)[::-1][:5]
+            assert np.isin(found[i], free).all()
+            assert (differ[np.searchsorted(free, found[i])] <= last).all()
+            # Of equal distances any may be looked at.
+            assert (scores[i] >= truth - 1e-6).all()
 
 
 def test_above_is_a_cut_through_all_scores() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from torchgeo_cmr.search.rank import integer_products, pruning, scan
+from torchgeo_cmr.search.rank import integer_products, principal_heads, pruning, scan
 from torchgeo_cmr.search.rank.exact import Looks, above, top_k
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows, Windows
 from torchgeo_cmr.search.rank.vectors import Vectors, as_vectors, encode, with_codes
@@ -21,6 +21,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few rows be scanned as many are."""
     monkeypatch.setattr(pruning, 'LEAST_ROWS', 100)
     monkeypatch.setattr(pruning, '_SHARE', 10)
+    monkeypatch.setattr(principal_heads, '_LENGTHS', (6,))
     monkeypatch.setattr(scan, '_SUMS', 1_000)
     monkeypatch.setattr(scan, '_ROWS', 60)
     monkeypatch.setattr(scan, '_LONG', 250)
@@ -36,6 +37,10 @@ def set_of(kind: str, rows_of: Rows) -> np.ndarray:
         near = rows_of('even', 40, 48)[rng.integers(0, 40, N)]
         near = near + rng.normal(0, 0.002, near.shape)
         return (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
+    if kind == 'decaying':
+        near = rows_of('even', N, 48) * 0.6 ** np.arange(48)
+        near = near @ np.linalg.qr(rows_of('even', 48, 48))[0]
+        return (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
     if kind == 'mixed':
         parts = [rows_of(k, N // 3, 48) for k in ('even', 'few', 'one')]
         return np.concatenate(parts)[rng.permutation(N)]
@@ -45,7 +50,8 @@ def set_of(kind: str, rows_of: Rows) -> np.ndarray:
 @pytest.mark.parametrize('always', [False, True])
 @pytest.mark.parametrize('kernels', [False, True])
 @pytest.mark.parametrize(
-    'kind', ['even', 'few', 'equal', 'one', 'tiny', 'ties', 'close', 'mixed']
+    'kind',
+    ['even', 'few', 'equal', 'one', 'tiny', 'ties', 'close', 'mixed', 'decaying'],
 )
 def test_against_whole_vectors(
     monkeypatch: pytest.MonkeyPatch,
@@ -108,14 +114,26 @@ def test_more_rows_than_match(rows_of: Rows) -> None:
         assert found[0].shape == (2, N)
 
 
-def test_codes_are_scanned_where_they_rule_out_most(rows_of: Rows) -> None:
+@pytest.mark.parametrize('kernels', [False, True])
+def test_what_is_scanned(
+    monkeypatch: pytest.MonkeyPatch, kernels: bool, rows_of: Rows
+) -> None:
+    """What is the quickest of what rules out most; NumPy multiplies bytes too slowly."""
+    if kernels and not integer_products.KERNELS:
+        pytest.skip('numkong is not installed')
+    monkeypatch.setattr(integer_products, 'KERNELS', kernels)
     every = np.arange(N)
-    for kind, whole in (('even', False), ('close', True), ('ties', True)):
+    for kind, scanned in (
+        ('even', 'int8 codes' if kernels else ''),
+        ('close', 'whole vectors'),
+        ('ties', 'whole vectors'),
+        ('decaying', 'the first 6 principal axes'),
+    ):
         rows = set_of(kind, rows_of)
         looks = Looks()
         top_k(with_codes(as_vectors(rows)), every, rows[:1], 5, ties=every, looks=looks)
-        assert looks.scanned_whole == whole
-        if kind == 'even':
+        assert looks.scanned == scanned
+        if looks.scanned not in ('', 'whole vectors'):
             assert 5 <= looks.again < N / 20
 
 

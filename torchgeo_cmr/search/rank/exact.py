@@ -25,7 +25,7 @@ from .integer_products import round_queries
 from .margin import Margin
 from .pruning import has_use, prospect
 from .scan import scan, scan_codes
-from .vectors import Vectors, agreement, as_vectors
+from .vectors import Vectors, agreement, as_vectors, signs
 
 #: Ranks of some rows among equal scores; lower wins.
 type Ties = NDArray[np.int64] | Callable[[NDArray[np.int64]], NDArray[np.int64]]
@@ -33,6 +33,8 @@ type Ties = NDArray[np.int64] | Callable[[NDArray[np.int64]], NDArray[np.int64]]
 type _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 _QUERIES = 512
+#: Most hidden rows of a query that are found and dropped again.
+_MORE = 1_000
 _PAIRS = 65_536
 _DAMAGED = (
     'a vector of the archive is not of length 1, or not a number: its files were damaged; '
@@ -48,11 +50,11 @@ class Looks:
 
     Args:
         again: Pairs of query and row that were scored again with whole vectors.
-        scanned_whole: Whether codes ruled out too little, so that whole vectors were scanned.
+        scanned: What was scanned for the last of them, if bounds were considered.
     """
 
     again: int = 0
-    scanned_whole: bool = False
+    scanned: str = ''
 
 
 def top_k(
@@ -174,14 +176,13 @@ def above(
     kept = vectors if isinstance(vectors, Vectors) else as_vectors(vectors)
     if not np.isfinite(kept.error):
         kept = as_vectors(kept.whole)
-    least = max(np.float32(min_score) - _slack(kept), LOWEST)
     owners, numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for start in range(0, len(queries) if len(rows) else 0, _QUERIES):
         batch = np.ascontiguousarray(
             queries[start : start + _QUERIES], kept.whole.dtype
         )
         held = None if withheld is None else withheld.of(slice(start, start + _QUERIES))
-        for sink in scan(kept, rows, batch, partial(_Above, least, held)):
+        for sink in _reaching(kept, rows, batch, min_score, held):
             for owner, row in sink.pairs:
                 owners.append(owner + start)
                 numbers.append(row)
@@ -224,11 +225,38 @@ def _propose_few(
     withheld: HiddenRows | None,
 ) -> _Pairs:
     """Give the pairs that the codes put first."""
+    most = 0 if withheld is None else withheld.most(rows, len(queries))
+    if vectors.kind == 'binary' and most <= _MORE:
+        return _nearest_signs(vectors, rows, queries, k, most, withheld)
     margin = Margin.even(len(queries), 0)
     make = partial(Pool, len(queries), k, margin, withheld)
     if vectors.coded is None:
         return gathered(scan(vectors, rows, queries, make))
-    return gathered(scan_codes(vectors, rows, round_queries(queries), make))
+    return gathered(scan_codes(vectors.coded, rows, round_queries(queries), make))
+
+
+def _nearest_signs(
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    k: int,
+    most: int,
+    withheld: HiddenRows | None,
+) -> _Pairs:
+    """Give the pairs whose signs agree best; faiss counts them where they are mapped."""
+    from faiss import knn_hamming  # exact searches need none
+
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    together = last - first == len(rows)
+    codes = vectors.codes[first:last] if together else vectors.codes[rows]
+    wide = min(k + most, len(rows))
+    place = knn_hamming(signs(queries), np.ascontiguousarray(codes), wide)[1]
+    found = rows[place]
+    if withheld is None:
+        return np.repeat(np.arange(len(queries)), wide), found.reshape(-1)
+    free = ~withheld.holds(found)
+    owner, column = np.nonzero(free & (free.cumsum(axis=1) <= k))
+    return owner, found[owner, column]
 
 
 def _propose_bounded(
@@ -240,26 +268,49 @@ def _propose_bounded(
     looks: Looks,
 ) -> _Pairs:
     """Give what :func:`_propose` gives, and what the bounds of codes do not rule out."""
-    seen = prospect(vectors, rows, queries, k, withheld)
-    if not seen.good:
-        looks.scanned_whole = True
+    seen = prospect(vectors, rows, queries, withheld, k=k)
+    if seen is None:
+        looks.scanned = 'whole vectors'
         return _propose(as_vectors(vectors.whole), rows, queries, k, withheld)
-    make = partial(Pool, len(queries), k, seen.margin, withheld, seen.least)
-    return gathered(scan_codes(vectors, rows, seen.queries, make))
+    looks.scanned = seen.bounds.name
+    make = partial(Pool, len(queries), k, seen.bounds.margin, withheld, seen.least)
+    return gathered(seen.bounds.scan(rows, make))
+
+
+def _reaching(
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    queries: NDArray[Any],
+    min_score: float,
+    withheld: HiddenRows | None,
+) -> 'list[_Above]':
+    """Scan for what may reach a score."""
+    if has_use(vectors, len(rows)):
+        seen = prospect(vectors, rows, queries, withheld, min_score=min_score)
+        if seen is not None:
+            make = partial(_Above, seen.least, seen.bounds.margin, withheld)
+            return seen.bounds.scan(rows, make)
+        vectors = as_vectors(vectors.whole)
+    margin = Margin.even(len(queries), 2 * _slack(vectors))
+    least = np.full(len(queries), max(min_score, float(LOWEST)), np.float32)
+    return scan(vectors, rows, queries, partial(_Above, least, margin, withheld))
 
 
 class _Above:
     """Pairs that reach a score; a sink of a scan."""
 
-    def __init__(self, least: np.float32, withheld: HiddenRows | None) -> None:
-        self.least, self.withheld = least, withheld
+    def __init__(
+        self, least: NDArray[np.float32], margin: Margin, withheld: HiddenRows | None
+    ) -> None:
+        self.least, self.margin, self.withheld = least, margin, withheld
         self.pairs: list[_Pairs] = []
 
     def add(self, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
         """Take scores (num_queries, b) of rows (b,)."""
         if self.withheld is not None:
             self.withheld.hide(rows, scores)
-        owner, column = where(scores >= self.least)
+        least = np.maximum(self.least - self.margin.most(rows), LOWEST)
+        owner, column = where(scores >= least[:, None])
         held = self.withheld
         keep = None if held is None else held.in_time(owner, rows[column])
         if keep is not None:

@@ -41,6 +41,12 @@ class Margin:
             largest if largest < np.inf else np.float32(np.inf)
         )
 
+    def mean(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give the mean margin among rows for each query (num_queries,)."""
+        if self.lost is None or self.norm is None:
+            return self.off
+        return self.off + self.norm * self.lost[rows].mean()
+
     def of(self, owner: Any, row: Any) -> NDArray[np.float32]:
         """Give the margins of queries and rows, which are broadcast."""
         if self.lost is None or self.norm is None:

@@ -11,9 +11,11 @@ many must be, they lose for 64 queries there, and at 1 % do not reach a recall o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .exact import Looks
+from .pruning import has_use
 from .vectors import LEAST_SHARE, Vectors
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class Plan:
         recall: Share of the exact answer that is expected, None if it was not measured.
         spare: Rows scored again for each row requested; None: all that may belong.
         approximate: The index to search.
+        again: Pairs of query and row that were scored with whole vectors after a scan had
+            proposed them; None before.
     """
 
     name: str
@@ -44,6 +48,16 @@ class Plan:
     recall: float | None = 1.0
     spare: int | None = None
     approximate: 'Approximate | None' = None
+    again: int | None = None
+
+    def after(self, looks: Looks) -> 'Plan':
+        """Give the plan with what was done."""
+        why = self.why
+        if looks.scanned == 'whole vectors':
+            why = f'{why.partition(";")[0]}; bounds rule out too few, each is scored'
+        elif looks.scanned:
+            why = f'{why.partition(";")[0]}; {looks.scanned} first, then whole vectors of the rest'
+        return replace(self, why=why, again=looks.again)
 
 
 def choose(
@@ -60,6 +74,10 @@ def choose(
     left = f'{rows} of {len(vectors)} rows are left'
     whole = vectors.kind == 'float32'
     if exact:
+        if whole and has_use(vectors, rows):
+            return Plan(
+                'exact', f'{left}; bounds first, then whole vectors of the rest'
+            )
         if whole:
             return Plan('exact', f'{left}, each is scored')
         if vectors.kind == 'binary':
@@ -81,6 +99,8 @@ def choose(
             approximate=best,
         )
     narrow = f'{left}, too few for an approximate index' if approximate else left
+    if whole and has_use(vectors, rows):
+        return Plan('exact', f'{narrow}; bounds first, then whole vectors of the rest')
     if whole:
         return Plan('exact', f'{narrow}, each is scored')
     spare = _SPARE[vectors.kind]

@@ -20,9 +20,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .int8_codes import Int8Codes
 from .integer_products import Int8Queries, Products
+from .principal_heads import Heads
 from .processors import cores
-from .vectors import Vectors, agreement, signs
+from .vectors import Vectors, agreement, as_vectors, signs
 
 #: Rows of a block, and of one that is read once and as it is, so need not fit the cache.
 _ROWS = 1_024
@@ -87,21 +89,40 @@ def scan[S: Sink](
 
 
 def scan_codes[S: Sink](
-    vectors: Vectors,
+    codes: Int8Codes,
     rows: NDArray[np.int64],
     queries: Int8Queries,
     make: Callable[[], S],
 ) -> list[S]:
-    """Score the byte codes of rows, which the vectors must have, as :func:`scan` scores vectors.
+    """Score the byte codes of rows as :func:`scan` scores vectors.
 
     Args:
-        vectors: The archive.
+        codes: The codes of the archive.
         rows: As for :func:`scan`.
         queries: Rounded queries, at least one; scores are in units of theirs.
         make: As for :func:`scan`.
     """
     longest = int(np.clip(_SUMS // len(queries.codes), _ROWS, _LONG))
-    start = partial(_integers, vectors, queries, longest)
+    start = partial(_integers, codes, queries, longest)
+    return _spread(rows, len(queries), start, make, _ALONE_OF_CODES, longest)
+
+
+def scan_heads[S: Sink](
+    heads: Heads,
+    rows: NDArray[np.int64],
+    queries: NDArray[np.float32],
+    make: Callable[[], S],
+) -> list[S]:
+    """Score the heads of rows as :func:`scan` scores vectors.
+
+    Args:
+        heads: The heads of the archive.
+        rows: As for :func:`scan`.
+        queries: Heads of queries (num_queries, length), at least one.
+        make: As for :func:`scan`.
+    """
+    longest = int(np.clip(_SUMS // len(queries), _ROWS, _LONG))
+    start = partial(_many, as_vectors(heads.coordinates), queries)
     return _spread(rows, len(queries), start, make, _ALONE_OF_CODES, longest)
 
 
@@ -151,10 +172,8 @@ def _spread[S: Sink](
         return [work(), *(task.result() for task in others)]
 
 
-def _integers(vectors: Vectors, queries: Int8Queries, size: int) -> _Scored:
+def _integers(codes: Int8Codes, queries: Int8Queries, size: int) -> _Scored:
     """Score the codes of rows, reading stretches of memory."""
-    codes = vectors.coded
-    assert codes is not None  # who has none is not scanned so
     products = Products(queries, _PASSED * size)
     memory = np.empty((_PASSED * size, len(queries)), dtype=np.float32)
 

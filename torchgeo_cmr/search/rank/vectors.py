@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import QueryError
 
 from .int8_codes import LONGEST, Int8Codes, encode_int8
+from .principal_heads import Heads, heads_of
 
 #: Ways to keep vectors.
 KINDS = ('float32', 'float16', 'int8', 'binary')
@@ -50,6 +51,7 @@ class Vectors:
         error: Largest distance between a row and what its codes say.
         lost: Distance of each row (n,) for int8, rounded up; None if only the largest is known.
         quick: Bytes of float32 vectors that are scanned first where they rule enough out; None for none.
+        heads: Heads of float32 vectors, likewise.
     """
 
     whole: NDArray[Any]
@@ -59,10 +61,21 @@ class Vectors:
     error: float
     lost: NDArray[np.float32] | None = None
     quick: Int8Codes | None = None
+    heads: Heads | None = None
 
     def __len__(self) -> int:
         """Give the number of rows."""
         return len(self.whole)
+
+    @property
+    def lengths(self) -> set[int]:
+        """Rows of everything that is kept: one number, unless files of two indexes were mixed."""
+        kept = [self.whole, self.codes, self.scale, self.lost]
+        if self.quick is not None:
+            kept += [self.quick.codes, self.quick.scale, self.quick.lost]
+        if self.heads is not None:
+            kept += [self.heads.coordinates, self.heads.tail]
+        return {len(array) for array in kept if array is not None}
 
     @property
     def dim(self) -> int:
@@ -103,10 +116,11 @@ def as_vectors(vectors: NDArray[Any]) -> Vectors:
 
 
 def with_codes(vectors: Vectors) -> Vectors:
-    """Add bytes to float32 vectors that are not too long for them."""
+    """Add bytes, and heads that rule out most, to float32 vectors that are not too long for it."""
     if vectors.kind != 'float32' or vectors.dim > LONGEST:
         return vectors
-    return replace(vectors, quick=encode_int8(vectors.whole))
+    whole = vectors.whole
+    return replace(vectors, quick=encode_int8(whole), heads=heads_of(whole))
 
 
 def encode(

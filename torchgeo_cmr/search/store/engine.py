@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search.memory import FEWER, check_fits
-from torchgeo_cmr.search.rank.exact import above, top_k
+from torchgeo_cmr.search.rank.exact import Looks, above, top_k
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
 from torchgeo_cmr.search.rank.plan import Plan, choose
 from torchgeo_cmr.search.where.where import Step, Where
@@ -165,14 +165,15 @@ def _rank(
             most = held.most(chosen, len(vectors))
             others = others if most <= _MORE else ()
         plan = choose(part.vectors, others, len(chosen), exact=exact)
-        plans.append(plan)
         if plan.approximate is not None:
             found, score = plan.approximate.search(
                 part.vectors, chosen, vectors, k + most, ties=part.ranks
             )
             if held is not None:
                 found, score = _without(held.holds(found), found, score, k)
+            plans.append(plan)
         else:
+            looks = Looks()
             found, score = top_k(
                 part.vectors,
                 chosen,
@@ -181,7 +182,9 @@ def _rank(
                 ties=part.ranks,
                 spare=plan.spare,
                 withheld=held,
+                looks=looks,
             )
+            plans.append(plan.after(looks))
         answers.append((part.to_numbers(found) + state.starts[i], score))
     if not answers:
         empty = (len(vectors), 0)

@@ -25,6 +25,8 @@ class Explanation:
         exact: Whether nothing closer can have been missed.
         recall: Share of the exact answer that is expected: 1 if exact, else as measured
             when the approximate index was made; None if not measured.
+        again: Rows per query, the mean, that were scored again with whole vectors: those that
+            the scan could not rule out. None if an approximate index was read.
     """
 
     plan: str
@@ -38,6 +40,7 @@ class Explanation:
     why: str = ''
     exact: bool = True
     recall: float | None = 1.0
+    again: float | None = None
 
     @property
     def filters(self) -> tuple[Step, ...]:
@@ -55,6 +58,8 @@ class Explanation:
             f'  {s.clause}: {s.before} -> {s.after} rows, {s.seconds * 1000:.1f} ms'
             for s in self.steps
         ]
+        if self.again is not None:
+            lines.append(f'  rows scored again per query: {self.again:.0f}')
         if self.undated:
             lines.append(f'  rows without time met by the window: {self.undated}')
         if not self.exact:

@@ -6,7 +6,10 @@
       index.json                  what it is, and which of the rest counts
       segment-<n>/
         vectors.npy               whole vectors (n, dim) float32, along the curve
-        codes.npy  scale.npy      what is scanned instead, unless vectors are float32
+        codes.npy                 what is scanned instead, or before float32 vectors
+        scale.npy  lost.npy       factor, and length of what rounding took away, for codes of int8
+        axes.npy                  principal axes of float32 vectors, if few of them tell most
+        head.npy  tail.npy        coordinates along them, and length of the rest
         boxes.npy                 bounds (n, 4) float64 in EPSG:4326
         numbers.npy  ties.npy     row number in the archive; alphabetical rank of patch_id
         digests.npy               16 bytes per row that identify its id and vector
@@ -45,6 +48,8 @@ from torchgeo_cmr.durable import checksum, flush
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.regular_files import check_special
 from torchgeo_cmr.search.mapped_files import MappedFiles, write_array, write_table
+from torchgeo_cmr.search.rank.int8_codes import Int8Codes
+from torchgeo_cmr.search.rank.principal_heads import Heads
 from torchgeo_cmr.search.rank.vectors import KINDS, Vectors
 from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns
 from torchgeo_cmr.table import EmbeddingTable
@@ -86,6 +91,9 @@ class SegmentEntry(TypedDict):
     rows: int
     vectors: str
     error: float | None
+    #: Whether float32 vectors have codes, and heads, as well.
+    codes: NotRequired[bool]
+    heads: NotRequired[bool]
     dead: str | None
     content: NotRequired[str]
     approximate: NotRequired[list[ApproximateEntry]]
@@ -109,6 +117,8 @@ class Header(TypedDict):
     record: Record
     fingerprint: str | None
     build: NotRequired[str | None]
+    #: Whether float32 vectors get codes; those of earlier versions do when rows are added.
+    codes: NotRequired[bool]
     segments: list[SegmentEntry]
     #: CRC-32 of the rest.
     checksum: NotRequired[str]
@@ -142,6 +152,9 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
         # Without a bound on what codes lost, whole vectors are scanned.
         if edited and entry['vectors'] in ('float16', 'int8'):
             entry['error'] = None
+        if edited or 'checksum' not in facts:  # as none of ours that has codes
+            entry.pop('codes', None)
+            entry.pop('heads', None)
     names = {entry['name'] for entry in plain['segments']}
     if not names or len(names) < len(plain['segments']):
         raise ArchiveError(f'{file} is broken (no parts, or one twice); {_CURE}')
@@ -206,6 +219,11 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
     }
     if vectors.codes is not vectors.whole:
         arrays |= {'codes': vectors.codes, 'scale': vectors.scale}
+        arrays['lost'] = vectors.lost
+    elif quick := vectors.quick:
+        arrays |= {'codes': quick.codes, 'scale': quick.scale, 'lost': quick.lost}
+    if heads := vectors.heads:
+        arrays |= {'axes': heads.axes, 'head': heads.coordinates, 'tail': heads.tail}
     files = {}
     for name, array in arrays.items():
         if array is not None:
@@ -221,6 +239,8 @@ def write_segment(folder: Path, segment: Segment) -> dict[str, Any]:
         'rows': len(segment),
         'vectors': vectors.kind,
         'error': vectors.error if np.isfinite(vectors.error) else None,
+        **({'codes': True} if vectors.quick is not None else {}),
+        **({'heads': True} if vectors.heads is not None else {}),
         'dead': None,
         'content': f'{segment.content.value:x}',
         'files': files,
@@ -240,28 +260,24 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
     """
     home = folder / facts['name']
     known = 'content' in facts  # indexes of earlier versions have no digests of rows
-    kind = str(facts['vectors'])
     files = MappedFiles(home, facts.get('files', {}), facts.get('token'))
     with _reading(folder):
         attributes = files.table('attributes.arrow')
-        whole, boxes = files.array('vectors.npy'), files.array('boxes.npy', np.float64)
-        plain = kind in ('float32', 'hamming')
-        codes = whole if plain else files.array('codes.npy')
-        scale = files.array('scale.npy', np.float32) if kind == 'int8' else None
+        boxes = files.array('boxes.npy', np.float64)
+        kept = _map_vectors(files, facts)
         numbers = files.array('numbers.npy', np.int64)
         ties = files.array('ties.npy', np.int64)
         digests = files.array('digests.npy', np.uint8) if known else None
         dead = _read_dead(folder, facts)
-    arrays = [whole, codes, boxes, numbers, ties]
-    arrays += [array for array in (digests, scale) if array is not None]
-    if {*map(len, arrays), attributes.num_rows} != {facts['rows']}:
+    arrays = [boxes, numbers, ties, *([] if digests is None else [digests])]
+    if {*map(len, arrays), *kept.lengths, attributes.num_rows} != {facts['rows']}:
         raise ArchiveError(
             f'the files of {home} have different numbers of rows; build the index again'
         )
     with _reading(folder):
         files.compare_all()
-    shapes = [(whole, 2), (codes, 2), (boxes, 2), (numbers, 1), (ties, 1), (dead, 1)]
-    fits = boxes.shape[1:] == (4,) and _is_kind(codes, kind, whole)
+    shapes = [(boxes, 2), (numbers, 1), (ties, 1), (dead, 1)]
+    fits = boxes.shape[1:] == (4,) and _fits(kept)
     if any(array.ndim != axes for array, axes in shapes) or not fits:
         raise ArchiveError(
             f'the files of {home} have other shapes; build the index again'
@@ -272,8 +288,6 @@ def read_segment(folder: Path, facts: Mapping[str, Any]) -> Segment:
             f'{home / "attributes.arrow"} has no column {min(missing)}; build the index again'
         )
     dead = np.asarray(check_rows(dead, facts['rows'], 'deleted rows'))
-    error = float('inf') if facts['error'] is None else float(facts['error'])
-    kept = Vectors(whole, kind, codes, scale, error)
     columns = StoredColumns(boxes, attributes)
     content = None
     if known:
@@ -307,11 +321,54 @@ def _read_dead(folder: Path, facts: Mapping[str, Any]) -> NDArray[np.int64]:
     return files.array(name, np.int64)
 
 
-def _is_kind(codes: NDArray[Any], kind: str, whole: NDArray[Any]) -> bool:
-    """Say whether codes are of a kind and stand for some vectors."""
+def _map_vectors(files: MappedFiles, facts: Mapping[str, Any]) -> Vectors:
+    """Map vectors and their codes.
+
+    Raises:
+        OSError: If a file cannot be opened.
+        ValueError: If it is damaged.
+    """
+    kind, error = str(facts['vectors']), facts['error']
+    whole = files.array('vectors.npy')
+    plain = kind in ('float32', 'hamming')
+    codes = whole if plain else files.array('codes.npy')
+    scale = lost = quick = heads = None
+    if kind == 'int8':
+        scale = files.array('scale.npy', np.float32)
+        # Indexes of earlier versions know the largest only.
+        known = 'lost.npy' in facts.get('files', {})
+        lost = files.array('lost.npy', np.float32) if known else None
+    elif kind == 'float32' and facts.get('codes'):
+        quick = Int8Codes(
+            files.array('codes.npy', np.int8),
+            files.array('scale.npy', np.float32),
+            files.array('lost.npy', np.float32),
+        )
+    if kind == 'float32' and facts.get('heads'):
+        axes, head, tail = (
+            files.array(f'{name}.npy', np.float32) for name in ('axes', 'head', 'tail')
+        )
+        heads = Heads(axes, head, tail)
+    error = float('inf') if error is None else float(error)
+    return Vectors(whole, kind, codes, scale, error, lost, quick, heads)
+
+
+def _fits(kept: Vectors) -> bool:
+    """Say whether codes are of their kind and stand for the vectors."""
+    whole, codes, kind = kept.whole, kept.codes, kept.kind
     dtype = {'binary': 'uint8', 'hamming': 'uint8'}.get(kind, kind)
     width = -(-whole.shape[-1] // 8) if kind == 'binary' else whole.shape[-1]
-    return codes.dtype == dtype and codes.shape[1:] == (width,)
+    fits = whole.ndim == 2 and codes.dtype == dtype and codes.shape[1:] == (width,)
+    flat = [array for array in (kept.scale, kept.lost) if array is not None]
+    if quick := kept.quick:
+        fits = fits and quick.codes.shape[1:] == (width,)
+        flat += [quick.scale, quick.lost]
+    if heads := kept.heads:
+        length = heads.axes.shape[-1]
+        fits = fits and heads.axes.shape == (width, length)
+        fits = fits and heads.coordinates.shape[1:] == (length,)
+        flat.append(heads.tail)
+    return fits and all(array.ndim == 1 for array in flat)
 
 
 def checksums(facts: Mapping[str, Any]) -> dict[str, str]:

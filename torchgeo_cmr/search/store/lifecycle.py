@@ -40,6 +40,7 @@ def state_of(table: EmbeddingTable) -> State:
         'record': table.record,
         'fingerprint': None,
         'build': None,
+        'codes': True,
     }
     return State((segments.from_table(table),), ((),), facts)
 
@@ -51,10 +52,11 @@ def built(
     approximate: list[str],
     recall: float,
     seed: int,
+    codes: bool,
 ) -> State:
     """Sort a table along a curve, in memory; arguments as of :meth:`RetrievalIndex.build`."""
-    parts = (segments.build(table, vectors),)
-    facts = {**state.facts, 'fingerprint': fingerprint(table)}
+    parts = (segments.build(table, vectors, codes=codes),)
+    facts = {**state.facts, 'fingerprint': fingerprint(table), 'codes': codes}
     state = replace(state, parts=parts, facts=facts)
     if approximate:
         from torchgeo_cmr.search.rank.approximate import build
@@ -116,7 +118,8 @@ def appended(
                 f'patch_id {part.ids(twice[:1])[0]!r} is in the index already; delete '
                 'it first or drop it from the table'
             )
-    part = segments.build(table, state.parts[0].vectors.kind)
+    kind, codes = state.parts[0].vectors.kind, state.facts['codes']
+    part = segments.build(table, kind, codes=codes)
     if len(part):
         for stored in (p for p in state.parts if len(p)):
             check_same(part.kinds, stored.kinds)

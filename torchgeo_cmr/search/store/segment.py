@@ -18,6 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.search.rank import pruning
 from torchgeo_cmr.search.rank.vectors import Vectors, as_vectors, encode, with_codes
 from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns, footprints_of
 from torchgeo_cmr.search.where.curve import hilbert_order
@@ -219,7 +220,7 @@ def build(table: EmbeddingTable, kind: str, *, codes: bool = True) -> Segment:
     Args:
         table: The rows.
         kind: How vectors are kept, one of :data:`~torchgeo_cmr.search.rank.vectors.KINDS`.
-        codes: Give float32 vectors codes that an exact scan reads first.
+        codes: Give float32 vectors codes that an exact scan reads first, if they are enough for that.
     """
     numbers = hilbert_order(table.boxes)
     whole = table.vectors[numbers]
@@ -227,7 +228,7 @@ def build(table: EmbeddingTable, kind: str, *, codes: bool = True) -> Segment:
     kept = as_vectors(whole)
     if kind != kept.kind and not (kept.packed and kind == 'float32'):
         kept = Vectors(whole, kind, *encode(whole, kind))
-    elif codes and kind == 'float32':
+    elif codes and kind == 'float32' and len(whole) >= pruning.LEAST_ROWS:
         kept = with_codes(kept)
     attributes = to_arrow(table.frame.iloc[numbers])
     names = attributes.column('patch_id').combine_chunks()

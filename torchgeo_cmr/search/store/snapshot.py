@@ -128,4 +128,5 @@ def read_state(folder: Path, header: dict[str, Any]) -> State:
     approximate = _Later(folder, header['segments'])
     names = ('dim', 'metric', 'spaces', 'record', 'fingerprint')
     facts = {name: header[name] for name in names}
-    return State(parts, approximate, {**facts, 'build': header.get('build')})
+    facts |= {'build': header.get('build'), 'codes': header.get('codes', True)}
+    return State(parts, approximate, facts)
