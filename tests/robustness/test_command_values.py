@@ -34,6 +34,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     'words',
     [
         *([*SEARCH, '--min-score', value] for value in ('nan', 'x', LONG, '')),
+        *(
+            [*SEARCH, f'--{name}=--']
+            for name in ('near', 'within', 'where', 'min-score', 'modality', 'k')
+        ),
+        [*SEARCH, '-k--'],
         *([*SEARCH, '-k', value] for value in ('0', '-1', '1.5', '1e300', 'nan', LONG)),
         *([*SEARCH, f'--days={value}'] for value in ('nan', '-1', 'x', LONG)),
         *([*SEARCH, '--spacing', value] for value in ('nan', '-1', LONG)),

@@ -175,6 +175,13 @@ class _Help(argparse.HelpFormatter):
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse the value ``--``, which Python before 3.13 drops; then parse."""
+        for word in args or ():
+            if match := re.fullmatch(r'(--[a-z][a-z-]*=|-[a-z]=?)--', word):
+                self.error(f'argument {match[1].rstrip("=")}: -- is not a value')
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Print what was wrong and where to find help, and exit with code 2."""
         message += self._meant(message)
