@@ -12,6 +12,7 @@ import shapely
 from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.export import read_manifest
 from torchgeo_cmr.search import RetrievalIndex
+from torchgeo_cmr.speech import read_labels
 from torchgeo_cmr.table import EmbeddingTable
 
 
@@ -57,3 +58,9 @@ def test_a_pipe_as_a_manifest_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'hits.json')
     with pytest.raises(CMRError, match=r'hits\.json is a named pipe and not a file'):
         read_manifest(tmp_path / 'hits.json')
+
+
+def test_a_pipe_of_labels_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'labels.txt')
+    with pytest.raises(CMRError, match=r'labels\.txt is a named pipe and not a file'):
+        read_labels([str(tmp_path / 'labels.txt')])

@@ -209,7 +209,8 @@ def read_labels(words: Iterable[str]) -> dict[str, str]:
                     f'{path} has no sub-folders to take labels from: name labels, or a file '
                     'with one per line'
                 )
-        elif path.is_file():
+        elif path.exists():
+            check_regular(path, AudioError)
             lines += _lines(path)
         else:
             lines.append(word)
