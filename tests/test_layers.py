@@ -86,7 +86,7 @@ NEVER = {
 #: Package -> the only files that may import it.
 ONLY_IN = {
     'faiss': {'search/rank/exact.py', 'search/rank/approximate.py'},
-    'psycopg': {'search/postgres.py'},
+    'psycopg': {'search/postgres/connection.py'},
     'ray': {'embed/ray.py'},
     'pickle': set(),
 }

@@ -16,6 +16,7 @@ VERBS = {
     ),
     'search': ('search_command', 'search an archive, inside an area and a time window'),
     'index': ('index_command', 'build an index of an archive once, or change one'),
+    'load': ('load_command', 'load an archive into PostgreSQL, for many to search'),
     'fuse': ('fuse_command', 'combine several saved results'),
     'changes': ('changes_command', 'find the places of an archive that changed most'),
     'duplicates': (

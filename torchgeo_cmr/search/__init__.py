@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torchgeo_cmr.search.answers.rank_fusion import fuse
     from torchgeo_cmr.search.answers.ranking_rules import Ranking
     from torchgeo_cmr.search.answers.rerank import rerank
+    from torchgeo_cmr.search.postgres.part_loader import load_archive
     from torchgeo_cmr.search.queries.blend import blend
     from torchgeo_cmr.search.queries.examples import from_examples
     from torchgeo_cmr.search.queries.feedback import from_feedback
@@ -48,6 +49,7 @@ __all__ = (
     'from_ids',
     'from_places',
     'fuse',
+    'load_archive',
     'near_duplicates',
     'open_archives',
     'patch_ids',
@@ -70,6 +72,7 @@ _HOMES = {
     'from_examples': 'queries.examples',
     'from_feedback': 'queries.feedback',
     'fuse': 'answers.rank_fusion',
+    'load_archive': 'postgres.part_loader',
     'near_duplicates': 'answers.near_duplicates',
     'rerank': 'answers.rerank',
     'verify_index': 'store.index_check',

@@ -15,7 +15,8 @@ def open_archives(paths: Origin | Iterable[Origin]) -> RetrievalIndex:
     scene, the combined record lists them.
 
     Args:
-        paths: Folder or folders; tables are taken too.
+        paths: Folder or folders; tables are taken too. A database, ``postgresql://...``, is
+            named alone.
 
     Returns:
         The index, to search in.
@@ -42,4 +43,8 @@ def open_archives(paths: Origin | Iterable[Origin]) -> RetrievalIndex:
         3
         >>> folder.cleanup()
     """
+    names = [paths] if isinstance(paths, str) else paths
+    found = list(names) if isinstance(names, list | tuple) else [names]
+    if len(found) == 1:
+        return RetrievalIndex.open(found[0])
     return RetrievalIndex(paths)

@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.search.postgres.connection import is_server
 from torchgeo_cmr.search.queries.forms import (
     Asking,
     Filtering,
@@ -175,7 +176,8 @@ class RetrievalIndex(IndexContents):
         Args:
             path: Folder that :meth:`build` or :meth:`save` wrote: it is mapped, and almost
                 nothing is read until it is needed. An archive folder or a table: it is held in
-                memory. Several of these: they are read and combined.
+                memory. Several of these: they are read and combined. Or the address of a
+                database, ``postgresql://...``, that :func:`load_archive` filled.
             archive: What the index should have been built from, a table or a folder as it
                 was then; the index is refused if it was not.
 
@@ -184,7 +186,12 @@ class RetrievalIndex(IndexContents):
                 newer format, or was built from another archive.
             QueryError: If nothing is named.
         """
-        index = cls(path)
+        if is_server(path):
+            from .postgres.server_index import ServerIndex
+
+            index: Any = ServerIndex(path)
+        else:
+            index = cls(path)
         built_from = index._state.facts['fingerprint'] or index.fingerprint
         if archive is not None and not lifecycle.is_built_from(built_from, archive):
             raise ArchiveError(

@@ -401,7 +401,7 @@ def read_archive(
     dim, metric = header['dim'], header['metric']
     parts: list[tuple[Path, pa.Table, dict[str, Any]]] = []
     for part in folder.glob(PARTS):
-        parts.append((part, *_read_part(part, dim)))
+        parts.append((part, *read_part(part, dim)))
     parts.sort(key=lambda item: item[2]['key'])
     _check_parts(folder, header, parts)
     records = [
@@ -469,7 +469,7 @@ def _check_parts(
         )
 
 
-def _read_part(part: Path, dim: int) -> tuple[pa.Table, dict[str, Any]]:
+def read_part(part: Path, dim: int) -> tuple[pa.Table, dict[str, Any]]:
     """Read a part, its rows in the order in which they were committed, and its facts."""
     with reading(part):
         schema = pq.read_schema(part)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search.memory import FEWER, check_fits
-from torchgeo_cmr.search.rank.exact import Looks, above, top_k
+from torchgeo_cmr.search.rank.exact import Looks
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
 from torchgeo_cmr.search.rank.plan import Plan, choose
 from torchgeo_cmr.search.where.where import Step, Where
@@ -82,8 +82,7 @@ def select(
         if where is None:
             selection.append(part.living())
             continue
-        living = part.living() if len(part.dead) else None
-        chosen, taken = where.narrow(columns, query, living)
+        chosen, taken = part.narrow(where, columns, query)
         selection.append(chosen)
         steps += taken
     return selection, summed(steps, 1)
@@ -174,15 +173,8 @@ def _rank(
             plans.append(plan)
         else:
             looks = Looks()
-            found, score = top_k(
-                part.vectors,
-                chosen,
-                vectors,
-                k,
-                ties=part.ranks,
-                spare=plan.spare,
-                withheld=held,
-                looks=looks,
+            found, score = part.best(
+                chosen, vectors, k, spare=plan.spare, withheld=held, looks=looks
             )
             plans.append(plan.after(looks))
         answers.append((part.to_numbers(found) + state.starts[i], score))
@@ -368,13 +360,8 @@ def reaching(
             for part, chosen, start, held in zip(
                 state.parts, group.selection, state.starts, withheld, strict=False
             ):
-                owner, position, score = above(
-                    part.vectors,
-                    chosen,
-                    vectors[queries],
-                    min_score,
-                    ties=part.ranks,
-                    withheld=held,
+                owner, position, score = part.reaching(
+                    chosen, vectors[queries], min_score, withheld=held
                 )
                 pairs.append((owner, part.to_numbers(position) + start, score))
             owner, row, score = (np.concatenate(p) for p in zip(*pairs, strict=True))

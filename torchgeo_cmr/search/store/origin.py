@@ -39,6 +39,11 @@ def origins(archive: Origin | Iterable[Origin]) -> list[Origin]:
                 f'an index is not made from a {type(each).__name__}; give an EmbeddingTable, the '
                 'folder of an archive or of an index, or a list of these'
             )
+        if isinstance(each, str) and each.startswith(('postgresql://', 'postgres://')):
+            raise QueryError(
+                'a database is opened alone, by RetrievalIndex.open(address); it is not combined '
+                'with others'
+            )
     return found
 
 

@@ -9,6 +9,7 @@ are excluded from every selection.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -19,9 +20,17 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.search.rank import pruning
+from torchgeo_cmr.search.rank.exact import Looks, above, top_k
+from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
 from torchgeo_cmr.search.rank.vectors import Vectors, as_vectors, encode, with_codes
-from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns, footprints_of
+from torchgeo_cmr.search.where.columns import (
+    Columns,
+    StoredColumns,
+    TableColumns,
+    footprints_of,
+)
 from torchgeo_cmr.search.where.curve import hilbert_order
+from torchgeo_cmr.search.where.where import Step, Where
 from torchgeo_cmr.table import EmbeddingTable, arrow_check
 from torchgeo_cmr.table.footprints import WGS84
 from torchgeo_cmr.table.kinds import Kind, kinds_of
@@ -184,6 +193,54 @@ class Segment:
         if isinstance(self.columns, TableColumns):
             return self.columns.table.frame.iloc[positions].reset_index(drop=True)
         return to_frame(arrow_check.take(self.columns.arrow, positions))
+
+    def narrow(
+        self, where: Where, columns: Columns, query: EmbeddingTable | None
+    ) -> tuple[NDArray[np.int64], tuple[Step, ...]]:
+        """Give the living positions that match a filter, and what each clause did.
+
+        Args:
+            where: The filter.
+            columns: The rows as the filter of the whole index reads them.
+            query: One row that clauses may refer to.
+        """
+        living = self.living() if len(self.dead) else None
+        return where.narrow(columns, query, living)
+
+    def best(
+        self,
+        chosen: NDArray[np.int64],
+        queries: NDArray[Any],
+        k: int,
+        *,
+        spare: int | None = None,
+        withheld: HiddenRows | None = None,
+        looks: Looks | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Find the k best of some positions for each query, as :func:`top_k`."""
+        return top_k(
+            self.vectors,
+            chosen,
+            queries,
+            k,
+            ties=self.ranks,
+            spare=spare,
+            withheld=withheld,
+            looks=looks,
+        )
+
+    def reaching(
+        self,
+        chosen: NDArray[np.int64],
+        queries: NDArray[Any],
+        least: float,
+        *,
+        withheld: HiddenRows | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Find all of some positions that score at least so much, as :func:`above`."""
+        return above(
+            self.vectors, chosen, queries, least, ties=self.ranks, withheld=withheld
+        )
 
     def _names(self, positions: NDArray[np.int64] | None) -> pa.Array:
         if isinstance(self.columns, StoredColumns):

@@ -399,12 +399,13 @@ class Where:
             undated += sum(step.undated or 0 for step in steps)
         found = every[~mask[every] if self._join == 'not' else mask[every]]
         spent = time.perf_counter() - begin
-        return found, [Step(self._words(), len(every), len(found), spent, undated)]
+        return found, [Step(self.words, len(every), len(found), spent, undated)]
 
-    def _words(self) -> str:
-        """Say the filter in words."""
+    @property
+    def words(self) -> str:
+        """The filter in words."""
         words = [clause.words for clause in self._clauses]
-        parts = [part._words() for part in self._parts]
+        parts = [part.words for part in self._parts]
         if self._join == 'not':
             return f'not ({parts[0]})'
         if self._join == 'or':

@@ -1,0 +1,95 @@
+"""A server of our own, from the folder that ``.ci/postgres`` makes; or somebody else's."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+#: Where `.ci/postgres` puts the server.
+HOME = Path(
+    os.environ.get('TORCHGEO_CMR_POSTGRES')
+    or Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    / 'torchgeo_cmr'
+    / 'postgres-trixie'
+)
+_BIN = '/usr/lib/postgresql/17/bin'
+
+
+def why_not() -> str | None:
+    """Say why no server can be started; None if it can."""
+    if not list(HOME.glob('.torchgeo_cmr-*')):
+        return f'{HOME} holds no server; .ci/postgres makes it'
+    if os.geteuid() != 0:
+        return 'only root may start a server in a folder; set TORCHGEO_CMR_TEST_DSN to use another'
+    return None
+
+
+class Database:
+    """A server that is started, killed and started again."""
+
+    def __init__(self) -> None:
+        """Make its files; it is not started yet."""
+        # No port: a folder of its own for the socket, which no network reaches.
+        self.name = f'test-{os.getpid()}-{time.monotonic_ns()}'
+        self.data, sockets = f'/var/lib/postgresql/{self.name}', f'/tmp/{self.name}'
+        self._run('mkdir', sockets)
+        auth = ['-A', 'trust', '--locale=C.UTF-8', '-E', 'UTF8', '--no-sync']
+        self._run(f'{_BIN}/initdb', '-D', self.data, *auth)
+        settings = {
+            'listen_addresses': "''",
+            'unix_socket_directories': f"'{sockets}'",
+            # No /dev/shm is mounted in the folder.
+            'dynamic_shared_memory_type': 'mmap',
+            'shared_buffers': '64MB',
+        }
+        with (self._folder / 'postgresql.conf').open('a') as file:
+            file.writelines(f'{name} = {value}\n' for name, value in settings.items())
+
+    @property
+    def _folder(self) -> Path:
+        return HOME / self.data.lstrip('/')
+
+    @property
+    def address(self) -> str:
+        return f'postgresql:///postgres?user=postgres&host={HOME}/tmp/{self.name}'
+
+    def start(self) -> None:
+        self._run(
+            f'{_BIN}/pg_ctl', '-D', self.data, '-w', '-l', f'{self.data}/log', 'start'
+        )
+
+    def kill(self) -> None:
+        """Kill the postmaster at once, and wait until its children have noticed."""
+        number = int((self._folder / 'postmaster.pid').read_text().split()[0])
+        os.kill(number, signal.SIGKILL)
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                os.kill(number, 0)
+            except ProcessLookupError:
+                break
+            time.sleep(0.05)
+
+    def remove(self) -> None:
+        self._run(
+            f'{_BIN}/pg_ctl', '-D', self.data, '-m', 'immediate', 'stop', check=False
+        )
+        for folder in (self._folder, HOME / 'tmp' / self.name):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @staticmethod
+    def _run(*words: str, check: bool = True) -> None:
+        command = ['chroot', str(HOME), 'runuser', '-u', 'postgres', '--', *words]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd='/',
+        )
+        assert not check or done.returncode == 0, done.stdout

@@ -1,0 +1,172 @@
+"""Loading: types, names, changes, rights, half precision."""
+
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.main import main
+from torchgeo_cmr.search import RetrievalIndex, Where, load_archive
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.sink import ParquetSink
+
+pytestmark = pytest.mark.postgres
+
+
+def rows(names: str, seed: int = 0, /, **columns: Any) -> EmbeddingTable:
+    rng, n = np.random.default_rng(seed), len(names)
+    frame = gpd.GeoDataFrame(
+        {'patch_id': [*names], **columns},
+        geometry=shapely.box(range(n), 0, np.arange(n) + 0.5, 1),
+        crs=4326,
+    )
+    return EmbeddingTable.from_frame(frame, rng.normal(size=(n, 4)), space='w')
+
+
+def test_columns_of_any_type_and_name_come_back(database: str, tmp_path: Path) -> None:
+    table = rows(
+        'abc',
+        row_number=[1, 2, 3],
+        **{
+            '%s"; DROP TABLE x; --': ["'", '\\', None],
+            'ä' * 70: [1.5, None, float('inf')],
+            'long': pd.array([2**63 + 1, 0, 5], dtype='uint64'),
+            'missing': pd.array([2**60 + 1, None, 5], dtype='Int64'),
+            'price': [Decimal('1.10'), None, Decimal('-3.00')],
+            'fine': pd.to_datetime([1, 2, None], unit='ns'),
+            'lasts': pd.to_timedelta([1, None, 3], unit='s'),
+            'kind': pd.Categorical(['x', None, 'y'], categories=['z', 'y', 'x']),
+            'flag': [True, None, False],
+            'sure': [True, True, False],
+            'numbers': [[1.5, 2.0], [], None],
+            'words': [['a', "'"], None, []],
+            'raw': [b'\0\1', None, b''],
+            'nothing': [None, None, None],
+        },
+    )
+    folder = table.save(tmp_path / 'archive')
+    address = f'{database}&archive=ty"pes'
+    load_archive(folder, address)
+    back = RetrievalIndex.open(address).table
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(back.frame), pd.DataFrame(EmbeddingTable.load(folder).frame)
+    )
+    np.testing.assert_array_equal(back.vectors, table.vectors)
+    # Conditions see the same columns.
+    found = RetrievalIndex.open(address).rows(Where(where="kind = 'x' and missing > 5"))
+    assert found.tolist() == [0]
+
+
+def test_load_again_keeps_replaces_and_prunes(database: str, tmp_path: Path) -> None:
+    address = f'{database}&archive=again'
+    sink = ParquetSink(tmp_path / 'a', {'space': 'w', 'record': {'by': 'test'}})
+    for key in 'abc':
+        sink.commit(key, rows(key + key.upper(), ord(key)))
+    assert load_archive(tmp_path / 'a', address) == {
+        'parts': 3,
+        'kept': 0,
+        'removed': 0,
+        'rows': 6,
+    }
+    index = RetrievalIndex.open(address)
+    index.delete('a')
+    sink.commit('b', rows('bBx', 7, cloud=[1.0, 2.0, None]))
+    sink.remove('c')
+    done = load_archive(tmp_path / 'a', address)
+    assert done == {'parts': 1, 'kept': 1, 'removed': 0, 'rows': 6}
+    # An index that is open sees it, and what was deleted stays away.
+    assert set(index.search([1, 0, 0, 0], 10)['patch_id']) == set('AbBxcC')
+    assert index.rows(Where(where='cloud > 1')).size == 1
+    assert load_archive(tmp_path / 'a', address, prune=True)['removed'] == 1
+    assert len(index) == 4
+    assert index.record['by'] == 'test'
+    with pytest.raises(QueryError, match="no patch_id 'a'"):
+        index.delete(['A', 'a'])
+    assert len(index) == 4
+
+
+def test_what_does_not_fit_is_refused_whole(database: str, tmp_path: Path) -> None:
+    address = f'{database}&archive=refused'
+    load_archive(rows('ab').save(tmp_path / 'a'), address)
+    sink = ParquetSink(tmp_path / 'twice', {'space': 'w'})
+    sink.commit('other', rows('zb'))
+    with pytest.raises(ArchiveError, match='patch_id that is in another part'):
+        load_archive(tmp_path / 'twice', address)
+    assert len(RetrievalIndex.open(address)) == 2
+    wide = EmbeddingTable.from_frame(rows('q').frame, [[1, 0]], space='w')
+    folder = wide.save(tmp_path / 'wide')
+    with pytest.raises(ArchiveError, match=r'load it under another name'):
+        load_archive(folder, address)
+    with pytest.raises(ArchiveError, match=r"no archive 'none' \(found: .*refused"):
+        RetrievalIndex.open(f'{database}&archive=none')
+    with pytest.raises(QueryError, match='cannot be the name'):
+        RetrievalIndex.open(f'{database}&archive=part')
+    with pytest.raises(QueryError, match='opened alone'):
+        RetrievalIndex([address, tmp_path / 'a'])
+
+
+def test_role_may_search_and_change_nothing(database: str, tmp_path: Path) -> None:
+    import psycopg
+
+    address = f'{database}&archive=rights'
+    folder = rows('abc').save(tmp_path / 'a')
+    load_archive(folder, address, role='p20 "readers"')
+    with psycopg.connect(database, autocommit=True) as server:
+        server.execute('DROP ROLE IF EXISTS p20_guest')
+        server.execute('CREATE ROLE p20_guest LOGIN IN ROLE "p20 ""readers"""')
+    guest = address.replace('user=postgres', 'user=p20_guest')
+    index = RetrievalIndex.open(guest)
+    assert len(index.search([1, 0, 0, 0], 5, (0, 0, 1, 1))) == 2
+    with pytest.raises(ArchiveError, match='permission denied'):
+        index.delete('a')
+    rows('abd').save(folder, overwrite=True)
+    with pytest.raises(ArchiveError, match='permission denied'):
+        load_archive(folder, guest)
+
+
+def test_half_precision_finds_the_same_rows(database: str, tmp_path: Path) -> None:
+    rng, n = np.random.default_rng(5), 700
+    x = rng.uniform(0, 5, n)
+    frame = gpd.GeoDataFrame(
+        {'patch_id': [f'{i:03d}' for i in range(n)]},
+        geometry=shapely.box(x, 0, x + 0.1, 1),
+        crs=4326,
+    )
+    table = EmbeddingTable.from_frame(frame, rng.normal(size=(n, 32)), space='h')
+    address = f'{database}&archive=half'
+    load_archive(table.save(tmp_path / 'a'), address, half=True)
+    index, query = RetrievalIndex.open(address), table.vectors[3]
+    for where in (None, (0, 0, 4, 1)):
+        hits = index.search(query, 20, where)
+        # Exact among the vectors that are kept.
+        kept = RetrievalIndex(index.table).search(query, 20, where)
+        assert hits['patch_id'].tolist() == kept['patch_id'].tolist()
+        wanted = RetrievalIndex(table).search(query, 20, where)
+        np.testing.assert_allclose(hits['score'], wanted['score'], atol=1e-3)
+
+
+def test_commands_load_and_search(
+    database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f'{database}&archive=words'
+    rows('abc').save(tmp_path / 'a')
+    assert main(['load', str(tmp_path / 'a'), address]) == 0
+    assert '3 rows; 1 parts loaded' in capsys.readouterr().out
+    out = str(tmp_path / 'hits.geojson')
+    assert main(['search', address, '--query', 'a', '--out', out]) == 0
+    assert set(gpd.read_file(out)['patch_id']) == {'b', 'c'}
+
+
+def test_without_the_driver_one_sentence_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, 'psycopg', None)
+    with pytest.raises(ArchiveError, match=r'pip install "torchgeo-cmr\[postgres\]"'):
+        RetrievalIndex.open('postgresql://localhost/gis')

@@ -1,0 +1,1 @@
+"""An archive in PostgreSQL: loaded part by part, searched by many."""

@@ -1,0 +1,238 @@
+"""The tables of an archive in PostgreSQL, and the entry that describes them.
+
+``archive`` has one row per archive, ``part`` one per part that was loaded. An archive is a table
+of patches, which a GIS shows as a layer, and a side table of its vectors, so that drawing a map
+reads no wide rows.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from torchgeo_cmr.errors import ArchiveError
+
+from .connection import SCHEMA, Address, driver
+from .sql_types import sql_name, sql_type
+
+_FORMAT = 1
+
+_REGISTRY = """
+CREATE SCHEMA IF NOT EXISTS torchgeo_cmr;
+CREATE TABLE IF NOT EXISTS torchgeo_cmr.archive (
+    name text PRIMARY KEY, format integer NOT NULL, dim integer NOT NULL,
+    half boolean NOT NULL, record json NOT NULL, columns bytea,
+    changes bigint NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS torchgeo_cmr.part (
+    archive text REFERENCES torchgeo_cmr.archive, key text, digest text NOT NULL,
+    rows bigint NOT NULL, content text, spaces json NOT NULL, record json NOT NULL,
+    PRIMARY KEY (archive, key));
+"""
+_PATCHES = """
+CREATE TABLE {patch} (
+    row_number bigint PRIMARY KEY,
+    part_key text NOT NULL,
+    geometry public.geometry(Geometry, 4326));
+CREATE TABLE {vector} (
+    row_number bigint PRIMARY KEY REFERENCES {patch} ON DELETE CASCADE,
+    v {kind} NOT NULL);
+CREATE SEQUENCE {numbers} MINVALUE 0 START 0 OWNED BY {patch}.row_number;
+CREATE INDEX ON {patch} USING gist (geometry);
+CREATE INDEX ON {patch} (part_key);
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An archive as the database describes it.
+
+    Args:
+        name: Its name.
+        dim: Numbers in a vector.
+        half: Whether vectors are kept at half precision.
+        record: How the archive was made.
+        columns: Its columns as an Arrow table without rows, with their categories.
+        changes: How often it was changed.
+    """
+
+    name: str
+    dim: int
+    half: bool
+    record: dict[str, Any]
+    columns: pa.Table
+    changes: int
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """Identifiers of the tables, quoted, for psycopg's ``sql``."""
+        return identifiers(self.name)
+
+
+def identifiers(name: str) -> dict[str, Any]:
+    """Give the identifiers of the tables of an archive."""
+    quoted = driver().sql.Identifier
+    return {
+        'patch': quoted(SCHEMA, name),
+        'vector': quoted(SCHEMA, f'{name}_vector'),
+        'numbers': quoted(SCHEMA, f'{name}_numbers'),
+    }
+
+
+def find_entry(server: Any, name: str) -> Entry | None:
+    """Read the entry of an archive; None if there is none.
+
+    Raises:
+        ArchiveError: If it is of a newer format.
+    """
+    known = server.execute("SELECT to_regclass('torchgeo_cmr.archive')").fetchone()[0]
+    if known is None:
+        return None
+    found = server.execute(
+        'SELECT format, dim, half, record, columns, changes FROM torchgeo_cmr.archive '
+        'WHERE name = %s',
+        [name],
+    ).fetchone()
+    if found is None:
+        return None
+    version, dim, half, record, columns, changes = found
+    if version > _FORMAT:
+        raise ArchiveError(
+            f'the archive {name!r} of the database is of format {version}, this version reads '
+            f'{_FORMAT}; update torchgeo_cmr'
+        )
+    blank = pa.table({}) if columns is None else pa.ipc.open_stream(columns).read_all()
+    return Entry(name, dim, half, record, blank, changes)
+
+
+def read_entry(server: Any, address: Address) -> Entry:
+    """Read the entry of an archive.
+
+    Raises:
+        ArchiveError: If there is none; the message names those that are there.
+    """
+    entry = find_entry(server, address.name)
+    if entry is not None:
+        return entry
+    names = []
+    if server.execute("SELECT to_regclass('torchgeo_cmr.archive')").fetchone()[0]:
+        names = server.execute('SELECT name FROM torchgeo_cmr.archive ORDER BY name')
+    found = ', '.join(name for (name,) in names) or 'none'
+    raise ArchiveError(
+        f'the database has no archive {address.name!r} (found: {found}); load one with torchgeo-cmr '
+        'load, or name it with ?archive=NAME'
+    )
+
+
+def make_tables(server: Any, name: str, dim: int, *, half: bool) -> None:
+    """Make the tables of an archive that is new, and the extensions that they need."""
+    sql = driver().sql
+    server.execute('SELECT pg_advisory_xact_lock(hashtext(%s))', [SCHEMA])
+    server.execute('CREATE EXTENSION IF NOT EXISTS postgis')
+    server.execute('CREATE EXTENSION IF NOT EXISTS vector')
+    server.execute(_REGISTRY)
+    if find_entry(server, name) is not None:
+        return
+    kind = sql.SQL('halfvec({})' if half else 'vector({})').format(sql.Literal(dim))
+    server.execute(sql.SQL(_PATCHES).format(kind=kind, **identifiers(name)))
+    server.execute(
+        'INSERT INTO torchgeo_cmr.archive (name, format, dim, half, record) '
+        'VALUES (%s, %s, %s, %s, %s)',
+        [name, _FORMAT, dim, half, '{}'],
+    )
+
+
+def widen(server: Any, name: str, columns: pa.Table, record: dict[str, Any]) -> None:
+    """Give the table of an archive the columns of new rows, if it lacks any.
+
+    Args:
+        server: Connection.
+        name: Name of the archive.
+        columns: Columns of new rows, of which only types and categories matter.
+        record: The record of the archive.
+
+    Raises:
+        ArchiveError: If a column holds another type in the new rows.
+    """
+    entry = find_entry(server, name)
+    assert entry is not None  # it was made before
+    if entry.record == record and _united(entry, columns).equals(entry.columns):
+        return
+    with server.transaction():
+        lock = 'SELECT name FROM torchgeo_cmr.archive WHERE name = %s FOR UPDATE'
+        server.execute(lock, [name])
+        entry = find_entry(server, name)
+        assert entry is not None  # as above
+        blank = _united(entry, columns)
+        _alter(server, entry, blank.schema)
+        server.execute(
+            'UPDATE torchgeo_cmr.archive SET columns = %s, record = %s, changes = changes + 1 '
+            'WHERE name = %s',
+            [_stream(blank), json.dumps(record), name],
+        )
+
+
+def _united(entry: Entry, columns: pa.Table) -> pa.Table:
+    """Give the columns of an archive and of new rows, without rows."""
+    try:
+        kept = pa.concat_tables(
+            [entry.columns, columns.slice(0, 0)], promote_options='permissive'
+        ).unify_dictionaries()
+    except pa.ArrowException as error:
+        raise ArchiveError(
+            f'the archive {entry.name!r} has columns of another kind ({error}); load this one under '
+            'another name'
+        ) from error
+    pairs = zip(kept.column_names, kept.columns, strict=True)
+    return pa.table({name: _categories(column) for name, column in pairs})
+
+
+def _alter(server: Any, entry: Entry, schema: pa.Schema) -> None:
+    """Add columns, and widen those whose type has become wider."""
+    sql, table = driver().sql, entry.names['patch']
+    for field in schema:
+        i = entry.columns.schema.get_field_index(field.name)
+        old = None if i < 0 else sql_type(entry.columns.schema.field(i).type)
+        new, column = sql_type(field.type), sql.Identifier(sql_name(field.name))
+        if new is None or new == old:
+            continue
+        verb = 'ADD COLUMN {c} {t}' if old is None else 'ALTER COLUMN {c} TYPE {t}'
+        change = sql.SQL(f'ALTER TABLE {{p}} {verb}')
+        server.execute(change.format(p=table, c=column, t=sql.SQL(new)))
+    if not entry.columns.column_names:
+        server.execute(sql.SQL(_ORDERS).format(patch=table))
+
+
+_ORDERS = """
+CREATE UNIQUE INDEX ON {patch} (patch_id);
+CREATE INDEX ON {patch} ((coalesce(time_start, time_end)));
+CREATE INDEX ON {patch} ((coalesce(time_end, time_start)));
+"""
+
+
+def _categories(column: pa.ChunkedArray) -> pa.Array:
+    """Give a column without rows that keeps its categories."""
+    if not pa.types.is_dictionary(column.type):
+        return pa.array([], column.type)
+    words = column.chunk(0).dictionary if column.num_chunks else None
+    if words is None:
+        return pa.array([], column.type)
+    codes = pa.array([], column.type.index_type)
+    return pa.DictionaryArray.from_arrays(codes, words)
+
+
+def _stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        for batch in _batches(table):
+            writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def _batches(table: pa.Table) -> list[pa.RecordBatch]:
+    """Give one batch without rows, which carries the categories; tables give none."""
+    columns = [
+        column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        for column in table.columns
+    ]
+    return [pa.RecordBatch.from_arrays(columns, schema=table.schema)]

@@ -1,0 +1,101 @@
+"""Connections to PostgreSQL, and addresses of archives in it."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, TypeGuard
+from urllib.parse import parse_qsl, quote, urlencode
+
+from torchgeo_cmr.errors import ArchiveError, QueryError
+
+#: Schema that holds all tables of this package.
+SCHEMA = 'torchgeo_cmr'
+_SCHEMES = ('postgresql://', 'postgres://')
+#: Name of an archive that has none in its address; it is that of its table.
+_USUAL = 'patch'
+#: Tables that are not archives.
+_TAKEN = ('archive', 'part')
+#: Bytes of a name, so that those of the side table and of indexes fit PostgreSQL's 63.
+_LONGEST = 40
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an archive is.
+
+    Args:
+        uri: What libpq connects to; it may hold a password, so it is not printed.
+        name: Name of the archive, which is that of its table.
+    """
+
+    uri: str = field(repr=False)
+    name: str
+
+    @classmethod
+    def read(cls, text: str) -> 'Address':
+        """Divide ``postgresql://.../db?archive=NAME``.
+
+        Raises:
+            QueryError: If the name cannot be that of a table.
+        """
+        base, _, query = text.partition('?')
+        pairs = parse_qsl(query, keep_blank_values=True)
+        name = dict(pairs).get('archive', _USUAL)
+        vectors = name.endswith('_vector')
+        if not name or '\0' in name or '%' in name or name in _TAKEN or vectors:
+            raise QueryError(
+                f'archive={name!r:.80} cannot be the name of an archive; choose another'
+            )
+        if len(name.encode()) > _LONGEST:
+            raise QueryError(
+                f'archive={name!r:.80} is too long; use at most {_LONGEST} letters'
+            )
+        rest = [pair for pair in pairs if pair[0] != 'archive']
+        return cls(f'{base}?{urlencode(rest, quote_via=quote)}' if rest else base, name)
+
+
+def is_server(path: Any) -> TypeGuard[str]:
+    """Say whether something is the address of a database."""
+    return isinstance(path, str) and path.startswith(_SCHEMES)
+
+
+def driver() -> ModuleType:
+    """Import psycopg.
+
+    Raises:
+        ArchiveError: If it is not installed.
+    """
+    try:
+        import psycopg
+    except ImportError as error:
+        raise ArchiveError(
+            'a database needs psycopg; install it with pip install "torchgeo-cmr[postgres]"'
+        ) from error
+    return psycopg
+
+
+def connect(address: Address) -> Any:
+    """Connect; every statement is a transaction of its own unless one is begun.
+
+    Raises:
+        ArchiveError: If the server does not answer.
+    """
+    with faults():
+        server = driver().connect(address.uri, autocommit=True)
+        server.execute("SET timezone = 'UTC'")
+        server.execute("SET client_encoding = 'UTF8'")
+        return server
+
+
+@contextmanager
+def faults() -> Generator[None]:
+    """Turn errors of the database into one sentence."""
+    psycopg = driver()
+    try:
+        yield
+    except psycopg.Error as error:
+        words = ' '.join(str(error).split()) or type(error).__name__
+        raise ArchiveError(
+            f'the database refused ({words:.300}); check its address, rights and log'
+        ) from error

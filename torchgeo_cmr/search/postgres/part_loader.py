@@ -1,0 +1,243 @@
+"""Loading an archive folder into PostgreSQL: each part is one transaction, so it is there or not.
+
+A part that is there with the same bytes is not loaded again, so a load that was killed goes on
+where it was. A part whose file has changed replaces the former one.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.search.store.segment import to_arrow
+from torchgeo_cmr.table.schema import check_part, check_vectors, from_arrow
+from torchgeo_cmr.table.sink import PARTS, read_header, read_part, reading
+
+from .archive_tables import Entry, find_entry, make_tables, read_entry, widen
+from .binary_rows import packed_vectors
+from .connection import Address, connect, driver, faults
+from .grants import grant
+from .sql_types import sql_name, sql_type, to_sql
+
+#: Numbers in a vector that pgvector keeps, and that an approximate index of it takes.
+_MOST = 16_000
+_INDEXED = {False: 2_000, True: 4_000}
+
+
+def load_archive(
+    archive: str | PathLike[str],
+    address: str,
+    *,
+    role: str | None = None,
+    half: bool = False,
+    approximate: bool = False,
+    prune: bool = False,
+) -> dict[str, int]:
+    """Load an archive folder into PostgreSQL with PostGIS and pgvector.
+
+    Args:
+        archive: The folder; its vectors are not packed codes.
+        address: ``postgresql://user@host/database``, with ``?archive=NAME`` to keep several
+            archives, such as those of several models, next to each other. The first load makes
+            the schema ``torchgeo_cmr``, and both extensions if the user may.
+        role: Role that may then search and not change anything; it is made if it is missing.
+        half: Keep vectors at half precision, which a first load decides: half the space, and
+            scores that differ in the fourth digit.
+        approximate: Build pgvector's HNSW index, for searches with ``exact=False``.
+        prune: Also remove parts that the folder does not have.
+
+    Returns:
+        Number of ``parts`` loaded, ``kept`` and ``removed``, and of ``rows`` that are there now.
+
+    Raises:
+        ArchiveError: If the folder is not an archive, does not fit the one that is there, or the
+            database refuses.
+
+    Examples:
+        Needs a server::
+
+            load_archive('archive', 'postgresql://localhost/gis', role='readers')
+            RetrievalIndex.open('postgresql://localhost/gis').search(...)
+    """
+    folder, place = Path(archive), Address.read(address)
+    header = read_header(folder)
+    if header['metric'] != 'cosine':
+        raise ArchiveError(
+            f'{folder} holds packed codes, which are not loaded into a database; load the archive of '
+            'vectors'
+        )
+    dim = header['dim']
+    if dim > _MOST or (approximate and dim > _INDEXED[half]):
+        raise ArchiveError(
+            f'{folder} has vectors of {dim} numbers, more than pgvector takes ({_MOST}, and '
+            f'{_INDEXED[half]} for an approximate index); search the folder itself'
+        )
+    counts = {'parts': 0, 'kept': 0, 'removed': 0}
+    with connect(place) as server, faults():
+        with server.transaction():
+            entry = find_entry(server, place.name)
+            if entry is None:
+                make_tables(server, place.name, dim, half=half)
+                entry = read_entry(server, place)
+        _check(entry, folder, header, half)
+        loaded = _digests(server, entry.name)
+        keys = set()
+        for key, digest, part in _parts(folder, dim):
+            keys.add(key)
+            if loaded.get(key) == digest:
+                counts['kept'] += 1
+                continue
+            _load_part(server, entry.name, header, part, digest)
+            counts['parts'] += 1
+        for key in sorted({*loaded} - keys) if prune else ():
+            with server.transaction():
+                _remove(server, entry, key)
+                _changed(server, entry.name)
+            counts['removed'] += 1
+        _finish(server, entry, approximate)
+        if role is not None:
+            with server.transaction():
+                grant(server, entry, role)
+        total = server.execute(
+            driver().sql.SQL('SELECT count(*) FROM {patch}').format(**entry.names)
+        )
+        return {**counts, 'rows': total.fetchone()[0]}
+
+
+def _check(entry: Entry, folder: Path, header: dict[str, Any], half: bool) -> None:
+    """Refuse an archive of another size or space than the one that is there."""
+    if entry.dim != header['dim']:
+        raise ArchiveError(
+            f'{folder} has vectors of {header["dim"]} numbers and the archive {entry.name!r} of the '
+            f'database of {entry.dim}; load it under another name, with ?archive=NAME'
+        )
+    if half and not entry.half:
+        raise ArchiveError(
+            f'the archive {entry.name!r} of the database keeps float32 vectors; leave half out, or '
+            'load it under another name, with ?archive=NAME'
+        )
+
+
+def _digests(server: Any, name: str) -> dict[str, str]:
+    found = server.execute(
+        'SELECT key, digest FROM torchgeo_cmr.part WHERE archive = %s', [name]
+    )
+    return dict(found.fetchall())
+
+
+def _parts(folder: Path, dim: int) -> Iterator[tuple[str, str, Path]]:
+    """Give key, digest and file of each part, in the order of the keys."""
+    found = []
+    for part in folder.glob(PARTS):
+        with reading(part):
+            facts = check_part(pq.read_schema(part), dim, str(part))
+            with part.open('rb') as file:
+                digest = hashlib.file_digest(file, 'sha256').hexdigest()
+        found.append((facts['key'], digest, part))
+    yield from sorted(found)
+
+
+def _load_part(
+    server: Any, name: str, header: dict[str, Any], part: Path, digest: str
+) -> None:
+    """Load one part in one transaction, in place of a former one of its key."""
+    content, facts = read_part(part, header['dim'])
+    frame, vectors = from_arrow(content)
+    try:
+        check_vectors(frame['patch_id'], vectors)
+    except ArchiveError as error:
+        raise ArchiveError(f'{part}: {error}; remove it and run again') from error
+    shapes = frame.geometry.to_numpy()
+    columns = to_arrow(frame).drop_columns(['geometry'])
+    widen(server, name, columns, header.get('record') or {})
+    psycopg = driver()
+    try:
+        with server.transaction():
+            entry = find_entry(server, name)
+            assert entry is not None  # it was made before
+            _remove(server, entry, facts['key'])
+            numbers = _numbers(server, entry, len(frame))
+            _copy_patches(server, entry, facts['key'], numbers, columns, shapes)
+            copy = psycopg.sql.SQL('COPY {vector} FROM STDIN (FORMAT BINARY)')
+            with server.cursor().copy(copy.format(**entry.names)) as stream:
+                stream.write(packed_vectors(numbers, vectors, half=entry.half))
+            server.execute(
+                'INSERT INTO torchgeo_cmr.part VALUES (%s, %s, %s, %s, %s, %s, %s)',
+                [
+                    name,
+                    facts['key'],
+                    digest,
+                    len(frame),
+                    None if entry.half else facts.get('content'),
+                    json.dumps(facts['spaces']),
+                    json.dumps(facts.get('record') or {}),
+                ],
+            )
+            # Last, so that loaders wait for each other only while this is committed.
+            _changed(server, name)
+    except psycopg.errors.UniqueViolation as error:
+        raise ArchiveError(
+            f'{part} has a patch_id that is in another part of the archive {name!r} of the database '
+            f'({" ".join(str(error).split()):.200}); remove one of them, or load this archive under '
+            'another name, with ?archive=NAME'
+        ) from error
+
+
+def _numbers(server: Any, entry: Entry, count: int) -> Any:
+    """Take row numbers that no other loader takes; those of a failed load are not used."""
+    found = server.execute(
+        'SELECT nextval(%s::regclass) FROM generate_series(1, %s)',
+        [entry.names['numbers'].as_string(server), count],
+    )
+    return np.fromiter((number for (number,) in found), np.int64, count)
+
+
+def _copy_patches(
+    server: Any, entry: Entry, key: str, numbers: Any, columns: pa.Table, shapes: Any
+) -> None:
+    sql = driver().sql
+    kept = [name for name in columns.column_names if sql_type(columns[name].type)]
+    values = [to_sql(columns.column(name)) for name in kept]
+    wkb = shapely.to_wkb(shapely.set_srid(shapes, 4326), hex=True, include_srid=True)
+    fields = ['row_number', 'part_key', 'geometry', *map(sql_name, kept)]
+    copy = sql.SQL('COPY {patch} ({fields}) FROM STDIN').format(
+        fields=sql.SQL(', ').join(map(sql.Identifier, fields)), **entry.names
+    )
+    with server.cursor().copy(copy) as stream:
+        for number, shape, *row in zip(numbers.tolist(), wkb, *values, strict=True):
+            stream.write_row((number, key, shape, *row))
+
+
+def _remove(server: Any, entry: Entry, key: str) -> None:
+    delete = driver().sql.SQL('DELETE FROM {patch} WHERE part_key = %s')
+    server.execute(delete.format(**entry.names), [key])
+    server.execute(
+        'DELETE FROM torchgeo_cmr.part WHERE archive = %s AND key = %s',
+        [entry.name, key],
+    )
+
+
+def _changed(server: Any, name: str) -> None:
+    server.execute(
+        'UPDATE torchgeo_cmr.archive SET changes = changes + 1 WHERE name = %s', [name]
+    )
+
+
+def _finish(server: Any, entry: Entry, approximate: bool) -> None:
+    """Build the approximate index if it is wanted, and refresh the planner's statistics."""
+    sql = driver().sql
+    if approximate:
+        build = 'CREATE INDEX IF NOT EXISTS {hnsw} ON {vector} USING hnsw (v {ops})'
+        ops = sql.SQL('halfvec_ip_ops' if entry.half else 'vector_ip_ops')
+        hnsw = sql.Identifier(f'{entry.name}_vector_hnsw')
+        server.execute(sql.SQL(build).format(hnsw=hnsw, ops=ops, **entry.names))
+    for table in ('patch', 'vector'):
+        server.execute(sql.SQL('ANALYZE {}').format(entry.names[table]))
