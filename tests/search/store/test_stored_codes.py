@@ -1,4 +1,4 @@
-"""Codes beside float32 vectors: written, mapped, kept when rows are added, left out on request."""
+"""Codes of float32 vectors: written, mapped, kept when rows are added, left out on request."""
 
 import json
 from collections.abc import Callable
