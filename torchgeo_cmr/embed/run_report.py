@@ -70,6 +70,8 @@ class Report:
     pruned: list[str] = field(default_factory=list)
     #: Could not be used -> the sentence that explains why.
     refused: dict[str, str] = field(default_factory=dict)
+    #: Whether a warning said that the backscatter of a scene cannot be what it is stated to be.
+    doubtful: bool = False
     #: Rows made in this run.
     patches: int = 0
     #: Patches of this run skipped because too few of their pixels are valid.

@@ -22,6 +22,7 @@ from torchgeo_cmr.embed.run_report import PACKAGE, Report
 from torchgeo_cmr.embed.scenes.archive_plan import Plan, header_of
 from torchgeo_cmr.embed.scenes.item import embed_item
 from torchgeo_cmr.embed.scenes.patch_batches import Batch, read_item
+from torchgeo_cmr.embed.scenes.pixel_range import check_light, doubt_backscatter
 from torchgeo_cmr.embed.scenes.work_item import WorkItem
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.reading.threads import ahead
@@ -201,7 +202,7 @@ class Run:
                     table = embed_item(
                         item,
                         self.encoder,
-                        batches=_counted(batches or (), count),
+                        batches=self._checked(item, batches or (), count, patches),
                         batch_size=patches.batch_size,
                         min_valid=patches.min_valid,
                         max_cloud=patches.max_cloud,
@@ -215,6 +216,27 @@ class Run:
                     self.report.patches += len(table)
                     self.report.left_out += planned - len(table)
                     yield item, mark, table
+
+    def _checked(
+        self,
+        item: WorkItem,
+        batches: Iterable[Batch],
+        count: Callable[[int], Any],
+        patches: PatchOptions,
+    ) -> Iterator[Batch]:
+        """Look at the numbers of the first patches of a scene, and count all."""
+        spec = self.encoder.specs.get(item.modality) or {}
+        first = patches.transforms is None  # which may change any number
+        for batch in batches:
+            if first:
+                first, given = False, (batch.images, item.scene, spec, item.modality)
+                check_light(*given)
+                doubt = doubt_backscatter(*given)
+                if doubt is not None and not self.report.doubtful:
+                    warnings.warn(doubt, UserWarning, skip_file_prefixes=(PACKAGE,))
+                self.report.doubtful |= doubt is not None
+            yield batch
+            count(len(batch.windows))
 
     def _summarise(self, table: EmbeddingTable, patches: PatchOptions) -> None:
         """Log what the archive holds and what was skipped; raise if it holds nothing."""
@@ -238,9 +260,3 @@ class Run:
             planned - rows,
             len(self.report.too_small),
         )
-
-
-def _counted(batches: Iterable[Batch], count: Callable[[int], Any]) -> Iterator[Batch]:
-    for batch in batches:
-        yield batch
-        count(len(batch.windows))

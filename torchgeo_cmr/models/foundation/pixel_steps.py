@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
-__all__ = ('pixel_steps',)
+__all__ = ('EIGHT_BITS', 'pixel_steps')
 
 #: Sentinel-2 stores reflectance in steps of this.
 _REFLECTANCE = 1e-4
 #: In its pictures of 8 bits, the highest value is a reflectance of 0.3558.
 _DISPLAY = 0.3558 / 255
+#: Steps of pictures of 8 bits.
+EIGHT_BITS = frozenset({_DISPLAY, 1 / 255})
 #: What mean and deviation together do not reach in 8 bits, and what white pictures do.
 _BYTES, _WHITE = 300, 200
 

@@ -1,0 +1,151 @@
+"""Numbers that cannot be those of the training: refused or doubted, and real ones never."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from torchgeo_cmr.embed import embed
+from torchgeo_cmr.embed.scenes.inputs import list_scenes
+from torchgeo_cmr.embed.scenes.pixel_range import check_light
+from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.models.foundation.pixel_steps import pixel_steps
+from torchgeo_cmr.scenes.scene import Scene
+from torchgeo_cmr.tasks import Pretrained
+
+type Writer = Callable[..., Path]
+
+RNG = np.random.default_rng(0)
+#: Reflectance of Sentinel-2 times 10,000, and power of Sentinel-1.
+LIGHT = RNG.integers(300, 6000, (4, 32, 32))
+POWER = 10 ** RNG.uniform(-2.5, -0.2, (2, 32, 32))
+
+
+@pytest.fixture
+def nameless(write_raster: Writer) -> Writer:
+    def write(name: str, *, data: np.ndarray, dtype: str = 'float32') -> Path:
+        return write_raster(name, bands=[''] * len(data), data=data, dtype=dtype)
+
+    return write
+
+
+@pytest.fixture(scope='module')
+def optical() -> Pretrained:
+    torch.manual_seed(0)
+    return Pretrained({'s2': 4}, 'presto', bands={'s2': ['B02', 'B03', 'B04', 'B08']})
+
+
+@pytest.fixture(scope='module')
+def radar() -> Pretrained:
+    torch.manual_seed(0)
+    return Pretrained({'s1': 2}, 'presto', bands={'s1': ['VV', 'VH']})
+
+
+def vectors(task: Pretrained, path: Path, **stated: object) -> np.ndarray:
+    (modality,) = task.modalities
+    table = embed(task, [path], modality, 16, gsd='ignore', progress=False, **stated)  # ty: ignore[invalid-argument-type]
+    return table.vectors
+
+
+def test_decimals_of_reflectance_without_names(
+    optical: Pretrained, nameless: Writer
+) -> None:
+    whole = vectors(optical, nameless('dn.tif', data=LIGHT, dtype='uint16'))
+    stored = nameless('dn-float.tif', data=LIGHT)
+    np.testing.assert_array_equal(vectors(optical, stored), whole)
+    decimals = nameless('share.tif', data=LIGHT / 10_000)
+    with pytest.raises(RasterError, match=r'decimals up to 0\.\d+ .* 1 for'):
+        vectors(optical, decimals)
+    scaled = vectors(optical, decimals, scale=1)
+    np.testing.assert_allclose(scaled, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize('least', [0, 1])
+def test_dark_water_is_no_mistake(
+    optical: Pretrained, nameless: Writer, least: int
+) -> None:
+    water = RNG.integers(least, least + 2, LIGHT.shape)
+    assert len(vectors(optical, nameless('a.tif', data=water)))
+
+
+@pytest.mark.parametrize(
+    ('data', 'units', 'scale', 'message'),
+    [
+        (
+            np.sqrt(POWER) / 7.08e-5,
+            'amplitude',
+            None,
+            r'is (69|7\d) dB, far above .* `scale`',
+        ),
+        (np.sqrt(POWER) / 7.08e-5, 'amplitude', 7.08e-5, None),
+        (POWER, 'power', None, None),
+        (POWER, 'db', None, 'no value below 0, .* state `units` as power'),
+        (10 * np.log10(POWER), 'db', None, None),
+        (POWER, 'power', 1e-6, r'is -7\d dB, far below'),
+    ],
+)
+def test_backscatter(
+    radar: Pretrained,
+    nameless: Writer,
+    data: np.ndarray,
+    units: str,
+    scale: float | None,
+    message: str | None,
+) -> None:
+    path = nameless('s1.tif', data=data)
+    if message is None:
+        assert len(vectors(radar, path, units=units, scale=scale)) == 4
+        return
+    other = nameless('s1-b.tif', data=data)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        table = embed(
+            radar,
+            [path, other],
+            's1',
+            16,
+            gsd='ignore',
+            units=units,
+            scale=scale,
+            progress=False,
+        )
+    assert len(table) == 8
+    assert len(caught) == 1  # not one for each scene
+    with pytest.raises(UserWarning, match=message):
+        raise caught[0].category(str(caught[0].message))
+
+
+@pytest.fixture
+def scene(nameless: Writer) -> Scene:
+    (found,) = list_scenes([nameless('x.tif', data=LIGHT[:3], dtype='uint16')])
+    return found
+
+
+@pytest.mark.parametrize(
+    ('mean', 'std', 'pixels', 'message'),
+    [
+        (0.0, 255.0, LIGHT[:3], 'trained on numbers of 8 bits'),
+        (0.0, 255.0, LIGHT[:3] // 30, None),
+        (123.0, 58.0, LIGHT[:3] / 6000, 'trained on numbers in steps of 0.0039'),
+        (0.485, 0.229, LIGHT[:3] // 30, 'trained on decimals from 0 to 1'),
+        (0.485, 0.229, LIGHT[:3] / 6000, None),
+    ],
+)
+def test_weights_of_pictures(
+    scene: Scene, mean: float, std: float, pixels: np.ndarray, message: str | None
+) -> None:
+    spec = {
+        'bands': ['R', 'G', 'B'],
+        'scale': pixel_steps([mean] * 3, [std] * 3, sentinel2=False),
+    }
+    images = torch.from_numpy(pixels[None].astype(np.float32))
+    if message is None:
+        check_light(images, scene, spec, 'air')
+        return
+    with pytest.raises(RasterError, match=message):
+        check_light(images, scene, spec, 'air')
+    # Heights are whatever they are.
+    check_light(images, scene, {**spec, 'bands': ['dem'] * 3}, 'air')
