@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from torchgeo_cmr.datamodules import ImageSpeechDataModule
+from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.tasks import CMIRNet
 
 FAKE = runpy.run_path(str(Path(__file__).parents[1] / 'data' / 'speech' / 'data.py'))
@@ -200,3 +201,27 @@ def test_sound_without_a_checkpoint(
         archives / 'speech' / 'river' / 'voice0_0.wav',
     )
     assert 'voice0_0.wav is sound: to use it as a query, add --ckpt CHECKPOINT' in line
+
+
+def test_a_task_that_was_never_trained_is_given_a_length(
+    made: Path, run: Run, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    task = CMIRNet(
+        {'image': 3, 'speech': 1},
+        num_classes=3,
+        model={'image': 'cmir_small', 'speech': 'speech'},
+        feature_dim=16,
+        output_dim=16,
+        keys={'speech': 'audio'},
+        mean={'speech': [0.0]},
+        std={'speech': [1.0]},
+    )
+    ckpt = task.save(tmp_path / 'untrained.ckpt')
+    words = ('embed', made / 'speech', '--out', tmp_path / 'spoken', '--quiet')
+    assert 'embed --seconds 1' in refused(*words, '--ckpt', ckpt)
+    ran = run(*words, '--ckpt', ckpt, '--seconds', 0.5)
+    assert ran.code == 0, ran.err
+    assert EmbeddingTable.load(tmp_path / 'spoken').record['samples'] == 8000
+    line = refused(*words, '--model', 'resnet18', '--modality', 'speech')
+    assert '--model names encoders of pictures' in line

@@ -61,6 +61,8 @@ class PixelOptions:
             torchgeo.datasets.Sentinel2.
         catalogue: Of scenes: GeoParquet in which the headers of rasters are kept, so that the
             next run over the same files opens none to plan; made if it is not there.
+        seconds: Of sound: length to which it is cut or padded, where the checkpoint does not say
+            how long that of the training was.
     """
 
     units: str | None = None
@@ -69,6 +71,7 @@ class PixelOptions:
     root: str | None = None
     dataset: str | None = None
     catalogue: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +279,11 @@ def embed(
         'sound': (library.embed_sounds, 'sound'),
     }
     function, description = known[kind]
+    if kind == 'sound' and model is not None:
+        raise QueryError(
+            '--model names encoders of pictures, and nobody published one that hears what they '
+            'show: embed sound with --ckpt of a task that was trained on pairs of images and speech'
+        )
     options = _taken(function, given, description, placed=kind in ('pair', 'raster'))
     task = read_encoder(ckpt, model, modality, bands, compute.task, normalize)
     options |= {'progress': not quiet, 'out': out}

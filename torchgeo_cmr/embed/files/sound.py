@@ -68,7 +68,7 @@ def embed_sounds(
     samples = trained if seconds is None else round(seconds * RATE)
     if not samples:
         raise AudioError(
-            f'the task does not say how long its {modality} was: give `seconds`'
+            f'the task does not say how long its {modality} was: give `seconds` (embed --seconds 1)'
         )
     read = partial(read_audio, samples=int(samples))
     settings = {'bands': ['audio'], 'sample_rate': RATE, 'samples': int(samples)}
