@@ -12,6 +12,7 @@ vertices alone; of long ones, and of those close to a pole, edges are divided.
 from collections.abc import Iterable
 
 import numpy as np
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -229,3 +230,53 @@ def densify(
         return geometry
 
     return np.fromiter((shape(g) for g in geometries), dtype=object)
+
+
+def to_wkb(shapes: NDArray[np.object_]) -> pa.LargeBinaryArray:
+    """Give geometries as WKB, byte for byte as shapely does.
+
+    Polygons without holes that all have so many corners, as those of patches, are written as
+    rows of one array, in a third of the time.
+
+    Args:
+        shapes: Geometries (n,); None where there is none.
+    """
+    made = _alike(shapes)
+    if made is None:
+        return pa.array(shapely.to_wkb(shapes), type=pa.large_binary())
+    ends = np.arange(len(made) + 1, dtype=np.int64) * made.itemsize
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(made)]
+    return pa.Array.from_buffers(pa.large_binary(), len(made), buffers)
+
+
+def _alike(shapes: NDArray[np.object_]) -> NDArray[np.void] | None:
+    """Give polygons of one ring and so many corners as records of WKB; None if they are not."""
+    polygon = shapely.GeometryType.POLYGON.value
+    corners = shapely.get_num_coordinates(shapes)
+    if (
+        not len(shapes)
+        or not corners[0]
+        or (corners != corners[0]).any()
+        or (shapely.get_type_id(shapes) != polygon).any()
+        or shapely.get_num_interior_rings(shapes).any()
+        or (shapely.get_coordinate_dimension(shapes) != 2).any()
+        or shapely.get_srid(shapes).any()
+    ):
+        return None
+    record = [
+        ('order', 'u1'),
+        ('type', '<u4'),
+        ('rings', '<u4'),
+        ('corners', '<u4'),
+        ('points', '<f8', (corners[0], 2)),
+    ]
+    made = np.empty(len(shapes), dtype=record)
+    # 1 stands for little endian.
+    made['order'], made['type'], made['rings'], made['corners'] = (
+        1,
+        polygon,
+        1,
+        corners[0],
+    )
+    made['points'] = shapely.get_coordinates(shapes).reshape(len(shapes), -1, 2)
+    return made

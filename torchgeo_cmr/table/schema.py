@@ -15,13 +15,15 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
+from torchgeo_cmr.durable import checksum
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.typed_json import check_versioned, decode
 
-from .footprints import WGS84
+from .footprints import WGS84, to_wkb
 from .whole_numbers import in_pandas
 
 #: Name of the format in ``_archive.json`` and in the metadata of each part.
@@ -116,6 +118,8 @@ class PartFacts(TypedDict):
     record: NotRequired[Record | None]
     fingerprint: NotRequired[str | None]
     content: NotRequired[str]
+    #: CRC-32 of names and types of the columns, which are in the footer, whose bytes have none.
+    types: NotRequired[str]
     #: Places and names of columns without any value.
     blank: NotRequired[list[tuple[int, str]]]
 
@@ -175,9 +179,10 @@ def to_arrow(
     table = table.drop_columns([name for _, name in blank])
     table = table.append_column('vector', _packed(vectors)).take(numbers)
     table = table.append_column('part_row', numbers)
-    table = table.append_column('geometry', _wkb(shapely.to_wkb(shapes[order])))
+    table = table.append_column('geometry', _wkb(shapes, numbers))
     table = table.append_column('bbox', box.take(numbers))
     kinds = sorted(set(geometry.geom_type[~nowhere]))
+    metadata = {**metadata, 'types': _types(_as_read(table.schema))}
     return table.replace_schema_metadata(
         {
             **(table.schema.metadata or {}),
@@ -232,13 +237,18 @@ def _along(geometry: gpd.GeoSeries, nowhere: NDArray[np.bool_]) -> NDArray[np.in
     return np.concatenate([placed, np.flatnonzero(nowhere)]).astype(np.int64)
 
 
-def _wkb(shapes: NDArray[np.object_]) -> pa.ChunkedArray:
-    """Give geometries as bytes, in pieces each of which an Arrow array can count."""
-    size = np.cumsum([0 if shape is None else len(shape) for shape in shapes])
-    cuts = np.flatnonzero(np.diff(size // _MOST_BYTES)) + 1
+def _wkb(shapes: NDArray[np.object_], order: pa.Array) -> pa.ChunkedArray:
+    """Give geometries in an order as bytes, in pieces each of which an Arrow array can count."""
+    # As they lie in memory, and then in the order: each would be fetched again and again.
+    long = to_wkb(shapes).take(order)
+    ends = np.frombuffer(long.buffers()[1], dtype=np.int64)[1 : len(long) + 1]
+    cuts = np.flatnonzero(np.diff(ends // _MOST_BYTES)) + 1
+    pieces = [long]
+    if len(cuts):
+        numbers = np.split(np.arange(len(long)), cuts)
+        pieces = [long.take(pa.array(piece)) for piece in numbers]
     return pa.chunked_array(
-        [pa.array(piece, type=pa.binary()) for piece in np.split(shapes, cuts)],
-        type=pa.binary(),
+        [piece.cast(pa.binary()) for piece in pieces], type=pa.binary()
     )
 
 
@@ -259,9 +269,11 @@ def _unpacked(column: pa.ChunkedArray) -> NDArray[Any]:
         width = column.type.byte_width
         words = b''.join(column.to_pylist())
         return np.frombuffer(words, dtype=np.uint8).reshape(-1, width)
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    # A view: as many vectors as fit are read, not half of them.
-    return np.asarray(flat, dtype=np.float32).reshape(-1, column.type.list_size)
+    lists, size = column.combine_chunks(), column.type.list_size
+    # A view, which flatten() is not: as many vectors as fit are read, not half of them.
+    flat = lists.values.slice(lists.offset * size, len(lists) * size)
+    numbers = flat.to_numpy(zero_copy_only=False)
+    return np.asarray(numbers, dtype=np.float32).reshape(-1, size)
 
 
 def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[Any]]:
@@ -286,12 +298,20 @@ def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[Any]]:
             f'a footprint of the archive is broken ({error}); write the archive again'
         ) from error
     plain = in_pandas(table.drop_columns(['vector', 'part_row', 'geometry', 'bbox']))
-    for name, kind in STANDARD.items():
-        if name == 'native_corners':
-            plain[name] = plain[name].astype(object).where(plain[name].notna(), None)
-        elif pa.types.is_string(kind):
-            plain[name] = plain[name].astype(TEXT)
+    set_types(plain)
     return gpd.GeoDataFrame(plain, geometry=gpd.GeoSeries(geometry, crs=WGS84)), vectors
+
+
+def set_types(plain: pd.DataFrame) -> None:
+    """Give standard columns that came from Arrow the types of a table, in place."""
+    for name, kind in STANDARD.items():
+        values = plain[name]
+        # Most have them, and putting a column back takes longer than a look.
+        if name == 'native_corners':
+            if values.dtype != object:
+                plain[name] = values.astype(object).where(values.notna(), None)
+        elif pa.types.is_string(kind) and values.dtype != TEXT:
+            plain[name] = values.astype(TEXT)
 
 
 def check_vectors(ids: pd.Series, vectors: NDArray[Any]) -> None:
@@ -411,4 +431,24 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
             f'{name} holds vectors of {found} numbers but the header gives {dim}; '
             'parts of two archives were mixed'
         )
+    # What is not written yet has the types that it will have.
+    known = facts.get('types')
+    if known not in (None, _types(schema)) and known != _types(_as_read(schema)):
+        raise ArchiveError(
+            f'{name} is damaged: its columns are not those that were written; {_CURE}'
+        )
     return facts
+
+
+def _types(schema: pa.Schema) -> str:
+    """Give the CRC-32 of names and types of columns."""
+    words = '\n'.join(f'{column.name}: {column.type}' for column in schema)
+    return checksum(words.encode())
+
+
+def _as_read(schema: pa.Schema) -> pa.Schema:
+    """Give the types that columns have when they are read: Parquet lacks some."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema):
+        pass
+    return pq.read_schema(pa.BufferReader(sink.getvalue()))

@@ -241,6 +241,14 @@ class ParquetSink:
                 temporary,
                 compression='zstd',
                 row_group_size=16_384,
+                # Vectors and footprints hardly repeat: a dictionary of them only takes room.
+                use_dictionary=[
+                    column.name
+                    for column in content.schema
+                    if not pa.types.is_nested(column.type)
+                    and not pa.types.is_binary(column.type)
+                    and not pa.types.is_fixed_size_binary(column.type)
+                ],
                 write_page_checksum=True,
             )
         self._known.add(part_name(key))

@@ -15,7 +15,6 @@ import geopandas as gpd
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
@@ -32,10 +31,10 @@ from torchgeo_cmr.search.where.columns import (
 from torchgeo_cmr.search.where.curve import hilbert_order
 from torchgeo_cmr.search.where.where import Step, Where
 from torchgeo_cmr.table import EmbeddingTable, arrow_check
-from torchgeo_cmr.table.footprints import WGS84
+from torchgeo_cmr.table.footprints import WGS84, to_wkb
 from torchgeo_cmr.table.kinds import Kind, kinds_of
 from torchgeo_cmr.table.provenance import Content, row_digests
-from torchgeo_cmr.table.schema import STANDARD, TEXT
+from torchgeo_cmr.table.schema import STANDARD, set_types
 from torchgeo_cmr.table.whole_numbers import in_pandas
 
 #: Rows whose vectors are read together.
@@ -287,7 +286,8 @@ def build(table: EmbeddingTable, kind: str, *, codes: bool = True) -> Segment:
         kept = Vectors(whole, kind, *encode(whole, kind))
     elif codes and kind == 'float32' and len(whole) >= pruning.LEAST_ROWS:
         kept = with_codes(kept)
-    attributes = to_arrow(table.frame.iloc[numbers])
+    # Geometries as they lie in memory, and then in the order: that is twice as fast.
+    attributes = to_arrow(table.frame).take(pa.array(numbers)).combine_chunks()
     names = attributes.column('patch_id').combine_chunks()
     return Segment(
         StoredColumns(table.boxes[numbers], attributes),
@@ -328,19 +328,13 @@ def to_arrow(frame: gpd.GeoDataFrame) -> pa.Table:
         raise ArchiveError(
             f'a column cannot be stored ({error}); give each column values of one kind'
         ) from error
-    wkb = shapely.to_wkb(frame.geometry.to_numpy())
-    return table.append_column(
-        'geometry', pa.array(wkb, type=pa.large_binary())
-    ).combine_chunks()
+    wkb = to_wkb(frame.geometry.to_numpy())
+    return table.append_column('geometry', wkb)
 
 
 def to_frame(table: pa.Table) -> gpd.GeoDataFrame:
     """Give the frame that :func:`to_arrow` was given, with the types of a table."""
     plain = in_pandas(table.drop_columns(['geometry']))
-    for name, kind in STANDARD.items():
-        if name == 'native_corners':
-            plain[name] = plain[name].astype(object).where(plain[name].notna(), None)
-        elif pa.types.is_string(kind):
-            plain[name] = plain[name].astype(TEXT)
+    set_types(plain)
     shapes = footprints_of(table.column('geometry'))
     return gpd.GeoDataFrame(plain, geometry=gpd.GeoSeries(shapes, crs=WGS84))
