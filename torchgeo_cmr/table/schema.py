@@ -297,7 +297,15 @@ def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[Any]]:
         raise ArchiveError(
             f'a footprint of the archive is broken ({error}); write the archive again'
         ) from error
-    plain = in_pandas(table.drop_columns(['vector', 'part_row', 'geometry', 'bbox']))
+    try:
+        plain = in_pandas(
+            table.drop_columns(['vector', 'part_row', 'geometry', 'bbox'])
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # what pandas says of its types was changed
+        raise ArchiveError(
+            f'the types of the archive are broken ({error!r:.80}); write the archive again'
+        ) from error
     set_types(plain)
     return gpd.GeoDataFrame(plain, geometry=gpd.GeoSeries(geometry, crs=WGS84)), vectors
 
@@ -441,9 +449,9 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
 
 
 def _types(schema: pa.Schema) -> str:
-    """Give the CRC-32 of names and types of columns."""
+    """Give the CRC-32 of names and types of columns, and of their types in pandas."""
     words = '\n'.join(f'{column.name}: {column.type}' for column in schema)
-    return checksum(words.encode())
+    return checksum(words.encode() + (schema.metadata or {}).get(b'pandas', b''))
 
 
 def _as_read(schema: pa.Schema) -> pa.Schema:

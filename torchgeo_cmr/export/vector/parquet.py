@@ -62,7 +62,8 @@ def to_parquet(
         # geopandas has no word for metadata of one's own: written twice, block by block.
         plain = temporary.with_name(f'{temporary.name}.plain')
         try:
-            results.to_parquet(plain, **{**options, 'compression': None})
+            once: dict[str, Any] = {**options, 'compression': None}
+            results.to_parquet(plain, **once)
             with pq.ParquetFile(plain) as file:
                 known = file.schema_arrow
                 metadata = {METADATA_KEY: record_text(record).encode()}
