@@ -191,5 +191,7 @@ def test_models_in_words() -> None:
         read_model('presto', 'naip', None)
     with pytest.raises(QueryError, match="model rezznet: timm has no model 'rezznet'"):
         read_model('rezznet', 's1', None)
+    with pytest.raises(QueryError, match='as presto:Presto_Weights'):
+        read_model('Presto_Weights.PRESTO', 's1', None)
     with pytest.raises(QueryError, match=r'model presto:no.pt: weights .* neither'):
         read_model('presto:no.pt', 's1', None)

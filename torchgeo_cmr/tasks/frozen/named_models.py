@@ -1,5 +1,6 @@
 """Models that are named in words, such as ``presto:presto.pt``, and the bands that they see."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from torchgeo_cmr.errors import CMRError, QueryError, RasterError
@@ -58,6 +59,11 @@ def read_models(
         )
     names = {}
     try:
+        if re.fullmatch(r'\w+_Weights\.\w+', model):
+            made_for = find_weights(model).model
+            raise QueryError(
+                f'{model} are weights: name their model too, as {made_for}:{model}'
+            )
         check_pictures(model)
         for modality, given in bands.items():
             names[modality] = [*(given or _bands_of(model, weights, modality))]
