@@ -251,20 +251,20 @@ class ServerColumns:
                     )
                 continue
             places = np.minimum(np.searchsorted(known, rows), len(known) - 1)
-            there = known[places] == rows
-            if again or there.all():
+            present = known[places] == rows
+            if again or present.all():
                 break
-        return self._facts, places, there
+        return self._facts, places, present
 
     def _boxes(self, rows: _Rows) -> NDArray[np.float64]:
-        facts, places, there = self._of(rows)
+        facts, places, present = self._of(rows)
         made = np.full((len(rows), 4), np.nan)
         for i in range(4):
-            made[there, i] = facts[1 + i][places[there]]
+            made[present, i] = facts[1 + i][places[present]]
         return made
 
     def _moments(self, rows: _Rows, i: int) -> NDArray[np.datetime64]:
-        facts, places, there = self._of(rows)
+        facts, places, present = self._of(rows)
         made = np.full(len(rows), _NEVER)
-        made[there] = facts[i][places[there]]
+        made[present] = facts[i][places[present]]
         return made.view('datetime64[us]')

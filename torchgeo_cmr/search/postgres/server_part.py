@@ -239,13 +239,13 @@ def literal(vector: NDArray[Any]) -> str:
 def _among(withheld: HiddenRows, rows: _Rows) -> HiddenRows:
     """Number withheld rows as they stand among some sorted rows."""
     places = np.minimum(np.searchsorted(rows, withheld.row), max(len(rows) - 1, 0))
-    there = rows[places] == withheld.row if len(rows) else np.zeros(len(places), bool)
+    present = rows[places] == withheld.row if len(rows) else np.zeros(len(places), bool)
     windows = withheld.windows
     if windows is not None:
         windows = Windows(
             windows.start[rows], windows.end[rows], windows.first, windows.last
         )
-    return HiddenRows(withheld.owner[there], places[there], windows)
+    return HiddenRows(withheld.owner[present], places[present], windows)
 
 
 def _is_placed(where: Where) -> bool:
