@@ -539,55 +539,68 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+def drawn(folder: Path, seed: int, options: argparse.Namespace) -> Suite:
+    """Read, or draw, the frames of a seed."""
+    if options.suite == 'synthetic':
+        return synthetic(folder / str(seed), seed, options.world)
+    if options.suite == 'ben14k':
+        return ben14k(options.root, options.held_out_tile)
+    if options.suite:
+        return san_antonio(options.data)
+    return Suite(
+        pair_frames(named(options.train_s1), named(options.train_s2)),
+        [],
+        pair_frames(named(options.test_s1), named(options.test_s2)),
+    )
+
+
+def summary(
+    results: dict[str, list[dict[str, Any]]],
+    seeds: Sequence[int],
+    suite: Suite,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Give the table of the seeds that are done, with chance and counts."""
+    items = len(cells(suite.test, 0)['image_s2'])
+    return {
+        'suite': options.suite or 'own',
+        'minutes': options.minutes,
+        'seeds': seeds,
+        'counts': {
+            'train_frames': len(suite.train),
+            'test_frames': len(suite.test),
+            'test_cells': items,
+        },
+        'chance': {
+            **{f'recall@{k}': min(1.0, k / items) for k in CUTS},
+            'map': float(np.mean(1 / np.arange(1, items + 1))),
+        },
+        'methods': {method: gathered(found) for method, found in results.items()},
+        'runs': results,
+    }
+
+
 def main() -> None:
     options = arguments()
     warnings.simplefilter('ignore')
     results: dict[str, list[dict[str, Any]]] = {m: [] for m in options.methods}
-    counts, pace = {}, {}
+    answer: dict[str, Any] = {}
+    pace: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for seed in options.seeds:
-            if options.suite == 'synthetic':
-                suite = synthetic(Path(folder) / str(seed), seed, options.world)
-            elif options.suite == 'ben14k':
-                suite = ben14k(options.root, options.held_out_tile)
-            elif options.suite:
-                suite = san_antonio(options.data)
-            else:
-                suite = Suite(
-                    pair_frames(named(options.train_s1), named(options.train_s2)),
-                    [],
-                    pair_frames(named(options.test_s1), named(options.test_s2)),
-                )
-            counts = {
-                'train_frames': len(suite.train),
-                'test_frames': len(suite.test),
-                'test_cells': len(cells(suite.test, 0)['image_s2']),
-            }
+        for number, seed in enumerate(options.seeds):
+            suite = drawn(Path(folder), seed, options)
             pace = pace or paces(suite, options)
             for method in options.methods:
                 results[method].append(run(method, suite, seed, options, pace))
-    table = {method: gathered(found) for method, found in results.items()}
-    items = counts['test_cells']
-    chance = {
-        **{f'recall@{k}': min(1.0, k / items) for k in CUTS},
-        'map': float(np.mean(1 / np.arange(1, items + 1))),
-    }
+            answer = summary(results, options.seeds[: number + 1], suite, options)
+            if options.json is not None:
+                # After each seed: hours of training are not lost with the last of them.
+                options.json.write_text(json.dumps(answer, indent=1) + '\n')
     head = [f'{d} {n}' for d in ('s1->s2', 's2->s1') for n in ('R@1', 'R@10', 'map')]
     sys.stdout.write(f'{"":<16}  ' + '  '.join(f'{h:<13}' for h in head) + ' img/s\n')
-    for method, found in table.items():
+    for method, found in answer['methods'].items():
         sys.stdout.write(line(method, found) + '\n')
-    sys.stdout.write(f'chance: {chance}; {counts}\n')
-    if options.json is not None:
-        answer = {
-            'suite': options.suite or 'own',
-            'minutes': options.minutes,
-            'seeds': options.seeds,
-            'counts': counts,
-            'chance': chance,
-            'methods': table,
-            'runs': results,
-        }
-        options.json.write_text(json.dumps(answer, indent=1) + '\n')
+    sys.stdout.write(f'chance: {answer["chance"]}; {answer["counts"]}\n')
 
 
 if __name__ == '__main__':
