@@ -261,7 +261,7 @@ class Clock(Callback):
         self.now = now
         self.ends: list[float] = []
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         self.ends.append(self.now())
 
 

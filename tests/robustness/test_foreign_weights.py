@@ -118,7 +118,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: saved(state(**{VARIANCE: torch.ones(4).to_sparse()})),
         PLAIN,
     ),
-    'complex': (lambda: saved(state(**{KERNEL: KERNELS.cfloat()})), PLAIN),
+    'complex': (lambda: saved(state(**{KERNEL: KERNELS.to(torch.complex64)})), PLAIN),
     'without numbers': (lambda: saved(state(**{KERNEL: KERNELS.to('meta')})), PLAIN),
     'nested': (
         lambda: saved(

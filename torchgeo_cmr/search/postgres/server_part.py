@@ -32,7 +32,7 @@ type _Rows = NDArray[np.int64]
 
 #: Rows whose vectors are read without asking for the best first.
 _FEW = 256
-#: Rows proposed beyond those requested, before all within rounding are asked for.
+#: Rows proposed beyond those requested, before all within rounding are fetched.
 _SPARE = 64
 #: By how much half precision may change a score once a vector is brought to length 1 again.
 _HALF = 2.0**-9
