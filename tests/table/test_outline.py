@@ -167,3 +167,11 @@ def test_a_ring_that_goes_to_and_fro_over_the_antimeridian() -> None:
         clear = shapely.distance(shape.boundary, shapely.points(points)) > 10
         found = shapely.intersects_xy(made, *lonlat.T)
         assert (found == inside)[clear].all()
+
+
+@pytest.mark.parametrize('code', [32632, 3857, 2263])
+def test_a_corner_beyond_the_earth_is_nowhere(code: int) -> None:
+    # A projection gives such a corner a longitude, after hundreds of turns round the Earth.
+    triangle = shapely.Polygon([(520_000, 5e6), (560_000, 5e6), (560_000, 5e9)])
+    bounds = outline(triangle, CRS.from_epsg(code), 1.0).bounds
+    assert not np.isfinite(bounds).any()

@@ -41,6 +41,9 @@ _ROUNDS = 40
 _POLE = 90 + 1e-6
 #: Share of an edge that no piece is shorter than: less is lost in rounding.
 _SHORTEST = 1e-12
+#: Metres, twice round the Earth, beyond which no place has coordinates: a projection may turn
+#: them into longitudes nevertheless, round after round.
+_FARTHEST = 8e7
 
 
 def outline(shape: Geometry, crs: CRS, tolerance: float) -> Geometry:
@@ -55,6 +58,8 @@ def outline(shape: Geometry, crs: CRS, tolerance: float) -> Geometry:
         Valid geometry, longitudes in -180..180. A pole among points becomes the line of all
         its longitudes. What cannot be expressed in EPSG:4326 has infinite coordinates.
     """
+    if _is_beyond_the_earth(shape, crs):
+        return shapely.transform(shape, lambda points: np.full_like(points, np.inf))
     pieces: list[list[Geometry]] = [[], [], []]
     for part in singles(shape):
         kind = int(shapely.get_dimensions(part))
@@ -69,6 +74,13 @@ def outline(shape: Geometry, crs: CRS, tolerance: float) -> Geometry:
                 if dimension == kind or kind == 0:
                     pieces[dimension].append(piece)
     return gathered(pieces)
+
+
+def _is_beyond_the_earth(shape: Geometry, crs: CRS) -> bool:
+    farthest = np.abs(shapely.bounds(shape)).max(initial=0)
+    if not farthest > _FARTHEST:
+        return False
+    return farthest * crs.axis_info[0].unit_conversion_factor > _FARTHEST
 
 
 def to_lonlat(points: Points, crs: CRS) -> Points:
