@@ -17,8 +17,8 @@ def demo(
 ) -> None:
     """Run every step on one example: train, embed, search, score.
 
-    Without arguments it writes a synthetic landscape, trains SS-CM-RSIR on it for about
-    two minutes, embeds the optical scenes, searches them with radar patches inside a polygon
+    Without arguments it writes a synthetic landscape, trains SS-CM-RSIR with preset 'best' on
+    it for about a minute, embeds the optical scenes, searches them with radar patches inside a polygon
     and a time window, and scores both directions on places that training never saw.
 
     With two --raster options the same runs on your own files:
@@ -45,10 +45,12 @@ def demo(
         normalize: With --model: weights for pixels in the units that the model was trained with,
             or data for pixels of any kind, by their own mean and deviation.
         overwrite: Replace what an earlier run left in the folder.
-        quiet: Show no progress bars.
+        quiet: Show no progress bars, only what is being done.
     """
     import logging
+    import time
 
+    begin = time.monotonic()
     from torchgeo_cmr.demo import run
     from torchgeo_cmr.errors import QueryError
 
@@ -91,7 +93,9 @@ def demo(
             for w in who
         ]
         lines.append(f'{name:<10} ' + ' '.join(numbers))
-    lines += ['', *(f'note: {note}' for note in journey.notes)]
+    minutes, spent = (time.monotonic() - begin) / 60, time.process_time()
+    lines += ['', f'{minutes:.1f} minutes, {spent:.0f} seconds of processor time', '']
+    lines += [f'note: {note}' for note in journey.notes]
     lines += [f'{journey.files[name]}: {how}' for name, how in uses.items()]
     sys.stdout.write('\n'.join(lines) + '\n')
 
