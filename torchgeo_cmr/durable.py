@@ -1,6 +1,7 @@
 """Files that outlive a power failure or their writer: flushed, checked, locked, swapped as a whole."""
 
 import ctypes
+import errno
 import os
 import shutil
 import sys
@@ -62,11 +63,19 @@ def locked(path: Path, busy: CMRError, patience: float = 0) -> Generator[None]:
     """
     from filelock import FileLock, Timeout  # needed only here
 
-    lock = FileLock(path, timeout=patience)
+    lock = FileLock(path)
     try:
-        lock.acquire()
-    except Timeout as error:
-        raise busy from error
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not path.exists():
+            # A folder that takes no files looks like a lock that another holds.
+            raise OSError(
+                errno.EROFS, 'its folder takes no new files', str(path)
+            ) from None
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout as error:
+            raise busy from error
     try:
         yield
     finally:

@@ -307,6 +307,7 @@ class TestFilters:
         assert [line.split(':')[0].strip() for line in rest] == [
             'during',
             'rank',
+            'rows scored again per query',
             'rows without time met by the window',
         ]
         assert len(ids(ran.out)) == 2

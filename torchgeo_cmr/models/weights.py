@@ -38,7 +38,6 @@ __all__ = (
     'checked_bands',
     'find_weights',
     'load_file',
-    'load_tensors',
     'match_bands',
     'read_weights',
     'select_bands',
@@ -226,18 +225,6 @@ def read_weights(found: FoundWeights, modality: str) -> tuple[dict[str, Any], An
     tensors = plain_tensors(content, path)
     # torch.compile prefixes the weights of what it wraps
     return {k.replace('_orig_mod.', ''): v for k, v in tensors.items()}, bands
-
-
-def load_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Load the tensors of a state dict or a checkpoint to the CPU, with ``weights_only=True``.
-
-    Args:
-        path: The file.
-
-    Raises:
-        ValueError: If it cannot be read safely, or holds no plain tensors.
-    """
-    return plain_tensors(load_file(path), path)
 
 
 def load_file(path: str | Path) -> Any:

@@ -49,6 +49,8 @@ def check_light(
     light = all(map(_is_light, spec.get('bands') or ()))
     if scene.scales is not None or not known or not light:
         return
+    if spec.get('units') and scene.units == spec['units']:
+        return  # Files, or who named the unit, say that they are alike.
     for i in known:
         step, values = steps[i] or 0, _sample(images, i)
         high = float(np.quantile(values, 0.99)) if values.size else 0.0

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torchvision.models._api import WeightsEnum
 
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.models.weights import load_tensors
+from torchgeo_cmr.models.plain_tensors import plain_tensors
+from torchgeo_cmr.models.weights import load_file
 
 __all__ = ('Adapter', 'LocalWeights', 'resampled')
 
@@ -34,7 +35,15 @@ class LocalWeights:
         Raises:
             ValueError: If the file cannot be read safely, or holds no weights.
         """
-        return load_tensors(self.path)
+        content = load_file(self.path)
+        parts = content if isinstance(content, dict) else {}
+        nested = parts and all(isinstance(part, dict) for part in parts.values())
+        if nested and not {'state_dict', 'model'} & parts.keys():
+            # CROMA's file holds a state dict for each of its networks.
+            return {
+                name: plain_tensors(part, self.path) for name, part in parts.items()
+            }
+        return plain_tensors(content, self.path)
 
 
 class Adapter(nn.Module):
