@@ -22,6 +22,7 @@ PLACES = {
     'iso8601': (0, 'both'),
     'lazy': (0, 'both'),
     'orientation': (0, 'both'),
+    'processors': (0, 'both'),
     'raster_files': (0, 'both'),
     'regular_files': (0, 'both'),
     'speech': (0, 'both'),

@@ -14,12 +14,12 @@ import shutil
 import socket
 import time
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-from torchgeo_cmr.durable import flush
+from torchgeo_cmr.durable import flush, locked
 from torchgeo_cmr.errors import CMRError, OutputExistsError
 
 _DAY = 86_400
@@ -207,6 +207,30 @@ def disk_faults(target: Path) -> Generator[None]:
             f'{as_meant(target)} could not be written, and nothing was changed there ({reason}); '
             f'{disk_cure(target)}'
         ) from error
+
+
+@contextmanager
+def claimed(
+    lock: Path, target: Path, busy: CMRError, patience: float = 0
+) -> Generator[None]:
+    """Let one process at a time write something, in a folder that is made for it.
+
+    Args:
+        lock: File that is locked.
+        target: File or folder that is written, for the sentence of a disk that takes no files.
+        busy: What is raised if another process writes it.
+        patience: Seconds to wait for that process.
+
+    Raises:
+        CMRError: If another process writes it still.
+        OSError: If the folder takes no files.
+    """
+    with ExitStack() as held:
+        # What goes wrong in the block itself is not the lock's.
+        with disk_faults(target):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(lock, busy, patience))
+        yield
 
 
 def disk_cure(target: Path) -> str:

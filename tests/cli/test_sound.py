@@ -20,6 +20,19 @@ CLASSES = ('beach', 'forest', 'river')
 type Run = Callable[..., Any]
 
 
+def small_task(**options: Any) -> CMIRNet:
+    # Of other weights a vector may be all zeros, which is refused.
+    torch.manual_seed(0)
+    return CMIRNet(
+        {'image': 3, 'speech': 1},
+        num_classes=3,
+        model={'image': 'cmir_small', 'speech': 'speech'},
+        feature_dim=16,
+        output_dim=16,
+        **options,
+    )
+
+
 @pytest.fixture(scope='module')
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images, speech and a checkpoint after one step: words and files matter here."""
@@ -29,15 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = ImageSpeechDataModule(
         str(root / 'images'), str(root / 'speech'), batch_size=6, size=32, seconds=0.5
     )
-    # Of other weights a vector may be all zeros, which is refused.
-    torch.manual_seed(0)
-    task = CMIRNet(
-        {'image': 3, 'speech': 1},
-        num_classes=3,
-        model={'image': 'cmir_small', 'speech': 'speech'},
-        feature_dim=16,
-        output_dim=16,
-    )
+    task = small_task()
     trainer = Trainer(
         max_steps=1,
         accelerator='cpu',
@@ -206,16 +211,8 @@ def test_sound_without_a_checkpoint(
 def test_a_task_that_was_never_trained_is_given_a_length(
     made: Path, run: Run, refused: Callable[..., str], tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    task = CMIRNet(
-        {'image': 3, 'speech': 1},
-        num_classes=3,
-        model={'image': 'cmir_small', 'speech': 'speech'},
-        feature_dim=16,
-        output_dim=16,
-        keys={'speech': 'audio'},
-        mean={'speech': [0.0]},
-        std={'speech': [1.0]},
+    task = small_task(
+        keys={'speech': 'audio'}, mean={'speech': [0.0]}, std={'speech': [1.0]}
     )
     ckpt = task.save(tmp_path / 'untrained.ckpt')
     words = ('embed', made / 'speech', '--out', tmp_path / 'spoken', '--quiet')

@@ -56,6 +56,11 @@ def encode(encoder: nn.Module, x: Tensor) -> Tensor:
         return encoder.eval()(x)
 
 
+def last_stage(network: Any, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network.encoder(x)[-1].mean(dim=(2, 3))
+
+
 class TestUnet:
     def test_vectors_are_those_of_the_encoder(self, publish: Publish) -> None:
         weights = Unet_Weights.NAIP_RGBN_RESNET18_CHESAPEAKERSC
@@ -63,8 +68,7 @@ class TestUnet:
         publish(Unet_Weights, truth.state_dict())
         encoder = build_encoder('unet', 4, weights, bands=['N', 'R', 'G', 'B'])
         x = torch.rand(2, 4, 64, 64)
-        with torch.no_grad():
-            expected = truth.encoder(x[:, [1, 2, 3, 0]])[-1].mean(dim=(2, 3))
+        expected = last_stage(truth, x[:, [1, 2, 3, 0]])
         torch.testing.assert_close(encode(encoder, x), expected)
 
     def test_pictures_of_two_dates_are_made_of_one(self, publish: Publish) -> None:
@@ -74,14 +78,12 @@ class TestUnet:
         publish(Unet_Weights, truth.state_dict())
         encoder = build_encoder('unet', 4, weights, bands=['B04', 'B03', 'B02', 'B08'])
         x = torch.rand(2, 4, 64, 64)
-        with torch.no_grad():
-            expected = truth.encoder(torch.cat([x, x], dim=1))[-1].mean(dim=(2, 3))
+        expected = last_stage(truth, torch.cat([x, x], dim=1))
         torch.testing.assert_close(encode(encoder, x), expected, rtol=1e-4, atol=1e-5)
         both = build_encoder('unet', 8, weights, bands=weights.meta['bands'])
         other = torch.rand(2, 4, 64, 64)
         dates = torch.cat([x, other], dim=1)
-        with torch.no_grad():
-            expected = truth.encoder(dates)[-1].mean(dim=(2, 3))
+        expected = last_stage(truth, dates)
         torch.testing.assert_close(encode(both, dates), expected)
 
 

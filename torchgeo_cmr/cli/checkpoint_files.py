@@ -11,8 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from torchgeo_cmr.drafts import disk_faults, new_draft, sweep
-from torchgeo_cmr.durable import locked
+from torchgeo_cmr.drafts import claimed, new_draft, sweep
 from torchgeo_cmr.errors import OutputExistsError
 
 
@@ -62,11 +61,8 @@ def only_run(trainer: Trainer) -> Generator[None]:
                 f'another process trains into {folder}: start again for a new version, name another '
                 '--trainer.default_root_dir, or wait until it is done'
             )
-            with disk_faults(folder):
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                held.enter_context(
-                    locked(folder.with_name(f'.{folder.name}.lock'), busy)
-                )
+            lock = folder.with_name(f'.{folder.name}.lock')
+            held.enter_context(claimed(lock, folder, busy))
             for old in (folder, *folder.parent.glob('*/checkpoints')):
                 sweep(old)
         yield

@@ -31,7 +31,7 @@ def load(
     Args:
         archive: Archive folder that embed wrote.
         address: postgresql://USER@HOST/DATABASE, with ?archive=NAME for a name other than
-            patch. A password belongs into the file .pgpass, not into the address.
+            patch. A password belongs in the file .pgpass, not into the address.
         role: Role that may then search and change nothing; made if it is missing, without a
             right to log in.
         half: Keep vectors at half precision: half the space, scores differ in the fourth digit.

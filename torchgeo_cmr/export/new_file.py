@@ -6,8 +6,7 @@ from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
 
-from torchgeo_cmr.drafts import Draft, disk_faults, drafting, publish, sweep_outputs
-from torchgeo_cmr.durable import locked
+from torchgeo_cmr.drafts import Draft, claimed, drafting, publish, sweep_outputs
 from torchgeo_cmr.errors import OutputExistsError
 
 #: Seconds to wait for another writer.
@@ -102,9 +101,7 @@ def only_writer(names: Iterable[Path], files: Iterable[Path]) -> Generator[None]
             busy = OutputExistsError(
                 f'another process is writing {name}; wait until it is done, or choose another name'
             )
-            lock = locked(name.with_name(f'.{name.name}.lock'), busy, _PATIENCE)
-            with disk_faults(name):
-                name.parent.mkdir(parents=True, exist_ok=True)
-                held.enter_context(lock)
+            lock = name.with_name(f'.{name.name}.lock')
+            held.enter_context(claimed(lock, name, busy, _PATIENCE))
         sweep_outputs(files)
         yield

@@ -8,21 +8,21 @@ from functools import lru_cache
 
 import rasterio
 
+from torchgeo_cmr.processors import cores
+
 #: Bytes of decoded blocks that GDAL may keep, for what is resampled or masked: the rest is in
 #: :class:`~torchgeo_cmr.reading.cache.Blocks`. Bytes, because rasterio hands a small number
 #: on as bytes, not as the MiB of GDAL's own setting.
 _CACHE = 128 * 2**20
 
 
-def cores() -> int:
+def decoders() -> int:
     """Return how many threads may decode: a loader's worker keeps to its own core."""
     # A worker is torch's: where torch was never loaded there are none.
     loader = sys.modules.get('torch.utils.data')
     if loader is not None and loader.get_worker_info() is not None:
         return 1
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
 
 
 def threads() -> ThreadPoolExecutor:
@@ -38,7 +38,7 @@ def threads() -> ThreadPoolExecutor:
 def _threads_of(process: int) -> ThreadPoolExecutor:
     """Start threads: those of another process did not survive the fork."""
     return ThreadPoolExecutor(
-        cores(),
+        decoders(),
         thread_name_prefix=f'torchgeo_cmr-decode-{process}',
         initializer=_settle,
     )

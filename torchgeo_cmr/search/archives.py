@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from torchgeo_cmr.search.store.origin import Origin
+from torchgeo_cmr.search.store.origin import Origin, is_server
 
 from .index import RetrievalIndex
 
@@ -43,8 +43,6 @@ def open_archives(paths: Origin | Iterable[Origin]) -> RetrievalIndex:
         3
         >>> folder.cleanup()
     """
-    names = [paths] if isinstance(paths, str) else paths
-    found = list(names) if isinstance(names, list | tuple) else [names]
-    if len(found) == 1:
-        return RetrievalIndex.open(found[0])
-    return RetrievalIndex(paths)
+    alone = isinstance(paths, list | tuple) and len(paths) == 1
+    path = paths[0] if alone else paths
+    return RetrievalIndex.open(path) if is_server(path) else RetrievalIndex(paths)

@@ -19,7 +19,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
-from torchgeo_cmr.search.postgres.connection import is_server
 from torchgeo_cmr.search.queries.forms import (
     Asking,
     Filtering,
@@ -40,7 +39,7 @@ from torchgeo_cmr.search.store.engine import (
 from torchgeo_cmr.search.store.explanation import Explanation
 from torchgeo_cmr.search.store.index_files import check_free, writing
 from torchgeo_cmr.search.store.index_summary import is_index
-from torchgeo_cmr.search.store.origin import Origin, origins, table_of
+from torchgeo_cmr.search.store.origin import Origin, is_server, origins, table_of
 from torchgeo_cmr.search.store.snapshot import State, open_state, read_state
 from torchgeo_cmr.search.where.keywords import named
 from torchgeo_cmr.search.where.where import Step, Where
@@ -192,8 +191,10 @@ class RetrievalIndex(IndexContents):
             index: Any = ServerIndex(path)
         else:
             index = cls(path)
+        if archive is None:
+            return index
         built_from = index._state.facts['fingerprint'] or index.fingerprint
-        if archive is not None and not lifecycle.is_built_from(built_from, archive):
+        if not lifecycle.is_built_from(built_from, archive):
             raise ArchiveError(
                 f'the index {index._path or "in memory"} was not built from this archive, or the '
                 'archive has changed; build it again'

@@ -7,7 +7,6 @@ import re
 import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from torchgeo_cmr.drafts import disk_faults, new_draft, sweep
-from torchgeo_cmr.durable import locked
+from torchgeo_cmr.drafts import claimed, new_draft, sweep
 from torchgeo_cmr.errors import AudioError, OutputExistsError
 from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.speech.room import add_noise, reverberate
@@ -153,10 +151,7 @@ def speak(
     busy = OutputExistsError(
         f'another process is speaking into {folder}: wait until it is done, or name another folder'
     )
-    with ExitStack() as held:
-        with disk_faults(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked(folder / _LOCK, busy))
+    with claimed(folder / _LOCK, folder, busy):
         _begin(folder, settings, overwrite)
         plan = [
             _take(label, text, voice, number, settings)

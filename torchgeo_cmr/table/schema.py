@@ -297,15 +297,7 @@ def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[Any]]:
         raise ArchiveError(
             f'a footprint of the archive is broken ({error}); write the archive again'
         ) from error
-    try:
-        plain = in_pandas(
-            table.drop_columns(['vector', 'part_row', 'geometry', 'bbox'])
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        # what pandas says of its types was changed
-        raise ArchiveError(
-            f'the types of the archive are broken ({error!r:.80}); write the archive again'
-        ) from error
+    plain = in_pandas(table.drop_columns(['vector', 'part_row', 'geometry', 'bbox']))
     set_types(plain)
     return gpd.GeoDataFrame(plain, geometry=gpd.GeoSeries(geometry, crs=WGS84)), vectors
 

@@ -37,7 +37,7 @@ def check_light(
     Args:
         images: Patches, shape (batch, bands, height, width), NaN where missing.
         scene: Where they are from, matched to the encoder.
-        spec: ``bands`` and ``scale`` of the training, both optional.
+        spec: ``bands``, ``scale`` and ``units`` of the training, all optional.
         modality: For messages.
 
     Raises:

@@ -4,14 +4,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, TypeGuard
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 
 #: Schema that holds all tables of this package.
 SCHEMA = 'torchgeo_cmr'
-_SCHEMES = ('postgresql://', 'postgres://')
 #: Name of an archive that has none in its address; it is that of its table.
 _USUAL = 'patch'
 #: Tables that are not archives.
@@ -53,11 +52,6 @@ class Address:
             )
         rest = [pair for pair in pairs if pair[0] != 'archive']
         return cls(f'{base}?{urlencode(rest, quote_via=quote)}' if rest else base, name)
-
-
-def is_server(path: Any) -> TypeGuard[str]:
-    """Say whether something is the address of a database."""
-    return isinstance(path, str) and path.startswith(_SCHEMES)
 
 
 def driver() -> ModuleType:

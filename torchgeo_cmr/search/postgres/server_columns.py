@@ -131,11 +131,10 @@ class ServerColumns:
         fields += [sql.SQL('ST_AsBinary(geometry)')] if shapes else []
         values: dict[int, list[Any]] = {}
         if len(rows):
-            chosen = 2 * len(rows) < self.total
-            statement = 'SELECT row_number, {fields} FROM {patch}'
+            among, numbers = self._among(rows)
             found = self._run(
-                statement + (' WHERE row_number = ANY(%s::bigint[])' if chosen else ''),
-                [rows.tolist()] if chosen else [],
+                f'SELECT row_number, {{fields}} FROM {{patch}}{among}',
+                numbers,
                 fields=sql.SQL(', ').join([*fields, sql.SQL('NULL')]),
             )
             values = {number: rest for number, *rest in found}
@@ -196,11 +195,10 @@ class ServerColumns:
         dim = self.entry.dim
         if not len(rows):
             return np.empty((0, dim), dtype=np.float32)
-        chosen = 2 * len(rows) < self.total
-        where = ' WHERE row_number = ANY(%s::bigint[])' if chosen else ''
+        among, values = self._among(rows)
         content = self._copy(
-            f'COPY (SELECT row_number, v FROM {{vector}}{where}) TO STDOUT (FORMAT BINARY)',
-            [rows.tolist()] if chosen else [],
+            f'COPY (SELECT row_number, v FROM {{vector}}{among}) TO STDOUT (FORMAT BINARY)',
+            values,
         )
         numbers, vectors = unpacked_vectors(content, dim, half=self.entry.half)
         order = np.argsort(numbers)
@@ -226,35 +224,25 @@ class ServerColumns:
         self._facts = [values[order] for values in facts]
         return self._facts[0]
 
+    def _among(self, rows: _Rows) -> tuple[str, list[Any]]:
+        """Give the end of a statement that reads some rows, and its values; all if they are many."""
+        if 2 * len(rows) < self.total:
+            return ' WHERE row_number = ANY(%s::bigint[])', [rows.tolist()]
+        return '', []
+
     def _of(self, rows: _Rows) -> tuple[list[NDArray[Any]], _Rows, NDArray[np.bool_]]:
         """Give facts of rows, where they stand in them, and which rows are there."""
-        for again in (False, True):
-            if again or self._facts is None:
-                statement = 'COPY (SELECT {facts} FROM {patch}'
-                chosen = 2 * len(rows) < self.total
-                where = ' WHERE row_number = ANY(%s::bigint[])' if chosen else ''
-                self._keep(
-                    self._copy(
-                        f'{statement}{where}) TO STDOUT (FORMAT BINARY)',
-                        [rows.tolist()] if chosen else [],
-                        facts=driver().sql.SQL(_FACTS),
-                    )
+        if self._facts is None or not located(self._facts[0], rows)[1].all():
+            among, values = self._among(rows)
+            self._keep(
+                self._copy(
+                    f'COPY (SELECT {{facts}} FROM {{patch}}{among}) TO STDOUT (FORMAT BINARY)',
+                    values,
+                    facts=driver().sql.SQL(_FACTS),
                 )
-            assert self._facts is not None  # just kept
-            known = self._facts[0]
-            if not len(known):
-                if again:
-                    return (
-                        self._facts,
-                        np.zeros(len(rows), np.int64),
-                        np.zeros(len(rows), bool),
-                    )
-                continue
-            places = np.minimum(np.searchsorted(known, rows), len(known) - 1)
-            present = known[places] == rows
-            if again or present.all():
-                break
-        return self._facts, places, present
+            )
+        assert self._facts is not None  # just kept
+        return self._facts, *located(self._facts[0], rows)
 
     def _boxes(self, rows: _Rows) -> NDArray[np.float64]:
         facts, places, present = self._of(rows)
@@ -268,3 +256,19 @@ class ServerColumns:
         made = np.full(len(rows), _NEVER)
         made[present] = facts[i][places[present]]
         return made.view('datetime64[us]')
+
+
+def located(known: _Rows, rows: _Rows) -> tuple[_Rows, NDArray[np.bool_]]:
+    """Give where rows stand among sorted ones, and which of them do.
+
+    Args:
+        known: Sorted row numbers (n,).
+        rows: Row numbers (m,).
+
+    Returns:
+        Places (m,), of which those of absent rows mean nothing, and presence (m,).
+    """
+    if not len(known):
+        return np.zeros(len(rows), np.int64), np.zeros(len(rows), bool)
+    places = np.minimum(np.searchsorted(known, rows), len(known) - 1)
+    return places, known[places] == rows

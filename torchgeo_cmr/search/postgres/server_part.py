@@ -25,7 +25,7 @@ from torchgeo_cmr.search.where.where import Step, Where
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.kinds import Kind, kinds_of
 
-from .server_columns import ServerColumns
+from .server_columns import ServerColumns, located
 from .sieve import sieve_of
 
 type _Rows = NDArray[np.int64]
@@ -238,8 +238,7 @@ def literal(vector: NDArray[Any]) -> str:
 
 def _among(withheld: HiddenRows, rows: _Rows) -> HiddenRows:
     """Number withheld rows as they stand among some sorted rows."""
-    places = np.minimum(np.searchsorted(rows, withheld.row), max(len(rows) - 1, 0))
-    present = rows[places] == withheld.row if len(rows) else np.zeros(len(places), bool)
+    places, present = located(rows, withheld.row)
     windows = withheld.windows
     if windows is not None:
         windows = Windows(

@@ -8,6 +8,7 @@ and :func:`~torchgeo_cmr.search.fuse` the answers.
 
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -163,22 +164,36 @@ def mean_row(
         QueryError: If the vector is zero: the examples cancel each other out.
     """
     check_length(name, vector)
-    frame = table.frame
-    kinds = frame['modality'].dropna().unique()
-    start = frame['time_start'].fillna(frame['time_end']).min()
-    end = frame['time_end'].fillna(frame['time_start']).max()
+    facts = shared_facts(table.frame, np.zeros(len(table), dtype=np.int64))
     row = gpd.GeoDataFrame(
-        {
-            'patch_id': [name],
-            'modality': [kinds[0] if len(kinds) == 1 else None],
-            'space': [table.spaces[0] if table.spaces else None],
-            'time_start': pd.Series([start], dtype=frame['time_start'].dtype),
-            'time_end': pd.Series([end], dtype=frame['time_end'].dtype),
-        },
+        {'patch_id': [name], **facts},
         geometry=[None if shape.is_empty else shape],
         crs=WGS84,
     )
     return EmbeddingTable.from_frame(row, vector[None], placeless=True)
+
+
+def shared_facts(frame: pd.DataFrame, group: NDArray[np.int64]) -> dict[str, Any]:
+    """Give what rows that one vector represents have in common.
+
+    Args:
+        frame: ``modality``, ``space``, ``time_start`` and ``time_end`` of the rows (m,).
+        group: Number of the vector that represents each row (m,).
+
+    Returns:
+        Column -> value of each vector: the modality if its rows share one, their space, and the
+        span of their times.
+    """
+    start, end = frame['time_start'], frame['time_end']
+    filled = {'time_start': start.fillna(end), 'time_end': end.fillna(start)}
+    groups = frame.assign(**filled).groupby(group)
+    alike = groups['modality'].nunique() == 1
+    return {
+        'modality': groups['modality'].first().where(alike, None),
+        'space': groups['space'].first(),
+        'time_start': groups['time_start'].min(),
+        'time_end': groups['time_end'].max(),
+    }
 
 
 def _same_space(tables: list[EmbeddingTable]) -> None:

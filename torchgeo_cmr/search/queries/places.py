@@ -26,7 +26,7 @@ from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84
 
 from .contact import touching
-from .examples import check_length, unit_mean
+from .examples import check_length, shared_facts, unit_mean
 from .lookup import Archive, OutsideError, columns_of, rows_of
 
 _LOG = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def from_places(
 
 def _facts(
     archive: EmbeddingTable | Archive, place: _Rows, rows: _Rows
-) -> dict[str, pd.Series]:
+) -> dict[str, Any]:
     """Give modality, space and times of each place from the rows (m,) that touch it.
 
     Raises:
@@ -128,19 +128,10 @@ def _facts(
     once, which = np.unique(rows, return_inverse=True)
     names = ['modality', 'space', 'time_start', 'time_end']
     known = columns_of(archive).attributes(once, names).iloc[which]
-    start, end = known['time_start'], known['time_end']
-    known = known.assign(time_start=start.fillna(end), time_end=end.fillna(start))
-    groups = known.groupby(place)
-    mixed = groups['space'].nunique() > 1
+    mixed = known['space'].groupby(place).nunique() > 1
     if archive.metric != 'cosine' or mixed.any():
         unit_mean(archive.select(rows[place == mixed.argmax()]))  # says why
-    alike = groups['modality'].nunique() == 1
-    return {
-        'modality': groups['modality'].first().where(alike, None),
-        'space': groups['space'].first(),
-        'time_start': groups['time_start'].min(),
-        'time_end': groups['time_end'].max(),
-    }
+    return shared_facts(known, place)
 
 
 def _means(

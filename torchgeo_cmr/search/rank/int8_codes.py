@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .processors import cores
+from torchgeo_cmr.processors import cores
 
 #: Steps on either side of zero.
 STEPS = 127

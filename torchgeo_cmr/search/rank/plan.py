@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .exact import Looks
-from .pruning import has_use
 from .vectors import LEAST_SHARE, Vectors
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ class Plan:
 
     Args:
         name: ``'exact'``, ``'codes'`` or ``'approximate <kind>'``.
-        why: The reason in words.
+        left: How many rows are left, in words.
+        how: What that means for the search, in words.
         exact: Whether nothing closer can be missed.
         recall: Share of the exact answer that is expected, None if it was not measured.
         spare: Rows scored again for each row requested; None: all that may belong.
@@ -43,21 +43,27 @@ class Plan:
     """
 
     name: str
-    why: str
+    left: str
+    how: str
     exact: bool = True
     recall: float | None = 1.0
     spare: int | None = None
     approximate: 'Approximate | None' = None
     again: int | None = None
 
+    @property
+    def why(self) -> str:
+        """The reason in words."""
+        return self.left + self.how
+
     def after(self, looks: Looks) -> 'Plan':
         """Give the plan with what was done."""
-        why = self.why
+        how = self.how
         if looks.scanned == 'whole vectors':
-            why = f'{why.partition(";")[0]}; bounds rule out too few, each is scored'
+            how = '; bounds rule out too few, each is scored'
         elif looks.scanned:
-            why = f'{why.partition(";")[0]}; {looks.scanned} first, then whole vectors of the rest'
-        return replace(self, why=why, again=looks.again)
+            how = f'; {looks.scanned} first, then whole vectors of the rest'
+        return replace(self, how=how, again=looks.again)
 
 
 def choose(
@@ -74,39 +80,34 @@ def choose(
     left = f'{rows} of {len(vectors)} rows are left'
     whole = vectors.kind == 'float32'
     if exact:
-        if whole and has_use(vectors, rows):
-            return Plan(
-                'exact', f'{left}; bounds first, then whole vectors of the rest'
-            )
         if whole:
-            return Plan('exact', f'{left}, each is scored')
+            return Plan('exact', left, ', each is scored')
         if vectors.kind == 'binary':
-            return Plan(
-                'exact', f'{left}; signs cannot bound a score, so whole vectors'
-            )
+            return Plan('exact', left, '; signs cannot bound a score, so whole vectors')
         return Plan(
             'exact',
-            f'{left}; {vectors.kind} codes first, then whole vectors of all within '
+            left,
+            f'; {vectors.kind} codes first, then whole vectors of all within '
             f'{2 * vectors.error:.2g} of the best',
         )
     if approximate and rows >= max(LEAST_ROWS, LEAST_SHARE * len(vectors)):
         best = approximate[0]
         return Plan(
             f'approximate {best.kind}',
-            f'{left}, enough for an approximate index',
+            left,
+            ', enough for an approximate index',
             exact=False,
             recall=best.recall,
             approximate=best,
         )
     narrow = f'{left}, too few for an approximate index' if approximate else left
-    if whole and has_use(vectors, rows):
-        return Plan('exact', f'{narrow}; bounds first, then whole vectors of the rest')
     if whole:
-        return Plan('exact', f'{narrow}, each is scored')
+        return Plan('exact', narrow, ', each is scored')
     spare = _SPARE[vectors.kind]
     return Plan(
         'codes',
-        f'{narrow}; {vectors.kind} codes, then whole vectors of the best {spare} k',
+        narrow,
+        f'; {vectors.kind} codes, then whole vectors of the best {spare} k',
         exact=False,
         recall=None,
         spare=spare,

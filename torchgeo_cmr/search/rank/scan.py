@@ -20,10 +20,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from torchgeo_cmr.processors import cores
+
 from .int8_codes import Int8Codes
 from .integer_products import Int8Queries, Products
 from .principal_heads import Heads
-from .processors import cores
 from .vectors import Vectors, agreement, as_vectors, signs
 
 #: Rows of a block, and of one that is read once and as it is, so need not fit the cache.

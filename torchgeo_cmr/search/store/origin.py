@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
@@ -18,6 +18,14 @@ from .snapshot import open_state
 
 #: A table, an index, or the folder of an archive or of an index.
 type Origin = EmbeddingTable | IndexContents | str | PathLike[str]
+
+#: What the address of a database begins with.
+_DATABASES = ('postgresql://', 'postgres://')
+
+
+def is_server(archive: Any) -> TypeGuard[str]:
+    """Say whether something is the address of a database."""
+    return isinstance(archive, str) and archive.startswith(_DATABASES)
 
 
 def origins(archive: Origin | Iterable[Origin]) -> list[Origin]:
@@ -39,7 +47,7 @@ def origins(archive: Origin | Iterable[Origin]) -> list[Origin]:
                 f'an index is not made from a {type(each).__name__}; give an EmbeddingTable, the '
                 'folder of an archive or of an index, or a list of these'
             )
-        if isinstance(each, str) and each.startswith(('postgresql://', 'postgres://')):
+        if is_server(each):
             raise QueryError(
                 'a database is opened alone, by RetrievalIndex.open(address); it is not combined '
                 'with others'

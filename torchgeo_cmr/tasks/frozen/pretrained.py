@@ -220,17 +220,17 @@ class Pretrained(CrossModalTask):
             statistics = self._own_statistics(modality, bands, found)
             if statistics is not None:
                 spec['mean'], spec['std'] = statistics
-            sensor = _sensor(bands, found)
-            if sensor is not None:
+            sentinel = _sees_sentinel(bands, found)
+            if sentinel:
                 spec['gsd'] = 10.0
             if bands and is_radar(bands):
                 # Of backscatter in decibels the mean is below zero.
                 decibels = statistics is None or min(statistics[0]) < 0
                 spec['units'] = 'db' if decibels else 'dn'
             elif found is not None and found.enum is not None and statistics:
-                light = sensor is not None or found.enum.name.startswith('SENTINEL2')
+                light = sentinel or found.enum.name.startswith('SENTINEL2')
                 spec['scale'] = pixel_steps(*statistics, sentinel2=light)
-            elif bands and sensor is not None:
+            elif bands and sentinel:
                 spec['scale'] = [1e-4] * len(bands)
             specs[modality] = spec
         return specs
@@ -305,11 +305,10 @@ def _is_sentinel(bands: Sequence[str]) -> bool:
     return is_radar(bands) or all(band_key(band) in SENTINEL2 for band in bands)
 
 
-def _sensor(bands: Sequence[str] | None, found: FoundWeights | None) -> str | None:
-    """Name the Sentinel whose pixels an encoder expects, by its bands."""
+def _sees_sentinel(bands: Sequence[str] | None, found: FoundWeights | None) -> bool:
+    """Say whether an encoder expects pixels of Sentinel-1 or Sentinel-2, by its bands."""
     if not bands or not _is_sentinel(bands):
-        return None
+        return False
     enum = None if found is None else found.enum
-    if enum is not None and enum.name.startswith('LANDSAT'):
-        return None  # which numbers its bands likewise
-    return 'SENTINEL1' if is_radar(bands) else 'SENTINEL2'
+    # Landsat numbers its bands likewise.
+    return enum is None or not enum.name.startswith('LANDSAT')
