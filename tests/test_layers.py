@@ -53,6 +53,7 @@ PLACES = {
 #: Part -> its folders: none imports one that stands to its right. Files of the part itself are
 #: its door or what all folders need, and are not on these lists.
 FOLDERS = {
+    'table': ('others',),
     'search': ('where', 'rank', 'store', 'queries', 'answers'),
     'datasets': ('synthetic', 'benchmarks', 'spoken'),
     'embed': ('scenes', 'files', 'pairs'),

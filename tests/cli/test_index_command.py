@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from torchgeo_cmr.search import RetrievalIndex, describe_index
@@ -74,6 +75,64 @@ def test_rows_come_and_go(run: Run, archive: Path, make: Make, tmp_path: Path) -
     assert left == every - gone | {name(i, 's1') for i in range(3)}
     ran = run('index', '--out', path, '--delete-where', 'cloud > 1000')
     assert ran.out == f'{path}: 28 rows, 0 deleted, 0 added\n'
+
+
+class TestEmbeddingsOfOthers:
+    """Parquet files that this program has not written."""
+
+    @pytest.fixture
+    def theirs(self, tmp_path: Path) -> Path:
+        lon = [9.0, 9.1, 9.2]
+        frame = pd.DataFrame({'id': [7, 8, 9], 'lon': lon, 'lat': 45.0})
+        frame['embedding'] = [[3.0, 4.0], [0.0, 2.0], [4.0, 3.0]]
+        frame.to_parquet(tmp_path / 'theirs.parquet')
+        return tmp_path / 'theirs.parquet'
+
+    def test_an_index_that_is_searched(
+        self, run: Run, theirs: Path, tmp_path: Path
+    ) -> None:
+        index = tmp_path / 'index'
+        options = ['--metres', 320, '--space', 'x', '--modality', 's2']
+        ran = run('index', theirs, '--out', index, *options)
+        assert (ran.code, ran.out) == (0, f'{index}: 3 rows\n')
+        assert ran.err == (
+            '3 vectors of 2 numbers, vector: embedding; geometry: lon, lat; patch_id: id\n'
+            '3 vectors were not of length 1 and were scaled to it\n'
+        )
+        made = RetrievalIndex.open(index)
+        assert made.table.frame.geom_type.eq('Polygon').all()
+        hits = made.search('7', k=2)
+        assert hits['patch_id'].tolist() == ['9', '8']
+        assert hits['score'].round(2).tolist() == [0.96, 0.8]
+
+    def test_only_an_area_and_added_to_an_index(
+        self, run: Run, theirs: Path, tmp_path: Path
+    ) -> None:
+        index = tmp_path / 'index'
+        run('index', theirs, '--out', index, '--within', '9.05,44,9.15,46')
+        assert RetrievalIndex.open(index).table.frame['patch_id'].tolist() == ['8']
+        folder = tmp_path / 'more'
+        folder.mkdir()
+        theirs.rename(folder / theirs.name)
+        words = ['--append', '--id-column', '', '--scale', 0.5]
+        ran = run('index', folder, '--out', index, *words)
+        assert ran.out == f'{index}: 4 rows, 0 deleted, 3 added\n'
+
+    def test_mistakes(
+        self, refused: Refused, theirs: Path, archive: Path, tmp_path: Path
+    ) -> None:
+        out = ['--out', tmp_path / 'index']
+        said = refused('index', theirs, *out, '--vector-column', 'v')
+        assert 'no column v' in said
+        assert 'embedding (list<' in said
+        said = refused('index', theirs, *out, '--geometry-column', 'id')
+        assert 'does not state the CRS of id: give it, such as --crs' in said
+        said = refused('index', archive, *out, '--metres', 320)
+        assert '--metres is for Parquet files of others' in said
+        assert '--within 1,2 is not a box' in refused(
+            'index', theirs, *out, '--within', '1,2'
+        )
+        assert not (tmp_path / 'index').exists()
 
 
 class TestMistakes:

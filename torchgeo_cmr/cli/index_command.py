@@ -1,6 +1,13 @@
 """The command index: built from an archive once, then searched."""
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torchgeo_cmr.cli.options import ParquetOptions
+
+if TYPE_CHECKING:
+    from torchgeo_cmr.search import RetrievalIndex
 
 
 def index(
@@ -15,6 +22,7 @@ def index(
     delete: list[str] | None = None,
     delete_where: str | None = None,
     overwrite: bool = False,
+    parquet: ParquetOptions,
 ) -> None:
     """Build an index of an archive, which opens in a moment, or change one.
 
@@ -37,9 +45,14 @@ def index(
 
         torchgeo-cmr index new --out index --append --delete-where 'source == "old.tif"'
 
+    Embeddings that others have published as Parquet; the columns that were taken are printed:
+
+        torchgeo-cmr index theirs.parquet --metres 320 --space softcon --out index
+
     Args:
         archives: Archive folders that embed wrote; several become one index. An index folder
-            also works: rebuild it after many changes.
+            also works: rebuild it after many changes. Or Parquet files of others, or folders
+            of them.
         out: Folder of the index.
         vectors: How a search reads each number: float32 (4 bytes), float16 (2), int8 (1)
             or binary (a bit). Full vectors are kept alongside the last three and read for the
@@ -58,15 +71,15 @@ def index(
         overwrite: Replace an existing index.
     """
     from torchgeo_cmr.errors import QueryError
-    from torchgeo_cmr.search import RetrievalIndex, Where, open_archives
+    from torchgeo_cmr.search import RetrievalIndex, Where
     from torchgeo_cmr.table.sink import is_archive
 
     if not (append or delete or delete_where):
         if not archives:
             raise QueryError('nothing to index: name an archive folder')
-        alone = len(archives) == 1 and is_archive(archives[0])
+        alone = len(archives) == 1 and is_archive(archives[0]) and not parquet.names
         made = RetrievalIndex.build(
-            archives[0] if alone else open_archives(archives).table,
+            archives[0] if alone else _opened(archives, parquet).table,
             out,
             vectors=vectors,
             approximate=approximate or (),
@@ -95,6 +108,37 @@ def index(
         made.delete(Where(where=delete_where))
     left = len(made)
     if archives:
-        made.append(open_archives(archives).table)
+        made.append(_opened(archives, parquet).table)
     summary = f'{before - left} deleted, {len(made) - left} added'
     sys.stdout.write(f'{out}: {len(made)} rows, {summary}\n')
+
+
+def _opened(names: list[str], parquet: ParquetOptions) -> 'RetrievalIndex':
+    """Open archives and indexes, and Parquet files of others, as one."""
+    from torchgeo_cmr.errors import QueryError
+    from torchgeo_cmr.search import open_archives
+
+    theirs = [name for name in names if _is_parquet(name)]
+    if not theirs:
+        if parquet.names:
+            flag = parquet.names[0].replace('_', '-')
+            raise QueryError(
+                f'--{flag} is for Parquet files of others, and none is named: drop it'
+            )
+        return open_archives(names)
+    ours = [name for name in names if name not in theirs]
+    return open_archives([*ours, parquet.read(theirs)])
+
+
+def _is_parquet(name: str) -> bool:
+    """Say whether a path is a file of others, or a folder that holds such files and no archive."""
+    from torchgeo_cmr.search.store.index_summary import is_index
+    from torchgeo_cmr.table.others.parquet_rows import SUFFIXES
+    from torchgeo_cmr.table.sink import is_archive
+
+    path = Path(name)
+    if not path.is_dir():
+        return path.suffix.lower() in SUFFIXES
+    if is_archive(path) or is_index(path):
+        return False
+    return any(file.suffix.lower() in SUFFIXES for file in path.rglob('*'))

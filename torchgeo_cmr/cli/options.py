@@ -1,12 +1,14 @@
 """Groups of options that several commands share."""
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torchgeo_cmr.cli import values
 
 if TYPE_CHECKING:
     from torchgeo_cmr.search import RetrievalIndex, Where
+    from torchgeo_cmr.table import EmbeddingTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,3 +187,89 @@ class ResultOptions(OutputOptions):
 
     clips: str | None = None
     links: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParquetOptions:
+    """Embeddings of others: how Parquet files are read.
+
+    Args:
+        vector_column: Column of the vectors, or how columns of single numbers begin: emb_ for
+            emb_0, emb_1, ...
+        geometry_column: Column of the places: WKB, WKT, a box or a point; or two, lon,lat.
+        time_column: Column of the times, or two, start,end; an empty word for none.
+        id_column: Column that becomes patch_id; an empty word to number rows.
+        scale: What stored numbers are multiplied by: a number, one per component with commas
+            between, or a column with one per row.
+        offset: What is added to that, one number or one per component.
+        metres: Width of the square that a point becomes; without it points stay points.
+        crs: CRS of the places, if the file does not state it.
+        within: Box W,S,E,N in EPSG:4326: only rows that it touches are read.
+        space: What the vectors may be compared with: one name for all vectors of a model.
+        modality: Name of the modality.
+        drop_missing: Leave out rows whose vector is null, NaN or only zeros.
+        placeless: Rows may have no place.
+    """
+
+    vector_column: str | None = None
+    geometry_column: str | None = None
+    time_column: str | None = None
+    id_column: str | None = None
+    scale: str | None = None
+    offset: str | None = None
+    metres: float | None = None
+    crs: str | None = None
+    within: str | None = None
+    space: str | None = None
+    modality: str | None = None
+    drop_missing: bool = False
+    placeless: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """The options that were given."""
+        default = type(self)()
+        return [n for n, v in vars(self).items() if v != getattr(default, n)]
+
+    def read(self, paths: list[str]) -> 'EmbeddingTable':
+        """Read Parquet files as a table.
+
+        Raises:
+            ArchiveError: As :meth:`EmbeddingTable.from_parquet`, its arguments named as options.
+            QueryError: If an option is not what it should be.
+        """
+        from torchgeo_cmr.errors import ArchiveError, QueryError
+        from torchgeo_cmr.table import EmbeddingTable
+
+        given = dict(vars(self))
+        columns = {
+            name: given.pop(f'{name}_column')
+            for name in ('vector', 'geometry', 'time', 'id')
+        }
+        within = given.pop('within')
+        area = None if within is None else tuple(values.numbers(within))
+        if area is not None and len(area) != 4:
+            raise QueryError(f'--within {within} is not a box: give W,S,E,N in degrees')
+        for name in ('scale', 'offset'):
+            word = given[name]
+            numbers = [] if word is None else values.numbers(word)
+            if word is not None and numbers:
+                given[name] = numbers[0] if len(numbers) == 1 else numbers
+            elif word is not None and name == 'offset':
+                raise QueryError(
+                    f'--offset {word} is not a number: give one or several'
+                )
+        try:
+            return EmbeddingTable.from_parquet(
+                paths, **columns, **given, area=cast(Any, area)
+            )
+        except ArchiveError as error:
+            raise ArchiveError(_as_options(str(error))) from error
+
+
+def _as_options(message: str) -> str:
+    """Name arguments of Python as the options that they are here."""
+    message = re.sub(r'\b(vector|geometry|time|id)=', r'--\1-column ', message)
+    message = re.sub(r'\b(crs|scale|offset)=', r'--\1 ', message)
+    message = re.sub(r'\bplaceless=True', '--placeless', message)
+    return re.sub(r'\bdrop_missing=True', '--drop-missing', message)

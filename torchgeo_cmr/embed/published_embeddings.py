@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from shapely import box
 from torch import Tensor, nn
 from torchgeo.datasets import EmbeddedSeamlessData, RasterDataset
 
@@ -17,6 +16,7 @@ from torchgeo_cmr.embed.run import embed
 from torchgeo_cmr.embed.scenes.inputs import list_scenes
 from torchgeo_cmr.errors import ArchiveError, RasterError
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.others.squares import squares
 from torchgeo_cmr.table.schema import RESERVED, STANDARD
 
 #: Width of a patch in metres, where the dataset's documentation states it.
@@ -209,22 +209,7 @@ def _outlines(
         )
     if metres is None or not (shapes.geom_type == 'Point').all():
         return shapes
-    if not metres > 0:
-        raise ArchiveError(f'metres is {metres}: give the width of a patch')
-    degrees: Any = shapes.to_crs('EPSG:4326')
-    zone = np.clip((degrees.x.to_numpy() + 180) // 6 + 1, 1, 60).astype(int)
-    codes = 32600 + 100 * (degrees.y.to_numpy() < 0) + zone
-    outlines = np.empty(len(shapes), object)
-    half = metres / 2
-    for code in np.unique(codes):
-        mine = codes == code
-        centres: Any = degrees[mine].to_crs(int(code))
-        squares = gpd.GeoSeries(
-            box(centres.x - half, centres.y - half, centres.x + half, centres.y + half),
-            crs=int(code),
-        )
-        outlines[mine] = squares.to_crs('EPSG:4326').to_numpy()
-    return gpd.GeoSeries(outlines, crs='EPSG:4326')
+    return squares(shapes, metres)
 
 
 def _times(data: pd.DataFrame) -> pd.Series | None:

@@ -239,6 +239,119 @@ class EmbeddingTable:
             gpd.GeoDataFrame(columns, geometry=geometry), unit, metric, _json(record)
         )
 
+    @classmethod
+    def from_parquet(
+        cls,
+        path: str | PathLike[str] | Sequence[str | PathLike[str]],
+        *,
+        vector: str | None = None,
+        geometry: str | None = None,
+        time: str | None = None,
+        id: str | None = None,
+        scale: float | Sequence[float] | str | None = None,
+        offset: float | Sequence[float] | None = None,
+        metres: float | None = None,
+        crs: Any = None,
+        area: tuple[float, float, float, float] | None = None,
+        modality: str | None = None,
+        space: str | None = None,
+        drop_missing: bool = False,
+        placeless: bool = False,
+    ) -> Self:
+        """Read embeddings that others have published as Parquet or GeoParquet.
+
+        Columns are found by their names, and which were taken is logged and stands in
+        ``record['parquet']``; each can be named. Files are read one row group at a time;
+        with an *area*, vectors of row groups that it does not touch are not read. Vectors are scaled to
+        length 1, and how many were not is recorded. Other plain columns are kept, those with
+        lists or structs are not.
+
+        Args:
+            path: A file, a folder, which is searched for ``.parquet`` and the like at any
+                depth, or several.
+            vector: Column of the vectors: lists of floats or integers. Or how columns of single
+                numbers begin: ``'emb_'`` for ``emb_0``, ``emb_1``, ... (default: the one
+                called embedding, embeddings, vector, vec or emb).
+            geometry: Column of the places: WKB, WKT, a struct or list of xmin, ymin, xmax,
+                ymax, a point; or two columns, ``'lon,lat'`` (default: the primary column of
+                GeoParquet, geometry, bbox, or a pair such as lon and lat or x and y).
+            time: Column of the times, or two, ``'start,end'``: timestamps, dates, ISO 8601 text
+                or years. A date or a year is the whole of it. ``''`` for none (default: datetime,
+                timestamp, time, date, t or year).
+            id: Column that becomes ``patch_id`` (default: patch_id, id, unique_id, chip_id,
+                item_id and the like, the first that identifies rows; else, and with ``''``, file
+                and row number).
+            scale: What stored numbers are multiplied by: one number, one per component, or a
+                column with one per row. Direction, which is all that a table keeps, does
+                not change with one positive number.
+            offset: What is added to that, one number or one per component. Unsigned integers
+                need it.
+            metres: Width of the square that a point becomes, in its UTM zone; without it points
+                stay points.
+            crs: CRS of the places where the file does not state it. Columns that are called
+                longitude and latitude are EPSG:4326; nothing else is guessed.
+            area: West, south, east, north in EPSG:4326: only rows whose bounding box it
+                touches are read.
+            modality: Name of the modality of all rows.
+            space: What the vectors may be compared with. Null fits any: give one name to
+                all vectors of a model.
+            drop_missing: Leave out rows whose vector is null, NaN or only zeros, and count
+                them; else they are refused.
+            placeless: Whether rows may have no place.
+
+        Returns:
+            The table.
+
+        Raises:
+            ArchiveError: If a column is not found or several could be meant (the message lists
+                the columns of the file), if values do not form a table, or a file is broken.
+
+        Examples:
+            >>> import tempfile
+            >>> folder = tempfile.TemporaryDirectory()
+            >>> file = f'{folder.name}/theirs.parquet'
+            >>> points = gpd.points_from_xy([9.0, 9.1], [45.0, 45.0])
+            >>> theirs = gpd.GeoDataFrame(
+            ...     {'id': [7, 8], 'embedding': [[3.0, 4.0], [0.0, 2.0]]},
+            ...     geometry=points,
+            ...     crs='EPSG:4326',
+            ... )
+            >>> theirs.to_parquet(file)
+            >>> table = EmbeddingTable.from_parquet(file, metres=320, space='theirs')
+            >>> table.frame['patch_id'].tolist(), table.frame.geom_type.tolist()
+            (['7', '8'], ['Polygon', 'Polygon'])
+            >>> table.record['parquet']['rescaled_to_length_1']
+            2
+            >>> folder.cleanup()
+        """
+        from .others.parquet_rows import Reading, read_rows
+        from .others.place_columns import read_area
+
+        rows = read_rows(
+            path,
+            Reading(
+                vector=vector,
+                geometry=geometry,
+                time=time,
+                id_=id,
+                scale=scale,
+                offset=offset,
+                metres=metres,
+                crs=crs,
+                area=read_area(area),
+                drop_missing=drop_missing,
+                placeless=placeless,
+            ),
+        )
+        return cls.from_frame(
+            rows.frame,
+            rows.vectors,
+            space=space,
+            modality=modality,
+            record={'parquet': rows.facts},
+            placeless=placeless,
+        )
+
     def select(self, rows: ArrayLike) -> Self:
         """Give the table of some rows, in the given order.
 

@@ -1,0 +1,1 @@
+"""Embeddings that others have published, read without torch."""

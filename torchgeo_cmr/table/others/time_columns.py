@@ -1,0 +1,95 @@
+"""Times of somebody else's file as the two columns of a table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.iso8601 import read_period
+from torchgeo_cmr.table.schema import TIME
+
+#: Years that a plain number may be.
+_YEARS = (1900, 2100)
+_INSTANT = pd.Timedelta(microseconds=1)
+
+
+def read_times(columns: Sequence[pa.ChunkedArray], name: str) -> tuple[Any, Any]:
+    """Read when rows begin and end.
+
+    A year, a month or a day stands for the whole of it, and so do timestamps all of which are
+    midnight. Times without a zone are UTC.
+
+    Args:
+        columns: One column, or those of start and end.
+        name: Names of the columns, for messages.
+
+    Returns:
+        Two series of UTC times, null where the file has none.
+
+    Raises:
+        ArchiveError: If a value is not a time.
+    """
+    first, last = _period(columns[0], name), _period(columns[-1], name)
+    return first[0], last[1]
+
+
+def _period(column: pa.ChunkedArray, name: str) -> tuple[Any, Any]:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = kind.value_type
+    if pa.types.is_date(kind):
+        return _days(column.cast(pa.timestamp('us')))
+    if pa.types.is_timestamp(kind):
+        stamps = column.cast(pa.timestamp('us', tz='UTC'), safe=False)
+        times = pd.Series(stamps.to_pandas()).astype(TIME)
+        if ((times == times.dt.normalize()) | times.isna()).all():
+            return _days(stamps)
+        return times, times
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        numbers = pd.Series(column.to_pandas()).astype('float64')
+        known = numbers.dropna()
+        if not (known.between(*_YEARS) & (known % 1 == 0)).all():
+            wrong = known[~(known.between(*_YEARS) & (known % 1 == 0))].iloc[0]
+            raise ArchiveError(
+                f'the column {name} holds {wrong:g}, a number that is not a year: give times as '
+                "timestamps or ISO 8601 text, name another column, or leave it out with time=''"
+            )
+        words = numbers.map(lambda n: f'{int(n):04d}', na_action='ignore')
+        return _words(words, name)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _words(pd.Series(column.to_pandas(), dtype=object), name)
+    raise ArchiveError(
+        f"the column {name} is stored as {kind}, not as times: name another, or give time=''"
+    )
+
+
+def _days(column: Any) -> tuple[Any, Any]:
+    start = pd.Series(pd.to_datetime(pd.Series(column.to_pandas()), utc=True))
+    start = start.astype(TIME)
+    return start, start + pd.Timedelta(days=1) - _INSTANT
+
+
+def _words(words: pd.Series, name: str) -> tuple[Any, Any]:
+    """Read text, each word of which is read once."""
+    numbers, found = pd.factorize(words.to_numpy(dtype=object))
+    ends = np.full((len(found) + 1, 2), np.datetime64('NaT', 'us'))
+    for i, word in enumerate(found):
+        try:
+            period = read_period(str(word))
+            start, end = (
+                np.datetime64(side, 'ns').astype('datetime64[us]')
+                for side in (period.start, period.end)
+            )
+        except (ValueError, OverflowError) as error:
+            raise ArchiveError(
+                f'the column {name} holds what is not a time: {error}; name another column, or '
+                "leave it out with time=''"
+            ) from error
+        ends[i] = start, end - np.timedelta64(1, 'us') if period.whole else start
+    # What is missing has the number -1, the last row.
+    start, end = (pd.Series(ends[numbers, side]) for side in (0, 1))
+    return tuple(s.dt.tz_localize('UTC').astype(TIME) for s in (start, end))
