@@ -2,15 +2,20 @@
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pytest
+from lightning.pytorch import Trainer
 from shapely import box
 
 from torchgeo_cmr.datasets import SyntheticLandscape
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.tasks import SSCMRSIR
 
 EXAMPLES = Path(__file__).parents[1] / 'examples'
 
@@ -22,7 +27,7 @@ def run(*words: str, cwd: Path) -> str:
     done = subprocess.run(
         [sys.executable, *words],
         cwd=cwd,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo'},
         capture_output=True,
         text=True,
         check=False,
@@ -40,6 +45,8 @@ def test_every_example_is_listed_and_tested() -> None:
         '03_bigearthnet.yaml',
         '04_cmirnet.yaml',
         '05_image_speech.yaml',
+        '06_ray.py',
+        '07_torchrun.py',
     }
     told = (EXAMPLES / 'README.md').read_text()
     assert all(f'({name})' in told for name in names)
@@ -111,3 +118,25 @@ def test_image_and_speech(tmp_path: Path) -> None:
     few = '--model.init_args.num_classes=3'
     words = ('--config', config, *QUICK, *quick, few)
     run('-m', 'torchgeo_cmr', 'fit', *words, cwd=tmp_path)
+
+
+def test_several_processes_embed(tmp_path: Path) -> None:
+    SyntheticLandscape(tmp_path / 'world', size=384, sensors=('s2',))
+    channels = {'s1': 2, 's2': 12}
+    ones = {m: [1.0] * n for m, n in channels.items()}
+    task = SSCMRSIR(channels, 'test_resnet', mean=ones, std=ones)
+    trainer = Trainer(accelerator='cpu', logger=False, enable_checkpointing=False)
+    trainer.strategy.connect(task)
+    trainer.save_checkpoint(tmp_path / 'best.ckpt')
+    given = ('world/s2', 'best.ckpt')
+    with_ray = run(str(EXAMPLES / '06_ray.py'), *given, cwd=tmp_path)
+    archive = tmp_path / 'world' / 's2-archive'
+    first = EmbeddingTable.load(archive)
+    assert f'{len(first)} patches' in with_ray
+    shutil.rmtree(archive)
+    launch = ('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2')
+    told = run(*launch, str(EXAMPLES / '07_torchrun.py'), *given, cwd=tmp_path)
+    assert told.count(' patches\n') >= 1
+    second = EmbeddingTable.load(archive)
+    assert second.frame.equals(first.frame)
+    np.testing.assert_allclose(second.vectors, first.vectors, atol=1e-5)

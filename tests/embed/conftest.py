@@ -1,15 +1,26 @@
 """A tiny encoder that remembers what it saw, and scenes in two zones at two dates."""
 
+import importlib.util
+import os
+import subprocess
+import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import torch
 from torch import Tensor, nn
+
+from torchgeo_cmr.drafts import is_alive
+from torchgeo_cmr.embed import embed
+from torchgeo_cmr.table import EmbeddingTable
 
 S2_BANDS = ('B02', 'B03', 'B04')
 S2_DATES = ('20240601T101031', '20240611T101031')
@@ -102,3 +113,112 @@ def truncated(write_raster: Callable[..., Path], tmp_path: Path) -> Path:
         file.write(source.read())
     path.write_bytes(path.read_bytes()[:6000])
     return path
+
+
+class Engines:
+    """Scenes of one band, and runs over them in processes of their own."""
+
+    def __init__(self, folder: Path, write: Callable[..., Path]) -> None:
+        self.folder, self.write = folder, write
+        self.scenes, self.out = folder / 'in', folder / 'out'
+        self.log = folder / 'calls'
+
+    def make(self, count: int) -> None:
+        """Write scenes of four patches each."""
+        for seed in range(count):
+            data = np.random.default_rng(seed).random((1, 32, 32)) + 1
+            origin = (500_000.0 + 1000 * seed, 5_000_000.0)
+            self.write(f'in/{seed:02}.tif', data=data, origin=origin)
+
+    def start(self, engine: str, *dies: object, ranks: int = 0) -> subprocess.Popen:
+        """Start a run; with ranks, under torchrun."""
+        words: list[object] = [sys.executable]
+        if ranks:
+            words += ['-m', 'torch.distributed.run', '--standalone']
+            words += ['--nproc-per-node', str(ranks)]
+        script = Path(__file__).with_name('engine_process.py')
+        words += [script, self.scenes, self.out, engine, self.log, *dies]
+        # Processes that outlive the one that is waited for must not hold its pipes.
+        with open(self.folder / 'told', 'w') as told:
+            return subprocess.Popen(
+                [str(word) for word in words],
+                stdout=told,
+                stderr=told,
+                env=os.environ | {'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo'},
+            )
+
+    def run(self, engine: str, *dies: object, ranks: int = 0) -> int:
+        """Wait for a run, and give its exit code."""
+        with self.start(engine, *dies, ranks=ranks) as process:
+            try:
+                return process.wait(timeout=300)
+            except BaseException:
+                process.kill()
+                raise
+
+    @property
+    def told(self) -> str:
+        return (self.folder / 'told').read_text()
+
+    @property
+    def killed(self) -> bool:
+        return Path(f'{self.log}.killed').exists()
+
+    def calls(self) -> list[int]:
+        """Give the processes of all calls that embedded a scene so far, and forget them."""
+        found = [int(line) for line in self.log.read_text().split()]
+        self.log.unlink()
+        return found
+
+    def parts(self) -> int:
+        """Count the parts, each of which must be whole and GeoParquet."""
+        paths = sorted(self.out.glob('part-*.parquet'))
+        for path in paths:
+            frame = gpd.read_parquet(path)
+            assert len(frame) == 4
+            assert frame.crs == 'EPSG:4326'
+        return len(paths)
+
+    def rest(self) -> None:
+        """Wait until no process that embedded a scene is left."""
+        known = {int(line) for line in self.log.read_text().split()}
+        until = time.monotonic() + 60
+        while any(is_alive(process) for process in known):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+    def check_complete(self) -> None:
+        """Compare the archive with one that this process makes."""
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            whole = embed(
+                _mortal(self.folder / 'serial'),
+                self.scenes,
+                's2',
+                16,
+                out=self.folder / 'serial',
+                progress=False,
+            )
+        table = EmbeddingTable.load(self.out)
+        pd.testing.assert_frame_equal(table.frame, whole.frame)
+        np.testing.assert_allclose(table.vectors, whole.vectors, atol=1e-6)
+        assert table.frame['patch_id'].is_unique
+        assert table.record == whole.record
+        # Nothing but parts and the header is taken as data, or left.
+        assert {p.name[:5] for p in self.out.iterdir()} == {'part-', '_arch'}
+
+
+def _mortal(out: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(
+        'engine_process', Path(__file__).with_name('engine_process.py')
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Mortal(str(out), f'{out}-calls', '', 0)
+
+
+@pytest.fixture
+def engines(tmp_path: Path, write_raster: Callable[..., Path]) -> Engines:
+    return Engines(tmp_path, write_raster)

@@ -186,7 +186,7 @@ def test_the_verb_has_every_option_of_the_library(function: Any) -> None:
         ('--precision bf16', 'precision', 'bf16'),
         ('--flips', 'flips', True),
         ('--compile', 'compile', True),
-        ('--engine onnx', 'engine', 'onnx'),
+        ('--runtime onnx', 'runtime', 'onnx'),
         ('--update', 'update', True),
         ('--batch-size auto', 'batch_size', 'auto'),
         ('--device cpu', 'device', 'cpu'),

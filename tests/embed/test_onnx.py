@@ -76,17 +76,19 @@ def test_an_archive_by_onnx_runtime_is_that_of_torch(
     task = trained()
     options: dict[str, Any] = {'progress': False, 'flips': True, 'batch_size': 4}
     torch_, onnx = (
-        embed(task, [path], 's2', 16, engine=engine, **options)
-        for engine in ('torch', 'onnx')
+        embed(task, [path], 's2', 16, runtime=runtime, **options)
+        for runtime in ('torch', 'onnx')
     )
     assert len(onnx) == 6
     np.testing.assert_allclose(onnx.vectors, torch_.vectors, atol=1e-5)
     assert onnx.record == torch_.record
     assert onnx.space == torch_.space
     with pytest.raises(RasterError, match='found cpu, precision bf16 and 1 sizes'):
-        embed(task, [path], 's2', 16, engine='onnx', precision='bf16', **options)
-    with pytest.raises(RasterError, match="no engine 'tvm': choose one of torch, onnx"):
-        embed(task, [path], 's2', 16, engine='tvm', **options)  # ty: ignore[invalid-argument-type]
+        embed(task, [path], 's2', 16, runtime='onnx', precision='bf16', **options)
+    with pytest.raises(
+        RasterError, match="no runtime 'tvm': choose one of torch, onnx"
+    ):
+        embed(task, [path], 's2', 16, runtime='tvm', **options)  # ty: ignore[invalid-argument-type]
 
 
 def test_mistakes_are_named_and_nothing_is_written(

@@ -34,7 +34,13 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    'options', [{'precision': 'bogus'}, {'engine': 'bogus'}, {'min_valid': 3.0}]
+    'options',
+    [
+        {'precision': 'bogus'},
+        {'runtime': 'bogus'},
+        {'engine': 'bogus'},
+        {'min_valid': 3.0},
+    ],
 )
 def test_a_mistake_keeps_the_old_archive(
     fake: Callable[..., Any], old: Path, options: dict[str, Any]

@@ -18,9 +18,9 @@ import rasterio
 
 from torchgeo_cmr import tasks
 from torchgeo_cmr.embed import RefusedWarning, embed, read_report
-from torchgeo_cmr.embed.content import fingerprint
 from torchgeo_cmr.embed.run_report import Report
 from torchgeo_cmr.embed.scenes.archive_plan import plan_scenes
+from torchgeo_cmr.embed.scenes.content import fingerprint
 from torchgeo_cmr.errors import ArchiveError, RasterError
 from torchgeo_cmr.main import main
 from torchgeo_cmr.table import EmbeddingTable, read_header

@@ -1,6 +1,7 @@
 """The command embed: what is embedded, and which options that takes."""
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -105,8 +106,12 @@ class ComputeOptions:
         flips: Of scenes and pairs: give each patch the mean of the vectors of its four flips,
             which takes four times as long.
         compile: Of scenes and pairs: compile the encoder first, which pays for many scenes.
-        engine: Of scenes and pairs: torch, or onnx to run the encoder with ONNX Runtime on the
+        runtime: Of scenes and pairs: torch, or onnx to run the encoder with ONNX Runtime on the
             CPU, which starts slowly and pays for many scenes.
+        engine: Of scenes: who works through them: local, this process; lightning, the processes
+            that torchrun has started; ray, actors of Ray on this machine, or on the cluster
+            that RAY_ADDRESS names.
+        workers: With --engine ray: how many actors; without it, one per GPU or core.
     """
 
     task: str | None = None
@@ -115,7 +120,9 @@ class ComputeOptions:
     batch_size: str = '64'
     flips: bool = False
     compile: bool = False
-    engine: str = 'torch'
+    runtime: str = 'torch'
+    engine: str = 'local'
+    workers: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +227,14 @@ def embed(
         torchgeo-cmr embed examples/03_bigearthnet.yaml --ckpt best.ckpt --modality s1+s2 \
             --fusion mean --out fused
 
+    In several processes or on several machines that share the folders, the same archive: ranks
+    of torchrun, or actors of Ray (of a cluster, if RAY_ADDRESS names one). If any is killed, the
+    same command goes on:
+
+        torchrun --nproc-per-node 2 -m torchgeo_cmr embed scenes --ckpt best.ckpt \
+            --modality s2 --out archive --engine lightning
+        torchgeo-cmr embed scenes --ckpt best.ckpt --modality s2 --out archive --engine ray
+
     Without training, with a foundation model that TorchGeo has, whose weights it fetches once;
     archives of two sensors by one such model can be searched with each other:
 
@@ -299,11 +314,20 @@ def embed(
             raise QueryError(f'--normalize data has no meaning for {description}')
         sensor = _one(modality, task.keys) if modality else None
         function(task, scenes, sensor, **options)
-    if archive.over_dates is not None:
-        library.stack_dates(out, archive.over_dates, min_dates=archive.min_dates)  # ty: ignore[invalid-argument-type]
-    if archive.center:
-        library.center_archive(out)
+    if compute.engine == 'lightning' and int(os.environ.get('RANK', '0')):
+        return 0  # what follows, the first rank does
+    _derive(out, archive)
     return int(kind != 'pair' and bool(library.read_report(out)['refused']))
+
+
+def _derive(out: str, options: ArchiveOptions) -> None:
+    """Write the archives that are made from the archive."""
+    from torchgeo_cmr import embed as library
+
+    if options.over_dates is not None:
+        library.stack_dates(out, options.over_dates, min_dates=options.min_dates)  # ty: ignore[invalid-argument-type]
+    if options.center:
+        library.center_archive(out)
 
 
 def _embed_scenes(

@@ -63,6 +63,11 @@ class Destination:
         else:
             self.sink.commit(key, table, fingerprint=fingerprint)
 
+    def expect(self, key: str) -> None:
+        """Know of a part that a worker has committed."""
+        if self.sink is not None:
+            self.sink.expect(key)
+
     def remove(self, *keys: str) -> None:
         """Drop the rows of parts that are in the archive."""
         if self.sink is not None:

@@ -86,7 +86,7 @@ def onnx_encoder(
     sizes: Collection[int],
     device: torch.device,
     encoding: Encoding,
-    engine: str,
+    runtime: str,
 ) -> 'OnnxEncoder':
     """Open the encoder of one modality in ONNX Runtime, in place of the task.
 
@@ -96,18 +96,18 @@ def onnx_encoder(
         sizes: Patch widths in pixels; a graph has one.
         device: Where the encoder is to run.
         encoding: Precision and flips.
-        engine: Name of the engine, of which there is only ``'onnx'`` besides torch.
+        runtime: Its name, of which there is only ``'onnx'`` besides torch.
 
     Raises:
-        RasterError: If the engine is unknown or cannot do this.
+        RasterError: If the runtime is unknown or cannot do this.
     """
-    if engine != 'onnx':
-        raise RasterError(f'there is no engine {engine!r}: choose one of torch, onnx')
+    if runtime != 'onnx':
+        raise RasterError(f'there is no runtime {runtime!r}: choose one of torch, onnx')
     if device.type != 'cpu' or encoding.precision != '32' or len(sizes) > 1:
         raise RasterError(
             'ONNX Runtime is for the CPU, precision 32 and patches of one size, found '
             f'{device.type}, precision {encoding.precision} and {len(sizes)} sizes: do not '
-            'set engine'
+            'set runtime'
         )
     return OnnxEncoder(task, modality, *sizes)
 
@@ -133,7 +133,7 @@ class OnnxEncoder:
         except ImportError as error:
             raise CMRError(
                 'onnxruntime is not installed: install torchgeo-cmr[onnx], or use the '
-                "engine 'torch'"
+                "runtime 'torch'"
             ) from error
         self.name = type(task).__name__
         self.keys, self.in_channels = task.keys, task.in_channels

@@ -1,9 +1,11 @@
-"""Scenes to rows on this machine: a run that can be stopped at any time and resumed."""
+"""Scenes to rows: a run that can be stopped at any time and resumed."""
 
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, cast
 
 import torch
@@ -11,19 +13,22 @@ from torchgeo.datasets import RasterDataset, XarrayDataset
 
 from torchgeo_cmr.embed.encoder_record import Encoder
 from torchgeo_cmr.embed.inference import Precision
-from torchgeo_cmr.embed.onnx import onnx_encoder
 from torchgeo_cmr.embed.run_options import EncoderOptions, PatchOptions, WriteOptions
 from torchgeo_cmr.embed.run_report import PACKAGE, Errors, Report
 from torchgeo_cmr.embed.scenes.archive_plan import Plan, make_plan
 from torchgeo_cmr.embed.scenes.encoder_scene import EncoderInput
 from torchgeo_cmr.embed.scenes.inputs import list_scenes
 from torchgeo_cmr.embed.scenes.patch_layout import Edges, Gsd, Layout
+from torchgeo_cmr.embed.scenes.work import Engine, Local, Run
 from torchgeo_cmr.embed.scenes.work_item import WorkItem
-from torchgeo_cmr.embed.work import Run
+from torchgeo_cmr.errors import ArchiveError, CMRError, QueryError
 from torchgeo_cmr.scenes.bands import MASKS
 from torchgeo_cmr.scenes.catalogue import header_catalogue
 from torchgeo_cmr.scenes.files import Paths, readable_folders
 from torchgeo_cmr.table import EmbeddingTable
+
+#: Who may work through the scenes.
+ENGINES = ('local', 'lightning', 'ray')
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,9 @@ def embed(
     precision: Precision = 'auto',
     flips: bool = False,
     compile: bool = False,
-    engine: Literal['torch', 'onnx'] = 'torch',
+    runtime: Literal['torch', 'onnx'] = 'torch',
+    engine: Literal['local', 'lightning', 'ray'] = 'local',
+    workers: int | None = None,
     update: bool = False,
     prune: bool = False,
     errors: Errors = 'refuse',
@@ -137,11 +144,18 @@ def embed(
             takes four times as long. Part of the plan.
         compile: Compile the encoder with ``torch.compile``: it starts slowly and vectors
             change in their last digits.
-        engine: ``'onnx'`` runs the encoder with ONNX Runtime, on the CPU in float32; it starts
+        runtime: ``'onnx'`` runs the encoder with ONNX Runtime, on the CPU in float32; it starts
             slowly, and vectors change in their last digits. Needs the extra ``onnx``.
+        engine: Who works through the scenes: ``'local'``, this process; ``'lightning'``, the
+            processes that ``torchrun`` has started, which all make this call and all return the
+            whole; ``'ray'``, actors of Ray, on this machine or, with ``RAY_ADDRESS`` set, on a
+            cluster (needs the extra ``ray``). Rows, report and what a killed run leaves are the
+            same.
+        workers: Actors of Ray (default: one per GPU of the cluster, or per core where the device
+            is the CPU).
         update: Complete an archive whose scenes are no longer those it was begun with: only
             new scenes are embedded, and those whose files changed (see
-            :func:`~torchgeo_cmr.embed.content.fingerprint`).
+            :func:`~torchgeo_cmr.embed.scenes.content.fingerprint`).
         prune: With *update*, drop the rows of scenes whose files are gone from folders that
             could be listed.
         errors: ``'refuse'`` skips scenes that cannot be used and goes on, with a warning
@@ -212,7 +226,7 @@ def embed(
     patches = PatchOptions(
         min_valid=min_valid, max_cloud=max_cloud, transforms=transforms
     )
-    running = EncoderOptions(batch_size, device, precision, flips, compile, engine)
+    running = EncoderOptions(batch_size, device, precision, flips, compile, runtime)
     writing = WriteOptions(out, overwrite, update, prune, progress)
     report = Report(errors)
     layout = Layout(size, stride, size_metres, overlap, edges, gsd)
@@ -221,22 +235,48 @@ def embed(
         # New scenes must not move the folder that all ids are relative to.
         root = begun.get('root')
     scenes = _Catalogue(dataset, nodata, catalogue, root)
-    plan = _plan(scenes, wanted, layout, max_cloud, report)
-    with running.running(task) as where:
-        encoding = running.encoding(where, begun)
-        encoder = task
-        if engine != 'torch':
-            sizes = {item.size for item in plan.items}
-            encoder = onnx_encoder(task, modality, sizes, where, encoding, engine)
-        run = Run(encoder, plan, where, encoding, writing, report, scenes.folders)
-        sample = run.sample(transforms)
-        number = running.size(
-            begun,
-            lambda n: run.encode(sample.expand(n, *sample.shape)),
-            where,
-            'patches',
+    with _opened(engine, writing, workers) as hired:
+        running = replace(running, device=hired.device(device))
+        with running.running(task) as where:
+            plan = partial(_plan, scenes, wanted, layout, max_cloud, report)
+            run = Run(
+                task, where, plan, running, patches, writing, report, scenes.folders
+            )
+            return run.complete(hired)
+
+
+def _opened(
+    name: str, writing: WriteOptions, workers: int | None
+) -> AbstractContextManager[Engine]:
+    """Give the engine of a name, as a context in which it can work."""
+    if name not in ENGINES:
+        hint = ": ONNX Runtime is runtime='onnx'" if name == 'onnx' else ''
+        raise QueryError(
+            f'there is no engine {name!r}: choose one of {", ".join(ENGINES)}{hint}'
         )
-        return run.work(sample, replace(patches, batch_size=number))
+    if workers is not None and (name != 'ray' or workers < 1):
+        raise QueryError(
+            f'workers is {workers} with the engine {name!r}: give 1 or more, of Ray alone; '
+            'torchrun says how many processes there are'
+        )
+    if name == 'local':
+        return nullcontext(Local())
+    if writing.out is None:
+        raise ArchiveError(
+            f'the engine {name!r} writes from several processes: name an archive with out'
+        )
+    if name == 'lightning':
+        from torchgeo_cmr.embed.lightning import Ranks
+
+        return Ranks()
+    try:
+        from torchgeo_cmr.embed.ray import Actors
+    except ImportError as error:
+        raise CMRError(
+            f'the engine needs a package that is not installed ({error.name}): install '
+            "torchgeo-cmr[ray], or use the engine 'local'"
+        ) from error
+    return nullcontext(Actors(workers))
 
 
 def _plan(

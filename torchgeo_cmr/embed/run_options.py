@@ -73,7 +73,7 @@ class EncoderOptions:
     precision: Precision = 'auto'
     flips: bool = False
     compile: bool = False
-    engine: Literal['torch', 'onnx'] = 'torch'
+    runtime: Literal['torch', 'onnx'] = 'torch'
 
     def __post_init__(self) -> None:
         """Refuse a batch size that cannot be read."""

@@ -108,8 +108,17 @@ class Report:
                 raise
             if not isinstance(error, RasterError | AudioError):
                 error = self._explained(scene, error)
-            self.refused[_printable(scene)] = _printable(str(error))
-            self.first = self.first or error
+            self._refuse(scene, error)
+
+    def refuse(self, scene: str, error: RasterError) -> None:
+        """Note why a worker could not use a scene; or raise, as :meth:`trying` does."""
+        if self.errors == 'raise':
+            raise error
+        self._refuse(scene, error)
+
+    def _refuse(self, scene: str, error: RasterError | AudioError) -> None:
+        self.refused[_printable(scene)] = _printable(str(error))
+        self.first = self.first or error
 
     def _explained(self, scene: str, error: Exception) -> RasterError:
         """Turn the error of a library about one file into a sentence; it must not end the run."""

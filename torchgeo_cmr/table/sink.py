@@ -155,6 +155,14 @@ class ParquetSink:
             self._known.add(part.name)
         return found
 
+    def expect(self, key: str) -> None:
+        """Know of a part that another process has committed: :meth:`finish` misses it if it is gone.
+
+        Args:
+            key: Name of the work item.
+        """
+        self._known.add(part_name(key))
+
     def remove(self, *keys: str) -> None:
         """Remove the parts of some keys; nothing happens if there are none.
 

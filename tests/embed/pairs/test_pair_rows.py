@@ -491,7 +491,7 @@ class TestRefusals:
 
 
 class TestEncoder:
-    """What scenes have as well: precision, flips, engines, batch sizes, updates."""
+    """What scenes have as well: precision, flips, runtimes, batch sizes, updates."""
 
     def test_flips_mirror_all_sensors_together(
         self, task: Tiny, data: BigEarthNetPairsDataModule, root: Path
@@ -554,7 +554,7 @@ class TestEncoder:
         pytest.importorskip('onnxruntime')
         options: dict[str, Any] = {'splits': 'val', 'progress': False}
         exact = embed_pairs(task, data, **options)
-        table = embed_pairs(task, data, engine='onnx', **options)
+        table = embed_pairs(task, data, runtime='onnx', **options)
         assert table.frame['patch_id'].tolist() == exact.frame['patch_id'].tolist()
         np.testing.assert_allclose(table.vectors, exact.vectors, atol=1e-5)
 
@@ -563,7 +563,7 @@ class TestEncoder:
         [
             ({'modality': 's1+s2'}, QueryError, 'embeds each sensor on its own'),
             ({'raw': True}, QueryError, 'embeds each sensor on its own'),
-            ({'engine': 'tea'}, RasterError, "no engine 'tea'"),
+            ({'runtime': 'tea'}, RasterError, "no runtime 'tea'"),
             (
                 {'precision': 'bf16'},
                 RasterError,
@@ -579,7 +579,7 @@ class TestEncoder:
         error: type[Exception],
         message: str,
     ) -> None:
-        options: dict[str, Any] = {'engine': 'onnx', 'progress': False, **more}
+        options: dict[str, Any] = {'runtime': 'onnx', 'progress': False, **more}
         with pytest.raises(error, match=message):
             embed_pairs(task, data, **options)
 

@@ -48,7 +48,7 @@ def embed_pairs(
     precision: Precision = 'auto',
     flips: bool = False,
     compile: bool = False,
-    engine: Literal['torch', 'onnx'] = 'torch',
+    runtime: Literal['torch', 'onnx'] = 'torch',
     update: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -91,7 +91,7 @@ def embed_pairs(
         flips: Give each row the mean over the four flips of its patches, which are mirrored
             together.
         compile: As in :func:`~torchgeo_cmr.embed.embed`.
-        engine: As in :func:`~torchgeo_cmr.embed.embed`; ONNX Runtime embeds every sensor on
+        runtime: As in :func:`~torchgeo_cmr.embed.embed`; ONNX Runtime embeds every sensor on
             its own, never fused or raw.
         update: Complete an archive whose pairs are no longer those it was begun with: blocks
             whose pairs changed are embedded again, and pairs that are gone lose their rows.
@@ -116,7 +116,7 @@ def embed_pairs(
     """
     options = PairOptions(_members(task, modality), fusion, raw)
     patches = PatchOptions(min_valid=min_valid)
-    running = EncoderOptions(batch_size, device, precision, flips, compile, engine)
+    running = EncoderOptions(batch_size, device, precision, flips, compile, runtime)
     writing = WriteOptions(out, overwrite, update, progress=progress)
     ground = ground_of(data)
     parts = cut_parts(ground, [splits] if isinstance(splits, str) else splits)
@@ -168,8 +168,8 @@ def _prepare(
     def first() -> Mapping[str, Any]:
         return ground.dataset(parts[0].split)[parts[0].keys[0]]
 
-    if running.engine != 'torch':
-        embed = _on_runtime(task, encoder, first(), running.engine)
+    if running.runtime != 'torch':
+        embed = _on_runtime(task, encoder, first(), running.runtime)
         encoder = replace(encoder, embed=embed)
 
     def run(number: int) -> None:
@@ -280,14 +280,14 @@ def _embed(
 
 
 def _on_runtime(
-    task: CrossModalTask, encoder: PairEncoder, sample: Mapping[str, Any], engine: str
+    task: CrossModalTask, encoder: PairEncoder, sample: Mapping[str, Any], runtime: str
 ) -> Callable[..., Tensor]:
     """Have ONNX Runtime run the encoders, each on its own."""
     settings = encoder.options.settings
     if settings['fusion'] is not None or settings['raw']:
         raise QueryError(
-            f'the engine {engine!r} embeds each sensor on its own: drop the fusion, raw '
-            'features or the engine'
+            f'the runtime {runtime!r} embeds each sensor on its own: drop the fusion, raw '
+            'features or the runtime'
         )
     encoders = {
         name: onnx_encoder(
@@ -296,7 +296,7 @@ def _on_runtime(
             {sample[key].shape[-1]},
             encoder.device,
             encoder.encoding,
-            engine,
+            runtime,
         )
         for name, key in encoder.check(sample).items()
     }

@@ -1,7 +1,7 @@
 """The plan of an archive: which windows of which scene are embedded, in which order.
 
 A plan depends only on the files and the settings, never on the machine, the hour or what
-was done before. Every engine (the local runner today) works through the same items, and a
+was done before. Every engine works through the same items, and a
 second run can tell what is missing.
 """
 

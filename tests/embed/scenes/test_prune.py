@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from torchgeo_cmr.embed import RefusedWarning, embed, read_report
-from torchgeo_cmr.embed.prune import is_gone
+from torchgeo_cmr.embed.scenes.prune import is_gone
 from torchgeo_cmr.errors import RasterError
 
 Writer = Callable[..., Path]
