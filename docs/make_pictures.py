@@ -1,6 +1,7 @@
-"""Draws the pictures of the export page: our files, opened by the real QGIS 3.22 or newer.
+"""Draws the pictures of the pages on exports and on QGIS: the real QGIS 3.22 or newer.
 
-Needs ``/usr/bin/python3`` with PyQGIS (``apt-get install python3-qgis``). The world is the
+Needs ``/usr/bin/python3`` with PyQGIS, the desktop and a screen for it (``apt-get install
+--no-install-recommends qgis python3-qgis xvfb``). The world is the
 invented one; to keep this quick, a patch's vector is the mean and spread of its four bands,
 not what a trained encoder gives::
 
@@ -8,7 +9,9 @@ not what a trained encoder gives::
 """
 
 import json
+import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from affine import Affine
 
 from torchgeo_cmr.datasets import SyntheticLandscape
 from torchgeo_cmr.export import to_geotiff, to_project
+from torchgeo_cmr.main import main as torchgeo_cmr
 from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -80,6 +84,40 @@ def render(path: Path, picture: Path, only: list[str]) -> None:
     subprocess.run(['/usr/bin/python3', str(script), json.dumps(job)], check=True)
 
 
+def plugin_window(folder: Path, scene: Path, images: Path) -> None:
+    """Search with the plugin in the desktop of QGIS.
+
+    Args:
+        folder: Folder with an archive; gets a profile of QGIS.
+        scene: Raster to show below the hits.
+        images: Where the pictures go.
+    """
+    profile = folder / 'profiles' / 'default'
+    settings = profile / 'QGIS' / 'QGIS3.ini'
+    settings.parent.mkdir(parents=True)
+    program = Path(sys.executable).with_name('torchgeo-cmr')
+    settings.write_text(
+        '[PythonPlugins]\ncross_modal_retrieval=true\nprocessing=true\n'
+        f'[torchgeo_cmr]\nprogram={program}\n'
+    )
+    assert not torchgeo_cmr(['qgis-plugin', '--install', '--profile', str(profile)])
+    runtime = folder / 'run'
+    runtime.mkdir(mode=0o700)
+    theirs = ('PYTHON', 'GDAL_', 'PROJ_', 'VIRTUAL_ENV')
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(theirs)}
+    clean |= {
+        'PICTURE': str(images / 'qgis_plugin.png'),
+        'DIALOG': str(images / 'qgis_plugin_dialog.png'),
+        'SCENE': str(scene),
+        'ARCHIVE': str(folder / 'archive'),
+        'XDG_RUNTIME_DIR': str(runtime),
+    }
+    screen = ['xvfb-run', '-a', '-s', '-screen 0 1280x800x24']
+    desktop = ['qgis', '--profiles-path', str(folder), '--noversioncheck', '--nologo']
+    code = ROOT / 'docs' / 'qgis_plugin_window.py'
+    subprocess.run([*screen, *desktop, '--code', str(code)], check=True, env=clean)
+
+
 def main() -> None:
     """Make the world, search in it, write, draw."""
     images = ROOT / 'docs' / 'images'
@@ -111,6 +149,8 @@ def main() -> None:
         subprocess.run(
             ['/usr/bin/python3', str(script), str(project), str(window)], check=True
         )
+        table.save(folder / 'archive')
+        plugin_window(folder, scene, images)
 
 
 if __name__ == '__main__':

@@ -26,8 +26,8 @@ if HOME not in os.environ:
     }
     os.execve(sys.executable, [sys.executable, *sys.argv], clean)
 
-from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject, QgsVectorLayerCache  # ty: ignore[import-not-found]
-from qgis.gui import (  # ty: ignore[import-not-found]
+from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject, QgsVectorLayerCache
+from qgis.gui import (
     QgsAttributeTableFilterModel,
     QgsAttributeTableModel,
     QgsAttributeTableView,
@@ -36,8 +36,8 @@ from qgis.gui import (  # ty: ignore[import-not-found]
     QgsLayerTreeView,
     QgsMapCanvas,
 )
-from qgis.PyQt.QtCore import Qt  # ty: ignore[import-not-found]
-from qgis.PyQt.QtWidgets import QDockWidget, QMainWindow  # ty: ignore[import-not-found]
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtWidgets import QDockWidget, QMainWindow
 
 #: Width and height of the window in pixels.
 SIZE = 900, 620

@@ -1,5 +1,7 @@
 """Shared fixtures: small real GeoTIFFs whose every pixel is known."""
 
+import os
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +13,27 @@ import torch
 from affine import Affine
 
 type Writer = Callable[..., Path]
+
+
+#: The Python that QGIS of Debian brings.
+QGIS_PYTHON = '/usr/bin/python3'
+
+
+@pytest.fixture(scope='session')
+def qgis_python() -> str:
+    """Give the Python that QGIS brings; skip where there is none."""
+    probe = subprocess.run(
+        [QGIS_PYTHON, '-c', 'import qgis.core'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if probe.returncode:
+        told = f'{QGIS_PYTHON} cannot import qgis.core: install python3-qgis'
+        if os.environ.get('TORCHGEO_CMR_REQUIRE_QGIS') == '1':
+            pytest.fail(told)
+        pytest.skip(told)
+    return QGIS_PYTHON
 
 
 @pytest.fixture(autouse=True, scope='session')

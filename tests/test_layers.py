@@ -48,6 +48,8 @@ PLACES = {
     'cli': (7, 'bridge'),
     'main': (7, 'bridge'),
     '__main__': (7, 'bridge'),
+    # The plugin for QGIS is copied into QGIS: it imports no part, and none imports it.
+    'qgis': (0, 'alone'),
 }
 
 #: Part -> its folders: none imports one that stands to its right. Files of the part itself are
@@ -115,6 +117,9 @@ ONLY_THESE = {
     },
     'errors.py': set(),
 }
+
+#: Part -> the only packages beside the standard library that its files may import.
+ONLY_THESE_OF_PART = {'qgis': {'qgis', 'processing'}}
 
 #: Names that TorchGeo has given up.
 DEPRECATED = {
@@ -191,6 +196,8 @@ def allowed(source: str, target: str) -> bool:
     if source == target or (source, target) in SISTERS:
         return True
     (row, side), (other_row, other_side) = PLACES[source], PLACES[target]
+    if 'alone' in (side, other_side):
+        return False
     if other_side == 'both':
         return True
     if target in ('main', 'cli', '__main__'):
@@ -232,7 +239,7 @@ def violations(path: Path, package: Path = PACKAGE) -> list[str]:
             found.append(f'{where}: matplotlib is imported only inside functions')
         if top == 'torchgeo' and DEPRECATED & {*edge.module.split('.'), edge.name}:
             found.append(f'{where}: {edge.module}.{edge.name} is deprecated')
-        these = ONLY_THESE.get(local.as_posix(), {top})
+        these = ONLY_THESE.get(local.as_posix(), ONLY_THESE_OF_PART.get(source, {top}))
         if top not in these | sys.stdlib_module_names:
             found.append(f'{where}: {top} is too much for this file')
     return found
@@ -335,6 +342,11 @@ def test_every_part_is_a_file() -> None:
             'where imports store',
         ),
         ('cli/x.py', 'import torchgeo_cmr.helpers', 'helpers is not on the map'),
+        ('qgis/x.py', 'from torchgeo_cmr import drafts', 'qgis imports drafts'),
+        ('qgis/x.py', 'from ..errors import CMRError', 'qgis imports errors'),
+        ('qgis/x.py', 'import numpy', 'numpy is too much for this file'),
+        ('qgis/x.py', 'from PyQt5 import QtCore', 'PyQt5 is too much for this file'),
+        ('cli/x.py', 'from torchgeo_cmr.qgis import plugin', 'cli imports qgis'),
     ],
 )
 def test_planted_violation_is_found(
@@ -361,6 +373,8 @@ def test_planted_violation_is_found(
         ('embed/x.py', 'from torchgeo_cmr.scenes.scene import Scene'),
         ('tasks/x.py', 'from torchgeo_cmr import __version__, tasks'),
         ('demo.py', 'from torchgeo_cmr.evaluate import evaluate'),
+        ('qgis/algorithms/x.py', 'from ..process import run'),
+        ('qgis/x.py', 'from qgis.core import QgsProject'),
     ],
 )
 def test_allowed_import_passes(tmp_path: Path, path: str, code: str) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from torchgeo_cmr.cli.commands import load_command
 from torchgeo_cmr.cli.parser import build
 from torchgeo_cmr.main import VERBS
 
@@ -131,8 +131,7 @@ def test_commands_parse() -> None:
             checked.add(verb)
             if VERBS[verb][0] == 'fit_command':
                 continue
-            module = importlib.import_module(f'torchgeo_cmr.cli.{VERBS[verb][0]}')
-            parser = build(getattr(module, verb), verb)
+            parser = build(load_command(verb), verb)
             parser.exit_on_error = False
             try:
                 parser.parse_args(words)

@@ -4,7 +4,6 @@ A user's mistake is one line on stderr and exit code 2; results go to files or s
 progress to stderr.
 """
 
-import importlib
 import logging
 import os
 import sys
@@ -12,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 
 from torchgeo_cmr import __version__
-from torchgeo_cmr.cli.commands import VERBS
+from torchgeo_cmr.cli.commands import VERBS, load_command
 from torchgeo_cmr.cli.terminal import brief, printable, printable_lines
 from torchgeo_cmr.errors import CMRError
 
@@ -87,14 +86,15 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(command: str, words: list[str]) -> int:
     """Import a command and run it."""
-    module = importlib.import_module(f'torchgeo_cmr.cli.{VERBS[command][0]}')
     code = 0
-    if module.__name__.endswith('.fit_command'):
-        module.fit(words)
+    if VERBS[command][0] == 'fit_command':
+        from torchgeo_cmr.cli.fit_command import fit
+
+        fit(words)
     else:
         from torchgeo_cmr.cli.parser import call
 
-        code = call(getattr(module, command), words[1:], prog=f'torchgeo-cmr {command}')
+        code = call(load_command(command), words[1:], prog=f'torchgeo-cmr {command}')
     sys.stdout.flush()
     return code
 

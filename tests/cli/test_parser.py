@@ -1,10 +1,10 @@
 """From a signature to a command line."""
 
-from importlib import import_module
 from typing import Any
 
 import pytest
 
+from torchgeo_cmr.cli.commands import load_command
 from torchgeo_cmr.cli.parser import build, call, words
 from torchgeo_cmr.cli.signature import read_arguments
 from torchgeo_cmr.main import VERBS
@@ -129,11 +129,9 @@ def test_help_is_the_docstring() -> None:
     assert 'None' not in told
 
 
-@pytest.mark.parametrize(
-    'name', [n for n in VERBS if VERBS[n][0] == f'{n}_command' and n != 'fit']
-)
+@pytest.mark.parametrize('name', [n for n in VERBS if VERBS[n][0] != 'fit_command'])
 def test_every_verb_explains_every_argument(name: str) -> None:
-    function = getattr(import_module(f'torchgeo_cmr.cli.{name}_command'), name)
+    function = load_command(name)
     parser = build(function, f'torchgeo-cmr {name}')
     actions = {a.dest: a for a in parser._actions if a.dest != 'help'}
     assert set(actions) == {a.name for a in read_arguments(function)}

@@ -1,7 +1,6 @@
 """A small archive, a search in it, and scenes to take pictures from."""
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,9 +20,6 @@ from torchgeo_cmr.table import EmbeddingTable
 type Make = Callable[..., EmbeddingTable]
 type Build = Callable[..., gpd.GeoDataFrame]
 type Qgis = Callable[..., dict[str, Any]]
-
-#: The Python that QGIS of Debian brings.
-PYTHON = '/usr/bin/python3'
 
 
 @pytest.fixture
@@ -177,21 +173,17 @@ def result() -> Build:
 
 
 @pytest.fixture(scope='session')
-def qgis() -> Qgis:
+def qgis(qgis_python: str) -> Qgis:
     """Run a job of ``qgis_render.py`` in the Python of QGIS; skip where there is none."""
-    probe = subprocess.run(
-        [PYTHON, '-c', 'import qgis.core'], capture_output=True, text=True, check=False
-    )
-    if probe.returncode:
-        told = f'{PYTHON} cannot import qgis.core: install python3-qgis'
-        if os.environ.get('TORCHGEO_CMR_REQUIRE_QGIS') == '1':
-            pytest.fail(told)
-        pytest.skip(told)
 
     def run(path: Path, **job: object) -> dict[str, Any]:
         script = Path(__file__).with_name('qgis_render.py')
         done = subprocess.run(
-            [PYTHON, str(script), json.dumps({'path': str(path), **job}, default=str)],
+            [
+                qgis_python,
+                str(script),
+                json.dumps({'path': str(path), **job}, default=str),
+            ],
             capture_output=True,
             text=True,
             timeout=120,

@@ -33,7 +33,7 @@ if HOME not in os.environ:
     }
     os.execve(sys.executable, [sys.executable, *sys.argv], clean)
 
-from qgis.core import (  # ty: ignore[import-not-found]
+from qgis.core import (
     QgsApplication,
     QgsCoordinateTransform,
     QgsDateTimeRange,
@@ -46,8 +46,8 @@ from qgis.core import (  # ty: ignore[import-not-found]
     QgsRenderContext,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QDateTime, QSize, Qt  # ty: ignore[import-not-found]
-from qgis.PyQt.QtGui import QColor  # ty: ignore[import-not-found]
+from qgis.PyQt.QtCore import QDateTime, QSize, Qt
+from qgis.PyQt.QtGui import QColor
 
 
 def open_layers(path: str) -> list[Any]:

@@ -1,5 +1,8 @@
 """The table of commands."""
 
+import importlib
+from collections.abc import Callable
+
 #: Command -> (module, what it does).
 VERBS = {
     'demo': (
@@ -33,6 +36,20 @@ VERBS = {
     'evaluate': ('evaluate_command', 'score how well one archive answers another'),
     'export': ('export_command', 'turn an archive or a result into a layer'),
     'replay': ('replay_command', 'repeat a search and report what changed'),
+    'qgis-plugin': ('qgis_plugin_command', 'make the plugin for QGIS, or install it'),
     'speak': ('speak_command', 'make a corpus of spoken labels'),
     'completion': ('completion_command', 'print a completion script for a shell'),
 }
+
+
+def load_command(name: str) -> Callable[..., int | None]:
+    """Import a command, and no other.
+
+    Args:
+        name: Key of the table.
+
+    Returns:
+        Its function.
+    """
+    module = importlib.import_module(f'torchgeo_cmr.cli.{VERBS[name][0]}')
+    return getattr(module, name.replace('-', '_'))

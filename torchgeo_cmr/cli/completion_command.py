@@ -1,7 +1,6 @@
 """The command completion: a script that completes commands and options in a shell."""
 
 import argparse
-import importlib
 import sys
 
 #: Arguments whose value is a file or a folder.
@@ -17,7 +16,7 @@ _PATHS = {
         'out',
     ),
     *('within', 'ckpt', 'query', 'refine', 'and_', 'hubs', 'clips', 'using', 'labels'),
-    *('train_area', 'root', 'catalogue', 'path'),
+    *('train_area', 'root', 'catalogue', 'path', 'profile'),
 }
 
 
@@ -51,7 +50,7 @@ def _root() -> argparse.ArgumentParser:
     """Build one parser of all commands, each with its options."""
     import shtab
 
-    from torchgeo_cmr.cli.commands import VERBS
+    from torchgeo_cmr.cli.commands import VERBS, load_command
     from torchgeo_cmr.cli.parser import build
 
     root = argparse.ArgumentParser(prog='torchgeo-cmr')
@@ -61,8 +60,7 @@ def _root() -> argparse.ArgumentParser:
             # The options of LightningCLI depend on its YAML.
             commands.add_parser(name, help=summary)
             continue
-        function = getattr(importlib.import_module(f'torchgeo_cmr.cli.{module}'), name)
-        parser = build(function, f'torchgeo-cmr {name}')
+        parser = build(load_command(name), f'torchgeo-cmr {name}')
         for action in parser._actions:
             if action.dest in _PATHS:
                 action.complete = shtab.FILE  # ty: ignore[missing-attribute]

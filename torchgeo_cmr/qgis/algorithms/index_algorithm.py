@@ -1,0 +1,73 @@
+"""The algorithm index: an archive as an index, which opens in a moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qgis.core import QgsProcessingParameterFolderDestination
+
+from .command_algorithm import CommandAlgorithm, place
+from .parameters import choice, folder, number, switch, text
+
+_VECTORS = ['float32', 'float16', 'int8', 'binary']
+
+
+class IndexAlgorithm(CommandAlgorithm):
+    """Runs ``torchgeo-cmr index``."""
+
+    COMMAND = 'index'
+    TITLE = 'Build an index of an archive'
+    HELP = (
+        'Builds an index of an archive. A search in a million patches then '
+        'begins at once. Search takes an index folder wherever it takes an '
+        'archive; the archive stays as it is.'
+    )
+
+    def initAlgorithm(self, configuration: Any = None) -> None:
+        """Add the parameters.
+
+        Args:
+            configuration: Not used.
+        """
+        self.add('', folder('ARCHIVE', 'Archive folder', needed=True))
+        others = text(
+            'OTHERS', 'More archives', 'One on each line.', many=True
+        )
+        smaller = choice('VECTORS', 'How a search reads each number', _VECTORS)
+        part = choice(
+            'APPROXIMATE', 'Approximate part', ['ivf', 'ivf_pq', 'rabitq']
+        )
+        share = number('RECALL', 'Share of the best that it finds', most=1)
+        overwrite = switch('OVERWRITE', 'Replace an index')
+        for flag, parameter in (
+            ('', others),
+            ('--vectors', smaller),
+            ('--approximate', part),
+            ('--recall', share),
+            ('--overwrite', overwrite),
+        ):
+            self.add(flag, parameter, advanced=True)
+        made = QgsProcessingParameterFolderDestination('OUTPUT', 'Index')
+        self.addParameter(made)
+
+    def processAlgorithm(
+        self, parameters: dict[str, Any], context: Any, feedback: Any
+    ) -> dict[str, Any]:
+        """Build.
+
+        Args:
+            parameters: Parameters of the run.
+            context: Its context.
+            feedback: Takes progress and messages.
+
+        Returns:
+            The index folder.
+        """
+        archive = self.parameterAsFile(parameters, 'ARCHIVE', context)
+        others = self.parameterAsString(parameters, 'OTHERS', context)
+        archives = [archive, *filter(str.strip, others.splitlines())]
+        out = self.parameterAsString(parameters, 'OUTPUT', context)
+        words = [*map(place, archives), f'--out={out}']
+        words += self.words(self.values(parameters, context))
+        self.run_command(words, feedback)
+        return {'OUTPUT': out}
