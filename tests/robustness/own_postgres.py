@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 #: Where `.ci/postgres` puts the server.
 HOME = Path(
     os.environ.get('TORCHGEO_CMR_POSTGRES')
@@ -26,17 +28,43 @@ def why_not() -> str | None:
     return None
 
 
+def start_or_skip() -> 'Database':
+    """Start a server; in CI it must be there."""
+    if reason := why_not():
+        if os.environ.get('TORCHGEO_CMR_REQUIRE_POSTGRES') == '1':
+            pytest.fail(reason)
+        pytest.skip(reason)
+    _sweep()
+    server = Database()
+    server.start()
+    return server
+
+
+def _sweep() -> None:
+    """Stop and remove the servers of tests that were killed."""
+    for folder in HOME.glob('var/lib/postgresql/test-*'):
+        owner = int(folder.name.split('-')[1])
+        if not Path(f'/proc/{owner}').exists():
+            left = Database.__new__(Database)
+            left.name, left.data = folder.name, f'/var/lib/postgresql/{folder.name}'
+            left.remove()
+
+
 class Database:
     """A server that is started, killed and started again."""
 
-    def __init__(self) -> None:
-        """Make its files; it is not started yet."""
+    def __init__(self, follows: 'Database | None' = None) -> None:
+        """Make its files, as a replica of another server if one is named; it is not started yet."""
         # No port: a folder of its own for the socket, which no network reaches.
         self.name = f'test-{os.getpid()}-{time.monotonic_ns()}'
         self.data, sockets = f'/var/lib/postgresql/{self.name}', f'/tmp/{self.name}'
         self._run('mkdir', sockets)
-        auth = ['-A', 'trust', '--locale=C.UTF-8', '-E', 'UTF8', '--no-sync']
-        self._run(f'{_BIN}/initdb', '-D', self.data, *auth)
+        if follows is None:
+            auth = ['-A', 'trust', '--locale=C.UTF-8', '-E', 'UTF8', '--no-sync']
+            self._run(f'{_BIN}/initdb', '-D', self.data, *auth)
+        else:
+            there = ['-h', f'/tmp/{follows.name}', '-D', self.data]
+            self._run(f'{_BIN}/pg_basebackup', *there, '-R', '--no-sync', '-c', 'fast')
         settings = {
             'listen_addresses': "''",
             'unix_socket_directories': f"'{sockets}'",
@@ -55,6 +83,11 @@ class Database:
     def address(self) -> str:
         return f'postgresql:///postgres?user=postgres&host={HOME}/tmp/{self.name}'
 
+    @property
+    def address_for_servers(self) -> str:
+        """Where another server of the same folder reaches it."""
+        return f'postgresql:///postgres?user=postgres&host=/tmp/{self.name}'
+
     def start(self) -> None:
         self._run(
             f'{_BIN}/pg_ctl', '-D', self.data, '-w', '-l', f'{self.data}/log', 'start'
@@ -72,10 +105,13 @@ class Database:
                 break
             time.sleep(0.05)
 
-    def remove(self) -> None:
+    def stop(self) -> None:
         self._run(
             f'{_BIN}/pg_ctl', '-D', self.data, '-m', 'immediate', 'stop', check=False
         )
+
+    def remove(self) -> None:
+        self.stop()
         for folder in (self._folder, HOME / 'tmp' / self.name):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,6 +11,8 @@ def load(
     half: bool = False,
     approximate: bool = False,
     prune: bool = False,
+    divide: str | None = None,
+    shard: list[str] | None = None,
 ) -> None:
     """Load an archive into PostgreSQL with PostGIS and pgvector, for many to search.
 
@@ -26,6 +28,11 @@ def load(
 
         torchgeo-cmr load archive 'postgresql://gis@server/gis?archive=dofa'
 
+    An archive for several servers is divided, and slices go to them in turn:
+
+        torchgeo-cmr load archive postgresql://gis@one/gis --divide month
+            --shard postgresql://gis@two/gis --shard postgresql://gis@three/gis
+
     In QGIS, the table of that name (without one: patch) in the schema torchgeo_cmr is a layer.
 
     Args:
@@ -39,11 +46,21 @@ def load(
         approximate: Build an HNSW index too; used only by searches without a filter, with
             search --approximate.
         prune: Also remove what the archive folder does not have.
+        divide: Divide the tables by source, year or month. The first load of an archive decides.
+        shard: postgresql://USER@HOST:PORT/DATABASE of another server that holds slices of a divided
+            archive, as the first server reaches it; may be repeated. Slices that are there stay.
     """
     from torchgeo_cmr.search import load_archive
 
     counts = load_archive(
-        archive, address, role=role, half=half, approximate=approximate, prune=prune
+        archive,
+        address,
+        role=role,
+        half=half,
+        approximate=approximate,
+        prune=prune,
+        divide=divide,
+        shards=shard or (),
     )
     sys.stdout.write(
         f'{counts["rows"]} rows; {counts["parts"]} parts loaded, {counts["kept"]} kept, '

@@ -13,7 +13,7 @@ def database() -> Iterator[str]:
     if address := os.environ.get('TORCHGEO_CMR_TEST_DSN'):
         yield address
         return
-    server = start_or_skip()
+    server = own_postgres.start_or_skip()
     yield server.address
     server.remove()
 
@@ -21,16 +21,6 @@ def database() -> Iterator[str]:
 @pytest.fixture
 def own() -> Iterator[own_postgres.Database]:
     """A server that a test may kill."""
-    server = start_or_skip()
+    server = own_postgres.start_or_skip()
     yield server
     server.remove()
-
-
-def start_or_skip() -> own_postgres.Database:
-    if reason := own_postgres.why_not():
-        if os.environ.get('TORCHGEO_CMR_REQUIRE_POSTGRES') == '1':
-            pytest.fail(reason)
-        pytest.skip(reason)
-    server = own_postgres.Database()
-    server.start()
-    return server

@@ -1,6 +1,7 @@
 """One suite for every place of an archive: memory, disk, PostgreSQL, against shapely and loops."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,23 +162,38 @@ def truths(table: EmbeddingTable) -> dict[str, pd.DataFrame]:
     }
 
 
-@pytest.fixture(scope='module', params=['memory', 'disk', 'postgres'])
+STORES = ('memory', 'disk', 'postgres', 'postgres divided')
+
+
+@pytest.fixture(scope='module', params=STORES)
+def opened(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[EmbeddingTable], RetrievalIndex]]:
+    """Put a table into one of the stores and open it."""
+    with ExitStack() as held:
+
+        def put(table: EmbeddingTable) -> RetrievalIndex:
+            folder: Path = tmp_path_factory.mktemp('conformance')
+            if request.param == 'memory':
+                return RetrievalIndex(table)
+            if request.param == 'disk':
+                return RetrievalIndex.build(table, folder / 'index')
+            database = request.getfixturevalue('database')
+            address = f'{database}&archive={folder.name}'
+            divide = 'source' if 'divided' in request.param else None
+            load_archive(table.save(folder / 'archive'), address, divide=divide)
+            index: Any = RetrievalIndex.open(address)
+            held.callback(index.close)
+            return index
+
+        yield put
+
+
+@pytest.fixture(scope='module')
 def index(
-    request: pytest.FixtureRequest,
-    table: EmbeddingTable,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[RetrievalIndex]:
-    folder: Path = tmp_path_factory.mktemp('conformance')
-    if request.param == 'memory':
-        yield RetrievalIndex(table)
-    elif request.param == 'disk':
-        yield RetrievalIndex.build(table, folder / 'index')
-    else:
-        address = f'{request.getfixturevalue("database")}&archive=conformance'
-        load_archive(table.save(folder / 'archive'), address)
-        opened = RetrievalIndex.open(address)
-        yield opened
-        opened.close()  # ty: ignore[missing-attribute]
+    opened: Callable[[EmbeddingTable], RetrievalIndex], table: EmbeddingTable
+) -> RetrievalIndex:
+    return opened(table)
 
 
 def expected(table: EmbeddingTable, query: np.ndarray, case: Case) -> pd.DataFrame:
@@ -232,6 +248,28 @@ def test_whatever_else_is_requested_is_as_in_memory(
     wanted = RetrievalIndex(table).search(queries, **options)
     hits = index.search(queries, **options)
     assert len(hits)
+    pd.testing.assert_frame_equal(pd.DataFrame(hits), pd.DataFrame(wanted))
+
+
+def test_deleted_rows_are_not_found_nor_counted(
+    opened: Callable[[EmbeddingTable], RetrievalIndex],
+    table: EmbeddingTable,
+    truths: dict[str, pd.DataFrame],
+) -> None:
+    nearest = truths['l-shape']['patch_id'].head(3).tolist()
+    gone = {*nearest, 'flush', *table.frame['patch_id'].iloc[[15, 60, 599]]}
+    index = opened(table)
+    index.delete(sorted(gone))
+    assert len(index) == len(table) - len(gone)
+    for name in ('all', 'l-shape', 'touching edge', 'nulls of not', 'half-open'):
+        left = truths[name][~truths[name]['patch_id'].isin(gone)]
+        for k in (4, 1000):
+            hits = index.search(table.vectors[11], k, CASES[name].where)
+            assert hits['patch_id'].tolist() == left['patch_id'].head(k).tolist()
+        assert len(index.rows(CASES[name].where)) == len(left)
+    rest = table.select(np.flatnonzero(~table.frame['patch_id'].isin(gone)))
+    wanted = RetrievalIndex(rest).search(rest.select(np.arange(3)), calibrated=True)
+    hits = index.search(rest.select(np.arange(3)), calibrated=True)
     pd.testing.assert_frame_equal(pd.DataFrame(hits), pd.DataFrame(wanted))
 
 

@@ -19,6 +19,28 @@ from torchgeo_cmr.table.sink import ParquetSink
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 LOADERS, PARTS, ROWS = 3, 25, 20
+_READ = """
+import sys, time
+import numpy as np
+from torchgeo_cmr.search import RetrievalIndex
+index, seen = None, 0
+while True:
+    try:
+        index = index or RetrievalIndex.open(sys.argv[1])
+        hits = index.search(np.ones(16, np.float32), 100_000)
+    except Exception as error:
+        if index is None and 'no archive' in str(error):
+            time.sleep(0.01)
+            continue
+        print('stopped', seen, flush=True)
+        break
+    parts = hits['patch_id'].str.rpartition('-')[0].value_counts()
+    if not (parts == int(sys.argv[2])).all() or len(parts) < seen:
+        print('torn', parts.to_dict(), flush=True)
+        break
+    seen = len(parts)
+    print('whole', seen, flush=True)
+"""
 _LOAD = 'import sys; from torchgeo_cmr.search import load_archive; load_archive(*sys.argv[1:])'
 
 
@@ -66,6 +88,12 @@ def test_killed_loader_then_killed_server_lose_and_double_nothing(
         )
         for folder in folders
     ]
+    reader = subprocess.Popen(
+        [sys.executable, '-c', _READ, own.address, str(ROWS)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     acknowledged: set[str] = set()
     killed = False
     until = time.monotonic() + 300
@@ -82,6 +110,11 @@ def test_killed_loader_then_killed_server_lose_and_double_nothing(
         own.kill()
     for loader in loaders:
         loader.wait(60)
+    told = reader.communicate(timeout=60)[0].splitlines()
+    assert 'torn' not in ' '.join(told)
+    # It searched while parts came, and noticed that the server went.
+    assert len({line for line in told if line.startswith('whole')}) > 2
+    assert told[-1].startswith('stopped')
     assert killed
     assert len(acknowledged) < LOADERS * PARTS, 'all was loaded before the kill'
     own.start()

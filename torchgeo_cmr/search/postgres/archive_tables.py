@@ -2,7 +2,7 @@
 
 ``archive`` has one row per archive, ``part`` one per part that was loaded. An archive is a table
 of patches, which a GIS shows as a layer, and a side table of its vectors, so that drawing a map
-reads no wide rows.
+reads no wide rows. Both may be divided into slices, which :mod:`.slices` makes.
 """
 
 import json
@@ -14,6 +14,7 @@ import pyarrow as pa
 from torchgeo_cmr.errors import ArchiveError
 
 from .connection import SCHEMA, Address, driver
+from .other_servers import slices_elsewhere
 from .sql_types import sql_name, sql_type
 
 _FORMAT = 1
@@ -22,24 +23,34 @@ _REGISTRY = """
 CREATE SCHEMA IF NOT EXISTS torchgeo_cmr;
 CREATE TABLE IF NOT EXISTS torchgeo_cmr.archive (
     name text PRIMARY KEY, format integer NOT NULL, dim integer NOT NULL,
-    half boolean NOT NULL, record json NOT NULL, columns bytea,
+    half boolean NOT NULL, record json NOT NULL, columns bytea, divided text,
     changes bigint NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS torchgeo_cmr.part (
     archive text REFERENCES torchgeo_cmr.archive, key text, digest text NOT NULL,
     rows bigint NOT NULL, content text, spaces json NOT NULL, record json NOT NULL,
     PRIMARY KEY (archive, key));
+CREATE TABLE IF NOT EXISTS torchgeo_cmr.slice (
+    archive text REFERENCES torchgeo_cmr.archive, value text, number integer NOT NULL, server text,
+    PRIMARY KEY (archive, value));
+CREATE TABLE IF NOT EXISTS torchgeo_cmr.shard (
+    archive text REFERENCES torchgeo_cmr.archive, server text, address text NOT NULL,
+    PRIMARY KEY (archive, server));
 """
 _PATCHES = """
 CREATE TABLE {patch} (
-    row_number bigint PRIMARY KEY,
-    part_key text NOT NULL,
-    geometry public.geometry(Geometry, 4326));
-CREATE TABLE {vector} (
-    row_number bigint PRIMARY KEY REFERENCES {patch} ON DELETE CASCADE,
-    v {kind} NOT NULL);
+    row_number bigint NOT NULL,
+    part_key text NOT NULL,{slice}
+    geometry public.geometry(Geometry, 4326)){divided};
+CREATE TABLE {vector} (row_number bigint NOT NULL,{slice} v {kind} NOT NULL){divided};
 CREATE SEQUENCE {numbers} MINVALUE 0 START 0 OWNED BY {patch}.row_number;
 CREATE INDEX ON {patch} USING gist (geometry);
 CREATE INDEX ON {patch} (part_key);
+"""
+#: Keys, which tables that are divided cannot have as a whole.
+_KEYS = """
+ALTER TABLE {patch} ADD PRIMARY KEY (row_number);
+ALTER TABLE {vector} ADD PRIMARY KEY (row_number);
+ALTER TABLE {vector} ADD FOREIGN KEY (row_number) REFERENCES {patch} ON DELETE CASCADE;
 """
 
 
@@ -54,6 +65,7 @@ class Entry:
         record: How the archive was made.
         columns: Its columns as an Arrow table without rows, with their categories.
         changes: How often it was changed.
+        divided: What its tables are divided by; None if they are whole.
     """
 
     name: str
@@ -62,6 +74,7 @@ class Entry:
     record: dict[str, Any]
     columns: pa.Table
     changes: int
+    divided: str | None
 
     @property
     def names(self) -> dict[str, Any]:
@@ -89,20 +102,20 @@ def find_entry(server: Any, name: str) -> Entry | None:
     if known is None:
         return None
     found = server.execute(
-        'SELECT format, dim, half, record, columns, changes FROM torchgeo_cmr.archive '
+        'SELECT format, dim, half, record, columns, changes, divided FROM torchgeo_cmr.archive '
         'WHERE name = %s',
         [name],
     ).fetchone()
     if found is None:
         return None
-    version, dim, half, record, columns, changes = found
+    version, dim, half, record, columns, changes, divided = found
     if version > _FORMAT:
         raise ArchiveError(
             f'the archive {name!r} of the database is of format {version}, this version reads '
             f'{_FORMAT}; update torchgeo_cmr'
         )
     blank = pa.table({}) if columns is None else pa.ipc.open_stream(columns).read_all()
-    return Entry(name, dim, half, record, blank, changes)
+    return Entry(name, dim, half, record, blank, changes, divided)
 
 
 def read_entry(server: Any, address: Address) -> Entry:
@@ -124,7 +137,9 @@ def read_entry(server: Any, address: Address) -> Entry:
     )
 
 
-def make_tables(server: Any, name: str, dim: int, *, half: bool) -> None:
+def make_tables(
+    server: Any, name: str, dim: int, *, half: bool, divided: str | None = None
+) -> None:
     """Make the tables of an archive that is new, and the extensions that they need."""
     sql = driver().sql
     server.execute('SELECT pg_advisory_xact_lock(hashtext(%s))', [SCHEMA])
@@ -134,11 +149,20 @@ def make_tables(server: Any, name: str, dim: int, *, half: bool) -> None:
     if find_entry(server, name) is not None:
         return
     kind = sql.SQL('halfvec({})' if half else 'vector({})').format(sql.Literal(dim))
-    server.execute(sql.SQL(_PATCHES).format(kind=kind, **identifiers(name)))
     server.execute(
-        'INSERT INTO torchgeo_cmr.archive (name, format, dim, half, record) '
-        'VALUES (%s, %s, %s, %s, %s)',
-        [name, _FORMAT, dim, half, '{}'],
+        sql.SQL(_PATCHES).format(
+            kind=kind,
+            slice=sql.SQL(' slice text NOT NULL,' if divided else ''),
+            divided=sql.SQL(' PARTITION BY LIST (slice)' if divided else ''),
+            **identifiers(name),
+        )
+    )
+    if divided is None:
+        server.execute(sql.SQL(_KEYS).format(**identifiers(name)))
+    server.execute(
+        'INSERT INTO torchgeo_cmr.archive (name, format, dim, half, record, divided) '
+        'VALUES (%s, %s, %s, %s, %s, %s)',
+        [name, _FORMAT, dim, half, '{}', divided],
     )
 
 
@@ -164,12 +188,26 @@ def widen(server: Any, name: str, columns: pa.Table, record: dict[str, Any]) -> 
         entry = find_entry(server, name)
         assert entry is not None  # as above
         blank = _united(entry, columns)
-        _alter(server, entry, blank.schema)
+        alter(server, entry, blank.schema)
         server.execute(
             'UPDATE torchgeo_cmr.archive SET columns = %s, record = %s, changes = changes + 1 '
             'WHERE name = %s',
             [_stream(blank), json.dumps(record), name],
         )
+
+
+def remove_rows(
+    server: Any, entry: Entry, condition: str, values: list[Any]
+) -> list[tuple[str, str]]:
+    """Remove rows and their vectors; give the ids of their patches and the keys of their parts."""
+    sql = driver().sql
+    delete = f'DELETE FROM {{patch}} WHERE {condition} RETURNING row_number, patch_id, part_key'
+    found = server.execute(sql.SQL(delete).format(**entry.names), values).fetchall()
+    if entry.divided is not None:  # else a key of the table of vectors does it
+        delete = 'DELETE FROM {vector} WHERE row_number = ANY(%s::bigint[])'
+        numbers = [number for number, *_ in found]
+        server.execute(sql.SQL(delete).format(**entry.names), [numbers])
+    return [(name, key) for _, name, key in found]
 
 
 def _united(entry: Entry, columns: pa.Table) -> pa.Table:
@@ -187,27 +225,35 @@ def _united(entry: Entry, columns: pa.Table) -> pa.Table:
     return pa.table({name: _categories(column) for name, column in pairs})
 
 
-def _alter(server: Any, entry: Entry, schema: pa.Schema) -> None:
-    """Add columns, and widen those whose type has become wider."""
-    sql, table = driver().sql, entry.names['patch']
+def alter(server: Any, entry: Entry, schema: pa.Schema) -> None:
+    """Add columns, and widen those whose type has become wider, on other servers first."""
+    changes = []
     for field in schema:
         i = entry.columns.schema.get_field_index(field.name)
         old = None if i < 0 else sql_type(entry.columns.schema.field(i).type)
-        new, column = sql_type(field.type), sql.Identifier(sql_name(field.name))
-        if new is None or new == old:
-            continue
-        verb = 'ADD COLUMN {c} {t}' if old is None else 'ALTER COLUMN {c} TYPE {t}'
+        new = sql_type(field.type)
+        if new is not None and new != old:
+            changes.append((sql_name(field.name), new, old is None))
+    sql, remote = driver().sql, slices_elsewhere(server, entry.name)
+    for column, kind, added in changes:
+        verb = (
+            'ADD COLUMN IF NOT EXISTS {c} {t}' if added else 'ALTER COLUMN {c} TYPE {t}'
+        )
         change = sql.SQL(f'ALTER TABLE {{p}} {verb}')
-        server.execute(change.format(p=table, c=column, t=sql.SQL(new)))
+        words = {'c': sql.Identifier(column), 't': sql.SQL(kind)}
+        for there in remote:
+            there.run(change.format(p=there.patch, **words))
+        server.execute(change.format(p=entry.names['patch'], **words))
     if not entry.columns.column_names:
-        server.execute(sql.SQL(_ORDERS).format(patch=table))
+        orders = _ORDERS if entry.divided else _ORDERS + _UNIQUE
+        server.execute(sql.SQL(orders).format(**entry.names))
 
 
 _ORDERS = """
-CREATE UNIQUE INDEX ON {patch} (patch_id);
 CREATE INDEX ON {patch} ((coalesce(time_start, time_end)));
 CREATE INDEX ON {patch} ((coalesce(time_end, time_start)));
 """
+_UNIQUE = 'CREATE UNIQUE INDEX ON {patch} (patch_id);'
 
 
 def _categories(column: pa.ChunkedArray) -> pa.Array:

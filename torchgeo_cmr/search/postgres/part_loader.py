@@ -6,25 +6,36 @@ where it was. A part whose file has changed replaces the former one.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
+from numpy.typing import NDArray
 
-from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.search.store.segment import to_arrow
 from torchgeo_cmr.table.schema import check_part, check_vectors, from_arrow
 from torchgeo_cmr.table.sink import PARTS, read_header, read_part, reading
 
-from .archive_tables import Entry, find_entry, make_tables, read_entry, widen
+from .archive_tables import (
+    Entry,
+    find_entry,
+    make_tables,
+    read_entry,
+    remove_rows,
+    widen,
+)
 from .binary_rows import packed_vectors
 from .connection import Address, connect, driver, faults
 from .grants import grant
+from .other_servers import add_servers, slices_elsewhere
+from .slices import DIVISIONS, check_new, lock_archive, slices_of, tables_of_slices
 from .sql_types import sql_name, sql_type, to_sql
 
 #: Numbers in a vector that pgvector keeps, and that an approximate index of it takes.
@@ -40,6 +51,8 @@ def load_archive(
     half: bool = False,
     approximate: bool = False,
     prune: bool = False,
+    divide: str | None = None,
+    shards: Sequence[str] = (),
 ) -> dict[str, int]:
     """Load an archive folder into PostgreSQL with PostGIS and pgvector.
 
@@ -53,6 +66,9 @@ def load_archive(
             scores that differ in the fourth digit.
         approximate: Build pgvector's HNSW index, for searches with ``exact=False``.
         prune: Also remove parts that the folder does not have.
+        divide: Divide the tables by ``'source'``, ``'year'`` or ``'month'``, which a first load decides.
+        shards: ``postgresql://user@host:port/database`` of servers that new slices are put on, as the
+            server of ``address`` reaches them; for an archive that is divided.
 
     Returns:
         Number of ``parts`` loaded, ``kept`` and ``removed``, and of ``rows`` that are there now.
@@ -60,6 +76,7 @@ def load_archive(
     Raises:
         ArchiveError: If the folder is not an archive, does not fit the one that is there, or the
             database refuses.
+        QueryError: If ``divide`` or an address is none.
 
     Examples:
         Needs a server::
@@ -67,6 +84,10 @@ def load_archive(
             load_archive('archive', 'postgresql://localhost/gis', role='readers')
             RetrievalIndex.open('postgresql://localhost/gis').search(...)
     """
+    if divide is not None and divide not in DIVISIONS:
+        raise QueryError(
+            f'divide={divide!r} is none of {", ".join(DIVISIONS)}; choose one of them'
+        )
     folder, place = Path(archive), Address.read(address)
     header = read_header(folder)
     if header['metric'] != 'cosine':
@@ -85,9 +106,11 @@ def load_archive(
         with server.transaction():
             entry = find_entry(server, place.name)
             if entry is None:
-                make_tables(server, place.name, dim, half=half)
+                make_tables(server, place.name, dim, half=half, divided=divide)
                 entry = read_entry(server, place)
-        _check(entry, folder, header, half)
+            _check(entry, folder, header, half)
+            _check_divided(entry, divide, shards, approximate)
+            add_servers(server, place.name, list(shards))
         loaded = _digests(server, entry.name)
         keys = set()
         for key, digest, part in _parts(folder, dim):
@@ -123,6 +146,26 @@ def _check(entry: Entry, folder: Path, header: dict[str, Any], half: bool) -> No
         raise ArchiveError(
             f'the archive {entry.name!r} of the database keeps float32 vectors; leave half out, or '
             'load it under another name, with ?archive=NAME'
+        )
+
+
+def _check_divided(
+    entry: Entry, divide: str | None, shards: Sequence[str], approximate: bool
+) -> None:
+    """Refuse what an archive that is divided otherwise, or not at all, cannot have."""
+    if divide is not None and entry.divided != divide:
+        how = f'divided by {entry.divided}' if entry.divided else 'not divided'
+        raise ArchiveError(
+            f'the archive {entry.name!r} of the database is {how}, which its first load decided; load it '
+            'under another name, with ?archive=NAME'
+        )
+    if shards and entry.divided is None:
+        raise ArchiveError(
+            'only an archive that is divided can be on several servers; add --divide source, year or month'
+        )
+    if shards and approximate:
+        raise ArchiveError(
+            'an approximate index is not built over several servers; leave approximate out'
         )
 
 
@@ -163,12 +206,22 @@ def _load_part(
         with server.transaction():
             entry = find_entry(server, name)
             assert entry is not None  # it was made before
+            if entry.divided is not None:
+                lock_archive(server, name)
             _remove(server, entry, facts['key'])
             numbers = _numbers(server, entry, len(frame))
-            _copy_patches(server, entry, facts['key'], numbers, columns, shapes)
-            copy = psycopg.sql.SQL('COPY {vector} FROM STDIN (FORMAT BINARY)')
-            with server.cursor().copy(copy.format(**entry.names)) as stream:
-                stream.write(packed_vectors(numbers, vectors, half=entry.half))
+            for tables, among in _tables(server, entry, part, frame):
+                kept = columns.take(among)
+                _copy_patches(
+                    server, tables, facts['key'], numbers[among], kept, shapes[among]
+                )
+                copy = psycopg.sql.SQL(
+                    'COPY {vector} (row_number, v) FROM STDIN (FORMAT BINARY)'
+                )
+                with server.cursor().copy(copy.format(**tables)) as stream:
+                    stream.write(
+                        packed_vectors(numbers[among], vectors[among], half=entry.half)
+                    )
             server.execute(
                 'INSERT INTO torchgeo_cmr.part VALUES (%s, %s, %s, %s, %s, %s, %s)',
                 [
@@ -184,11 +237,29 @@ def _load_part(
             # Last, so that loaders wait for each other only while this is committed.
             _changed(server, name)
     except psycopg.errors.UniqueViolation as error:
-        raise ArchiveError(
-            f'{part} has a patch_id that is in another part of the archive {name!r} of the database '
-            f'({" ".join(str(error).split()):.200}); remove one of them, or load this archive under '
-            'another name, with ?archive=NAME'
-        ) from error
+        raise _twice(part, name, ' '.join(str(error).split())) from error
+
+
+def _twice(part: Path, name: str, found: str) -> ArchiveError:
+    return ArchiveError(
+        f'{part} has a patch_id that is in another part of the archive {name!r} of the database '
+        f'({found:.200}); remove one of them, or load this archive under another name, with '
+        '?archive=NAME'
+    )
+
+
+def _tables(
+    server: Any, entry: Entry, part: Path, frame: gpd.GeoDataFrame
+) -> Iterator[tuple[dict[str, Any], NDArray[np.int64]]]:
+    """Give the tables that rows go into, and which of them."""
+    if entry.divided is None:
+        yield entry.names, np.arange(len(frame))
+        return
+    if (found := check_new(server, entry, frame['patch_id'])) is not None:
+        raise _twice(part, entry.name, found)
+    values = slices_of(frame, entry.divided)
+    for value, tables in tables_of_slices(server, entry, values).items():
+        yield tables, np.flatnonzero(values == value)
 
 
 def _numbers(server: Any, entry: Entry, count: int) -> Any:
@@ -201,7 +272,12 @@ def _numbers(server: Any, entry: Entry, count: int) -> Any:
 
 
 def _copy_patches(
-    server: Any, entry: Entry, key: str, numbers: Any, columns: pa.Table, shapes: Any
+    server: Any,
+    tables: dict[str, Any],
+    key: str,
+    numbers: Any,
+    columns: pa.Table,
+    shapes: Any,
 ) -> None:
     sql = driver().sql
     kept = [name for name in columns.column_names if sql_type(columns[name].type)]
@@ -209,7 +285,7 @@ def _copy_patches(
     wkb = shapely.to_wkb(shapely.set_srid(shapes, 4326), hex=True, include_srid=True)
     fields = ['row_number', 'part_key', 'geometry', *map(sql_name, kept)]
     copy = sql.SQL('COPY {patch} ({fields}) FROM STDIN').format(
-        fields=sql.SQL(', ').join(map(sql.Identifier, fields)), **entry.names
+        fields=sql.SQL(', ').join(map(sql.Identifier, fields)), **tables
     )
     with server.cursor().copy(copy) as stream:
         for number, shape, *row in zip(numbers.tolist(), wkb, *values, strict=True):
@@ -217,8 +293,7 @@ def _copy_patches(
 
 
 def _remove(server: Any, entry: Entry, key: str) -> None:
-    delete = driver().sql.SQL('DELETE FROM {patch} WHERE part_key = %s')
-    server.execute(delete.format(**entry.names), [key])
+    remove_rows(server, entry, 'part_key = %s', [key])
     server.execute(
         'DELETE FROM torchgeo_cmr.part WHERE archive = %s AND key = %s',
         [entry.name, key],
@@ -241,3 +316,6 @@ def _finish(server: Any, entry: Entry, approximate: bool) -> None:
         server.execute(sql.SQL(build).format(hnsw=hnsw, ops=ops, **entry.names))
     for table in ('patch', 'vector'):
         server.execute(sql.SQL('ANALYZE {}').format(entry.names[table]))
+    for there in slices_elsewhere(server, entry.name):
+        for name in (there.patch, there.vector):
+            there.run(sql.SQL('ANALYZE {}').format(name))

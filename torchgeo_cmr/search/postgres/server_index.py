@@ -21,7 +21,7 @@ from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.provenance import Content
 from torchgeo_cmr.table.sink import merge_records
 
-from .archive_tables import Entry, read_entry
+from .archive_tables import Entry, read_entry, remove_rows
 from .binary_rows import unpacked_numbers
 from .connection import Address, connect, driver, faults
 from .server_columns import ServerColumns
@@ -135,13 +135,12 @@ class ServerIndex(RetrievalIndex):
         if isinstance(ids, pd.DataFrame):
             ids = ids['patch_id'].tolist()
         names = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
-        sql, archive = driver().sql, self._address.name
+        archive = self._address.name
         with self._lock, faults(), self._server.transaction():
             entry = read_entry(self._server, self._address)
-            statement = 'DELETE FROM {patch} WHERE patch_id = ANY(%s::text[]) RETURNING patch_id, part_key'
-            found = self._server.execute(
-                sql.SQL(statement).format(**entry.names), [names]
-            ).fetchall()
+            found = remove_rows(
+                self._server, entry, 'patch_id = ANY(%s::text[])', [names]
+            )
             if missing := {*names} - {name for name, _ in found}:
                 raise QueryError(
                     f'there is no patch_id {min(missing)!r} in the database; nothing was deleted'

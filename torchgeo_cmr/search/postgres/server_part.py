@@ -38,10 +38,6 @@ _SPARE = 64
 _HALF = 2.0**-9
 #: A sum with 0 is not what an approximate index orders by, so none is used.
 _DISTANCE = '((v::vector <#> %s::vector) + 0)'
-_AMONG = (
-    'WITH f AS MATERIALIZED (SELECT row_number, v FROM {vector} '
-    'WHERE row_number = ANY(%s::bigint[])) '
-)
 
 
 class ServerMatrix:
@@ -208,22 +204,25 @@ class ServerPart(Segment):
         return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
 
     def _ordered(self, chosen: _Rows, query: str, most: int) -> list[Any]:
-        source, values = self._source(chosen)
+        source, values = self._source(chosen, query)
         statement = f'{source} ORDER BY distance LIMIT %s'
-        return self.server.run(statement, [*values, query, most]).fetchall()
+        return self.server.run(statement, [*values, most]).fetchall()
 
     def _within(self, chosen: _Rows, query: NDArray[Any], edge: float) -> _Rows:
-        source, values = self._source(chosen)
+        source, values = self._source(chosen, literal(query))
         statement = f'SELECT row_number FROM ({source}) s WHERE distance <= %s'
-        found = self.server.run(statement, [*values, literal(query), edge]).fetchall()
+        found = self.server.run(statement, [*values, edge]).fetchall()
         return np.array(found, dtype=np.int64).reshape(-1)
 
-    def _source(self, chosen: _Rows) -> tuple[str, list[Any]]:
-        """Give a statement of rows and distances; of all rows, or first of those chosen."""
-        select = f'SELECT row_number, {_DISTANCE} AS distance FROM '
+    def _source(self, chosen: _Rows, query: str) -> tuple[str, list[Any]]:
+        """Give a statement of rows and distances, of all rows or of those chosen."""
+        select = f'SELECT row_number, {_DISTANCE} AS distance FROM {{vector}}'
         if len(chosen) == self.server.total:
-            return f'{select}{{vector}}', []
-        return f'{_AMONG}{select}f', [chosen.tolist()]
+            return select, [query]
+        return f'{select} WHERE row_number = ANY(%s::bigint[])', [
+            query,
+            chosen.tolist(),
+        ]
 
     def _names(self, positions: _Rows | None) -> pa.Array:
         every = np.arange(len(self), dtype=np.int64) if positions is None else positions

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from torchgeo_cmr.errors import ArchiveError
 
 #: Names that PostgreSQL or this package uses itself.
-_OURS = ('row_number', 'part_key', 'geometry')
+_OURS = ('row_number', 'part_key', 'slice', 'geometry')
 _SYSTEM = ('tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid', 'oid')
 _TAKEN = frozenset((*_OURS, *_SYSTEM))
 _LONGEST = 63

@@ -1,0 +1,216 @@
+"""Replicas and slices: the answers of one server; a server that is gone is an error, never fewer rows."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import own_postgres
+import pandas as pd
+import psycopg
+import pytest
+import shapely
+
+from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.main import main
+from torchgeo_cmr.search import RetrievalIndex, Where, load_archive
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.sink import ParquetSink
+
+pytestmark = pytest.mark.postgres
+
+AREA = shapely.Polygon([(0, 0), (4, 0), (4, 1), (1, 1), (1, 4), (0, 4)])
+FILTERS = [
+    None,
+    Where(AREA, 4326),
+    Where(during='2024-03'),
+    Where(AREA, 4326, predicate='within', where="source != 'b'"),
+    Where(where='cloud < 30'),
+]
+
+
+def table(n: int = 900, seed: int = 0) -> EmbeddingTable:
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(0, 5, n), rng.uniform(0, 5, n)
+    start = pd.Series(
+        pd.Timestamp('2024-01-10', tz='UTC')
+        + pd.to_timedelta(rng.integers(0, 120, n), unit='D')
+    )
+    start[rng.random(n) < 0.1] = pd.NaT
+    frame = gpd.GeoDataFrame(
+        {
+            'patch_id': [f'{seed}-{i:04d}' for i in range(n)],
+            'source': rng.choice(['a', 'b', "o'neill"], n),
+            'time_start': start,
+            'time_end': start,
+            'cloud': rng.uniform(0, 100, n),
+        },
+        geometry=shapely.box(x, y, x + 0.05, y + 0.05),
+        crs=4326,
+    )
+    vectors = rng.normal(size=(n, 16))
+    if n > 520:
+        vectors[500:520] = vectors[20:40]  # ties, which lie in several slices
+    return EmbeddingTable.from_frame(frame, vectors, space='w')
+
+
+def same_answers(index: RetrievalIndex, table: EmbeddingTable) -> None:
+    memory = RetrievalIndex(table)
+    queries = table.select(np.array([25, 300]))
+    for where in FILTERS:
+        for k in (7, 400):
+            wanted = memory.search(queries, k, where)
+            hits = index.search(queries, k, where)
+            pd.testing.assert_frame_equal(pd.DataFrame(hits), pd.DataFrame(wanted))
+
+
+@pytest.fixture
+def servers() -> Iterator[list[own_postgres.Database]]:
+    """Three servers, the last two to be shards of the first."""
+    with ExitStack() as held:
+        made = [own_postgres.start_or_skip() for _ in range(3)]
+        for server in made:
+            held.callback(server.remove)
+        yield made
+
+
+@pytest.mark.parametrize('divide', ['source', 'year', 'month'])
+def test_slices_of_one_server_answer_as_one_table(
+    database: str, tmp_path: Path, divide: str
+) -> None:
+    address = f'{database}&archive=by_{divide}'
+    whole = table()
+    folder = whole.save(tmp_path / 'archive')
+    load_archive(folder, address, divide=divide, approximate=True)
+    index = RetrievalIndex.open(address)
+    same_answers(index, whole)
+    index.delete(['0-0001', '0-0500'])
+    rest = whole.select(np.setdiff1d(np.arange(len(whole)), [1, 500]))
+    same_answers(index, rest)
+    with psycopg.connect(database) as server:
+        left = server.execute(
+            f'SELECT count(*) FROM torchgeo_cmr.by_{divide}_vector'
+        ).fetchone()
+    assert left == (len(rest),)
+
+
+def test_shards_answer_as_one_server_and_a_stopped_one_is_an_error(
+    servers: list[own_postgres.Database],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, *others = servers
+    whole = table()
+    sink = ParquetSink(tmp_path / 'a', {'space': 'w'})
+    for i, rows in enumerate(np.array_split(np.arange(len(whole)), 3)):
+        sink.commit(f'part{i}', whole.select(rows))
+    words = ['load', str(tmp_path / 'a'), first.address, '--divide', 'month']
+    for other in others:
+        words += ['--shard', other.address_for_servers]
+    assert main(words) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    counts = []
+    for other in others:
+        with psycopg.connect(other.address) as server:
+            names = server.execute(
+                'SELECT table_name FROM information_schema.tables WHERE table_schema = '
+                "'torchgeo_cmr_slices' AND table_name NOT LIKE '%vector%'"
+            ).fetchall()
+            assert len(names) >= 2
+            found = [
+                server.execute(
+                    f'SELECT count(*) FROM torchgeo_cmr_slices.{n}'
+                ).fetchone()
+                for (n,) in names
+            ]
+            counts.append(sum(n for (n,) in found if n))
+    assert sum(counts) == len(whole)
+    assert min(counts) > 100
+    index = RetrievalIndex.open(first.address)
+    same_answers(index, whole)
+    # Again, with a column more and rows replaced: nothing is there twice.
+    frame = whole.frame.iloc[:300].assign(note='new')
+    sink.commit(
+        'part0', EmbeddingTable.from_frame(frame, whole.vectors[:300], space='w')
+    )
+    assert load_archive(tmp_path / 'a', first.address)['rows'] == len(whole)
+    assert len(index.rows(Where(where="note = 'new'"))) == 300
+    query = whole.vectors[25]
+    wanted = index.search(query, 400)
+    others[1].kill()
+    for where in (None, Where(AREA, 4326)):
+        with pytest.raises(ArchiveError, match='the database refused'):
+            index.search(query, 400, where)
+    others[1].start()
+    assert index.search(query, 400)['patch_id'].tolist() == wanted['patch_id'].tolist()
+
+
+def test_a_load_that_was_killed_between_servers_is_done_again_whole(
+    servers: list[own_postgres.Database], tmp_path: Path
+) -> None:
+    first, *others = servers
+    shards = [other.address_for_servers for other in others]
+    whole = table()
+    folder = whole.save(tmp_path / 'archive')
+    load_archive(folder, first.address, divide='month', shards=shards)
+    # As if the first server had gone after the others had kept what they got.
+    with psycopg.connect(first.address, autocommit=True) as server:
+        server.execute('DELETE FROM torchgeo_cmr.part')
+    counts = load_archive(folder, first.address)
+    assert counts == {'parts': 1, 'kept': 0, 'removed': 0, 'rows': len(whole)}
+    same_answers(RetrievalIndex.open(first.address), whole)
+
+
+def test_what_cannot_be_divided_is_refused(database: str, tmp_path: Path) -> None:
+    folder = table(30).save(tmp_path / 'a')
+    plain, divided = f'{database}&archive=plain', f'{database}&archive=divided'
+    load_archive(folder, plain)
+    load_archive(folder, divided, divide='source')
+    with pytest.raises(QueryError, match='none of source, year, month'):
+        load_archive(folder, divided, divide='week')
+    with pytest.raises(ArchiveError, match='is divided by source'):
+        load_archive(folder, divided, divide='month')
+    with pytest.raises(ArchiveError, match='is not divided'):
+        load_archive(folder, plain, divide='month')
+    shard = 'postgresql://x@localhost:1/x'
+    with pytest.raises(ArchiveError, match='only an archive that is divided'):
+        load_archive(folder, plain, shards=[shard])
+    with pytest.raises(ArchiveError, match='leave approximate out'):
+        load_archive(folder, divided, shards=[shard], approximate=True)
+    for wrong in ('hello', 'postgresql:///gis', 'postgresql://secret:word@%zz/gis'):
+        with pytest.raises(QueryError, match='shard') as error:
+            load_archive(folder, divided, shards=[wrong])
+        assert 'word' not in str(error.value)
+    # A patch twice, in another slice, is found though no index spans the slices.
+    sink = ParquetSink(tmp_path / 'twice', {'space': 'w'})
+    frame = table(30).frame.iloc[:3].assign(source='elsewhere')
+    sink.commit('other', EmbeddingTable.from_frame(frame, np.eye(3, 16), space='w'))
+    with pytest.raises(ArchiveError, match='patch_id that is in another part'):
+        load_archive(tmp_path / 'twice', divided)
+    same = RetrievalIndex.open(divided)
+    assert len(same) == 30
+
+
+def test_a_replica_answers_as_the_server_it_follows(
+    own: own_postgres.Database, tmp_path: Path
+) -> None:
+    whole = table()
+    folder = whole.save(tmp_path / 'a')
+    load_archive(folder, own.address, approximate=True)
+    replica = own_postgres.Database(follows=own)
+    try:
+        replica.start()
+        index = RetrievalIndex.open(replica.address)
+        same_answers(index, whole)
+        with pytest.raises(ArchiveError, match='read-only'):
+            index.delete('0-0001')
+        RetrievalIndex.open(own.address).delete('0-0001')
+        until = time.monotonic() + 5
+        while len(index) == len(whole) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(index) == len(whole) - 1
+        assert '0-0001' not in set(index.search(whole.vectors[1], 5)['patch_id'])
+    finally:
+        replica.remove()

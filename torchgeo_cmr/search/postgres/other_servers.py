@@ -1,0 +1,166 @@
+"""Servers that hold slices of an archive, reached through the one that its address names.
+
+Rows go through postgres_fdw, statements that change tables through dblink, both of PostgreSQL itself.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torchgeo_cmr.errors import ArchiveError, QueryError
+
+from .connection import SCHEMA, driver
+
+#: Schema of slices on a server of slices; an archive of its own may be in the usual one.
+REMOTE = 'torchgeo_cmr_slices'
+#: What belongs to a user of a server, not to the server.
+_OF_USER = ('user', 'password', 'passfile', 'sslpassword')
+
+
+@dataclass(frozen=True)
+class SliceElsewhere:
+    """The tables of a slice on another server.
+
+    Args:
+        server: Connection to the server that the archive's address names.
+        name: What that server calls the other one.
+        tables: Names of the tables of patches and of vectors there.
+    """
+
+    server: Any
+    name: str
+    tables: tuple[str, str]
+
+    @property
+    def patch(self) -> Any:
+        """The table of patches, quoted, for psycopg's ``sql``."""
+        return driver().sql.Identifier(REMOTE, self.tables[0])
+
+    @property
+    def vector(self) -> Any:
+        """The table of vectors, as ``patch``."""
+        return driver().sql.Identifier(REMOTE, self.tables[1])
+
+    def run(self, statement: Any) -> None:
+        """Run a statement there, at once: it is not part of a transaction of this server."""
+        text = statement.as_string(self.server)
+        self.server.execute('SELECT public.dblink_exec(%s, %s)', [self.name, text])
+
+    def is_empty(self) -> bool:
+        """Say whether the table of patches holds nothing."""
+        sql = driver().sql
+        question = sql.SQL('SELECT 1 FROM {p} LIMIT 1').format(p=self.patch)
+        found = self.server.execute(
+            'SELECT 1 FROM public.dblink(%s, %s) AS t(n integer)',
+            [self.name, question.as_string(self.server)],
+        )
+        return found.fetchone() is None
+
+
+def slice_tables(name: str, number: int) -> tuple[str, str]:
+    """Give the names of the tables of a slice."""
+    return f'{name}_p{number}', f'{name}_vector_p{number}'
+
+
+def slices_elsewhere(server: Any, name: str) -> list[SliceElsewhere]:
+    """List the slices of an archive that other servers hold."""
+    found = server.execute(
+        'SELECT server, number FROM torchgeo_cmr.slice '
+        'WHERE archive = %s AND server IS NOT NULL ORDER BY number',
+        [name],
+    ).fetchall()
+    return [SliceElsewhere(server, where, slice_tables(name, n)) for where, n in found]
+
+
+def add_servers(server: Any, name: str, addresses: list[str]) -> None:
+    """Let an archive have slices on other servers; those that are known stay as they are.
+
+    Args:
+        server: Connection, in a transaction.
+        name: Name of the archive.
+        addresses: ``postgresql://user@host:port/database``, as the archive's own server reaches it.
+
+    Raises:
+        QueryError: If one is not an address.
+    """
+    if not addresses:
+        return
+    for extension in ('postgres_fdw', 'dblink'):
+        server.execute(f'CREATE EXTENSION IF NOT EXISTS {extension}')
+    known = dict(
+        server.execute(
+            'SELECT address, server FROM torchgeo_cmr.shard WHERE archive = %s', [name]
+        ).fetchall()
+    )
+    for address in addresses:
+        options = _options(address)
+        # Without the user: a log or another reader may see it.
+        plain = ' '.join(
+            f'{k}={v}' for k, v in sorted(options.items()) if k not in _OF_USER
+        )
+        if plain not in known:
+            known[plain] = f'{SCHEMA}_{name}_{len(known) + 1}'
+            _connect_servers(server, known[plain], options)
+            server.execute(
+                'INSERT INTO torchgeo_cmr.shard VALUES (%s, %s, %s)',
+                [name, known[plain], plain],
+            )
+
+
+def _options(address: str) -> dict[str, Any]:
+    """Divide an address into what libpq is told."""
+    psycopg = driver()
+    try:
+        found = psycopg.conninfo.conninfo_to_dict(address)
+    except psycopg.ProgrammingError as error:
+        # The message of libpq repeats the address, which may hold a password.
+        raise QueryError(
+            'a shard is not an address as postgresql://user@host:port/database'
+        ) from error
+    if not (found.get('host') or found.get('hostaddr')) or not found.get('dbname'):
+        raise QueryError(
+            'the address of a shard lacks its host or database; give '
+            'postgresql://user@host:port/database'
+        )
+    return found
+
+
+def _connect_servers(server: Any, name: str, options: dict[str, Any]) -> None:
+    """Tell PostgreSQL how to reach another server; everyone who may read does so as one user."""
+    sql = driver().sql
+    user = {'user': options.get('user'), 'password': options.get('password')}
+    user = {key: value for key, value in user.items() if value is not None}
+    if 'password' not in user:
+        user['password_required'] = 'false'
+    there = {k: str(v) for k, v in options.items() if k not in _OF_USER}
+    there |= {
+        # Filters, distances and order are computed there.
+        'extensions': 'postgis,vector',
+        'async_capable': 'true',
+        'fetch_size': '10000',
+        'batch_size': '1000',
+    }
+    listed = {
+        key: sql.SQL(', ').join(
+            sql.SQL('{} {}').format(sql.Identifier(k), sql.Literal(v))
+            for k, v in values.items()
+        )
+        for key, values in (('there', there), ('user', user))
+    }
+    for statement in (
+        'CREATE SERVER {name} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({there})',
+        'CREATE USER MAPPING FOR PUBLIC SERVER {name} OPTIONS ({user})',
+    ):
+        server.execute(sql.SQL(statement).format(name=sql.Identifier(name), **listed))
+
+
+def check_empty(there: SliceElsewhere) -> None:
+    """Refuse tables on another server that hold the rows of somebody else.
+
+    Raises:
+        ArchiveError: If they do.
+    """
+    if not there.is_empty():
+        raise ArchiveError(
+            f'the table {REMOTE}.{there.tables[0]} of a shard ({there.name}) holds rows already; drop it, '
+            'or give a database of its own'
+        )
