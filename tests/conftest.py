@@ -1,12 +1,13 @@
-"""Shared fixtures: small real GeoTIFFs whose every pixel is known."""
+"""Shared fixtures: small real GeoTIFFs whose every pixel is known, and a real database."""
 
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import own_postgres
 import pytest
 import rasterio
 import torch
@@ -85,3 +86,22 @@ def write_raster(tmp_path: Path) -> Writer:
         return path
 
     return write
+
+
+@pytest.fixture(scope='session')
+def database() -> Iterator[str]:
+    """The address of a server; in CI it must be there."""
+    if address := os.environ.get('TORCHGEO_CMR_TEST_DSN'):
+        yield address
+        return
+    server = own_postgres.start_or_skip()
+    yield server.address
+    server.remove()
+
+
+@pytest.fixture
+def own() -> Iterator[own_postgres.Database]:
+    """A server that a test may kill."""
+    server = own_postgres.start_or_skip()
+    yield server
+    server.remove()

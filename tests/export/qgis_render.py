@@ -7,7 +7,9 @@ Runs in the Python that QGIS brings (``/usr/bin/python3``), not in the project's
 Keys of the job: ``path`` (vector layer, raster or project); ``picture`` (PNG to draw),
 ``size`` (its width and height), ``time`` (two ISO moments: only features of that time are
 drawn), ``below`` (rasters to draw under the layers), ``only`` (names of the layers to draw),
-``relevant`` (patch_id -> true, false or null, written into the layer ``results``).
+``relevant`` (patch_id -> true, false or null, written into the layer ``results``), ``meanwhile``
+(a command that is run before the layers are read once more, which ``later`` describes).
+A path that begins with ``dbname=`` is a table of PostgreSQL.
 Prints one JSON document. QGIS starts with a profile and a runtime folder of its own, and with
 nothing of the caller's environment that would lead it to other libraries.
 """
@@ -15,6 +17,7 @@ nothing of the caller's environment that would lead it to other libraries.
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from typing import Any
@@ -53,6 +56,12 @@ from qgis.PyQt.QtGui import QColor
 def open_layers(path: str) -> list[Any]:
     """Load every layer of a file with its default style, as the desktop does."""
     layers = []
+    if path.startswith('dbname='):
+        options = QgsVectorLayer.LayerOptions()
+        options.loadDefaultStyle = False
+        layers = [QgsVectorLayer(path, 'table', 'postgres', options)]
+        layers[0].loadDefaultStyle()
+        return layers
     for found in QgsProviderRegistry.instance().querySublayers(path):
         if found.providerKey() == 'gdal':
             layer = QgsRasterLayer(found.uri(), found.name(), 'gdal')
@@ -217,12 +226,18 @@ def main() -> None:
         ]
         extent = QgsRectangle(view)
     else:
-        layers = open_layers(os.path.abspath(job['path']))
+        table = job['path'].startswith('dbname=')
+        layers = open_layers(job['path'] if table else os.path.abspath(job['path']))
         extent = None
     if 'relevant' in job:
         (results,) = [layer for layer in layers if layer.name() == 'results']
         judge(results, job['relevant'])
     told['layers'] = [describe(layer) for layer in layers]
+    if 'meanwhile' in job:
+        subprocess.run(job['meanwhile'], check=True, timeout=60)
+        for layer in layers:
+            layer.reload()
+        told['later'] = [describe(layer) for layer in layers]
     if 'picture' in job:
         names = job.get('only')
         drawn = [

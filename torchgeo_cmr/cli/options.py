@@ -163,7 +163,8 @@ class OutputOptions(FileOptions):
     Args:
         out: File to write instead of a table in the terminal; may be repeated. The suffix
             names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif
-            (similarity raster) or .stac.json.
+            (similarity raster) or .stac.json. A table that QGIS shows live is
+            postgresql://USER@HOST/DATABASE?table=NAME.
         project: Write a QGIS project NAME.qgz next to the GeoPackage.
         heatmap: Write the best score of each place as NAME_similarity.tif; the project
             shows it.

@@ -183,8 +183,9 @@ def _record(
     """Describe the search, so that it can be understood and made again."""
     from torchgeo_cmr.export import make_record
     from torchgeo_cmr.search import open_archives
+    from torchgeo_cmr.search.store.origin import without_password
 
-    searched = {archives[0]: index}
+    searched = {without_password(archives[0]): index}
     if len(archives) > 1:
         searched = {folder: open_archives(folder) for folder in archives}
     options: dict[str, Any] = {
@@ -207,6 +208,6 @@ def _record(
         k=rule.k,
         options=options | rule.spread,
         excluded=rule.excluded,
-        asked=query.query or [],
-        command=command,
+        asked=[without_password(word) for word in query.query or []],
+        command=[without_password(word) for word in command],
     )

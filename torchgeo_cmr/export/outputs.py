@@ -17,6 +17,9 @@ from torchgeo_cmr.export.pictures.html import to_html
 from torchgeo_cmr.export.pictures.similarity_raster import to_geotiff
 from torchgeo_cmr.export.qgis.project import to_project
 from torchgeo_cmr.export.record.manifest import write_manifest
+from torchgeo_cmr.export.vector.postgres_layer import check_table, to_postgres
+from torchgeo_cmr.search.postgres.connection import Address
+from torchgeo_cmr.search.store.origin import is_server
 from torchgeo_cmr.table import EmbeddingTable
 
 from .write import WRITERS, check_fits, check_places, sidecars, suffix_of
@@ -27,7 +30,8 @@ _LOG = logging.getLogger(__name__)
 class Written(NamedTuple):
     """One output."""
 
-    path: Path
+    #: A file, or a table of a database as words.
+    path: Path | str
     #: What it holds, such as ``'20 rows'``.
     summary: str
 
@@ -42,6 +46,8 @@ class _Plan(NamedTuple):
     html: Path | None
     clips: Path | None
     manifest: Path | None
+    #: Addresses of tables in databases.
+    tables: list[str]
 
     @property
     def layers(self) -> list[Path]:
@@ -116,7 +122,8 @@ def write_all(
 
     Args:
         results: What a search gave.
-        outs: Files to write, format by suffix as for :func:`write`.
+        outs: Files to write, format by suffix as for :func:`write`; and addresses of tables to
+            write, ``postgresql://user@host/database?table=NAME``.
         queries: The queries of the search.
         area: The area that was searched.
         record: How the search was made.
@@ -231,6 +238,9 @@ def _write(
         with at_once():
             clip_hits(results, plan.clips, **common)
         written.append(Written(plan.clips, 'clips'))
+    for address in plan.tables:
+        table = to_postgres(results, address, **common)
+        written.append(Written(f'the table {table}', rows))
     if plan.manifest is not None and record is not None:
         write_manifest(record, plan.manifest, overwrite=overwrite)
     return written
@@ -261,7 +271,11 @@ def _plan(
     manifest: bool,
 ) -> _Plan:
     """Name every output, or refuse what cannot be named."""
-    paths = [Path(out) for out in outs]
+    outs = list(outs)
+    tables = [out for out in outs if is_server(out)]
+    for table in tables:
+        check_table(Address.read(table))
+    paths = [Path(out) for out in outs if out not in tables]
     suffixes = [suffix_of(path) for path in paths]
     outputs = {'project': project, 'heatmap': heatmap, 'html': html}
     if not paths:
@@ -275,7 +289,7 @@ def _plan(
                 'links are a layer of a GeoPackage, and none is written; add --out hits.gpkg'
             )
         folder = Path(clips) if clips else None
-        return _Plan([], [], None, None, None, None, folder, None)
+        return _Plan([], [], None, None, None, None, folder, None, tables)
     packages = _of(paths, suffixes, '.gpkg')
     first = paths[0], suffixes[0]
     for wanted, why in (
@@ -297,6 +311,7 @@ def _plan(
         _named(*first, '.html') if html else None,
         Path(clips) if clips else None,
         _named(*first, '.json') if manifest else None,
+        tables,
     )
 
 

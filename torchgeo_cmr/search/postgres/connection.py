@@ -26,14 +26,16 @@ class Address:
     Args:
         uri: What libpq connects to; it may hold a password, so it is not printed.
         name: Name of the archive, which is that of its table.
+        table: Name of a table for results, empty if the address gives none.
     """
 
     uri: str = field(repr=False)
     name: str
+    table: str = ''
 
     @classmethod
     def read(cls, text: str) -> 'Address':
-        """Divide ``postgresql://.../db?archive=NAME``.
+        """Divide ``postgresql://.../db?archive=NAME&table=NAME``.
 
         Raises:
             QueryError: If the name cannot be that of a table.
@@ -50,8 +52,12 @@ class Address:
             raise QueryError(
                 f'archive={name!r:.80} is too long; use at most {_LONGEST} letters'
             )
-        rest = [pair for pair in pairs if pair[0] != 'archive']
-        return cls(f'{base}?{urlencode(rest, quote_via=quote)}' if rest else base, name)
+        table = dict(pairs).get('table', '')
+        if '\0' in table or '%' in table or len(table.encode()) > _LONGEST:
+            raise QueryError(f'table={table!r:.80} cannot be the name of a table')
+        rest = [pair for pair in pairs if pair[0] not in ('archive', 'table')]
+        uri = f'{base}?{urlencode(rest, quote_via=quote)}' if rest else base
+        return cls(uri, name, table)
 
 
 def driver() -> ModuleType:

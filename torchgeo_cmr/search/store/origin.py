@@ -1,5 +1,6 @@
 """The sources of an index: a table, an archive folder, an index folder, or several."""
 
+import re
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
@@ -26,6 +27,19 @@ _DATABASES = ('postgresql://', 'postgres://')
 def is_server(archive: Any) -> TypeGuard[str]:
     """Say whether something is the address of a database."""
     return isinstance(archive, str) and archive.startswith(_DATABASES)
+
+
+def without_password(words: str) -> str:
+    """Give the address of a database without its password, and anything else as it is.
+
+    Args:
+        words: An address, or any other word.
+    """
+    if not is_server(words):
+        return words
+    bare = re.sub(r'(?<=://)([^:@/?]*):[^/?]*@', r'\1@', words)
+    kept = re.sub(r'(?<=[?&])(?:ssl)?password=[^&]*&?', '', bare)
+    return kept.rstrip('?&')
 
 
 def origins(archive: Origin | Iterable[Origin]) -> list[Origin]:
