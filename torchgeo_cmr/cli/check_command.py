@@ -26,23 +26,24 @@ def check(paths: list[str], *, json_: bool = False, quiet: bool = False) -> int:
 
     Args:
         paths: Archive folders, index folders, checkpoints (.ckpt), saved searches (.gpkg, .geojson,
-            .fgb, .parquet).
+            .fgb, .parquet), addresses of databases.
         json_: Print a list of file, fault and cure instead of lines.
         quiet: No progress bar.
     """
     from tqdm import tqdm
 
     from torchgeo_cmr.errors import ArchiveError
+    from torchgeo_cmr.search.store.origin import is_server
 
     for path in paths:
-        if not Path(path).exists():
+        if not is_server(path) and not Path(path).exists():
             raise ArchiveError(
                 f'there is no {path}: name an archive, an index, a checkpoint or a saved search'
             )
     with tqdm(unit='file', disable=quiet or None, file=sys.stderr) as bar:
         findings = []
         for path in paths:
-            for finding in _verify(Path(path)):
+            for finding in _verify(path):
                 findings.append(finding)
                 bar.update()
     faults = [finding for finding in findings if finding.fault]
@@ -55,8 +56,15 @@ def check(paths: list[str], *, json_: bool = False, quiet: bool = False) -> int:
     return int(bool(faults))
 
 
-def _verify(path: Path) -> Iterator['Finding']:
+def _verify(word: str) -> Iterator['Finding']:
     """Check this kind of file; only a checkpoint needs torch."""
+    from torchgeo_cmr.search.store.origin import is_server
+
+    if is_server(word):
+        from torchgeo_cmr.search import verify_server
+
+        return verify_server(word)
+    path = Path(word)
     if path.is_dir():
         from torchgeo_cmr.search import verify_index
         from torchgeo_cmr.search.store.index_summary import is_index

@@ -29,12 +29,17 @@ def info(path: str, *, json_: bool = False) -> None:
         torchgeo-cmr info hits.gpkg
         torchgeo-cmr info 'hits.gpkg|layername=query'
 
+    Of an archive in PostgreSQL: rows, parts, slices and the servers that hold them, size.
+
+        torchgeo-cmr info postgresql://gis@server/gis
+
     As JSON, for a script:
 
         torchgeo-cmr info archive --json
 
     Args:
-        path: Archive folder, index folder, checkpoint (.ckpt) or layer of results.
+        path: Archive folder, index folder, checkpoint (.ckpt), layer of results or address of a
+            database.
         json_: Print JSON instead of lines.
     """
     facts = _tell(path)
@@ -49,7 +54,12 @@ def info(path: str, *, json_: bool = False) -> None:
 def _tell(word: str) -> dict[str, Any]:
     """Describe this kind of file; only a checkpoint needs torch."""
     from torchgeo_cmr.errors import ArchiveError
+    from torchgeo_cmr.search.store.origin import is_server
 
+    if is_server(word):
+        from torchgeo_cmr.search import describe_server
+
+        return describe_server(word)
     path = Path(word)
     if not path.exists() and not Path(word.split('|')[0]).is_file():
         raise ArchiveError(

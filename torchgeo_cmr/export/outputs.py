@@ -30,8 +30,8 @@ _LOG = logging.getLogger(__name__)
 class Written(NamedTuple):
     """One output."""
 
-    #: A file, or a table of a database as words.
-    path: Path | str
+    #: A file; of a table in a database, its name.
+    path: Path
     #: What it holds, such as ``'20 rows'``.
     summary: str
 
@@ -240,7 +240,7 @@ def _write(
         written.append(Written(plan.clips, 'clips'))
     for address in plan.tables:
         table = to_postgres(results, address, **common)
-        written.append(Written(f'the table {table}', rows))
+        written.append(Written(Path(table), f'{rows} in the database'))
     if plan.manifest is not None and record is not None:
         write_manifest(record, plan.manifest, overwrite=overwrite)
     return written

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torchgeo_cmr.search.answers.ranking_rules import Ranking
     from torchgeo_cmr.search.answers.rerank import rerank
     from torchgeo_cmr.search.postgres.part_loader import load_archive
+    from torchgeo_cmr.search.postgres.server_check import describe_server, verify_server
     from torchgeo_cmr.search.queries.blend import blend
     from torchgeo_cmr.search.queries.examples import from_examples
     from torchgeo_cmr.search.queries.feedback import from_feedback
@@ -43,6 +44,7 @@ __all__ = (
     'changes',
     'check_result',
     'describe_index',
+    'describe_server',
     'duplicates',
     'from_examples',
     'from_feedback',
@@ -56,6 +58,7 @@ __all__ = (
     'rerank',
     'similar_ids',
     'verify_index',
+    'verify_server',
 )
 
 #: Names that most searches do without -> their modules, loaded when first used: a command
@@ -68,6 +71,7 @@ _HOMES = {
     'blend': 'queries.blend',
     'changes': 'answers.change',
     'describe_index': 'store.index_summary',
+    'describe_server': 'postgres.server_check',
     'duplicates': 'answers.near_duplicates',
     'from_examples': 'queries.examples',
     'from_feedback': 'queries.feedback',
@@ -76,6 +80,7 @@ _HOMES = {
     'near_duplicates': 'answers.near_duplicates',
     'rerank': 'answers.rerank',
     'verify_index': 'store.index_check',
+    'verify_server': 'postgres.server_check',
 }
 
 __getattr__, __dir__ = lazily.lazy(__name__, _HOMES, __all__)

@@ -10,6 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 import shapely
+from psycopg import sql
 
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError, QueryError
 from torchgeo_cmr.export import write_all
@@ -30,9 +31,9 @@ def hits(make: Make) -> gpd.GeoDataFrame:
 
 def rows(database: str, table: str) -> list[Any]:
     with psycopg.connect(database) as server:
-        return server.execute(
-            f'SELECT rank, score, patch_id, ST_AsBinary(geom) FROM public."{table}" ORDER BY fid'
-        ).fetchall()
+        names = sql.Identifier('public', table)
+        rows = sql.SQL('SELECT rank, patch_id FROM {} ORDER BY fid').format(names)
+        return server.execute(rows).fetchall()
 
 
 def test_a_table_holds_the_results_and_is_replaced_whole(
@@ -107,7 +108,7 @@ def test_a_search_in_a_database_writes_its_table_and_keeps_no_password(
     target = f'{secret}&table=found'
     assert main([*words, '--out', str(out), '--out', target]) == 0
     printed = capsys.readouterr()
-    assert 'the table found: 3 rows' in printed.out
+    assert 'found: 3 rows in the database' in printed.out
     assert len(rows(database, 'found')) == 3
     record = (tmp_path / 'hits.json').read_text()
     assert 'archive=tabled' in record

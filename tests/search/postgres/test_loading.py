@@ -1,5 +1,6 @@
 """Loading: types, names, changes, rights, half precision."""
 
+import json
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -170,3 +171,58 @@ def test_without_the_driver_one_sentence_names_the_extra(
     monkeypatch.setitem(sys.modules, 'psycopg', None)
     with pytest.raises(ArchiveError, match=r'pip install "torchgeo-cmr\[postgres\]"'):
         RetrievalIndex.open('postgresql://localhost/gis')
+
+
+def test_info_and_check_tell_what_is_there(
+    database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import psycopg
+
+    address = f'{database}&archive=facts'
+    sink = ParquetSink(tmp_path / 'a', {'space': 'w', 'record': {'by': 'test'}})
+    sink.commit('one', rows('abc', source='x'))
+    sink.commit('two', rows('defg', 1, source='y'))
+    load_archive(tmp_path / 'a', address, divide='source')
+    assert main(['info', address, '--json']) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts.pop('bytes') > 1000
+    assert facts == {
+        'kind': 'archive in PostgreSQL',
+        'archive': 'facts',
+        'rows': 7,
+        'dim': 4,
+        'half': False,
+        'spaces': ['w'],
+        'divided': 'source',
+        'slices': 2,
+        'servers': 0,
+        'approximate': [],
+        'parts': 2,
+        'record': {'by': 'test'},
+    }
+    assert main(['check', address]) == 0
+    assert '2 files checked, 0 faults' in capsys.readouterr().out
+    # A row that was deleted by us is no fault, whatever others do is.
+    RetrievalIndex.open(address).delete('a')
+    assert main(['check', address]) == 0
+    capsys.readouterr()
+    with psycopg.connect(database, autocommit=True) as server:
+        swap = "UPDATE torchgeo_cmr.facts SET patch_id = 'z' WHERE patch_id = 'd'"
+        server.execute(swap)
+        assert main(['check', address]) == 1
+        assert 'facts/two: vectors and ids are not' in capsys.readouterr().out
+        server.execute(
+            'DELETE FROM torchgeo_cmr.facts_vector WHERE row_number = '
+            "(SELECT row_number FROM torchgeo_cmr.facts WHERE patch_id = 'b')"
+        )
+        server.execute("DELETE FROM torchgeo_cmr.part WHERE key = 'two'")
+    assert main(['check', address]) == 1
+    out = capsys.readouterr().out
+    assert 'facts/one: the archive' in out
+    assert 'rows without a vector' in out
+    assert '4 rows belong to no part' in out
+    with pytest.raises(ArchiveError, match='rows without a vector'):
+        RetrievalIndex.open(address).search([1, 0, 0, 0], 9)
+    folder = str(tmp_path / 'index')
+    assert main(['index', f'{database}&archive=words', '--out', folder]) == 0
+    assert main(['check', folder]) == 0

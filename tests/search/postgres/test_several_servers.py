@@ -12,6 +12,7 @@ import pandas as pd
 import psycopg
 import pytest
 import shapely
+from psycopg import sql
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.main import main
@@ -66,6 +67,10 @@ def same_answers(index: RetrievalIndex, table: EmbeddingTable) -> None:
             pd.testing.assert_frame_equal(pd.DataFrame(hits), pd.DataFrame(wanted))
 
 
+def count(schema: str, table: str) -> sql.Composed:
+    return sql.SQL('SELECT count(*) FROM {}').format(sql.Identifier(schema, table))
+
+
 @pytest.fixture
 def servers() -> Iterator[list[own_postgres.Database]]:
     """Three servers, the last two to be shards of the first."""
@@ -91,7 +96,7 @@ def test_slices_of_one_server_answer_as_one_table(
     same_answers(index, rest)
     with psycopg.connect(database) as server:
         left = server.execute(
-            f'SELECT count(*) FROM torchgeo_cmr.by_{divide}_vector'
+            count('torchgeo_cmr', f'by_{divide}_vector')
         ).fetchone()
     assert left == (len(rest),)
 
@@ -120,9 +125,7 @@ def test_shards_answer_as_one_server_and_a_stopped_one_is_an_error(
             ).fetchall()
             assert len(names) >= 2
             found = [
-                server.execute(
-                    f'SELECT count(*) FROM torchgeo_cmr_slices.{n}'
-                ).fetchone()
+                server.execute(count('torchgeo_cmr_slices', n)).fetchone()
                 for (n,) in names
             ]
             counts.append(sum(n for (n,) in found if n))

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from shapely import Geometry
 
+from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.search.where.columns import APART, footprints_of
 from torchgeo_cmr.search.where.curve import Cover
 from torchgeo_cmr.table.whole_numbers import in_pandas
@@ -202,8 +203,18 @@ class ServerColumns:
         )
         numbers, vectors = unpacked_vectors(content, dim, half=self.entry.half)
         order = np.argsort(numbers)
-        places = np.searchsorted(numbers, rows, sorter=order)
-        return vectors[order[np.minimum(places, len(order) - 1)]]
+        places, present = located(numbers[order], rows)
+        # Rows that were deleted are asked for too, and then left out.
+        if not present[np.isin(rows, self.living)].all():
+            raise ArchiveError(
+                f'the archive {self.entry.name!r} of the database has rows without a vector; '
+                'torchgeo-cmr check names them'
+            )
+        return (
+            vectors[order[places]]
+            if len(order)
+            else np.zeros((len(rows), dim), np.float32)
+        )
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> Any:
         """Run a statement in which ``{patch}`` and ``{vector}`` stand for the tables."""
