@@ -95,9 +95,7 @@ def test_slices_of_one_server_answer_as_one_table(
     rest = whole.select(np.setdiff1d(np.arange(len(whole)), [1, 500]))
     same_answers(index, rest)
     with psycopg.connect(database) as server:
-        left = server.execute(
-            count('torchgeo_cmr', f'by_{divide}_vector')
-        ).fetchone()
+        left = server.execute(count('torchgeo_cmr', f'by_{divide}_vector')).fetchone()
     assert left == (len(rest),)
 
 

@@ -122,11 +122,16 @@ def read_entry(server: Any, address: Address) -> Entry:
     """Read the entry of an archive.
 
     Raises:
-        ArchiveError: If there is none; the message names those that are there.
+        ArchiveError: If there is none, or it has no rows yet; the message names those that are there.
     """
     entry = find_entry(server, address.name)
-    if entry is not None:
+    if entry is not None and entry.columns.column_names:
         return entry
+    if entry is not None:
+        raise ArchiveError(
+            f'the archive {address.name!r} of the database is being loaded for the first time and has no '
+            'rows yet; wait, or load it again'
+        )
     names = []
     if server.execute("SELECT to_regclass('torchgeo_cmr.archive')").fetchone()[0]:
         names = server.execute('SELECT name FROM torchgeo_cmr.archive ORDER BY name')

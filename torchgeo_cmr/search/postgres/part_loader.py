@@ -23,14 +23,7 @@ from torchgeo_cmr.search.store.segment import to_arrow
 from torchgeo_cmr.table.schema import check_part, check_vectors, from_arrow
 from torchgeo_cmr.table.sink import PARTS, read_header, read_part, reading
 
-from .archive_tables import (
-    Entry,
-    find_entry,
-    make_tables,
-    read_entry,
-    remove_rows,
-    widen,
-)
+from .archive_tables import Entry, find_entry, make_tables, remove_rows, widen
 from .binary_rows import packed_vectors
 from .connection import Address, connect, driver, faults
 from .grants import grant
@@ -107,7 +100,8 @@ def load_archive(
             entry = find_entry(server, place.name)
             if entry is None:
                 make_tables(server, place.name, dim, half=half, divided=divide)
-                entry = read_entry(server, place)
+                entry = find_entry(server, place.name)
+                assert entry is not None  # just made
             _check(entry, folder, header, half)
             _check_divided(entry, divide, shards, approximate)
             add_servers(server, place.name, list(shards))

@@ -236,10 +236,11 @@ class ServerColumns:
         return self._facts[0]
 
     def _among(self, rows: _Rows) -> tuple[str, list[Any]]:
-        """Give the end of a statement that reads some rows, and its values; all if they are many."""
-        if 2 * len(rows) < self.total:
-            return ' WHERE row_number = ANY(%s::bigint[])', [rows.tolist()]
-        return '', []
+        """Give the end of a statement that reads some rows and perhaps others, and its values."""
+        first, last = (int(rows.min()), int(rows.max())) if len(rows) else (0, -1)
+        if last - first < 2 * len(rows):
+            return ' WHERE row_number BETWEEN %s AND %s', [first, last]
+        return ' WHERE row_number = ANY(%s::bigint[])', [rows.tolist()]
 
     def _of(self, rows: _Rows) -> tuple[list[NDArray[Any]], _Rows, NDArray[np.bool_]]:
         """Give facts of rows, where they stand in them, and which rows are there."""

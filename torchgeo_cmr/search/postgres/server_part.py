@@ -32,6 +32,11 @@ type _Rows = NDArray[np.int64]
 
 #: Rows whose vectors are read without asking for the best first.
 _FEW = 256
+#: Queries from which on vectors are read once for all of them, of chosen rows and of all: the
+#: database hands a vector out in the time in which it finds three rows, or computes ten distances
+#: (``tests/benchmarks/database.py``). Rows that are read together.
+_MANY = {False: 4, True: 16}
+_BLOCK = 16_384
 #: Rows proposed beyond those requested, before all within rounding are fetched.
 _SPARE = 64
 #: By how much half precision may change a score once a vector is brought to length 1 again.
@@ -192,6 +197,8 @@ class ServerPart(Segment):
         """Give rows among which the best of every query are, ties included."""
         if len(chosen) <= max(_FEW, 2 * most):
             return chosen
+        if len(queries) >= _MANY[len(chosen) == self.server.total]:
+            return self._scanned(chosen, queries, most)
         found = []
         for query in queries:
             text = literal(query)
@@ -202,6 +209,21 @@ class ServerPart(Segment):
             else:
                 found.append(np.array([r for r, d in rows if d <= edge], np.int64))
         return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+
+    def _scanned(self, chosen: _Rows, queries: NDArray[Any], most: int) -> _Rows:
+        """Give the best of every query, from vectors that are read once for all, block by block."""
+        found = [np.empty(0, np.int64)]
+        for start in range(0, len(chosen), _BLOCK):
+            block = chosen[start : start + _BLOCK]
+            places, _ = top_k(
+                self.vectors.whole[block],
+                np.arange(len(block)),
+                queries,
+                most,
+                ties=lambda places, block=block: self.ranks(block[places]),
+            )
+            found.append(block[np.unique(places)])
+        return np.concatenate(found)
 
     def _ordered(self, chosen: _Rows, query: str, most: int) -> list[Any]:
         source, values = self._source(chosen, query)
