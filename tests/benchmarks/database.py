@@ -19,7 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def turns(
-    candidates: dict[str, Callable[[], Any]], rounds: int
+    candidates: Mapping[str, Callable[..., Any]], rounds: int
 ) -> dict[str, list[float]]:
     """Ask every candidate once a round, in changing order."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
@@ -197,7 +197,9 @@ def run(words: Any) -> dict[str, Any]:
         report['database_bytes'] = sizes
         opened, there = timed(lambda: RetrievalIndex.open(address))
         report['open_ms'] = 1e3 * opened
-        index = RetrievalIndex.build(folder, Path(home) / 'index')
+        built, index = timed(lambda: RetrievalIndex.build(folder, Path(home) / 'index'))
+        report['build_rows_per_second'] = words.n / built
+        sys.stdout.write(f'{report}\n')
         report['asked'] = []
         for answer in questions(world.table, index, there, world, words):
             report['asked'].append(answer)

@@ -20,6 +20,10 @@ VERBS = {
     'search': ('search_command', 'search an archive, inside an area and a time window'),
     'index': ('index_command', 'build an index of an archive once, or change one'),
     'load': ('load_command', 'load an archive into PostgreSQL, for many to search'),
+    'plan': (
+        'plan_command',
+        'say what an archive of some size takes, before it is made',
+    ),
     'fuse': ('fuse_command', 'combine several saved results'),
     'changes': ('changes_command', 'find the places of an archive that changed most'),
     'duplicates': (

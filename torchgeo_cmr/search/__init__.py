@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torchgeo_cmr.search.store.index_summary import describe_index
 
     from .alignment import Alignment
+    from .estimates import Way, capacity
     from .hashing import Hash
 
 __all__ = (
@@ -38,9 +39,11 @@ __all__ = (
     'Ranking',
     'RetrievalIndex',
     'Step',
+    'Way',
     'Where',
     'at',
     'blend',
+    'capacity',
     'changes',
     'check_result',
     'describe_index',
@@ -68,7 +71,9 @@ _HOMES = {
     'Hash': 'hashing',
     'HubFree': 'answers.hubs',
     'Ranking': 'answers.ranking_rules',
+    'Way': 'estimates',
     'blend': 'queries.blend',
+    'capacity': 'estimates',
     'changes': 'answers.change',
     'describe_index': 'store.index_summary',
     'describe_server': 'postgres.server_check',

@@ -246,8 +246,8 @@ def alter(server: Any, entry: Entry, schema: pa.Schema) -> None:
         )
         change = sql.SQL(f'ALTER TABLE {{p}} {verb}')
         words = {'c': sql.Identifier(column), 't': sql.SQL(kind)}
-        for there in remote:
-            there.run(change.format(p=there.patch, **words))
+        for shard in remote:
+            shard.run(change.format(p=shard.patch, **words))
         server.execute(change.format(p=entry.names['patch'], **words))
     if not entry.columns.column_names:
         orders = _ORDERS if entry.divided else _ORDERS + _UNIQUE

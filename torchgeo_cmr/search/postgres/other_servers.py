@@ -131,8 +131,8 @@ def _connect_servers(server: Any, name: str, options: dict[str, Any]) -> None:
     user = {key: value for key, value in user.items() if value is not None}
     if 'password' not in user:
         user['password_required'] = 'false'
-    there = {k: str(v) for k, v in options.items() if k not in _OF_USER}
-    there |= {
+    place = {k: str(v) for k, v in options.items() if k not in _OF_USER}
+    place |= {
         # Filters, distances and order are computed there.
         'extensions': 'postgis,vector',
         'async_capable': 'true',
@@ -144,23 +144,23 @@ def _connect_servers(server: Any, name: str, options: dict[str, Any]) -> None:
             sql.SQL('{} {}').format(sql.Identifier(k), sql.Literal(v))
             for k, v in values.items()
         )
-        for key, values in (('there', there), ('user', user))
+        for key, values in (('place', place), ('user', user))
     }
     for statement in (
-        'CREATE SERVER {name} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({there})',
+        'CREATE SERVER {name} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({place})',
         'CREATE USER MAPPING FOR PUBLIC SERVER {name} OPTIONS ({user})',
     ):
         server.execute(sql.SQL(statement).format(name=sql.Identifier(name), **listed))
 
 
-def check_empty(there: SliceElsewhere) -> None:
+def check_empty(shard: SliceElsewhere) -> None:
     """Refuse tables on another server that hold the rows of somebody else.
 
     Raises:
         ArchiveError: If they do.
     """
-    if not there.is_empty():
+    if not shard.is_empty():
         raise ArchiveError(
-            f'the table {REMOTE}.{there.tables[0]} of a shard ({there.name}) holds rows already; drop it, '
+            f'the table {REMOTE}.{shard.tables[0]} of a shard ({shard.name}) holds rows already; drop it, '
             'or give a database of its own'
         )

@@ -69,7 +69,7 @@ def load_archive(
     Raises:
         ArchiveError: If the folder is not an archive, does not fit the one that is there, or the
             database refuses.
-        QueryError: If ``divide`` or an address is none.
+        QueryError: If ``divide`` is another word, or a shard is not an address.
 
     Examples:
         Needs a server::
@@ -79,7 +79,7 @@ def load_archive(
     """
     if divide is not None and divide not in DIVISIONS:
         raise QueryError(
-            f'divide={divide!r} is none of {", ".join(DIVISIONS)}; choose one of them'
+            f'divide={divide!r} is not one of {", ".join(DIVISIONS)}; choose one of them'
         )
     folder, place = Path(archive), Address.read(address)
     header = read_header(folder)
@@ -115,9 +115,7 @@ def load_archive(
             _load_part(server, entry.name, header, part, digest)
             counts['parts'] += 1
         for key in sorted({*loaded} - keys) if prune else ():
-            with server.transaction():
-                _remove(server, entry, key)
-                _changed(server, entry.name)
+            _prune(server, entry, key)
             counts['removed'] += 1
         _finish(server, entry, approximate)
         if role is not None:
@@ -127,6 +125,12 @@ def load_archive(
             driver().sql.SQL('SELECT count(*) FROM {patch}').format(**entry.names)
         )
         return {**counts, 'rows': total.fetchone()[0]}
+
+
+def _prune(server: Any, entry: Entry, key: str) -> None:
+    with server.transaction():
+        _remove(server, entry, key)
+        _changed(server, entry.name)
 
 
 def _check(entry: Entry, folder: Path, header: dict[str, Any], half: bool) -> None:
@@ -310,6 +314,6 @@ def _finish(server: Any, entry: Entry, approximate: bool) -> None:
         server.execute(sql.SQL(build).format(hnsw=hnsw, ops=ops, **entry.names))
     for table in ('patch', 'vector'):
         server.execute(sql.SQL('ANALYZE {}').format(entry.names[table]))
-    for there in slices_elsewhere(server, entry.name):
-        for name in (there.patch, there.vector):
-            there.run(sql.SQL('ANALYZE {}').format(name))
+    for shard in slices_elsewhere(server, entry.name):
+        for name in (shard.patch, shard.vector):
+            shard.run(sql.SQL('ANALYZE {}').format(name))

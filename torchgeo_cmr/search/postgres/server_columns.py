@@ -204,7 +204,7 @@ class ServerColumns:
         numbers, vectors = unpacked_vectors(content, dim, half=self.entry.half)
         order = np.argsort(numbers)
         places, present = located(numbers[order], rows)
-        # Rows that were deleted are asked for too, and then left out.
+        # Rows that were deleted have no vector, and are left out later.
         if not present[np.isin(rows, self.living)].all():
             raise ArchiveError(
                 f'the archive {self.entry.name!r} of the database has rows without a vector; '

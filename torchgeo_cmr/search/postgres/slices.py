@@ -153,8 +153,8 @@ def _make(
     text = _LOCAL
     if where is not None:
         text = _FOREIGN
-        there = SliceElsewhere(server, where, tables)
-        _make_there(there, entry)
+        shard = SliceElsewhere(server, where, tables)
+        _make_elsewhere(shard, entry)
         words |= {
             'server': sql.Identifier(where),
             'schema': sql.Literal(REMOTE),
@@ -168,29 +168,29 @@ def _make(
     )
 
 
-def _make_there(there: SliceElsewhere, entry: Entry) -> None:
+def _make_elsewhere(shard: SliceElsewhere, entry: Entry) -> None:
     """Make the tables of a slice on another server; a load that was killed may have made them."""
     sql = driver().sql
     kind = sql.SQL('halfvec({})' if entry.half else 'vector({})')
     words: dict[str, Any] = {
         'schema': sql.Identifier(REMOTE),
-        'patch': there.patch,
-        'vector': there.vector,
+        'patch': shard.patch,
+        'vector': shard.vector,
         'kind': kind.format(sql.Literal(entry.dim)),
     }
-    words |= {f'i{i}': sql.Identifier(f'{there.tables[0]}_{i}') for i in range(5)}
+    words |= {f'i{i}': sql.Identifier(f'{shard.tables[0]}_{i}') for i in range(5)}
     for statement in _REMOTE:
-        there.run(sql.SQL(statement).format(**words))
-    check_empty(there)
+        shard.run(sql.SQL(statement).format(**words))
+    check_empty(shard)
     for field in entry.columns.schema:
         column = sql.SQL('ALTER TABLE {p} ADD COLUMN IF NOT EXISTS {c} {t}')
         if (name := sql_type(field.type)) is not None:
-            there.run(
+            shard.run(
                 column.format(
-                    p=there.patch,
+                    p=shard.patch,
                     c=sql.Identifier(sql_name(field.name)),
                     t=sql.SQL(name),
                 )
             )
     for statement in _REMOTE_ORDERS:
-        there.run(sql.SQL(statement).format(**words))
+        shard.run(sql.SQL(statement).format(**words))
