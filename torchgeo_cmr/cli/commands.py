@@ -19,6 +19,10 @@ VERBS = {
     ),
     'search': ('search_command', 'search an archive, inside an area and a time window'),
     'index': ('index_command', 'build an index of an archive once, or change one'),
+    'pixels': (
+        'pixels_command',
+        'compare pixels that are vectors with examples, or make patches of them',
+    ),
     'load': ('load_command', 'load an archive into PostgreSQL, for many to search'),
     'plan': (
         'plan_command',

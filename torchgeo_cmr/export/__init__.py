@@ -2,6 +2,7 @@
 
 from torchgeo_cmr.export.pictures.clips import clip_hits
 from torchgeo_cmr.export.pictures.html import to_html
+from torchgeo_cmr.export.pictures.pixel_similarity import pixel_similarity
 from torchgeo_cmr.export.pictures.sheet import to_sheet
 from torchgeo_cmr.export.pictures.similarity_raster import similarity, to_geotiff
 from torchgeo_cmr.export.pictures.thumbnails import PatchReader
@@ -31,6 +32,7 @@ __all__ = (
     'compare_records',
     'describe_layer',
     'make_record',
+    'pixel_similarity',
     'read_manifest',
     'read_search',
     'scenes_of',
