@@ -1,5 +1,6 @@
 """The verb export: archives and saved results become layers."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,54 @@ def test_an_archive_is_no_result(
     assert 'the result lacks query_id, rank, score' in line
     line = refused('export', archive, '--out', tmp_path / 'a.tif')
     assert 'the frame has no column score; draw what a search gave' in line
+
+
+def test_an_archive_for_a_catalogue(run: Run, archive: Path, tmp_path: Path) -> None:
+    outs = [tmp_path / 'a.stac.json', tmp_path / 'DATA.md', tmp_path / 'a.geojson']
+    words = [word for out in outs for word in ('--out', out)]
+    ran = run('export', archive, *words, '--licence', 'CC-BY-4.0', '--title', 'T')
+    assert (ran.code, ran.err) == (0, '')
+    assert ran.out.splitlines() == [
+        f'{outs[0]}: STAC collection',
+        f'{outs[1]}: card',
+        f'{outs[2]}: 30 rows',
+    ]
+    collection = json.loads(outs[0].read_text())
+    assert (collection['license'], collection['title']) == ('CC-BY-4.0', 'T')
+    assert len([*(tmp_path / 'a.items').iterdir()]) == 1
+    assert '| licence | CC-BY-4.0 |' in outs[1].read_text()
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (
+            'layer.gpkg --out card.md',
+            'layer.gpkg is not an archive: a card (.md) is of',
+        ),
+        ('archive --out a.gpkg --licence MIT', '--licence is for .stac.json, .stac.pa'),
+        ('archive --out a.stac.json --time soon', "the time 'soon' is not a date"),
+        ('gone.ckpt --out card.md', 'there is no checkpoint'),
+        ('archive --out there.md', 'there.md is there already'),
+    ],
+)
+def test_mistakes_of_catalogues(
+    refused: Refused,
+    archive: Path,
+    layer: gpd.GeoDataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    layer.to_file('layer.gpkg')
+    Path('there.md').write_text('mine')
+    if not Path('archive').exists():
+        Path('archive').symlink_to(archive)
+    before = sorted(tmp_path.rglob('*'))
+    assert message in refused('export', *words.split())
+    assert sorted(tmp_path.rglob('*')) == before
 
 
 def test_in_place_with_overwrite(

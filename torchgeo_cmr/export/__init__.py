@@ -7,6 +7,7 @@ from torchgeo_cmr.export.pictures.sheet import to_sheet
 from torchgeo_cmr.export.pictures.similarity_raster import similarity, to_geotiff
 from torchgeo_cmr.export.pictures.thumbnails import PatchReader
 from torchgeo_cmr.export.qgis.project import to_project
+from torchgeo_cmr.export.record.cards import to_data_card, to_model_card
 from torchgeo_cmr.export.record.compare import compare_records
 from torchgeo_cmr.export.record.manifest import read_manifest, write_manifest
 from torchgeo_cmr.export.record.record import make_record, scenes_of
@@ -17,6 +18,11 @@ from torchgeo_cmr.export.vector.geojson import to_geojson
 from torchgeo_cmr.export.vector.geopackage import to_geopackage
 from torchgeo_cmr.export.vector.parquet import to_parquet
 from torchgeo_cmr.export.vector.spreadsheet import to_csv
+from torchgeo_cmr.export.vector.stac_collection import (
+    Catalogue,
+    to_collection,
+    to_stac_geoparquet,
+)
 from torchgeo_cmr.export.vector.stac_items import to_stac
 
 from .layer_info import describe_layer
@@ -24,6 +30,7 @@ from .outputs import check_all, write_all
 from .write import check_outputs, write
 
 __all__ = (
+    'Catalogue',
     'PatchReader',
     'SavedSearch',
     'check_all',
@@ -37,16 +44,20 @@ __all__ = (
     'read_search',
     'scenes_of',
     'similarity',
+    'to_collection',
     'to_csv',
+    'to_data_card',
     'to_flatgeobuf',
     'to_geojson',
     'to_geopackage',
     'to_geotiff',
     'to_html',
+    'to_model_card',
     'to_parquet',
     'to_project',
     'to_sheet',
     'to_stac',
+    'to_stac_geoparquet',
     'verify_search',
     'write',
     'write_all',

@@ -39,6 +39,7 @@ from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.regular_files import check_special
 from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
+from .others.emb_fields import EMB_KEY, footer
 from .provenance import Content, Rows
 from .schema import (
     FORMAT,
@@ -243,6 +244,10 @@ class ParquetSink:
         if fingerprint is not None:
             facts['fingerprint'] = fingerprint
         content = to_arrow(table.frame, table.vectors, facts)
+        community = footer(facts['record'], table.dim, table.metric, table.spaces)
+        content = content.replace_schema_metadata(
+            {**content.schema.metadata, EMB_KEY: community}
+        )
         with _appearing(self.path / part_name(key)) as temporary:
             pq.write_table(
                 content,

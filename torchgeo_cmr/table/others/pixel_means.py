@@ -117,15 +117,15 @@ class _Cut:
     @property
     def record(self) -> dict[str, Any]:
         """Facts about the vectors, for the archive."""
-        first = self.raster.transform
-        facts = {
+        facts: dict[str, Any] = {
             'file': self.raster.path.name,
             'dequantise': self.raster.method,
             'size': self.size,
             'stride': self.step,
             'min_valid': self.min_valid,
-            'gsd': abs(first.a),
         }
+        if self.raster.crs.axis_info[0].unit_name == 'metre':
+            facts['gsd'] = abs(self.raster.transform.a)
         return {'pixels': facts}
 
     def tables(self) -> Iterator[EmbeddingTable]:
@@ -170,7 +170,7 @@ class _Cut:
                         yield row, lefts[good], share[good], sums[good]
 
     def _piece(self) -> tuple[int, int]:
-        """Choose how many windows are read together, one below and beside the other."""
+        """Choose how many windows are read together, in rows and columns."""
         most = max(1, _BLOCK // (4 * self.raster.dim))
         tall, wide = (max(self.size, side) for side in self.raster.block)
         wide = max(self.size, min(wide, most // tall))
