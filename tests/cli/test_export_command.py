@@ -179,7 +179,7 @@ def test_mistakes_of_catalogues(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    layer.to_file('layer.gpkg')
+    layer.to_file(tmp_path / 'layer.gpkg')
     Path('there.md').write_text('mine')
     if not Path('archive').exists():
         Path('archive').symlink_to(archive)
