@@ -58,86 +58,70 @@ def to_data_card(
         OutputExistsError: If the file is there and ``overwrite`` is False.
     """
     facts = describe(archive)
-    record = {**mapping(facts['record'])}
+    lines = _title(f'Data card: {Path(archive).resolve().name}')
+    for title, rows in _data(facts, licence).items():
+        lines += _section(title, rows)
+    return _write(lines, path, overwrite)
+
+
+def _data(
+    facts: Mapping[str, Any], licence: str | None
+) -> dict[str, list[tuple[str, Any]]]:
+    """Give the sections of a data card: what each is called, and its facts."""
+    record = mapping(facts['record'])
     fields = collection_fields(record, facts['dim'], facts['metric'])
     layout = fields.get('emb:chip_layout', {})
-    time, bounds = facts['time'], facts['bounds']
-    lines = [
-        *_title(f'Data card: {Path(archive).resolve().name}'),
-        *_section(
-            'Model',
-            [
-                ('model', fact(record, 'model')),
-                ('fingerprint of the weights (space)', facts['spaces']),
-                ('numbers of a vector', facts['dim']),
-                ('compared by', facts['metric']),
-                ('software', fact(record, 'versions')),
-            ],
-        ),
-        *_section(
-            'Source data',
-            [
-                ('modalities (rows)', facts['modalities']),
-                ('bands', fact(record, 'bands')),
-                ('scenes', facts['scenes'] or None),
-                ('resampling of coarser bands', fact(record, 'resampling')),
-                ('normalisation', fact(record, 'normalisation')),
-                ('provider and collection', None),
-            ],
-        ),
-        *_section(
-            'Extent and dates',
-            [
-                ('rows', facts['rows']),
-                ('west, south, east, north', bounds),
-                ('CRS of the scenes (rows)', facts['crs']),
-                ('first and last acquisition', time),
-                ('rows without a date', facts['undated']),
-                ('rows without a place', facts['placeless']),
-            ],
-        ),
-        *_section(
-            'Grid and stride',
-            [
-                ('size in pixels', layout.get('chip_size')),
-                ('step in pixels', layout.get('stride')),
-                ('size in metres', fact(record, 'size_metres')),
-                ('metres of a pixel', fields.get('gsd')),
-                ('edges', fact(record, 'edges')),
-            ],
-        ),
-        *_section(
-            'Which patches have a vector',
-            [
-                ('least share of valid pixels', fact(record, 'min_valid')),
-                ('most cloud in percent', fact(record, 'max_cloud')),
-            ],
-        ),
-        *_section(
-            'Precision',
-            [
-                ('stored as', fields['data_type']),
-                ('computed in', fact(record, 'precision')),
-                (
-                    'length of a vector',
-                    1 if facts['metric'] == 'cosine' else 'packed bits',
-                ),
-            ],
-        ),
-        *_section(
-            'Files',
-            [
-                ('format', f'GeoParquet 1.1, archive version {facts["version"]}'),
-                ('parts', facts['parts']),
-                ('bytes', facts['bytes']),
-                ('complete', facts['complete']),
-                ('columns of its own', facts['columns']),
-                ('metadata', f'STAC extension Embedding {EMB_VERSION}, key emb'),
-            ],
-        ),
-        *_section('Licence', [('licence', licence), ('citation', None)]),
-    ]
-    return _write(lines, path, overwrite)
+    length = 1 if facts['metric'] == 'cosine' else 'packed bits'
+    return {
+        'Model': [
+            ('model', fact(record, 'model')),
+            ('fingerprint of the weights (space)', facts['spaces']),
+            ('numbers of a vector', facts['dim']),
+            ('compared by', facts['metric']),
+            ('software', fact(record, 'versions')),
+        ],
+        'Source data': [
+            ('modalities (rows)', facts['modalities']),
+            ('bands', fact(record, 'bands')),
+            ('scenes', facts['scenes'] or None),
+            ('resampling of coarser bands', fact(record, 'resampling')),
+            ('normalisation', fact(record, 'normalisation')),
+            ('provider and collection', None),
+        ],
+        'Extent and dates': [
+            ('rows', facts['rows']),
+            ('west, south, east, north', facts['bounds']),
+            ('CRS of the scenes (rows)', facts['crs']),
+            ('first and last acquisition', facts['time']),
+            ('rows without a date', facts['undated']),
+            ('rows without a place', facts['placeless']),
+        ],
+        'Grid and stride': [
+            ('size in pixels', layout.get('chip_size')),
+            ('step in pixels', layout.get('stride')),
+            ('size in metres', fact(record, 'size_metres')),
+            ('metres of a pixel', fields.get('gsd')),
+            ('edges', fact(record, 'edges')),
+        ],
+        'Which patches have a vector': [
+            ('least share of valid pixels', fact(record, 'min_valid')),
+            ('most cloud in percent', fact(record, 'max_cloud')),
+        ],
+        'Precision': [
+            ('stored as', fields['data_type']),
+            ('computed in', fact(record, 'precision')),
+            ('length of a vector', length),
+        ],
+        'Files': [
+            ('format', f'GeoParquet 1.1, archive version {facts["version"]}'),
+            ('parts', facts['parts']),
+            ('bytes', facts['bytes']),
+            ('complete', facts['complete']),
+            ('columns of its own', facts['columns']),
+            ('metadata', f'STAC extension Embedding {EMB_VERSION}, key emb'),
+        ],
+        'Licence': [('licence', licence), ('citation', None)],
+    }
 
 
 def to_model_card(

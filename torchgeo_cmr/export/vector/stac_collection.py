@@ -319,8 +319,6 @@ def _collection(
     spaces = sorted({space for part in parts for space in part.facts['spaces']})
     fields = collection_fields(record, header['dim'], header['metric'])
     folder = items_folder(target).name
-    shapes = shapely.get_parts([part.shape for part in parts if part.shape is not None])
-    times = [part.time for part in parts]
     name = given.title or archive.resolve().name
     links = [
         {'rel': 'root', 'href': f'./{target.name}', 'type': 'application/json'},
@@ -350,27 +348,24 @@ def _collection(
             f'({", ".join(sorted(modalities)) or "modality unknown"}), written by torchgeo_cmr'
         ),
         'license': given.licence,
-        'extent': {
-            'spatial': {
-                'bbox': [
-                    _box(shapely.MultiPolygon(list(shapes)))
-                    if len(shapes)
-                    else [-180.0, -90.0, 180.0, 90.0]
-                ]
-            },
-            'temporal': {
-                'interval': [
-                    [min(t[0] for t in times), max(t[1] for t in times)]
-                    if times
-                    else [None, None]
-                ]
-            },
-        },
+        'extent': _extent(parts),
         **fields,
         'links': links,
         'item_assets': {'embeddings': _ASSET},
         'summaries': summaries,
     }
+
+
+def _extent(parts: list[_Part]) -> dict[str, Any]:
+    """Give the box and the interval of all parts."""
+    shapes = shapely.get_parts([part.shape for part in parts if part.shape is not None])
+    box = [-180.0, -90.0, 180.0, 90.0]
+    if len(shapes):
+        box = _box(shapely.MultiPolygon(list(shapes)))
+    interval: list[str | None] = [None, None]
+    if parts:
+        interval = [min(p.time[0] for p in parts), max(p.time[1] for p in parts)]
+    return {'spatial': {'bbox': [box]}, 'temporal': {'interval': [interval]}}
 
 
 def _box(shape: shapely.Geometry) -> list[float]:
