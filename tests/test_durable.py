@@ -135,16 +135,16 @@ def test_an_archive_in_whose_place_another_is_put(
     old, new = table('a'), table('b')
     archive(tmp_path / 'x', old)
     archive(tmp_path / 'new', new)
-    whole, calls = sink.read_part, 0
+    whole, calls = sink._read_part, 0
 
-    def reading(part: Path, dim: int) -> Any:
+    def reading(part: Path, header: Any, vectors: Any) -> Any:
         nonlocal calls
         if calls == moment:
             swap(tmp_path / 'new', tmp_path / 'x')
         calls += 1
-        return whole(part, dim)
+        return whole(part, header, vectors)
 
-    monkeypatch.setattr(sink, 'read_part', reading)
+    monkeypatch.setattr(sink, '_read_part', reading)
     ids = set(EmbeddingTable.load(tmp_path / 'x').frame['patch_id'])
     assert ids == set((old if moment == 3 else new).frame['patch_id'])
 

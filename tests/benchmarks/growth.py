@@ -1,6 +1,7 @@
 """Memory of search, evaluation and export while the rows of an archive grow tenfold.
 
-Each case runs in a process of its own over an archive of small boxes with vectors of 256 numbers.
+Each case runs in a process of its own over an archive of small boxes with vectors of 256 numbers. Evaluations score
+queries of two modalities in an archive that was loaded before.
 Measured are the pages that belong to the process alone (anonymous) and those of files that it has
 mapped, which the system takes back when it needs them: the most of each above what the process had
 before the case, in MiB::
@@ -56,9 +57,9 @@ class Watch:
         self.more = ((np.maximum(self.most, pages()) - self.before) / 2**20).round(1)
 
 
-def cases(folder: Path) -> dict[str, Callable[[], object]]:
-    """Name what is measured; each opens what it needs."""
-    from torchgeo_cmr.evaluate import Rule, evaluate
+def cases(folder: Path, what: str = '') -> dict[str, Callable[[], object]]:
+    """Name what is measured; each opens what it needs, or evaluates a table that is there."""
+    from torchgeo_cmr.evaluate import make_report
     from torchgeo_cmr.export import write
     from torchgeo_cmr.search import RetrievalIndex, Where
     from torchgeo_cmr.table import EmbeddingTable
@@ -73,10 +74,23 @@ def cases(folder: Path) -> dict[str, Callable[[], object]]:
         hits = index().search(queries[:1], HITS)
         write(hits, folder / f'hits.{suffix}', overwrite=True)
 
-    def score() -> None:
-        archive = EmbeddingTable.load(folder / 'archive')
-        rule = Rule.parse('distance:1000')
-        evaluate(archive.select(range(QUERIES)), archive, relevance=rule)
+    def load() -> EmbeddingTable:
+        return EmbeddingTable.load(folder / 'archive')
+
+    if what.startswith('evaluate'):
+        archive = load()
+        kinds = np.arange(len(archive)) * 2 // len(archive)
+        if what.endswith('mixed'):
+            kinds = np.random.default_rng(2).permutation(kinds)
+        archive.frame['modality'] = np.array(['s1', 's2'])[kinds]
+        archive.frame['label'] = np.array(['lake', 'wood', 'field'])[
+            np.arange(len(kinds)) % 3
+        ]
+        ends = np.r_[: QUERIES // 2, -QUERIES // 2 : 0] % len(archive)
+        patches = archive.select(ends)
+
+    def score(rule: str) -> None:
+        make_report(patches, archive, relevance=rule, directions='cross')
 
     return {
         'open': index,
@@ -93,8 +107,11 @@ def cases(folder: Path) -> dict[str, Callable[[], object]]:
         f'{HITS:,} hits as GeoPackage': lambda: export('gpkg'),
         f'{HITS:,} hits as GeoJSON': lambda: export('geojson'),
         f'{HITS:,} hits as GeoParquet': lambda: export('parquet'),
-        'load archive': lambda: EmbeddingTable.load(folder / 'archive'),
-        f'evaluate {QUERIES:,} queries': score,
+        'load archive': load,
+        'evaluate, distance': lambda: score('distance:1000'),
+        'evaluate, place': lambda: score('place'),
+        'evaluate, label': lambda: score('label:label'),
+        'evaluate, distance, mixed': lambda: score('distance:1000'),
     }
 
 
@@ -128,7 +145,7 @@ def work(folder: Path, what: str) -> None:
         prepare(folder, int(what))
         print(json.dumps(list(cases(folder))))
         return
-    case = cases(folder)[what]
+    case = cases(folder, what)[what]
     begin = time.perf_counter()
     with Watch() as watch:
         case()

@@ -18,6 +18,7 @@ from .judge import Judge, Judged, Setting, judge
 from .label_rule import LabelSets, label_sets
 from .leak import leaking_splits, near_area
 from .measure import expand, formulas
+from .picking import pick, pick_rows
 from .protocol import ExcludeSelf, Protocol
 from .raster_labels import add_classes
 from .report import Report
@@ -205,20 +206,20 @@ class _Sides:
     ) -> Self:
         """Give some rows of either side."""
 
-        def pick(pair: Any) -> Any:
-            return (
-                None if pair is None else (pair[0][query_rows], pair[1][archive_rows])
-            )
+        def both(pair: Any) -> Any:
+            if pair is None:
+                return None
+            return pick(pair[0], query_rows), pick(pair[1], archive_rows)
 
         queries, items = self.tables
         return type(self)(
-            (queries.select(query_rows), items.select(archive_rows)),
+            (pick_rows(queries, query_rows), pick_rows(items, archive_rows)),
             self.rule
             if callable(self.rule)
             else self.rule[np.ix_(query_rows, archive_rows)],
-            pick(self.features),
-            self.sets and self.sets._replace(members=pick(self.sets.members)),
-            pick(self.near),
+            both(self.features),
+            self.sets and self.sets._replace(members=both(self.sets.members)),
+            both(self.near),
             None if self.blocks is None else self.blocks[query_rows],
         )
 

@@ -23,7 +23,7 @@ from .offset import gaps, moments
 from .place_rule import Relevance, same_patch, same_place
 from .protocol import ExcludeSelf, Similarity
 from .rule import Rule
-from .similarity import check_features, similarity
+from .similarity import UnitRows, check_features, similarity
 
 #: Pairs that a rule judges at a time, one byte each, and that are ranked at a time.
 _JUDGED, _RANKED = 64_000_000, 4_000_000
@@ -105,10 +105,7 @@ def judge(
         raise ArchiveError(
             f'relevance is (queries, items), {shape}, found {np.shape(relevance)}'
         )
-    query_features, found = setting.features or (
-        queries.unit_rows(),
-        archive.unit_rows(),
-    )
+    query_features, found = setting.features or (UnitRows(queries), UnitRows(archive))
     check_features(query_features, found, shape, setting.similarity)
     spots = [
         Spots(t.frame.geometry.to_numpy())

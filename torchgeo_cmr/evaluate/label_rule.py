@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.search.memory import check_fits
 from torchgeo_cmr.table import EmbeddingTable
 
 from .place_rule import Relevance
@@ -40,6 +41,7 @@ def label_sets(tables: Sequence[EmbeddingTable], column: str) -> LabelSets:
 
     Raises:
         ArchiveError: If a table has no such column.
+        QueryError: If there are more labels and rows than fit into memory.
 
     Examples:
         >>> import geopandas as gpd
@@ -78,6 +80,12 @@ def label_sets(tables: Sequence[EmbeddingTable], column: str) -> LabelSets:
         )
         return LabelSets(classes, tuple(m.reshape(-1, len(classes)) for m in members))
     names = sorted({str(label) for cell in known for label in cell})
+    rows = sum(map(len, cells))
+    check_fits(
+        4 * rows * len(names),
+        f'column {column!r} holds {len(names)} labels: which of them {rows} rows have',
+        'name a column of fewer labels, or score some of the rows',
+    )
     position = {name: i for i, name in enumerate(names)}
     members = tuple(np.zeros((len(part), len(names)), np.float32) for part in cells)
     for part, member in zip(cells, members, strict=True):

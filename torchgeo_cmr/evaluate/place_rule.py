@@ -5,6 +5,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
@@ -119,8 +120,10 @@ def same_patch(queries: EmbeddingTable, archive: EmbeddingTable) -> Relevance:
     Returns:
         bool array of shape ``(queries, items)``.
     """
-    query_ids = queries.frame['patch_id'].to_numpy()
-    return query_ids[:, None] == archive.frame['patch_id'].to_numpy()
+    found = pd.Index(queries.frame['patch_id']).get_indexer(archive.frame['patch_id'])
+    same = np.zeros((len(queries), len(archive)), bool)
+    same[found[found >= 0], np.flatnonzero(found >= 0)] = True
+    return same
 
 
 def _by_crs(

@@ -15,6 +15,7 @@ from torchgeo_cmr.table import EmbeddingTable
 
 from .directions import make_report
 from .judge import Judge
+from .picking import pick, pick_rows
 from .report import Report
 
 
@@ -93,12 +94,14 @@ def feature_report(
             )
     if not callable(relevance) and not isinstance(relevance, str):
         relevance = np.asarray(relevance)[np.ix_(*kept)]
-    query_table, found = (t.select(rows) for t, rows in zip(tables, kept, strict=True))
+    query_table, found = (
+        pick_rows(t, rows) for t, rows in zip(tables, kept, strict=True)
+    )
     report = make_report(
         query_table,
         found,
         relevance=relevance,
-        features=(features[0][kept[0]], features[1][kept[1]]),
+        features=(pick(features[0], kept[0]), pick(features[1], kept[1])),
         **options,
     )
     left = {

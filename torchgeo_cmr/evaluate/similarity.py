@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.metrics.functional import chi_square, euclidean_similarity
+from torchgeo_cmr.table import EmbeddingTable
 
 from .protocol import Similarity
 
@@ -15,11 +16,31 @@ from .protocol import Similarity
 _BLOCK = 8_192
 
 
+class UnitRows:
+    """The vectors of a table as features: packed codes are unpacked when they are compared.
+
+    Args:
+        table: The table.
+    """
+
+    def __init__(self, table: EmbeddingTable) -> None:
+        """Keep the table."""
+        self._table = table
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return len(self._table)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give some rows (m, dim)."""
+        return self._table.unit_rows(rows)
+
+
+type Features = NDArray[np.floating] | UnitRows
+
+
 def check_features(
-    queries: NDArray[np.floating],
-    found: NDArray[np.floating],
-    shape: tuple[int, int],
-    kind: Similarity,
+    queries: Features, found: Features, shape: tuple[int, int], kind: Similarity
 ) -> None:
     """Refuse features that cannot be compared.
 
@@ -38,13 +59,18 @@ def check_features(
             f'features of {len(queries)} and {len(found)} rows do not fit tables of {shape[0]} '
             f'and {shape[1]}'
         )
-    zeros = [int((~part.any(axis=1)).sum()) for part in (queries, found)]
+    zeros, least = [0, 0], 0.0
+    for i, part in enumerate((queries, found)):
+        for start in range(0, len(part), _BLOCK):
+            block = part[start : start + _BLOCK]
+            zeros[i] += int((~block.any(axis=1)).sum())
+            least = min(least, float(block.min(initial=0)))
     if any(zeros):
         raise ArchiveError(
             f'{zeros[0]} queries and {zeros[1]} items have a feature of only zeros, which is '
             'not a description: drop them, as feature_report does'
         )
-    if kind == 'chi_square' and min(queries.min(initial=0), found.min(initial=0)) < 0:
+    if kind == 'chi_square' and least < 0:
         raise QueryError(
             'chi-square compares histograms and these features hold negative numbers: use '
             'cosine, or a head that ends in ReLU'
@@ -52,7 +78,7 @@ def check_features(
 
 
 def similarity(
-    queries: NDArray[np.floating], found: NDArray[np.floating], kind: Similarity
+    queries: NDArray[np.floating], found: Features, kind: Similarity
 ) -> NDArray[np.float32]:
     """Compare every query with every item: higher is closer.
 

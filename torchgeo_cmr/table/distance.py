@@ -28,7 +28,7 @@ from .nearest import (
 
 #: Pieces that a place is cut into at most when boxes are compared with it.
 _PIECES = 4_096
-#: Boxes that are compared at a time.
+#: Boxes that are compared, and footprints whose centres are found, at a time.
 _BLOCK = 100_000
 #: Degrees of latitude from which a centre is found on a map of the pole.
 _POLAR = 85.0
@@ -134,13 +134,18 @@ class Spots:
     def __init__(self, shapes: NDArray[np.object_]) -> None:
         """Find centres, and how far edges are from them."""
         self.shapes = shapes
-        lonlat = centres(shapes)
-        self.points = in_space(lonlat)
-        edges = Edges(shapes)
-        top = edges.levels[-1]
-        self.reach = top.radius + np.linalg.norm(top.centre - self.points, axis=1)
-        # The centre of a convex footprint is its own.
-        self.own = shapely.intersects_xy(whole(shapes), *lonlat.T)
+        self.points = np.empty((len(shapes), 3))
+        self.reach = np.empty(len(shapes))
+        #: Whether the centre is in the footprint, as that of a convex one is.
+        self.own = np.empty(len(shapes), dtype=bool)
+        for start in range(0, len(shapes), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            lonlat = centres(shapes[block])
+            self.points[block] = in_space(lonlat)
+            top = Edges(shapes[block]).levels[-1]
+            apart = np.linalg.norm(top.centre - self.points[block], axis=1)
+            self.reach[block] = top.radius + apart
+            self.own[block] = shapely.intersects_xy(whole(shapes[block]), *lonlat.T)
 
     def apart(self, rows: NDArray[np.int64], others: 'Spots') -> NDArray[np.float64]:
         """Metres in space between centres, (rows, others)."""
@@ -170,12 +175,15 @@ def centres(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
     Returns:
         Longitudes, up to 360 where a footprint was cut, and latitudes (n, 2).
     """
-    joined = whole(shapes)
-    points = shapely.get_coordinates(shapely.centroid(joined)).reshape(-1, 2)
-    box = shapely.bounds(joined).reshape(-1, 4)
-    polar = (np.abs(box[:, [1, 3]]) > _POLAR).any(axis=1) & (box[:, 0] < box[:, 2])
-    for i in np.flatnonzero(polar):
-        points[i] = _polar_centre(joined[i], float(np.copysign(1, points[i, 1])))
+    points = np.empty((len(shapes), 2))
+    for start in range(0, len(shapes), _BLOCK):
+        joined = whole(shapes[start : start + _BLOCK])
+        found = shapely.get_coordinates(shapely.centroid(joined)).reshape(-1, 2)
+        box = shapely.bounds(joined).reshape(-1, 4)
+        polar = (np.abs(box[:, [1, 3]]) > _POLAR).any(axis=1) & (box[:, 0] < box[:, 2])
+        for i in np.flatnonzero(polar):
+            found[i] = _polar_centre(joined[i], float(np.copysign(1, found[i, 1])))
+        points[start : start + _BLOCK] = found
     return points
 
 

@@ -67,7 +67,7 @@ _STORED: dict[str, pa.DataType] = {
 }
 #: How far the length of a vector may be from 1: what float32 can be blamed for, and more.
 TOLERANCE = 1e-3
-#: Rows of vectors that are looked at together.
+#: Rows of vectors or footprints that are looked at together.
 _BLOCK = 65_536
 
 #: Bytes of geometry in one piece: with the largest of a row, less than Arrow counts to.
@@ -263,15 +263,15 @@ def _packed(vectors: NDArray[Any]) -> pa.Array:
     )
 
 
-def _unpacked(column: pa.ChunkedArray) -> NDArray[Any]:
-    """Undo :func:`_packed`."""
+def unpacked(column: pa.Array) -> NDArray[Any]:
+    """Give vectors (n, dim), or codes (n, bytes), of the column that a part has for them."""
     if pa.types.is_fixed_size_binary(column.type):
         width = column.type.byte_width
         words = b''.join(column.to_pylist())
         return np.frombuffer(words, dtype=np.uint8).reshape(-1, width)
-    lists, size = column.combine_chunks(), column.type.list_size
+    size = column.type.list_size
     # A view, which flatten() is not: as many vectors as fit are read, not half of them.
-    flat = lists.values.slice(lists.offset * size, len(lists) * size)
+    flat = column.values.slice(column.offset * size, len(column) * size)
     numbers = flat.to_numpy(zero_copy_only=False)
     return np.asarray(numbers, dtype=np.float32).reshape(-1, size)
 
@@ -289,17 +289,33 @@ def from_arrow(table: pa.Table) -> tuple[gpd.GeoDataFrame, NDArray[Any]]:
     Raises:
         ArchiveError: If a footprint is not WKB.
     """
-    vectors = _unpacked(table.column('vector'))
+    vectors = unpacked(table.column('vector').combine_chunks())
     vectors.flags.writeable = False
+    return frame_from_arrow(table.drop_columns([*RESERVED])), vectors
+
+
+def frame_from_arrow(table: pa.Table) -> gpd.GeoDataFrame:
+    """Read the columns of a frame.
+
+    Args:
+        table: Arrow table of one or more parts, without what :data:`RESERVED` names.
+
+    Raises:
+        ArchiveError: If a footprint is not WKB.
+    """
+    shapes = np.empty(len(table), dtype=object)
+    column = table.column('geometry')
     try:
-        geometry = shapely.from_wkb(table.column('geometry').to_numpy())
+        for start in range(0, len(table), _BLOCK):
+            words = column.slice(start, _BLOCK).to_numpy()
+            shapes[start : start + _BLOCK] = shapely.from_wkb(words)
     except shapely.errors.ShapelyError as error:
         raise ArchiveError(
             f'a footprint of the archive is broken ({error}); write the archive again'
         ) from error
-    plain = in_pandas(table.drop_columns(['vector', 'part_row', 'geometry', 'bbox']))
+    plain = in_pandas(table.drop_columns(['geometry']))
     set_types(plain)
-    return gpd.GeoDataFrame(plain, geometry=gpd.GeoSeries(geometry, crs=WGS84)), vectors
+    return gpd.GeoDataFrame(plain, geometry=gpd.GeoSeries(shapes, crs=WGS84))
 
 
 def set_types(plain: pd.DataFrame) -> None:

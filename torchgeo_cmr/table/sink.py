@@ -48,9 +48,10 @@ from .schema import (
     check_part,
     check_vectors,
     empty_frame,
-    from_arrow,
+    frame_from_arrow,
     read_facts,
     to_arrow,
+    unpacked,
 )
 
 #: The header. Readers of many Parquet files (Arrow, DuckDB, Spark, geopandas) skip names that
@@ -63,6 +64,8 @@ PARTS = 'part-*.parquet'
 _OURS = re.compile(r'_?archive\.json|part-.*\.parquet|\.tmp-.*')
 #: Numbers in a vector: more than any model gives.
 _MOST_NUMBERS = 1 << 24
+#: Rows whose vectors are read at a time.
+_BATCH = 4_096
 _CURE = 'write the archive again'
 _AGAIN = 'remove it and run again'
 
@@ -419,24 +422,16 @@ def read_archive(
     """
     folder = Path(path)
     header = read_header(folder)
-    dim, metric = header['dim'], header['metric']
-    parts: list[tuple[Path, pa.Table, dict[str, Any]]] = []
-    for part in folder.glob(PARTS):
-        parts.append((part, *read_part(part, dim)))
-    parts.sort(key=lambda item: item[2]['key'])
+    vectors, parts = _read_parts(folder, header)
     _check_parts(folder, header, parts)
+    vectors.flags.writeable = False
     records = [
         header.get('record') or {},
         *(facts.get('record') or {} for *_, facts in parts),
     ]
-    record = merge_records(records)
+    record, metric = merge_records(records), header['metric']
     if not parts:
-        empty = (
-            np.empty((0, dim // 8), dtype=np.uint8)
-            if metric == 'hamming'
-            else np.empty((0, dim), dtype=np.float32)
-        )
-        return empty_frame(), empty, metric, record, Content()
+        return empty_frame(), vectors, metric, record, Content()
     try:
         filled = [c for _, c, _ in parts if len(c)] or [parts[0][1]]
         together = pa.concat_tables(
@@ -448,14 +443,9 @@ def read_archive(
             'write them into separate archives'
         ) from error
     try:
-        frame, vectors = from_arrow(together)
+        frame = frame_from_arrow(together)
     except ArchiveError as error:
         raise ArchiveError(f'{folder}: {error}') from error
-    if (vectors.dtype == np.uint8) != (metric == 'hamming'):
-        raise ArchiveError(
-            f'{header_file(folder)} has metric {metric!r}, for which the parts hold no '
-            f'{"codes" if metric == "hamming" else "vectors"}; {_CURE}'
-        )
     start = 0
     for part, content, _ in parts:
         block = slice(start, start := start + len(content))
@@ -490,25 +480,121 @@ def _check_parts(
         )
 
 
-def read_part(part: Path, dim: int) -> tuple[pa.Table, dict[str, Any]]:
-    """Read a part, its rows in the order in which they were committed, and its facts."""
+def read_part_facts(part: Path, dim: int) -> dict[str, Any]:
+    """Read what a part says of itself, and refuse one that does not fit vectors of *dim* numbers."""
     with reading(part):
         schema = pq.read_schema(part)
-    facts = check_part(schema, dim, str(part))
-    with reading(part):
-        stored = pq.read_table(part, partitioning=None, page_checksum_verification=True)
-    for name in ('patch_id', 'vector', 'part_row'):
+    return check_part(schema, dim, str(part))
+
+
+def read_part(
+    part: Path, header: Mapping[str, Any]
+) -> tuple[pa.Table, NDArray[Any], dict[str, Any]]:
+    """Read a part.
+
+    Args:
+        part: The file.
+        header: Header of its archive.
+
+    Returns:
+        Columns of the frame and vectors, in the order in which rows were committed, and its facts.
+
+    Raises:
+        ArchiveError: If the part is broken or does not fit the header.
+    """
+    vectors, [(_, content, facts)] = _read_parts(part, header)
+    return content, vectors, facts
+
+
+def _read_parts(
+    path: Path, header: Mapping[str, Any]
+) -> tuple[NDArray[Any], list[tuple[Path, pa.Table, dict[str, Any]]]]:
+    """Read a part, or all of a folder in the order of their keys: vectors, and the rest of each.
+
+    The vectors of all are put into one array, some at a time, so that they are in memory once.
+    """
+    while True:
+        files = path.glob(PARTS) if path.is_dir() else [path]
+        found = [(read_part_facts(part, header['dim']), part) for part in files]
+        found.sort(key=lambda item: item[0]['key'])
+        vectors = _room(sum(facts['rows'] for facts, _ in found), header, path)
+        parts, start = [], 0
+        for facts, part in found:
+            block = vectors[start : start + facts['rows']]
+            read = _read_part(part, header, block)
+            if read is None:  # it was replaced meanwhile
+                break
+            parts.append((part, *read))
+            start += len(block)
+        else:
+            return vectors, parts
+
+
+def _room(rows: int, header: Mapping[str, Any], path: Path) -> NDArray[Any]:
+    """Give an array for vectors; the system gives its memory as it is filled."""
+    dim, bits = header['dim'], header['metric'] == 'hamming'
+    try:
+        return np.empty(
+            (rows, dim // 8 if bits else dim), np.uint8 if bits else np.float32
+        )
+    except (MemoryError, ValueError) as error:  # ValueError: beyond all addresses
+        raise ArchiveError(
+            f'{path} claims {rows} vectors of {dim} numbers, more than there is memory for; search '
+            'an index of it, or load a part of the rows'
+        ) from error
+
+
+def _read_part(
+    part: Path, header: Mapping[str, Any], vectors: NDArray[Any]
+) -> tuple[pa.Table, dict[str, Any]] | None:
+    """Fill in the vectors of a part and give the rest; None if it has other rows than there is room for."""
+    with reading(part), pq.ParquetFile(part, page_checksum_verification=True) as file:
+        schema = file.schema_arrow
+        facts = check_part(schema, header['dim'], str(part))
+        if pa.types.is_fixed_size_binary(schema.field('vector').type) != (
+            header['metric'] == 'hamming'
+        ):
+            raise ArchiveError(
+                f'{part} holds {"vectors" if header["metric"] == "hamming" else "codes"}, which do '
+                f'not fit the metric {header["metric"]!r} of {HEADER}; {_CURE}'
+            )
+        if facts['rows'] != len(vectors):
+            return None
+        names = [name for name in schema.names if name != 'vector']
+        # Of a column named vector.list, say, Arrow would also take the vectors for a part.
+        stored = file.read(names).select(names)
+        numbers = _check_rows(stored, facts, part)
+        next_row = 0
+        for batch in file.iter_batches(_BATCH, columns=['vector']):
+            column = batch.column('vector')
+            if column.null_count:
+                raise ArchiveError(f'{part} has rows without vector; {_AGAIN}')
+            rows = numbers[next_row : next_row + len(column)]
+            vectors[rows] = unpacked(column)
+            next_row += len(column)
+        if next_row != len(numbers):
+            raise ArchiveError(f'{part} lacks vectors; {_AGAIN}')
+        content = stored.drop_columns(['part_row', 'bbox'])
+        content = _whole(content, facts.get('blank', ()))
+        return content.take(pa.array(np.argsort(numbers))), facts
+
+
+def _check_rows(
+    stored: pa.Table, facts: Mapping[str, Any], part: Path
+) -> NDArray[np.int64]:
+    """Give the number of each row inside its part, if each is there once and has an id."""
+    for name in ('patch_id', 'part_row'):
         if stored.column(name).null_count:
             raise ArchiveError(f'{part} has rows without {name}; {_AGAIN}')
     numbers = stored.column('part_row').to_numpy()
-    order = np.argsort(numbers)
-    if len(order) != facts['rows'] or (numbers[order] != np.arange(len(order))).any():
+    if (
+        len(numbers) != facts['rows']
+        or (np.sort(numbers) != np.arange(len(numbers))).any()
+    ):
         raise ArchiveError(f'{part} lacks rows or has some twice; {_AGAIN}')
     if pc.any(pc.equal(stored.column('patch_id'), '')).as_py():  # ty: ignore[missing-attribute]
         raise ArchiveError(f'{part} has rows whose patch_id is empty; {_AGAIN}')
-    with reading(part):
-        content = _whole(stored, facts.get('blank', ()))
-        return content.take(pa.array(order)), facts
+    return numbers.astype(np.int64)
 
 
 def _whole(table: pa.Table, blank: Sequence[tuple[int, str]]) -> pa.Table:
@@ -537,11 +623,7 @@ def read_content(path: str | PathLike[str]) -> Content | None:
         ArchiveError: If the folder is not an archive, or a part cannot be read.
     """
     dim = read_header(path)['dim']
-    found = []
-    for part in Path(path).glob(PARTS):
-        with reading(part):
-            schema = pq.read_schema(part)
-        found.append(check_part(schema, dim, str(part)))
+    found = [read_part_facts(part, dim) for part in Path(path).glob(PARTS)]
     return _content(sorted(found, key=lambda facts: facts['key']))
 
 

@@ -151,15 +151,20 @@ class EmbeddingTable:
         """Identity of the rows; a loaded table has it from its archive."""
         return Content.of(self.digests)
 
-    def unit_rows(self) -> NDArray[np.float32]:
-        """Give rows (n, dim) of unit norm whose inner product is the score.
+    def unit_rows(
+        self, rows: slice | NDArray[np.int64] = slice(None)
+    ) -> NDArray[np.float32]:
+        """Give rows (m, dim) of unit norm whose inner product is the score.
 
         These are the vectors; of packed codes, their bits as +1 and -1 over the root of
         their number, so that the product is ``1 - 2 * hamming / bits``.
+
+        Args:
+            rows: Which; all without it.
         """
         if self.metric != 'hamming':
-            return self.vectors
-        bits = np.unpackbits(self.vectors, axis=1).astype(np.float32)
+            return self.vectors[rows]
+        bits = np.unpackbits(self.vectors[rows], axis=1).astype(np.float32)
         return (2 * bits - 1) / np.float32(np.sqrt(self.dim))
 
     def _unique(self, column: str) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.search.store.segment import to_arrow
-from torchgeo_cmr.table.schema import check_part, check_vectors, from_arrow
+from torchgeo_cmr.table.schema import check_part, check_vectors, frame_from_arrow
 from torchgeo_cmr.table.sink import PARTS, read_header, read_part, reading
 
 from .archive_tables import Entry, find_entry, make_tables, remove_rows, widen
@@ -190,8 +190,8 @@ def _load_part(
     server: Any, name: str, header: dict[str, Any], part: Path, digest: str
 ) -> None:
     """Load one part in one transaction, in place of a former one of its key."""
-    content, facts = read_part(part, header['dim'])
-    frame, vectors = from_arrow(content)
+    content, vectors, facts = read_part(part, header)
+    frame = frame_from_arrow(content)
     try:
         check_vectors(frame['patch_id'], vectors)
     except ArchiveError as error:
