@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import psycopg
+import psycopg.sql
 from search import K, make_area, make_world
 
 from torchgeo_cmr.search import RetrievalIndex, Where, load_archive

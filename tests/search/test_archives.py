@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
@@ -48,6 +49,61 @@ def test_one_or_several_give_one_answer(make: Make, folders: list[Path]) -> None
         assert found['score'].tolist() == expected['score'].tolist()
     assert len(open_archives(a)) == 40
     assert len(open_archives([index])) == 20
+
+
+@pytest.fixture
+def four(make: Make, tmp_path: Path) -> list[Path]:
+    """Four indexes of a quarter each: of bytes, with a deleted row, of two parts, plain."""
+    table, paths = make(60), [tmp_path / f'index{i}' for i in range(4)]
+    kinds = ('int8', 'float32', 'float32', 'float16')
+    for i, (path, kind) in enumerate(zip(paths, kinds, strict=True)):
+        rows = np.arange(15 * i, 15 * i + 15)
+        RetrievalIndex.build(table.select(rows), path, vectors=kind)
+    RetrievalIndex.open(paths[1]).delete(table.frame['patch_id'].iloc[20])
+    moved = table.frame['patch_id'].iloc[40:45]
+    RetrievalIndex.open(paths[2]).delete(moved)
+    RetrievalIndex.open(paths[2]).append(table.select(np.arange(40, 45)))
+    return paths
+
+
+def test_several_indexes_stay_mapped_and_answer_as_one(
+    make: Make, four: list[Path]
+) -> None:
+    table = make(60)
+    rest = table.select(np.setdiff1d(np.arange(60), 20))
+    memory, index = RetrievalIndex(rest), open_archives(four)
+    parts = index._state.parts
+    assert len(parts) == 5
+    # What was read would be writable.
+    assert not any(part.vectors.whole.flags.owndata for part in parts)
+    queries = rest.select(np.array([3, 30, 50]))
+    for where in (None, Where((9.5, 44.2, 10.9, 45.8))):
+        for options in ({}, {'calibrated': True}, {'exclude': None}):
+            wanted = memory.search(queries, 12, where, **options)
+            hits = index.search(queries, 12, where, **options)
+            pd.testing.assert_frame_equal(pd.DataFrame(hits), pd.DataFrame(wanted))
+    assert len(index) == 59
+    assert (index.dim, index.spaces) == (memory.dim, memory.spaces)
+    assert index.explain(queries, 5).exact
+
+
+def test_indexes_that_cannot_be_one_are_refused(
+    make: Make, four: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ArchiveError, match='hold the same rows; leave one'):
+        open_archives([four[0], four[1], four[0]])
+    table = make(60)
+    # An id in two indexes is noticed where it would be found.
+    RetrievalIndex.build(table.select(np.arange(40, 60)), tmp_path / 'overlap')
+    index = open_archives([four[3], tmp_path / 'overlap'])
+    with pytest.raises(ArchiveError, match='is in two of the indexes'):
+        index.search(table.vectors[50], 5)
+    narrow = EmbeddingTable.from_frame(
+        make(4).frame.assign(patch_id=[*'wxyz']), np.eye(4)
+    )
+    RetrievalIndex.build(narrow, tmp_path / 'narrow')
+    with pytest.raises(ArchiveError, match='differ in dim'):
+        open_archives([four[0], tmp_path / 'narrow'])
 
 
 def test_records_are_kept(folders: list[Path]) -> None:

@@ -40,7 +40,12 @@ from torchgeo_cmr.search.store.explanation import Explanation
 from torchgeo_cmr.search.store.index_files import check_free, writing
 from torchgeo_cmr.search.store.index_summary import is_index
 from torchgeo_cmr.search.store.origin import Origin, is_server, origins, table_of
-from torchgeo_cmr.search.store.snapshot import State, open_state, read_state
+from torchgeo_cmr.search.store.snapshot import (
+    State,
+    join_states,
+    open_state,
+    read_state,
+)
 from torchgeo_cmr.search.where.keywords import named
 from torchgeo_cmr.search.where.where import Step, Where
 from torchgeo_cmr.table import EmbeddingTable
@@ -72,7 +77,9 @@ class RetrievalIndex(IndexContents):
 
     Args:
         archive: A table, which is not copied; the folder of an archive, which is read, or of
-            an index, which is mapped; or a list of these, which are searched as one.
+            an index, which is mapped; or a list of these, which are searched as one. Of several index
+            folders all stay mapped, and ids are not compared before they are found: an answer that
+            has one twice is refused.
 
     Raises:
         ArchiveError: If a ``patch_id`` occurs more than once, or a folder is neither an
@@ -104,12 +111,15 @@ class RetrievalIndex(IndexContents):
         found = origins(archive)
         self._lock = threading.RLock()
         self._path: Path | None = None
-        if len(found) == 1 and isinstance(found[0], str | PathLike):
-            folder = Path(found[0])
-            if is_index(folder):
-                super().__init__(open_state(folder))
-                self._path = folder
+        folders = [Path(f) for f in found if isinstance(f, str | PathLike)]
+        if len(folders) == len(found) and all(map(is_index, folders)):
+            states = [open_state(folder) for folder in folders]
+            if len(states) > 1:
+                super().__init__(join_states(states, [str(f) for f in folders]))
                 return
+            super().__init__(states[0])
+            self._path = folders[0]
+            return
         super().__init__(lifecycle.state_of(table_of(found)))
 
     @classmethod
@@ -175,7 +185,8 @@ class RetrievalIndex(IndexContents):
         Args:
             path: Folder that :meth:`build` or :meth:`save` wrote: it is mapped, and almost
                 nothing is read until it is needed. An archive folder or a table: it is held in
-                memory. Several of these: they are read and combined. Or the address of a
+                memory. Several of these: index folders are mapped side by side, anything else is
+                read and combined. Or the address of a
                 database, ``postgresql://...``, that :func:`load_archive` filled.
             archive: What the index should have been built from, a table or a folder as it
                 was then; the index is refused if it was not.

@@ -162,6 +162,12 @@ def taken(state: State, numbers: _Rows) -> EmbeddingTable:
     vectors.flags.writeable = False
     facts = state.facts
     frame = state.columns.frame(numbers)
+    twice = frame['patch_id'].duplicated() if len(state.parts) > 1 else None
+    if twice is not None and twice.any():
+        raise ArchiveError(
+            f'patch_id {frame["patch_id"][twice].iloc[0]!r} is in two of the indexes that are searched as '
+            'one; leave one of them out'
+        )
     return EmbeddingTable(frame, vectors, facts['metric'], facts['record'])
 
 

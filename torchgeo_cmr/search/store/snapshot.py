@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.durable import read_unreplaced
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.table.kinds import check_same
 from torchgeo_cmr.table.provenance import Content
+from torchgeo_cmr.table.sink import merge_records
 
 from . import index_files as store
 from .calibration import Calibration
@@ -86,6 +88,63 @@ class _Later(Sequence[Sequence['Approximate']]):
             facts, files = self._segments[i], self._mapped[i]
             self._read[i] = store.read_approximate(self._folder, facts, files)
         return self._read[i]
+
+
+class _Chained(Sequence[Sequence['Approximate']]):
+    """Approximate indexes of the parts of several states, one after the other."""
+
+    def __init__(self, states: Sequence[State]) -> None:
+        self._places = [(s, i) for s in states for i in range(len(s.parts))]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, i: Any) -> Any:
+        state, place = self._places[i]
+        return state.approximate[place]
+
+
+def join_states(states: Sequence[State], names: Sequence[str]) -> State:
+    """Put indexes after one another, each mapped as it is.
+
+    Ids are not compared, which would read them all; a result refuses to hold one twice.
+
+    Args:
+        states: At least two.
+        names: What they are called in messages.
+
+    Raises:
+        ArchiveError: If they do not fit each other, or one is named twice.
+    """
+    first = states[0]
+    for state, name in zip(states[1:], names[1:], strict=True):
+        for fact in ('dim', 'metric'):
+            if state.facts[fact] != first.facts[fact]:
+                raise ArchiveError(
+                    f'{names[0]} and {name} differ in {fact} ({first.facts[fact]} and '
+                    f'{state.facts[fact]}), so they cannot be searched as one; embed both with one model'
+                )
+        for part in state.parts:
+            check_same(part.kinds, first.parts[0].kinds)
+    for i, state in enumerate(states):
+        same = [
+            n
+            for s, n in zip(states[:i], names, strict=False)
+            if s.content == state.content
+        ]
+        if same and state.content.rows:
+            raise ArchiveError(
+                f'{same[0]} and {names[i]} hold the same rows; leave one of them out'
+            )
+    facts = {
+        **first.facts,
+        'spaces': sorted({space for s in states for space in s.facts['spaces']}),
+        'record': merge_records([s.facts['record'] for s in states], strict=False),
+        'fingerprint': None,
+        'build': None,
+    }
+    parts = tuple(part for state in states for part in state.parts)
+    return State(parts, _Chained(states), facts)
 
 
 def open_state(folder: Path) -> State:
