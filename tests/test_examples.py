@@ -9,6 +9,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 from lightning.pytorch import Trainer
 from shapely import box
@@ -47,6 +48,7 @@ def test_every_example_is_listed_and_tested() -> None:
         '05_image_speech.yaml',
         '06_ray.py',
         '07_torchrun.py',
+        '08_postgres.py',
     }
     told = (EXAMPLES / 'README.md').read_text()
     assert all(f'({name})' in told for name in names)
@@ -140,3 +142,23 @@ def test_several_processes_embed(tmp_path: Path) -> None:
     second = EmbeddingTable.load(archive)
     assert second.frame.equals(first.frame)
     np.testing.assert_allclose(second.vectors, first.vectors, atol=1e-5)
+
+
+@pytest.mark.postgres
+def test_postgres(database: str, tmp_path: Path) -> None:
+    x = np.arange(6) / 10
+    frame = gpd.GeoDataFrame(
+        {
+            'patch_id': [*'abcdef'],
+            'time_start': pd.to_datetime(['2024-05-01', '2024-06-01'] * 3, utc=True),
+        },
+        geometry=box(x, 45, x + 0.1, 45.1),
+        crs=4326,
+    )
+    table = EmbeddingTable.from_frame(frame, np.eye(6) + 0.1, space='w')
+    table.save(tmp_path / 'archive')
+    address = f'{database}&archive=example'
+    words = str(EXAMPLES / '08_postgres.py'), 'archive', address
+    printed = run(*words, cwd=tmp_path)
+    assert "'rows': 6" in printed
+    assert '4 hits in hits' in printed

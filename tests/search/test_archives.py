@@ -77,8 +77,9 @@ def test_several_indexes_stay_mapped_and_answer_as_one(
     # What was read would be writable.
     assert not any(part.vectors.whole.flags.owndata for part in parts)
     queries = rest.select(np.array([3, 30, 50]))
+    ways: list[dict[str, Any]] = [{}, {'calibrated': True}, {'exclude': None}]
     for where in (None, Where((9.5, 44.2, 10.9, 45.8))):
-        for options in ({}, {'calibrated': True}, {'exclude': None}):
+        for options in ways:
             wanted = memory.search(queries, 12, where, **options)
             hits = index.search(queries, 12, where, **options)
             pd.testing.assert_frame_equal(pd.DataFrame(hits), pd.DataFrame(wanted))

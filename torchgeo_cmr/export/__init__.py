@@ -17,6 +17,7 @@ from torchgeo_cmr.export.vector.flatgeobuf import to_flatgeobuf
 from torchgeo_cmr.export.vector.geojson import to_geojson
 from torchgeo_cmr.export.vector.geopackage import to_geopackage
 from torchgeo_cmr.export.vector.parquet import to_parquet
+from torchgeo_cmr.export.vector.postgres_layer import to_postgres
 from torchgeo_cmr.export.vector.spreadsheet import to_csv
 from torchgeo_cmr.export.vector.stac_collection import (
     Catalogue,
@@ -54,6 +55,7 @@ __all__ = (
     'to_html',
     'to_model_card',
     'to_parquet',
+    'to_postgres',
     'to_project',
     'to_sheet',
     'to_stac',
