@@ -452,6 +452,25 @@ class TestColumns:
         with pytest.raises(ArchiveError, match=words):
             read(write(tmp_path / 'x.parquet', simple()), **option)
 
+    def test_two_columns_of_one_name(self, tmp_path: Path) -> None:
+        arrays = [pa.array(rows(VECTORS)), pa.array(LON), pa.array(LAT), pa.array(LAT)]
+        table = pa.Table.from_arrays(arrays, names=['embedding', 'lon', 'lat', 'lat'])
+        pq.write_table(table, tmp_path / 'x.parquet')
+        with pytest.raises(ArchiveError, match='two columns called lat: rename'):
+            read(tmp_path / 'x.parquet')
+
+    def test_views_of_text_and_bytes(self, tmp_path: Path) -> None:
+        """What polars and other engines write."""
+        columns = {
+            'embedding': pa.array(rows(VECTORS)),
+            'geometry': pa.array(shapely.to_wkb(SQUARES)).cast(pa.binary_view()),
+            'id': pa.array([*'abcdef'], pa.string_view()),
+            'date': pa.array(['2024'] * N, pa.string_view()),
+        }
+        table = read(write(tmp_path / 'x.parquet', columns), crs=4326)
+        assert table.frame['patch_id'].tolist() == [*'abcdef']
+        assert table.frame['time_start'].dt.year.eq(2024).all()
+
     def test_duplicate_ids(self, tmp_path: Path) -> None:
         """One that was named must identify rows; one that was found is kept as a column."""
         path = write(tmp_path / 'x.parquet', simple(id=[1, 1, 2, 3, 4, 5]))

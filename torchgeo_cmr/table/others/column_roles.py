@@ -103,6 +103,9 @@ def find_roles(
         ArchiveError: If a column that is needed is not found, or several could be it; the
             message lists the columns of the file.
     """
+    if len({*schema.names}) < len(schema.names):
+        twice = next(n for n in schema.names if schema.names.count(n) > 1)
+        raise ArchiveError(f'{name} has two columns called {twice}: rename one of them')
     place = _place(schema, name, geometry, placeless)
     return Roles(
         _vector(schema, name, vector),
@@ -125,6 +128,16 @@ def columns_of(schema: pa.Schema) -> str:
 def storage(kind: pa.DataType) -> pa.DataType:
     """Give the type that an extension type is stored as."""
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def without_views(schema: pa.Schema) -> pa.Schema:
+    """Give a schema with plain text and bytes for views of them, which few functions take."""
+    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    fields = [
+        field.with_type(plain[field.type]) if field.type in plain else field
+        for field in schema
+    ]
+    return pa.schema(fields, schema.metadata)
 
 
 def is_list(kind: pa.DataType) -> bool:

@@ -26,7 +26,7 @@ from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84, to_wgs84
 from torchgeo_cmr.table.schema import RESERVED, STANDARD
 
-from .column_roles import Roles, columns_of, find_roles
+from .column_roles import Roles, columns_of, find_roles, without_views
 from .place_columns import Area, footprints, may_touch, read_places
 from .time_columns import read_times
 from .vector_lists import decode, faults, read_vectors
@@ -100,7 +100,7 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
     for file in files:
         label = file.absolute().relative_to(base).as_posix()
         with _opened(file) as parquet:
-            roles = _roles(parquet.schema_arrow, label, reading)
+            roles = _roles(without_views(parquet.schema_arrow), label, reading)
             found.append((label, roles))
             stated += _stated(parquet.schema_arrow)
             for frame, vectors in _groups(parquet, label, roles, reading, counts):
@@ -246,7 +246,7 @@ def _group(
     shapes = gpd.GeoSeries([None] * size, crs=roles.crs)
     keep = np.ones(size, bool)
     if roles.place:
-        table = parquet.read_row_group(group, columns=[*roles.place])
+        table = _read(parquet, group, [*roles.place])
         places = read_places(
             [table.column(c) for c in roles.place], ', '.join(roles.place), roles
         )
@@ -256,7 +256,8 @@ def _group(
     if not keep.any():
         counts.skipped += 1
         return None
-    table = parquet.read_row_group(group, columns=_wanted(parquet.schema_arrow, roles))
+    names = _wanted(without_views(parquet.schema_arrow), roles)
+    table = _read(parquet, group, names)
     table = table.filter(pa.array(keep))
     numbers = first + np.flatnonzero(keep)
     vectors, good = _vectors(table, label, numbers, roles, reading, counts)
@@ -269,6 +270,12 @@ def _group(
         kept[placed] = to_wgs84(kept[placed], shapes.crs)
     geometry = gpd.GeoSeries(kept, crs=WGS84)
     return gpd.GeoDataFrame(frame, geometry=geometry), vectors
+
+
+def _read(parquet: pq.ParquetFile, group: int, names: list[str]) -> pa.Table:
+    """Read some columns of a row group."""
+    table = parquet.read_row_group(group, columns=names)
+    return table.cast(without_views(table.schema))
 
 
 def _wanted(schema: pa.Schema, roles: Roles) -> list[str]:
