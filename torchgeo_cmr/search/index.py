@@ -122,6 +122,11 @@ class RetrievalIndex(IndexContents):
             return
         super().__init__(lifecycle.state_of(table_of(found)))
 
+    def __repr__(self) -> str:
+        """Name size and place in one line."""
+        place = 'in memory' if self._path is None else str(self._path)
+        return f'RetrievalIndex({len(self)} rows, dim={self.dim}, metric={self.metric}, {place})'
+
     @classmethod
     def build(
         cls,

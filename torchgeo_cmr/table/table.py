@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +33,8 @@ from .schema import METRICS, RESERVED, STANDARD, TEXT, TIME, empty_frame
 from .sink import merge_records, read_archive, write_archive
 
 _BLOCK = 65_536
+#: Characters of a fact that a notebook shows.
+_SHOWN = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +101,36 @@ class EmbeddingTable:
         """Name size and content in one line."""
         kinds = ', '.join(self.frame['modality'].dropna().unique()) or 'unknown'
         return f'EmbeddingTable({len(self)} rows, dim={self.dim}, modality={kinds}, metric={self.metric})'
+
+    def _repr_html_(self) -> str:
+        """Say in a notebook what the rows are, and show the first of them."""
+        kinds = self.frame['modality'].fillna('unknown').value_counts()
+        times = pd.concat([self.frame['time_start'], self.frame['time_end']]).dropna()
+        boxes = self.boxes[self.placed]
+        facts = {
+            'rows': f'{len(self):,}',
+            'vectors': f'{self.dim} numbers, {self.metric}',
+            'modalities': ', '.join(
+                f'{name} ({count:,})' for name, count in kinds.items()
+            ),
+            'space': ', '.join(self.spaces) or 'unknown',
+            'time': f'{times.min()} to {times.max()}' if len(times) else 'unknown',
+            'west, south, east, north': ', '.join(
+                f'{side:.4f}'
+                for side in (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
+            )
+            if len(boxes)
+            else 'no place',
+        }
+        lines = ''.join(
+            f'<tr><th>{name}</th><td>{escape(value[:_SHOWN])}</td></tr>'
+            for name, value in facts.items()
+        )
+        # Of each list and geometry only the beginning; pandas escapes what it writes.
+        head = pd.DataFrame(self.frame.drop(columns='geometry').head()).to_html(
+            index=False, max_cols=12, border=0
+        )
+        return f'<div><b>EmbeddingTable</b><table>{lines}</table>{head}</div>'
 
     @property
     def dim(self) -> int:

@@ -67,6 +67,14 @@ class ServerIndex(RetrievalIndex):
         with self._moment():
             pass
 
+    def __repr__(self) -> str:
+        """Name what was last seen, without asking the server."""
+        assert self._seen is not None  # read when it was opened
+        facts = self._seen[1].facts
+        return (
+            f'ServerIndex(dim={facts["dim"]}, metric={facts["metric"]}, in PostgreSQL)'
+        )
+
     def _connected(self) -> Any:
         """Connect until the index is no longer used."""
         server = connect(self._address)

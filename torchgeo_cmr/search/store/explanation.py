@@ -1,6 +1,7 @@
 """The explanation of a search: what its filters did, and how it was ranked."""
 
 from dataclasses import dataclass
+from html import escape
 
 from torchgeo_cmr.search.where.where import Step
 
@@ -49,20 +50,40 @@ class Explanation:
 
     def __str__(self) -> str:
         """Lay the steps out below one another."""
-        lines = [
-            f'plan: {self.plan}; {self.queries} queries, k={self.k}, {self.archive} rows'
-        ]
+        lines = [self._title]
         if self.why:
             lines.append(f'  because {self.why}')
         lines += [
             f'  {s.clause}: {s.before} -> {s.after} rows, {s.seconds * 1000:.1f} ms'
             for s in self.steps
         ]
+        return '\n'.join([*lines, *(f'  {note}' for note in self._notes())])
+
+    def _repr_html_(self) -> str:
+        """Lay the steps out as a table, for a notebook."""
+        lines = ''.join(
+            f'<tr><td>{escape(s.clause)}</td><td>{s.before:,}</td><td>{s.after:,}</td>'
+            f'<td>{s.seconds * 1000:.1f}</td></tr>'
+            for s in self.steps
+        )
+        head = '<tr><th>step</th><th>rows before</th><th>after</th><th>ms</th></tr>'
+        words = [f'because {self.why}'] * bool(self.why) + self._notes()
+        notes = ''.join(f'<p>{escape(note)}</p>' for note in words)
+        title = escape(self._title)
+        return f'<div><b>{title}</b><table>{head}{lines}</table>{notes}</div>'
+
+    @property
+    def _title(self) -> str:
+        return f'plan: {self.plan}; {self.queries} queries, k={self.k}, {self.archive} rows'
+
+    def _notes(self) -> list[str]:
+        """Say what else was noticed."""
+        notes = []
         if self.again is not None:
-            lines.append(f'  rows scored again per query: {self.again:.0f}')
+            notes.append(f'rows scored again per query: {self.again:.0f}')
         if self.undated:
-            lines.append(f'  rows without time met by the window: {self.undated}')
+            notes.append(f'rows without time met by the window: {self.undated}')
         if not self.exact:
             known = 'not measured' if self.recall is None else f'{self.recall:.3f}'
-            lines.append(f'  not exact; expected recall: {known}')
-        return '\n'.join(lines)
+            notes.append(f'not exact; expected recall: {known}')
+        return notes
