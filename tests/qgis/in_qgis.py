@@ -187,6 +187,9 @@ def grouped() -> Any:
         layer = QgsVectorLayer('Polygon?crs=EPSG:4326', name, 'memory')
         project.addMapLayer(layer, False)
         group.take((group.node or root).insertLayer(0, layer))
+    other = QgsVectorLayer('Polygon?crs=EPSG:4326', 'results', 'memory')
+    project.addMapLayer(other, False)
+    RunGroup('later').take(group.node.insertLayer(0, other))
     return {
         'tree': [[c.name(), [x.name() for x in c.children()]] for c in root.children()]
     }
@@ -454,7 +457,17 @@ def window() -> Any:
     told['message again'] = message()
 
     from cross_modal_retrieval.repeated_search import recorded_settings
+    from cross_modal_retrieval.result_layers import SEARCHES
 
+    # As if the project had come from somebody else: a dialog, and no search.
+    SEARCHES.clear()
+    dialogs: list[Any] = []
+    processing.execAlgorithmDialog = lambda *words: dialogs.append(words)
+    iface.canvas.setExtent(results.extent())
+    click(centre.x(), centre.y())
+    iface.menu[2].trigger()
+    told['dialogs'] = dialogs
+    told['running'] = QgsApplication.taskManager().countActiveTasks()
     told['recorded'] = recorded_settings(str(FOLDER / 'hits.gpkg'))
     told['nothing recorded'] = recorded_settings(str(FOLDER / 'no.gpkg'))
     plugin.unload()

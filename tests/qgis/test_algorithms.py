@@ -9,13 +9,16 @@ import geopandas as gpd
 import pandas as pd
 import pytest
 import shapely
+import torch
 
 from torchgeo_cmr import __version__
 from torchgeo_cmr.cli.commands import load_command
 from torchgeo_cmr.cli.signature import read_arguments
+from torchgeo_cmr.embed import embed
 from torchgeo_cmr.export import read_search
 from torchgeo_cmr.search import RetrievalIndex, Where, at, from_places
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.tasks import SSCMRSIR, load_task
 
 pytestmark = pytest.mark.qgis
 
@@ -71,7 +74,8 @@ def test_layers_of_a_run_are_in_order(run: Run) -> None:
     """Also where QGIS puts a new layer into the group of the one that is chosen."""
     order = ['query', 'links', 'results', 'area_of_interest', 'hits_similarity']
     for names in (sorted(order), sorted(order, reverse=True)):
-        assert run('grouped', names=names)['tree'] == [['run', order]]
+        tree = [['later', ['results']], ['run', order]]
+        assert run('grouped', names=names)['tree'] == tree
 
 
 def test_search_by_point(run: Run, archive: Path, queries: Path) -> None:
@@ -108,6 +112,7 @@ def test_search_by_point(run: Run, archive: Path, queries: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_sentence(run: Run, archive: Path, tmp_path: Path) -> None:
     point = {'ARCHIVE': str(archive), 'QUERY_POINT': '9.002,45.148', 'K': 2}
     layer = {'ARCHIVE': str(archive), 'K': 2}
@@ -134,7 +139,8 @@ def test_bad_input_is_one_sentence(run: Run, archive: Path, tmp_path: Path) -> N
         ('embed', {'SCENES': str(tmp_path)}, 'give an encoder'),
         ('export', {}, 'an archive folder or a saved search'),
         ('changes', {'ARCHIVE': str(tmp_path)}, 'is not an archive'),
-        ('index', {'ARCHIVE': str(tmp_path)}, 'is not an archive'),
+        ('index', {'ARCHIVE': str(tmp_path)}, 'archive'),
+        ('index', {}, 'nothing to index'),
         (
             'evaluate',
             {'QUERIES': str(archive), 'ARCHIVE': str(archive), 'RELEVANCE': 'x'},
@@ -155,6 +161,36 @@ def test_bad_input_is_one_sentence(run: Run, archive: Path, tmp_path: Path) -> N
     assert 'does not start' in told[-1]
     assert 'Settings > Options' in told[-1]
     assert kept.read_text() == 'mine'
+
+
+@pytest.mark.parametrize(
+    ('text', 'sentence'),
+    [
+        (
+            'echo "ModuleNotFoundError: nothing" >&2\nexit 1',
+            'ModuleNotFoundError: nothing',
+        ),
+        ('exit 3', 'torchgeo-cmr ended with code 3'),
+        ('kill -9 $$', 'torchgeo-cmr ended with code -9'),
+        ('echo a note >&2\necho "torchgeo-cmr: a mistake" >&2\nexit 2', 'a mistake'),
+        (
+            'echo "torchgeo-cmr search: at postgresql://me:word@host/x" >&2\nexit 2',
+            'at postgresql://me:***@host/x',
+        ),
+    ],
+)
+def test_a_program_that_fails(
+    run: Run, archive: Path, tmp_path: Path, text: str, sentence: str
+) -> None:
+    """Its own sentence, else its last line, else its code; never a password."""
+    program = tmp_path / 'torchgeo-cmr'
+    program.write_text(f'#!/bin/sh\n{text}\n')
+    program.chmod(0o755)
+    address = 'postgresql://me:word@host/x'
+    search = {'ARCHIVE': address, 'QUERY_POINT': '9,45', 'OUTPUT': 'TEMPORARY_OUTPUT'}
+    (told,) = run('others', program=program, runs=[['search', search]])['runs']
+    assert told['sentence'] == sentence
+    assert 'postgresql://me:***@host/x' in told['told']['command'][0]
 
 
 def test_cancel_stops_the_process_and_its_own(run: Run, tmp_path: Path) -> None:
@@ -275,6 +311,90 @@ def test_index_changes_evaluate_export(
     assert words == report.read_text()
 
 
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A small encoder of two sensors, as it is before training."""
+    from lightning.pytorch import Trainer
+
+    torch.manual_seed(0)
+    task = SSCMRSIR(
+        {'s1': 2, 's2': 3},
+        model='resnet10t',
+        output_dim=16,
+        bands={'s1': ['VV', 'VH'], 's2': ['B02', 'B03', 'B04']},
+        mean={'s1': [-12.0] * 2, 's2': [1000.0] * 3},
+        std={'s1': [5.0] * 2, 's2': [500.0] * 3},
+    )
+    trainer = Trainer(accelerator='cpu', logger=False, enable_checkpointing=False)
+    trainer.strategy.connect(task)
+    trainer.save_checkpoint(tmp_path / 'x.ckpt')
+    return tmp_path / 'x.ckpt'
+
+
+@pytest.mark.slow
+def test_embed_and_search_with_a_raster(
+    run: Run, checkpoint: Path, write_raster: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A raster without a CRS is refused, and the others are embedded and found."""
+    optical = write_raster('s2/a.tif', bands=('B02', 'B03', 'B04'))
+    write_raster('s2/b.tif', bands=('B02', 'B03', 'B04'), crs=None)
+    radar = write_raster('s1/a.tif', bands=('VV', 'VH'), shape=(32, 32))
+    archive, hits = tmp_path / 'made', tmp_path / 'hits.gpkg'
+    common = {'CHECKPOINT': str(checkpoint), 'SIZE': 16}
+    runs: list[Any] = [
+        [
+            'embed',
+            {
+                **common,
+                'RASTERS': [str(optical)],
+                'SCENES': str(tmp_path / 's2'),
+                'MODALITY': 's2',
+                'DEVICE': 'cpu',
+                'OUTPUT': str(archive),
+            },
+        ],
+        [
+            'search',
+            {
+                **common,
+                'ARCHIVE': str(archive),
+                'QUERY_RASTER': str(radar),
+                'QUERY_MODALITY': 's1',
+                'UNITS': 'db',
+                'K': 2,
+                'OUTPUT': str(hits),
+            },
+        ],
+    ]
+    told = run('others', runs=runs)
+    assert [r.get('sentence') for r in told['runs']] == [None, None]
+    (warning,) = told['runs'][0]['told']['warning']
+    assert '1 of 2 scenes were refused' in warning
+    assert 'has no CRS' in warning
+    assert Path(f'{archive}-report.json').exists()
+    assert any('[' in line for line in told['runs'][0]['told']['progress'])
+    table = EmbeddingTable.load(archive)
+    assert len(table) == 16
+    queries = embed(
+        load_task(checkpoint), [str(radar)], 's1', 16, units='db', progress=False
+    )
+    truth = RetrievalIndex(table).search(queries, 2)
+    assert read_search(hits).results['patch_id'].tolist() == truth['patch_id'].tolist()
+
+
+def test_embeddings_of_others_become_an_index(
+    run: Run, archive: Path, tmp_path: Path
+) -> None:
+    table = EmbeddingTable.load(archive)
+    theirs = table.frame[['geometry']].assign(vector=[*table.vectors])
+    gpd.GeoDataFrame(theirs).to_parquet(tmp_path / 'theirs.parquet')
+    given = {'SOURCE': str(tmp_path / 'theirs.parquet'), 'SPACE': 'x', 'ID': ''}
+    told = run('others', runs=[['index', {**given, 'OUTPUT': str(tmp_path / 'index')}]])
+    assert told['runs'][0].get('sentence') is None
+    index = RetrievalIndex.open(tmp_path / 'index')
+    assert (len(index), index.spaces) == (36, ('x',))
+
+
 def test_every_flag_is_one_of_the_command(run: Run) -> None:
     """Each algorithm writes only what the command line takes, and explains itself."""
     told = run('flags')
@@ -310,7 +430,9 @@ def test_the_page_of_the_options(run: Run, program: Path, tmp_path: Path) -> Non
     assert told['kept'] == told['page'] == str(program)
 
 
-def test_more_like_this_and_search_again(run: Run, archive: Path) -> None:
+def test_more_like_this_and_search_again(
+    run: Run, archive: Path, tmp_path: Path
+) -> None:
     point = '9.002,45.148 [EPSG:4326]'
     extent = '9,9.0121,45.14,45.16 [EPSG:4326]'
     told = run('window', archive=archive, point=point, extent=extent)
@@ -324,7 +446,10 @@ def test_more_like_this_and_search_again(run: Run, archive: Path) -> None:
     index, where = RetrievalIndex(archive), Where((9, 45.14, 9.0121, 45.16))
     more = index.search(told['clicked'], 3, where)
     assert told['message'] == ''
-    (group, layers), _ = told['more']
+    # Next to the group of the first search, not in it.
+    (group, layers), (first_group, first_layers) = told['more']
+    assert first_group == 'hits'
+    assert len(first_layers) == 3
     assert group == 'Cross-modal retrieval (temporary)'
     assert layers[1]['hits'] == pairs(more)
     assert layers[1]['temporal']
@@ -339,6 +464,13 @@ def test_more_like_this_and_search_again(run: Run, archive: Path) -> None:
     again = told['again'][0][1][1]['hits']
     # Nearer to what was marked as right.
     assert told['clicked'] == again[0][1]
+    # A layer that this session has not found starts nothing.
+    settings = {'ARCHIVE': str(archive), 'K': 3}
+    assert told['dialogs'] == [
+        ['torchgeo_cmr:search', {**settings, 'QUERY_PATCH': told['clicked']}],
+        ['torchgeo_cmr:search', {**settings, 'REFINE': str(tmp_path / 'hits.gpkg')}],
+    ]
+    assert told['running'] == 0
     assert told['recorded'] == {'ARCHIVE': str(archive), 'K': 3}
     assert told['nothing recorded'] == {}
     assert told['left'] == [0, 0, True]

@@ -13,6 +13,7 @@ import shlex
 import signal
 import subprocess  # nosec B404
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import IO, Any
@@ -31,21 +32,25 @@ _WARNING = 'warning: '
 _PASSWORD = re.compile(r'(?<=://)([^:@/\s]*):[^@/\s]*@')
 #: Seconds between two looks at the button that cancels.
 _PULSE = 0.1
+#: Seconds between two words of progress in the log.
+_PAUSE = 5.0
 #: Signals, each with the seconds that the program gets to obey it.
 _STOPS = (('SIGINT', 10.0), ('SIGTERM', 3.0))
 
 
-def run(program: str, words: Sequence[str], feedback: Any) -> tuple[int, str]:
+def run(
+    program: str,
+    words: Sequence[str],
+    feedback: Any,
+    accepted: Sequence[int] = (0,),
+) -> None:
     """Run a command to its end.
 
     Args:
         program: Path of ``torchgeo-cmr``.
         words: Its arguments.
         feedback: Takes progress and messages, and says when to stop.
-
-    Returns:
-        The exit code, 0 or 1 (done, but some inputs were refused), and what
-        was written to stdout.
+        accepted: Exit codes of a run that has done its work.
 
     Raises:
         QgsProcessingException: With the program's own sentence if it failed,
@@ -69,15 +74,13 @@ def run(program: str, words: Sequence[str], feedback: Any) -> tuple[int, str]:
             'Settings > Options > Cross-modal retrieval'
         ) from error
     try:
-        out, sentences = _follow(process, feedback)
+        sentence = _follow(process, feedback)
     finally:
         _stop(process)
-    code = process.returncode
-    if code in (0, 1):
-        return code, '\n'.join(out)
-    raise QgsProcessingException(
-        sentences[-1] if sentences else f'torchgeo-cmr ended with code {code}'
-    )
+    if process.returncode not in accepted:
+        raise QgsProcessingException(
+            sentence or f'torchgeo-cmr ended with code {process.returncode}'
+        )
 
 
 def shown(words: Sequence[str]) -> str:
@@ -94,18 +97,15 @@ def hidden(text: str) -> str:
     return _PASSWORD.sub(r'\1:***@', text)
 
 
-def _follow(
-    process: subprocess.Popen[bytes], feedback: Any
-) -> tuple[list[str], list[str]]:
-    """Pass on what a process says until it ends; give stdout and mistakes."""
+def _follow(process: subprocess.Popen[bytes], feedback: Any) -> str:
+    """Pass on what a process says until it ends; give the last sentence."""
     lines: queue.Queue[tuple[str, str | None]] = queue.Queue()
     streams = {'out': process.stdout, 'err': process.stderr}
     for name, stream in streams.items():
         threading.Thread(
             target=_read, args=(name, stream, lines), daemon=True
         ).start()
-    out: list[str] = []
-    sentences: list[str] = []
+    teller = _Teller(feedback)
     open_streams = set(streams)
     while open_streams:
         if feedback.isCanceled():
@@ -119,12 +119,11 @@ def _follow(
             if line is None:
                 open_streams.discard(name)
             elif name == 'out':
-                out.append(line)
                 feedback.pushInfo(hidden(line))
             else:
-                _tell(hidden(line), feedback, sentences)
+                teller.tell(hidden(line))
     process.wait()
-    return out, sentences
+    return teller.mistake or teller.note
 
 
 def _read(name: str, stream: IO[bytes], lines: queue.Queue[Any]) -> None:
@@ -150,21 +149,41 @@ def _text(line: bytes) -> str:
     return line.decode('utf-8', 'replace').rstrip()
 
 
-def _tell(line: str, feedback: Any, sentences: list[str]) -> None:
-    """Pass on a line of stderr: a bar, a mistake, a warning or a note."""
-    bar = _BAR.search(line)
-    mistake = _MISTAKE.fullmatch(line)
-    if bar:
-        feedback.setProgress(int(bar['percent']))
-        feedback.setProgressText(bar['rest'])
-    elif mistake:
-        sentences.append(mistake['sentence'])
-    elif _COUNT.search(line):
-        feedback.setProgressText(line.strip())
-    elif line.startswith(_WARNING):
-        feedback.pushWarning(line.partition(_WARNING)[2])
-    else:
-        feedback.pushInfo(line)
+class _Teller:
+    """Passes on lines of stderr: bars, mistakes, warnings and notes.
+
+    The log keeps each word of progress, and a bar is drawn ten times in a
+    second, so only some are passed on.
+    """
+
+    def __init__(self, feedback: Any) -> None:
+        self.feedback = feedback
+        #: The last of each: a mistake as the program says it, and any other
+        #: line, such as that of a Python which does not start.
+        self.mistake = self.note = ''
+        self._next = 0.0
+
+    def tell(self, line: str) -> None:
+        bar = _BAR.search(line)
+        mistake = _MISTAKE.fullmatch(line)
+        if bar:
+            self.feedback.setProgress(int(bar['percent']))
+            self._progress(bar['rest'])
+        elif mistake:
+            self.mistake = mistake['sentence']
+        elif _COUNT.search(line):
+            self._progress(line.strip())
+        elif line.startswith(_WARNING):
+            self.feedback.pushWarning(line.partition(_WARNING)[2])
+        else:
+            self.note = line
+            self.feedback.pushInfo(line)
+
+    def _progress(self, words: str) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _PAUSE
+            self.feedback.setProgressText(words)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -31,11 +31,11 @@ from .picture import icon
 #: Title of the page.
 TITLE = 'Cross-modal retrieval'
 _HELP = (
-    'The program <b>torchgeo-cmr</b> does the work. Install it in an '
-    'environment of its own, not in the Python of QGIS, with <i>pip install '
-    'torchgeo-cmr</i>, and name it here. If nothing is named, the first one '
-    'is used that is found on PATH, in ~/.local/bin, and in folders of conda '
-    'and of virtual environments.'
+    'The program <b>torchgeo-cmr</b> does the work. Install the package '
+    'torchgeo_cmr in an environment of its own, not in the Python of QGIS, '
+    'and name the program here. If nothing is named, the first one is used '
+    'that is found on PATH, in ~/.local/bin, and in folders of conda and of '
+    'virtual environments.'
 )
 
 

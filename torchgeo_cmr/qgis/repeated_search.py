@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import sqlite3
@@ -120,7 +121,8 @@ class Repeater:
 
     def tell(self, sentence: str) -> None:
         """Show a sentence above the map."""
-        self.iface.messageBar().pushWarning(_TITLE, sentence)
+        # The bar shows HTML, and a sentence quotes names of files.
+        self.iface.messageBar().pushWarning(_TITLE, html.escape(sentence))
 
     def _search(self, layer: Any, query: dict[str, Any]) -> None:
         """Search at once, or in a dialog if the archive is not known."""

@@ -16,6 +16,8 @@ from qgis.core import (
 #: Layers of a result, the uppermost first; a raster lies below them.
 ORDER = ('query', 'links', 'results', 'area_of_interest')
 
+#: Property of the groups of runs.
+_MARK = 'torchgeo_cmr/run'
 #: Layer id -> the parameters of the search that found it, in this session.
 #: They are not kept in the layer, because a project of somebody else could
 #: then name an archive, and one click would open it.
@@ -42,7 +44,13 @@ class RunGroup:
         """
         parent = node.parent()
         if self.node is None:
-            self.node = parent.insertGroup(0, self.name)
+            above = parent
+            # QGIS puts a layer next to the one that is chosen, perhaps into
+            # the group of another run.
+            while above.customProperty(_MARK):
+                above = above.parent()
+            self.node = above.insertGroup(0, self.name)
+            self.node.setCustomProperty(_MARK, True)
         children = self.node.children()
         # QGIS may have put the node into the group already, above another.
         below = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from qgis.core import (
@@ -136,15 +137,15 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
                 words.append(word)
         return words
 
-    def run_command(self, words: list[str], feedback: Any) -> tuple[int, str]:
+    def run_command(
+        self, words: list[str], feedback: Any, accepted: Sequence[int] = (0,)
+    ) -> None:
         """Run the command.
 
         Args:
             words: Its arguments.
             feedback: Takes progress and messages.
-
-        Returns:
-            Exit code and stdout.
+            accepted: Exit codes of a run that has done its work.
 
         Raises:
             QgsProcessingException: If there is no program, or it failed.
@@ -155,7 +156,7 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
                 'torchgeo-cmr was not found: install torchgeo_cmr, or name '
                 'the program in Settings > Options > Cross-modal retrieval'
             )
-        return run(program, [self.COMMAND, *words], feedback)
+        run(program, [self.COMMAND, *words], feedback, accepted)
 
     def _value(self, definition: Any, parameters: Any, context: Any) -> Any:
         """Read one parameter."""
@@ -195,6 +196,27 @@ def is_empty(value: Any) -> bool:
         or value == ''
         or (hasattr(value, 'isNull') and value.isNull())
     )
+
+
+def given_files(
+    algorithm: CommandAlgorithm,
+    parameters: dict[str, Any],
+    context: Any,
+    *names: str,
+) -> list[str]:
+    """Give those of some files and folders that were chosen.
+
+    Args:
+        algorithm: Whose parameters they are.
+        parameters: Parameters of the run.
+        context: Its context.
+        names: Names of the parameters.
+    """
+    return [
+        algorithm.parameterAsFile(parameters, name, context)
+        for name in names
+        if not is_empty(parameters.get(name))
+    ]
 
 
 def place(word: str) -> str:

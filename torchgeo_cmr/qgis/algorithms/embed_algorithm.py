@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from qgis.core import (
@@ -76,10 +77,11 @@ class EmbedAlgorithm(CommandAlgorithm):
         out = self.parameterAsString(parameters, 'OUTPUT', context)
         words = [*map(place, scenes), f'--out={out}']
         words += self.words(self.values(parameters, context))
-        code, _ = self.run_command(words, feedback)
-        if code:
-            feedback.pushWarning(
-                f'some rasters were refused: {out}-report.json says why'
+        # 1: done, but for rasters that were refused, of which the log tells.
+        self.run_command(words, feedback, (0, 1))
+        if not os.path.isdir(out):
+            raise QgsProcessingException(
+                'no archive was written: the log says why'
             )
         return {'OUTPUT': out}
 

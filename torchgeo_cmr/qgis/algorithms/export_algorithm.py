@@ -6,7 +6,7 @@ from typing import Any
 
 from qgis.core import QgsProcessingException
 
-from .command_algorithm import is_empty, place
+from .command_algorithm import given_files, place
 from .layer_output import LayerAlgorithm
 from .parameters import file, folder, switch
 
@@ -58,11 +58,7 @@ class ExportAlgorithm(LayerAlgorithm):
         Returns:
             Address of the layer of results.
         """
-        sources = [
-            self.parameterAsFile(parameters, name, context)
-            for name in ('ARCHIVE', 'SOURCE')
-            if not is_empty(parameters.get(name))
-        ]
+        sources = given_files(self, parameters, context, 'ARCHIVE', 'SOURCE')
         if len(sources) != 1:
             raise QgsProcessingException(
                 'give an archive folder or a saved search, one of both'

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import QgsProcessingParameterFolderDestination
+from qgis.core import (
+    QgsProcessingException,
+    QgsProcessingParameterFolderDestination,
+)
 
-from .command_algorithm import CommandAlgorithm, place
-from .parameters import choice, folder, number, switch, text
+from .command_algorithm import CommandAlgorithm, given_files, place
+from .parameters import choice, file, folder, number, switch, text
 
 _VECTORS = ['float32', 'float16', 'int8', 'binary']
 
@@ -20,7 +23,9 @@ class IndexAlgorithm(CommandAlgorithm):
     HELP = (
         'Builds an index of an archive. A search in a million patches then '
         'begins at once. Search takes an index folder wherever it takes an '
-        'archive; the archive stays as it is.'
+        'archive; the archive stays as it is.\n\n'
+        'Embeddings that others have published as Parquet become an index '
+        'too; the log names the columns that were taken.'
     )
 
     def initAlgorithm(self, configuration: Any = None) -> None:
@@ -29,7 +34,9 @@ class IndexAlgorithm(CommandAlgorithm):
         Args:
             configuration: Not used.
         """
-        self.add('', folder('ARCHIVE', 'Archive folder', needed=True))
+        self.add('', folder('ARCHIVE', 'Archive folder'))
+        theirs = 'Or a Parquet file of embeddings by others'
+        self.add('', file('SOURCE', theirs))
         others = text(
             'OTHERS', 'More archives', 'One on each line.', many=True
         )
@@ -44,6 +51,20 @@ class IndexAlgorithm(CommandAlgorithm):
             ('--vectors', smaller),
             ('--approximate', part),
             ('--recall', share),
+            (
+                '--metres',
+                number('METRES', 'Others: width of a point, in metres'),
+            ),
+            ('--space', text('SPACE', 'Others: name of their model')),
+            ('--modality', text('MODALITY', 'Others: name of their sensor')),
+            ('--vector-column', text('VECTOR', 'Others: column of vectors')),
+            (
+                '--geometry-column',
+                text('GEOMETRY', 'Others: column of places'),
+            ),
+            ('--time-column', text('TIME', 'Others: column of times')),
+            ('--id-column', text('ID', 'Others: column of ids')),
+            ('--crs', text('CRS', 'Others: CRS of places')),
             ('--overwrite', overwrite),
         ):
             self.add(flag, parameter, advanced=True)
@@ -63,9 +84,15 @@ class IndexAlgorithm(CommandAlgorithm):
         Returns:
             The index folder.
         """
-        archive = self.parameterAsFile(parameters, 'ARCHIVE', context)
         others = self.parameterAsString(parameters, 'OTHERS', context)
-        archives = [archive, *filter(str.strip, others.splitlines())]
+        archives = [
+            *given_files(self, parameters, context, 'ARCHIVE', 'SOURCE'),
+            *filter(str.strip, others.splitlines()),
+        ]
+        if not archives:
+            raise QgsProcessingException(
+                'nothing to index: give an archive folder or a Parquet file'
+            )
         out = self.parameterAsString(parameters, 'OUTPUT', context)
         words = [*map(place, archives), f'--out={out}']
         words += self.words(self.values(parameters, context))
