@@ -177,6 +177,10 @@ def test_bad_input_is_one_sentence(run: Run, archive: Path, tmp_path: Path) -> N
             'echo "torchgeo-cmr search: at postgresql://me:word@host/x" >&2\nexit 2',
             'at postgresql://me:***@host/x',
         ),
+        (
+            'echo "torchgeo-cmr: at postgresql:///x?password=word&user=me" >&2\nexit 2',
+            'at postgresql:///x?password=***&user=me',
+        ),
     ],
 )
 def test_a_program_that_fails(

@@ -28,8 +28,9 @@ _COUNT = re.compile(r'\d+\S* \[\d')
 #: How a mistake begins: the program, perhaps its command.
 _MISTAKE = re.compile(r'torchgeo-cmr(?: [a-z-]+)?: (?P<sentence>.*)')
 _WARNING = 'warning: '
-#: A password in an address of a database.
+#: A password in an address of a database, before the host or as a setting.
 _PASSWORD = re.compile(r'(?<=://)([^:@/\s]*):[^@/\s]*@')
+_SETTING = re.compile(r'(?<=password=)[^&\s\'"]+')
 #: Seconds between two looks at the button that cancels.
 _PULSE = 0.1
 #: Seconds between two words of progress in the log.
@@ -94,7 +95,7 @@ def shown(words: Sequence[str]) -> str:
 
 def hidden(text: str) -> str:
     """Take passwords out of the addresses of databases in a text."""
-    return _PASSWORD.sub(r'\1:***@', text)
+    return _SETTING.sub('***', _PASSWORD.sub(r'\1:***@', text))
 
 
 def _follow(process: subprocess.Popen[bytes], feedback: Any) -> str:
