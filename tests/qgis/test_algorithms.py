@@ -139,7 +139,7 @@ def test_bad_input_is_one_sentence(run: Run, archive: Path, tmp_path: Path) -> N
         ('embed', {'SCENES': str(tmp_path)}, 'give an encoder'),
         ('export', {}, 'an archive folder or a saved search'),
         ('changes', {'ARCHIVE': str(tmp_path)}, 'is not an archive'),
-        ('index', {'ARCHIVE': str(tmp_path)}, 'archive'),
+        ('index', {'ARCHIVE': str(tmp_path / 'no')}, 'archive'),
         ('index', {}, 'nothing to index'),
         (
             'evaluate',
@@ -216,6 +216,7 @@ def test_cancel_stops_the_process_and_its_own(run: Run, tmp_path: Path) -> None:
     assert told['told']['progress'] == ['1/10 [00:01<00:09, 1.0scene/s]']
 
 
+@pytest.mark.slow
 def test_a_deaf_program_is_killed(run: Run, tmp_path: Path) -> None:
     program = tmp_path / 'torchgeo-cmr'
     program.write_text(
@@ -234,6 +235,7 @@ def test_a_deaf_program_is_killed(run: Run, tmp_path: Path) -> None:
     assert told['sentence'].startswith('cancelled')
 
 
+@pytest.mark.slow
 def test_index_changes_evaluate_export(
     run: Run, archive: Path, queries: Path, tmp_path: Path
 ) -> None:
