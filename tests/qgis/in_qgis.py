@@ -285,6 +285,37 @@ def others() -> Any:
     return {'runs': [attempt(n, p, load=True) for n, p in JOB['runs']], 'tree': tree()}
 
 
+def model() -> Any:
+    """Search in a model, whose next step takes the hits."""
+    from qgis.core import (
+        QgsProcessingModelAlgorithm,
+        QgsProcessingModelChildAlgorithm,
+        QgsProcessingModelChildParameterSource,
+        QgsProcessingModelOutput,
+    )
+
+    start()
+    made = QgsProcessingModelAlgorithm('model', 'group')
+    source = QgsProcessingModelChildParameterSource
+    first = QgsProcessingModelChildAlgorithm('torchgeo_cmr:search')
+    first.setChildId('search')
+    for name, value in JOB['search'].items():
+        first.addParameterSources(name, [source.fromStaticValue(value)])
+    made.addChildAlgorithm(first)
+    second = QgsProcessingModelChildAlgorithm('native:centroids')
+    second.setChildId('centroids')
+    hits = source.fromChildOutput('search', 'OUTPUT')
+    second.addParameterSources('INPUT', [hits])
+    output = QgsProcessingModelOutput('points')
+    output.setChildId('centroids')
+    output.setChildOutputName('OUTPUT')
+    second.setModelOutputs({'points': output})
+    made.addChildAlgorithm(second)
+    results = processing.run(made, {'centroids:points': 'memory:'})
+    layer = results['centroids:points']
+    return {'hits': describe(layer)['hits'], 'tree': tree()}
+
+
 def flags() -> Any:
     """List the words that each algorithm can write."""
     start()

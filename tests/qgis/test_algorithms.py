@@ -112,6 +112,15 @@ def test_search_by_point(run: Run, archive: Path, queries: Path) -> None:
     ]
 
 
+def test_search_in_a_model(run: Run, archive: Path) -> None:
+    """The next step gets the hits, and the step itself loads nothing."""
+    search = {'ARCHIVE': str(archive), 'QUERY_POINT': '9.002,45.148', 'K': 3}
+    told = run('model', search=search)
+    index = RetrievalIndex(archive)
+    assert told['hits'] == pairs(index.search(at(index, 9.002, 45.148), 3))
+    assert told['tree'] == []
+
+
 @pytest.mark.slow
 def test_bad_input_is_one_sentence(run: Run, archive: Path, tmp_path: Path) -> None:
     point = {'ARCHIVE': str(archive), 'QUERY_POINT': '9.002,45.148', 'K': 2}
