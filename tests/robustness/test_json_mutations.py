@@ -48,7 +48,7 @@ from torchgeo_cmr.speech import corpus
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, describe
 from torchgeo_cmr.table.schema import METADATA_KEY
 from torchgeo_cmr.tasks import CMIRPretrain, describe_checkpoint, load_task
-from torchgeo_cmr.tasks import checkpoint as checkpoint_file
+from torchgeo_cmr.tasks.storage import checkpoint as checkpoint_file
 
 #: What replaces a value; JSON texts, since some are none of Python's values.
 WRONG = [

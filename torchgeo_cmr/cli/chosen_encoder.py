@@ -19,8 +19,8 @@ def read_encoder(
     """Load a checkpoint, or build what ``--model`` names.
 
     Args:
-        ckpt: Checkpoint.
-        model: ``MODEL`` or ``MODEL:WEIGHTS``.
+        ckpt: Checkpoint, folder or name of the Hub.
+        model: ``MODEL`` or ``MODEL:WEIGHTS``, or as ``ckpt``.
         modality: What is embedded, which a model has to know.
         bands: Names of bands, with commas between.
         task: Python path of the class of the checkpoint.
@@ -35,6 +35,8 @@ def read_encoder(
         raise QueryError(
             'give an encoder: --ckpt CHECKPOINT of a trained task, or --model MODEL:WEIGHTS'
         )
+    if model is not None and '/' in model.partition(':')[0]:
+        ckpt, model = model, None  # of a folder, or of the Hub
     if model is None:
         from torchgeo_cmr.tasks import load_task
 

@@ -258,7 +258,8 @@ def embed(
             WAV files, plain images, folders or patterns of them (patterns in quotes, if they
             match very many); or one YAML file of a training run, of which only the section data
             is read.
-        ckpt: Checkpoint of a trained task; it knows its bands, statistics and patch size.
+        ckpt: Checkpoint of a trained task; it knows its bands, statistics and patch size. A folder
+            that save_pretrained wrote, or ORGANISATION/NAME of the Hugging Face Hub, will do.
         model: In place of a checkpoint: MODEL or MODEL:WEIGHTS, a model of TorchGeo or timm and
             weights that TorchGeo knows or a file of them, which embed without training.
         out: Archive folder to write or to complete.

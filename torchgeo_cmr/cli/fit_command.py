@@ -23,7 +23,7 @@ import torchgeo_cmr.tasks  # noqa: F401
 from torchgeo_cmr import __version__
 from torchgeo_cmr.drafts import disk_cure, is_full_or_closed
 from torchgeo_cmr.errors import CMRError
-from torchgeo_cmr.tasks.checkpoint import load_plain
+from torchgeo_cmr.tasks.storage.checkpoint import load_plain
 from torchgeo_cmr.yaml_size import check_yaml
 
 from .checkpoint_files import CheckpointFiles, only_run

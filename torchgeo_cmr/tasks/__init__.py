@@ -1,7 +1,6 @@
 """Tasks: how encoders of several modalities are trained, evaluated and used to embed."""
 
 from .base import CrossModalTask
-from .checkpoint import describe_checkpoint, load_task, verify_checkpoint
 from .cmirnet import CMIRNet
 from .cmirpretrain import CMIRPretrain
 from .frozen.pretrained import Pretrained
@@ -14,6 +13,7 @@ from .rivals.supcon import SupCon
 from .rivals.triplet import CrossModalTriplet
 from .rivals.vicreg import VICReg
 from .sscmrsir import SSCMRSIR
+from .storage.checkpoint import describe_checkpoint, load_task, verify_checkpoint
 from .supervised import SupervisedCMR
 
 __all__ = (

@@ -6,6 +6,7 @@ optimiser in one class, and each of them is documented.
 
 import json
 import os
+import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -35,6 +36,7 @@ from .figures import Figures
 from .optim import Optimisation, OptimizerName, ScheduleName
 from .ranks import norms_at_rest, untouched
 from .space import fingerprint, select, uncompiled
+from .storage.hub import push_folder, write_folder
 
 __all__ = ('CrossModalTask', 'RetrievalFeatures', 'unit_rows')
 
@@ -825,6 +827,12 @@ class CrossModalTask(FixedPrecision, BaseTask):
         """
         path = Path(path)
         check_new(path, overwrite=overwrite)
+        with new_draft(path, overwrite=overwrite) as draft:
+            torch.save(self._checkpoint(), draft)
+        return path
+
+    def _checkpoint(self) -> dict[str, Any]:
+        """Give what a trainer would write."""
         checkpoint = {
             'epoch': 0,
             'global_step': 0,
@@ -834,9 +842,102 @@ class CrossModalTask(FixedPrecision, BaseTask):
             'hyper_parameters': dict(self.hparams),
         }
         self.on_save_checkpoint(checkpoint)
-        with new_draft(path, overwrite=overwrite) as draft:
-            torch.save(checkpoint, draft)
-        return path
+        return checkpoint
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        licence: str | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the task as a folder of the Hugging Face Hub.
+
+        ``model.safetensors``, ``config.json`` and a card, ``README.md``, in which a marked blank stands
+        for what only you know.
+
+        Args:
+            folder: Folder, made if it is missing.
+            licence: Licence of the weights as the Hub names it, such as ``'mit'``.
+            overwrite: Replace these three files.
+
+        Returns:
+            The folder; :func:`load_task` and ``--ckpt`` take it.
+
+        Raises:
+            OutputExistsError: If one of the files is there and *overwrite* is off.
+            QueryError: If an argument of the task has no form in JSON.
+        """
+        home = Path(folder)
+        write_folder(
+            home,
+            self._checkpoint(),
+            section=SECTION,
+            details=DETAILS,
+            licence=licence,
+            overwrite=overwrite,
+        )
+        return home
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        licence: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        message: str = 'Encoders for cross-modal retrieval',
+    ) -> str:
+        """Put the task on the Hugging Face Hub, as :meth:`save_pretrained` writes it.
+
+        Args:
+            repository: ``'organisation/name'``, made if it is missing.
+            licence: As for :meth:`save_pretrained`.
+            private: Whether a new repository is private; None for the usual of the organisation.
+            token: Token of the Hub; None for that of ``hf auth login``.
+            message: Message of the commit.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            ArchiveError: If the Hub refuses or is not reached.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            home = self.save_pretrained(folder, licence=licence)
+            return push_folder(
+                home, repository, private=private, token=token, message=message
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        map_location: str | torch.device = 'cpu',
+    ) -> 'CrossModalTask':
+        """Load a task from a folder or a repository of the Hugging Face Hub.
+
+        Args:
+            name: The folder, or ``'organisation/name'``.
+            revision: Branch, tag or commit of the repository.
+            map_location: Device to load to.
+
+        Returns:
+            The task in evaluation mode; as :func:`load_task`, which has more options, gives it.
+
+        Raises:
+            ArchiveError: As :func:`load_task`, or if it is not a task of this class.
+        """
+        from .storage.checkpoint import load_task  # a sibling, which imports this file
+
+        task = load_task(name, revision=revision, map_location=map_location)
+        if not isinstance(task, cls):
+            raise ArchiveError(
+                f'{name} is a {type(task).__name__} and not a {cls.__name__}; load it with load_task'
+            )
+        return task
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the section that describes this checkpoint.

@@ -11,11 +11,11 @@ from torchgeo_cmr.errors import ArchiveError, OptionError, check_choice
 from torchgeo_cmr.losses import FrobeniusLoss, SoftOrthogonalityLoss, WeightNormLoss
 from torchgeo_cmr.models.cmir_network import CMIRNetwork, UnifiedEncoderDecoder
 
-from .checkpoint import load_task
 from .cmirpretrain import CMIRPretrain, stage_a_losses
 from .label_task import LabelledTask
 from .labels import class_loss
 from .networks import Models, Weights
+from .storage.checkpoint import load_task
 
 __all__ = ('CMIRNet',)
 

@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from torchgeo_cmr.errors import ArchiveError, CMRError, Finding
+from torchgeo_cmr.tasks.arguments import check_section
+from torchgeo_cmr.tasks.base import DETAILS, SECTION, CrossModalTask
 from torchgeo_cmr.typed_json import convert
 
-from .arguments import check_section
-from .base import DETAILS, SECTION, CrossModalTask
+from .hub import located, read_folder
 
 __all__ = ('describe_checkpoint', 'load_task', 'verify_checkpoint')
 
@@ -41,20 +42,24 @@ def load_task(
     *,
     model: nn.Module | Mapping[str, str | nn.Module] | None = None,
     map_location: str | torch.device = 'cpu',
+    revision: str | None = None,
 ) -> CrossModalTask:
-    """Load a task from a checkpoint, ready to embed.
+    """Load a task from a checkpoint, or from a folder or repository of the Hub, ready to embed.
 
     The file is read with ``weights_only=True`` and can name only the tasks that
     :mod:`torchgeo_cmr.tasks` exports. A checkpoint of your own class loads if you name the
     class, because importing it runs its code.
 
     Args:
-        path: Checkpoint file that a trainer wrote.
+        path: Checkpoint file that a trainer wrote; a folder that
+            :meth:`~torchgeo_cmr.tasks.CrossModalTask.save_pretrained` wrote; or ``'organisation/name'``
+            of the Hugging Face Hub, which is fetched if nothing of that name is here.
         task_class: Your own task class, or its import path ``'package.module.Class'``;
             needed only for classes outside torchgeo_cmr.
         model: The encoders that the task was made with; needed only if one was a network of
             your own, because the file names no code. Its weights come from the file.
         map_location: Device to load to.
+        revision: Branch, tag or commit of a repository of the Hub.
 
     Returns:
         The task in evaluation mode.
@@ -83,7 +88,8 @@ def load_task(
         >>> record['task'], list(record['modalities'])
         ('CMIRPretrain', ['pan', 'ms'])
     """
-    path, device = os.fspath(path), find_device(map_location)
+    device = find_device(map_location)
+    path = located(path, revision)
     checkpoint, section = read_checkpoint(path)
     return _built(checkpoint, section, path, task_class, model).to(device).eval()
 
@@ -170,7 +176,9 @@ def describe_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
                 if t.is_floating_point()
             }.values()
         ),
-        'bytes': file.stat().st_size,
+        'bytes': sum(
+            f.stat().st_size for f in ([file] if file.is_file() else file.iterdir())
+        ),
     }
 
 
@@ -225,7 +233,7 @@ def read_checkpoint(
     """Read a checkpoint without running code from it, and the section that describes it.
 
     Args:
-        path: Checkpoint file that a trainer wrote.
+        path: Checkpoint file that a trainer wrote, or a folder of the Hub.
 
     Returns:
         The checkpoint, and our section of it.
@@ -234,6 +242,8 @@ def read_checkpoint(
         ArchiveError: If the file is missing, damaged or not one of ours.
     """
     path = os.fspath(path)
+    if os.path.isdir(path):
+        return read_folder(path)
     if not os.path.isfile(path):
         raise ArchiveError(f'there is no checkpoint {path}: check the path')
     checkpoint = load_plain(path, map_location='cpu')

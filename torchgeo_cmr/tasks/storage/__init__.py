@@ -1,0 +1,1 @@
+"""A task in a file or a folder, read and written without running code of it."""
