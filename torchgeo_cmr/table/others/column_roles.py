@@ -47,7 +47,7 @@ class Roles:
         vector: One column of lists, or one column for each number.
         place: The geometry, or x and y; empty if rows have no place.
         crs: CRS of the place.
-        cover: Names of the columns that hold xmin, ymin, xmax and ymax, for statistics.
+        cover: Paths of the columns that hold xmin, ymin, xmax and ymax, for statistics.
         time: One column, or start and end; empty if there is none.
         ids: Columns that may identify a row, the first that does is taken.
         named: Whether the id was named by the user, and must identify rows.
@@ -56,7 +56,7 @@ class Roles:
     vector: tuple[str, ...]
     place: tuple[str, ...]
     crs: CRS
-    cover: tuple[str, ...]
+    cover: tuple[tuple[str, ...], ...]
     time: tuple[str, ...]
     ids: tuple[str, ...]
     named: bool
@@ -244,7 +244,7 @@ def geo_of(schema: pa.Schema, name: str) -> dict[str, Any]:
         columns = found['columns']
         if not all(isinstance(column, dict) for column in columns.values()):
             raise TypeError('a column is not an object')
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArchiveError(
             f'{name} has broken metadata of GeoParquet ({error}): write it again'
         ) from error
@@ -312,10 +312,10 @@ def _crs(schema: pa.Schema, name: str, place: Sequence[str], given: Any) -> CRS:
     return found
 
 
-def _cover(schema: pa.Schema, place: Sequence[str]) -> tuple[str, ...]:
-    """Name the columns whose statistics say where rows are, as Parquet names them."""
+def _cover(schema: pa.Schema, place: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Name the columns of xmin, ymin, xmax and ymax, whose statistics say where rows are."""
     if len(place) == 2:
-        return (place[0], place[1], place[0], place[1])
+        return ((place[0],), (place[1],)) * 2
     if not place:
         return ()
     kind = storage(schema.field(place[0]).type)
@@ -323,14 +323,35 @@ def _cover(schema: pa.Schema, place: Sequence[str]) -> tuple[str, ...]:
         names = [field.name for field in kind]
         for sides in (('xmin', 'ymin', 'xmax', 'ymax'), ('x', 'y', 'x', 'y')):
             if {*sides} <= {*names}:
-                return tuple(f'{place[0]}.{side}' for side in sides)
+                return tuple((place[0], side) for side in sides)
         return ()
     column = geo_of(schema, '').get('columns', {}).get(place[0], {})
-    paths = (column.get('covering') or {}).get('bbox') or {}
+    covering = column.get('covering')
+    paths = covering.get('bbox') if isinstance(covering, dict) else None
+    if not isinstance(paths, dict):
+        return ()
     sides = [paths.get(side) for side in ('xmin', 'ymin', 'xmax', 'ymax')]
-    if all(isinstance(path, list) and all(map(str, path)) for path in sides):
-        return tuple('.'.join(map(str, path)) for path in sides if path)
+    if all(
+        isinstance(path, list) and path and _is_there(schema, path) for path in sides
+    ):
+        return tuple(tuple(path) for path in sides if path)
     return ()
+
+
+def _is_there(schema: pa.Schema, path: Sequence[Any]) -> bool:
+    """Say whether a path of names leads to a column of numbers."""
+    fields: Any = schema
+    for i, name in enumerate(path):
+        found = [field for field in fields if field.name == name]
+        if len(found) != 1:
+            return False
+        if i + 1 < len(path):
+            if not pa.types.is_struct(found[0].type):
+                return False
+            fields = found[0].type
+            continue
+        return _is_number(found[0].type)
+    return False
 
 
 def _time(schema: pa.Schema, name: str, given: str | None) -> tuple[str, ...]:

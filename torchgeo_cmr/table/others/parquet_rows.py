@@ -17,9 +17,11 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
+from pyarrow import fs
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.regular_files import check_regular
@@ -27,7 +29,7 @@ from torchgeo_cmr.table.footprints import WGS84, is_wgs84, to_wgs84
 from torchgeo_cmr.table.schema import RESERVED, STANDARD
 
 from .column_roles import Roles, columns_of, find_roles, without_views
-from .place_columns import Area, footprints, may_touch, read_places
+from .place_columns import Area, footprints, read_places, touching
 from .time_columns import read_times
 from .vector_lists import decode, faults, read_vectors
 
@@ -103,7 +105,7 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
             roles = _roles(without_views(parquet.schema_arrow), label, reading)
             found.append((label, roles))
             stated += _stated(parquet.schema_arrow)
-            for frame, vectors in _groups(parquet, label, roles, reading, counts):
+            for frame, vectors in _groups(parquet, file, label, roles, reading, counts):
                 if blocks and blocks[0].shape[1] != vectors.shape[1]:
                     raise ArchiveError(
                         f'{label} holds vectors of {vectors.shape[1]} numbers and '
@@ -118,7 +120,7 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
         )
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     assert isinstance(frame, gpd.GeoDataFrame)
-    vectors = np.concatenate(blocks)
+    vectors = _joined(blocks)
     ids, note = _ids(frame, found[0][1], found[0][0])
     frame['patch_id'] = ids
     frame = gpd.GeoDataFrame(frame.drop(columns=['_file', '_row']))
@@ -127,6 +129,19 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
     for note in notes:
         _LOG.info('%s', note)
     return ParquetRows(frame, vectors, facts)
+
+
+def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
+    """Put blocks below one another, letting go of each, so that they are not held twice."""
+    kind = np.result_type(*{block.dtype for block in blocks})
+    rows = sum(map(len, blocks))
+    vectors = np.empty((rows, blocks[0].shape[1]), kind)
+    end = rows
+    while blocks:
+        block = blocks.pop()
+        vectors[end - len(block) : end] = block
+        end -= len(block)
+    return vectors
 
 
 def parquet_files(paths: Paths) -> list[Path]:
@@ -190,25 +205,31 @@ def _stated(schema: pa.Schema) -> list[Any]:
     """Give what a file says of its embeddings, as the community writes it."""
     text = (schema.metadata or {}).get(b'emb')
     try:
-        return [] if text is None else [json.loads(text)]
-    except ValueError:
+        return [] if text is None else [json.loads(text, parse_constant=_no_number)]
+    except (ValueError, RecursionError):
         return []
 
 
+def _no_number(word: str) -> None:
+    """Refuse NaN and infinity, which are not JSON."""
+    raise ValueError(word)
+
+
 def _groups(
-    parquet: pq.ParquetFile, label: str, roles: Roles, reading: Reading, counts: _Counts
+    parquet: pq.ParquetFile,
+    file: Path,
+    label: str,
+    roles: Roles,
+    reading: Reading,
+    counts: _Counts,
 ) -> Iterator[tuple[gpd.GeoDataFrame, NDArray[Any]]]:
     """Read the rows of one file, a row group at a time."""
     start = 0
+    groups = _within(file, label, roles, reading)
     for group in range(parquet.num_row_groups):
-        facts = parquet.metadata.row_group(group)
-        first, start = start, start + facts.num_rows
+        first, start = start, start + parquet.metadata.row_group(group).num_rows
         counts.groups += 1
-        if (
-            reading.area is not None
-            and roles.place
-            and not may_touch(_statistics(facts), roles, reading.area)
-        ):
+        if groups is not None and group not in groups:
             counts.skipped += 1
             continue
         try:
@@ -221,15 +242,25 @@ def _groups(
             yield made
 
 
-def _statistics(facts: Any) -> dict[str, tuple[float, float] | None]:
-    """Give lowest and highest value of the columns of a row group."""
-    found: dict[str, tuple[float, float] | None] = {}
-    for i in range(facts.num_columns):
-        column = facts.column(i)
-        known = column.statistics
-        if known is not None and known.has_min_max and isinstance(known.min, float):
-            found[column.path_in_schema] = (known.min, known.max)
-    return found
+def _within(file: Path, label: str, roles: Roles, reading: Reading) -> set[int] | None:
+    """Give the row groups that can hold rows of the area by their statistics; None for all."""
+    if reading.area is None or not roles.place:
+        return None
+    expression = touching(roles, reading.area)
+    if expression is None:
+        return None
+    try:
+        # Arrow looks at the statistics itself: those of a broken file end the process where
+        # Python asks for them.
+        fragment = ds.ParquetFileFormat().make_fragment(
+            str(file.absolute()), fs.LocalFileSystem()
+        )
+        pieces = fragment.split_by_row_group(filter=expression)
+        return {info.id for piece in pieces for info in piece.row_groups}
+    except (pa.ArrowException, OSError) as error:
+        raise ArchiveError(
+            f'{label} cannot be read ({error}): it is truncated or broken'
+        ) from error
 
 
 def _group(

@@ -1,11 +1,12 @@
 """Places of somebody else's file as footprints, and which rows an area touches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
@@ -57,24 +58,24 @@ def touches(boxes: NDArray[np.float64], area: Area) -> NDArray[np.bool_]:
         return tall & ((x1 >= west) | (x0 <= east))
 
 
-def may_touch(
-    statistics: Mapping[str, tuple[float, float] | None], roles: Roles, area: Area
-) -> bool:
-    """Say whether a row group can hold rows of an area, by its statistics.
+def touching(roles: Roles, area: Area) -> pc.Expression | None:
+    """Give what is true of rows that an area may touch, for statistics of row groups.
 
     Args:
-        statistics: Column -> lowest and highest value, if the file states them.
         roles: Columns of the file; those of a projected CRS rule nothing out.
         area: The area.
     """
-    ends = [statistics.get(path) for path in roles.cover]
-    if not ends or not is_wgs84(roles.crs) or any(end is None for end in ends):
-        return True
-    left, low, right, high = (end for end in ends if end is not None)
-    if left[0] > right[0] or left[1] > right[1]:
-        return True  # a box over the antimeridian, west > east
-    hull = np.array([[left[0], low[0], right[1], high[1]]])
-    return bool(touches(hull, area)[0])
+    if not roles.cover or not is_wgs84(roles.crs):
+        return None
+    left, low, right, high = (pc.field(*path) for path in roles.cover)
+    west, south, east, north = area
+    # A box over the antimeridian may have its west side in the east.
+    around = (left > 0) & (right < 0)
+    if west <= east:
+        across = (left <= east) & (right >= west)
+    else:
+        across = (left <= east) | (right >= west)
+    return (low <= north) & (high >= south) & (across | around)
 
 
 def read_places(
