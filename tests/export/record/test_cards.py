@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -29,11 +30,17 @@ def rows(path: Path) -> dict[tuple[str, str], str]:
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     frame = gpd.GeoDataFrame(
-        {'patch_id': ['p', 'q'], 'modality': 's2', 'time_start': '2024-06-01'},
+        {
+            'patch_id': ['p', 'q'],
+            'modality': 's2',
+            'source': 'a.tif',
+            'time_start': '2024-06-01',
+        },
         geometry=[shapely.box(x, 45, x + 1, 46) for x in (9, 10)],
         crs=4326,
     )
-    record = {'model': 'a|b <script>_x_\n# y', 'size': 32, 'stride': 16}
+    record: dict[str, Any] = {'model': 'a|b <script>_x_\n# y', 'size': 32, 'stride': 16}
+    record['sources'] = {'a.tif': [['a.tif', 1, 'B2', 10.0]]}
     table = EmbeddingTable.from_frame(frame, np.eye(2), space='abc', record=record)
     return table.save(tmp_path / 'archive')
 
@@ -46,6 +53,8 @@ def test_a_data_card(archive: Path, tmp_path: Path) -> None:
     assert found['Extent and dates', 'west, south, east, north'] == '9, 45, 11, 46'
     assert found['Grid and stride', 'size in pixels'] == '32, 32'
     assert found['Grid and stride', 'step in pixels'] == '16, 16'
+    assert found['Grid and stride', 'metres of a pixel'] == '10'
+    assert found['Source data', 'scenes'] == '1'
     assert found['Source data', 'modalities (rows)'] == 's2: 2'
     assert found['Licence', 'licence'] == 'CC-BY-4.0'
     assert found['Source data', 'bands'] == BLANK

@@ -211,6 +211,20 @@ class TestContents:
         (model,) = collection.get_links('emb:model')
         assert (model.href, model.title) == ('urn:torchgeo-cmr:space:abc', 'SSCMRSIR')
 
+    def test_a_source_that_is_given_stands_for_local_paths(
+        self, archive: Path, tmp_path: Path
+    ) -> None:
+        given = Catalogue(source='https://example.org/sentinel-2')
+        path = to_collection(archive, tmp_path / 'a.stac.json', catalogue=given)
+        texts = [
+            path.read_text(),
+            *(p.read_text() for p in (tmp_path / 'a.items').iterdir()),
+        ]
+        assert not any('/data/scenes' in text for text in texts)
+        item = json.loads(texts[1])
+        (link,) = (k for k in item['links'] if k['rel'] == 'emb:source-data')
+        assert link['href'] == 'https://example.org/sentinel-2'
+
     def test_across_the_antimeridian(self, tmp_path: Path, validate: Validate) -> None:
         fiji = part('f', [179.95, -179.9, 179.0], ['2024-06-01T00:00Z'] * 3, lat=-17)
         archive = save(tmp_path / 'archive', fiji)

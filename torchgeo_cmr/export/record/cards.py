@@ -10,6 +10,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export.new_file import new_file
 from torchgeo_cmr.export.visible_text import visible
@@ -20,6 +22,8 @@ from torchgeo_cmr.table.others.emb_fields import (
     fact,
     mapping,
 )
+from torchgeo_cmr.table.schema import check_part
+from torchgeo_cmr.table.sink import PARTS, merge_records, read_header, reading
 
 #: Stands where nothing is recorded.
 BLANK = '**[fill in]**'
@@ -57,11 +61,23 @@ def to_data_card(
         ArchiveError: If the folder is not an archive or is broken.
         OutputExistsError: If the file is there and ``overwrite`` is False.
     """
-    facts = describe(archive)
+    facts = {**describe(archive), 'record': _record(Path(archive))}
     lines = _title(f'Data card: {Path(archive).resolve().name}')
     for title, rows in _data(facts, licence).items():
         lines += _section(title, rows)
     return _write(lines, path, overwrite)
+
+
+def _record(archive: Path) -> dict[str, Any]:
+    """Give the record of an archive with its scenes, which a summary leaves out."""
+    header = read_header(archive)
+    records = [mapping(header.get('record'))]
+    for part in archive.glob(PARTS):
+        with reading(part):
+            schema = pq.read_schema(part)
+        facts = check_part(schema, header['dim'], str(part))
+        records.append(mapping(facts.get('record')))
+    return merge_records(records, strict=False)
 
 
 def _data(
@@ -97,9 +113,8 @@ def _data(
             ('rows without a place', facts['placeless']),
         ],
         'Grid and stride': [
-            ('size in pixels', layout.get('chip_size')),
+            ('size in pixels', layout.get('chip_size') or _metres(record)),
             ('step in pixels', layout.get('stride')),
-            ('size in metres', fact(record, 'size_metres')),
             ('metres of a pixel', fields.get('gsd')),
             ('edges', fact(record, 'edges')),
         ],
@@ -122,6 +137,12 @@ def _data(
         ],
         'Licence': [('licence', licence), ('citation', None)],
     }
+
+
+def _metres(record: Mapping[str, Any]) -> str | None:
+    """Say how large patches are that were given in metres."""
+    metres = fact(record, 'size_metres')
+    return None if metres is None else f'those that are nearest to {metres} m'
 
 
 def to_model_card(

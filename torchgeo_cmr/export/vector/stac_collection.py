@@ -292,19 +292,24 @@ def _item(part: _Part, folder: Path, given: Catalogue) -> dict[str, Any]:
 
 
 def _sources(part: _Part, given: Catalogue) -> list[dict[str, Any]]:
-    """Link the scenes of a part."""
+    """Link the scenes of a part: where they were embedded, or the collection that was given."""
     root = fact(part.record, 'root')
+    folder = Path(root) if isinstance(root, str) and os.path.isabs(root) else None
     links = []
     for scene, bands in mapping(part.record.get('sources')).items():
         try:
             paths = dict.fromkeys(str(band[0]) for band in bands)
         except (IndexError, TypeError):
             continue
-        for path in paths:
-            href = path
-            if given.source is None and isinstance(root, str) and os.path.isabs(root):
-                href = (Path(root) / path).as_uri()
-            links.append({'rel': 'emb:source-data', 'href': href, 'title': scene})
+        if given.source is not None:
+            hrefs = [given.source]
+        else:
+            hrefs = [
+                path if folder is None else (folder / path).as_uri() for path in paths
+            ]
+        links += [
+            {'rel': 'emb:source-data', 'href': href, 'title': scene} for href in hrefs
+        ]
     return links
 
 
