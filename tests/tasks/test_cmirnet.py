@@ -361,9 +361,9 @@ def test_items_that_come_twice_count_once(make_trainer: MakeTrainer) -> None:
     metric = task.val_labels
     update = metric.update
 
-    def count(embeddings: Any, labels: Any) -> None:
+    def count(embeddings: Any, labels: Any, numbers: Any = None) -> None:
         counts.append(len(embeddings['image']))
-        update(embeddings, labels)
+        update(embeddings, labels, numbers)
 
     metric.update = count
     trainer = make_trainer()

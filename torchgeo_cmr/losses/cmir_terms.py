@@ -8,7 +8,7 @@ from torch import Tensor
 
 from torchgeo_cmr.errors import check_choice
 
-from .pairs import Loss, check_pairs
+from .pairs import Loss, check_pairs, gather_rows
 
 __all__ = ('FrobeniusLoss', 'SoftOrthogonalityLoss', 'WeightNormLoss')
 
@@ -24,6 +24,9 @@ class FrobeniusLoss(Loss):
     * ``reduction='mean'``: :math:`\|D\|_F^2 / B`, independent of the number *B* of rows;
     * ``reduction='sum'``: :math:`\|D\|_F^2`, as on the authors' slides;
     * ``reduction='norm'``: :math:`\|D\|_F`, not squared, as in their code.
+
+    While training, in a process group, *D* has the rows of all ranks, so that the loss is that of
+    one process on the whole batch, also for ``'norm'`` and for ranks with different numbers of rows.
 
     Three terms of CMIR-NET are this loss: the latent term of two embeddings, the decoder term
     of a reconstruction and its target, and the feature norm of an embedding alone.
@@ -72,8 +75,9 @@ class FrobeniusLoss(Loss):
         check_pairs(a, a if b is None else b)
         with torch.autocast(a.device.type, enabled=False):
             difference = a.float() if b is None else a.float() - b.float()
-            size = _frobenius(difference, squared=self.reduction != 'norm')
-            return size / max(len(a), 1) if self.reduction == 'mean' else size
+            every, _, _ = gather_rows(difference, active=self.training)
+            size = _frobenius(every, squared=self.reduction != 'norm')
+            return size / max(len(every), 1) if self.reduction == 'mean' else size
 
 
 class WeightNormLoss(Loss):
@@ -137,7 +141,8 @@ class SoftOrthogonalityLoss(Loss):
     over the batch) are scaled to length one; without that a batch whose features have another
     size cannot reach the identity. With fewer rows *B* than features *D* the columns cannot be
     orthogonal and the loss stays at or above D (D - B) / B; take batches of D rows or more. A
-    feature that is 0 in the whole batch counts 1.
+    feature that is 0 in the whole batch counts 1. While training, in a process group, the batch is
+    that of all ranks.
 
     If you use this loss in your research, please cite the following paper:
 
@@ -181,7 +186,8 @@ class SoftOrthogonalityLoss(Loss):
                 f'features are a matrix (batch, features), found shape {tuple(z.shape)}'
             )
         with torch.autocast(z.device.type, enabled=False):
-            z = F.normalize(z.float(), dim=0, eps=1e-8) if self.normalize else z.float()
+            z, _, _ = gather_rows(z.float(), active=self.training)
+            z = F.normalize(z, dim=0, eps=1e-8) if self.normalize else z
             gram = z.T @ z
             identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
             return _frobenius(gram - identity, squared=True)

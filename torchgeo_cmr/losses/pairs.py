@@ -11,7 +11,14 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ('Loss', 'check_pairs', 'gather_pairs', 'gather_rows', 'unit_rows')
+__all__ = (
+    'Loss',
+    'check_pairs',
+    'gather_pairs',
+    'gather_rows',
+    'rows_per_rank',
+    'unit_rows',
+)
 
 
 class Loss(nn.Module):
@@ -133,6 +140,26 @@ def gather_rows(rows: Tensor, *, active: bool = True) -> tuple[Tensor, int, int]
     sizes = [int(count) for count in each]
     every: Tensor = _GatherRows.apply(rows, sizes)
     return every, sum(sizes[: dist.get_rank()]), ranks
+
+
+def rows_per_rank(count: Tensor) -> Tensor:
+    """Average a number of rows over ranks, while gradients are recorded.
+
+    A sum over the rows of this rank, divided by this, has as mean over ranks (which is what DDP
+    takes of the gradients) the mean over all rows, also if ranks have different numbers of them.
+
+    Args:
+        count: Rows of this rank, a scalar.
+
+    Returns:
+        A scalar, float32, above 0 also if there are no rows.
+    """
+    total, ranks = count.float(), 1
+    if torch.is_grad_enabled() and dist.is_available() and dist.is_initialized():
+        ranks = dist.get_world_size()
+        total = total.clone()
+        dist.all_reduce(total)
+    return total.clamp_min(1) / ranks
 
 
 def gather_pairs(

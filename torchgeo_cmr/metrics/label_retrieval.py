@@ -16,7 +16,7 @@ from .chunked import MEMORY, RandomOrder, Similarity, dot_product
 from .distances import euclidean_similarity
 from .registry import METRICS
 from .scoring import score_ranking
-from .thinning import thin
+from .thinning import thin, unrepeated
 from .truth import LabelTruth
 
 __all__ = ('LabelRetrieval',)
@@ -134,9 +134,13 @@ class LabelRetrieval(Metric):
         for modality in self.modalities:
             self.add_state(f'rows_{modality}', default=[], dist_reduce_fx='cat')
             self.add_state(f'labels_{modality}', default=[], dist_reduce_fx='cat')
+            self.add_state(f'numbers_{modality}', default=[], dist_reduce_fx='cat')
 
     def update(
-        self, embeddings: Mapping[str, Tensor], labels: Tensor | Mapping[str, Tensor]
+        self,
+        embeddings: Mapping[str, Tensor],
+        labels: Tensor | Mapping[str, Tensor],
+        numbers: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Take a batch of labelled patches.
 
@@ -144,6 +148,9 @@ class LabelRetrieval(Metric):
             embeddings: Unit rows per modality, each of shape (batch, dim).
             labels: Class ids, shape (batch,), negative if unknown; or multi-hot labels, shape
                 (batch, classes); for all modalities, or for each its own in one form.
+            numbers: Which item each row is of, int64 of shape (batch,) per modality, the same
+                number for the same item on whatever rank; each is scored once. Without, all rows
+                are.
 
         Raises:
             ValueError: If a modality is missing or the numbers of rows differ.
@@ -172,6 +179,10 @@ class LabelRetrieval(Metric):
             getattr(self, f'labels_{modality}').append(
                 labels_of[modality].detach().long()
             )
+            known = torch.full((len(rows),), -1, device=rows.device)
+            if numbers is not None:
+                known = numbers[modality]
+            getattr(self, f'numbers_{modality}').append(known)
 
     def embeddings(self) -> dict[str, Tensor]:
         """Give back the rows that are scored of those seen on this rank since the last reset.
@@ -179,11 +190,13 @@ class LabelRetrieval(Metric):
         Returns:
             Rows per modality, each of shape (rows, dim), float32.
         """
-        return {m: self._scored(f'rows_{m}') for m in self.modalities}
+        return {m: self._scored('rows', m) for m in self.modalities}
 
-    def _scored(self, name: str) -> Tensor:
+    def _scored(self, name: str, modality: str) -> Tensor:
         """Rows of a state that are scored."""
-        return thin(dim_zero_cat(getattr(self, name)), self.max_rows)
+        numbers = dim_zero_cat(getattr(self, f'numbers_{modality}'))
+        kept = thin(unrepeated(numbers), self.max_rows)
+        return dim_zero_cat(getattr(self, f'{name}_{modality}'))[kept]
 
     def compute(self) -> dict[str, Tensor]:
         """Score every direction.
@@ -194,7 +207,7 @@ class LabelRetrieval(Metric):
             level of a random ranking under the same names with ``chance_`` in front. NaN where
             no query has a relevant item.
         """
-        labels = {m: self._scored(f'labels_{m}').cpu().numpy() for m in self.modalities}
+        labels = {m: self._scored('labels', m).cpu().numpy() for m in self.modalities}
         each = {
             f'{query}_to_{gallery}': self._score(
                 query, gallery, LabelTruth(labels[query], labels[gallery], self.rule)
@@ -214,7 +227,7 @@ class LabelRetrieval(Metric):
     def _score(self, query: str, gallery: str, truth: LabelTruth) -> dict[str, float]:
         """Score one direction, and chance if requested."""
         query_vectors, found = (
-            self._scored(f'rows_{m}').cpu().numpy() for m in (query, gallery)
+            self._scored('rows', m).cpu().numpy() for m in (query, gallery)
         )
         excluded = self.exclude_self == 'all' or (
             self.exclude_self == 'same_modality' and query == gallery

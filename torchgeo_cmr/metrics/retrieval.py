@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from .health import embedding_health
-from .thinning import thin
+from .thinning import thin, unrepeated
 
 __all__ = ('CrossModalRetrieval',)
 
@@ -26,7 +26,7 @@ class CrossModalRetrieval(Metric):
 
     Neighbouring patches are counted as wrong here, although they may look the same: use it to
     watch training and to choose a checkpoint; judge an archive with an explicit relevance.
-    A distributed sampler that repeats samples to fill the last batch adds rivals to them.
+    Samples that a distributed sampler repeats to fill the last batch count once if they are numbered.
 
     Examples:
         >>> import torch
@@ -40,6 +40,7 @@ class CrossModalRetrieval(Metric):
     higher_is_better = True
     is_differentiable = False
     full_state_update = False
+    numbers: list[Tensor]
 
     def __init__(
         self,
@@ -80,13 +81,18 @@ class CrossModalRetrieval(Metric):
         self.chunk = chunk
         for modality in self.modalities:
             self.add_state(f'rows_{modality}', default=[], dist_reduce_fx='cat')
+        self.add_state('numbers', default=[], dist_reduce_fx='cat')
 
-    def update(self, embeddings: Mapping[str, Tensor]) -> None:
+    def update(
+        self, embeddings: Mapping[str, Tensor], numbers: Tensor | None = None
+    ) -> None:
         """Take a batch of pairs.
 
         Args:
             embeddings: Unit rows per modality, each of shape (batch, dim); row i of one
                 belongs to row i of every other.
+            numbers: Which sample each row is of, int64 of shape (batch,), the same number for
+                the same sample on whatever rank; each is scored once. Without, all rows are.
 
         Raises:
             ValueError: If a modality is missing or the numbers of rows differ.
@@ -103,6 +109,9 @@ class CrossModalRetrieval(Metric):
         for modality in self.modalities:
             rows = embeddings[modality].detach().float()
             getattr(self, f'rows_{modality}').append(rows)
+        if numbers is None:
+            numbers = torch.full((len(rows),), -1, device=rows.device)
+        self.numbers.append(numbers)
 
     def embeddings(self) -> dict[str, Tensor]:
         """Give back the rows that are scored of those seen on this rank since the last reset.
@@ -110,9 +119,9 @@ class CrossModalRetrieval(Metric):
         Returns:
             Unit rows per modality, each of shape (rows, dim), float32.
         """
+        kept = thin(unrepeated(dim_zero_cat(self.numbers)), self.max_rows)
         return {
-            m: thin(dim_zero_cat(getattr(self, f'rows_{m}')), self.max_rows)
-            for m in self.modalities
+            m: dim_zero_cat(getattr(self, f'rows_{m}'))[kept] for m in self.modalities
         }
 
     def compute(self) -> dict[str, Tensor]:

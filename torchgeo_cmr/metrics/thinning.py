@@ -1,9 +1,9 @@
-"""Subsamples of rows where all of them would cost too much."""
+"""Which of the rows that were seen are scored: each once, and not too many."""
 
 import torch
 from torch import Tensor
 
-__all__ = ('thin',)
+__all__ = ('thin', 'unrepeated')
 
 
 def thin(rows: Tensor, most: int | None) -> Tensor:
@@ -20,3 +20,27 @@ def thin(rows: Tensor, most: int | None) -> Tensor:
         return rows
     places = torch.arange(most, device=rows.device) * len(rows) // most
     return rows[places]
+
+
+def unrepeated(numbers: Tensor) -> Tensor:
+    """Take every sample once, in the order of their numbers.
+
+    Distributed samplers repeat samples so that all ranks have equally many.
+
+    Args:
+        numbers: Number of the sample of each row, int64 of shape (rows,); -1 if unknown.
+
+    Returns:
+        Positions of the rows to keep; all of them, in order, if a number is unknown.
+
+    Examples:
+        >>> unrepeated(torch.tensor([0, 2, 1, 0])).tolist()
+        [0, 2, 1]
+    """
+    if not len(numbers) or numbers.min() < 0:
+        return torch.arange(len(numbers), device=numbers.device)
+    order = numbers.argsort(stable=True)
+    ordered = numbers[order]
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return order[first]

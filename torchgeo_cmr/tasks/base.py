@@ -34,7 +34,7 @@ from torchgeo_cmr.transforms.precision import FixedPrecision
 from .arguments import check_section, plain, read_facts
 from .figures import Figures
 from .optim import Optimisation, OptimizerName, ScheduleName
-from .ranks import norms_at_rest, untouched
+from .ranks import norms_at_rest, sample_numbers, untouched
 from .space import fingerprint, select, uncompiled
 from .storage.hub import push_folder, write_folder
 
@@ -586,7 +586,8 @@ class CrossModalTask(FixedPrecision, BaseTask):
             batch_idx: Integer displaying index of this batch.
             dataloader_idx: Index of the current dataloader.
         """
-        self._evaluate_batch(batch, 'val', self.val_metrics)
+        numbers = self._numbers(batch, batch_idx, dataloader_idx)
+        self._evaluate_batch(batch, 'val', self.val_metrics, numbers)
         self.figures.log(self, batch, batch_idx)
 
     def on_validation_epoch_start(self) -> None:
@@ -605,7 +606,8 @@ class CrossModalTask(FixedPrecision, BaseTask):
             batch_idx: Integer displaying index of this batch.
             dataloader_idx: Index of the current dataloader.
         """
-        self._evaluate_batch(batch, 'test', self.test_metrics)
+        numbers = self._numbers(batch, batch_idx, dataloader_idx)
+        self._evaluate_batch(batch, 'test', self.test_metrics, numbers)
 
     def on_test_epoch_start(self) -> None:
         """Discard embeddings of a test that was interrupted."""
@@ -644,13 +646,20 @@ class CrossModalTask(FixedPrecision, BaseTask):
         first = batch.get(self.keys[self.modalities[0]])
         return 0 if first is None else len(first)
 
+    def _numbers(self, batch: Any, batch_idx: int, dataloader_idx: int) -> Tensor:
+        """Number the samples of a batch, so that each is scored once."""
+        size = self._batch_size(batch)
+        numbers = sample_numbers(self.trainer, batch_idx, dataloader_idx, size)
+        return numbers.to(self.device)
+
     def _evaluate_batch(
-        self, batch: Any, prefix: str, metrics: CrossModalRetrieval
+        self, batch: Any, prefix: str, metrics: CrossModalRetrieval, numbers: Tensor
     ) -> None:
         """Log the losses of a batch and collect its embeddings."""
         outputs = self(batch)
         self._log_losses(batch, outputs, prefix)
-        metrics.update({m: self._unit(output) for m, output in outputs.items()})
+        unit = {m: self._unit(output) for m, output in outputs.items()}
+        metrics.update(unit, numbers)
 
     def _log_losses(self, batch: Any, outputs: Any, prefix: str) -> None:
         """Log the losses of a batch that is not trained on."""

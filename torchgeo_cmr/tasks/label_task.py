@@ -113,7 +113,7 @@ class LabelledTask(LabelLosses, CrossModalTask):
         self.weights = weights
         #: Names of the classes, in order; empty until data with names was seen.
         self.classes: tuple[str, ...] = ()
-        self._seen: dict[str, set[bytes]] = {m: set() for m in in_channels}
+        self._seen: dict[str, set[int]] = {m: set() for m in in_channels}
         self.models = each_model(model, in_channels)
         sounds = [m for m, name in self.models.items() if is_speech(name)]
         self.label_keys = {
@@ -337,7 +337,7 @@ class LabelledTask(LabelLosses, CrossModalTask):
         self._seen = {m: set() for m in self.modalities}
 
     def _evaluate_batch(
-        self, batch: Any, prefix: str, metrics: CrossModalRetrieval
+        self, batch: Any, prefix: str, metrics: CrossModalRetrieval, numbers: Tensor
     ) -> None:
         """Log the losses of a batch and collect its embeddings and labels."""
         outputs = self(batch)
@@ -349,22 +349,24 @@ class LabelledTask(LabelLosses, CrossModalTask):
         kind = self.hparams['retrieval_features']
         exact = self.hparams['similarity'] == 'euclidean'
         rows = {m: o[kind] for m, o in outputs.items()} if exact else unit
+        items = dict.fromkeys(rows, numbers)
         if self.paired:
-            metrics.update(unit)
+            metrics.update(unit, numbers)
         else:
-            new = {m: self._first_seen(batch[self.keys[m]], m) for m in rows}
+            items = {m: _digests(batch[self.keys[m]]) for m in rows}
+            new = {m: self._first_seen(item, m) for m, item in items.items()}
             rows = {m: z[new[m]] for m, z in rows.items()}
             labels = {m: y[new[m]] for m, y in labels.items()}
-        self._by_label(prefix).update(rows, labels)
+            items = {m: item[new[m]] for m, item in items.items()}
+        self._by_label(prefix).update(rows, labels, items)
 
-    def _first_seen(self, rows: Tensor, modality: str) -> Tensor:
-        """Mark rows that are new in this pass: an item in several pairs counts once."""
+    def _first_seen(self, items: Tensor, modality: str) -> Tensor:
+        """Mark items that are new in this pass and on this rank."""
         seen, new = self._seen[modality], []
-        for row in rows.cpu().numpy():
-            digest = hashlib.sha256(row.tobytes()).digest()
-            new.append(digest not in seen)
-            seen.add(digest)
-        return torch.tensor(new, device=rows.device)
+        for item in items.tolist():
+            new.append(item not in seen)
+            seen.add(item)
+        return torch.tensor(new, device=items.device)
 
     def _report(self, prefix: str, metrics: CrossModalRetrieval) -> None:
         """Log retrieval by class and the health of the space over a whole loader."""
@@ -390,6 +392,15 @@ class LabelledTask(LabelLosses, CrossModalTask):
 
     def _by_label(self, prefix: str) -> LabelRetrieval:
         return self.val_labels if prefix == 'val' else self.test_labels
+
+
+def _digests(rows: Tensor) -> Tensor:
+    """Name items by what they hold: one in several pairs counts once, on whatever ranks they are."""
+    names = [
+        int.from_bytes(hashlib.sha256(row.tobytes()).digest()[:8]) >> 1
+        for row in rows.cpu().numpy()
+    ]
+    return torch.tensor(names, device=rows.device)
 
 
 def _health_of_each(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:

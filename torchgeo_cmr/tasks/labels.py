@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchgeo_cmr.errors import OptionError
+from torchgeo_cmr.losses.pairs import rows_per_rank
 
 __all__ = ('LabelLosses', 'as_sets', 'class_loss', 'read_labels')
 
@@ -107,7 +108,8 @@ def class_loss(logits: Tensor, label: Tensor) -> Tensor:
 
     Returns:
         Scalar, float32, mean over rows of known class (and over classes, where there are
-        many); 0 without such a row.
+        many); 0 without such a row. In a process group, its mean over ranks is the mean over
+        the rows of all.
     """
     with torch.autocast(logits.device.type, enabled=False):
         if label.ndim == 1:
@@ -115,5 +117,9 @@ def class_loss(logits: Tensor, label: Tensor) -> Tensor:
             total = F.cross_entropy(
                 logits[known].float(), label[known], reduction='sum'
             )
-            return total / known.sum().clamp_min(1)
-        return F.binary_cross_entropy_with_logits(logits.float(), label)
+            return total / rows_per_rank(known.sum())
+        total = F.binary_cross_entropy_with_logits(
+            logits.float(), label, reduction='none'
+        )
+        rows = torch.tensor(len(total), device=total.device)
+        return total.mean(dim=1).sum() / rows_per_rank(rows)

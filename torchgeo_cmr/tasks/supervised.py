@@ -203,11 +203,11 @@ class SupervisedCMR(LabelLosses, EncoderTask):
         return {'+'.join(self.modalities): self.embed(batch, self.modalities)}
 
     def _evaluate_batch(
-        self, batch: Any, prefix: str, metrics: CrossModalRetrieval
+        self, batch: Any, prefix: str, metrics: CrossModalRetrieval, numbers: Tensor
     ) -> None:
         """Log the loss, and collect embeddings where each modality has its own."""
         if not self._early:
-            super()._evaluate_batch(batch, prefix, metrics)
+            super()._evaluate_batch(batch, prefix, metrics, numbers)
             return
         self._log_losses(batch, self(batch), prefix)
 
