@@ -11,7 +11,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from torchgeo_cmr.cli.checkpoint_files import CheckpointFiles, only_run
-from torchgeo_cmr.errors import OutputExistsError
+from torchgeo_cmr.durable import locked
+from torchgeo_cmr.errors import CMRError, OutputExistsError
 
 
 def test_saved_and_replaced(tmp_path: Path) -> None:
@@ -68,4 +69,22 @@ def test_two_runs_do_not_share_a_folder(
         assert left.exists() is not logged
     with only_run(runs[1]):
         pass
+    assert not list(tmp_path.rglob('.*.lock'))
+
+
+def test_locks_of_killed_runs_are_swept(tmp_path: Path) -> None:
+    trainer = Trainer(
+        default_root_dir=tmp_path,
+        accelerator='cpu',
+        logger=CSVLogger(tmp_path),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    logs = tmp_path / 'lightning_logs'
+    logs.mkdir()
+    dead, alive = logs / '.version_7.lock', logs / '.version_8.lock'
+    dead.touch()
+    with locked(alive, CMRError('busy')), only_run(trainer):
+        assert not dead.exists()
+        assert alive.exists()
     assert not list(tmp_path.rglob('.*.lock'))

@@ -206,6 +206,76 @@ def test_a_checkpoint_of_another_network(
     assert 'the checkpoint does not fit the task' in ran.err.splitlines()[-1]
 
 
+@pytest.mark.filterwarnings('ignore')
+def test_a_checkpoint_names_no_class_and_no_weights_to_fetch(
+    refused: Callable[..., str],
+    run: Callable[..., Any],
+    without_labels: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lightning takes options of the task from it: those may not import, nor fetch."""
+    words = (
+        'fit',
+        '--config',
+        without_labels,
+        f'--trainer.default_root_dir={tmp_path}',
+    )
+    words += ('--trainer.limit_train_batches=1',)
+    assert run(*words, '--trainer.enable_checkpointing=true').code == 0
+    (path,) = tmp_path.rglob('last.ckpt')
+    content = torch.load(path, weights_only=True)
+    (tmp_path / 'foreign_module.py').write_text('open("ran", "w").close()')
+    monkeypatch.syspath_prepend(tmp_path)
+    name = 'foreign_module.Task'
+    for hostile in ({'_class_path': name}, {'lr': [{'x': {'class_path': name}}]}):
+        options = {**content['hyper_parameters'], **hostile}
+        torch.save({**content, 'hyper_parameters': options}, tmp_path / 'foreign.ckpt')
+        said = refused(*words, '--ckpt_path', tmp_path / 'foreign.ckpt')
+        assert f'names the class {name!r}, which would run its module' in said
+    torch.save({**content, 'hyper_parameters': [name]}, tmp_path / 'foreign.ckpt')
+    said = refused(*words, '--ckpt_path', tmp_path / 'foreign.ckpt')
+    assert 'holds options of a task that are not a mapping' in said
+    assert not (tmp_path / 'ran').exists()
+    # The weights that a task was begun with are in the file.
+    options = {**content['hyper_parameters'], 'weights': True}
+    torch.save({**content, 'hyper_parameters': options}, tmp_path / 'own.ckpt')
+    more = ('--trainer.max_epochs=2', '--ckpt_path', tmp_path / 'own.ckpt')
+    assert run(*words, *more).code == 0
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('given', ['url', 'word', 'found by itself'])
+def test_no_pickle_runs_in_a_checkpoint_that_lightning_finds(
+    refused: Callable[..., str],
+    without_labels: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+) -> None:
+    class Planted:
+        def __reduce__(self) -> Any:
+            return open, (str(tmp_path / 'ran'), 'w')
+
+    path = tmp_path / 'hpc_ckpt_1.ckpt'
+    torch.save({'state_dict': Planted()}, path)
+    words = [
+        'fit',
+        '--config',
+        without_labels,
+        f'--trainer.default_root_dir={tmp_path}',
+    ]
+    if given == 'found by itself':
+        monkeypatch.setenv('SLURM_NTASKS', '1')
+        monkeypatch.setenv('SLURM_JOB_NAME', 'a job')
+    else:
+        words += ['--ckpt_path', f'file://{path}' if given == 'url' else 'hpc']
+    assert 'holds more than weights and plain values' in refused(*words)
+    assert not (tmp_path / 'ran').exists()
+    torch.load(path, weights_only=False)
+    assert (tmp_path / 'ran').exists()
+
+
 @pytest.mark.slow
 def test_an_interrupted_run(without_labels: Path, tmp_path: Path) -> None:
     """Control-C ends a training with the code of an interruption, and one line."""

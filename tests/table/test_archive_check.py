@@ -1,5 +1,6 @@
 """What a check of an archive finds: nothing in a whole one, each damage by its file."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def test_a_flipped_bit_is_found_or_changes_nothing(archive: Path) -> None:
             loaded = EmbeddingTable.load(archive)
             assert np.array_equal(loaded.vectors, table.vectors)
             assert loaded.frame.equals(table.frame)
-    assert found > 30
+    # What is left are statistics of the footer, which we do not read, and unused bits of page headers.
+    assert found > 65
 
 
 @pytest.mark.parametrize(
@@ -152,9 +154,11 @@ def test_parts_of_earlier_versions_have_no_digest(archive: Path) -> None:
     part = min(archive.glob('part-*'))
 
     def change(table: pa.Table) -> pa.Table:
-        facts = table.schema.metadata[METADATA_KEY].replace(b'"content"', b'"older"')
+        facts = json.loads(table.schema.metadata[METADATA_KEY])
+        for later in ('content', 'types', 'geo', 'checksum'):
+            del facts[later]
         return table.replace_schema_metadata(
-            {**table.schema.metadata, METADATA_KEY: facts}
+            {**table.schema.metadata, METADATA_KEY: json.dumps(facts)}
         )
 
     rewrite(part, change)

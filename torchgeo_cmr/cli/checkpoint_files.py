@@ -1,10 +1,11 @@
 """Checkpoints of a training run that are whole or not there, whatever stops the run."""
 
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -12,7 +13,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from torchgeo_cmr.drafts import claimed, new_draft, sweep
-from torchgeo_cmr.errors import OutputExistsError
+from torchgeo_cmr.durable import locked
+from torchgeo_cmr.errors import CMRError, OutputExistsError
+from torchgeo_cmr.tasks.checkpoint import load_plain
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -41,6 +44,28 @@ class CheckpointFiles(TorchCheckpointIO):
         with new_draft(path, overwrite=True) as draft:
             torch.save(checkpoint, draft)
 
+    def load_checkpoint(
+        self, path: Any, map_location: Any = 'cpu', weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load a checkpoint, of weights and plain values unless the user has asked for more.
+
+        Lightning looks for some by itself, and runs what those on a disk hold.
+
+        Args:
+            path: File, also one on the network.
+            map_location: As of ``torch.load``.
+            weights_only: False runs what the file holds.
+
+        Raises:
+            ArchiveError: If it is damaged or holds anything else.
+        """
+        if weights_only is False:
+            return super().load_checkpoint(path, map_location, weights_only=False)
+        if '://' not in str(path):
+            return load_plain(path, map_location=map_location)
+        with fsspec.open(str(path), 'rb') as file:
+            return load_plain(file, map_location=map_location)
+
 
 @contextmanager
 def only_run(trainer: Trainer) -> Generator[None]:
@@ -65,6 +90,11 @@ def only_run(trainer: Trainer) -> Generator[None]:
             held.enter_context(claimed(lock, folder, busy))
             for old in (folder, *folder.parent.glob('*/checkpoints')):
                 sweep(old)
+            # A run that was killed leaves the lock of a number that no other run takes.
+            for left in folder.parent.glob('.version_*.lock'):
+                if left != lock:
+                    with suppress(CMRError, OSError), locked(left, busy):
+                        pass
         yield
 
 

@@ -4,13 +4,13 @@ import errno
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import Namespace
+from jsonargparse import Namespace, namespace_to_dict
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torchgeo.datamodules import BaseDataModule
@@ -18,9 +18,8 @@ from torchgeo.tasks import BaseTask
 
 # Classes that are imported can be named without their path in YAML and flags.
 import torchgeo_cmr.datamodules
-import torchgeo_cmr.datasets
-import torchgeo_cmr.tasks  # noqa: F401
-from torchgeo_cmr import __version__
+import torchgeo_cmr.datasets  # noqa: F401
+from torchgeo_cmr import __version__, tasks
 from torchgeo_cmr.drafts import disk_cure, is_full_or_closed
 from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.tasks.storage.checkpoint import load_plain
@@ -63,9 +62,28 @@ class _CLI(LightningCLI):
             # It fears that these words and those of the process differ; they are the same.
             warnings.filterwarnings('ignore', message="LightningCLI's args parameter")
             super().parse_arguments(parser, args)
-        if command := self.config.get('subcommand'):
-            # Now, because Lightning takes arguments of the task from it next.
-            _check_checkpoint(self.config[command].get('ckpt_path'))
+        config = self.config.get(self.config.get('subcommand') or '', {})
+        if 'weights_only' in config:
+            # Lightning's own default is to run what a file on this disk holds.
+            config['weights_only'] = config['weights_only'] is not False
+
+    def _parse_ckpt_path(self) -> None:
+        """Take arguments of the task from a checkpoint, as Lightning does.
+
+        Raises:
+            CMRError: If no run can go on from it, or it names a class that the user did not.
+        """
+        if not (command := self.config.get('subcommand')):
+            return
+        config = self.config[command]
+        options = _options_in(config.get('ckpt_path'), config)
+        if '_class_path' in options:
+            name = options.pop('_class_path')
+            options = {'class_path': name, 'dict_kwargs': options}
+        if options:
+            self.config = self.parser.parse_object(
+                {command: {'model': options}}, self.config
+            )
 
     def instantiate_classes(self) -> None:
         """Build trainer, task and data; a mistake in their arguments is one sentence.
@@ -133,19 +151,49 @@ class _CLI(LightningCLI):
             trainer['callbacks'] = [*given, best]
 
 
-def _check_checkpoint(given: Any) -> None:
-    """Refuse a file that no run can go on from, before anything is built."""
+def _options_in(given: Any, config: Namespace) -> dict[str, Any]:
+    """Give the options of the task in a checkpoint; refuse one that no run can go on from.
+
+    That it was made of some weights is left out: they would be fetched, and then replaced by its own.
+    """
     path = str(given)
     if given is None or path in ('best', 'last', 'hpc') or '://' in path:
-        return
+        return {}
     if not os.path.isfile(path):
         raise CMRError(f'there is no checkpoint {path}: check --ckpt_path')
-    # Without the weights themselves, which may be large.
-    found = load_plain(path, map_location='meta', mmap=True)
+    # Mapped, because the weights themselves may be large.
+    found = load_plain(path, map_location='cpu', mmap=True)
     if not isinstance(found, dict) or 'state_dict' not in found:
         raise CMRError(
             f'{path} holds no state of a training: give a checkpoint that a trainer wrote'
         )
+    options = found.get('hyper_parameters') or {}
+    if not isinstance(options, dict):
+        raise CMRError(f'{path} holds options of a task that are not a mapping')
+    known = {*_classes(namespace_to_dict(config))}
+    for name in tasks.__all__:
+        cls = getattr(tasks, name)
+        known |= {f'{tasks.__name__}.{name}', f'{cls.__module__}.{cls.__qualname__}'}
+    for name in _classes(options):
+        if name not in known:
+            raise CMRError(
+                f'{path} names the class {name!r:.80}, which would run its module: name it yourself, '
+                'with --model or in YAML, if you trust it'
+            )
+    left_out = ('_instantiator', 'weights')
+    return {name: value for name, value in options.items() if name not in left_out}
+
+
+def _classes(options: Any) -> Iterator[Any]:
+    """List what options name as classes, however deep."""
+    left = [options]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            yield from (value[k] for k in ('class_path', '_class_path') if k in value)
+            left += value.values()
+        elif isinstance(value, list | tuple):
+            left += value
 
 
 def _root(error: BaseException) -> BaseException:

@@ -16,7 +16,7 @@ from torchgeo_cmr.errors import ArchiveError, Finding
 from torchgeo_cmr.regular_files import check_special
 
 from .provenance import Content, row_digests
-from .schema import check_part, check_vectors, from_arrow
+from .schema import check_metadata, check_part, check_vectors, from_arrow
 from .sink import PARTS, header_file, part_name, read_header
 
 _PART = 'remove it and run the command that embedded it again'
@@ -109,6 +109,7 @@ def _verify_part(part: Path, dim: int) -> NDArray[np.uint64]:
     check_special(part, ArchiveError)
     with pq.ParquetFile(part, page_checksum_verification=True) as file:
         facts = check_part(file.schema_arrow, dim, part.name)
+        check_metadata(file, part.name)
         if part.name != part_name(str(facts['key'])):
             raise ArchiveError(f'its name is not that of its key {facts["key"]!r:.80}')
         numbers: list[NDArray[np.int64]] = []

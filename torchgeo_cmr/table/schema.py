@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.durable import checksum
 from torchgeo_cmr.errors import ArchiveError
-from torchgeo_cmr.typed_json import check_versioned, decode
+from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
 from .footprints import WGS84, to_wkb
 from .whole_numbers import in_pandas
@@ -120,6 +120,10 @@ class PartFacts(TypedDict):
     content: NotRequired[str]
     #: CRC-32 of names and types of the columns, which are in the footer, whose bytes have none.
     types: NotRequired[str]
+    #: CRC-32 of the metadata of GeoParquet, which other programs read.
+    geo: NotRequired[str]
+    #: CRC-32 of the rest; parts of earlier versions have none.
+    checksum: NotRequired[str]
     #: Places and names of columns without any value.
     blank: NotRequired[list[tuple[int, str]]]
 
@@ -182,12 +186,17 @@ def to_arrow(
     table = table.append_column('geometry', _wkb(shapes, numbers))
     table = table.append_column('bbox', box.take(numbers))
     kinds = sorted(set(geometry.geom_type[~nowhere]))
-    metadata = {**metadata, 'types': _types(_as_read(table.schema))}
+    geo = json.dumps(_geo(kinds, boxes[~nowhere])).encode()
+    metadata = {
+        **metadata,
+        'types': _types(_as_read(table.schema)),
+        'geo': checksum(geo),
+    }
     return table.replace_schema_metadata(
         {
             **(table.schema.metadata or {}),
-            b'geo': json.dumps(_geo(kinds, boxes[~nowhere])).encode(),
-            METADATA_KEY: json.dumps(dict(metadata), sort_keys=True).encode(),
+            b'geo': geo,
+            METADATA_KEY: signed_text(metadata),
         }
     )
 
@@ -403,7 +412,7 @@ def read_facts(schema: pa.Schema, name: str) -> dict[str, Any]:
         or len({*schema.names, *(c for _, c in blank)}) < len(schema) + len(blank)
     ):
         raise ArchiveError(f'{name} is broken (its facts are not possible); {_CURE}')
-    return facts
+    return unsigned(facts, text, name, _CURE)[0]
 
 
 def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
@@ -453,7 +462,32 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
         raise ArchiveError(
             f'{name} is damaged: its columns are not those that were written; {_CURE}'
         )
+    geo = (schema.metadata or {}).get(b'geo', b'')
+    if facts.get('geo') not in (None, checksum(geo)):
+        raise ArchiveError(
+            f'{name} is damaged: its metadata of GeoParquet are not those that were written; {_CURE}'
+        )
     return facts
+
+
+def check_metadata(file: pq.ParquetFile, name: str) -> None:
+    """Refuse a part whose metadata differ between the two places in which Arrow writes them.
+
+    Args:
+        file: The part.
+        name: File name, for the message.
+
+    Raises:
+        ArchiveError: If they do: other programs read those that we do not.
+    """
+    stored = file.metadata.metadata or {}
+    if b'ARROW:schema' not in stored:  # of another writer
+        return
+    for key, value in (file.schema_arrow.metadata or {}).items():
+        if stored.get(key) != value:
+            raise ArchiveError(
+                f'{name} is damaged: its metadata are not those that were written; {_CURE}'
+            )
 
 
 def _types(schema: pa.Schema) -> str:

@@ -45,6 +45,7 @@ from .schema import (
     FORMAT,
     FORMAT_VERSION,
     ArchiveHeader,
+    check_metadata,
     check_part,
     check_vectors,
     empty_frame,
@@ -289,19 +290,13 @@ class ParquetSink:
 
     def _begin_header(self) -> None:
         """Write the header of a new archive, unless another process was quicker."""
-        target = header_file(self.path)
-        draft = Draft(target.with_name(f'.{stamp()}'), target, overwrite=False)
-        with disk_faults(target):
-            try:
-                draft.path.write_bytes(signed_text(self.header))
-                flush(draft.path)
-                with suppress(OutputExistsError):
-                    publish([draft])
-            finally:
-                draft.path.unlink(missing_ok=True)
+        with suppress(OutputExistsError):
+            self._write_header(self.header, overwrite=False)
 
-    def _write_header(self, header: Mapping[str, Any]) -> None:
-        with _appearing(header_file(self.path)) as temporary:
+    def _write_header(
+        self, header: Mapping[str, Any], *, overwrite: bool = True
+    ) -> None:
+        with _appearing(header_file(self.path), overwrite=overwrite) as temporary:
             temporary.write_bytes(signed_text(header))
 
     def _check(self) -> bool:
@@ -551,6 +546,7 @@ def _read_part(
     with reading(part), pq.ParquetFile(part, page_checksum_verification=True) as file:
         schema = file.schema_arrow
         facts = check_part(schema, header['dim'], str(part))
+        check_metadata(file, str(part))
         if pa.types.is_fixed_size_binary(schema.field('vector').type) != (
             header['metric'] == 'hamming'
         ):
@@ -805,18 +801,17 @@ def _mark(folder: Path) -> tuple[int, int, int] | None:
 
 
 @contextmanager
-def _appearing(target: Path) -> Generator[Path]:
-    """Write under a temporary name, flush, rename."""
+def _appearing(target: Path, *, overwrite: bool = True) -> Generator[Path]:
+    """Write a file of an archive as a draft without a name, which :func:`sweep` knows there."""
+    draft = Draft(target.with_name(f'.{stamp()}'), target, overwrite)
     with disk_faults(target):
-        temporary = target.with_name(f'.{stamp()}')
         try:
-            yield temporary
-            flush(temporary)
-            temporary.replace(target)
+            yield draft.path
+            flush(draft.path)
+            publish([draft])
         finally:
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        flush(target.parent)
+                draft.path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -239,3 +239,20 @@ def test_weights_of_another_task(saved: tuple[SSCMRSIR, Path]) -> None:
     checkpoint['state_dict'].popitem()
     torch.save(checkpoint, path)
     assert 'does not fit SSCMRSIR' in fault_of(path)
+
+
+def test_settings_next_to_a_checkpoint_are_not_read(
+    saved: tuple[SSCMRSIR, Path], tmp_path: Path
+) -> None:
+    """A run leaves config.yaml and hparams.yaml there; those of somebody else change nothing."""
+    task, path = saved
+    for name in ('config.yaml', 'hparams.yaml'):
+        (tmp_path / name).write_text(
+            f'x: !!python/object/apply:builtins.open ["{tmp_path}/ran", "w"]\n'
+            'model: {class_path: foreign.Task, init_args: {model: vit_giant}}\n'
+        )
+    loaded = load_task(path)
+    assert loaded.space == task.space
+    assert dict(loaded.hparams) == dict(load_task(str(path)).hparams)
+    assert all(not f.fault for f in verify_checkpoint(path))
+    assert not (tmp_path / 'ran').exists()
