@@ -15,7 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torchgeo_cmr.drafts import claimed, new_draft, sweep
 from torchgeo_cmr.durable import locked
 from torchgeo_cmr.errors import CMRError, OutputExistsError
-from torchgeo_cmr.tasks.checkpoint import load_plain
+from torchgeo_cmr.tasks.storage.checkpoint import load_plain
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -47,9 +47,9 @@ class CheckpointFiles(TorchCheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any = 'cpu', weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Load a checkpoint, of weights and plain values unless the user has asked for more.
+        """Load a checkpoint, of weights and plain values unless the user wants more.
 
-        Lightning looks for some by itself, and runs what those on a disk hold.
+        Lightning also looks for some unasked, and runs what those on a disk hold.
 
         Args:
             path: File, also one on the network.

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
@@ -556,12 +556,12 @@ def _read_part(
             )
         if facts['rows'] != len(vectors):
             return None
-        names = [name for name in schema.names if name != 'vector']
+        names = [name for name in schema.names if name not in ('vector', 'bbox')]
         # Of a column named vector.list, say, Arrow would also take the vectors for a part.
         stored = file.read(names).select(names)
         numbers = _check_rows(stored, facts, part)
         next_row = 0
-        for batch in file.iter_batches(_BATCH, columns=['vector']):
+        for batch in _vector_batches(file):
             column = batch.column('vector')
             if column.null_count:
                 raise ArchiveError(f'{part} has rows without vector; {_AGAIN}')
@@ -570,9 +570,15 @@ def _read_part(
             next_row += len(column)
         if next_row != len(numbers):
             raise ArchiveError(f'{part} lacks vectors; {_AGAIN}')
-        content = stored.drop_columns(['part_row', 'bbox'])
-        content = _whole(content, facts.get('blank', ()))
-        return content.take(pa.array(np.argsort(numbers))), facts
+        # By one name, so that each step lets go of what the one before it had.
+        stored = _whole(stored.drop_columns(['part_row']), facts.get('blank', ()))
+        return stored.take(pa.array(np.argsort(numbers))), facts
+
+
+def _vector_batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    """Read the vectors some at a time: of several row groups, Arrow would fetch all first."""
+    for i in range(file.num_row_groups):
+        yield from file.iter_batches(_BATCH, row_groups=[i], columns=['vector'])
 
 
 def _check_rows(
