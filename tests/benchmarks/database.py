@@ -5,8 +5,8 @@ EPSG:32632) are saved as an archive folder, loaded into a database, and searched
 in turns; answers are compared. Loading is timed part by part, with the client's share of
 processor time. ``--clients`` processes then ask at once, each with a connection of its own::
 
-    python tests/benchmarks/database.py --n 1000000 --dsn 'postgresql:///postgres?host=/tmp' --json db.json
-    python tests/benchmarks/database.py --n 20000 --rounds 3
+    python tests/benchmarks/scale.py database --n 1000000 --dsn 'postgresql:///postgres?host=/tmp'
+    python tests/benchmarks/scale.py database --n 20000 --rounds 3
 
 Without ``--dsn`` a server of the folder that ``.ci/postgres`` makes is started and removed. The
 archive ``bench`` of the database is dropped before and after.
@@ -211,9 +211,8 @@ def run(words: Any) -> dict[str, Any]:
     return report
 
 
-def main() -> None:
-    """Parse the command line, run, print, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or '').partition('\n')[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what can be chosen."""
     parser.add_argument('--n', type=int, default=1_000_000)
     parser.add_argument('--dim', type=int, default=256)
     parser.add_argument('--seed', type=int, default=0)
@@ -228,12 +227,12 @@ def main() -> None:
         '--dsn', help='postgresql:// of a server with PostGIS and pgvector'
     )
     parser.add_argument('--json', type=Path)
-    words = parser.parse_args()
+    parser.set_defaults(measure=measure)
+
+
+def measure(words: Any) -> None:
+    """Run, print, write."""
     report = run(words)
     sys.stdout.write(json.dumps(report, indent=1) + '\n')
     if words.json is not None:
         words.json.write_text(json.dumps(report, indent=1) + '\n')
-
-
-if __name__ == '__main__':
-    main()

@@ -8,7 +8,8 @@ local run of the same round::
 
     python tests/benchmarks/scale.py embedding --json scale.json
 
-All archives are compared with that of the local run.
+All archives are compared with that of the local run. An archive in PostgreSQL is ``scale.py database``,
+see ``database.py``.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import database
 import numpy as np
 import rasterio
 import torch
@@ -164,7 +166,16 @@ def main() -> None:
     part.add_argument('--model', default='resnet18')
     part.add_argument('--rounds', type=int, default=3)
     part.add_argument('--json', type=Path)
+    part.set_defaults(measure=tell_embedding)
+    database.add_options(
+        parts.add_parser('database', help='an archive in PostgreSQL beside an index')
+    )
     args = parser.parse_args()
+    args.measure(args)
+
+
+def tell_embedding(args: argparse.Namespace) -> None:
+    """Measure the engines of embed, print and write."""
     rows = measure_embedding(args)
     for row in rows:
         seconds, ratio = row['seconds'], row['ratio']

@@ -19,7 +19,7 @@ _INDEX_ROW = 257
 #: Bytes of a row of an index for its code: scale and length of what rounding took away.
 _CODE_ROW = 8
 #: Bytes of a patch with its indexes, and of a vector's row with its key, in PostgreSQL
-#: (``tests/benchmarks/database.py --n 1000000``).
+#: (``tests/benchmarks/scale.py database --n 1000000``).
 _SERVER_ROW, _SERVER_VECTOR = 460, 72
 #: Rows a second that are built into an index, and loaded into PostgreSQL, of 256 numbers, two cores
 #: (the same command).

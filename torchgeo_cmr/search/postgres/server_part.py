@@ -34,7 +34,7 @@ type _Rows = NDArray[np.int64]
 _FEW = 256
 #: Queries from which on vectors are read once for all of them, of chosen rows and of all: the
 #: database hands a vector out in the time in which it finds three rows, or computes ten distances
-#: (``tests/benchmarks/database.py``). Rows that are read together.
+#: (``tests/benchmarks/scale.py database``). Rows that are read together.
 _MANY = {False: 4, True: 16}
 _BLOCK = 16_384
 #: Rows proposed beyond those requested, before all within rounding are fetched.
