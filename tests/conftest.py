@@ -3,15 +3,16 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 import own_postgres
 import pytest
-import rasterio
-import torch
-from affine import Affine
+
+if TYPE_CHECKING:
+    from affine import Affine
 
 type Writer = Callable[..., Path]
 
@@ -40,13 +41,22 @@ def qgis_python() -> str:
 @pytest.fixture(autouse=True, scope='session')
 def _quiet() -> None:
     """No windows, and no more threads than the tests need."""
-    mpl.use('Agg')
-    torch.set_num_threads(1)
+    # The tests of the retrieval half also run where these are not installed.
+    if find_spec('matplotlib'):
+        import matplotlib as mpl
+
+        mpl.use('Agg')
+    if find_spec('torch'):
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @pytest.fixture
 def write_raster(tmp_path: Path) -> Writer:
     """Write a GeoTIFF; by default pixels count upwards, band by band."""
+    import rasterio
+    from affine import Affine
 
     def write(
         name: str,
@@ -59,7 +69,7 @@ def write_raster(tmp_path: Path) -> Writer:
         dtype: str = 'float32',
         nodata: float | None = None,
         data: np.ndarray | None = None,
-        transform: Affine | None = None,
+        transform: 'Affine | None' = None,
         **profile: object,
     ) -> Path:
         path = tmp_path / name

@@ -104,6 +104,11 @@ def _ended(error: Exception, words: list[str]) -> int:
     if isinstance(error, CMRError | OSError):
         # OSError: a file is missing, the disk is full. The user can fix both.
         return _mistake(str(error))
+    if isinstance(error, ModuleNotFoundError):
+        from torchgeo_cmr.cli.missing_package import cure
+
+        if sentence := cure(error, words[0]):
+            return _mistake(sentence)
     if isinstance(error, MemoryError):  # also those of NumPy and Arrow
         return _mistake(
             f'there is not enough memory ({str(error) or "none was left"}); work on fewer rows, '

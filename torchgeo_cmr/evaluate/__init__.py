@@ -5,6 +5,9 @@ same place and when it means the same land cover. Every score comes with the lev
 ranking would reach.
 """
 
+from typing import TYPE_CHECKING
+
+import torchgeo_cmr.lazy as lazily
 from torchgeo_cmr.table.distance import metres_between
 from torchgeo_cmr.table.provenance import fingerprint
 
@@ -15,11 +18,13 @@ from .leak import near_area
 from .offset import days_between, within_days
 from .place_rule import near_place, same_patch, same_place, within_distance
 from .protocol import PROTOCOLS, Protocol, get_protocol, with_distance
-from .raster_labels import labels_from_raster
 from .raw_features import feature_report, raw_features
 from .report import Report
 from .rule import Rule
 from .score import evaluate
+
+if TYPE_CHECKING:
+    from .raster_labels import labels_from_raster
 
 __all__ = (
     'PROTOCOLS',
@@ -48,3 +53,8 @@ __all__ = (
     'within_days',
     'within_distance',
 )
+
+#: The one name that needs rasterio.
+_HOMES = {'labels_from_raster': 'raster_labels'}
+
+__getattr__, __dir__ = lazily.lazy(__name__, _HOMES, __all__)

@@ -20,7 +20,6 @@ from .leak import leaking_splits, near_area
 from .measure import expand, formulas
 from .picking import pick, pick_rows
 from .protocol import ExcludeSelf, Protocol
-from .raster_labels import add_classes
 from .report import Report
 from .rule import Rule
 from .score import check_spaces
@@ -152,6 +151,8 @@ def _classify(
     """Add the classes of the map that a rule judges by."""
     if not isinstance(rule, Rule) or rule.file is None or rule.column is None:
         return tables
+    from .raster_labels import add_classes  # needs rasterio
+
     queries, archive = (add_classes(t, rule.file, rule.column) for t in tables)
     return queries, archive
 

@@ -1,11 +1,10 @@
 """Export: results as layers and pictures that other programs open."""
 
-from torchgeo_cmr.export.pictures.clips import clip_hits
+from typing import TYPE_CHECKING
+
+import torchgeo_cmr.lazy as lazily
 from torchgeo_cmr.export.pictures.html import to_html
-from torchgeo_cmr.export.pictures.pixel_similarity import pixel_similarity
 from torchgeo_cmr.export.pictures.sheet import to_sheet
-from torchgeo_cmr.export.pictures.similarity_raster import similarity, to_geotiff
-from torchgeo_cmr.export.pictures.thumbnails import PatchReader
 from torchgeo_cmr.export.qgis.project import to_project
 from torchgeo_cmr.export.record.cards import to_data_card, to_model_card
 from torchgeo_cmr.export.record.compare import compare_records
@@ -29,6 +28,12 @@ from torchgeo_cmr.export.vector.stac_items import to_stac
 from .layer_info import describe_layer
 from .outputs import check_all, write_all
 from .write import check_outputs, write
+
+if TYPE_CHECKING:
+    from torchgeo_cmr.export.pictures.clips import clip_hits
+    from torchgeo_cmr.export.pictures.pixel_similarity import pixel_similarity
+    from torchgeo_cmr.export.pictures.similarity_raster import similarity, to_geotiff
+    from torchgeo_cmr.export.pictures.thumbnails import PatchReader
 
 __all__ = (
     'Catalogue',
@@ -65,3 +70,14 @@ __all__ = (
     'write_all',
     'write_manifest',
 )
+
+#: Names that need rasterio, which layers do without.
+_HOMES = {
+    'PatchReader': 'pictures.thumbnails',
+    'clip_hits': 'pictures.clips',
+    'pixel_similarity': 'pictures.pixel_similarity',
+    'similarity': 'pictures.similarity_raster',
+    'to_geotiff': 'pictures.similarity_raster',
+}
+
+__getattr__, __dir__ = lazily.lazy(__name__, _HOMES, __all__)

@@ -12,9 +12,7 @@ from torchgeo_cmr.drafts import sweep
 from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.export.layers.extent import check_drawable
 from torchgeo_cmr.export.new_file import at_once, only_writer, together
-from torchgeo_cmr.export.pictures.clips import check_clips, clip_hits
 from torchgeo_cmr.export.pictures.html import to_html
-from torchgeo_cmr.export.pictures.similarity_raster import to_geotiff
 from torchgeo_cmr.export.qgis.project import to_project
 from torchgeo_cmr.export.record.manifest import write_manifest
 from torchgeo_cmr.export.vector.postgres_layer import check_table, to_postgres
@@ -91,6 +89,9 @@ def check_all(
         torchgeo_cmr.errors.QueryError: hits.gpkg ...
     """
     plan = _plan(outs, project, heatmap, html, clips, links, manifest)
+    if plan.heatmap or plan.clips or '.tif' in plan.suffixes:
+        # A light installation has none: better said now than after the search.
+        import rasterio  # noqa: F401
     files = [target for path in plan.outs for target in (path, *sidecars(path))]
     if plan.heatmap is not None:
         files += [plan.heatmap, *sidecars(plan.heatmap)]
@@ -182,6 +183,8 @@ def write_all(
     if plan.heatmap is not None and len(results):
         check_drawable(results)
     if plan.clips is not None:
+        from torchgeo_cmr.export.pictures.clips import check_clips
+
         check_clips(results, record)
     files = _files(plan)
     if not len(results):
@@ -224,7 +227,7 @@ def _write(
         written.append(Written(path, rows))
     raster = plan.heatmap if len(results) else None
     if raster is not None:
-        to_geotiff(results, raster, **common)
+        WRITERS['.tif'](results, raster, **common)
         written.append(Written(raster, 'similarity raster'))
     if plan.project is not None:
         to_project(
@@ -235,6 +238,8 @@ def _write(
         to_html(results, plan.html, **common)
         written.append(Written(plan.html, rows))
     if plan.clips is not None:
+        from torchgeo_cmr.export.pictures.clips import clip_hits
+
         with at_once():
             clip_hits(results, plan.clips, **common)
         written.append(Written(plan.clips, 'clips'))

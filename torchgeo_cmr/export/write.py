@@ -11,7 +11,6 @@ import geopandas as gpd
 from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.export.layers.extent import check_drawable
 from torchgeo_cmr.export.pictures.html import to_html
-from torchgeo_cmr.export.pictures.similarity_raster import to_geotiff
 from torchgeo_cmr.export.vector.flatgeobuf import to_flatgeobuf
 from torchgeo_cmr.export.vector.geojson import to_geojson
 from torchgeo_cmr.export.vector.geopackage import to_geopackage
@@ -19,6 +18,16 @@ from torchgeo_cmr.export.vector.parquet import to_parquet
 from torchgeo_cmr.export.vector.spreadsheet import to_csv
 from torchgeo_cmr.export.vector.stac_items import check_items, to_stac
 from torchgeo_cmr.table import EmbeddingTable
+
+
+def _to_geotiff(
+    results: gpd.GeoDataFrame, path: str | PathLike[str], **how: Any
+) -> Path:
+    """Write the similarity raster; loaded here, since layers need no rasterio."""
+    from torchgeo_cmr.export.pictures.similarity_raster import to_geotiff
+
+    return to_geotiff(results, path, **how)
+
 
 #: Suffix -> writer. All take the arguments of :func:`write`.
 WRITERS: dict[str, Callable[..., Path]] = {
@@ -28,7 +37,7 @@ WRITERS: dict[str, Callable[..., Path]] = {
     '.csv': to_csv,
     '.parquet': to_parquet,
     '.html': to_html,
-    '.tif': to_geotiff,
+    '.tif': _to_geotiff,
     '.stac.json': to_stac,
 }
 #: Suffix -> what refuses a result that the format cannot hold, before anything is written.

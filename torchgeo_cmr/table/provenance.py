@@ -152,5 +152,5 @@ def versions() -> dict[str, str]:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = 'unknown'
+            found[name] = 'not installed'
     return found

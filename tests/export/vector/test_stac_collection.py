@@ -264,7 +264,7 @@ class TestContents:
         self, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, 'stac_geoparquet.arrow', None)
-        with pytest.raises(QueryError, match=r'pip install torchgeo-cmr\[stac\]'):
+        with pytest.raises(QueryError, match=r'pip install stac-geoparquet'):
             to_stac_geoparquet(archive, tmp_path / 'items.stac.parquet')
 
 

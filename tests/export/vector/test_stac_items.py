@@ -124,7 +124,7 @@ def test_refuses(
         to_stac(gpd.GeoDataFrame(hits.drop(columns='score')), tmp_path / 'a.stac.json')
     with monkeypatch.context() as absent:
         absent.setitem(sys.modules, 'pystac', None)
-        with pytest.raises(QueryError, match=r'pip install torchgeo-cmr\[stac\]'):
+        with pytest.raises(QueryError, match=r'pip install pystac'):
             to_stac(hits, tmp_path / 'a.stac.json')
     assert not list(tmp_path.iterdir())
     (tmp_path / 'a.stac.json').touch()

@@ -169,7 +169,7 @@ def test_without_the_driver_one_sentence_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, 'psycopg', None)
-    with pytest.raises(ArchiveError, match=r'pip install "torchgeo-cmr\[postgres\]"'):
+    with pytest.raises(ArchiveError, match=r'pip install "psycopg\[binary\]"'):
         RetrievalIndex.open('postgresql://localhost/gis')
 
 

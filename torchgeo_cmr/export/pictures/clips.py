@@ -37,9 +37,10 @@ from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.typed_json import read_json
 
+from .named_pixels import Band, is_cube, parse_window
 from .sheet import to_sheet
 from .similarity_raster import write_cog
-from .thumbnails import Band, PatchReader, is_cube, is_masked, on, parse_window
+from .thumbnails import PatchReader, is_masked, on
 
 _INDEX = 'clips.json'
 _SHEET = 'contact_sheet.png'

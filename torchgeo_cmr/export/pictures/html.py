@@ -27,7 +27,6 @@ from torchgeo_cmr.table.footprints import unwrap
 
 from .sheet import Read
 from .svg_map import draw_map
-from .thumbnails import PatchReader
 
 #: What the browser may do: show pictures that are in the page, and use its style.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -117,7 +116,7 @@ def to_html(
     scenes = (record or {}).get('scenes') or {}
     notes: list[str] = []
     if read is None and scenes:
-        read = _while_there(PatchReader(scenes, north_up=True), notes)
+        read = _from_scenes(scenes, notes)
     page = Element('html', lang='en')
     head = SubElement(page, 'head')
     SubElement(head, 'meta', charset='utf-8')
@@ -159,8 +158,14 @@ def to_html(
     return Path(path)
 
 
-def _while_there(read: Read, notes: list[str]) -> Read:
-    """Give pictures until a scene is missing; then note it, once."""
+def _from_scenes(scenes: Mapping[str, Any], notes: list[str]) -> Read | None:
+    """Give pictures until a scene is missing, none without rasterio; note it, once."""
+    try:
+        from .thumbnails import PatchReader
+    except ModuleNotFoundError as error:
+        notes.append(f'{error.name} is not installed (pip install {error.name})')
+        return None
+    read = PatchReader(scenes, north_up=True)
 
     def call(hit: pd.Series, modality: str) -> NDArray[np.floating] | None:
         if notes:

@@ -1,6 +1,5 @@
 """PatchReader: small pictures of patches, read from the scenes an archive remembers."""
 
-import re
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -26,17 +25,13 @@ from torchgeo_cmr.raster_files import open_pixels
 from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.table.footprints import WGS84, unwrap
 
-#: Windows that hang over an edge may start before the first row or column.
-_WINDOW = re.compile(r':(-?\d{1,9})_(-?\d{1,9})_(\d{1,9})x(\d{1,9})$')
+from .named_pixels import Band, is_cube, parse_window, shown_bands
+
 #: Pixels of one picture; a patch of an encoder has thousands.
 _LARGEST = 2**24
-_RED_GREEN_BLUE = (('b04', 'b03', 'b02'), ('red', 'green', 'blue'), ('r', 'g', 'b'))
 
 #: Row, column, height and width in pixels.
 type Area = tuple[float, float, float, float]
-
-#: One band of a scene: relative path, band number from 1, band name, ground sample distance.
-type Band = Sequence[Any]
 
 
 class PatchReader:
@@ -272,28 +267,6 @@ def _with_bands(sources: Mapping[str, Sequence[Band]]) -> dict[str, Sequence[Ban
     return {scene: bands for scene, bands in sources.items() if bands}
 
 
-def is_cube(bands: Sequence[Band]) -> bool:
-    """Say whether a scene is a date of a cube, which is not read as a raster file."""
-    return any(str(band[0]).lower().endswith(('.nc', '.zarr')) for band in bands)
-
-
-def parse_window(patch_id: str) -> tuple[int, int, int, int] | None:
-    """Read the window at the end of a ``patch_id``.
-
-    Args:
-        patch_id: Such as ``'s2:scene.tif:0_32_32x32'``.
-
-    Returns:
-        Row, column, height and width in pixels of the scene's finest band; None if the id
-        does not end so.
-    """
-    found = _WINDOW.search(patch_id)
-    if found is None:
-        return None
-    row, col, height, width = (int(g) for g in found.groups())
-    return row, col, height, width
-
-
 def stretch(plane: NDArray[np.floating]) -> NDArray[np.float64]:
     """Stretch one band between its 2nd and 98th percentile.
 
@@ -321,27 +294,6 @@ def _calmed(plane: NDArray[np.floating]) -> NDArray[np.float64]:
     counts = np.isfinite(shifted).sum(axis=0)
     mean = np.nansum(shifted, axis=0) / np.maximum(counts, 1)
     return np.where(np.isfinite(plane), mean, np.nan)
-
-
-def shown_bands(bands: Sequence[Band]) -> list[Band]:
-    """Choose the bands to show: red, green, blue by name; VV and VH; else the first ones.
-
-    Args:
-        bands: Bands of a scene.
-
-    Returns:
-        One band, two (a radar pair) or three (red, green, blue).
-    """
-    named = {str(band[2]).lower(): band for band in bands}
-    for wanted in _RED_GREEN_BLUE:
-        if all(name in named for name in wanted):
-            return [named[name] for name in wanted]
-    if len(bands) == 2:
-        for wanted in (('vv', 'vh'), ('hh', 'hv')):
-            if all(name in named for name in wanted):
-                return [named[name] for name in wanted]
-        return list(bands)
-    return list(bands[:3]) if len(bands) >= 3 else [bands[0]]
 
 
 def _scaled(area: Area, finest: Any, gsd: Any) -> Area:

@@ -4,20 +4,20 @@ import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS
-from rasterio.errors import RasterioError
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.export.new_file import as_written
-from torchgeo_cmr.export.pictures.thumbnails import shown_bands
+from torchgeo_cmr.export.pictures.named_pixels import shown_bands
 from torchgeo_cmr.export.styles.style import picture_style, raster_style
-from torchgeo_cmr.raster_files import open_pixels
+
+if TYPE_CHECKING:
+    from rasterio import DatasetReader
 
 #: Pixels an edge that are read to choose the stretch.
 _SAMPLE = 512
@@ -127,7 +127,12 @@ def relative_path(path: Path, folder: Path) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[rasterio.DatasetReader]:
+def _opened(path: Path) -> Generator['DatasetReader']:
+    # Loaded here, since a project without rasters needs none.
+    from rasterio.errors import RasterioError
+
+    from torchgeo_cmr.raster_files import open_pixels
+
     try:
         with open_pixels(path) as file:
             yield file
@@ -137,7 +142,7 @@ def _opened(path: Path) -> Generator[rasterio.DatasetReader]:
         ) from error
 
 
-def _crs_of(file: rasterio.DatasetReader) -> CRS:
+def _crs_of(file: 'DatasetReader') -> CRS:
     if file.crs is None:
         raise RasterError(
             f'{file.name} has no CRS; declare it in the program that wrote it'
@@ -145,9 +150,7 @@ def _crs_of(file: rasterio.DatasetReader) -> CRS:
     return CRS.from_wkt(file.crs.to_wkt())
 
 
-def _sample(
-    file: rasterio.DatasetReader, bands: Sequence[int]
-) -> list[NDArray[np.float64]]:
+def _sample(file: 'DatasetReader', bands: Sequence[int]) -> list[NDArray[np.float64]]:
     """Read the finite values of some bands, at most a quarter of a million each."""
     shape = (min(file.height, _SAMPLE), min(file.width, _SAMPLE))
     planes = file.read(list(bands), out_shape=(len(bands), *shape), masked=True)

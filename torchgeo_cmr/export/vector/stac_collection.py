@@ -141,7 +141,7 @@ def to_stac_geoparquet(
     except ImportError as error:
         raise QueryError(
             'items as one table are written through stac-geoparquet, which is not installed; '
-            'pip install torchgeo-cmr[stac]'
+            'pip install stac-geoparquet'
         ) from error
     target = Path(path)
     given = catalogue or Catalogue()

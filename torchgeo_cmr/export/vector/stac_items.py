@@ -17,7 +17,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export.layers.extent import placed
 from torchgeo_cmr.export.layers.layer_outlines import footprints
 from torchgeo_cmr.export.new_file import new_file
-from torchgeo_cmr.export.pictures.thumbnails import parse_window
+from torchgeo_cmr.export.pictures.named_pixels import parse_window
 from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import unwrap
@@ -86,7 +86,7 @@ def to_stac(
     except ImportError as error:
         raise QueryError(
             'STAC items are written through pystac, which is not installed; '
-            'pip install torchgeo-cmr[stac]'
+            'pip install pystac'
         ) from error
     check_items(results)
     scenes = (record or {}).get('scenes') or {}

@@ -70,7 +70,7 @@ def driver() -> ModuleType:
         import psycopg
     except ImportError as error:
         raise ArchiveError(
-            'a database needs psycopg; install it with pip install "torchgeo-cmr[postgres]"'
+            'a database needs psycopg; install it with pip install "psycopg[binary]"'
         ) from error
     return psycopg
 

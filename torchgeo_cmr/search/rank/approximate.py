@@ -22,7 +22,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import faiss as _faiss
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -31,6 +30,13 @@ from torchgeo_cmr.errors import QueryError
 
 from .exact import Ties, decide, top_k
 from .vectors import LEAST_SHARE, Vectors, as_vectors
+
+try:
+    import faiss as _faiss
+except ModuleNotFoundError as error:
+    raise QueryError(
+        'an approximate index needs faiss; pip install faiss-cpu, or search exactly'
+    ) from error
 
 #: Its wrappers take other arguments than its stubs say.
 faiss: Any = _faiss
