@@ -206,7 +206,7 @@ FORBIDDEN = {
     'eval': (),
     'exec': (),
     'compile': (),
-    'rasterio.open': ('raster_files.py', 'similarity_raster.py', 'writer.py'),
+    'rasterio.open': ('raster_files.py',),
     'rasterio.DatasetReader': ('raster_files.py',),
     'gpd.read_file': ('label_map.py', 'export_command.py'),
     'ET.parse': (),
@@ -234,6 +234,10 @@ def test_nothing_in_the_package_could_run_or_fetch_what_it_reads(path: Path) -> 
     ):
         name = ast.unparse(call.func)
         options = {word.arg: word.value for word in call.keywords}
+        if name == 'rasterio.open' and [ast.unparse(a) for a in call.args[1:]] == [
+            "'w'"
+        ]:
+            continue  # a new file is made, and nothing read
         assert path.name in FORBIDDEN.get(name, (path.name,)), (
             f'line {call.lineno}: {name}'
         )
