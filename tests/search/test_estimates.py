@@ -53,6 +53,12 @@ def test_all_grows_with_patches_and_memory_decides_what_fits() -> None:
     assert fits == ['index folder, binary (not exact)']
 
 
+def test_postgresql_is_left_out_where_it_keeps_no_such_vectors() -> None:
+    for dim, there in ((16_000, True), (16_001, False)):
+        names = [way.name for way in capacity(10, dim, memory=1e9, read=1e10)]
+        assert ('PostgreSQL' in names) is there
+
+
 def test_this_machine_is_measured_if_nothing_is_said() -> None:
     ways = capacity(10**6, 256)
     assert all(0 < way.seconds < 60 for way in ways)

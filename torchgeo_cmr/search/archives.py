@@ -11,8 +11,9 @@ def open_archives(paths: Origin | Iterable[Origin]) -> RetrievalIndex:
     """Open archive folders and index folders to search them as one.
 
     An index that :meth:`RetrievalIndex.build` wrote is opened as it is if it is named alone.
-    Several are read and combined; where their records name different files for one
-    scene, the combined record lists them.
+    Several are searched as one; where their records name different files for one scene, the
+    combined record lists them. What is appended to several or deleted from them stays in memory, and
+    what others change in the folders is seen when they are opened again.
 
     Args:
         paths: Folder or folders; tables are taken too. A database, ``postgresql://...``, is

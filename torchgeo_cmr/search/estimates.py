@@ -13,6 +13,8 @@ import numpy as np
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.processors import cores
 
+from .postgres.connection import MOST_NUMBERS
+
 #: Bytes of a row besides its vector: columns of a patch as embed writes them, with its footprint.
 _ARCHIVE_ROW = 60
 _INDEX_ROW = 257
@@ -65,7 +67,8 @@ def capacity(
         read: Bytes of memory that it reads a second; None to measure this one, for half a second.
 
     Returns:
-        The archive folder, index folders and PostgreSQL, each as a :class:`Way`.
+        The archive folder, index folders and, up to the 16,000 numbers that pgvector takes, PostgreSQL,
+        each as a :class:`Way`.
 
     Raises:
         QueryError: If there is no patch or no number.
@@ -101,6 +104,8 @@ def capacity(
     add('index folder, float32 with codes', row + codes, codes, build)
     add('index folder, float32 without codes', row, whole, build)
     add('index folder, binary (not exact)', row + dim / 8, dim / 8, build)
+    if dim > MOST_NUMBERS:
+        return ways
     server, load = _SERVER_ROW + _SERVER_VECTOR, n / _LOADED
     add('PostgreSQL', server + whole, whole, load, _RANKED)
     add('PostgreSQL, half precision', server + whole / 2, whole / 2, load, _RANKED)

@@ -63,6 +63,17 @@ def test_a_table_holds_the_results_and_is_replaced_whole(
         assert found.fetchall() == [(1.5,), (None,)]
 
 
+def test_columns_that_every_table_has_get_another_name(
+    database: str, hits: gpd.GeoDataFrame
+) -> None:
+    taken = gpd.GeoDataFrame(hits.assign(ctid='a', XMIN=1, tableoid=2, fid=3))
+    to_postgres(taken, f'{database}&table=named')
+    with psycopg.connect(database) as server:
+        question = 'SELECT * FROM public.named LIMIT 1'
+        found = {c.name for c in server.execute(question).description or ()}
+    assert {'ctid_2', 'XMIN_2', 'tableoid_2', 'fid_2'} <= found
+
+
 def test_rights_on_a_table_stay_when_its_rows_are_replaced(
     database: str, hits: gpd.GeoDataFrame
 ) -> None:
@@ -78,6 +89,25 @@ def test_rights_on_a_table_stay_when_its_rows_are_replaced(
         ).fetchone()
     assert (before, rights) == (after, (True,))
     assert len(rows(database, 'stay')) == 3
+
+
+def test_another_user_writes_results_with_the_rights_of_the_guide(
+    database: str, hits: gpd.GeoDataFrame
+) -> None:
+    to_postgres(hits, f'{database}&table=first')
+    bert = database.replace('user=postgres', 'user=bert')
+    with psycopg.connect(database, autocommit=True) as server:
+        server.execute('CREATE ROLE bert LOGIN')
+        server.execute('GRANT CREATE ON SCHEMA public TO bert')
+        with pytest.raises(ArchiveError, match='permission denied for table layer_st'):
+            to_postgres(hits, f'{bert}&table=second')
+        server.execute('GRANT SELECT, INSERT, DELETE ON layer_styles TO bert')
+        server.execute('GRANT USAGE ON layer_styles_id_seq TO bert')
+        to_postgres(hits, f'{bert}&table=second')
+        to_postgres(hits, f'{bert}&table=second', overwrite=True)
+        with pytest.raises(ArchiveError, match='permission denied for table first'):
+            to_postgres(hits, f'{bert}&table=first', overwrite=True)
+    assert len(rows(database, 'second')) == len(hits)
 
 
 def test_a_table_of_others_is_not_replaced(

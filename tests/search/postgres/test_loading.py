@@ -107,8 +107,19 @@ def test_what_does_not_fit_is_refused_whole(database: str, tmp_path: Path) -> No
         load_archive(folder, address)
     with pytest.raises(ArchiveError, match=r"no archive 'none' \(found: .*refused"):
         RetrievalIndex.open(f'{database}&archive=none')
-    with pytest.raises(QueryError, match='cannot be the name'):
-        RetrievalIndex.open(f'{database}&archive=part')
+    for taken in ('archive', 'part', 'slice', 'shard'):
+        with pytest.raises(QueryError, match='cannot be the name'):
+            RetrievalIndex.open(f'{database}&archive={taken}')
+    for year in ('-0044-03-15', '12000-01-01'):
+        times = np.array([year], 'datetime64[s]')
+        frame = gpd.GeoDataFrame(
+            rows('t').frame.assign(time_start=times, time_end=times)
+        )
+        for name in ('time_start', 'time_end'):
+            frame[name] = frame[name].dt.tz_localize('UTC')
+        far = EmbeddingTable.from_frame(frame, rows('t').vectors, space='w')
+        with pytest.raises(ArchiveError, match='not in the years 1 to 9999'):
+            load_archive(far.save(tmp_path / year), address)
     with pytest.raises(QueryError, match='opened alone'):
         RetrievalIndex([address, tmp_path / 'a'])
 

@@ -17,6 +17,7 @@ from psycopg import sql
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.main import main
 from torchgeo_cmr.search import RetrievalIndex, Where, load_archive
+from torchgeo_cmr.search.postgres.server_check import describe_server, verify_server
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.sink import ParquetSink
 
@@ -164,6 +165,147 @@ def test_a_load_that_was_killed_between_servers_is_done_again_whole(
     counts = load_archive(folder, first.address)
     assert counts == {'parts': 1, 'kept': 0, 'removed': 0, 'rows': len(whole)}
     same_answers(RetrievalIndex.open(first.address), whole)
+
+
+#: Lets a server refuse new rows of slices at the last moment, when it is asked to commit them.
+_FAILS_LATE = """
+CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'too late'; END $$;
+CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS $$ DECLARE made record; BEGIN
+FOR made IN SELECT * FROM pg_event_trigger_ddl_commands() WHERE command_tag = 'CREATE TABLE'
+AND schema_name = 'torchgeo_cmr_slices' AND object_identity NOT LIKE '%vector%' LOOP
+EXECUTE format('CREATE CONSTRAINT TRIGGER late AFTER INSERT ON %s DEFERRABLE INITIALLY DEFERRED '
+'FOR EACH ROW EXECUTE FUNCTION public.late()', made.object_identity); END LOOP; END $$;
+CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION watch();
+"""
+_NO_MORE = (
+    'DROP EVENT TRIGGER watch; DROP FUNCTION watch(); DROP FUNCTION late() CASCADE'
+)
+
+
+def test_what_one_server_kept_and_another_refused_is_replaced_or_pruned(
+    servers: list[own_postgres.Database], tmp_path: Path
+) -> None:
+    first, *others = servers
+    shards = [other.address_for_servers for other in others]
+    whole = table()
+    folder = whole.save(tmp_path / 'archive')
+    torn = 0
+    for failing in others:  # one of them is asked first
+        address = f'{first.address}&archive={failing.name[-6:]}'
+        with psycopg.connect(failing.address, autocommit=True) as server:
+            server.execute(_FAILS_LATE)
+        with pytest.raises(ArchiveError, match='too late'):
+            load_archive(folder, address, divide='month', shards=shards)
+        with psycopg.connect(failing.address, autocommit=True) as server:
+            server.execute(_NO_MORE)
+        left = len(RetrievalIndex.open(address))
+        assert any(f.fault for f in verify_server(address)) == (left > 0)
+        torn += left
+        empty = ParquetSink(tmp_path / f'other-{failing.name}', {'space': 'w'})
+        empty.commit('other', table(5, seed=7))
+        load_archive(tmp_path / f'other-{failing.name}', address, prune=True)
+        assert len(RetrievalIndex.open(address)) == 5
+        counts = load_archive(folder, address, prune=True)
+        assert counts == {'parts': 1, 'kept': 0, 'removed': 1, 'rows': len(whole)}
+        same_answers(RetrievalIndex.open(address), whole)
+        assert not any(f.fault for f in verify_server(address))
+    assert torn
+
+
+def test_two_first_servers_do_not_share_the_tables_of_a_name(
+    servers: list[own_postgres.Database], tmp_path: Path
+) -> None:
+    first, second, shard = servers
+    whole = table(60)
+    folder = whole.save(tmp_path / 'archive')
+    shards = [shard.address_for_servers]
+    load_archive(folder, first.address, divide='source', shards=shards)
+    with pytest.raises(ArchiveError, match='another archive of this name'):
+        load_archive(folder, second.address, divide='source', shards=shards)
+    index = RetrievalIndex.open(first.address)
+    index.delete(whole.frame['patch_id'].tolist())
+    with pytest.raises(ArchiveError, match='another archive of this name'):
+        load_archive(folder, second.address, divide='source', shards=shards)
+    assert len(index) == 0
+    other = f'{second.address}&archive=other'
+    load_archive(folder, other, divide='source', shards=shards)
+    assert len(RetrievalIndex.open(other)) == 60
+
+
+def test_a_column_that_one_server_has_of_a_failed_load_may_be_of_another_type(
+    servers: list[own_postgres.Database], tmp_path: Path
+) -> None:
+    first, *others = servers
+    whole = table(200)
+    folder = whole.save(tmp_path / 'archive')
+    shards = [other.address_for_servers for other in others]
+    load_archive(folder, first.address, divide='source', shards=shards)
+    more = table(40, seed=1)
+    for note, down in (
+        (list(range(40)), True),
+        ([f'no {i}' for i in range(40)], False),
+    ):
+        frame = gpd.GeoDataFrame(more.frame.assign(note=note))
+        again = EmbeddingTable.from_frame(frame, more.vectors, space='w')
+        again.save(tmp_path / f'more-{down}')
+        if down:
+            others[1].kill()
+            with pytest.raises(ArchiveError, match='the database refused'):
+                load_archive(tmp_path / 'more-True', first.address)
+            others[1].start()
+    assert load_archive(tmp_path / 'more-False', first.address)['rows'] == 40
+    index = RetrievalIndex.open(first.address)
+    found = index.select(index.rows(Where(where="note = 'no 7'")))
+    assert found.frame['patch_id'].tolist() == ['1-0007']
+
+
+def test_a_server_that_does_not_answer_is_not_taken_and_a_password_is_renewed(
+    servers: list[own_postgres.Database], tmp_path: Path
+) -> None:
+    first, shard, _ = servers
+    folder = table(30).save(tmp_path / 'archive')
+    wrong = 'postgresql://bob:Sesame@127.0.0.1:1/x'
+    with pytest.raises(ArchiveError, match='port 1') as error:
+        load_archive(folder, first.address, divide='source', shards=[wrong])
+    assert 'Sesame' not in str(error.value)
+    right = shard.address_for_servers
+    load_archive(folder, first.address, divide='source', shards=[right])
+    load_archive(folder, first.address, shards=[f'{right}&password=Sesame'])
+    question = 'SELECT address FROM torchgeo_cmr.shard'
+    mapped = 'SELECT umoptions FROM pg_user_mappings'
+    with psycopg.connect(first.address) as server:
+        (plain,) = server.execute(question).fetchall()
+        options = server.execute(mapped).fetchall()
+    assert 'Sesame' not in plain[0]
+    assert options == [(['user=postgres', 'password=Sesame'],)]
+    load_archive(folder, first.address, shards=[right])  # without it, it stays
+    with psycopg.connect(first.address) as server:
+        assert server.execute(mapped).fetchall() == options
+
+
+def test_a_reader_asks_what_a_divided_archive_is(
+    own: own_postgres.Database, tmp_path: Path
+) -> None:
+    folder = table(30).save(tmp_path / 'archive')
+    load_archive(folder, own.address, divide='source', role='readers')
+    with psycopg.connect(own.address, autocommit=True) as server:
+        server.execute('CREATE ROLE anna LOGIN IN ROLE readers')
+    anna = own.address.replace('user=postgres', 'user=anna')
+    assert describe_server(anna)['slices'] == 3
+
+
+@pytest.mark.parametrize('source', ['\0', 'long'])
+def test_a_source_that_cannot_be_a_slice_is_refused(
+    database: str, tmp_path: Path, source: str
+) -> None:
+    letters = np.random.default_rng(0).choice([*'abcdefgh'], 10_000)
+    name = ''.join(letters) if source == 'long' else f'a{source}b'
+    frame = gpd.GeoDataFrame(table(3).frame.assign(source=name))
+    bad = EmbeddingTable.from_frame(frame, np.eye(3, 16), space='w')
+    address = f'{database}&archive=sources'
+    with pytest.raises(ArchiveError, match='cannot be a slice') as error:
+        load_archive(bad.save(tmp_path / 'a'), address, divide='source')
+    assert len(str(error.value)) < 300
 
 
 def test_what_cannot_be_divided_is_refused(database: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from torchgeo_cmr.export.layers.layer_outlines import kind_of
 from torchgeo_cmr.export.record.record import record_text
 from torchgeo_cmr.export.styles.style import results_style
 from torchgeo_cmr.search.postgres.connection import Address, connect, driver, faults
-from torchgeo_cmr.search.postgres.sql_types import sql_type, to_sql
+from torchgeo_cmr.search.postgres.sql_types import SYSTEM_COLUMNS, sql_type, to_sql
 from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -75,7 +75,7 @@ def to_postgres(
     table = check_table(place)
     frame = with_both_times(results)
     kind = kind_of(frame.geometry.to_numpy(), table)
-    columns = fields(frame, RESULT_FIELDS, ('fid', GEOMETRY))
+    columns = fields(frame, RESULT_FIELDS, ('fid', GEOMETRY, *SYSTEM_COLUMNS))
     comment = f'{_OURS}\n{"" if record is None else record_text(record)}'
     ends = frame['score'].agg(['min', 'max']).tolist() if len(frame) else []
     style = results_style(ends, kind=kind, scale=label_scale(frame))

@@ -241,13 +241,13 @@ def alter(server: Any, entry: Entry, schema: pa.Schema) -> None:
             changes.append((sql_name(field.name), new, old is None))
     sql, remote = driver().sql, slices_elsewhere(server, entry.name)
     for column, kind, added in changes:
-        verb = (
-            'ADD COLUMN IF NOT EXISTS {c} {t}' if added else 'ALTER COLUMN {c} TYPE {t}'
-        )
+        verb = 'ADD COLUMN {c} {t}' if added else 'ALTER COLUMN {c} TYPE {t}'
         change = sql.SQL(f'ALTER TABLE {{p}} {verb}')
+        # What a load that failed has added there may be of another type; it holds nothing.
+        anew = sql.SQL('ALTER TABLE {p} DROP COLUMN IF EXISTS {c}, ADD COLUMN {c} {t}')
         words = {'c': sql.Identifier(column), 't': sql.SQL(kind)}
         for shard in remote:
-            shard.run(change.format(p=shard.patch, **words))
+            shard.run((anew if added else change).format(p=shard.patch, **words))
         server.execute(change.format(p=entry.names['patch'], **words))
     if not entry.columns.column_names:
         orders = _ORDERS if entry.divided else _ORDERS + _UNIQUE

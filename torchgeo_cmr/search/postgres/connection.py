@@ -14,7 +14,9 @@ SCHEMA = 'torchgeo_cmr'
 #: Name of an archive that has none in its address; it is that of its table.
 _USUAL = 'patch'
 #: Tables that are not archives.
-_TAKEN = ('archive', 'part')
+_TAKEN = ('archive', 'part', 'slice', 'shard')
+#: Numbers in a vector that pgvector keeps.
+MOST_NUMBERS = 16_000
 #: Bytes of a name, so that those of the side table and of indexes fit PostgreSQL's 63.
 _LONGEST = 40
 

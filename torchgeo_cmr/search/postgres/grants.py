@@ -21,7 +21,7 @@ def grant(server: Any, entry: Entry, role: str) -> None:
         server.execute(sql.SQL('CREATE ROLE {role} NOLOGIN').format(**names))
     for statement in (
         'GRANT USAGE ON SCHEMA torchgeo_cmr TO {role}',
-        'GRANT SELECT ON torchgeo_cmr.archive, torchgeo_cmr.part TO {role}',
+        'GRANT SELECT ON torchgeo_cmr.archive, torchgeo_cmr.part, torchgeo_cmr.slice TO {role}',
         'GRANT SELECT ON {patch}, {vector} TO {role}',
     ):
         server.execute(sql.SQL(statement).format(**names))

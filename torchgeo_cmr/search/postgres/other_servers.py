@@ -55,6 +55,17 @@ class SliceElsewhere:
         )
         return found.fetchone() is None
 
+    def owner(self) -> str | None:
+        """Say whose the table of patches is; None if it does not say."""
+        sql = driver().sql
+        table = sql.Literal(self.patch.as_string(self.server))
+        question = sql.SQL('SELECT obj_description({}::regclass)').format(table)
+        found = self.server.execute(
+            'SELECT words FROM public.dblink(%s, %s) AS t(words text)',
+            [self.name, question.as_string(self.server)],
+        )
+        return found.fetchone()[0]
+
 
 def slice_tables(name: str, number: int) -> tuple[str, str]:
     """Give the names of the tables of a slice."""
@@ -72,7 +83,7 @@ def slices_elsewhere(server: Any, name: str) -> list[SliceElsewhere]:
 
 
 def add_servers(server: Any, name: str, addresses: list[str]) -> None:
-    """Let an archive have slices on other servers; those that are known stay as they are.
+    """Let an archive have slices on other servers; of those that are known, passwords are renewed.
 
     Args:
         server: Connection, in a transaction.
@@ -104,6 +115,13 @@ def add_servers(server: Any, name: str, addresses: list[str]) -> None:
                 'INSERT INTO torchgeo_cmr.shard VALUES (%s, %s, %s)',
                 [name, known[plain], plain],
             )
+        elif 'password' in options:
+            _map_user(server, known[plain], options)
+        # A server that does not answer would get all new slices, and never go away.
+        server.execute(
+            "SELECT n FROM public.dblink(%s, 'SELECT 1') AS t(n integer)",
+            [known[plain]],
+        )
 
 
 def _options(address: str) -> dict[str, Any]:
@@ -126,11 +144,6 @@ def _options(address: str) -> dict[str, Any]:
 
 def _connect_servers(server: Any, name: str, options: dict[str, Any]) -> None:
     """Tell PostgreSQL how to reach another server; everyone who may read does so as one user."""
-    sql = driver().sql
-    user = {'user': options.get('user'), 'password': options.get('password')}
-    user = {key: value for key, value in user.items() if value is not None}
-    if 'password' not in user:
-        user['password_required'] = 'false'
     place = {k: str(v) for k, v in options.items() if k not in _OF_USER}
     place |= {
         # Filters, distances and order are computed there.
@@ -139,28 +152,48 @@ def _connect_servers(server: Any, name: str, options: dict[str, Any]) -> None:
         'fetch_size': '10000',
         'batch_size': '1000',
     }
-    listed = {
-        key: sql.SQL(', ').join(
-            sql.SQL('{} {}').format(sql.Identifier(k), sql.Literal(v))
-            for k, v in values.items()
-        )
-        for key, values in (('place', place), ('user', user))
-    }
+    _run(
+        server,
+        'CREATE SERVER {name} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({o})',
+        name,
+        place,
+    )
+    _map_user(server, name, options)
+
+
+def _map_user(server: Any, name: str, options: dict[str, Any]) -> None:
+    """Say as whom another server is reached, in place of whom it was."""
+    user = {k: options[k] for k in ('user', 'password') if options.get(k) is not None}
+    if 'password' not in user:
+        user['password_required'] = 'false'
     for statement in (
-        'CREATE SERVER {name} FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({place})',
-        'CREATE USER MAPPING FOR PUBLIC SERVER {name} OPTIONS ({user})',
+        'DROP USER MAPPING IF EXISTS FOR PUBLIC SERVER {name}',
+        'CREATE USER MAPPING FOR PUBLIC SERVER {name} OPTIONS ({o})',
     ):
-        server.execute(sql.SQL(statement).format(name=sql.Identifier(name), **listed))
+        _run(server, statement, name, user)
 
 
-def check_empty(shard: SliceElsewhere) -> None:
-    """Refuse tables on another server that hold the rows of somebody else.
+def _run(server: Any, statement: str, name: str, options: dict[str, str]) -> None:
+    sql = driver().sql
+    listed = sql.SQL(', ').join(
+        sql.SQL('{} {}').format(sql.Identifier(k), sql.Literal(v))
+        for k, v in options.items()
+    )
+    server.execute(sql.SQL(statement).format(name=sql.Identifier(name), o=listed))
+
+
+def check_free(shard: SliceElsewhere, owner: str) -> None:
+    """Refuse tables on another server that are somebody else's.
+
+    Args:
+        shard: The tables.
+        owner: What the comment of a table of this archive is.
 
     Raises:
-        ArchiveError: If they do.
+        ArchiveError: If they hold rows, or an archive of another first server has them.
     """
-    if not shard.is_empty():
+    if shard.owner() not in (None, owner) or not shard.is_empty():
         raise ArchiveError(
-            f'the table {REMOTE}.{shard.tables[0]} of a shard ({shard.name}) holds rows already; drop it, '
-            'or give a database of its own'
+            f'the table {REMOTE}.{shard.tables[0]} of a shard ({shard.name}) is of another archive of this '
+            'name, or holds rows already; load this one under another name, with ?archive=NAME, or drop it'
         )

@@ -25,14 +25,13 @@ from torchgeo_cmr.table.sink import PARTS, read_header, read_part, reading
 
 from .archive_tables import Entry, find_entry, make_tables, remove_rows, widen
 from .binary_rows import packed_vectors
-from .connection import Address, connect, driver, faults
+from .connection import MOST_NUMBERS, Address, connect, driver, faults
 from .grants import grant
 from .other_servers import add_servers, slices_elsewhere
 from .slices import DIVISIONS, check_new, lock_archive, slices_of, tables_of_slices
 from .sql_types import sql_name, sql_type, to_sql
 
-#: Numbers in a vector that pgvector keeps, and that an approximate index of it takes.
-_MOST = 16_000
+#: Numbers in a vector that an approximate index of pgvector takes.
 _INDEXED = {False: 2_000, True: 4_000}
 
 
@@ -89,9 +88,9 @@ def load_archive(
             'vectors'
         )
     dim = header['dim']
-    if dim > _MOST or (approximate and dim > _INDEXED[half]):
+    if dim > MOST_NUMBERS or (approximate and dim > _INDEXED[half]):
         raise ArchiveError(
-            f'{folder} has vectors of {dim} numbers, more than pgvector takes ({_MOST}, and '
+            f'{folder} has vectors of {dim} numbers, more than pgvector takes ({MOST_NUMBERS}, and '
             f'{_INDEXED[half]} for an approximate index); search the folder itself'
         )
     counts = {'parts': 0, 'kept': 0, 'removed': 0}
@@ -199,16 +198,22 @@ def _load_part(
     shapes = frame.geometry.to_numpy()
     columns = to_arrow(frame).drop_columns(['geometry'])
     widen(server, name, columns, header.get('record') or {})
+    entry = find_entry(server, name)
+    assert entry is not None  # it was made before
+    tables_and_rows = _tables(server, entry, facts['key'], frame)
+    # Kept at once: rows that other servers keep without this one must not have numbers of others.
+    numbers = _numbers(server, entry, len(frame))
     psycopg = driver()
     try:
         with server.transaction():
-            entry = find_entry(server, name)
-            assert entry is not None  # it was made before
             if entry.divided is not None:
                 lock_archive(server, name)
             _remove(server, entry, facts['key'])
-            numbers = _numbers(server, entry, len(frame))
-            for tables, among in _tables(server, entry, part, frame):
+            if entry.divided is not None:
+                found = check_new(server, entry, frame['patch_id'])
+                if found is not None:
+                    raise _twice(part, name, found)
+            for tables, among in tables_and_rows:
                 kept = columns.take(among)
                 _copy_patches(
                     server, tables, facts['key'], numbers[among], kept, shapes[among]
@@ -247,17 +252,26 @@ def _twice(part: Path, name: str, found: str) -> ArchiveError:
 
 
 def _tables(
-    server: Any, entry: Entry, part: Path, frame: gpd.GeoDataFrame
-) -> Iterator[tuple[dict[str, Any], NDArray[np.int64]]]:
-    """Give the tables that rows go into, and which of them."""
+    server: Any, entry: Entry, key: str, frame: gpd.GeoDataFrame
+) -> list[tuple[dict[str, Any], NDArray[np.int64]]]:
+    """Give the tables that rows go into, and which of them.
+
+    Several servers do not commit as one. So before rows are sent, new slices are kept, and that the
+    part of this key is to be loaded: what is left of a load that fails belongs to a part without a
+    digest, which the next load replaces, or prunes.
+    """
     if entry.divided is None:
-        yield entry.names, np.arange(len(frame))
-        return
-    if (found := check_new(server, entry, frame['patch_id'])) is not None:
-        raise _twice(part, entry.name, found)
+        return [(entry.names, np.arange(len(frame)))]
     values = slices_of(frame, entry.divided)
-    for value, tables in tables_of_slices(server, entry, values).items():
-        yield tables, np.flatnonzero(values == value)
+    with server.transaction():
+        lock_archive(server, entry.name)
+        tables = tables_of_slices(server, entry, values)
+        server.execute(
+            'INSERT INTO torchgeo_cmr.part VALUES (%s, %s, %s, 0, NULL, %s, %s) '
+            'ON CONFLICT (archive, key) DO UPDATE SET digest = excluded.digest',
+            [entry.name, key, '', '[]', '{}'],
+        )
+    return [(names, np.flatnonzero(values == v)) for v, names in tables.items()]
 
 
 def _numbers(server: Any, entry: Entry, count: int) -> Any:

@@ -38,7 +38,8 @@ def describe_server(address: str) -> dict[str, Any]:
             [entry.name],
         ).fetchone()
         (parts,) = run(
-            'SELECT count(*) FROM torchgeo_cmr.part WHERE archive = %s', [entry.name]
+            "SELECT count(*) FROM torchgeo_cmr.part WHERE archive = %s AND digest <> ''",
+            [entry.name],
         ).fetchone()
         # A divided table is the sum of its partitions.
         (size,) = run(

@@ -202,9 +202,10 @@ def _read_state(server: Any, entry: Entry) -> State:
         content = b''.join(bytes(piece) for piece in stream)
     living = np.sort(unpacked_numbers(content, 'i')[0])
     size = int(living[-1]) + 1 if len(living) else 0
+    # Without a digest: being loaded, or left by a load that failed.
     parts = server.execute(
-        'SELECT rows, content, spaces, record FROM torchgeo_cmr.part WHERE archive = %s '
-        'ORDER BY key COLLATE "C"',
+        "SELECT rows, CASE WHEN digest <> '' THEN content END, spaces, record FROM torchgeo_cmr.part "
+        'WHERE archive = %s ORDER BY key COLLATE "C"',
         [entry.name],
     ).fetchall()
     known = [Content(rows, int(value, 16)) for rows, value, *_ in parts if value]

@@ -16,7 +16,7 @@ from torchgeo_cmr.errors import ArchiveError
 
 from .archive_tables import Entry
 from .connection import SCHEMA, driver
-from .other_servers import REMOTE, SliceElsewhere, check_empty, slice_tables
+from .other_servers import REMOTE, SliceElsewhere, check_free, slice_tables
 from .sql_types import sql_name, sql_type
 
 #: What an archive may be divided by.
@@ -24,6 +24,8 @@ DIVISIONS = ('source', 'year', 'month')
 #: PostgreSQL plans slowly with more tables than that.
 _MOST = 1_000
 _LETTERS = {'year': 4, 'month': 7}
+#: Bytes of a source: PostgreSQL keeps it in a row of its catalogue, and in an index.
+_LONGEST = 1_000
 
 _LOCAL = """
 CREATE TABLE {patch} PARTITION OF {all_patch} (slice DEFAULT {value}) FOR VALUES IN ({value});
@@ -42,11 +44,14 @@ _REMOTE = (
     'CREATE EXTENSION IF NOT EXISTS postgis',
     'CREATE EXTENSION IF NOT EXISTS vector',
     'CREATE SCHEMA IF NOT EXISTS {schema}',
+)
+_REMOTE_TABLES = (
     """CREATE TABLE IF NOT EXISTS {patch} (row_number bigint PRIMARY KEY, part_key text NOT NULL,
     slice text NOT NULL, geometry public.geometry(Geometry, 4326))""",
     """CREATE TABLE IF NOT EXISTS {vector} (row_number bigint PRIMARY KEY, slice text NOT NULL,
     v public.{kind} NOT NULL)""",
 )
+_OWNER = 'COMMENT ON TABLE {patch} IS {owner}'
 _REMOTE_ORDERS = (
     'CREATE UNIQUE INDEX IF NOT EXISTS {i0} ON {patch} (patch_id)',
     'CREATE INDEX IF NOT EXISTS {i1} ON {patch} USING gist (geometry)',
@@ -79,7 +84,7 @@ def tables_of_slices(
         values: Slices of rows.
 
     Raises:
-        ArchiveError: If they become too many.
+        ArchiveError: If they become too many, or a source cannot be one.
     """
     rows = server.execute(
         'SELECT value, number, server FROM torchgeo_cmr.slice WHERE archive = %s',
@@ -103,6 +108,7 @@ def tables_of_slices(
                 f'the archive {entry.name!r} would have more than {_MOST} slices by {entry.divided}; '
                 'divide it by year or month, which its first load decides'
             )
+        _check_word(value)
         number = max(known.values(), default=0) + 1
         where = min(shards, key=lambda name: load[name]) if shards else None
         _make(server, entry, value, number, where)
@@ -138,6 +144,14 @@ def check_new(server: Any, entry: Entry, ids: pd.Series) -> str | None:
     return None if found is None else found[0]
 
 
+def _check_word(value: str) -> None:
+    if '\0' in value or len(value.encode()) > _LONGEST:
+        raise ArchiveError(
+            f'the source {value!r:.40} cannot be a slice: it has more than {_LONGEST} bytes, or a NUL '
+            'character; divide by year or month, which the first load decides'
+        )
+
+
 def _make(
     server: Any, entry: Entry, value: str, number: int, where: str | None
 ) -> None:
@@ -168,6 +182,16 @@ def _make(
     )
 
 
+def _owner(server: Any, entry: Entry) -> str:
+    """Name an archive as no other is named, of whatever first server."""
+    found = server.execute(
+        'SELECT system_identifier, oid, %s::regclass::oid FROM pg_control_system(), pg_database '
+        'WHERE datname = current_database()',
+        [entry.names['patch'].as_string(server)],
+    ).fetchone()
+    return f'torchgeo_cmr: slice of {"/".join(map(str, found))}'
+
+
 def _make_elsewhere(shard: SliceElsewhere, entry: Entry) -> None:
     """Make the tables of a slice on another server; a load that was killed may have made them."""
     sql = driver().sql
@@ -179,9 +203,14 @@ def _make_elsewhere(shard: SliceElsewhere, entry: Entry) -> None:
         'kind': kind.format(sql.Literal(entry.dim)),
     }
     words |= {f'i{i}': sql.Identifier(f'{shard.tables[0]}_{i}') for i in range(5)}
-    for statement in _REMOTE:
+    for statement in (*_REMOTE, *_REMOTE_TABLES):
         shard.run(sql.SQL(statement).format(**words))
-    check_empty(shard)
+    owner = _owner(shard.server, entry)
+    words['owner'] = sql.Literal(owner)
+    check_free(shard, owner)
+    # Columns of a load that failed may be of other types than those of this one.
+    for statement in ('DROP TABLE {patch}, {vector}', *_REMOTE_TABLES, _OWNER):
+        shard.run(sql.SQL(statement).format(**words))
     for field in entry.columns.schema:
         column = sql.SQL('ALTER TABLE {p} ADD COLUMN IF NOT EXISTS {c} {t}')
         if (name := sql_type(field.type)) is not None:

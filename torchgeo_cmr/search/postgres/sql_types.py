@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from torchgeo_cmr.errors import ArchiveError
 
-#: Names that PostgreSQL or this package uses itself.
+#: Names of columns that every table of PostgreSQL has.
+SYSTEM_COLUMNS = ('tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid')
 _OURS = ('row_number', 'part_key', 'slice', 'geometry')
-_SYSTEM = ('tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid', 'oid')
-_TAKEN = frozenset((*_OURS, *_SYSTEM))
+_TAKEN = frozenset((*_OURS, *SYSTEM_COLUMNS, 'oid'))
 _LONGEST = 63
 
 
@@ -59,7 +59,8 @@ def to_sql(column: pa.ChunkedArray) -> list[Any]:
     """Give the values of a column as psycopg writes them.
 
     Raises:
-        ArchiveError: If a word holds the character NUL, which PostgreSQL cannot store.
+        ArchiveError: If a word holds the character NUL, which PostgreSQL cannot store, or a time is
+            before the year 1 or after 9999.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -67,7 +68,13 @@ def to_sql(column: pa.ChunkedArray) -> list[Any]:
     if _is_number_of_units(kind):
         whole = pa.int32() if kind.bit_width == 32 else pa.int64()
         return column.cast(whole).to_pylist()
-    values = column.to_pylist()
+    try:
+        values = column.to_pylist()
+    except (OverflowError, ValueError) as error:
+        raise ArchiveError(
+            f'a time or date is not in the years 1 to 9999, which are those that a database is given ({error}); '
+            'remove it, or search the folder itself'
+        ) from error
     if sql_type(kind) == 'text':
         for value in values:
             if value is not None and '\0' in value:
