@@ -116,6 +116,28 @@ def test_nothing_is_replaced_unless_asked(task: SSCMRSIR, tmp_path: Path) -> Non
     assert (folder / 'notes.txt').read_text() == 'mine'
 
 
+@pytest.mark.skipif(sys.platform == 'win32', reason='no limit of the size of a file')
+def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+    program = (
+        'import resource, signal, sys; from torchgeo_cmr.tasks import SSCMRSIR\n'
+        "task = SSCMRSIR({'s1': 2, 's2': 3}, 'test_resnet')\n"
+        # The first byte beyond it kills the process, in the middle of the weights.
+        'signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n'
+        'resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n'
+        'task.save_pretrained(sys.argv[1])'
+    )
+    words = [sys.executable, '-c', program, str(tmp_path)]
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode < 0, done.stderr
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith('.model.tmp-')
+    SSCMRSIR({'s1': 2, 's2': 3}, 'test_resnet').save_pretrained(tmp_path)
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {'config.json', 'model.safetensors', 'README.md'}
+
+
 def break_weights(folder: Path) -> None:
     file = folder / 'model.safetensors'
     content = bytearray(file.read_bytes())

@@ -14,7 +14,7 @@ from typing import Any, NotRequired, TypedDict
 
 from huggingface_hub import HfApi, ModelCardData, snapshot_download
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from torchgeo_cmr.drafts import Draft, drafting, publish
@@ -75,9 +75,10 @@ def write_folder(
         drafting(folder / CARD, overwrite=overwrite) as card,
         drafting(folder / CONFIG, overwrite=overwrite) as config,
     ):
-        save_file(kept, weights.path, metadata={'format': 'pt'})
-        with weights.path.open('rb') as file:
-            digest = hashlib.file_digest(file, 'sha256').hexdigest()
+        # Not save_file, whose own temporary file nobody removes if the process is killed.
+        stored = save(kept, metadata={'format': 'pt'})
+        weights.path.write_bytes(stored)
+        digest = hashlib.sha256(stored).hexdigest()
         content = {
             'format': _FORMAT,
             'library_name': 'torchgeo_cmr',
