@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search.index import RetrievalIndex
@@ -22,12 +23,13 @@ from torchgeo_cmr.table.provenance import Content
 from torchgeo_cmr.table.sink import merge_records
 
 from .archive_tables import Entry, read_entry, remove_rows
-from .binary_rows import unpacked_numbers
 from .connection import Address, connect, driver, faults
 from .server_columns import ServerColumns
 from .server_hnsw import ServerHnsw
 from .server_part import ServerMatrix, ServerPart
 
+#: Row numbers in one value of the database, which may have a gigabyte.
+_TOGETHER = 10_000_000
 _ADVICE = 'load an archive folder into it with torchgeo-cmr load'
 
 
@@ -194,13 +196,26 @@ class ServerIndex(RetrievalIndex):
         self.__init__(state['address'])
 
 
+def _row_numbers(server: Any, entry: Entry) -> NDArray[np.int64]:
+    """Read the numbers of all rows, many in one value: the client is slow at taking rows one by one."""
+    sql = driver().sql
+    most = sql.SQL('SELECT coalesce(max(row_number), -1) FROM {patch}')
+    (last,) = server.execute(most.format(**entry.names)).fetchone()
+    some = sql.SQL(
+        "SELECT string_agg(int8send(row_number), ''::bytea) FROM {patch} "
+        'WHERE row_number BETWEEN %s AND %s'
+    ).format(**entry.names)
+    found = []
+    for first in range(0, last + 1, _TOGETHER):
+        values = [first, first + _TOGETHER - 1]
+        found.append(server.execute(some, values, binary=True).fetchone()[0] or b'')
+    return np.frombuffer(b''.join(found), '>i8').astype(np.int64)
+
+
 def _read_state(server: Any, entry: Entry) -> State:
     """Read what an archive is at this moment."""
     sql = driver().sql
-    statement = 'COPY (SELECT row_number FROM {patch}) TO STDOUT (FORMAT BINARY)'
-    with server.cursor().copy(sql.SQL(statement).format(**entry.names)) as stream:
-        content = b''.join(bytes(piece) for piece in stream)
-    living = np.sort(unpacked_numbers(content, 'i')[0])
+    living = np.sort(_row_numbers(server, entry))
     size = int(living[-1]) + 1 if len(living) else 0
     # Without a digest: being loaded, or left by a load that failed.
     parts = server.execute(
