@@ -214,7 +214,6 @@ def _row_numbers(server: Any, entry: Entry) -> NDArray[np.int64]:
 
 def _read_state(server: Any, entry: Entry) -> State:
     """Read what an archive is at this moment."""
-    sql = driver().sql
     living = np.sort(_row_numbers(server, entry))
     size = int(living[-1]) + 1 if len(living) else 0
     # Without a digest: being loaded, or left by a load that failed.
