@@ -201,14 +201,14 @@ def _row_numbers(server: Any, entry: Entry) -> NDArray[np.int64]:
     sql = driver().sql
     most = sql.SQL('SELECT coalesce(max(row_number), -1) FROM {patch}')
     (last,) = server.execute(most.format(**entry.names)).fetchone()
-    some = sql.SQL(
+    block = sql.SQL(
         "SELECT string_agg(int8send(row_number), ''::bytea) FROM {patch} "
         'WHERE row_number BETWEEN %s AND %s'
     ).format(**entry.names)
     found = []
     for first in range(0, last + 1, _TOGETHER):
         values = [first, first + _TOGETHER - 1]
-        found.append(server.execute(some, values, binary=True).fetchone()[0] or b'')
+        found.append(server.execute(block, values, binary=True).fetchone()[0] or b'')
     return np.frombuffer(b''.join(found), '>i8').astype(np.int64)
 
 
