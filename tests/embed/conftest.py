@@ -151,7 +151,7 @@ class Engines:
         """Wait for a run, and give its exit code."""
         with self.start(engine, *dies, ranks=ranks) as process:
             try:
-                return process.wait(timeout=300)
+                return process.wait(timeout=900)
             except BaseException:
                 process.kill()
                 raise

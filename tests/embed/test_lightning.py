@@ -44,7 +44,7 @@ def test_a_killed_rank_loses_nothing(engines: Any) -> None:
 def test_ranks_without_their_launcher_do_no_harm(engines: Any) -> None:
     engines.make(41)
     with engines.start('lightning', 'driver', 4, ranks=2) as launcher:
-        assert launcher.wait(timeout=300) == -signal.SIGKILL
+        assert launcher.wait(timeout=900) == -signal.SIGKILL
     # One of its ranks goes on when another run has done some scenes.
     assert engines.run('local') == 0, engines.told
     engines.check_complete()
