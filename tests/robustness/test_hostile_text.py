@@ -165,7 +165,9 @@ def check_csv(path: Path, word: str) -> None:
 def check_json(path: Path, word: str) -> None:
     content = json.loads(path.read_text(encoding='utf-8'))
     assert len(content['features']) == 2
-    assert folded(json.dumps(word)[1:-1]) in folded(path.read_text('utf-8'))
+    # Letters may be escaped or not: pystac writes with orjson where that is installed.
+    text = json.dumps(json.loads(path.read_text('utf-8')))
+    assert folded(json.dumps(word)[1:-1]) in folded(text)
 
 
 def check_geojson(path: Path, word: str) -> None:

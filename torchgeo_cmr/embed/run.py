@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,6 +44,8 @@ class _Catalogue:
     def folders(self) -> tuple[str, ...]:
         """Real paths of folders that could be listed."""
         paths = getattr(self.dataset, 'paths', self.dataset)
+        if not isinstance(paths, str | os.PathLike | Iterable):
+            return ()  # the plan refuses it
         return tuple(readable_folders(cast(Paths, paths)))
 
 

@@ -160,6 +160,10 @@ def check_places(paths: Iterable[Path], *, overwrite: bool = False) -> None:
         if path.absolute() in seen:
             raise QueryError(f'{path} is named twice as output; name it once')
         seen.add(path.absolute())
+        if path.as_posix().startswith('/vsi'):
+            raise QueryError(
+                f'{path} is of a file system of GDAL, which results are not written to; name a file on a disk'
+            )
         if path.is_dir():
             raise OutputExistsError(f'{path} is a folder; name a file to write')
         if os.path.lexists(path) and not overwrite:
