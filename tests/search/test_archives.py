@@ -89,10 +89,13 @@ def test_several_indexes_stay_mapped_and_answer_as_one(
 
 
 def test_indexes_that_cannot_be_one_are_refused(
-    make: Make, four: list[Path], tmp_path: Path
+    make: Make, four: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ArchiveError, match='hold the same rows; leave one'):
         open_archives([four[0], four[1], four[0]])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArchiveError, match='index0 and index0 hold the same rows'):
+        open_archives(['index0', 'index0'])
     table = make(60)
     # An id in two indexes is noticed where it would be found.
     RetrievalIndex.build(table.select(np.arange(40, 60)), tmp_path / 'overlap')

@@ -126,16 +126,13 @@ def join_states(states: Sequence[State], names: Sequence[str]) -> State:
                 )
         for part in state.parts:
             check_same(part.kinds, first.parts[0].kinds)
-    for i, state in enumerate(states):
-        same = [
-            n
-            for s, n in zip(states[:i], names, strict=False)
-            if s.content == state.content
-        ]
-        if same and state.content.rows:
+    seen: dict[Content, str] = {}
+    for state, name in zip(states, names, strict=True):
+        if state.content in seen and state.content.rows:
             raise ArchiveError(
-                f'{same[0]} and {names[i]} hold the same rows; leave one of them out'
+                f'{seen[state.content]} and {name} hold the same rows; leave one of them out'
             )
+        seen[state.content] = name
     facts = {
         **first.facts,
         'spaces': sorted({space for s in states for space in s.facts['spaces']}),
