@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .command_algorithm import place
+from .command_algorithm import more_archives, place
 from .filter_parameters import add_filters, add_more_filters, read_filters
 from .layer_output import LayerAlgorithm
 from .parameters import choice, folder, number, switch, text
@@ -67,8 +67,7 @@ class ChangesAlgorithm(LayerAlgorithm):
             Address of the layer of places.
         """
         archive = self.parameterAsFile(parameters, 'ARCHIVE', context)
-        others = self.parameterAsString(parameters, 'OTHERS', context)
-        archives = [archive, *filter(str.strip, others.splitlines())]
+        archives = [archive, *more_archives(self, parameters, context)]
         filters, _ = read_filters(self, parameters, context)
         options = self.words(self.values(parameters, context))
         words = [*map(place, archives), *filters, *options]

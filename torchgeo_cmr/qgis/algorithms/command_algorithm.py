@@ -219,6 +219,20 @@ def given_files(
     ]
 
 
+def more_archives(
+    algorithm: CommandAlgorithm, parameters: dict[str, Any], context: Any
+) -> list[str]:
+    """Give the lines of the parameter of more archives.
+
+    Args:
+        algorithm: Whose parameters they are.
+        parameters: Parameters of the run.
+        context: Its context.
+    """
+    others = algorithm.parameterAsString(parameters, 'OTHERS', context)
+    return list(filter(str.strip, others.splitlines()))
+
+
 def place(word: str) -> str:
     """Make a path absolute; the address of a database stays as it is.
 

@@ -9,7 +9,12 @@ from qgis.core import (
     QgsProcessingParameterFolderDestination,
 )
 
-from .command_algorithm import CommandAlgorithm, given_files, place
+from .command_algorithm import (
+    CommandAlgorithm,
+    given_files,
+    more_archives,
+    place,
+)
 from .parameters import choice, file, folder, number, switch, text
 
 _VECTORS = ['float32', 'float16', 'int8', 'binary']
@@ -84,10 +89,9 @@ class IndexAlgorithm(CommandAlgorithm):
         Returns:
             The index folder.
         """
-        others = self.parameterAsString(parameters, 'OTHERS', context)
         archives = [
             *given_files(self, parameters, context, 'ARCHIVE', 'SOURCE'),
-            *filter(str.strip, others.splitlines()),
+            *more_archives(self, parameters, context),
         ]
         if not archives:
             raise QgsProcessingException(

@@ -15,7 +15,7 @@ from qgis.core import (
 )
 
 from ..feature_file import write_features
-from .command_algorithm import is_empty, place
+from .command_algorithm import is_empty, more_archives, place
 from .filter_parameters import add_filters, add_more_filters, read_filters
 from .layer_output import LayerAlgorithm
 from .parameters import choice, file, folder, number, switch, text
@@ -83,8 +83,7 @@ class SearchAlgorithm(LayerAlgorithm):
         """
         values = self.values(parameters, context)
         archive = self.parameterAsFile(parameters, 'ARCHIVE', context)
-        others = self.parameterAsString(parameters, 'OTHERS', context)
-        archives = [archive, *filter(str.strip, others.splitlines())]
+        others = more_archives(self, parameters, context)
         filters, again = read_filters(self, parameters, context)
         queries = self._queries(parameters, context)
         named = {'QUERY_PATCH', 'QUERY_ARCHIVE', 'REFINE'}
@@ -94,8 +93,9 @@ class SearchAlgorithm(LayerAlgorithm):
                 'archive as query'
             )
         plain = {n: v for n, v in values.items() if n not in _QUERY}
-        again.update({**plain, 'ARCHIVE': archive, 'OTHERS': others})
-        words = [*map(place, archives), *queries, *filters]
+        kept = {'ARCHIVE': archive, 'OTHERS': '\n'.join(others)}
+        again.update({**plain, **kept})
+        words = [*map(place, [archive, *others]), *queries, *filters]
         words += self.words(values)
         return self.write_layers(words, parameters, context, feedback, again)
 
