@@ -45,6 +45,7 @@ PLACES = {
     'embed': (6, 'bridge'),
     'evaluate': (6, 'bridge'),
     'demo': (6, 'bridge'),
+    'serve': (6, 'bridge'),
     'cli': (7, 'bridge'),
     'main': (7, 'bridge'),
     '__main__': (7, 'bridge'),
@@ -79,7 +80,9 @@ GEOMETRY = frozenset(('geopandas', 'pyproj', 'rasterio', 'shapely'))
 
 #: Part -> packages that it never imports.
 NEVER = {
-    **dict.fromkeys(('table', 'search', 'export', 'evaluate', 'speech'), LEARNING),
+    **dict.fromkeys(
+        ('table', 'search', 'export', 'evaluate', 'serve', 'speech'), LEARNING
+    ),
     **dict.fromkeys(('models', 'losses', 'metrics'), GEOMETRY),
     # TorchGeo's datasets say how products are named; nothing else of the learning half is used.
     **dict.fromkeys(('scenes', 'reading'), LEARNING - {'torchgeo'}),
@@ -90,6 +93,7 @@ NEVER = {
 #: Package -> the only files that may import it.
 ONLY_IN = {
     'faiss': {'search/rank/exact.py', 'search/rank/approximate.py'},
+    'mcp': {'serve/mcp_server.py'},
     'psycopg': {'search/postgres/connection.py'},
     'ray': {'embed/ray.py'},
     'pickle': set(),

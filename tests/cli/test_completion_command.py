@@ -30,7 +30,8 @@ def test_bash_completes_commands_and_options(run: Run, tmp_path: Path) -> None:
         pytest.skip('there is no bash to complete in')
     script = tmp_path / 'complete.sh'
     script.write_text(run('completion', 'bash').out)
-    assert complete(script, 'torchgeo-cmr se') == ['search']
+    assert complete(script, 'torchgeo-cmr se') == ['search', 'serve']
+    assert complete(script, 'torchgeo-cmr serve --max-a') == ['--max-answer']
     assert complete(script, 'torchgeo-cmr search --exclude-d') == ['--exclude-days']
     offered = complete(script, 'torchgeo-cmr embed --m')
     assert {'--modality', '--max-cloud', '--min-valid'} <= set(offered)

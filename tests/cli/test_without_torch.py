@@ -33,6 +33,7 @@ MISSING = (
     'kornia',
     'lightning',
     'matplotlib',
+    'mcp',
     'numkong',
     'psycopg',
     'pystac',
@@ -113,6 +114,7 @@ REFUSED = {
     'speak --out new --labels river': 'scipy',
     'search archive --query queries --out new.stac.json': 'pystac',
     'export archive --out new.stac.parquet': 'stac-geoparquet',
+    'serve --mcp archive': 'mcp',
     'load archive postgresql://nobody@localhost/gis': '"psycopg[binary]"',
 }
 

@@ -44,6 +44,7 @@ VERBS = {
     'evaluate': ('evaluate_command', 'score how well one archive answers another'),
     'export': ('export_command', 'turn an archive or a result into a layer'),
     'replay': ('replay_command', 'repeat a search and report what changed'),
+    'serve': ('serve_command', 'let a language model search archives, as its tools'),
     'qgis-plugin': ('qgis_plugin_command', 'make the plugin for QGIS, or install it'),
     'speak': ('speak_command', 'make a corpus of spoken labels'),
     'completion': ('completion_command', 'print a completion script for a shell'),

@@ -9,6 +9,8 @@ _ALONE = {
     'affine': 'rasterio',
     'faiss': 'faiss-cpu',
     'matplotlib': 'matplotlib',
+    'mcp': 'mcp',
+    'mcp_types': 'mcp',
     'rasterio': 'rasterio',
     'rioxarray': 'rioxarray',
     'scipy': 'scipy',
