@@ -99,7 +99,7 @@ def embed(
     corners.
 
     The frame has two columns besides the standard ones: ``cloud``, the percentage of the
-    valid pixels that a quality mask (see :mod:`torchgeo_cmr.scenes.quality`) calls cloud,
+    valid pixels that a quality mask (see ``torchgeo_cmr.scenes.quality``) calls cloud,
     and ``sensor``; null where unknown.
 
     Args:
@@ -123,7 +123,7 @@ def embed(
         units: Unit of the pixels where files do not state it, ``'db'``, ``'power'`` or
             ``'amplitude'``. Backscatter is converted to the unit of the training.
         scale: Physical value of one step of the pixels, such as 0.0001, where nothing states
-            it: see :mod:`torchgeo_cmr.scenes.scales`. Pixels are read in the steps of the
+            it: see ``torchgeo_cmr.scenes.scales``. Pixels are read in the steps of the
             training.
         out: Archive folder to write or to complete.
         root: Folder to which scene ids are relative (default: the deepest folder that
@@ -157,7 +157,7 @@ def embed(
             is the CPU).
         update: Complete an archive whose scenes are no longer those it was begun with: only
             new scenes are embedded, and those whose files changed (see
-            :func:`~torchgeo_cmr.embed.scenes.content.fingerprint`).
+            ``torchgeo_cmr.embed.scenes.content.fingerprint``).
         prune: With *update*, drop the rows of scenes whose files are gone from folders that
             could be listed.
         errors: ``'refuse'`` skips scenes that cannot be used and goes on, with a warning

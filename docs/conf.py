@@ -1,0 +1,150 @@
+"""Settings of the documentation site: `python -m sphinx -W docs OUT`.
+
+Pages are plain Markdown that reads on a code host as well, so what only a site needs is added here: the order of
+pages is in `_toc.yml`, and each page of `api/` gets the docstrings of the names in its table.
+"""
+
+import re
+from importlib import import_module
+
+from docutils.nodes import Element
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+import torchgeo_cmr
+
+project = 'torchgeo_cmr'
+author = copyright = 'torchgeo_cmr contributors'
+version = release = torchgeo_cmr.__version__
+
+extensions = [
+    'myst_parser',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.napoleon',
+    'sphinx.ext.viewcode',
+    'sphinx_copybutton',
+    'sphinx_external_toc',
+]
+external_toc_path = '_toc.yml'
+
+# The anchors that code hosts give to headings.
+myst_heading_anchors = 4
+myst_enable_extensions = ['dollarmath']
+# Prompts are not part of a command.
+copybutton_exclude = '.linenos, .gp, .go'
+
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'description'
+autodoc_typehints_description_target = 'documented'
+napoleon_numpy_docstring = False
+# A reference to one of our public names must lead somewhere. Those of other libraries are not looked up, because the
+# site is built without a network; types in signatures may be internal.
+nitpicky = True
+nitpick_ignore_regex = [
+    (r'py:.*', r'(?!torchgeo_cmr\.).*'),
+    (r'py:class', r'torchgeo_cmr\.\w+\.\w+\..*'),
+]
+
+html_theme = 'pydata_sphinx_theme'
+html_title = 'torchgeo_cmr'
+html_show_sourcelink = False
+html_theme_options = {
+    'navigation_with_keys': False,
+    'show_toc_level': 2,
+    'secondary_sidebar_items': ['page-toc'],
+}
+toc_object_entries_show_parents = 'hide'
+
+
+#: A row of the table of an API page: its name, and what is said of it.
+ROW = re.compile(r'^\| `(\w+)` \| (.*) \|$', re.MULTILINE)
+
+
+def add_docstrings(app: Sphinx, page: str, source: list[str]) -> None:
+    """Link the names in the table of an API page, and append their docstrings.
+
+    Args:
+        app: The site.
+        page: Page without its suffix.
+        source: The text of the page, which is changed.
+    """
+    folder, _, module = page.rpartition('/')
+    if folder != 'api' or module == 'index':
+        return
+    table, path = source[0], f'torchgeo_cmr.{module}'
+    # autodoc takes classes and functions from another module, constants only from their own.
+    constants = ''.join(
+        f'\n.. py:data:: {path}.{name}\n\n   {words.replace("`", "``")}\n'
+        for name, words in ROW.findall(table)
+        if name.isupper() and not isinstance(getattr(import_module(path), name), type)
+    )
+    members = f'{constants}\n.. automodule:: {path}\n   :members:\n'
+    linked = ROW.sub(rf'| {{py:obj}}`~{path}.\1` | \2 |', table)
+    source[0] = f'{linked}\n```{{eval-rst}}{members}```\n'
+
+
+def prepare_docstring(
+    app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
+) -> None:
+    """Keep napoleon from reading the words before a colon as a type: ours are annotated.
+
+    Args:
+        app: The site.
+        what: Kind of *thing*.
+        name: Its name.
+        thing: What has the docstring.
+        options: Of the directive.
+        lines: The docstring, which is changed.
+    """
+    if what == 'module':
+        # The page says it.
+        lines.clear()
+    elif what in ('attribute', 'property', 'data') and lines:
+        lines[0] = f': {lines[0]}'
+    for number, line in enumerate(lines[:-1]):
+        if line.strip() in ('Returns:', 'Yields:'):
+            after = lines[number + 1]
+            space = len(after) - len(after.lstrip())
+            lines[number + 1] = f'{after[:space]}: {after[space:]}'
+
+
+def find_public(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, text: Element
+) -> Element | None:
+    """Lead from the module where a name is defined to the subpackage that exports it.
+
+    Args:
+        app: The site.
+        env: What Sphinx has read.
+        node: The reference.
+        text: What it shows.
+
+    Returns:
+        The link, or nothing if no subpackage exports the name.
+    """
+    words = node.get('reftarget', '').split('.')
+    if node.get('refdomain') != 'py' or words[0] != 'torchgeo_cmr' or len(words) < 4:
+        return None
+    python = env.domains['py']
+    for shelf in (words[1], 'metrics.functional'):
+        for name in (words[-1], '.'.join(words[-2:])):
+            target = f'torchgeo_cmr.{shelf}.{name}'
+            found = python.resolve_any_xref(
+                env, node['refdoc'], app.builder, target, node, text
+            )
+            if found:
+                return found[0][1]
+    return None
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx.
+
+    Args:
+        app: The site.
+    """
+    app.connect('source-read', add_docstrings)
+    # Before napoleon, which has the usual priority of 500.
+    app.connect('autodoc-process-docstring', prepare_docstring, priority=400)
+    app.connect('missing-reference', find_public)
