@@ -15,15 +15,13 @@ NAME = PACKAGE.name
 #: Part of the package -> (row, side) of the map; '' is the empty top level.
 PLACES = {
     '': (0, 'both'),
-    'alpha': (0, 'both'),
     'drafts': (0, 'both'),
     'durable': (0, 'both'),
     'errors': (0, 'both'),
     'iso8601': (0, 'both'),
     'lazy': (0, 'both'),
-    'orientation': (0, 'both'),
     'processors': (0, 'both'),
-    'raster_files': (0, 'both'),
+    'rasters': (0, 'both'),
     'regular_files': (0, 'both'),
     'speech': (0, 'both'),
     'typed_json': (0, 'both'),

@@ -16,7 +16,7 @@ from torchgeo_cmr.errors import QueryError, RasterError
 from torchgeo_cmr.evaluate.raster_labels import labels_from_raster
 from torchgeo_cmr.export.pictures.thumbnails import PatchReader
 from torchgeo_cmr.export.qgis.backdrop import picture_layer
-from torchgeo_cmr.raster_files import open_pixels
+from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.scenes.header import read_header
 
 Writer = Callable[..., Path]

@@ -14,7 +14,7 @@ from rasterio.warp import calculate_default_transform
 from torchgeo.datasets import GeoDataset, RasterDataset, XarrayDataset
 
 from torchgeo_cmr.errors import PairingError, RasterError
-from torchgeo_cmr.orientation import AS_STORED
+from torchgeo_cmr.rasters.orientation import AS_STORED
 from torchgeo_cmr.scenes.band_order import alike
 from torchgeo_cmr.scenes.bands import mask_name
 from torchgeo_cmr.scenes.header import read_header

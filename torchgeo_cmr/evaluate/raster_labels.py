@@ -23,8 +23,8 @@ from rasterio.windows import Window
 from shapely import Polygon
 
 from torchgeo_cmr.errors import QueryError, RasterError
-from torchgeo_cmr.orientation import NorthUp
-from torchgeo_cmr.raster_files import open_pixels
+from torchgeo_cmr.rasters.orientation import NorthUp
+from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.table import EmbeddingTable
 
 #: Pixels of a map under one patch.

@@ -14,7 +14,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.orientation import upright
+from torchgeo_cmr.rasters.orientation import upright
 from torchgeo_cmr.reading.cache import Block, Cache, touched
 from torchgeo_cmr.reading.nodata import Marks, masked_copy, missing
 from torchgeo_cmr.reading.resampling import MARGIN, below, interpolate, nearest

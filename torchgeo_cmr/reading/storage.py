@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from torchgeo_cmr.orientation import north_up
+from torchgeo_cmr.rasters.orientation import north_up
 from torchgeo_cmr.reading.cache import unit
 from torchgeo_cmr.reading.nodata import COMPARED, Marks, marks_of
 from torchgeo_cmr.scenes.header import Header

@@ -19,9 +19,9 @@ from affine import Affine
 from pyproj import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
-from torchgeo_cmr.alpha import unused_alpha, with_mask
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.raster_files import open_pixels, open_virtual
+from torchgeo_cmr.rasters.alpha import unused_alpha, with_mask
+from torchgeo_cmr.rasters.raster_files import open_pixels, open_virtual
 
 #: Headers that are remembered, of about 2 kB each: set-up needs those of one scene several
 #: times in a row, and reading needs them once more, when those of all scenes have been read.

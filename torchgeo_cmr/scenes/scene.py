@@ -29,7 +29,7 @@ from torchgeo.datasets import GeoDataset, RasterDataset
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.iso8601 import read_period
-from torchgeo_cmr.orientation import AS_STORED, Turn, north_up
+from torchgeo_cmr.rasters.orientation import AS_STORED, Turn, north_up
 from torchgeo_cmr.scenes.bands import is_radar
 from torchgeo_cmr.scenes.files import RASTERS, Paths, find_files
 from torchgeo_cmr.scenes.header import Header, read_header

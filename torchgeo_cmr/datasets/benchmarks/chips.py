@@ -19,8 +19,8 @@ from torchgeo.datasets import NonGeoDataset
 
 from torchgeo_cmr.datasets.plots import panels
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.orientation import upright
-from torchgeo_cmr.raster_files import open_pixels
+from torchgeo_cmr.rasters.orientation import upright
+from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.scenes.header import sidecars_seen
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from torchgeo_cmr.errors import OutputExistsError
-from torchgeo_cmr.raster_files import open_pixels
+from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.typed_json import convert, decode
 
 from . import signatures as sig

@@ -10,7 +10,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from torchgeo_cmr.datasets.spoken.class_folders import SUFFIXES
 from torchgeo_cmr.errors import AudioError, CMRError, RasterError
-from torchgeo_cmr.raster_files import open_pixels
+from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.scenes import files as listing
 from torchgeo_cmr.scenes.files import CUBES, RASTERS, Paths
 

@@ -11,7 +11,7 @@ from typing import Any
 from torchgeo.datasets import DatasetNotFoundError, RasterDataset
 
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.raster_files import holds_pixels
+from torchgeo_cmr.rasters.raster_files import holds_pixels
 from torchgeo_cmr.scenes.bands import explain, find_bands, nameless
 from torchgeo_cmr.scenes.files import RASTERS, find_files
 

@@ -21,7 +21,6 @@ from pyproj import CRS
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
-from torchgeo_cmr.alpha import unused_alpha
 from torchgeo_cmr.drafts import disk_faults
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError, QueryError
 from torchgeo_cmr.export.file_names import safe_name
@@ -32,7 +31,8 @@ from torchgeo_cmr.export.layers.extent import (
     with_geometry,
 )
 from torchgeo_cmr.export.new_file import new_file
-from torchgeo_cmr.raster_files import open_pixels
+from torchgeo_cmr.rasters.alpha import unused_alpha
+from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.typed_json import read_json

@@ -17,11 +17,11 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from torchgeo_cmr.alpha import unused_alpha
 from torchgeo_cmr.errors import QueryError, RasterError
 from torchgeo_cmr.export.layers.extent import moved
-from torchgeo_cmr.orientation import NorthUp
-from torchgeo_cmr.raster_files import open_pixels
+from torchgeo_cmr.rasters.alpha import unused_alpha
+from torchgeo_cmr.rasters.orientation import NorthUp
+from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.table.footprints import WGS84, unwrap
 

@@ -131,7 +131,7 @@ def _opened(path: Path) -> Generator['DatasetReader']:
     # Loaded here, since a project without rasters needs none.
     from rasterio.errors import RasterioError
 
-    from torchgeo_cmr.raster_files import open_pixels
+    from torchgeo_cmr.rasters.raster_files import open_pixels
 
     try:
         with open_pixels(path) as file:

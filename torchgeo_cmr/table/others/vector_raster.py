@@ -23,8 +23,8 @@ from rasterio.windows import Window
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.iso8601 import read_period
-from torchgeo_cmr.orientation import upright
-from torchgeo_cmr.raster_files import open_pixels
+from torchgeo_cmr.rasters.orientation import upright
+from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.regular_files import check_regular
 
 from .dequantisation import Dequantise, method_of, unit_vectors

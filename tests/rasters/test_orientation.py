@@ -11,7 +11,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from torchgeo_cmr.datasets.benchmarks.chips import open_chip, read_chip
-from torchgeo_cmr.orientation import NorthUp, Turn, north_up, upright
+from torchgeo_cmr.rasters.orientation import NorthUp, Turn, north_up, upright
 from torchgeo_cmr.reading.reader import SceneReader
 from torchgeo_cmr.scenes.scene import Scene, assemble, bands_of
 
