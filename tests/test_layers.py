@@ -24,6 +24,7 @@ PLACES = {
     'rasters': (0, 'both'),
     'regular_files': (0, 'both'),
     'speech': (0, 'both'),
+    'spool': (0, 'both'),
     'typed_json': (0, 'both'),
     'vector_contents': (0, 'both'),
     'yaml_size': (0, 'both'),

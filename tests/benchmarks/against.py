@@ -7,11 +7,12 @@ median of the ratios of the rounds, of the time that passed and of that of the p
     git worktree add ../before COMMIT
     python tests/benchmarks/against.py --against ../before --rounds 15
 
-Only what both checkouts have can be compared.
+Only what both checkouts have can be compared. With ``TORCHGEO_CMR_PLAIN=1`` indexes have no codes.
 """
 
 import argparse
 import contextlib
+import inspect
 import io
 import itertools
 import json
@@ -99,16 +100,22 @@ def cases(folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     from torchgeo_cmr.table import EmbeddingTable
 
     tables = {n: table(n) for n in (SMALL, SOME, LARGE)}
+    known = inspect.signature(RetrievalIndex.build).parameters
+    plain: dict[str, Any] = (
+        {'codes': False}
+        if 'TORCHGEO_CMR_PLAIN' in os.environ and 'codes' in known
+        else {}
+    )
     for rows in (SMALL, LARGE):
         path = folder / f'index{rows}'
-        RetrievalIndex.build(tables[rows], path)
+        RetrievalIndex.build(tables[rows], path, **plain)
         yield f'open {rows:,}', lambda path=path: RetrievalIndex.open(path)
     for rows in (SOME, LARGE):
         path = folder / f'new{rows}'
 
         def build(rows: int = rows, path: Path = path) -> None:
             shutil.rmtree(path, ignore_errors=True)
-            RetrievalIndex.build(tables[rows], path)
+            RetrievalIndex.build(tables[rows], path, **plain)
 
         yield f'build {rows:,}', build
     index = RetrievalIndex.open(folder / f'index{LARGE}')

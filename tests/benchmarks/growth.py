@@ -77,10 +77,13 @@ def cases(folder: Path, what: str = '') -> dict[str, Callable[[], object]]:
     def load() -> EmbeddingTable:
         return EmbeddingTable.load(folder / 'archive')
 
+    def spool() -> EmbeddingTable:
+        return EmbeddingTable.load(folder / 'archive', spool=True)
+
     if what.startswith('evaluate'):
-        archive = load()
+        archive = spool() if what.endswith('spooled') else load()
         kinds = np.arange(len(archive)) * 2 // len(archive)
-        if what.endswith('mixed'):
+        if 'mixed' in what:
             kinds = np.random.default_rng(2).permutation(kinds)
         archive.frame['modality'] = np.array(['s1', 's2'])[kinds]
         archive.frame['label'] = np.array(['lake', 'wood', 'field'])[
@@ -112,6 +115,9 @@ def cases(folder: Path, what: str = '') -> dict[str, Callable[[], object]]:
         'evaluate, place': lambda: score('place'),
         'evaluate, label': lambda: score('label:label'),
         'evaluate, distance, mixed': lambda: score('distance:1000'),
+        'load archive, spooled': spool,
+        'evaluate, distance, spooled': lambda: score('distance:1000'),
+        'evaluate, distance, mixed, spooled': lambda: score('distance:1000'),
     }
 
 

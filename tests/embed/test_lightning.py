@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from torchgeo_cmr.embed import RefusedWarning, embed, read_report
-from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.errors import QueryError, RasterError
 
 
 @pytest.mark.slow
@@ -52,6 +52,29 @@ def test_ranks_without_their_launcher_do_no_harm(engines: Any) -> None:
     engines.check_complete()
     # What was done twice was written in place of the same.
     assert 41 < len(engines.calls()) <= 82
+
+
+@pytest.mark.parametrize('name', ['RANK', 'WORLD_SIZE'])
+def test_a_rank_that_is_no_number_is_refused(
+    tmp_path: Path,
+    fake: Any,
+    write_raster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    write_raster('in/0.tif', data=np.ones((1, 32, 32)))
+    monkeypatch.setenv(name, 'first')
+    with pytest.raises(
+        QueryError, match=f"the variable {name} is 'first', .* remove it"
+    ):
+        embed(
+            fake(channels=1),
+            tmp_path / 'in',
+            's2',
+            16,
+            out=tmp_path / 'out',
+            engine='lightning',
+        )
 
 
 def test_one_process_reports_as_a_local_run(

@@ -145,8 +145,10 @@ def evaluate(
     area = breakdowns.train_area
     if area is not None and not Path(area).exists():
         raise QueryError(f'--train-area {area} is not there; name a vector file')
-    query_table = EmbeddingTable.load(queries)
-    found = query_table if archive == queries else EmbeddingTable.load(archive)
+    query_table = EmbeddingTable.load(queries, spool=True)
+    found = query_table
+    if archive != queries:
+        found = EmbeddingTable.load(archive, spool=True)
     compare = make_report
     if scores.features is not None:
         compare = partial(feature_report, column=scores.features)

@@ -23,12 +23,23 @@ from torch.utils.data import DataLoader
 from torchgeo_cmr.embed.scenes.work import Run
 from torchgeo_cmr.embed.scenes.work_item import WorkItem
 from torchgeo_cmr.embed.scenes.worker import Job, Outcome, Worker
-from torchgeo_cmr.errors import ArchiveError, CMRError
+from torchgeo_cmr.errors import ArchiveError, CMRError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
 
 #: Ranks wait for each other at the end only, and the last scene of one may take long. One that
 #: died is noticed by torchrun, which ends the others.
 _PATIENCE = timedelta(days=30)
+
+
+def _number(name: str, without: str) -> int:
+    """Read what torchrun sets in the environment."""
+    word = os.environ.get(name, without)
+    if not word.isdecimal():
+        raise QueryError(
+            f'the variable {name} is {word!r}, which torchrun sets to a whole number; remove it to embed in '
+            'one process'
+        )
+    return int(word)
 
 
 class Ranks:
@@ -39,8 +50,8 @@ class Ranks:
 
     def __init__(self) -> None:
         """Read what torchrun says of this process."""
-        self.rank = int(os.environ.get('RANK', '0'))
-        self.world = int(os.environ.get('WORLD_SIZE', '1'))
+        self.rank = _number('RANK', '0')
+        self.world = _number('WORLD_SIZE', '1')
         self._met = False
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchgeo_cmr.spool import spooled
 from torchgeo_cmr.table import EmbeddingTable
 
 
@@ -17,9 +18,15 @@ def pick(values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
         rows: Sorted row numbers (m,), each once.
 
     Returns:
-        Array (m, ...): a view where the rows are a run, else a copy.
+        Array (m, ...): a view where the rows are a run, else a copy, which lies in a temporary file
+        if the array does.
     """
-    return values[_run(rows)]
+    run = _run(rows)
+    if isinstance(run, slice) or not isinstance(values, np.memmap):
+        return values[run]
+    copy = spooled((len(rows), *values.shape[1:]), values.dtype)
+    # In the mode 'raise' NumPy would make a copy in memory first.
+    return np.take(values, rows, axis=0, out=copy, mode='clip')
 
 
 def pick_rows(table: EmbeddingTable, rows: NDArray[np.int64]) -> EmbeddingTable:

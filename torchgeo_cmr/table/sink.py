@@ -12,7 +12,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
@@ -401,12 +409,13 @@ def replace_archive(
 
 
 def read_archive(
-    path: str | PathLike[str],
+    path: str | PathLike[str], make: Callable[..., NDArray[Any]] = np.empty
 ) -> tuple[gpd.GeoDataFrame, NDArray[Any], str, dict[str, Any], Content | None]:
     """Read an archive folder.
 
     Args:
         path: The folder.
+        make: Makes the array of the vectors from a shape and a type.
 
     Returns:
         Frame, vectors, metric and record of the table, and what its parts record of their
@@ -417,7 +426,7 @@ def read_archive(
     """
     folder = Path(path)
     header = read_header(folder)
-    vectors, parts = _read_parts(folder, header)
+    vectors, parts = _read_parts(folder, header, make)
     _check_parts(folder, header, parts)
     vectors.flags.writeable = False
     records = [
@@ -502,7 +511,7 @@ def read_part(
 
 
 def _read_parts(
-    path: Path, header: Mapping[str, Any]
+    path: Path, header: Mapping[str, Any], make: Callable[..., NDArray[Any]] = np.empty
 ) -> tuple[NDArray[Any], list[tuple[Path, pa.Table, dict[str, Any]]]]:
     """Read a part, or all of a folder in the order of their keys: vectors, and the rest of each.
 
@@ -512,7 +521,7 @@ def _read_parts(
         files = path.glob(PARTS) if path.is_dir() else [path]
         found = [(read_part_facts(part, header['dim']), part) for part in files]
         found.sort(key=lambda item: item[0]['key'])
-        vectors = _room(sum(facts['rows'] for facts, _ in found), header, path)
+        vectors = _room(sum(facts['rows'] for facts, _ in found), header, path, make)
         parts, start = [], 0
         for facts, part in found:
             block = vectors[start : start + facts['rows']]
@@ -525,13 +534,13 @@ def _read_parts(
             return vectors, parts
 
 
-def _room(rows: int, header: Mapping[str, Any], path: Path) -> NDArray[Any]:
+def _room(
+    rows: int, header: Mapping[str, Any], path: Path, make: Callable[..., NDArray[Any]]
+) -> NDArray[Any]:
     """Give an array for vectors; the system gives its memory as it is filled."""
     dim, bits = header['dim'], header['metric'] == 'hamming'
     try:
-        return np.empty(
-            (rows, dim // 8 if bits else dim), np.uint8 if bits else np.float32
-        )
+        return make((rows, dim // 8 if bits else dim), np.uint8 if bits else np.float32)
     except (MemoryError, ValueError) as error:  # ValueError: beyond all addresses
         raise ArchiveError(
             f'{path} claims {rows} vectors of {dim} numbers, more than there is memory for; search '

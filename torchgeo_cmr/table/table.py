@@ -24,6 +24,7 @@ from pyproj import CRS
 
 from torchgeo_cmr.durable import read_unreplaced
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.spool import spooled
 
 from .footprints import WGS84, to_wgs84
 from .kinds import filled as fill
@@ -489,19 +490,23 @@ class EmbeddingTable:
         return write_archive(path, self, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
+    def load(cls, path: str | PathLike[str], *, spool: bool = False) -> Self:
         """Read an archive folder back, row for row and bit for bit.
 
         Args:
             path: Folder that :meth:`save`, ``embed`` or a :class:`ParquetSink` wrote. Parts
                 are put in the order of their keys, rows in the order they had in their part. If
-            the archive is replaced meanwhile, the new one is read.
+                the archive is replaced meanwhile, the new one is read.
+            spool: Keep the vectors in a temporary file that goes with the table, for more than
+                memory holds. Footprints and columns stay in memory.
 
         Raises:
-            ArchiveError: If the folder is not an archive, broken, mixed or of a newer format.
+            ArchiveError: If the folder is not an archive, broken, mixed or of a newer format, or
+                the folder of temporary files lacks the room.
         """
+        make = spooled if spool else np.empty
         frame, vectors, metric, record, content = read_unreplaced(
-            Path(path), lambda: read_archive(path)
+            Path(path), lambda: read_archive(path, make)
         )
         table = cls(frame, vectors, metric, record)
         if content is not None:

@@ -134,6 +134,8 @@ def test_shards_answer_as_one_server_and_a_stopped_one_is_an_error(
     assert min(counts) > 100
     index = RetrievalIndex.open(first.address)
     same_answers(index, whole)
+    with pytest.raises(ArchiveError, match='over several servers; leave approximate'):
+        load_archive(tmp_path / 'a', first.address, approximate=True)
     # Again, with a column more and rows replaced: nothing is there twice.
     frame = whole.frame.iloc[:300].assign(note='new')
     sink.commit(

@@ -102,7 +102,8 @@ def load_archive(
                 entry = find_entry(server, place.name)
                 assert entry is not None  # just made
             _check(entry, folder, header, half)
-            _check_divided(entry, divide, shards, approximate)
+            _check_divided(entry, divide, shards)
+            _check_approximate(server, entry, shards, approximate)
             add_servers(server, place.name, list(shards))
         loaded = _digests(server, entry.name)
         keys = set()
@@ -146,9 +147,7 @@ def _check(entry: Entry, folder: Path, header: dict[str, Any], half: bool) -> No
         )
 
 
-def _check_divided(
-    entry: Entry, divide: str | None, shards: Sequence[str], approximate: bool
-) -> None:
+def _check_divided(entry: Entry, divide: str | None, shards: Sequence[str]) -> None:
     """Refuse what an archive that is divided otherwise, or not at all, cannot have."""
     if divide is not None and entry.divided != divide:
         how = f'divided by {entry.divided}' if entry.divided else 'not divided'
@@ -160,7 +159,13 @@ def _check_divided(
         raise ArchiveError(
             'only an archive that is divided can be on several servers; add --divide source, year or month'
         )
-    if shards and approximate:
+
+
+def _check_approximate(
+    server: Any, entry: Entry, shards: Sequence[str], approximate: bool
+) -> None:
+    """Refuse an approximate index over several servers, named now or by an earlier load."""
+    if approximate and (shards or slices_elsewhere(server, entry.name)):
         raise ArchiveError(
             'an approximate index is not built over several servers; leave approximate out'
         )
