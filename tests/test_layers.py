@@ -21,6 +21,7 @@ PLACES = {
     'iso8601': (0, 'both'),
     'lazy': (0, 'both'),
     'processors': (0, 'both'),
+    'progress': (0, 'both'),
     'rasters': (0, 'both'),
     'regular_files': (0, 'both'),
     'speech': (0, 'both'),
@@ -44,6 +45,7 @@ PLACES = {
     'embed': (6, 'bridge'),
     'evaluate': (6, 'bridge'),
     'demo': (6, 'bridge'),
+    'doctor': (6, 'bridge'),
     'serve': (6, 'bridge'),
     'cli': (7, 'bridge'),
     'main': (7, 'bridge'),
@@ -95,6 +97,7 @@ ONLY_IN = {
     'mcp': {'serve/mcp_server.py'},
     'psycopg': {'search/postgres/connection.py'},
     'ray': {'embed/ray.py'},
+    'tqdm': {'progress/bars.py'},
     'pickle': set(),
 }
 

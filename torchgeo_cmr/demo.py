@@ -26,7 +26,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from lightning.pytorch.callbacks import ModelCheckpoint
 from shapely import Polygon
 from torchgeo.datasets import RasterDataset, Sentinel1, Sentinel2
-from tqdm import tqdm
 
 from torchgeo_cmr import __version__
 from torchgeo_cmr.datamodules import PairedDataModule
@@ -43,6 +42,7 @@ from torchgeo_cmr.evaluate import (
 )
 from torchgeo_cmr.export import PatchReader, to_geojson, to_sheet
 from torchgeo_cmr.models.weights import band_key
+from torchgeo_cmr.progress.bars import bar
 from torchgeo_cmr.scenes.scene import from_paths
 from torchgeo_cmr.search import Alignment, RetrievalIndex, Where
 from torchgeo_cmr.table import EmbeddingTable
@@ -82,6 +82,9 @@ class Settings:
     #: Both synthetic sensors pass once in this window.
     during: tuple[str, str] | None = ('2024-06-01', '2024-07-01')
 
+
+#: Bands of the synthetic world, which are known before it is drawn.
+_WORLD = {'s1': SyntheticLandscape.s1_bands, 's2': SyntheticLandscape.s2_bands}
 
 #: What the demo does with a frozen model, which sees more of a place at once.
 _FROZEN = Settings(patch_size=96)
@@ -142,23 +145,21 @@ def run(
     out = Path(out)
     _check(out, rasters, overwrite=overwrite)
     settings = settings or (_FROZEN if model else Settings())
+    task, bands = None, bands or {}
+    if model is not None and rasters is None:
+        # Before a world is drawn for it.
+        task = _frozen(model, _WORLD, bands, normalize)
     members, truth = _members(out, seed, rasters, settings.size)
-    notes = [] if truth else ['no land cover is known: map is null']
     data = _pairs(members, settings, seed, units or {})
     during = settings.during if rasters is None else None
-    if during is None:
-        notes.append(
-            'without known dates pairs are made by place and no time window is used'
-        )
+    notes = _notes(truth, during, model)
     # What is wrong with the rasters shows here, before anything is written.
-    data.describe()
-    task = None
+    specs = data.describe()
     if model is not None:
-        task = _frozen(model, data, members, bands or {}, units or {}, normalize)
-        notes.append(
-            f'nothing was trained: {model} embedded as it is'
-            f'{"" if ":" in model else ", with random weights"}'
-        )
+        if task is None:
+            known = {name: spec['bands'] for name, spec in specs.items()}
+            task = _frozen(model, known, bands, normalize)
+        _measure(task, members, units or {}, normalize)
     out.mkdir(parents=True, exist_ok=True)
     tables = _tables(
         task,
@@ -200,6 +201,21 @@ def _check(out: Path, rasters: Mapping[str, str] | None, *, overwrite: bool) -> 
             f'the demo pairs two modalities, {len(rasters)} given: say for example '
             "--raster s1='S1/*.tif' --raster s2='S2/*.tif'"
         )
+
+
+def _notes(
+    truth: Sequence[Path], during: tuple[str, str] | None, model: str | None
+) -> list[str]:
+    """Say what is left out, and why."""
+    notes = [] if truth else ['no land cover is known: map is null']
+    if during is None:
+        notes.append(
+            'without known dates pairs are made by place and no time window is used'
+        )
+    if model is not None:
+        weights = '' if ':' in model else ', with random weights'
+        notes.append(f'nothing was trained: {model} embedded as it is{weights}')
+    return notes
 
 
 def _members(
@@ -327,32 +343,38 @@ def _train(
 
 def _frozen(
     model: str,
-    data: PairedDataModule,
-    members: Mapping[str, RasterDataset],
+    present: Mapping[str, Sequence[str]],
     bands: Mapping[str, Sequence[str]],
-    units: Mapping[str, str],
     normalize: Normalize,
 ) -> Pretrained:
     """Build a model for the bands that the files have."""
     chosen: dict[str, Sequence[str] | None] = {}
-    for modality, spec in data.describe().items():
+    for modality, known in present.items():
         chosen[modality] = bands.get(modality)
         if chosen[modality] is None and not modality.startswith(('s1', 's2')):
-            chosen[modality] = spec['bands']
+            chosen[modality] = known
         elif chosen[modality] is None:
             usual = usual_bands(model.partition(':')[0], modality)
-            known = {band_key(band) for band in spec['bands']}
-            if not known.issuperset(map(band_key, usual)):
-                chosen[modality] = spec['bands']
-    task = read_models(model, chosen, normalize)
-    if normalize == 'data':
-        task.set_specs(
-            {
-                m: measure_pixels(task, member, m, units=units.get(m))
-                for m, member in members.items()
-            }
-        )
-    return task
+            if not {*map(band_key, known)}.issuperset(map(band_key, usual)):
+                chosen[modality] = known
+    return read_models(model, chosen, normalize)
+
+
+def _measure(
+    task: Pretrained,
+    members: Mapping[str, RasterDataset],
+    units: Mapping[str, str],
+    normalize: Normalize,
+) -> None:
+    """Take mean and deviation of the pixels of the files, if they are wanted."""
+    if normalize != 'data':
+        return
+    task.set_specs(
+        {
+            m: measure_pixels(task, member, m, units=units.get(m))
+            for m, member in members.items()
+        }
+    )
 
 
 def _centred(tables: Mapping[str, EmbeddingTable]) -> dict[str, EmbeddingTable]:
@@ -365,7 +387,7 @@ class _Bar(Callback):
     """A bar of training steps on stderr, with the recall of the last validation."""
 
     def __init__(self, total: int, *, shown: bool) -> None:
-        self.bar = tqdm(total=total, desc='train', unit='step', disable=not shown)
+        self.bar = bar(total, 'step', 'train', wanted=shown)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         self.bar.update()

@@ -4,16 +4,17 @@ A user's mistake is one line on stderr and exit code 2; results go to files or s
 progress to stderr.
 """
 
-import logging
 import os
 import sys
-import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from inspect import signature
 
 from torchgeo_cmr import __version__
 from torchgeo_cmr.cli.commands import VERBS, load_command
-from torchgeo_cmr.cli.terminal import brief, printable, printable_lines
+from torchgeo_cmr.cli.notes import talk_on_stderr
+from torchgeo_cmr.cli.terminal import brief
 from torchgeo_cmr.errors import CMRError
+from torchgeo_cmr.progress.bars import Mode, drawing
 
 _USAGE = """usage: torchgeo-cmr COMMAND ...
 
@@ -22,8 +23,15 @@ Cross-modal retrieval of georeferenced imagery.
 {commands}
 
 `torchgeo-cmr COMMAND --help` explains a command; `torchgeo-cmr demo` runs all steps on one example.
-With --debug, any command shows the traceback of its error.
+Any command takes these too:
+  --quiet     draw no progress bars; what is done is still said
+  --progress  draw them also where stderr is not a terminal
+  -v          say more, with the time: what we do and what GDAL does
+  --debug     show the traceback of an error
 """
+
+#: Words that any command takes, wherever they stand; ``--quiet`` is an option of some as well.
+_GLOBAL = ('--debug', '--progress', '-v', '--verbose')
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -38,8 +46,8 @@ def main(args: Sequence[str] | None = None) -> int:
         closed it.
     """
     words = list(sys.argv[1:] if args is None else args)
-    debug = '--debug' in words
-    words = [word for word in words if word != '--debug']
+    flags = {word for word in words if word in (*_GLOBAL, '--quiet')}
+    words = [word for word in words if word not in _GLOBAL]
     if words[:1] == ['help']:
         words = [*words[1:2], '--help']
     command = words[0] if words else '--help'
@@ -60,12 +68,13 @@ def main(args: Sequence[str] | None = None) -> int:
         )
     if any('\0' in word for word in words):
         return _mistake('a word holds the character NUL: no name and no value has it')
-    _talk_on_stderr()
+    talk_on_stderr(verbose=not flags.isdisjoint(('-v', '--verbose')))
     # Read when torch is loaded: features in huge pages, for fetching them in small ones takes
     # up to a third of the time in which a CPU embeds.
     os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
     try:
-        return _run(command, words)
+        with drawing(_bars(flags)):
+            return _run(command, words)
     except SystemExit as stop:
         # The way out of both parsers: 0 after --help, 2 after a mistake they reported.
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -77,7 +86,7 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stderr.write('stopped; what was committed is kept\n')
         return 130
     except Exception as error:  # noqa: BLE001 - the last net
-        if debug:
+        if '--debug' in flags:
             import traceback
 
             traceback.print_exception(error)
@@ -90,11 +99,14 @@ def _run(command: str, words: list[str]) -> int:
     if VERBS[command][0] == 'fit_command':
         from torchgeo_cmr.cli.fit_command import fit
 
-        fit(words)
+        fit([word for word in words if word != '--quiet'])
     else:
         from torchgeo_cmr.cli.parser import call
 
-        code = call(load_command(command), words[1:], prog=f'torchgeo-cmr {command}')
+        function, words = load_command(command), words[1:]
+        if 'quiet' not in signature(function).parameters:
+            words = [word for word in words if word != '--quiet']
+        code = call(function, words, prog=f'torchgeo-cmr {command}')
     sys.stdout.flush()
     return code
 
@@ -119,29 +131,11 @@ def _ended(error: Exception, words: list[str]) -> int:
     return report_fault(error, words)
 
 
-class _Plain(logging.Formatter):
-    """Notes quote names of files and archives."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable_lines(super().format(record))
-
-
-def _talk_on_stderr() -> None:
-    """Show our own notes, and warnings as plain lines."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Plain('%(message)s'))
-    logger = logging.getLogger('torchgeo_cmr')
-    logger.setLevel(logging.INFO)
-    logger.handlers = [handler]
-    warnings.showwarning = _show  # ty: ignore[invalid-assignment]
-    # Not for us to fix: Lightning uses a class of torch that torch means to rename.
-    warnings.filterwarnings('ignore', message=r'`isinstance\(treespec, LeafSpec\)`')
-    # The words are those of the process, handed on.
-    warnings.filterwarnings('ignore', message="LightningCLI's args parameter")
-
-
-def _show(message: Warning | str, *_: object, **__: object) -> None:
-    sys.stderr.write(f'warning: {printable(" ".join(str(message).split()))}\n')
+def _bars(flags: Collection[str]) -> Mode:
+    """Decide when bars are drawn."""
+    if '--quiet' in flags:
+        return 'never'
+    return 'always' if '--progress' in flags else 'command'
 
 
 def _mistake(message: str) -> int:

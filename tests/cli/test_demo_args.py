@@ -115,3 +115,18 @@ def test_rasters_that_cannot_be_paired(
     out = tmp_path / 'out'
     assert message in refused('demo', *words, '--out', out, '--quiet')
     assert not [path for path in out.rglob('*') if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--model', 'nothing:at_all'], 'nothing'),
+        (['--model', 'presto:none.pt'], 'none.pt'),
+        (['--model', 'presto', '--bands', 's2=B77'], 'B77'),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_refused_before_a_world_is_drawn(
+    refused: Refused, tmp_path: Path, words: list[str], message: str
+) -> None:
+    assert message in refused('demo', *words, '--out', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()

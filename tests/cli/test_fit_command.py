@@ -316,6 +316,19 @@ def test_an_interrupted_run(without_labels: Path, tmp_path: Path) -> None:
     assert 'Traceback' not in told
 
 
+def test_a_pipe_gets_a_line_per_epoch_and_no_bar(
+    without_labels: Path, run: Callable[..., Any], tmp_path: Path
+) -> None:
+    text = without_labels.read_text().replace('  enable_progress_bar: false\n', '')
+    without_labels.write_text(text.replace('max_epochs: 1', 'max_epochs: 2'))
+    ran = run('fit', '--config', without_labels, '--quiet')
+    assert ran.code == 0, ran.err
+    assert '%|' not in ran.out + ran.err
+    lines = [line for line in ran.err.splitlines() if line.startswith('epoch ')]
+    assert [line.split(',')[0] for line in lines] == ['epoch 1 of 2', 'epoch 2 of 2']
+    assert lines[0].endswith(' s left')
+
+
 @pytest.mark.slow
 def test_a_run_ends_without_noise(without_labels: Path, tmp_path: Path) -> None:
     """Rasters that are open when Python ends must not be closed by what is gone already."""

@@ -30,9 +30,8 @@ def check(paths: list[str], *, json_: bool = False, quiet: bool = False) -> int:
         json_: Print a list of file, fault and cure instead of lines.
         quiet: No progress bar.
     """
-    from tqdm import tqdm
-
     from torchgeo_cmr.errors import ArchiveError
+    from torchgeo_cmr.progress.bars import bar
     from torchgeo_cmr.search.store.origin import is_server
 
     for path in paths:
@@ -40,12 +39,12 @@ def check(paths: list[str], *, json_: bool = False, quiet: bool = False) -> int:
             raise ArchiveError(
                 f'there is no {path}: name an archive, an index, a checkpoint or a saved search'
             )
-    with tqdm(unit='file', disable=quiet or None, file=sys.stderr) as bar:
+    with bar(None, 'file', wanted=not quiet) as shown:
         findings = []
         for path in paths:
             for finding in _verify(path):
                 findings.append(finding)
-                bar.update()
+                shown.update()
     faults = [finding for finding in findings if finding.fault]
     if json_:
         sys.stdout.write(json.dumps([f._asdict() for f in findings], indent=1) + '\n')

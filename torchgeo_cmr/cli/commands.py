@@ -47,6 +47,7 @@ VERBS = {
     'serve': ('serve_command', 'let a language model search archives, as its tools'),
     'qgis-plugin': ('qgis_plugin_command', 'make the plugin for QGIS, or install it'),
     'speak': ('speak_command', 'make a corpus of spoken labels'),
+    'doctor': ('doctor_command', 'say whether this installation works, and the cure'),
     'completion': ('completion_command', 'print a completion script for a shell'),
 }
 

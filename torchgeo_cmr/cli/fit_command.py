@@ -10,7 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import Namespace, namespace_to_dict
+from jsonargparse import DefaultHelpFormatter, Namespace, namespace_to_dict
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torchgeo.datamodules import BaseDataModule
@@ -22,10 +23,45 @@ import torchgeo_cmr.datasets  # noqa: F401
 from torchgeo_cmr import __version__, tasks
 from torchgeo_cmr.drafts import disk_cure, is_full_or_closed
 from torchgeo_cmr.errors import CMRError
+from torchgeo_cmr.progress.bars import is_drawn
 from torchgeo_cmr.tasks.storage.checkpoint import load_plain
 from torchgeo_cmr.yaml_size import check_yaml
 
 from .checkpoint_files import CheckpointFiles, only_run
+from .epoch_notes import EpochNotes
+
+#: What the help of each command ends with.
+EXAMPLES = {
+    'fit': """Train, with another learning rate than the file says, and go on with a run:
+
+    torchgeo-cmr fit --config examples/02_train.yaml
+    torchgeo-cmr fit --config examples/02_train.yaml --model.lr 0.001
+    torchgeo-cmr fit --config examples/02_train.yaml --ckpt_path last.ckpt
+""",
+    'validate': """Score the best checkpoint on the places kept for validation:
+
+    torchgeo-cmr validate --config examples/02_train.yaml --ckpt_path best.ckpt
+""",
+    'test': """Score the best checkpoint on the places kept for the test:
+
+    torchgeo-cmr test --config examples/02_train.yaml --ckpt_path best.ckpt
+""",
+    'predict': """Embed with the trainer; for an archive with footprints, use embed:
+
+    torchgeo-cmr predict --config examples/02_train.yaml --ckpt_path best.ckpt
+    torchgeo-cmr embed scenes --ckpt best.ckpt --modality s2 --out archive
+""",
+}
+
+
+class _Help(DefaultHelpFormatter):
+    """Examples stay as they are written."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text in EXAMPLES.values():
+            return text
+        return super()._fill_text(text, width, indent)
+
 
 #: What constructors raise when they are given what they cannot use.
 _MISTAKES = (
@@ -103,6 +139,17 @@ class _CLI(LightningCLI):
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer; where no bar is drawn, such as into a pipe, it says a line per epoch."""
+        trainer = self.config_init[str(self.subcommand)]['trainer']
+        given = [type(each).__name__ for each in trainer.get('callbacks') or []]
+        chosen = any('ProgressBar' in name for name in given)
+        if is_drawn() or chosen or trainer.get('enable_progress_bar') is not None:
+            return super().instantiate_trainer(**kwargs)
+        made = super().instantiate_trainer(**kwargs, enable_progress_bar=False)
+        made.callbacks.append(EpochNotes())  # ty: ignore[missing-attribute]
+        return made
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run; what a disk refuses to a logger or callback of Lightning is one sentence, too.
@@ -231,7 +278,13 @@ def fit(args: Sequence[str]) -> Any:
             parser_class=_Parser,
             datamodule_class=BaseDataModule,
             seed_everything_default=0,
-            parser_kwargs={'version': __version__, 'prog': 'torchgeo-cmr'},
+            parser_kwargs={
+                'version': __version__,
+                'prog': 'torchgeo-cmr',
+                # Subcommands take it from here.
+                'formatter_class': _Help,
+                **{name: {'epilog': text} for name, text in EXAMPLES.items()},
+            },
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_kwargs={'overwrite': True},

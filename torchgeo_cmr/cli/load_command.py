@@ -14,7 +14,7 @@ def load(
     divide: str | None = None,
     shard: list[str] | None = None,
 ) -> None:
-    """Load an archive into PostgreSQL with PostGIS and pgvector, for many to search.
+    r"""Load an archive into PostgreSQL with PostGIS and pgvector, for many to search.
 
     Each part of the archive is one transaction: whoever searches meanwhile sees all of it
     or nothing. Load again after embed: parts that are there are kept, changed ones replaced, and
@@ -30,7 +30,7 @@ def load(
 
     An archive for several servers is divided, and slices go to them in turn:
 
-        torchgeo-cmr load archive postgresql://gis@one/gis --divide month
+        torchgeo-cmr load archive postgresql://gis@one/gis --divide month \
             --shard postgresql://gis@two/gis --shard postgresql://gis@three/gis
 
     In QGIS, the table of that name (without one: patch) in the schema torchgeo_cmr is a layer.

@@ -1,13 +1,12 @@
 """The command qgis-plugin: the plugin for QGIS as a package, or put where QGIS finds it."""
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Name of the plugin's folder: the one folder of the package, and its name in QGIS.
-FOLDER = 'cross_modal_retrieval'
+from torchgeo_cmr.doctor.qgis_folders import BELOW, FOLDER, data_folder, profile_homes
+
 _SOURCE = Path(__file__).parents[1] / 'qgis'
 #: Files of the plugin, below its source.
 _FILES = ('*.py', 'algorithms/*.py', 'icons/*.svg', 'metadata.txt', 'LICENSE')
@@ -101,40 +100,22 @@ def _targets(profile: str | None) -> Iterator[Path]:
     """Name the plugin's folder in each profile that it is installed to."""
     from torchgeo_cmr.errors import QueryError
 
-    below = Path('python', 'plugins', FOLDER)
     if profile is not None:
         if not Path(profile).is_dir():
             raise QueryError(
                 f'{profile} is not a folder: name the profile folder of QGIS'
             )
-        yield Path(profile) / below
+        yield Path(profile) / BELOW
         return
-    homes = [*_homes()]
+    homes = profile_homes()
     profiles = [p for home in homes for p in sorted(home.glob('profiles/default'))]
     if not profiles:
-        places = ' or '.join(map(str, homes)) or str(_data())
+        places = ' or '.join(map(str, homes)) or str(data_folder())
         raise QueryError(
             f'there is no profile of QGIS in {places}: start QGIS once, or name its profile '
             'folder with --profile'
         )
-    yield from (folder / below for folder in profiles)
-
-
-def _homes() -> list[Path]:
-    """Name the folders in which versions of QGIS keep their profiles."""
-    custom = os.environ.get('QGIS_CUSTOM_CONFIG_PATH')
-    return [Path(custom)] if custom else sorted(_data().glob('QGIS[3-9]'))
-
-
-def _data() -> Path:
-    """Name the folder of QGIS among those of the user's programs."""
-    if sys.platform == 'win32':
-        base = Path(os.environ.get('APPDATA') or Path.home() / 'AppData' / 'Roaming')
-    elif sys.platform == 'darwin':
-        base = Path.home() / 'Library' / 'Application Support'
-    else:
-        base = Path(os.environ.get('XDG_DATA_HOME') or Path.home() / '.local' / 'share')
-    return base / 'QGIS'
+    yield from (folder / BELOW for folder in profiles)
 
 
 def _check_ours(target: Path, *, overwrite: bool) -> None:

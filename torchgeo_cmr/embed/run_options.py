@@ -2,14 +2,12 @@
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from tqdm import tqdm
 
 from torchgeo_cmr.embed.device import evaluating, prepared
 from torchgeo_cmr.embed.inference import (
@@ -20,6 +18,7 @@ from torchgeo_cmr.embed.inference import (
     settle_precision,
 )
 from torchgeo_cmr.errors import ArchiveError, RasterError
+from torchgeo_cmr.progress.bars import Bar, bar
 from torchgeo_cmr.table import read_header
 from torchgeo_cmr.table.sink import is_archive
 
@@ -159,7 +158,7 @@ class WriteOptions:
         """Where the rows are, as the end of a sentence."""
         return '' if self.out is None else f' in {self.out}'
 
-    def bar(self, total: int, unit: str) -> tqdm:
+    def bar(self, total: int, unit: str) -> Bar:
         """Make the progress bar; none is shown if there is nothing to do."""
         hidden = not (self.progress and total)
-        return tqdm(total=total, unit=unit, disable=hidden, file=sys.stderr)
+        return bar(total, unit, wanted=not hidden)

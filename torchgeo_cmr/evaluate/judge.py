@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.metrics.functional import METRICS, Pool, Ranking, find_ties
+from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.distance import Spots, metres_between
 
@@ -127,11 +128,12 @@ def judge(
     if 'anmrr' in setting.metrics:
         # its GTM is known only after all queries have been judged once
         counts = (
-            ((grades > 0) & ~same).sum(axis=1) for _, grades, same in map(rule, starts)
+            ((grades > 0) & ~same).sum(axis=1)
+            for _, grades, same in map(rule, steps(starts, 'block', 'count'))
         )
         largest = max(int(count.max(initial=0)) for count in counts)
     parts: list[_Part] = []
-    for rows, grades, same in map(rule, starts):
+    for rows, grades, same in map(rule, steps(starts, 'block', 'score')):
         _check_grades(setting, grades)
         for first in range(0, max(1, len(rows)), fine):
             part = slice(first, first + fine)

@@ -60,7 +60,8 @@ def run(
     feedback.pushCommandInfo(shown([program, *words]))
     try:
         process = subprocess.Popen(  # nosec B603
-            [program, *words],
+            # Bars are for terminals, unless a program says that it reads them.
+            [program, *words[:1], '--progress', *words[1:]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

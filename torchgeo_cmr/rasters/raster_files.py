@@ -5,6 +5,7 @@ other files or the network. Here a raster is a regular file that holds its own p
 that is called ``.vrt`` and names nothing but such files.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from rasterio.errors import RasterioIOError
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.regular_files import check_name, check_regular, head_of
+
+_LOG = logging.getLogger(__name__)
 
 #: Drivers that take all pixels from the file, or from files of the same name next to it.
 _DRIVERS = (
@@ -59,6 +62,7 @@ def open_pixels(path: str | os.PathLike[str]) -> Any:
         RasterioIOError: If no driver that reads pixels takes it.
     """
     name = os.fspath(path)
+    _LOG.debug('opening %s', name)
     check_name(name, RasterError)
     if not _PACKED.match(name):
         if not os.path.exists(name):

@@ -1,10 +1,14 @@
 """Opening archive folders and index folders, one or several as one."""
 
+import logging
+import time
 from collections.abc import Iterable
 
 from torchgeo_cmr.search.store.origin import Origin, is_server
 
 from .index import RetrievalIndex
+
+_LOG = logging.getLogger(__name__)
 
 
 def open_archives(paths: Origin | Iterable[Origin]) -> RetrievalIndex:
@@ -46,4 +50,7 @@ def open_archives(paths: Origin | Iterable[Origin]) -> RetrievalIndex:
     """
     alone = isinstance(paths, list | tuple) and len(paths) == 1
     path = paths[0] if alone else paths
-    return RetrievalIndex.open(path) if is_server(path) else RetrievalIndex(paths)
+    begun = time.perf_counter()
+    index = RetrievalIndex.open(path) if is_server(path) else RetrievalIndex(paths)
+    _LOG.debug('opened %r in %.2f s', index, time.perf_counter() - begun)
+    return index

@@ -5,6 +5,7 @@ rank in :mod:`~torchgeo_cmr.search.store.engine` and those that change it in
 :mod:`~torchgeo_cmr.search.store.lifecycle`.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
@@ -54,6 +55,8 @@ from .memory import FEWER, check_fits
 from .results import make_result
 
 __all__ = ('Explanation', 'RetrievalIndex')
+
+_LOG = logging.getLogger(__name__)
 
 #: Bytes of a row's rank, score and query; and how often a result is in memory while it is made
 #: and written, measured.
@@ -288,7 +291,10 @@ class RetrievalIndex(IndexContents):
             good = [s >= np.float32(min_score) for s in scores]
             rows = [r[g] for r, g in zip(rows, good, strict=True)]
             scores = [s[g] for s, g in zip(scores, good, strict=True)]
-        exact = all(plan.exact for report in reports for plan in report.plans)
+        plans = [plan for report in reports for plan in report.plans]
+        for plan in plans:
+            _LOG.debug('ranked %s, %s: %s', plan.left, plan.name, plan.how)
+        exact = all(plan.exact for plan in plans)
         return _result(state, rows, scores, ids, exact=exact)
 
     @named

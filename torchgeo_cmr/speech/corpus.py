@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
@@ -13,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from torchgeo_cmr.drafts import claimed, new_draft, sweep
 from torchgeo_cmr.errors import AudioError, OutputExistsError
+from torchgeo_cmr.progress.bars import bar
 from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.speech.room import add_noise, reverberate
 from torchgeo_cmr.speech.synthesizer import Engine, open_engine
@@ -160,18 +159,14 @@ def speak(
             for number in range(takes)
         ]
         missing = [t for t in plan if overwrite or not (folder / t.file).exists()]
-        with tqdm(
-            total=len(plan),
-            initial=len(plan) - len(missing),
-            unit='file',
-            disable=not (progress and missing),
-            file=sys.stderr,
-        ) as bar:
+        begun = len(plan) - len(missing)
+        wanted = progress and bool(missing)
+        with bar(len(plan), 'file', initial=begun, wanted=wanted) as shown:
             for take in missing:
                 sound = _sound(engine, take)
                 _check_begun(folder, ())
                 write_wav(folder / take.file, sound)
-                bar.update()
+                shown.update()
         _check_begun(folder, plan)
         if overwrite:
             _write_settings(folder / _SETTINGS, settings)

@@ -44,6 +44,7 @@ from torchgeo_cmr.drafts import (
 )
 from torchgeo_cmr.durable import flush, replace_folder
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
+from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.regular_files import check_special
 from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
@@ -523,7 +524,7 @@ def _read_parts(
         found.sort(key=lambda item: item[0]['key'])
         vectors = _room(sum(facts['rows'] for facts, _ in found), header, path, make)
         parts, start = [], 0
-        for facts, part in found:
+        for facts, part in steps(found, 'part', 'read'):
             block = vectors[start : start + facts['rows']]
             read = _read_part(part, header, block)
             if read is None:  # it was replaced meanwhile

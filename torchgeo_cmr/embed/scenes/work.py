@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from torchgeo_cmr.embed.destination import Destination
 from torchgeo_cmr.embed.run_options import EncoderOptions, PatchOptions, WriteOptions
@@ -21,6 +20,7 @@ from torchgeo_cmr.embed.scenes.prune import is_gone
 from torchgeo_cmr.embed.scenes.work_item import WorkItem
 from torchgeo_cmr.embed.scenes.worker import Job, Outcome, Worker, open_encoder
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.progress.bars import Bar
 from torchgeo_cmr.table import EmbeddingTable
 
 #: Facts of an archive that an update brings up to date.
@@ -131,7 +131,7 @@ class Run:
         )
         return Worker(encoder, self.device, job)
 
-    def bar(self, items: Sequence[WorkItem], *, hidden: bool = False) -> tqdm:
+    def bar(self, items: Sequence[WorkItem], *, hidden: bool = False) -> Bar:
         """Make the progress bar of some scenes, which counts patches."""
         total = 0 if hidden else sum(len(item.windows) for item in items)
         return self.writing.bar(total, 'patch')

@@ -17,6 +17,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.table.footprints import WGS84
 
 from .fields import UTC, Field, renamed, to_array
@@ -61,7 +62,7 @@ def stream(
     )
 
     def batches() -> Generator[pa.RecordBatch]:
-        for begin in range(0, len(frame), BATCH):
+        for begin in steps(range(0, len(frame), BATCH), 'batch', 'write'):
             part = frame.iloc[begin : begin + BATCH]
             arrays = [
                 to_array(part[f.column], f, text_times=text_times) for f in columns

@@ -31,6 +31,7 @@ from torchgeo_cmr.export.layers.extent import (
     with_geometry,
 )
 from torchgeo_cmr.export.new_file import new_file
+from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.rasters.alpha import unused_alpha
 from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.search.results import check_result
@@ -117,7 +118,7 @@ def clip_hits(
     reader = PatchReader(scenes, north_up=True)
     clips = list(_planned(results, reader, scenes))
     _claim(folder, clips, overwrite)
-    for clip in clips:
+    for clip in steps(clips, 'clip', 'cut'):
         if overwrite or not (folder / clip.name).exists():
             stated = (scenes[clip.modality].get('nodata') or {}).get(clip.source)
             nodata = {} if stated is None else {'stated': stated}

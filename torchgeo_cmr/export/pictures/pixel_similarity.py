@@ -23,6 +23,7 @@ from torchgeo_cmr.drafts import draft_file
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export.new_file import new_file, together
 from torchgeo_cmr.export.styles.style import raster_style
+from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.others.vector_raster import Place, VectorRaster
 
@@ -107,7 +108,7 @@ def _write(raster: VectorRaster, wanted: NDArray[np.float32], path: Path) -> flo
     lowest = np.inf
     with rasterio.open(path, 'w', **profile) as file:
         file.descriptions = ('similarity',)
-        for place in raster.blocks():
+        for place in steps(raster.blocks(), 'block', 'compare'):
             scores = _scores(raster.read(place), wanted)
             lowest = float(np.fmin(lowest, np.fmin.reduce(scores, axis=None)))
             row, column, tall, wide = place

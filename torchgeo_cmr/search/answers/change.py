@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.search.archives import open_archives
 from torchgeo_cmr.search.index import RetrievalIndex
 from torchgeo_cmr.search.queries.blend import same_ground
@@ -201,7 +202,7 @@ def _distances(
     found = np.empty(len(left))
     rows = table.unit_rows()
     step = max(1, 4_000_000 // rows.shape[1])
-    for i in range(0, len(left), step):
+    for i in steps(range(0, len(left), step), 'block', 'compare'):
         part = slice(i, i + step)
         a = rows[left[part]].astype(np.float64)
         found[part] = 1 - (a * rows[right[part]]).sum(axis=1)

@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.table import EmbeddingTable
 
 _ROWS = 4_096
@@ -42,11 +43,12 @@ def near_duplicates(
     # Equal vectors of float32 may come out a rounding error below 1.
     rows = table.unit_rows()
     least = min_score - (rows.shape[1] + 2) * 2.0**-24
-    for i in range(0, len(table), _ROWS):
-        for j in range(i, len(table), _ROWS):
-            a, b = np.nonzero(rows[i : i + _ROWS] @ rows[j : j + _ROWS].T >= least)
-            left.append(a + i)
-            right.append(b + j)
+    firsts = range(0, len(table), _ROWS)
+    blocks = [(i, j) for i in firsts for j in firsts if j >= i]
+    for i, j in steps(blocks, 'block', 'compare'):
+        a, b = np.nonzero(rows[i : i + _ROWS] @ rows[j : j + _ROWS].T >= least)
+        left.append(a + i)
+        right.append(b + j)
     empty = np.empty(0, dtype=np.int64)
     return components(
         len(table), np.concatenate([empty, *left]), np.concatenate([empty, *right])

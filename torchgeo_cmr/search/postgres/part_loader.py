@@ -19,6 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.search.store.segment import to_arrow
 from torchgeo_cmr.table.schema import check_part, check_vectors, frame_from_arrow
 from torchgeo_cmr.table.sink import PARTS, read_header, read_part, reading
@@ -107,7 +108,8 @@ def load_archive(
             add_servers(server, place.name, list(shards))
         loaded = _digests(server, entry.name)
         keys = set()
-        for key, digest, part in _parts(folder, dim):
+        total = len([*folder.glob(PARTS)])
+        for key, digest, part in steps(_parts(folder, dim), 'part', 'load', total):
             keys.add(key)
             if loaded.get(key) == digest:
                 counts['kept'] += 1

@@ -6,6 +6,7 @@ together with ``&``, ``|`` and ``~``. The module is long because every clause is
 with a sentence of its own, and its errors are worded here.
 """
 
+import logging
 import operator
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +35,8 @@ from .region import Region
 from .times import WindowLike, read_months, read_window
 
 type _Rows = NDArray[np.int64]
+
+_LOG = logging.getLogger(__name__)
 
 _BLOCK = 10_000
 #: Rows from which an area is tested before dates and conditions: a curve skips most of them
@@ -279,6 +282,9 @@ class Where:
         rows, steps = self._narrow(columns, rows, query, columns.total > _MANY)
         if rows is None:
             rows = np.arange(len(columns), dtype=np.int64)
+        for step in steps:
+            left = step.after, step.before, step.seconds
+            _LOG.debug('%s left %d of %d rows in %.3f s', step.clause, *left)
         return rows, tuple(steps)
 
     def groups(

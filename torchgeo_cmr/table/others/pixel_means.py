@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import OutputExistsError, RasterError
+from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.table.sink import ParquetSink, begin_replacement, replace_archive
 from torchgeo_cmr.table.table import EmbeddingTable
 
@@ -84,7 +85,7 @@ def from_pixels(
     try:
         sink = ParquetSink(building, {'space': space, 'record': cut.record})
         found = False
-        for number, table in enumerate(cut.tables()):
+        for number, table in enumerate(steps(cut.tables(), 'part', 'cut')):
             sink.commit(f'part {number:06d}', table)
             found = True
         _check_some([found] * found, raster, min_valid)

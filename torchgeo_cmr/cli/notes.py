@@ -1,0 +1,48 @@
+"""What is said on stderr while a command runs: our notes, those of GDAL, warnings."""
+
+import logging
+import os
+import sys
+import warnings
+
+from torchgeo_cmr.cli.terminal import printable, printable_lines
+
+#: Loggers of packages that say what GDAL does.
+_GDAL = ('rasterio', 'pyogrio')
+
+
+class _Plain(logging.Formatter):
+    """Notes quote names of files and archives."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
+def talk_on_stderr(*, verbose: bool = False) -> None:
+    """Show our own notes, and warnings as plain lines.
+
+    Args:
+        verbose: Show what is done in detail, and what GDAL says, with the time and who says it.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    style = '%(asctime)s %(name)s: %(message)s' if verbose else '%(message)s'
+    handler.setFormatter(_Plain(style, '%H:%M:%S'))
+    logger = logging.getLogger('torchgeo_cmr')
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logger.handlers = [handler]
+    if verbose:
+        # Read by GDAL when it is loaded; rasterio passes on what it then says.
+        os.environ.setdefault('CPL_DEBUG', 'ON')
+        for name in _GDAL:
+            other = logging.getLogger(name)
+            other.setLevel(logging.DEBUG)
+            other.handlers = [handler]
+    warnings.showwarning = _show  # ty: ignore[invalid-assignment]
+    # Not for us to fix: Lightning uses a class of torch that torch means to rename.
+    warnings.filterwarnings('ignore', message=r'`isinstance\(treespec, LeafSpec\)`')
+    # The words are those of the process, handed on.
+    warnings.filterwarnings('ignore', message="LightningCLI's args parameter")
+
+
+def _show(message: Warning | str, *_: object, **__: object) -> None:
+    sys.stderr.write(f'warning: {printable(" ".join(str(message).split()))}\n')
