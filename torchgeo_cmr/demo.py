@@ -132,7 +132,7 @@ def run(
         normalize: As in :class:`~torchgeo_cmr.tasks.Pretrained`.
         settings: What to do (default: a few minutes on two cores).
         overwrite: Replace what an earlier run left.
-        progress: Show bars on stderr.
+        progress: Show bars on stderr where that is a terminal or a notebook.
 
     Returns:
         Paths, scores and notes.

@@ -166,7 +166,7 @@ def embed(
         catalogue: GeoParquet in which the headers of rasters are kept, so that the next run
             over the same files opens none to plan; it is made if it is not there.
         overwrite: Replace an archive at *out* instead of completing it.
-        progress: Show a bar on stderr.
+        progress: Show a bar on stderr where that is a terminal or a notebook.
 
     Returns:
         One row per patch: scenes in the order of their ids, patches row by row within each;

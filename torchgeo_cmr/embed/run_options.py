@@ -125,7 +125,7 @@ class WriteOptions:
         overwrite: Replace an archive instead of completing it.
         update: Complete an archive whose scenes or pairs have changed.
         prune: With *update*, drop rows of scenes whose files are gone.
-        progress: Show a bar on stderr.
+        progress: Show a bar on stderr where that is a terminal or a notebook.
 
     Raises:
         ArchiveError: If an update has no archive to complete, or scenes are pruned without one.

@@ -121,7 +121,7 @@ def speak(
         reverb: Shortest and longest reverberation to draw from, in seconds (default: none).
         seed: Seed of all draws.
         overwrite: Synthesise files that are there again, and allow other settings.
-        progress: Show a bar on stderr.
+        progress: Show a bar on stderr where that is a terminal or a notebook.
         engine: What speaks (default: eSpeak NG, wherever it is).
 
     Returns:

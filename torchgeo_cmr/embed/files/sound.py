@@ -48,7 +48,7 @@ def embed_sounds(
         errors: ``'refuse'`` skips files that cannot be used and goes on, with a warning
             and a report next to *out* (:func:`read_report`); ``'raise'`` ends at the first.
         overwrite: Replace an archive at *out* instead of completing it.
-        progress: Show a bar on stderr.
+        progress: Show a bar on stderr where that is a terminal or a notebook.
 
     Returns:
         One row per file, in the order of their names, with null geometry.

@@ -97,7 +97,7 @@ def embed_pairs(
             whose pairs changed are embedded again, and pairs that are gone lose their rows.
             Pairs are identified by their names: changed pixels go unseen.
         overwrite: Replace an archive at *out* instead of completing it.
-        progress: Show a bar on stderr.
+        progress: Show a bar on stderr where that is a terminal or a notebook.
 
     Returns:
         One row per pair and modality: splits in the order train, val, test, pairs in their

@@ -6,7 +6,7 @@ where it was. A part whose file has changed replaces the former one.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,7 @@ def load_archive(
             add_servers(server, place.name, list(shards))
         loaded = _digests(server, entry.name)
         keys = set()
-        total = len([*folder.glob(PARTS)])
-        for key, digest, part in steps(_parts(folder, dim), 'part', 'load', total):
+        for key, digest, part in steps(_parts(folder, dim), 'part', 'load'):
             keys.add(key)
             if loaded.get(key) == digest:
                 counts['kept'] += 1
@@ -180,16 +179,16 @@ def _digests(server: Any, name: str) -> dict[str, str]:
     return dict(found.fetchall())
 
 
-def _parts(folder: Path, dim: int) -> Iterator[tuple[str, str, Path]]:
+def _parts(folder: Path, dim: int) -> list[tuple[str, str, Path]]:
     """Give key, digest and file of each part, in the order of the keys."""
     found = []
-    for part in folder.glob(PARTS):
+    for part in steps([*folder.glob(PARTS)], 'part', 'compare'):
         with reading(part):
             facts = check_part(pq.read_schema(part), dim, str(part))
             with part.open('rb') as file:
                 digest = hashlib.file_digest(file, 'sha256').hexdigest()
         found.append((facts['key'], digest, part))
-    yield from sorted(found)
+    return sorted(found)
 
 
 def _load_part(
