@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from torchgeo_cmr.errors import AudioError
+from torchgeo_cmr.speech import VOICES
 from torchgeo_cmr.speech import synthesizer as module
 from torchgeo_cmr.speech.synthesizer import Engine, open_engine
 
@@ -68,3 +69,9 @@ def test_without_espeak(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         AudioError, match=r'eSpeak NG is not here.*torchgeo-cmr\[speech\]'
     ):
         open_engine()
+
+
+@pytest.mark.parametrize('voice', VOICES)
+def test_each_usual_voice_speaks(engine: Engine, voice: str) -> None:
+    sound, rate = engine.say('river', voice, 160, 50)
+    assert len(sound) > 0.2 * rate

@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib
+import re
 import shutil
 import subprocess
 from typing import Any, Protocol
@@ -124,7 +125,9 @@ class _Library:
     ) -> tuple[NDArray[np.float32], int]:
         self.pieces.clear()
         self.library.espeak_SetSynthCallback(self.callback)
-        if self.library.espeak_SetVoiceByName(voice.encode()):
+        # The library knows British English by the name of its file alone; the program takes the language too.
+        name = re.sub(r'en-gb(?=\+|$)', 'en', voice)
+        if self.library.espeak_SetVoiceByName(name.encode()):
             raise AudioError(
                 f'eSpeak NG has no voice {voice!r}: name a language, such as en-us, with or '
                 'without a variant, such as en-us+f3'
