@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from inspect import signature
 
 from torchgeo_cmr import __version__
-from torchgeo_cmr.cli.commands import VERBS, load_command
+from torchgeo_cmr.cli.commands import GLOBAL, VERBS, load_command
 from torchgeo_cmr.cli.notes import talk_on_stderr
 from torchgeo_cmr.cli.terminal import brief
 from torchgeo_cmr.errors import CMRError
@@ -24,14 +24,12 @@ Cross-modal retrieval of georeferenced imagery.
 
 `torchgeo-cmr COMMAND --help` explains a command; `torchgeo-cmr demo` runs all steps on one example.
 Any command takes these too:
-  --quiet     draw no progress bars; what is done is still said
-  --progress  draw them also where stderr is not a terminal
-  -v          say more, with the time: what we do and what GDAL does
-  --debug     show the traceback of an error
+
+{words}
 """
 
-#: Words that any command takes, wherever they stand; ``--quiet`` is an option of some as well.
-_GLOBAL = ('--debug', '--progress', '-v', '--verbose')
+#: Words that are read here and not by a command; ``--quiet`` is an option of some commands as well.
+_READ = ('--debug', '--progress', '-v', '--verbose')
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -46,14 +44,15 @@ def main(args: Sequence[str] | None = None) -> int:
         closed it.
     """
     words = list(sys.argv[1:] if args is None else args)
-    flags = {word for word in words if word in (*_GLOBAL, '--quiet')}
-    words = [word for word in words if word not in _GLOBAL]
+    flags = {word for word in words if word in (*_READ, '--quiet')}
+    words = [word for word in words if word not in _READ]
     if words[:1] == ['help']:
         words = [*words[1:2], '--help']
     command = words[0] if words else '--help'
     if command in ('-h', '--help'):
         lines = [f'  {name:<11} {summary}' for name, (_, summary) in VERBS.items()]
-        sys.stdout.write(_USAGE.format(commands='\n'.join(lines)))
+        others = '\n'.join(f'  {name:<11} {text}' for name, text in GLOBAL.items())
+        sys.stdout.write(_USAGE.format(commands='\n'.join(lines), words=others))
         return 0
     if command == '--version':
         sys.stdout.write(f'torchgeo-cmr {__version__}\n')

@@ -1,5 +1,6 @@
 """The command completion."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -32,6 +33,10 @@ def test_bash_completes_commands_and_options(run: Run, tmp_path: Path) -> None:
     script.write_text(run('completion', 'bash').out)
     assert complete(script, 'torchgeo-cmr se') == ['search', 'serve']
     assert complete(script, 'torchgeo-cmr serve --max-a') == ['--max-answer']
+    assert complete(script, 'torchgeo-cmr doc') == ['doctor']
+    assert complete(script, 'torchgeo-cmr doctor --') == [
+        *('--help', '--json', '--quiet', '--progress', '--debug')
+    ]
     assert complete(script, 'torchgeo-cmr search --exclude-d') == ['--exclude-days']
     offered = complete(script, 'torchgeo-cmr embed --m')
     assert {'--modality', '--max-cloud', '--min-valid'} <= set(offered)
@@ -41,7 +46,9 @@ def test_bash_completes_commands_and_options(run: Run, tmp_path: Path) -> None:
 def test_other_shells(run: Run, shell: str) -> None:
     ran = run('completion', shell)
     assert (ran.code, ran.err) == (0, '')
-    assert 'exclude-days' in ran.out
+    assert {'exclude-days', 'max-answer', 'doctor'} <= {
+        *re.findall(r'[\w-]+', ran.out.replace('--', ' '))
+    }
 
 
 def test_an_unknown_shell_names_those_that_are_known(

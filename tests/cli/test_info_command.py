@@ -1,6 +1,7 @@
 """The verb info: archives, checkpoints and layers, in lines and as JSON."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,124 @@ def test_archives_need_no_torch(program: Callable[..., Any], archive: Path) -> N
         f'main(["info", {str(archive)!r}]); sys.exit("torch" in sys.modules)'
     )
     assert program('-c', code).returncode == 0
+
+
+class TestOtherFiles:
+    """Whatever a command writes can be explained."""
+
+    @pytest.fixture
+    def folder(
+        self,
+        run: Callable[..., Any],
+        archive: Path,
+        asking: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Path:
+        monkeypatch.chdir(archive.parent)
+        assert asking.parent == archive.parent
+        for line in (
+            'search archive --query queries -k 3 --where cloud<20 --out hits.gpkg --project',
+            'align archive queries --out centred --using means.npz --method center',
+            'hash archive --out codes --using sign.npz --kind sign',
+            'export archive --out all.stac.json',
+            'qgis-plugin --out plugin.zip',
+        ):
+            ran = run(*line.split())
+            if ran.code and 'names different files' in ran.err:
+                # Both archives have a scene of one name; each is aligned alone.
+                ran = run(*line.replace(' queries', '').split())
+            assert ran.code == 0, ran.err
+        return archive.parent
+
+    def test_each_has_its_facts(self, run: Callable[..., Any], folder: Path) -> None:
+        def told(name: str) -> dict[str, Any]:
+            ran = run('info', name, '--json')
+            assert ran.code == 0, ran.err
+            facts = json.loads(ran.out)
+            assert facts['path'] == name
+            assert facts['bytes'] == (folder / name).stat().st_size
+            assert run('info', name).out.startswith('kind ')
+            return facts
+
+        search = told('hits.gpkg')['search']
+        manifest = told('hits.json')
+        assert manifest['kind'] == 'manifest'
+        for facts in (search, manifest):
+            assert facts['command'].startswith('torchgeo-cmr search archive --query ')
+            assert (facts['queries'], facts['asked']) == (3, ['queries'])
+            assert facts['archives'] == {'archive': 30}
+            assert facts['filters'] == {'where': 'cloud<20'}
+            assert (facts['k'], facts['hits'], facts['space']) == (3, 9, 'abc')
+        assert told('hits.qgz') | {'bytes': 0} == {
+            'kind': 'QGIS project',
+            'layers': ['query', 'results'],
+            'path': 'hits.qgz',
+            'bytes': 0,
+        }
+        means = told('means.npz')
+        assert (means['kind'], means['method'], means['dim']) == (
+            'alignment',
+            'center',
+            8,
+        )
+        assert means['modalities']['s2'] == 'abc'
+        sign = told('sign.npz')
+        assert (sign['kind'], sign['method'], sign['bits']) == ('hash', 'sign', 8)
+        assert describe(folder / 'codes')['spaces'] == [f'abc+{sign["name"]}']
+        collection = told('all.stac.json')
+        assert (collection['kind'], collection['items']) == ('STAC collection', 1)
+        assert collection['bounds'] == pytest.approx([-98.6, 29.55, -98.54, 29.6])
+        plugin = told('plugin.zip')
+        assert (plugin['kind'], plugin['needs QGIS']) == ('plugin for QGIS', '3.22')
+
+    def test_a_layer_of_others_has_no_search(
+        self, run: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        point = {'type': 'Point', 'coordinates': [9, 45]}
+        feature = {'type': 'Feature', 'geometry': point, 'properties': {'a': 1}}
+        for name in ('theirs.geojson', 'theirs.json'):
+            (tmp_path / name).write_text(
+                json.dumps({'type': 'FeatureCollection', 'features': [feature]})
+            )
+            facts = json.loads(run('info', tmp_path / name, '--json').out)
+            assert (facts['kind'], facts['rows']) == ('layer', 1)
+            assert 'search' not in facts
+
+    @pytest.mark.parametrize(
+        ('name', 'content', 'message'),
+        [
+            ('_archive.json', b'{}', 'belongs to the folder it is in: name '),
+            ('a.npz', b'PK\x03\x04', 'cannot be read as an alignment or a hash'),
+            ('a.zip', b'PK\x03\x04', 'is not a whole zip file'),
+            ('a.qgz', b'', 'is not a whole zip file'),
+            ('a.json', b'{"format": "torchgeo_cmr.search"', 'is broken'),
+            ('b.json', b'{"type": "Collection"}', 'is broken'),
+            ('c.json', b'{"a": 1}', 'is not an archive, a checkpoint or a layer'),
+        ],
+    )
+    def test_what_is_broken(
+        self,
+        refused: Callable[..., str],
+        tmp_path: Path,
+        name: str,
+        content: bytes,
+        message: str,
+    ) -> None:
+        (tmp_path / name).write_bytes(content)
+        assert message in refused('info', tmp_path / name)
+
+    def test_a_zip_that_grows(
+        self, refused: Callable[..., str], tmp_path: Path
+    ) -> None:
+        with zipfile.ZipFile(tmp_path / 'a.qgz', 'w', zipfile.ZIP_DEFLATED) as file:
+            file.writestr('a.qgs', b'\0' * (1 << 25))
+        assert 'has more than' in refused('info', tmp_path / 'a.qgz')
+
+    def test_names_of_layers_do_not_move_the_cursor(
+        self, run: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        with zipfile.ZipFile(tmp_path / 'a.qgz', 'w') as file:
+            file.writestr('a.qgs', '<layername>a&amp;b\x1b[2J</layername>')
+        out = run('info', tmp_path / 'a.qgz').out
+        assert 'a&b\\x1b[2J' in out
+        assert '\x1b' not in out

@@ -52,6 +52,15 @@ VERBS = {
 }
 
 
+#: Words that any command takes, wherever they stand, and what they do.
+GLOBAL = {
+    '--quiet': 'draw no progress bars; what is done is still written',
+    '--progress': 'draw them also where stderr is not a terminal',
+    '-v': 'say more, with the time: what we do and what GDAL does (also --verbose)',
+    '--debug': 'show the traceback of an error',
+}
+
+
 def load_command(name: str) -> Callable[..., int | None]:
     """Import a command, and no other.
 

@@ -50,7 +50,7 @@ def _root() -> argparse.ArgumentParser:
     """Build one parser of all commands, each with its options."""
     import shtab
 
-    from torchgeo_cmr.cli.commands import VERBS, load_command
+    from torchgeo_cmr.cli.commands import GLOBAL, VERBS, load_command
     from torchgeo_cmr.cli.parser import build
 
     root = argparse.ArgumentParser(prog='torchgeo-cmr')
@@ -64,5 +64,8 @@ def _root() -> argparse.ArgumentParser:
         for action in parser._actions:
             if action.dest in _PATHS:
                 action.complete = shtab.FILE  # ty: ignore[missing-attribute]
+        for flag, text in GLOBAL.items():
+            if flag not in parser._option_string_actions:
+                parser.add_argument(flag, action='store_true', help=text)
         commands.add_parser(name, help=summary, parents=[parser], add_help=False)
     return root

@@ -1,15 +1,20 @@
 """The command info: what something on disk is."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from torchgeo_cmr.cli.terminal import printable
 
+#: How JSON of ours begins.
+_MANIFEST = re.compile(rb'"format"\s*:\s*"torchgeo_cmr\.search"')
+_COLLECTION = re.compile(rb'"type"\s*:\s*"Collection"')
+
 
 def info(path: str, *, json_: bool = False) -> None:
-    """Describe an archive, an index, a checkpoint or a layer of results.
+    """Describe an archive, an index, a checkpoint, a result or any other file of this program.
 
     Of an archive: rows, modalities, CRS, dates, bounds, how the vectors were made, size, and
     whether all planned parts exist. Vectors are not loaded.
@@ -24,10 +29,16 @@ def info(path: str, *, json_: bool = False) -> None:
 
         torchgeo-cmr info best.ckpt
 
-    Of a saved search: its results; of another layer of a file, that layer.
+    Of a saved search: its results and how it was made; of another layer of a file, that layer.
 
         torchgeo-cmr info hits.gpkg
         torchgeo-cmr info 'hits.gpkg|layername=query'
+
+    Of what else commands write: an alignment or a hash (.npz), the manifest of a search (.json), a
+    STAC collection, a QGIS project (.qgz), the plugin for QGIS (.zip):
+
+        torchgeo-cmr info means.npz
+        torchgeo-cmr info hits.json
 
     Of an archive in PostgreSQL: rows, parts, slices and the servers that hold them, size.
 
@@ -38,8 +49,8 @@ def info(path: str, *, json_: bool = False) -> None:
         torchgeo-cmr info archive --json
 
     Args:
-        path: Archive folder, index folder, checkpoint (.ckpt), layer of results or address of a
-            database.
+        path: Archive folder, index folder, checkpoint (.ckpt), layer of results, another file that
+            a command wrote, or address of a database.
         json_: Print JSON instead of lines.
     """
     facts = _tell(path)
@@ -75,9 +86,42 @@ def _tell(word: str) -> dict[str, Any]:
         from torchgeo_cmr.tasks import describe_checkpoint
 
         return describe_checkpoint(path)
+    facts = _describe_file(path) if path.is_file() else None
+    if facts is not None:
+        return facts
     from torchgeo_cmr.export import describe_layer
 
     return describe_layer(word)
+
+
+def _describe_file(path: Path) -> dict[str, Any] | None:
+    """Describe a file by its kind; None of a layer, or of what is not known."""
+    from torchgeo_cmr.errors import ArchiveError
+    from torchgeo_cmr.regular_files import head_of
+
+    suffix = path.suffix.lower()
+    if path.name in ('_archive.json', 'index.json'):
+        raise ArchiveError(f'{path} belongs to the folder it is in: name {path.parent}')
+    if suffix == '.npz':
+        from torchgeo_cmr.search.transform_summary import describe_transform
+
+        return describe_transform(path)
+    if suffix in ('.zip', '.qgz'):
+        from torchgeo_cmr.cli.package_files import describe_package
+
+        return describe_package(path)
+    if suffix != '.json':
+        return None
+    head = head_of(path)
+    if _MANIFEST.search(head):
+        from torchgeo_cmr.export.record.record_summary import describe_manifest
+
+        return describe_manifest(path)
+    if _COLLECTION.search(head):
+        from torchgeo_cmr.export.vector.collection_summary import describe_collection
+
+        return describe_collection(path)
+    return None
 
 
 def _words(value: Any) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
+from .commands import GLOBAL
 from .signature import Argument, Command, gather, read_arguments, read_docstring, spread
 from .terminal import brief
 
@@ -104,6 +105,7 @@ def build(
         prog=prog,
         usage=_usage(arguments),
         description=read_docstring(function)[0] if explained else None,
+        epilog=f'Any command takes {", ".join(GLOBAL)} too: torchgeo-cmr --help explains.',
         formatter_class=_Help,
         allow_abbrev=False,
     )

@@ -9,6 +9,7 @@ import pyogrio
 from pyproj import CRS
 
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.export.record.record_summary import saved_record
 from torchgeo_cmr.regular_files import check_regular
 from torchgeo_cmr.search.where.vector_file import locate
 from torchgeo_cmr.typed_json import decode
@@ -37,7 +38,8 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns:
         JSON-able: ``kind``, ``path``, ``layer``, ``layers`` (all of the file, with their
         rows), ``format``, ``rows``, ``geometry``, ``crs``, ``bounds`` (in that CRS; null if
-        empty), ``columns`` and ``bytes``.
+        empty), ``columns`` and ``bytes``; of a saved search also ``search``: how it was made, see
+        :func:`~torchgeo_cmr.export.record.record_summary.describe_record`.
 
     Raises:
         ArchiveError: If it is not a vector file.
@@ -46,13 +48,16 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         if source.lower().endswith(('.parquet', '.geoparquet')):
             check_regular(source, ArchiveError)
-            return _describe_geoparquet(source)
-        return _describe(source, named)
+            facts = _describe_geoparquet(source)
+        else:
+            facts = _describe(source, named)
     except Exception as error:  # GDAL and Arrow raise kinds of their own
         reason = ' '.join(str(error).split()) or 'empty'
         raise ArchiveError(
             f'{path} is not an archive, a checkpoint or a layer ({reason})'
         ) from error
+    search = saved_record(source)
+    return facts | ({'search': search} if search else {})
 
 
 def _describe(source: str, named: str | None) -> dict[str, Any]:

@@ -150,6 +150,34 @@ def _read(source: Path) -> SavedSearch:
     )
 
 
+def read_record_of(source: Path) -> dict[str, Any]:
+    """Read the record of a saved search, and none of its rows.
+
+    Args:
+        source: A vector file that an export wrote, or any other.
+
+    Returns:
+        The record; empty if there is none.
+
+    Raises:
+        QueryError: If it is broken.
+    """
+    suffix = source.suffix.lower()
+    try:
+        if suffix in ('.parquet', '.geoparquet'):
+            import pyarrow.parquet as pq
+
+            metadata = pq.read_schema(source).metadata or {}
+            return _json(metadata.get(b'torchgeo_cmr'), source)
+        if suffix == '.gpkg':
+            return _record(source)
+    except CMRError:
+        raise
+    except Exception as error:  # SQLite and Arrow raise kinds of their own
+        raise QueryError(f'the record in {source} cannot be read ({error})') from error
+    return _manifest(source.with_suffix('.json'))
+
+
 def _layer(source: Path, name: str | None = None) -> gpd.GeoDataFrame:
     """Read a layer: truth values with nulls as such, columns by the names they had."""
     info = pyogrio.read_info(source.absolute(), layer=name)
