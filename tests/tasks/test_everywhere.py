@@ -329,7 +329,8 @@ def test_first_validation_batches_are_drawn(
     logger, task = Drawing(), NAMES[name](mean=MEAN, std=STD)
     make_trainer(logger=logger, max_epochs=2).fit(task, Plotting(24, batch_size=2))
     # ten batches at most, and none while Lightning checks its sanity
-    assert logger.experiment.drawn == [f'image/{i}' for i in range(10)] * 2
+    samples = [tag for tag in logger.experiment.drawn if tag.startswith('image/')]
+    assert samples == [f'image/{i}' for i in range(10)] * 2
 
 
 def test_a_plot_that_fails_is_reported_once(make_trainer: MakeTrainer) -> None:

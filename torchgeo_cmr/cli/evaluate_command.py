@@ -96,6 +96,7 @@ def evaluate(
     intervals: IntervalOptions,
     breakdowns: BreakdownOptions,
     out: list[str] | None = None,
+    plots: str | None = None,
     overwrite: bool = False,
 ) -> None:
     r"""Score how well one archive answers the patches of another.
@@ -111,6 +112,10 @@ def evaluate(
 
         torchgeo-cmr evaluate queries archive --relevance label:labels \
             --protocol ben14k-csmae --out report.json --out report.md
+
+    With figures: recall over the number of hits, modality gap, hubs, maps, a contact sheet:
+
+        torchgeo-cmr evaluate queries archive --relevance place --plots figures
 
     Land cover of a map, by season, and how many of the hits lie on training ground:
 
@@ -132,10 +137,13 @@ def evaluate(
             near and distance also +days:NUMBER, such as place+days:5, for items taken at most
             that many days before or after.
         out: File to write instead of Markdown in the terminal, .json or .md; may be repeated.
+        plots: Folder for figures.
         overwrite: Replace files that are there.
     """
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.evaluate import Rule, feature_report, make_report, with_distance
+    from torchgeo_cmr.evaluate.plot_folder import write_plots
+    from torchgeo_cmr.evaluate.recall_curve import CUTS
     from torchgeo_cmr.table import EmbeddingTable
 
     _check_outputs(out or [], overwrite=overwrite)
@@ -152,23 +160,34 @@ def evaluate(
     compare = make_report
     if scores.features is not None:
         compare = partial(feature_report, column=scores.features)
-    report = compare(
+    compare = partial(
+        compare,
         query_table,
         found,
         relevance=rule,
         protocol=protocol,
+        directions=_words(scores.directions),
+        exclude_self=scores.exclude_self,
+        **vars(intervals),
+    )
+    report = compare(
         k=scores.k,
         metrics=scores.metric,
-        directions=_words(scores.directions),
-        exclude_self=scores.exclude_self,  # ty: ignore[invalid-argument-type]
         labels=scores.labels,
-        **vars(intervals),
         by=breakdowns.by or [],
         regions=regions,
         train_area=area,
         train_metres=breakdowns.train_metres,
     )
     _write(report, out or [], overwrite=overwrite)
+    if plots is not None:
+        curves = compare(k=CUTS, metrics=['recall@k'])
+        # Classes of a map are known to the report alone.
+        judge = rule if rule.file is None else None
+        tables = query_table, found
+        written, notes = write_plots(plots, *tables, curves, judge, overwrite=overwrite)
+        sys.stdout.write(''.join(f'{path}\n' for path in written))
+        sys.stderr.write(printable_lines(''.join(f'{note}\n' for note in notes)))
 
 
 def _write(report: 'Report', paths: list[str], *, overwrite: bool) -> None:

@@ -24,7 +24,9 @@ from .rule import Rule
 from .score import evaluate
 
 if TYPE_CHECKING:
+    from .plot_folder import write_plots
     from .raster_labels import labels_from_raster
+    from .recall_curve import plot_recall
 
 __all__ = (
     'PROTOCOLS',
@@ -44,6 +46,7 @@ __all__ = (
     'metres_between',
     'near_area',
     'near_place',
+    'plot_recall',
     'raw_features',
     'same_label',
     'same_patch',
@@ -52,9 +55,14 @@ __all__ = (
     'with_distance',
     'within_days',
     'within_distance',
+    'write_plots',
 )
 
-#: The one name that needs rasterio.
-_HOMES = {'labels_from_raster': 'raster_labels'}
+#: Names that need rasterio or draw.
+_HOMES = {
+    'labels_from_raster': 'raster_labels',
+    'plot_recall': 'recall_curve',
+    'write_plots': 'plot_folder',
+}
 
 __getattr__, __dir__ = lazily.lazy(__name__, _HOMES, __all__)

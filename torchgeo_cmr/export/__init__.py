@@ -31,8 +31,13 @@ from .write import check_outputs, write
 
 if TYPE_CHECKING:
     from torchgeo_cmr.export.pictures.clips import clip_hits
+    from torchgeo_cmr.export.pictures.embedding_map import (
+        principal_colours,
+        to_embedding_map,
+    )
     from torchgeo_cmr.export.pictures.pixel_similarity import pixel_similarity
     from torchgeo_cmr.export.pictures.similarity_raster import similarity, to_geotiff
+    from torchgeo_cmr.export.pictures.space_plots import plot_gap, plot_hubs
     from torchgeo_cmr.export.pictures.thumbnails import PatchReader
 
 __all__ = (
@@ -46,6 +51,9 @@ __all__ = (
     'describe_layer',
     'make_record',
     'pixel_similarity',
+    'plot_gap',
+    'plot_hubs',
+    'principal_colours',
     'read_manifest',
     'read_search',
     'scenes_of',
@@ -53,6 +61,7 @@ __all__ = (
     'to_collection',
     'to_csv',
     'to_data_card',
+    'to_embedding_map',
     'to_flatgeobuf',
     'to_geojson',
     'to_geopackage',
@@ -71,12 +80,16 @@ __all__ = (
     'write_manifest',
 )
 
-#: Names that need rasterio, which layers do without.
+#: Names that need rasterio or draw, which layers do without.
 _HOMES = {
     'PatchReader': 'pictures.thumbnails',
     'clip_hits': 'pictures.clips',
     'pixel_similarity': 'pictures.pixel_similarity',
+    'plot_gap': 'pictures.space_plots',
+    'plot_hubs': 'pictures.space_plots',
+    'principal_colours': 'pictures.embedding_map',
     'similarity': 'pictures.similarity_raster',
+    'to_embedding_map': 'pictures.embedding_map',
     'to_geotiff': 'pictures.similarity_raster',
 }
 

@@ -587,8 +587,8 @@ class CrossModalTask(FixedPrecision, BaseTask):
             dataloader_idx: Index of the current dataloader.
         """
         numbers = self._numbers(batch, batch_idx, dataloader_idx)
-        self._evaluate_batch(batch, 'val', self.val_metrics, numbers)
-        self.figures.log(self, batch, batch_idx)
+        unit = self._evaluate_batch(batch, 'val', self.val_metrics, numbers)
+        self.figures.log(self, batch, batch_idx, unit)
 
     def on_validation_epoch_start(self) -> None:
         """Discard embeddings of a validation that was interrupted."""
@@ -654,12 +654,13 @@ class CrossModalTask(FixedPrecision, BaseTask):
 
     def _evaluate_batch(
         self, batch: Any, prefix: str, metrics: CrossModalRetrieval, numbers: Tensor
-    ) -> None:
-        """Log the losses of a batch and collect its embeddings."""
+    ) -> dict[str, Tensor]:
+        """Log the losses of a batch, collect its embeddings and give them by modality."""
         outputs = self(batch)
         self._log_losses(batch, outputs, prefix)
         unit = {m: self._unit(output) for m, output in outputs.items()}
         metrics.update(unit, numbers)
+        return unit
 
     def _log_losses(self, batch: Any, outputs: Any, prefix: str) -> None:
         """Log the losses of a batch that is not trained on."""

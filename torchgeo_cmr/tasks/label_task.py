@@ -338,8 +338,8 @@ class LabelledTask(LabelLosses, CrossModalTask):
 
     def _evaluate_batch(
         self, batch: Any, prefix: str, metrics: CrossModalRetrieval, numbers: Tensor
-    ) -> None:
-        """Log the losses of a batch and collect its embeddings and labels."""
+    ) -> dict[str, Tensor]:
+        """Log the losses of a batch, collect its embeddings and labels, and give the former."""
         outputs = self(batch)
         self._log_losses(batch, outputs, prefix)
         unit = {m: self._unit(output) for m, output in outputs.items()}
@@ -359,6 +359,7 @@ class LabelledTask(LabelLosses, CrossModalTask):
             labels = {m: y[new[m]] for m, y in labels.items()}
             items = {m: item[new[m]] for m, item in items.items()}
         self._by_label(prefix).update(rows, labels, items)
+        return unit
 
     def _first_seen(self, items: Tensor, modality: str) -> Tensor:
         """Mark items that are new in this pass and on this rank."""

@@ -204,12 +204,12 @@ class SupervisedCMR(LabelLosses, EncoderTask):
 
     def _evaluate_batch(
         self, batch: Any, prefix: str, metrics: CrossModalRetrieval, numbers: Tensor
-    ) -> None:
-        """Log the loss, and collect embeddings where each modality has its own."""
+    ) -> dict[str, Tensor]:
+        """Log the loss, and collect and give embeddings where each modality has its own."""
         if not self._early:
-            super()._evaluate_batch(batch, prefix, metrics, numbers)
-            return
+            return super()._evaluate_batch(batch, prefix, metrics, numbers)
         self._log_losses(batch, self(batch), prefix)
+        return {}
 
     def _report(self, prefix: str, metrics: CrossModalRetrieval) -> None:
         """Log retrieval, unless there is a single embedding of all modalities."""

@@ -1,0 +1,147 @@
+"""Figures of an evaluation in a folder: curves, the space of the vectors, maps, and queries with their hits."""
+
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.export.file_names import safe_name
+from torchgeo_cmr.export.new_file import new_file
+from torchgeo_cmr.search import RetrievalIndex, Where
+from torchgeo_cmr.table import EmbeddingTable
+
+from .recall_curve import plot_recall
+from .report import Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Rows of each table that the figures of the space are made of, evenly spaced.
+_ROWS = 8_192
+#: Queries on the contact sheet, and hits of each.
+_QUERIES, _HITS = 6, 5
+
+
+def write_plots(
+    folder: str | PathLike[str],
+    queries: EmbeddingTable,
+    archive: EmbeddingTable,
+    curves: Report,
+    relevance: Any = None,
+    *,
+    overwrite: bool = False,
+) -> tuple[list[Path], list[str]]:
+    """Write the figures of an evaluation.
+
+    ``recall.png``: recall over the number of hits. ``gap.png`` and ``hubs.png``: how far modalities lie apart, and rows that
+    answer too many queries (:func:`~torchgeo_cmr.export.plot_gap`, :func:`~torchgeo_cmr.export.plot_hubs`).
+    ``map_MODALITY.tif`` and ``.png``: places of the archive in colours of their vectors
+    (:func:`~torchgeo_cmr.export.to_embedding_map`). ``contact_sheet.png``: some queries next to their hits, where
+    the scenes can be read.
+
+    Args:
+        folder: Folder of the files; it is made.
+        queries: Patches used as queries.
+        archive: Patches that may be retrieved; may be the same table.
+        curves: Report with recall@k at the cut-offs of the curve.
+        relevance: Function of two tables that judges the hits on the sheet; None to leave that open.
+        overwrite: Replace files that are there.
+
+    Returns:
+        The files, and a sentence for each figure that could not be drawn.
+
+    Raises:
+        OutputExistsError: If a file is there and ``overwrite`` is False.
+    """
+    from torchgeo_cmr.export.pictures.embedding_map import to_embedding_map
+    from torchgeo_cmr.export.pictures.space_plots import plot_gap, plot_hubs
+
+    folder = Path(folder)
+    written: list[Path] = []
+    notes: list[str] = []
+
+    def attempt(name: str, write: Callable[[Path], Any]) -> None:
+        try:
+            write(folder / name)
+        except (QueryError, ArchiveError) as error:
+            notes.append(f'{name} is not drawn: {error}')
+        else:
+            written.append(folder / name)
+
+    def draw(name: str, plot: Callable[[], 'Figure']) -> None:
+        def write(path: Path) -> None:
+            figure = plot()
+            with new_file(path, overwrite=overwrite) as temporary:
+                figure.savefig(temporary, format='png', dpi=130)
+
+        attempt(name, write)
+
+    few = _few(queries, archive)
+    draw('recall.png', lambda: plot_recall(curves))
+    draw('gap.png', lambda: plot_gap(few))
+    draw('hubs.png', lambda: plot_hubs(few))
+    for modality in sorted(set(archive.frame['modality'].dropna())):
+        for suffix in ('tif', 'png'):
+            attempt(
+                f'map_{safe_name(modality)}.{suffix}',
+                lambda path, modality=modality: to_embedding_map(
+                    archive, path, modality=modality, overwrite=overwrite
+                ),
+            )
+    attempt(
+        'contact_sheet.png',
+        lambda path: _sheet(path, queries, archive, relevance, overwrite),
+    )
+    return written, notes
+
+
+def _few(queries: EmbeddingTable, archive: EmbeddingTable) -> EmbeddingTable:
+    """Give some rows of both tables as one."""
+    tables = [archive] if queries is archive else [queries, archive]
+    parts = [t.select(np.arange(0, len(t), -(-len(t) // _ROWS) or 1)) for t in tables]
+    if len(parts) == 1:
+        return parts[0]
+    known = set(parts[1].frame['patch_id'])
+    other = np.flatnonzero(~parts[0].frame['patch_id'].isin(known).to_numpy())
+    return EmbeddingTable.concat([parts[0].select(other), parts[1]], strict=False)
+
+
+def _sheet(
+    path: Path,
+    queries: EmbeddingTable,
+    archive: EmbeddingTable,
+    relevance: Any,
+    overwrite: bool,
+) -> None:
+    """Draw some queries of the first modality next to their hits, of another one if there is one."""
+    from torchgeo_cmr.export import PatchReader, to_sheet
+
+    kind = min(queries.frame['modality'])
+    others = sorted(set(archive.frame['modality']) - {kind}) or [kind]
+    rows = np.flatnonzero((queries.frame['modality'] == kind).to_numpy())
+    chosen = queries.select(rows[:: -(-len(rows) // _QUERIES)])
+    where = Where(where=f"modality = '{others[0].replace(chr(39), chr(39) * 2)}'")
+    index = RetrievalIndex(archive)
+    hits = index.search(chosen, _HITS, where=where)
+    if relevance is not None and len(hits):
+        numbers, _ = index.rank(chosen, _HITS, where=where)
+        judged = [
+            relevance(chosen.select([i]), archive.select(found))[0]
+            for i, found in enumerate(numbers)
+        ]
+        hits['relevant'] = np.concatenate(judged)
+    records = {
+        m: t.record for t in (archive, queries) for m in set(t.frame['modality'])
+    }
+    to_sheet(
+        hits,
+        path,
+        queries=chosen,
+        read=PatchReader(records, north_up=True),
+        max_queries=_QUERIES,
+        max_hits=_HITS,
+        overwrite=overwrite,
+    )
