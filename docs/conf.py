@@ -7,10 +7,12 @@ pages is in `_toc.yml`, and each page of `api/` gets the docstrings of the names
 import re
 from importlib import import_module
 
-from docutils.nodes import Element
+from docutils.nodes import Element, SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.writers.html5 import HTML5Translator
 
 import torchgeo_cmr
 
@@ -48,6 +50,10 @@ nitpick_ignore_regex = [
 
 html_theme = 'pydata_sphinx_theme'
 html_title = 'torchgeo_cmr'
+html_static_path = ['static']
+html_css_files = ['site.css']
+# Formulas are in the pages, so that they show without a network.
+html_math_renderer = 'mathml'
 html_show_sourcelink = False
 html_theme_options = {
     'navigation_with_keys': False,
@@ -138,6 +144,21 @@ def find_public(
     return None
 
 
+def write_formula(page: HTML5Translator, formula: Element) -> None:
+    """Write a formula as MathML, with what docutils brings; it refuses what it cannot read.
+
+    Args:
+        page: Writer of the page.
+        formula: Its LaTeX.
+
+    Raises:
+        SkipNode: Always: the formula is written.
+    """
+    block = formula.tagname == 'math_block'
+    page.body.append(tex2mathml(formula.astext(), as_block=block))
+    raise SkipNode
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx.
 
@@ -148,3 +169,7 @@ def setup(app: Sphinx) -> None:
     # Before napoleon, which has the usual priority of 500.
     app.connect('autodoc-process-docstring', prepare_docstring, priority=400)
     app.connect('missing-reference', find_public)
+    written = (write_formula, None)
+    app.add_html_math_renderer(
+        'mathml', inline_renderers=written, block_renderers=written
+    )
