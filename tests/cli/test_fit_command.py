@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from torchgeo_cmr.cli import fit_command
 from torchgeo_cmr.cli.checkpoint_files import CheckpointFiles
+from torchgeo_cmr.progress import bars
 
 CONFIG = """
 trainer:
@@ -316,12 +318,20 @@ def test_an_interrupted_run(without_labels: Path, tmp_path: Path) -> None:
     assert 'Traceback' not in told
 
 
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@pytest.mark.parametrize('watched', [False, True])
 def test_a_pipe_gets_a_line_per_epoch_and_no_bar(
-    without_labels: Path, run: Callable[..., Any], tmp_path: Path
+    without_labels: Path,
+    run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    watched: bool,
 ) -> None:
+    """Lightning draws on stdout, which is a pipe here, whatever stderr is."""
+    monkeypatch.setattr(bars, 'is_watched', lambda: watched)
+    monkeypatch.setattr(fit_command, 'is_watched', lambda: watched)
     text = without_labels.read_text().replace('  enable_progress_bar: false\n', '')
     without_labels.write_text(text.replace('max_epochs: 1', 'max_epochs: 2'))
-    ran = run('fit', '--config', without_labels, '--quiet')
+    ran = run('fit', '--config', without_labels)
     assert ran.code == 0, ran.err
     assert '%|' not in ran.out + ran.err
     lines = [line for line in ran.err.splitlines() if line.startswith('epoch ')]

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ from mcp.client.stdio import stdio_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 
-from torchgeo_cmr.search import RetrievalIndex
+from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search import RetrievalIndex, Where, load_archive
+from torchgeo_cmr.serve.archive_tools import ArchiveTools
+from torchgeo_cmr.serve.feature_answer import collection
+from torchgeo_cmr.serve.mcp_server import _answer
+from torchgeo_cmr.serve.served_archive import open_served
 from torchgeo_cmr.table import EmbeddingTable
 
 WEST, NORTH, STEP = 9.0, 46.0, 0.01
@@ -290,8 +296,6 @@ def test_archives_are_described(answers: dict[str, Any]) -> None:
 def test_hits_are_those_of_the_library(
     answers: dict[str, Any], name: str, options: dict[str, Any]
 ) -> None:
-    from torchgeo_cmr.search import Where
-
     refused, text = answers[name]
     assert not refused, text
     archive = make('s2', 50, note='n' * 100)
@@ -356,9 +360,6 @@ def test_only_the_protocol_is_on_stdout_and_bad_lines_do_not_end_it(
 def test_changes_of_an_index_are_seen(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torchgeo_cmr.serve.archive_tools import ArchiveTools
-    from torchgeo_cmr.serve.served_archive import open_served
-
     RetrievalIndex.build(make('s1', 4), tmp_path / 'index')
     monkeypatch.chdir(tmp_path)
     tools = ArchiveTools(open_served(['index']))
@@ -369,9 +370,37 @@ def test_changes_of_an_index_are_seen(
     assert sorted(ids) == ['s1:1', 's1:3']
 
 
-def test_a_row_without_a_place_has_no_geometry() -> None:
-    from torchgeo_cmr.serve.feature_answer import collection
+@pytest.mark.postgres
+def test_a_database_answers_as_its_archive(database: str, folder: Path) -> None:
+    """Also from the thread in which the server answers."""
+    address = f'{database}&archive=served'
+    load_archive(folder / 'optical', address)
+    tools = ArchiveTools(
+        open_served([str(folder / 'optical'), f'gis={address}']), max_answer=10**6
+    )
 
+    def ask(archive: str, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        given: list[str] = []
+        words = arguments | {'archive': archive}
+        thread = threading.Thread(target=lambda: given.append(tools.call(tool, words)))
+        thread.start()
+        thread.join()
+        return json.loads(given[0])
+
+    told = ask('gis', 'describe_archive', {})
+    assert told | {'archive': ''} == ask('optical', 'describe_archive', {}) | {
+        'archive': ''
+    }
+    for name in ('by id', 'by place', 'geojson'):
+        tool, arguments = GOOD[name]
+        mine, theirs = (ask(each, tool, arguments) for each in ('optical', 'gis'))
+        assert mine['features'] == theirs['features']
+    with pytest.raises(QueryError) as caught:
+        tools.call('search_archive', {'archive': 'gis', 'query': 'none'})
+    assert 'postgresql' not in str(caught.value)
+
+
+def test_a_row_without_a_place_has_no_geometry() -> None:
     table = make('s2', 3)
     frame = table.frame.copy()
     frame.loc[1:, 'geometry'] = None
@@ -387,9 +416,6 @@ def test_a_row_without_a_place_has_no_geometry() -> None:
 def test_a_fault_of_ours_is_an_answer_too(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from torchgeo_cmr.serve.archive_tools import ArchiveTools
-    from torchgeo_cmr.serve.mcp_server import _answer
-
     def fail(*_: Any) -> None:
         raise ZeroDivisionError('secret')
 

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -23,7 +24,7 @@ import torchgeo_cmr.datasets  # noqa: F401
 from torchgeo_cmr import __version__, tasks
 from torchgeo_cmr.drafts import disk_cure, is_full_or_closed
 from torchgeo_cmr.errors import CMRError
-from torchgeo_cmr.progress.bars import is_drawn
+from torchgeo_cmr.progress.bars import is_drawn, is_watched
 from torchgeo_cmr.tasks.storage.checkpoint import load_plain
 from torchgeo_cmr.yaml_size import check_yaml
 
@@ -145,7 +146,9 @@ class _CLI(LightningCLI):
         trainer = self.config_init[str(self.subcommand)]['trainer']
         given = [type(each).__name__ for each in trainer.get('callbacks') or []]
         chosen = any('ProgressBar' in name for name in given)
-        if is_drawn() or chosen or trainer.get('enable_progress_bar') is not None:
+        # Lightning draws on stdout.
+        drawn = is_drawn() and (sys.stdout.isatty() or not is_watched())
+        if drawn or chosen or trainer.get('enable_progress_bar') is not None:
             return super().instantiate_trainer(**kwargs)
         made = super().instantiate_trainer(**kwargs, enable_progress_bar=False)
         made.callbacks.append(EpochNotes())  # ty: ignore[missing-attribute]
