@@ -1,9 +1,13 @@
 """Whether a path is a regular file: reading a pipe, a socket or a device might never end."""
 
 import os
+import re
 import stat
+from pathlib import Path
 
 from torchgeo_cmr.errors import CMRError
+
+_ADDRESS = re.compile(r'(https?|s3)://', re.IGNORECASE)
 
 #: What is not a file, by its mode.
 _KINDS = {
@@ -86,3 +90,32 @@ def head_of(path: str | os.PathLike[str], size: int = 1024) -> bytes:
             return file.read(size)
     except (OSError, ValueError):
         return b''
+
+
+def is_address(text: str) -> bool:
+    """Say whether a word is an address on a server: ``http(s)://`` or ``s3://``."""
+    return _ADDRESS.match(text) is not None
+
+
+def shown(address: str) -> str:
+    """Give an address without query and password, for messages."""
+    start, _, rest = address.partition('://')
+    host, slash, path = re.split('[?#]', rest, maxsplit=1)[0].partition('/')
+    return f'{start}://{host.rpartition("@")[2]}{slash}{path}'[:200]
+
+
+def under(root: str | os.PathLike[str], path: str) -> str:
+    """Join the root of an archive with the path of a scene; an address stays what it is.
+
+    Args:
+        root: Folder to which paths are relative.
+        path: Path, or an address on a server.
+
+    Returns:
+        POSIX path, or the address.
+
+    Examples:
+        >>> under('/data', 'a/b.tif'), under('/data', 'https://example.com/b.tif')
+        ('/data/a/b.tif', 'https://example.com/b.tif')
+    """
+    return path if is_address(path) else (Path(root) / path).as_posix()

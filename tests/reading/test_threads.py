@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from torchgeo_cmr.reading.threads import ahead, one_early
+from torchgeo_cmr.reading.threads import ahead, one_early, some_early
 
 
 def test_same_steps_in_the_same_order() -> None:
@@ -46,3 +46,20 @@ def test_each_step_is_taken_one_early() -> None:
     assert taken == [0, 1]
     assert list(steps) == [1, 2]
     assert list(one_early(())) == []
+
+
+def test_as_many_steps_are_taken_early_as_there_is_room_for() -> None:
+    taken: list[int] = []
+
+    def steps() -> Iterator[int]:
+        for step in range(6):
+            taken.append(step)
+            yield step
+
+    seen = []
+    for step in some_early(steps(), [1, 1, 1, 9, 1, 1], 3):
+        seen.append((step, len(taken)))
+    # Three of size 1; the large one makes those before it go first.
+    assert [step for step, _ in seen] == [*range(6)]
+    assert [count for _, count in seen] == [3, 4, 4, 4, 6, 6]
+    assert [*some_early(iter(()), [], 3)] == []

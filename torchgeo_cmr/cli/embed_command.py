@@ -62,6 +62,8 @@ class PixelOptions:
             torchgeo.datasets.Sentinel2.
         catalogue: Of scenes: GeoParquet in which the headers of rasters are kept, so that the
             next run over the same files opens none to plan; made if it is not there.
+        remote: Of scenes: read rasters from servers, whose addresses (http://, https://, s3://) are
+            among the scenes or in lists of STAC items; without it nothing is fetched.
         seconds: Of sound: length to which it is cut or padded, where the checkpoint does not say
             how long that of the training was.
     """
@@ -72,6 +74,7 @@ class PixelOptions:
     root: str | None = None
     dataset: str | None = None
     catalogue: str | None = None
+    remote: bool = False
     seconds: float | None = None
 
 
@@ -186,9 +189,15 @@ def embed(
         torchgeo-cmr embed scenes/*.tif --ckpt best.ckpt --modality s2 --out archive
 
     Cubes (.nc, .zarr) give one scene per date. A list of STAC items (.json, .parquet) names
-    local files with their dates and bands:
+    files with their dates and bands:
 
         torchgeo-cmr embed cube.nc items.json --ckpt best.ckpt --modality s2 --out archive
+
+    Rasters on servers, and those that a list of STAC items names there, are read in parts, and
+    only with --remote:
+
+        torchgeo-cmr embed https://example.com/scene.tif items.json --remote --ckpt best.ckpt \
+            --modality s2 --out archive
 
     Patches can be as wide on the ground as those of the training though the pixels are not:
 
@@ -350,7 +359,8 @@ def _embed_scenes(
     if given['dataset']:
         rasters = library.open_dataset(given['dataset'], rasters, spec.get('bands'))
     if given['normalize'] == 'data':
-        known = {name: given[name] for name in ('units', 'scale', 'nodata')}
+        names = ('units', 'scale', 'nodata', 'remote')
+        known = {name: given[name] for name in names}
         out = None if given['overwrite'] else given['out']
         measured = library.measure_pixels(task, rasters, sensor, out=out, **known)
         set_measured(task, {sensor: measured})

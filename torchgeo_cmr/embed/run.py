@@ -39,6 +39,7 @@ class _Catalogue:
     nodata: float | None
     headers: str | os.PathLike[str] | None
     root: str | os.PathLike[str] | None
+    remote: bool = False
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -79,6 +80,7 @@ def embed(
     prune: bool = False,
     errors: Errors = 'refuse',
     catalogue: str | os.PathLike[str] | None = None,
+    remote: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> EmbeddingTable:
@@ -165,6 +167,8 @@ def embed(
             ends at the first.
         catalogue: GeoParquet in which the headers of rasters are kept, so that the next run
             over the same files opens none to plan; it is made if it is not there.
+        remote: Read rasters from servers, whose addresses (``http(s)://``, ``s3://``) are among the paths or
+            in lists of STAC items. Without it nothing is fetched.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr where that is a terminal or a notebook.
 
@@ -236,7 +240,7 @@ def embed(
     if update and root is None:
         # New scenes must not move the folder that all ids are relative to.
         root = begun.get('root')
-    scenes = _Catalogue(dataset, nodata, catalogue, root)
+    scenes = _Catalogue(dataset, nodata, catalogue, root, remote)
     with _opened(engine, writing, workers) as hired:
         running = replace(running, device=hired.device(device))
         with running.running(task) as where:
@@ -291,7 +295,9 @@ def _plan(
     """List scenes and lay patches over them; what cannot be used stands in the report."""
     with header_catalogue(scenes.headers):
         bands = wanted.spec.get('bands')
-        found = list_scenes(scenes.dataset, bands, scenes.nodata, report.trying)
+        found = list_scenes(
+            scenes.dataset, bands, scenes.nodata, report.trying, remote=scenes.remote
+        )
     if not found:
         report.check()
     # Files that could not be opened count for the common folder: ids stay when they can be.

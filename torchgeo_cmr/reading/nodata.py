@@ -14,7 +14,9 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.scenes.header import Header, reopen
+from torchgeo_cmr.scenes.remote_files import RemoteFile
 
 #: Types whose nodata values are compared here; of other types the masks are read.
 COMPARED = frozenset(
@@ -137,6 +139,11 @@ def masked_copy(header: Header, masked: bool, value: float | None) -> str:
         A name that GDAL opens.
     """
     path = header.path
+    if isinstance(path, RemoteFile):
+        raise RasterError(
+            f'{path} has missing pixels and is in another CRS than it is wanted in: such files '
+            'are read from this disk only, download it'
+        )
     name = os.path.abspath(path) if os.path.exists(path) else path
     if masked and 'alpha' in header.masks[0]:
         # GDAL itself may have made no mask of it.

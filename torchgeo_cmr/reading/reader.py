@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from rasterio.errors import RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.errors import CMRError, RasterError
 from torchgeo_cmr.rasters.orientation import upright
 from torchgeo_cmr.reading.cache import Block, Cache, touched
 from torchgeo_cmr.reading.nodata import Marks, masked_copy, missing
@@ -21,7 +21,8 @@ from torchgeo_cmr.reading.resampling import MARGIN, below, interpolate, nearest
 from torchgeo_cmr.reading.storage import Storage, alpha_taken
 from torchgeo_cmr.reading.threads import threads
 from torchgeo_cmr.reading.windows import Cut, cuts, strips
-from torchgeo_cmr.scenes.header import Header, read_header, reopen, sidecars_seen
+from torchgeo_cmr.scenes.header import Header, file_settings, read_header, reopen
+from torchgeo_cmr.scenes.remote_files import RemoteFile, fetched, fetchers
 from torchgeo_cmr.scenes.scales import changes
 from torchgeo_cmr.scenes.scene import Scene, apply
 
@@ -64,6 +65,9 @@ class SceneReader:
         self.cache = cache or Cache()
         self._storages: dict[str, Storage] = {}
         self._changes = changes(scene.scales, scene.steps)
+        self._remote = scene.remote
+        #: Files that were opened for reading.
+        self._begun: set[str] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open anew in another process."""
@@ -123,6 +127,16 @@ class SceneReader:
         Raises:
             RasterError: If a file cannot be read to its end.
         """
+        if self._remote:
+            return fetched(partial(self._read, window, bands, out_shape))
+        return self._read(window, bands, out_shape)
+
+    def _read(
+        self,
+        window: Window,
+        bands: Sequence[int] | None,
+        out_shape: tuple[int, int] | None,
+    ) -> NDArray[np.float32]:
         shape = out_shape or (int(window.height), int(window.width))
         count = len(self.scene.bands if bands is None else bands)
         out = np.empty((count, *shape), np.float32)
@@ -194,11 +208,12 @@ class SceneReader:
                 if task.changes is not None:
                     _change(out[i, :, *target], task.channels, task.changes)
 
+        if self._remote:
+            self._open_first(bands)
         tasks = [*self._tasks(windows, bands)]
         places = cuts(windows, [t.area for t in tasks], [t.inside for t in tasks])
-        coming = [
-            threads().submit(fill, *each) for each in zip(tasks, places, strict=True)
-        ]
+        pool = fetchers() if self._remote else threads()
+        coming = [pool.submit(fill, *each) for each in zip(tasks, places, strict=True)]
 
         def finish() -> NDArray[np.float32]:
             wait(coming)
@@ -207,6 +222,17 @@ class SceneReader:
             return out
 
         return finish
+
+    def _open_first(self, bands: Sequence[int] | None) -> None:
+        """Open each file once: many threads that open it at once would all fetch its header."""
+
+        def opened(path: str) -> None:
+            with suppress(CMRError), self._borrow(path):
+                pass  # what cannot be opened is refused when it is read
+
+        paths = {path for path, *_ in self._files(bands)} - self._begun
+        self._begun |= paths
+        wait([fetchers().submit(opened, path) for path in paths])
 
     def _tasks(
         self, windows: NDArray[np.int64], bands: Sequence[int] | None
@@ -258,14 +284,13 @@ class SceneReader:
         """Pixels of a block, decoded unless they are kept."""
 
         def decode() -> NDArray[Any]:
-            try:
-                with self._borrow(path) as source:
-                    return source.read(indexes, window=_window(area))
-            except RasterioIOError as error:
-                raise _damaged(path) from error
+            with self._borrow(path) as source:
+                return source.read(indexes, window=_window(area))
 
         marks = self._storage(path).marks
-        return block.pixels(decode), [marks[i - 1] for i in indexes]
+        return block.pixels(partial(_complete, path, decode)), [
+            marks[i - 1] for i in indexes
+        ]
 
     def _strip(
         self, path: str, indexes: list[int], strip: tuple[int, int, int, int]
@@ -325,7 +350,7 @@ class SceneReader:
 
         # While pixels are read as well: virtual rasters open what they consist of then.
         with (
-            sidecars_seen(path),
+            file_settings(path),
             self.cache.handles.borrow((path, grid), open_file) as handle,
         ):
             yield handle
@@ -358,15 +383,13 @@ class SceneReader:
         if part is None:
             return np.full(full, np.nan, np.float32), [()] * len(indexes)
         size = place[0].stop - place[0].start, place[1].stop - place[1].start
-        try:
-            if scene.warped:
-                pixels, marks = self._warped(path, indexes, part, size)
-            elif grid != scene.shape and not overview:
-                pixels, marks = self._resampled(path, indexes, part, size)
-            else:
-                pixels, marks = self._unmoved(path, indexes, part, size)
-        except RasterioIOError as error:
-            raise _damaged(path) from error
+        if scene.warped:
+            read = self._warped
+        elif grid != scene.shape and not overview:
+            read = self._resampled
+        else:
+            read = self._unmoved
+        pixels, marks = _complete(path, partial(read, path, indexes, part, size))
         if pixels.shape == full:
             return pixels, marks
         out = np.full(full, np.nan, np.float32)
@@ -483,8 +506,16 @@ def _window(area: tuple[int, int, int, int]) -> Window:
     return Window(column, row, width, height)  # ty: ignore[too-many-positional-arguments]
 
 
-def _damaged(path: str) -> RasterError:
-    return RasterError(f'{path} is damaged or truncated: fetch the file again')
+def _complete[T](path: str, read: Callable[[], T]) -> T:
+    """Read, or say in one sentence which file cannot be read."""
+    if isinstance(path, RemoteFile):
+        return path.attempt(read)
+    try:
+        return read()
+    except RasterioIOError as error:
+        raise RasterError(
+            f'{path} is damaged or truncated: fetch the file again'
+        ) from error
 
 
 def _fill(

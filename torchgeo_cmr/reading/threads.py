@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import lru_cache
@@ -82,6 +83,30 @@ def ahead[T](steps: Iterator[T], pool: Executor) -> Iterator[T]:
             yield found[0]
 
     return asked(pool.submit(step))
+
+
+def some_early[T](steps: Iterable[T], sizes: Iterable[int], room: int) -> Iterator[T]:
+    """Take steps before those before them are given, as many as there is room for.
+
+    Args:
+        steps: What to go through; taking a step starts something.
+        sizes: Size of each step.
+        room: Sum of the sizes of steps that are taken and not given; one is taken in any case.
+
+    Yields:
+        The same steps.
+    """
+    waiting: deque[tuple[T, int]] = deque()
+    coming, taken = iter(zip(steps, sizes, strict=True)), 0
+    for step, size in coming:
+        waiting.append((step, size))
+        taken += size
+        while waiting and taken >= room:
+            first, size = waiting.popleft()
+            taken -= size
+            yield first
+    for first, _ in waiting:
+        yield first
 
 
 def one_early[T](steps: Iterable[T]) -> Iterator[T]:

@@ -23,6 +23,7 @@ from pyproj.exceptions import ProjError
 
 from torchgeo_cmr.drafts import new_draft
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.regular_files import is_address
 from torchgeo_cmr.scenes.header import Header, Stamped, known_headers
 from torchgeo_cmr.scenes.scene import apply
 from torchgeo_cmr.typed_json import convert, decode
@@ -78,9 +79,10 @@ def _load(file: Path) -> dict[str, Stamped]:
     try:
         frame = pd.read_parquet(file, columns=['path', 'stamps', 'header'])
         for path, stamps, header in frame.itertuples(index=False):
-            known[os.path.normpath(file.parent / path)] = (
+            place = path if is_address(path) else os.path.normpath(file.parent / path)
+            known[place] = (
                 decode(stamps, _Stamps, path, _CURE, RasterError),
-                _header(header, os.path.normpath(file.parent / path)),
+                _header(header, place),
             )
     except (
         *(pa.ArrowException, OSError, ValueError, TypeError, KeyError),
@@ -115,7 +117,9 @@ def _save(known: Mapping[str, Stamped], file: Path) -> None:
     """Write the catalogue under another name and rename it: others may be reading."""
     rows = [
         {
-            'path': Path(os.path.relpath(path, file.parent)).as_posix(),
+            'path': path
+            if is_address(path)
+            else Path(os.path.relpath(path, file.parent)).as_posix(),
             'crs': _name(header),
             'rows': header.shape[0],
             'columns': header.shape[1],

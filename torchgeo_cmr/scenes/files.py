@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote
 
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.regular_files import is_address, shown
 
 #: Suffixes of rasters looked for in a folder. A VRT there most often points at the files
 #: next to it, so it must be named.
@@ -46,6 +47,11 @@ def find_files(
     """
     found: list[str] = []
     for path in listed(paths):
+        if is_address(path):
+            raise error(
+                f'{shown(path)} is on a server, from where only scenes to embed are read '
+                '(embed --remote): download it'
+            )
         exists = os.path.lexists(path)
         matches = [path] if exists else _matches(path)
         files = [

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import rasterio
@@ -22,6 +22,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.rasters.alpha import unused_alpha, with_mask
 from torchgeo_cmr.rasters.raster_files import open_pixels, open_virtual
+from torchgeo_cmr.scenes.remote_access import first_opened, identify
+from torchgeo_cmr.scenes.remote_files import RemoteFile, fetched
 
 #: Headers that are remembered, of about 2 kB each: set-up needs those of one scene several
 #: times in a row, and reading needs them once more, when those of all scenes have been read.
@@ -133,6 +135,8 @@ def read_header(path: str) -> Header:
     Raises:
         RasterError: If it cannot be opened as a raster.
     """
+    if isinstance(path, RemoteFile):
+        return fetched(partial(_of_remote, path))
     try:
         changed = tuple(_stamp(path + end) for end in ('', *_SIDECARS))
     except ValueError as error:
@@ -140,10 +144,26 @@ def read_header(path: str) -> Header:
     if changed[0] is None:
         # Not a file but a name of GDAL's, such as one inside an archive.
         return _read(path)
+    return _looked_up(path, os.path.abspath(path), changed)
+
+
+def _of_remote(path: RemoteFile) -> Header:
+    """Read what a raster on a server states; it has no sidecars."""
+    return _looked_up(path, str(path), (identify(path),))
+
+
+def _looked_up(
+    path: str, place: str, changed: tuple[tuple[int, int] | None, ...]
+) -> Header:
     known = _KNOWN.get()
     if known is None:
-        return _remembered(path, changed)
-    place = os.path.abspath(path)
+        known_here = _remembered(path, changed)
+        # The one that is remembered may have another password.
+        return (
+            replace(known_here, path=path)
+            if isinstance(path, RemoteFile)
+            else known_here
+        )
     if place not in known or known[place][0] != changed:
         known[place] = changed, _remembered(path, changed)
     return replace(known[place][1], path=path)
@@ -163,7 +183,11 @@ def _remembered(path: str, _: Any) -> Header:
 
 
 def _read(path: str) -> Header:
-    with open_raster(path) as source, rasterio.Env(OSR_WKT_FORMAT='WKT2_2018'):
+    with (
+        file_settings(path),
+        open_raster(path) as source,
+        rasterio.Env(OSR_WKT_FORMAT='WKT2_2018'),
+    ):
         indexes = source.indexes
         alpha = unused_alpha(source)
         return Header(
@@ -210,10 +234,39 @@ def _crs(wkt: str) -> CRS:
 
 def open_raster(path: str) -> Any:
     """Open a raster file, or say in one sentence why it cannot be opened."""
+    if isinstance(path, RemoteFile):
+        # In several threads at once, which share the filters of warnings.
+        return _without_alpha(path, first_opened(path))
     with warnings.catch_warnings():
         # What has no CRS is refused with a sentence of our own.
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         return _opened(path)
+
+
+def _without_alpha(path: RemoteFile, file: Any) -> Any:
+    """Refuse an alpha band of which GDAL makes no mask: what we make of it opens files anew."""
+    if unused_alpha(file) is not None:
+        file.close()
+        path.fault = RasterError(
+            f'{path} has an alpha band next to {file.count - 1} others, which is honoured in local '
+            'files only: download it'
+        )
+        raise path.fault
+    return file
+
+
+@contextmanager
+def file_settings(path: str) -> Generator[None]:
+    """Set GDAL up for a file: let it look for sidecars, or fetch, while the context lasts.
+
+    Args:
+        path: Any name that GDAL opens, or a file on a server.
+
+    Yields:
+        Nothing.
+    """
+    with path.settings() if isinstance(path, RemoteFile) else sidecars_seen(path):
+        yield
 
 
 @contextmanager
@@ -246,6 +299,8 @@ def reopen(path: str) -> Any:
     if path.startswith('<VRTDataset'):  # of our own making, over a file that was opened
         with sidecars_seen(path):
             return open_virtual(path)
+    if isinstance(path, RemoteFile):
+        return path.open()
     file = _opened(path)
     alpha = unused_alpha(file)
     if alpha is None:

@@ -34,6 +34,7 @@ from torchgeo_cmr.scenes.bands import is_radar
 from torchgeo_cmr.scenes.files import RASTERS, Paths, find_files
 from torchgeo_cmr.scenes.header import Header, read_header
 from torchgeo_cmr.scenes.outlines import clips, project, project_near, same_crs
+from torchgeo_cmr.scenes.remote_files import RemoteFile
 from torchgeo_cmr.scenes.scales import (
     SENTINEL2,
     UNKNOWN,
@@ -102,6 +103,12 @@ class Scene:
     resampling: str = 'bilinear'
     #: CRS of the files if it is not ``crs``.
     source_crs: CRS | None = None
+
+    @property
+    def remote(self) -> bool:
+        """Whether a file of it, or of its quality mask, is on a server."""
+        files = (*self.sources, *(self.quality.sources if self.quality else ()))
+        return any(isinstance(file, RemoteFile) for file, _ in files)
 
     @property
     def grid_gsd(self) -> float:

@@ -27,6 +27,7 @@ from torchgeo_cmr.embed.scenes.encoder_scene import (
 from torchgeo_cmr.embed.scenes.patch_layout import Edges, Gsd, Layout, check_count
 from torchgeo_cmr.embed.scenes.work_item import WorkItem, facts_of
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.scenes.remote_files import RemoteFile
 from torchgeo_cmr.scenes.scene import Scene, in_steps
 
 _LOG = logging.getLogger(__name__)
@@ -338,7 +339,14 @@ def _files(scene: Scene) -> list[str]:
 
 
 def _root(files: Sequence[str], root: str | os.PathLike[str] | None) -> str:
-    parents = {os.path.dirname(os.path.abspath(file)) for file in files}
+    parents = {
+        os.path.dirname(os.path.abspath(file))
+        for file in files
+        if not isinstance(file, RemoteFile)
+    }
+    if root is None and not parents:
+        # Addresses are relative to nothing, wherever the run is started.
+        return Path(os.path.abspath(os.sep)).as_posix()
     if root is None:
         return Path(os.path.commonpath(parents)).as_posix()
     home = os.path.abspath(root)

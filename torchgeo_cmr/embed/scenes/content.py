@@ -8,6 +8,8 @@ from functools import lru_cache
 
 from torchgeo_cmr.embed.scenes.work_item import WorkItem, facts_of
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.scenes.remote_access import identify
+from torchgeo_cmr.scenes.remote_files import RemoteFile
 
 #: Bytes read at the head and at the end of a file, where headers and directories are.
 _EDGE = 65_536
@@ -22,7 +24,8 @@ def fingerprint(item: WorkItem) -> str:
     mask among them) its path from the root, its size, its first and last 64 KiB and 14 samples
     of 4 KiB spread evenly between them; of a folder (a Zarr store), those of every file in it. Times of modification do not
     count: copies are equal. A change that keeps the size of a file and misses all samples
-    goes unseen.
+    goes unseen. Of a file on a server it is what
+    :func:`~torchgeo_cmr.scenes.remote_access.identify` finds.
 
     Args:
         item: The scene.
@@ -37,6 +40,9 @@ def fingerprint(item: WorkItem) -> str:
     masks = scene.quality.sources if scene.quality else ()
     digest = hashlib.sha256(json.dumps(facts_of(item)).encode())
     for path in dict.fromkeys(path for path, _ in (*scene.sources, *masks)):
+        if isinstance(path, RemoteFile):
+            digest.update(json.dumps(identify(path)).encode())
+            continue
         for file in _files(path):
             digest.update(os.path.relpath(file, path).encode())
             try:

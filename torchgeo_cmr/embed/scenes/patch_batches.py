@@ -13,8 +13,15 @@ from torchgeo_cmr.embed.run_options import Transforms
 from torchgeo_cmr.embed.scenes.work_item import WorkItem
 from torchgeo_cmr.reading.converting import open_reader
 from torchgeo_cmr.reading.quality_reader import QualityReader
-from torchgeo_cmr.reading.threads import environment, one_early
+from torchgeo_cmr.reading.threads import environment, one_early, some_early
 from torchgeo_cmr.reading.windows import cuts, strips
+from torchgeo_cmr.scenes.remote_files import fetchers
+
+#: Bytes of patches that are being fetched from servers, of one scene and of the scenes after it.
+ROOM = 256 * 2**20
+
+#: Which pixels are missing, and which are cloud.
+type Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -68,12 +75,16 @@ def read_item(
     quality = None if item.scene.quality is None else QualityReader(item.scene)
     pending: list[tuple[NDArray[np.int64], float, Tensor, float]] = []
     planned = item.windows
-    runs = (
+    runs = [
         planned[first : first + batch_size]
         for first in range(0, len(planned), batch_size)
-    )
+    ]
     started = ((run, reader.start(run)) for run in runs)
-    for windows, finish in one_early(started) if early else started:
+    if item.scene.remote:
+        started = some_early(started, [len(run) * item.bytes for run in runs], ROOM)
+    elif early:
+        started = one_early(started)
+    for windows, finish in started:
         images = finish()
         shares, cloud = _judge(images, windows, quality)
         kept = (shares > 0) & (shares >= min_valid) & ~(cloud > max_cloud)
@@ -127,19 +138,20 @@ def _judge(
     return shares, 100 * np.divide(clouds, counts, out=unknown, where=counts > 0)
 
 
-def _masks(
-    quality: QualityReader, windows: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _masks(quality: QualityReader, windows: NDArray[np.int64]) -> Masks:
     """Say which pixels of windows of one size are missing and which are cloud."""
     height, width = windows[0, 2:].tolist()
     missing = np.empty((len(windows), height, width), np.bool_)
     cloudy = np.empty_like(missing)
     areas, inside = zip(*strips(windows), strict=True)
-    for (top, left, rows, columns), found in zip(
-        areas, cuts(windows, areas, inside), strict=True
-    ):
+
+    def read(area: tuple[int, int, int, int]) -> Masks:
+        top, left, rows, columns = area
         with environment():
-            masks = quality.read(Window(left, top, columns, rows))  # ty: ignore[too-many-positional-arguments]
+            return quality.read(Window(left, top, columns, rows))  # ty: ignore[too-many-positional-arguments]
+
+    every = fetchers().map(read, areas) if quality.mask.remote else map(read, areas)
+    for masks, found in zip(every, cuts(windows, areas, inside), strict=True):
         for i, target, source in found:
             missing[i][target], cloudy[i][target] = (mask[source] for mask in masks)
     return missing, cloudy

@@ -37,6 +37,7 @@ def measure_pixels(
     scale: float | None = None,
     nodata: float | None = None,
     out: str | os.PathLike[str] | None = None,
+    remote: bool = False,
 ) -> dict[str, Any]:
     """Measure the bands of scenes, as an encoder with ``normalize='data'`` needs them.
 
@@ -52,6 +53,7 @@ def measure_pixels(
         nodata: As in :func:`embed`.
         out: Archive that will be completed: what its rows were normalised by is taken, so that
             all of its rows are alike.
+        remote: As in :func:`embed`.
 
     Returns:
         ``mean`` and ``std`` of each band, and ``units`` of radar that states them, for
@@ -67,7 +69,8 @@ def measure_pixels(
         return suppress(CMRError, OSError)
 
     with warnings.catch_warnings(action='ignore'), trying(''):
-        scenes = list_scenes(dataset, wanted.spec.get('bands'), nodata, trying)
+        bands = wanted.spec.get('bands')
+        scenes = list_scenes(dataset, bands, nodata, trying, remote=remote)
         layout = Layout(_SIDE, edges='pad', gsd='ignore')
         items = make_plan(scenes, wanted, layout, None, trying, []).items
         moments = Moments()

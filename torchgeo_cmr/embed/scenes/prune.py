@@ -7,6 +7,8 @@ mounted. Only the first of these is a reason to drop rows that may have taken da
 import os
 from collections.abc import Collection, Iterable
 
+from torchgeo_cmr.regular_files import is_address
+
 
 def is_gone(
     scene: str, root: str, folders: Iterable[str], opened: Collection[str]
@@ -24,6 +26,8 @@ def is_gone(
         or if it was opened and no longer has this date. An empty folder may be the place
         where a disk is mounted at other times.
     """
+    if is_address(scene):
+        return False  # no list of a server's files is read
     path = os.path.normpath(os.path.join(root, scene))
     if not os.path.lexists(path):
         file, _, part = path.rpartition('#')

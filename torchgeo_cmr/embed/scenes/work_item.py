@@ -16,6 +16,7 @@ from torchgeo_cmr.embed.scenes.window_footprints import (
     native_corners,
 )
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.scenes.remote_files import RemoteFile
 from torchgeo_cmr.scenes.scene import Scene
 
 #: Part of a pixel by which a patch may leave the ground that is listed.
@@ -51,6 +52,11 @@ class WorkItem:
     def key(self) -> str:
         """Part key: the same in every run, and in the order of the plan."""
         return f'{self.modality}:{self.id}'
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the pixels of one patch, as the encoder gets them."""
+        return 4 * len(self.scene.bands) * self.size**2
 
     @property
     def windows(self) -> NDArray[np.int64]:
@@ -144,5 +150,7 @@ def _listed(windows: NDArray[np.int64], scene: Scene) -> NDArray[np.int64]:
 
 
 def relative(path: str, root: str) -> str:
-    """Give a path relative to a root, POSIX."""
+    """Give a path relative to a root, POSIX; the address of a file on a server."""
+    if isinstance(path, RemoteFile):
+        return str(path)
     return Path(os.path.relpath(os.path.abspath(path), root)).as_posix()

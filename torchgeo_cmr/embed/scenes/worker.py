@@ -14,10 +14,11 @@ from torchgeo_cmr.embed.run_options import EncoderOptions, PatchOptions
 from torchgeo_cmr.embed.run_report import Errors, Report
 from torchgeo_cmr.embed.scenes.content import fingerprint
 from torchgeo_cmr.embed.scenes.item import embed_item
-from torchgeo_cmr.embed.scenes.patch_batches import Batch, read_item
+from torchgeo_cmr.embed.scenes.patch_batches import ROOM, Batch, read_item
 from torchgeo_cmr.embed.scenes.pixel_range import check_light, doubt_backscatter
 from torchgeo_cmr.embed.scenes.work_item import WorkItem
-from torchgeo_cmr.reading.threads import ahead
+from torchgeo_cmr.reading.threads import ahead, one_early, some_early
+from torchgeo_cmr.scenes.remote_files import FETCHES
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 
 
@@ -102,18 +103,29 @@ class Worker:
         """
         patches = vars(self.job.patches)
         items = [*items]
-        with ThreadPoolExecutor(1, thread_name_prefix='torchgeo_cmr-read') as pool:
+        # Servers are waited for, which costs no core.
+        remote = any(item.scene.remote for item in items)
+        number = FETCHES if remote else 1
+        with ThreadPoolExecutor(number, 'torchgeo_cmr-read') as pool:
             # An encoder on the CPU needs the cores itself: threads that decode meanwhile delay
             # those that wait for one another, by as much as they gain.
             early = self.device.type != 'cpu'
             streams = (read_item(item, **patches, early=early) for item in items)
-            if early:
+            if early or remote:
                 streams = (ahead(stream, pool) for stream in streams)
-            following = next(streams, None)
-            for item in items:
-                # With a GPU, the first patches of the next scene are read during this one.
-                batches, following = following, next(streams, None)
-                yield self._embed(item, batches or (), count)
+            # With a GPU, the first patches of the next scene are read during this one, of scenes
+            # on servers those of as many as there is room for.
+            begun = (
+                some_early(streams, map(self._size, items), ROOM)
+                if remote
+                else one_early(streams)
+            )
+            for item, batches in zip(items, begun, strict=True):
+                yield self._embed(item, batches, count)
+
+    def _size(self, item: WorkItem) -> int:
+        """Bytes of the patches of a scene that are read at first; no scene counts as nothing."""
+        return max(ROOM // FETCHES, min(ROOM, len(item.windows) * item.bytes))
 
     def _embed(
         self, item: WorkItem, batches: Iterable[Batch], count: Callable[[int], Any]

@@ -22,7 +22,7 @@ from torchgeo_cmr.export.layers.extent import moved
 from torchgeo_cmr.rasters.alpha import unused_alpha
 from torchgeo_cmr.rasters.orientation import NorthUp
 from torchgeo_cmr.rasters.raster_files import open_pixels
-from torchgeo_cmr.regular_files import check_regular
+from torchgeo_cmr.regular_files import check_regular, is_address, shown
 from torchgeo_cmr.table.footprints import WGS84, unwrap
 
 from .named_pixels import Band, is_cube, parse_window, shown_bands
@@ -183,6 +183,11 @@ class PatchReader:
         Raises:
             QueryError: If it cannot be opened.
         """
+        if is_address(band[0]):
+            raise QueryError(
+                f'{shown(band[0])} is on a server, and pixels of hits are cut from files on this '
+                'disk only: download the scenes, embed the files and search there'
+            )
         path = self.path_of(record, band)
         try:
             # The record may be anybody's: what it names is a file on this disk, or nothing.

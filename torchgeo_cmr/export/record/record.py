@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -15,6 +14,7 @@ import pandas as pd
 import shapely
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.regular_files import under
 from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.provenance import fingerprint, versions
@@ -139,7 +139,7 @@ def scenes_of(archives: Iterable[Archive]) -> dict[str, dict[str, Any]]:
                 'write the archive again',
             )
             bands = [
-                [path if root is None else (Path(root) / path).as_posix(), *others]
+                [path if root is None else under(root, path), *others]
                 for path, *others in stored
             ]
             entry = found.setdefault(

@@ -20,6 +20,7 @@ import shapely
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.export.new_file import new_file, together
 from torchgeo_cmr.iso8601 import read_period
+from torchgeo_cmr.regular_files import is_address
 from torchgeo_cmr.table.footprints import unwrap
 from torchgeo_cmr.table.others.emb_fields import (
     EMB_SCHEMA,
@@ -305,7 +306,8 @@ def _sources(part: _Part, given: Catalogue) -> list[dict[str, Any]]:
             hrefs = [given.source]
         else:
             hrefs = [
-                path if folder is None else (folder / path).as_uri() for path in paths
+                path if folder is None or is_address(path) else (folder / path).as_uri()
+                for path in paths
             ]
         links += [
             {'rel': 'emb:source-data', 'href': href, 'title': scene} for href in hrefs

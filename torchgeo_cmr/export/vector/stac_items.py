@@ -18,6 +18,7 @@ from torchgeo_cmr.export.layers.extent import placed
 from torchgeo_cmr.export.layers.layer_outlines import footprints
 from torchgeo_cmr.export.new_file import new_file
 from torchgeo_cmr.export.pictures.named_pixels import parse_window
+from torchgeo_cmr.regular_files import under
 from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import unwrap
@@ -228,7 +229,7 @@ def _assets(hit: pd.Series, scenes: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [('source', hit['source'])] if isinstance(hit['source'], str) else []
     root = scenes[hit['modality']].get('root')
     paths = dict.fromkeys(
-        path if root is None else (Path(root) / path).as_posix() for path, *_ in bands
+        path if root is None else under(root, path) for path, *_ in bands
     )
     if len(paths) == 1:
         return [('source', next(iter(paths)))]

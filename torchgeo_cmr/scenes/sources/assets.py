@@ -142,6 +142,34 @@ def names_stated(key: str, asset: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(name) for name in (*_stated(asset), key) if name)
 
 
+def needed_assets(
+    assets: Mapping[str, Mapping[str, Any]], bands: Sequence[str], sensor: str | None
+) -> set[str]:
+    """Choose assets by their names alone, so that no others are fetched.
+
+    Args:
+        assets: Assets that are data, by their keys.
+        bands: Wanted bands.
+        sensor: Sensor of the item.
+
+    Returns:
+        Keys of the assets with a wanted band, and of masks; all keys if a band is in none.
+    """
+    keys = list(assets)
+    names = [names_stated(key, assets[key]) for key in keys]
+    found = candidates(bands, names, sensor)
+    if not bands or not all(found):
+        return set(keys)
+    masks = {
+        key
+        for key, known in zip(keys, names, strict=True)
+        if any(map(mask_name, known))
+        or mask_of_file(urlparse(assets[key]['href']).path)
+        or is_udm2(known[:-1])
+    }
+    return masks | {keys[i] for each in found for i in each}
+
+
 def _stated(asset: Mapping[str, Any]) -> list[Any]:
     entries = asset.get('bands') or asset.get('eo:bands') or []
     return [band.get('name') for band in entries if band]
@@ -160,4 +188,5 @@ __all__ = (
     'is_data',
     'mask_of_asset',
     'names_stated',
+    'needed_assets',
 )

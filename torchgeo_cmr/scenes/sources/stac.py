@@ -24,10 +24,11 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.regular_files import check_regular
+from torchgeo_cmr.regular_files import check_regular, is_address
 from torchgeo_cmr.scenes.bands import candidates, is_radar
-from torchgeo_cmr.scenes.files import local_file
 from torchgeo_cmr.scenes.quality import open_mask
+from torchgeo_cmr.scenes.remote_access import RemoteAccess
+from torchgeo_cmr.scenes.remote_files import RemoteFile, unallowed
 from torchgeo_cmr.scenes.scales import merged, of_item
 from torchgeo_cmr.scenes.scene import Scene, assemble, moments, without_zeros
 from torchgeo_cmr.scenes.sources.assets import (
@@ -39,8 +40,10 @@ from torchgeo_cmr.scenes.sources.assets import (
     is_data,
     mask_of_asset,
     names_stated,
+    needed_assets,
 )
 from torchgeo_cmr.scenes.sources.cubes import cube_scenes
+from torchgeo_cmr.scenes.sources.hrefs import Finder, shown_href
 from torchgeo_cmr.scenes.sources.product_names import parse_name
 from torchgeo_cmr.scenes.units import stated_unit
 
@@ -48,7 +51,9 @@ from torchgeo_cmr.scenes.units import stated_unit
 type Opening = tuple[str, Callable[[], list[Scene]]]
 
 
-def find_items(path: str, bands: Sequence[str] = ()) -> list[Opening]:
+def find_items(
+    path: str, bands: Sequence[str] = (), access: RemoteAccess | None = None
+) -> list[Opening]:
     """Read a list of STAC items: one scene per item, or one per date of its cubes.
 
     Args:
@@ -56,6 +61,7 @@ def find_items(path: str, bands: Sequence[str] = ()) -> list[Opening]:
             to items; or a stac-geoparquet. Files are found relative to it.
         bands: Bands to pick, by band name, asset key or common name; empty, or names that
             are not all there, for all bands of the assets that hold data.
+        access: What allows files and lists on servers to be fetched; None for none.
 
     Returns:
         For each item its id and a function that opens it, with dates, sensor and quality
@@ -66,7 +72,7 @@ def find_items(path: str, bands: Sequence[str] = ()) -> list[Opening]:
     Raises:
         RasterError: If it cannot be read or holds no items.
     """
-    items = list(_items(path, bands, set()))
+    items = list(_items(path, bands, set(), access))
     if not items:
         raise RasterError(
             f'{path} holds no STAC items: give an item, an item collection or a '
@@ -75,19 +81,54 @@ def find_items(path: str, bands: Sequence[str] = ()) -> list[Opening]:
     return items
 
 
-def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]:
+def _items(
+    path: str, bands: Sequence[str], seen: set[str], access: RemoteAccess | None
+) -> Iterator[Opening]:
     """Open each item; *seen* are the files read so far, for links may lead back."""
-    home = os.path.dirname(os.path.abspath(path))
-    seen.add(os.path.abspath(path))
+    items, content = _read(path, access)
+    place = path if is_address(path) else os.path.abspath(path)
+    seen.add(place)
+    finder = Finder(place if is_address(path) else os.path.dirname(place), access)
+    for number, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            error = RasterError(
+                f'entry {number} of {path} is not a STAC item: correct or remove it'
+            )
+            yield f'{path}#{number}', partial(_fail, error)
+        elif item.get('assets') or item.get('stac_version'):
+            yield str(item.get('id')), partial(_opened, item, finder, bands)
+    links = content.get('links')
+    if content.get('type') not in ('Collection', 'Catalog') or not isinstance(
+        links, list
+    ):
+        return
+    for link in links:
+        if not isinstance(link, Mapping) or link.get('rel') not in ('item', 'child'):
+            continue
+        try:
+            file = finder.find(str(link.get('href')))
+            known = file if is_address(file) else os.path.abspath(file)
+            if known not in seen:
+                yield from _items(finder.list_name(file), bands, seen, access)
+        except RasterError as error:
+            # Found when it is opened, so that it keeps none of the others.
+            yield shown_href(link.get('href')), partial(_fail, error)
+
+
+def _read(path: str, access: RemoteAccess | None) -> tuple[list[Any], dict[str, Any]]:
+    """Read the items of a list, and the list where it is a JSON object."""
     if path.lower().endswith('parquet'):
         try:
             check_regular(path, RasterError)
-            items = pq.read_table(path).to_pylist()
+            return pq.read_table(path).to_pylist(), {}
         except (pa.ArrowException, OSError, ValueError, LookupError) as error:
             raise RasterError(
                 f'{path} cannot be read as stac-geoparquet ({error}): write it again'
             ) from error
-        content = {}
+    if is_address(path):
+        if access is None:
+            raise RasterError(unallowed(path))
+        content = access.read_list(path)
     else:
         try:
             check_regular(path, RasterError)
@@ -97,45 +138,23 @@ def _items(path: str, bands: Sequence[str], seen: set[str]) -> Iterator[Opening]
             raise RasterError(
                 f'{path} cannot be read as JSON ({error}): give a STAC item or a raster'
             ) from error
-        content = content if isinstance(content, dict) else {}
-        kind, features = content.get('type'), content.get('features')
-        items = [content] if kind == 'Feature' else []
-        if kind == 'FeatureCollection' and isinstance(features, list):
-            items = features
-    for number, item in enumerate(items):
-        if not isinstance(item, Mapping):
-            error = RasterError(
-                f'entry {number} of {path} is not a STAC item: correct or remove it'
-            )
-            yield f'{path}#{number}', partial(_fail, error)
-        elif item.get('assets') or item.get('stac_version'):
-            yield str(item.get('id')), partial(_opened, item, home, bands)
-    links = content.get('links')
-    if content.get('type') not in ('Collection', 'Catalog') or not isinstance(
-        links, list
-    ):
-        return
-    for link in links:
-        if not isinstance(link, Mapping) or link.get('rel') not in ('item', 'child'):
-            continue
-        file = local_file(str(link.get('href')), home)
-        if os.path.abspath(file) in seen:
-            continue
-        try:
-            yield from _items(file, bands, seen)
-        except RasterError as error:
-            # Found when it is opened, so that it keeps none of the others.
-            yield file, partial(_fail, error)
+    content = content if isinstance(content, dict) else {}
+    kind, features = content.get('type'), content.get('features')
+    if kind == 'FeatureCollection' and isinstance(features, list):
+        return features, content
+    return [content] if kind == 'Feature' else [], content
 
 
 def _fail(error: RasterError) -> list[Scene]:
     raise error
 
 
-def _opened(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Scene]:
+def _opened(
+    item: Mapping[str, Any], finder: Finder, bands: Sequence[str]
+) -> list[Scene]:
     """Open an item; one of another shape than STAC's is a sentence."""
     try:
-        return _scenes(item, home, bands)
+        return _scenes(item, finder, bands)
     except RasterError:
         raise
     except (
@@ -151,26 +170,13 @@ def _opened(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Sc
         ) from error
 
 
-def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Scene]:
+def _scenes(
+    item: Mapping[str, Any], finder: Finder, bands: Sequence[str]
+) -> list[Scene]:
     content = {**item, **(item.get('properties') or {})}
     name = str(content.get('id'))
     sensor = _sensor(content)
-    offered: list[AssetBand] = []
-    absent: dict[str, tuple[str, ...]] = {}
-    cubes, masks = [], []
-    assets = item.get('assets')
-    for key, asset in (assets if isinstance(assets, Mapping) else {}).items():
-        if not is_data(key, asset):
-            continue
-        file = local_file(asset['href'], home)
-        if not os.path.exists(file):
-            absent[asset['href']] = names_stated(key, asset)
-        elif is_cube(file):
-            cubes.append((file, asset))
-        elif mask := mask_of_asset(key, asset, file):
-            masks.append((file, mask))
-        else:
-            offered += bands_of_asset(key, asset, file)
+    offered, cubes, masks, absent = _offered(item, finder, bands, sensor)
     chosen = choose_bands(offered, bands, sensor)
     crs = _crs(content)
     found = [band for _, band in chosen] == list(bands) if bands else bool(chosen)
@@ -178,13 +184,16 @@ def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Sc
         return [s for cube in cubes for s in _of_cube(*cube, bands, content, crs)]
     if not chosen:
         href = next(iter(absent), None)
+        if href is not None and is_address(href):
+            raise RasterError(f'the item {name}: {finder.refusal(href)}')
         raise RasterError(
             f'the item {name} has no band in a local file'
             f'{f" ({href} is not there)" if href else ""}: download its assets, and '
             'give paths relative to the list'
         )
     if not found:
-        _check_absent(name, bands, [band.names for band in offered], absent, sensor)
+        names = [band.names for band in offered]
+        _check_absent(name, bands, names, absent, sensor, finder)
     values = {band.facts.get('nodata') for band, _ in chosen}
     nodata = values.pop() if len(values) == 1 else None
     scene = assemble(
@@ -212,12 +221,48 @@ def _scenes(item: Mapping[str, Any], home: str, bands: Sequence[str]) -> list[Sc
     return [without_zeros(scene)]
 
 
+def _offered(
+    item: Mapping[str, Any], finder: Finder, bands: Sequence[str], sensor: str | None
+) -> tuple[
+    list[AssetBand],
+    list[tuple[str, Mapping[str, Any]]],
+    list[tuple[str, str]],
+    dict[str, tuple[str, ...]],
+]:
+    """Sort the assets of an item: bands, cubes, masks, and names of those that are not there."""
+    offered: list[AssetBand] = []
+    absent: dict[str, tuple[str, ...]] = {}
+    cubes, masks = [], []
+    assets = item.get('assets')
+    data = {
+        key: asset
+        for key, asset in (assets if isinstance(assets, Mapping) else {}).items()
+        if is_data(key, asset)
+    }
+    needed = needed_assets(data, bands, sensor)
+    for key, asset in data.items():
+        if not finder.is_there(asset['href']):
+            absent[asset['href']] = names_stated(key, asset)
+            continue
+        file = finder.find(asset['href'])
+        if is_cube(file):
+            cubes.append((file, asset))
+        elif isinstance(file, RemoteFile) and key not in needed:
+            continue
+        elif mask := mask_of_asset(key, asset, file):
+            masks.append((file, mask))
+        else:
+            offered += bands_of_asset(key, asset, file)
+    return offered, cubes, masks, absent
+
+
 def _check_absent(
     item: str,
     wanted: Sequence[str],
     offered: Sequence[tuple[str, ...]],
     absent: Mapping[str, tuple[str, ...]],
     sensor: str | None,
+    finder: Finder,
 ) -> None:
     """Refuse an item that names a wanted band in a file that is not there."""
     matches = candidates(wanted, offered, sensor)
@@ -225,6 +270,10 @@ def _check_absent(
     for name, found, gone in zip(wanted, matches, absent_matches, strict=True):
         if gone and not found:
             href = list(absent)[gone[0]]
+            if is_address(href):
+                raise RasterError(
+                    f'the item {item} has {name} on a server: {finder.refusal(href)}'
+                )
             raise RasterError(
                 f'the item {item} has {name} in {href}, which is not there: download it, '
                 'and give paths relative to the list'
