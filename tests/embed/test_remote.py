@@ -309,7 +309,7 @@ def test_no_export_fetches(
     scenes = scenes_of([table])
     assert {band[0] for band in scenes['s2']['sources'][address]} == {address}
     hits = RetrievalIndex(table).search(table, k=1, exclude=None)
-    with pytest.raises(QueryError, match=r'0.tif is on a server, and pixels of hits'):
+    with pytest.raises(QueryError, match=r'0.tif cannot be opened: it is on a server'):
         clip_hits(hits, tmp_path / 'clips', record={'scenes': scenes})
     to_html(hits, tmp_path / 'hits.html', record={'scenes': scenes})
     catalogue = to_collection(

@@ -185,8 +185,8 @@ class PatchReader:
         """
         if is_address(band[0]):
             raise QueryError(
-                f'{shown(band[0])} is on a server, and pixels of hits are cut from files on this '
-                'disk only: download the scenes, embed the files and search there'
+                f'{shown(band[0])} cannot be opened: it is on a server, and pixels of hits are cut '
+                'from files on this disk only; download the scenes, embed the files and search there'
             )
         path = self.path_of(record, band)
         try:
