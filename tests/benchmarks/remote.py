@@ -5,7 +5,7 @@ from the frames of San Antonio. The same scenes are embedded with the same encod
 deviation of each band, so that reading is what takes time) in turns, each run in a process of its
 own, because GDAL keeps what it has read::
 
-    python tests/benchmarks/remote.py ../shared/data/s1s2_san_antonio/S2 --scenes 16 --rounds 5
+    python tests/benchmarks/remote.py ../shared/data/s1s2_san_antonio/S2 --scenes 16 --rounds 3
 
 Printed are medians of the seconds of `embed` alone, and requests and bytes next to the floor: one
 request for the header of a file, as far as its first block, and one for each block that a patch
@@ -164,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument('frames', help='folder of GeoTIFFs')
     parser.add_argument('--scenes', type=int, default=16)
-    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--delay', type=float, default=0.05, help='seconds per request')
     parser.add_argument('--kind', help='of one run, whose addresses come from stdin')
     words = parser.parse_args()

@@ -10,7 +10,7 @@ import rasterio
 from rasterio.env import getenv
 
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.raster_files import open_pixels
+from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.regular_files import is_address, shown, under
 from torchgeo_cmr.scenes.files import find_files
 from torchgeo_cmr.scenes.remote_files import RemoteFile, fetched, remote_file, unallowed
