@@ -55,6 +55,8 @@ html_css_files = ['site.css']
 # Formulas are in the pages, so that they show without a network.
 html_math_renderer = 'mathml'
 html_show_sourcelink = False
+# A section of one page has nothing to list.
+html_sidebars = {'gallery': []}
 html_theme_options = {
     'navigation_with_keys': False,
     'show_toc_level': 2,
