@@ -15,6 +15,7 @@ import pytest
 from torchgeo_cmr import drafts
 from torchgeo_cmr.drafts import (
     Draft,
+    check_on_disk,
     disk_faults,
     draft_folder,
     new_draft,
@@ -23,7 +24,7 @@ from torchgeo_cmr.drafts import (
     sweep,
     sweep_outputs,
 )
-from torchgeo_cmr.errors import OutputExistsError
+from torchgeo_cmr.errors import OutputExistsError, QueryError
 
 LINUX = pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
 
@@ -245,3 +246,29 @@ def test_a_folder_that_went_is_one_sentence(tmp_path: Path) -> None:
         target.write_text('text')
     with pytest.raises(FileNotFoundError), disk_faults(tmp_path / 'x'):
         (tmp_path / 'input').read_text()  # of what is read, not written
+
+
+@pytest.mark.parametrize(
+    'word',
+    [
+        's3://bucket/a',
+        'https://me:secret@example.com/a?key=secret',
+        'S3:/bucket/a',
+        'gs://bucket/a',
+        'file:///tmp/a',
+        'abfss://box@account/a',
+        '/vsis3/bucket/a',
+    ],
+)
+def test_results_are_not_written_to_addresses(word: str) -> None:
+    with pytest.raises(
+        QueryError, match=r'results are (written to a disk only|not wri)'
+    ) as e:
+        check_on_disk(word)
+    assert 'secret' not in str(e.value)
+    assert word.startswith('/vsi') or '://' in str(e.value)
+
+
+@pytest.mark.parametrize('word', ['C:/data/a', 'a', '/tmp/a', 'old:/a', 'x/s3:/a'])
+def test_paths_are_not_addresses(word: str) -> None:
+    check_on_disk(word)

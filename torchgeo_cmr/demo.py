@@ -30,7 +30,7 @@ from torchgeo.datasets import RasterDataset, Sentinel1, Sentinel2
 from torchgeo_cmr import __version__
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datasets import SyntheticLandscape
-from torchgeo_cmr.drafts import new_draft
+from torchgeo_cmr.drafts import check_on_disk, new_draft
 from torchgeo_cmr.embed import embed, measure_pixels
 from torchgeo_cmr.errors import OutputExistsError, PairingError
 from torchgeo_cmr.evaluate import (
@@ -192,6 +192,7 @@ def run(
 
 def _check(out: Path, rasters: Mapping[str, str] | None, *, overwrite: bool) -> None:
     """Refuse a folder that holds files, and other than two modalities."""
+    check_on_disk(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
         raise OutputExistsError(
             f'{out} exists and is not empty: choose another folder, or say --overwrite'

@@ -20,9 +20,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from torchgeo_cmr.durable import flush, locked
-from torchgeo_cmr.errors import CMRError, OutputExistsError
+from torchgeo_cmr.errors import CMRError, OutputExistsError, QueryError
+from torchgeo_cmr.regular_files import shown
 
 _DAY = 86_400
+#: How addresses of servers and object stores begin; a drive of Windows has one letter.
+_ADDRESS = re.compile(
+    r'(?P<scheme>https?|ftps?|sftp|s3a?|gs|gcs|az|abfss?|wasbs?|adl|oss|hdfs|file):/',
+    re.IGNORECASE,
+)
 #: Full, over a quota or a limit, read-only, not permitted, defective.
 _DISK = {
     getattr(errno, name)
@@ -167,16 +173,48 @@ def _take_back(drafts: Sequence[Draft], older: Sequence[Path | None]) -> None:
                 draft.target.unlink(missing_ok=True)
 
 
+def check_on_disk(path: str | PathLike[str]) -> None:
+    """Refuse to write to an address: its words would become folders of this disk.
+
+    Args:
+        path: File or folder to be written.
+
+    Raises:
+        QueryError: If it is the address of a server, or of a file system of GDAL.
+
+    Examples:
+        >>> check_on_disk('s3://bucket/archive')
+        Traceback (most recent call last):
+        torchgeo_cmr.errors.QueryError: s3://bucket/archive is an address, and results are written \
+to a disk only: name a file or folder, and upload it afterwards
+    """
+    text = Path(path).as_posix()
+    if match := _ADDRESS.match(text):
+        # A path has lost the second of two slashes.
+        address = f'{match["scheme"]}://{text[match.end() :].lstrip("/")}'
+        raise QueryError(
+            f'{shown(address)} is an address, and results are written to a disk only: name a file '
+            'or folder, and upload it afterwards'
+        )
+    if text.startswith('/vsi'):
+        raise QueryError(
+            f'{text} is of a file system of GDAL, which results are not written to; name a file or '
+            'folder on a disk'
+        )
+
+
 def check_new(path: str | PathLike[str], *, overwrite: bool = False) -> None:
-    """Refuse a path that is taken.
+    """Refuse a path that is taken, or an address.
 
     Args:
         path: Target file.
         overwrite: Whether an existing file may be replaced.
 
     Raises:
+        QueryError: If it is an address.
         OutputExistsError: If the path is there and is not to be replaced, or is a folder.
     """
+    check_on_disk(path)
     target = Path(path)
     if os.path.lexists(target) and not overwrite:
         raise OutputExistsError(

@@ -184,3 +184,32 @@ class TestMistakes:
             'index', archive, '--out', path, '--approximate', 'tree'
         )
         assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['index', 'ARCHIVE', '--out', 's3://bucket/index'],
+        [
+            'search',
+            'ARCHIVE',
+            '--query',
+            name(3),
+            '--out',
+            'https://a.example/h.geojson',
+        ],
+        ['export', 'ARCHIVE', '--out', 'gs://bucket/a.stac.json'],
+    ],
+)
+def test_nothing_is_written_to_an_address(
+    refused: Refused,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+) -> None:
+    (tmp_path / 'work').mkdir()
+    monkeypatch.chdir(tmp_path / 'work')
+    said = refused(*(str(archive) if word == 'ARCHIVE' else word for word in words))
+    assert f'{words[-1]} is an address' in said
+    assert not [*(tmp_path / 'work').iterdir()]

@@ -207,6 +207,34 @@ def test_a_scene_that_fails_is_refused_alone(
     assert not [e for e in server.log() if e['path'].startswith('/2.tif')]
 
 
+@pytest.mark.parametrize('path', ['slow/items.json', 'slow-head/items.json'])
+def test_a_server_that_never_ends_is_left(
+    server: RangeServer,
+    run: Callable[..., EmbeddingTable],
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    monkeypatch.setattr('torchgeo_cmr.scenes.remote_access._LONGEST_ANSWER', 0.5)
+    start = time.monotonic()
+    with pytest.raises(
+        RasterError, match=r'too slow, its answer takes more than 0\.5 s'
+    ):
+        run(f'{server.address}/{path}')
+    assert time.monotonic() - start < 10
+    assert len(server.log()) == 1
+
+
+@pytest.mark.parametrize('place', ['file', 'ftp', 'self'])
+@pytest.mark.parametrize('name', ['', 'items.json'])
+def test_redirections_lead_to_http_alone(
+    server: RangeServer, run: Callable[..., EmbeddingTable], place: str, name: str
+) -> None:
+    with pytest.raises(
+        RasterError, match='302, a redirection in a circle or to what is'
+    ):
+        run(f'{server.address}/to/{place}/{name}')
+
+
 @pytest.mark.parametrize('secret', ['?key=K', 'me:K@'])
 def test_secrets_are_not_stored(
     server: RangeServer,
@@ -382,3 +410,11 @@ def test_the_command_says_what_it_needs(
     words.insert(1, f'{server.address}/none.tif')
     assert main([*words, '--remote', '--update']) == 1
     assert 'the server answers 404' in capsys.readouterr().err
+
+
+def test_an_archive_is_not_written_to_a_server(
+    server: RangeServer, run: Callable[..., EmbeddingTable], tmp_path: Path
+) -> None:
+    with pytest.raises(QueryError, match='s3://bucket/archive is an address'):
+        run(f'{server.address}/0.tif', out='s3://bucket/archive')
+    assert not server.log()

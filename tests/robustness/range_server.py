@@ -8,6 +8,9 @@ wait for its own client. Paths may begin with what goes wrong:
     /cut/2/a.tif            the first two answers of more than a byte break off half-way
     /private/a.tif?key=K    403 unless the query is ``key=K``, or the user is ``me:K``
     /whole/a.tif            ranges are not supported
+    /slow/a.tif             a byte of content now and then, without end
+    /slow-head/a.tif        a line of the head now and then
+    /to/file/               a redirection to a file; /to/ftp/, /to/self/ as well
 """
 
 import argparse
@@ -103,9 +106,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if query != 'key=K' and self.headers.get('Authorization') != user:
                 self._send(403)
                 return
+        elif path.startswith(('/slow/', '/slow-head/')):
+            self._drip(path.startswith('/slow/'))
+            return
+        elif match := re.match(r'/to/(file|ftp|self)/', path):
+            places = {'file': 'file:///etc/hostname', 'ftp': 'ftp://127.0.0.1:9/a'}
+            self._send(302, Location=places.get(match[1], path))
+            return
         elif path.startswith('/whole/'):
             path, asked = path.removeprefix('/whole'), None
         self._file(self.server.root + path, asked, cut, entry)
+
+    def _drip(self, content: bool) -> None:
+        """Say a little every tenth of a second for a minute."""
+        self.close_connection = True
+        self.wfile.write(b'HTTP/1.1 200 OK\r\n')
+        if content:
+            self.wfile.write(b'Content-Length: 1000000\r\n\r\n')
+        for i in range(600):
+            self.wfile.write(b' ' if content else f'X-{i}: a\r\n'.encode())
+            self.wfile.flush()
+            time.sleep(0.1)
 
     def _file(
         self, file: str, asked: str | None, cut: bool, entry: dict[str, Any]

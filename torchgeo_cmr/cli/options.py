@@ -208,7 +208,8 @@ class ParquetOptions:
         within: Box W,S,E,N in EPSG:4326: only rows that it touches are read.
         space: What the vectors may be compared with: one name for all vectors of a model.
         modality: Name of the modality.
-        drop_missing: Leave out rows whose vector is null, NaN or only zeros.
+        drop_missing: Leave out rows whose vector is null, NaN or only zeros, or that have no
+            place.
         placeless: Rows may have no place.
     """
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from torchgeo_cmr.drafts import check_on_disk
 from torchgeo_cmr.embed.device import evaluating, prepared
 from torchgeo_cmr.embed.inference import (
     Encoding,
@@ -129,6 +130,7 @@ class WriteOptions:
 
     Raises:
         ArchiveError: If an update has no archive to complete, or scenes are pruned without one.
+        QueryError: If the archive would be at an address.
     """
 
     out: str | os.PathLike[str] | None = None
@@ -138,7 +140,9 @@ class WriteOptions:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse an update of nothing."""
+        """Refuse an update of nothing, and a place that takes no archive."""
+        if self.out is not None:
+            check_on_disk(self.out)
         if self.update and (self.out is None or self.overwrite):
             raise ArchiveError(
                 'an update completes an archive: name it with out, and do not overwrite it'

@@ -8,6 +8,7 @@ from typing import Any
 
 import geopandas as gpd
 
+from torchgeo_cmr.drafts import check_on_disk
 from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.export.layers.extent import check_drawable
 from torchgeo_cmr.export.pictures.html import to_html
@@ -160,10 +161,7 @@ def check_places(paths: Iterable[Path], *, overwrite: bool = False) -> None:
         if path.absolute() in seen:
             raise QueryError(f'{path} is named twice as output; name it once')
         seen.add(path.absolute())
-        if path.as_posix().startswith('/vsi'):
-            raise QueryError(
-                f'{path} is of a file system of GDAL, which results are not written to; name a file on a disk'
-            )
+        check_on_disk(path)
         if path.is_dir():
             raise OutputExistsError(f'{path} is a folder; name a file to write')
         if os.path.lexists(path) and not overwrite:

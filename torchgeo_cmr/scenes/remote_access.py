@@ -1,13 +1,16 @@
 """What a run may fetch from servers: the addresses it was given, and what identifies their content."""
 
 import hashlib
+import http.client
 import json
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from http.client import HTTPException
 from threading import Lock
@@ -31,20 +34,62 @@ _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 _TRANSIENT = (429, 500, 502, 503, 504)
 #: Seconds without a word from a server.
 _PATIENCE = 30
+#: Seconds that an answer may take, however many words come.
+_LONGEST_ANSWER = 300
 #: Bytes of a list of items: those of some 10,000 items.
 _LONGEST = 64 * 2**20
 #: First bytes of a file that identify it where the server states nothing.
 _HEAD = 16_384
 
-#: Nothing but HTTP: a redirection must not lead to other kinds of addresses, or to files.
+#: Sockets of the request of this thread, which are closed when its time is over.
+_REQUEST = threading.local()
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection that :func:`_limited` can close."""
+
+    def connect(self) -> None:
+        super().connect()
+        _REQUEST.sockets.append(self.sock)
+
+
+class _SafeConnection(http.client.HTTPSConnection):
+    """The same, encrypted."""
+
+    def connect(self) -> None:
+        super().connect()
+        _REQUEST.sockets.append(self.sock)
+
+
+class _HTTP(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Connection, req)
+
+
+class _HTTPS(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_SafeConnection, req)
+
+
+class _Redirection(urllib.request.HTTPRedirectHandler):
+    """Follows to HTTP alone: not to files, and not to other kinds of addresses."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if not newurl.lower().startswith(('http://', 'https://')):
+            raise urllib.error.HTTPError(newurl, code, msg, headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 _OPENER = urllib.request.OpenerDirector()
 for _handler in (
     urllib.request.ProxyHandler,
-    urllib.request.HTTPHandler,
-    urllib.request.HTTPSHandler,
+    _HTTP,
+    _HTTPS,
     urllib.request.HTTPDefaultErrorHandler,
     urllib.request.HTTPErrorProcessor,
-    urllib.request.HTTPRedirectHandler,
+    _Redirection,
     urllib.request.UnknownHandler,
 ):
     _OPENER.add_handler(_handler())
@@ -187,7 +232,7 @@ def first_opened(file: RemoteFile) -> Any:
 def _stated(file: RemoteFile) -> list[Any] | None:
     """Give the size of a file and what its server calls this version of it; None if it does not."""
     status, headers, _ = _request(file, {'Range': 'bytes=0-0'}, 1)
-    if status in (404, 410, *_TRANSIENT):
+    if status in (404, 410, *_TRANSIENT) or 300 <= status < 400:
         raise RasterError(f'{file} cannot be read: {answer(status)}')
     if status == 200:
         raise RasterError(
@@ -220,7 +265,7 @@ def _request(
         request.add_unredirected_header('Authorization', f'Basic {code}')
     for pause in (*_PAUSES, None):
         try:
-            with _OPENER.open(request, timeout=_PATIENCE) as found:
+            with _limited(file), _OPENER.open(request, timeout=_PATIENCE) as found:
                 content = found.read(most)
                 if not content:
                     raise HTTPException('the answer broke off')
@@ -229,6 +274,8 @@ def _request(
             error.close()
             if error.code not in _TRANSIENT or pause is None:
                 return error.code, error.headers, b''
+        except RasterError:
+            raise
         except (OSError, HTTPException, ValueError) as error:
             if pause is None or isinstance(error, ValueError):
                 raise RasterError(
@@ -237,6 +284,40 @@ def _request(
                 ) from None
         time.sleep(pause)
     raise AssertionError('the last attempt returns or raises')
+
+
+@contextmanager
+def _limited(file: RemoteFile) -> Generator[None]:
+    """End a request whose time is over: a server that sends a word now and then would hold us for ever."""
+    _REQUEST.sockets = sockets = []
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        for opened in sockets:
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(_LONGEST_ANSWER, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception:
+        if over.is_set():
+            raise RasterError(_too_slow(file)) from None
+        raise
+    finally:
+        timer.cancel()
+    if over.is_set():  # what was read may be a part
+        raise RasterError(_too_slow(file))
+
+
+def _too_slow(file: RemoteFile) -> str:
+    return (
+        f'{file} cannot be read: the server is too slow, its answer takes more than '
+        f'{_LONGEST_ANSWER:g} s; download the file'
+    )
 
 
 def _head(file: RemoteFile) -> bytes:

@@ -262,6 +262,13 @@ def answer(status: int) -> str:
             f'the server answers {status}, it does not permit it; check your credentials '
             '(a signature may have expired)'
         )
+    if 300 <= status < 400:
+        return (
+            f'the server answers {status}, a redirection in a circle or to what is not HTTP; check '
+            'the address'
+        )
+    if 400 <= status < 500 and status not in (408, 425, 429):
+        return f'the server answers {status}, it refuses the request; check the address'
     return f'the server answers {status}; run the same again later'
 
 

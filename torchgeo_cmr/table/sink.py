@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.drafts import (
     Draft,
     as_meant,
+    check_on_disk,
     disk_faults,
     draft_folder,
     publish,
@@ -124,6 +125,7 @@ class ParquetSink:
         replacing: Collection[str] = (),
     ) -> None:
         """Check the folder; nothing is written yet."""
+        check_on_disk(path)
         self.path = Path(path)
         self._replacing = frozenset(replacing)
         try:
@@ -385,6 +387,7 @@ def begin_replacement(path: str | PathLike[str]) -> Path:
     Raises:
         OutputExistsError: If the folder is not an archive, or holds anything else.
     """
+    check_on_disk(path)
     target = Path(path).resolve()
     if os.path.lexists(target):
         _refuse_foreign(target)

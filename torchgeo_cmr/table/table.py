@@ -26,7 +26,7 @@ from torchgeo_cmr.durable import read_unreplaced
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.spool import spooled
 
-from .footprints import WGS84, to_wgs84
+from .footprints import WGS84, is_wgs84, to_wgs84
 from .kinds import filled as fill
 from .kinds import kinds_of, united
 from .provenance import Content, row_digests
@@ -334,8 +334,8 @@ class EmbeddingTable:
             modality: Name of the modality of all rows.
             space: What the vectors may be compared with. Null fits any: give one name to
                 all vectors of a model.
-            drop_missing: Leave out rows whose vector is null, NaN or only zeros, and count
-                them; else they are refused.
+            drop_missing: Leave out rows whose vector is null, NaN or only zeros, or that have no
+                place, and count them; else they are refused.
             placeless: Whether rows may have no place.
 
         Returns:
@@ -759,6 +759,13 @@ def _footprints(
     lost = ~np.isfinite(bounds).all(axis=1) | (
         np.abs(bounds[:, [1, 3]]) > 90 + 1e-9
     ).any(axis=1)
+    if is_wgs84(crs):
+        high = np.abs(shapely.bounds(shapes).reshape(-1, 4)[:, [1, 3]]).max(axis=1)
+        refuse(
+            lost & np.isfinite(high) & (high > 90),
+            'has a latitude beyond 90 degrees: longitude comes first, then latitude; swap them, or '
+            'check its CRS',
+        )
     refuse(
         lost,
         f'cannot be expressed in EPSG:4326 from {crs.to_string()[:80]}; check its CRS',

@@ -251,9 +251,33 @@ class TestPlaces:
         shapes = SQUARES.copy()
         shapes[1] = None
         frame({'emb': rows(VECTORS)}, shapes).to_parquet(path)
-        with pytest.raises(ArchiveError, match='is null or empty'):
+        with pytest.raises(
+            ArchiveError, match=r'1 rows have no place .*first in row 1; .*drop_missing'
+        ):
             read(path)
         assert read(path, placeless=True).placed.sum() == N - 1
+
+    def test_rows_without_a_place_are_left_out_with_those_without_a_vector(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level('INFO')
+        shapes = np.array(SQUARES, object)
+        shapes[1], shapes[3] = None, shapely.Polygon()
+        vectors = [None if i == 4 else row for i, row in enumerate(VECTORS)]
+        path = tmp_path / 'x.parquet'
+        frame({'id': [*'abcdef'], 'emb': vectors}, shapes).to_parquet(path)
+        table = read(path, drop_missing=True)
+        assert table.frame['patch_id'].tolist() == ['a', 'c', 'f']
+        np.testing.assert_allclose(table.vectors, UNIT[[0, 2, 5]], atol=1e-6)
+        assert table.record['parquet']['dropped'] == {'without a place': 2, 'null': 1}
+        assert table.record['parquet']['row_groups_skipped'] == 0
+        assert '2 rows were left out: they have no place' in caplog.text
+
+    def test_swapped_coordinates(self, tmp_path: Path) -> None:
+        columns = {'emb': rows(VECTORS), 'lon': LAT, 'lat': LON + 100}
+        path = write(tmp_path / 'x.parquet', columns)
+        with pytest.raises(ArchiveError, match=r'longitude comes first.*swap them'):
+            read(path)
 
     def test_a_box_over_the_antimeridian(self, tmp_path: Path) -> None:
         columns = {
@@ -528,6 +552,24 @@ class TestColumns:
         with pytest.raises(ArchiveError, match='0, a number that is not a year'):
             read(path, time='t')
         assert read(path).frame['t'][1] == 86400
+
+    def test_types_that_do_not_become_one_are_left_out(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level('INFO')
+        cloud, view = np.arange(N, dtype=float), np.arange(N)
+        write(tmp_path / 'a.parquet', simple(cloud=cloud, view=view))
+        text = [str(i) for i in range(N)]
+        write(tmp_path / 'b.parquet', simple(cloud=text, view=view / 2, name=text))
+        table = read(tmp_path)
+        assert 'cloud' not in table.frame
+        # Whole and other numbers become one type, and a column of one file has nulls.
+        assert table.frame['view'].tolist() == [*range(N), *(view / 2)]
+        assert table.frame['name'].isna().sum() == N
+        left = {'cloud': {'double': 'a.parquet', 'string': 'b.parquet'}}
+        assert table.record['parquet']['columns_left_out'] == left
+        note = 'cloud was left out: it is double in a.parquet and string in b.parquet'
+        assert note in caplog.text
 
 
 class TestFiles:

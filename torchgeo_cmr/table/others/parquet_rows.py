@@ -38,6 +38,9 @@ _LOG = logging.getLogger(__name__)
 #: Suffixes of files that a folder is searched for.
 SUFFIXES = ('.parquet', '.geoparquet', '.gpq', '.pq')
 
+#: What is counted of rows that are left out for lack of a place, next to faults of vectors.
+_NO_PLACE = 'without a place'
+
 type Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
@@ -66,6 +69,8 @@ class _Counts:
     dropped: dict[str, int] = field(default_factory=dict)
     groups: int = 0
     skipped: int = 0
+    #: Column -> its types, each with the first file that has it.
+    kinds: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,12 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
     for file in files:
         label = file.absolute().relative_to(base).as_posix()
         with _opened(file) as parquet:
-            roles = _roles(without_views(parquet.schema_arrow), label, reading)
+            schema = without_views(parquet.schema_arrow)
+            roles = _roles(schema, label, reading)
             found.append((label, roles))
+            for column in schema:
+                kinds = counts.kinds.setdefault(column.name, {})
+                kinds.setdefault(str(column.type)[:80], label)
             stated += _stated(parquet.schema_arrow)
             for frame, vectors in _groups(parquet, file, label, roles, reading, counts):
                 if blocks and blocks[0].shape[1] != vectors.shape[1]:
@@ -122,13 +131,28 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
     assert isinstance(frame, gpd.GeoDataFrame)
     vectors = _joined(blocks)
     ids, note = _ids(frame, found[0][1], found[0][0])
+    mixed = _mixed(frame, counts.kinds)
     frame['patch_id'] = ids
-    frame = gpd.GeoDataFrame(frame.drop(columns=['_file', '_row']))
+    frame = gpd.GeoDataFrame(frame.drop(columns=['_file', '_row', *mixed]))
     facts = _facts(found, reading, counts, note, stated)
+    if mixed:
+        facts['columns_left_out'] = {name: counts.kinds[name] for name in mixed}
     notes = _notes(facts, len(frame), vectors)
     for note in notes:
         _LOG.info('%s', note)
     return ParquetRows(frame, vectors, facts)
+
+
+def _mixed(frame: pd.DataFrame, kinds: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Name columns that files hold as types which do not become one."""
+    mixed = []
+    for name, types in kinds.items():
+        if len(types) > 1 and name in frame and name != 'geometry':
+            try:
+                pa.Array.from_pandas(frame[name])
+            except (pa.ArrowException, TypeError):
+                mixed.append(name)
+    return mixed
 
 
 def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
@@ -282,10 +306,11 @@ def _group(
             [table.column(c) for c in roles.place], ', '.join(roles.place), roles
         )
         shapes, keep = footprints(places, reading.metres, reading.area)
+        keep &= _placed(shapes, keep, label, first, roles, reading, counts)
     elif reading.area is not None:
         raise ArchiveError(f'{label} has no places, and an area was given: drop it')
     if not keep.any():
-        counts.skipped += 1
+        counts.skipped += reading.area is not None
         return None
     names = _wanted(without_views(parquet.schema_arrow), roles)
     table = _read(parquet, group, names)
@@ -301,6 +326,31 @@ def _group(
         kept[placed] = to_wgs84(kept[placed], shapes.crs)
     geometry = gpd.GeoSeries(kept, crs=WGS84)
     return gpd.GeoDataFrame(frame, geometry=geometry), vectors
+
+
+def _placed(
+    shapes: gpd.GeoSeries,
+    keep: NDArray[np.bool_],
+    label: str,
+    first: int,
+    roles: Roles,
+    reading: Reading,
+    counts: _Counts,
+) -> NDArray[np.bool_]:
+    """Say which rows have a place, or may do without."""
+    geometry = shapes.to_numpy()
+    missing = keep & (shapely.is_missing(geometry) | shapely.is_empty(geometry))
+    if reading.placeless or not missing.any():
+        return np.ones(len(keep), bool)
+    if not reading.drop_missing:
+        raise ArchiveError(
+            f'{label}: {int(missing.sum())} rows have no place ({", ".join(roles.place)} is null '
+            f'or empty), the first in row {first + int(np.argmax(missing))}; give '
+            'drop_missing=True to leave such rows out, or placeless=True to keep them'
+        )
+    count = counts.dropped.get(_NO_PLACE, 0) + int(missing.sum())
+    counts.dropped[_NO_PLACE] = count
+    return ~missing
 
 
 def _read(parquet: pq.ParquetFile, group: int, names: list[str]) -> pa.Table:
@@ -458,9 +508,13 @@ def _notes(
             f'{facts["rescaled_to_length_1"]} vectors were not of length 1 and were scaled to it'
         )
     notes += [
-        f'{count} rows were left out: their vector is {fault}'
+        f'{count} rows were left out: '
+        + ('they have no place' if fault == _NO_PLACE else f'their vector is {fault}')
         for fault, count in facts['dropped'].items()
     ]
+    for name, kinds in facts.get('columns_left_out', {}).items():
+        types = ' and '.join(f'{kind} in {label}' for kind, label in kinds.items())
+        notes.append(f'the column {name} was left out: it is {types}')
     if facts['row_groups_skipped']:
         notes.append(
             f'{facts["row_groups_skipped"]} of {facts["row_groups"]} row groups were not read: the '
