@@ -49,6 +49,7 @@ def test_every_example_is_listed_and_tested() -> None:
         '06_ray.py',
         '07_torchrun.py',
         '08_postgres.py',
+        'notebooks',  # tests/test_notebooks.py; CI runs them
     }
     page = (EXAMPLES.parent / 'docs' / 'examples.md').read_text()
     assert all(f'(../examples/{name})' in page for name in names)
