@@ -344,7 +344,7 @@ def program_page() -> Any:
     answers['found'] = [page.file.filePath(), page.answer.text()]
     page.find.click()
     answers['next'] = page.file.filePath()
-    for name in ('nowhere', 'other', 'broken'):
+    for name in ('nowhere', 'other', 'broken', 'older'):
         page.file.setFilePath(str(FOLDER / name))
         page.test.click()
         answers[name] = page.answer.text()

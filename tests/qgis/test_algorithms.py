@@ -206,6 +206,28 @@ def test_a_program_that_fails(
     assert 'postgresql://me:***@host/x' in told['told']['command'][0]
 
 
+def test_a_program_of_another_version(run: Run, archive: Path, tmp_path: Path) -> None:
+    """It may not know what the plugin says to it."""
+    text = (
+        '#!/bin/sh\nif [ "$1" = --version ]; then echo torchgeo-cmr 0.0.9; exit; fi\n'
+        'echo "torchgeo-cmr search: unrecognized arguments: --progress" >&2\nexit 2\n'
+    )
+    program = tmp_path / 'torchgeo-cmr'
+    program.write_text(text)
+    program.chmod(0o755)
+    search = {
+        'ARCHIVE': str(archive),
+        'QUERY_POINT': '9,45',
+        'OUTPUT': 'TEMPORARY_OUTPUT',
+    }
+    (told,) = run('others', program=program, runs=[['search', search]])['runs']
+    assert told['sentence'] == (
+        'unrecognized arguments: --progress (torchgeo-cmr is of version 0.0.9 and the plugin of '
+        f'{__version__}: run torchgeo-cmr qgis-plugin --install and start QGIS anew, or choose '
+        'another program)'
+    )
+
+
 def test_cancel_stops_the_process_and_its_own(run: Run, tmp_path: Path) -> None:
     """Also one that a shell has started in the background, which hears no interrupt."""
     program = tmp_path / 'torchgeo-cmr'
@@ -432,7 +454,11 @@ def test_the_page_of_the_options(run: Run, program: Path, tmp_path: Path) -> Non
         path.write_text(f'#!/bin/sh\nexec "{program}" "$@"\n')
         path.chmod(0o755)
         found.append(str(path))
-    for name, text in (('other', '#!/bin/sh\necho other 1\n'), ('broken', 'x')):
+    for name, text in (
+        ('other', '#!/bin/sh\necho other 1\n'),
+        ('broken', 'x'),
+        ('older', '#!/bin/sh\necho torchgeo-cmr 0.0.9\n'),
+    ):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     told = run('program_page', home=home)
@@ -440,6 +466,10 @@ def test_the_page_of_the_options(run: Run, program: Path, tmp_path: Path) -> Non
     assert told['next'] == found[1]
     assert 'nowhere is not a file' in told['nowhere']
     assert 'other is another program' in told['other']
+    assert (
+        'older works: version 0.0.9. torchgeo-cmr is of version 0.0.9' in told['older']
+    )
+    assert f'and the plugin of {__version__}: run' in told['older']
     assert 'broken does not start' in told['broken']
     assert told['program'] == f'{program} works: version {__version__}.'
     assert told['kept'] == told['page'] == str(program)

@@ -85,10 +85,14 @@ def test_metadata_is_complete(package: Path) -> None:
         names = file.namelist()
     facts = parser['general']
     needed = (
-        *('name', 'description', 'about', 'version', 'author', 'email', 'homepage'),
-        *('tracker', 'repository', 'tags', 'category', 'icon'),
+        *('name', 'description', 'about', 'version', 'author'),
+        *('tags', 'category', 'icon'),
     )
     assert all(facts[key].strip() for key in needed)
+    # No address that leads elsewhere.
+    addresses = [facts.get(key, '') for key in ('email', 'homepage', 'tracker')]
+    addresses.append(facts.get('repository', ''))
+    assert not [word for word in addresses if 'example.' in word]
     assert facts['version'] == __version__
     assert facts['qgisMinimumVersion'] == '3.22'
     assert facts['qgisMaximumVersion'] == '4.99'

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -426,3 +427,42 @@ def test_a_fault_of_ours_is_an_answer_too(
         text == 'describe_archive failed by a fault of the server (ZeroDivisionError)'
     )
     assert 'secret' in caplog.text
+
+
+def test_a_fault_of_the_disk_names_no_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise PermissionError(13, 'Permission denied', str(folder / 'index.json'))
+
+    monkeypatch.setattr(ArchiveTools, '_describe', fail)
+    text, refused = _answer(ArchiveTools({}), 'describe_archive', {})
+    assert refused
+    assert (
+        text == 'the archive cannot be read now (Permission denied): call again later'
+    )
+
+
+@pytest.mark.parametrize('absolute', [True, False])
+def test_an_index_that_goes_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absolute: bool
+) -> None:
+    path = tmp_path / 'place' / 'index'
+    RetrievalIndex.build(make('s1', 4), path)
+    monkeypatch.chdir(tmp_path)
+    source = str(path) if absolute else 'place/index'
+    tools = ArchiveTools(open_served([f'radar={source}']))
+    words = {'archive': 'radar', 'query': 's1:0'}
+    shutil.rmtree(path)
+    for tool, given in (
+        ('search_archive', words),
+        ('describe_archive', {'archive': 'radar'}),
+    ):
+        text, refused = _answer(tools, tool, given)
+        assert refused
+        assert 'radar is not an index' in text
+        assert 'place' not in text
+    RetrievalIndex.build(make('s1', 6), path)
+    text, refused = _answer(tools, 'search_archive', words)
+    assert not refused
+    assert len(json.loads(text)['features']) == 5

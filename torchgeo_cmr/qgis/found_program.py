@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import subprocess  # nosec B404
 import sys
@@ -109,6 +110,32 @@ def read_version(program: str) -> str:
     ):
         raise ValueError(f'{program} is another program: {cure}')
     return words[1]
+
+
+def plugin_version() -> str:
+    """Give the version of this plugin."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(Path(__file__).with_name('metadata.txt'), encoding='utf-8')
+    return parser['general']['version']
+
+
+def other_version(version: str) -> str:
+    """Say that a program does not belong to this plugin, and what to do.
+
+    Args:
+        version: Version of the program.
+
+    Returns:
+        A sentence without its full stop; empty if the versions are equal.
+    """
+    ours = plugin_version()
+    if version == ours:
+        return ''
+    return (
+        f'torchgeo-cmr is of version {version} and the plugin of {ours}: run '
+        'torchgeo-cmr qgis-plugin --install and start QGIS anew, or choose '
+        'another program'
+    )
 
 
 def environment() -> dict[str, str]:

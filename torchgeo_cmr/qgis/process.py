@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from qgis.core import QgsProcessingException
 
-from .found_program import NO_WINDOW, environment
+from .found_program import NO_WINDOW, environment, other_version, read_version
 
 #: A bar of tqdm with a known end, and one without.
 _BAR = re.compile(r'(?P<percent>\d{1,3})%\|.*\| *(?P<rest>\S+ \[.*)')
@@ -80,9 +80,21 @@ def run(
     finally:
         _stop(process)
     if process.returncode not in accepted:
+        ended = f'torchgeo-cmr ended with code {process.returncode}'
         raise QgsProcessingException(
-            sentence or f'torchgeo-cmr ended with code {process.returncode}'
+            (sentence or ended) + _other_version(program)
         )
+
+
+def _other_version(program: str) -> str:
+    """Explain a failure by versions that differ, if they do.
+
+    Only then is the program started once more: it takes a second.
+    """
+    with suppress(ValueError):
+        note = other_version(read_version(program))
+        return f' ({note})' if note else ''
+    return ''
 
 
 def shown(words: Sequence[str]) -> str:

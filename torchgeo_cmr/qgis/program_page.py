@@ -24,6 +24,7 @@ from .found_program import (
     chosen_program,
     found_programs,
     named_program,
+    other_version,
     read_version,
 )
 from .picture import icon
@@ -97,7 +98,9 @@ class ProgramPage(QgsOptionsPageWidget):
         QApplication.setOverrideCursor(QCursor(Qt.CursorShape.WaitCursor))
         try:
             version = read_version(program)
-            self.answer.setText(f'{program} works: version {version}.')
+            notes = [f'{program} works: version {version}']
+            notes += filter(None, [other_version(version)])
+            self.answer.setText('. '.join(notes) + '.')
         except ValueError as error:
             self.answer.setText(f'{error}.')
         finally:

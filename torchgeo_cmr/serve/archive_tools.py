@@ -93,6 +93,11 @@ class ArchiveTools:
             )
         except CMRError as error:
             raise type(error)(self._without_folders(str(error))) from error
+        except OSError as error:  # the archive went, or its disk
+            reason = error.strerror or type(error).__name__
+            raise QueryError(
+                f'the archive cannot be read now ({reason}): call again later'
+            ) from error
         text = json.dumps(answer, ensure_ascii=False, separators=(',', ':'))
         if len(text) > self.max_answer:
             raise QueryError(
@@ -140,10 +145,11 @@ class ArchiveTools:
     def _without_folders(self, message: str) -> str:
         """Name archives as the client knows them."""
         for archive in self.archives.values():
-            folder = str(Path(archive.source))
-            # A bare name says nothing of this machine, and could be part of any word.
-            if os.sep in folder:
-                message = message.replace(folder, archive.name)
+            folder = Path(archive.source)
+            for words in (str(folder.absolute()), str(folder)):
+                # A bare name says nothing of this machine, and could be part of any word.
+                if os.sep in words:
+                    message = message.replace(words, archive.name)
         return message
 
 

@@ -160,6 +160,13 @@ def change_config(**changes: Any) -> Any:
     return change
 
 
+def foreign(**content: Any) -> Any:
+    def change(folder: Path) -> None:
+        (folder / 'config.json').write_text(json.dumps(content))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ('harm', 'words'),
     [
@@ -173,6 +180,12 @@ def change_config(**changes: Any) -> Any:
         (change_config(shared=7), 'shared'),
         (change_config(hyper_parameters={'lr': 'x', 'in_channels': 3}), 'does not fit'),
         (change_config(torchgeo_cmr={}), 'config.json'),
+        (
+            foreign(model_type='bert', architectures=['BertModel']),
+            r'is of another library \(BertModel\): name a folder that save_pretrained',
+        ),
+        (foreign(library_name='timm'), r'is of another library \(timm\)'),
+        (foreign(), 'is of another library: name'),
     ],
 )
 def test_broken_folders_are_one_sentence(tmp_path: Path, harm: Any, words: str) -> None:

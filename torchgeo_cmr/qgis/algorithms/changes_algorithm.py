@@ -7,7 +7,7 @@ from typing import Any
 from .command_algorithm import more_archives, place
 from .filter_parameters import add_filters, add_more_filters, read_filters
 from .layer_output import LayerAlgorithm
-from .parameters import choice, folder, number, switch, text
+from .parameters import choice, folder, number, other_archives, switch
 
 
 class ChangesAlgorithm(LayerAlgorithm):
@@ -37,12 +37,7 @@ class ChangesAlgorithm(LayerAlgorithm):
         add_more_filters(self)
         overlap = 'Least overlap of two patches that are compared'
         for flag, parameter in (
-            (
-                '',
-                text(
-                    'OTHERS', 'More archives', 'One on each line.', many=True
-                ),
-            ),
+            ('', other_archives()),
             ('--min-overlap', number('MIN_OVERLAP', overlap, most=1)),
             ('--heatmap', switch('HEATMAP', 'Raster of the score')),
             (

@@ -15,7 +15,15 @@ from .command_algorithm import (
     more_archives,
     place,
 )
-from .parameters import choice, file, folder, number, switch, text
+from .parameters import (
+    choice,
+    file,
+    folder,
+    number,
+    other_archives,
+    switch,
+    text,
+)
 
 _VECTORS = ['float32', 'float16', 'int8', 'binary']
 
@@ -42,9 +50,6 @@ class IndexAlgorithm(CommandAlgorithm):
         self.add('', folder('ARCHIVE', 'Archive folder'))
         theirs = 'Or a Parquet file of embeddings by others'
         self.add('', file('SOURCE', theirs))
-        others = text(
-            'OTHERS', 'More archives', 'One on each line.', many=True
-        )
         smaller = choice('VECTORS', 'How a search reads each number', _VECTORS)
         part = choice(
             'APPROXIMATE', 'Approximate part', ['ivf', 'ivf_pq', 'rabitq']
@@ -52,7 +57,7 @@ class IndexAlgorithm(CommandAlgorithm):
         share = number('RECALL', 'Share of the best that it finds', most=1)
         overwrite = switch('OVERWRITE', 'Replace an index')
         for flag, parameter in (
-            ('', others),
+            ('', other_archives()),
             ('--vectors', smaller),
             ('--approximate', part),
             ('--recall', share),

@@ -27,6 +27,12 @@ def text(
     return made
 
 
+def other_archives() -> QgsProcessingParameterString:
+    """Make the text of further archives, which ``more_archives`` reads."""
+    label = 'More archives'
+    return text('OTHERS', label, 'One on each line.', many=True)
+
+
 def number(
     name: str,
     label: str,

@@ -18,7 +18,15 @@ from ..feature_file import write_features
 from .command_algorithm import is_empty, more_archives, place
 from .filter_parameters import add_filters, add_more_filters, read_filters
 from .layer_output import LayerAlgorithm
-from .parameters import choice, file, folder, number, switch, text
+from .parameters import (
+    choice,
+    file,
+    folder,
+    number,
+    other_archives,
+    switch,
+    text,
+)
 
 #: Parameters that say what to look for; another search has others.
 _QUERY = (
@@ -171,7 +179,7 @@ class SearchAlgorithm(LayerAlgorithm):
                 '--and',
                 folder('AND', 'Combine with an archive of another sensor'),
             ),
-            ('', text('OTHERS', 'More archives', lines, many=True)),
+            ('', other_archives()),
             (
                 '--min-overlap',
                 number('MIN_OVERLAP', 'Least share in the area', most=1),

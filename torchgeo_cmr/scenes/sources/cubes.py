@@ -8,9 +8,11 @@ go from south to north are turned over, so that every image has north at the top
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -26,6 +28,7 @@ from torchgeo_cmr.scenes.bands import find_bands, mask_name
 from torchgeo_cmr.scenes.scales import Scale, Scales
 from torchgeo_cmr.scenes.scene import Layer, Scene
 from torchgeo_cmr.scenes.units import stated_unit, unit_of
+from torchgeo_cmr.typed_json import read_json
 
 #: Attributes of stored numbers that xarray applies.
 _SCALED = {'scale_factor', 'add_offset'}
@@ -124,6 +127,12 @@ def cube_scenes(
         return [_at(scene, time, i, t) for i, t in enumerate(_times(cube[time], path))]
 
 
+class _Group(TypedDict, total=False):
+    """What ``zarr.json`` of a group says of metadata that are in one file."""
+
+    consolidated_metadata: Any
+
+
 def open_cube(path: str) -> xr.Dataset:
     """Open a cube without reading it, or raise one sentence on why it is not one."""
     zarr = path.rstrip('/\\').lower().endswith('.zarr')
@@ -154,9 +163,13 @@ def open_cube(path: str) -> xr.Dataset:
 
 def _is_consolidated(path: str) -> bool:
     """Whether a store may have all its metadata in one file; xarray warns where it has not."""
-    return any(
-        os.path.exists(os.path.join(path, name)) for name in ('.zmetadata', 'zarr.json')
-    )
+    if os.path.exists(os.path.join(path, '.zmetadata')):
+        return True
+    with suppress(OSError, RasterError):
+        group = Path(path, 'zarr.json')
+        found = read_json(group, _Group, 'write it again', RasterError)
+        return found.get('consolidated_metadata') is not None
+    return False
 
 
 def _check_files(path: str) -> None:

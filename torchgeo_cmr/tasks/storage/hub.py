@@ -44,6 +44,14 @@ class _Config(TypedDict):
     shared: dict[str, str]
 
 
+class _Foreign(TypedDict, total=False):
+    """What tells a configuration of ours from those of other libraries."""
+
+    torchgeo_cmr: Any
+    library_name: Any
+    architectures: Any
+
+
 def write_folder(
     folder: Path,
     checkpoint: Mapping[str, Any],
@@ -119,6 +127,7 @@ def read_folder(
         raise ArchiveError(
             f'{home} holds no {CONFIG}: name a checkpoint, or a folder that save_pretrained wrote'
         )
+    _check_library(home / CONFIG)
     config: Any = read_json(home / CONFIG, _Config, _CURE)
     if config['format'] > _FORMAT:
         raise ArchiveError(
@@ -140,6 +149,18 @@ def read_folder(
         'torchgeo_cmr_details': config.get('torchgeo_cmr_details'),
     }
     return checkpoint, section
+
+
+def _check_library(config: Path) -> None:
+    """Refuse a model of another library, which has a file of the same name."""
+    found = read_json(config, _Foreign, _CURE)
+    if 'torchgeo_cmr' not in found:
+        words = found.get('library_name') or found.get('architectures')
+        what = f' ({_words(words)[:80]})' if words else ''
+        raise ArchiveError(
+            f'{config} is of another library{what}: name a folder that save_pretrained of '
+            'torchgeo_cmr wrote'
+        )
 
 
 def is_on_hub(name: str | os.PathLike[str]) -> bool:
