@@ -7,24 +7,14 @@ legend, map, attribute table of the results, as the desktop puts them side by si
 """
 
 import os
-import shutil
 import sys
-import tempfile
+from pathlib import Path
 from typing import Any
 
-HOME = 'QGIS_WINDOW_HOME'
-if HOME not in os.environ:
-    home = tempfile.mkdtemp(prefix='qgis')
-    os.mkdir(os.path.join(home, 'run'), mode=0o700)
-    theirs = ('PYTHON', 'GDAL_', 'PROJ_', 'VIRTUAL_ENV')
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(theirs)}
-    clean |= {
-        HOME: home,
-        'QT_QPA_PLATFORM': 'offscreen',
-        'QGIS_CUSTOM_CONFIG_PATH': os.path.join(home, 'config'),
-        'XDG_RUNTIME_DIR': os.path.join(home, 'run'),
-    }
-    os.execve(sys.executable, [sys.executable, *sys.argv], clean)
+sys.path.insert(0, str(Path(__file__).parents[1] / 'tests' / 'export'))
+import qgis_start
+
+qgis_start.begin()
 
 from qgis.core import QgsApplication, QgsLayerTreeModel, QgsProject, QgsVectorLayerCache
 from qgis.gui import (
@@ -100,7 +90,7 @@ def main() -> None:
     canvas.waitWhileRendering()
     app.processEvents()
     assert window.grab().save(picture)
-    shutil.rmtree(os.environ[HOME], ignore_errors=True)
+    qgis_start.end()
     os._exit(0)
 
 

@@ -21,14 +21,9 @@ from typing import NamedTuple
 
 from torchgeo_cmr.durable import flush, locked
 from torchgeo_cmr.errors import CMRError, OutputExistsError, QueryError
-from torchgeo_cmr.regular_files import shown
+from torchgeo_cmr.regular_files import named_address
 
 _DAY = 86_400
-#: How addresses of servers and object stores begin; a drive of Windows has one letter.
-_ADDRESS = re.compile(
-    r'(?P<scheme>https?|ftps?|sftp|s3a?|gs|gcs|az|abfss?|wasbs?|adl|oss|hdfs|file):/',
-    re.IGNORECASE,
-)
 #: Full, over a quota or a limit, read-only, not permitted, defective.
 _DISK = {
     getattr(errno, name)
@@ -189,11 +184,9 @@ def check_on_disk(path: str | PathLike[str]) -> None:
 to a disk only: name a file or folder, and upload it afterwards
     """
     text = Path(path).as_posix()
-    if match := _ADDRESS.match(text):
-        # A path has lost the second of two slashes.
-        address = f'{match["scheme"]}://{text[match.end() :].lstrip("/")}'
+    if address := named_address(path):
         raise QueryError(
-            f'{shown(address)} is an address, and results are written to a disk only: name a file '
+            f'{address} is an address, and results are written to a disk only: name a file '
             'or folder, and upload it afterwards'
         )
     if text.startswith('/vsi'):

@@ -9,6 +9,12 @@ from torchgeo_cmr.errors import CMRError
 
 _ADDRESS = re.compile(r'(https?|s3)://', re.IGNORECASE)
 
+#: How addresses of servers and object stores begin; a drive of Windows has one letter.
+_ELSEWHERE = re.compile(
+    r'(?P<scheme>https?|ftps?|sftp|s3a?|gs|gcs|az|abfss?|wasbs?|adl|oss|hdfs|file):/',
+    re.IGNORECASE,
+)
+
 #: What is not a file, by its mode.
 _KINDS = {
     stat.S_IFIFO: 'a named pipe',
@@ -45,6 +51,42 @@ def check_regular(path: str | os.PathLike[str], error: type[CMRError]) -> None:
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), 'something else')
         raise error(f'{os.fspath(path)} is {kind} and not a file: name a file')
+
+
+def named_address(path: str | os.PathLike[str]) -> str:
+    """Give the address that a path is, without query and password; empty if it is none.
+
+    Args:
+        path: What was given as a path; it may have lost the second of two slashes.
+
+    Examples:
+        >>> named_address(Path('s3://bucket/a')), named_address('a')
+        ('s3://bucket/a', '')
+    """
+    text = Path(path).as_posix()
+    match = _ELSEWHERE.match(text)
+    if match is None:
+        return ''
+    return shown(f'{match["scheme"]}://{text[match.end() :].lstrip("/")}')
+
+
+def check_there(path: str | os.PathLike[str], error: type[CMRError]) -> None:
+    """Refuse a path at which nothing is, and an address.
+
+    Args:
+        path: File or folder.
+        error: What to raise.
+
+    Raises:
+        CMRError: Of the kind *error*.
+    """
+    if os.path.lexists(path):
+        return
+    if address := named_address(path):
+        raise error(
+            f'{address} is on a server, and only files of this disk are read here: download it'
+        )
+    raise error(f'there is no {os.fspath(path)!s:.200}: check the path')
 
 
 def check_special(path: str | os.PathLike[str], error: type[CMRError]) -> None:

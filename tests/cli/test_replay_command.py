@@ -75,7 +75,7 @@ def test_in_the_folder_of_the_search(
     monkeypatch.chdir(tmp_path / 'elsewhere')
     ran = run('replay', '../hits.json')
     assert ran.code == 2
-    assert 'archive is not an archive' in ran.err
+    assert 'archive: check the path' in ran.err
 
 
 def test_another_archive(run: Run, saved: Path, archive: Path, make: Make) -> None:

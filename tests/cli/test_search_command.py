@@ -637,8 +637,9 @@ _OUT = 'out.geojson'
     ('words', 'message'),
     [
         # the archive
-        ('{gone} --query {id}', 'gone is not an archive and no index'),
-        ('{asking} {gone} --query {id}', 'gone is not an archive'),
+        ('{gone} --query {id}', 'gone: check the path'),
+        ('https://a.example/arch --query {id}', 'is on a server, and only files of'),
+        ('{asking} {gone} --query {id}', 'gone: check the path'),
         ('{archive} {archive} --query {id}', 'is in two of the tables; leave one'),
         # the query
         ('{archive} --query nothing', 'is not a file or folder, a patch_id or LON,LAT; ids'),
@@ -1009,7 +1010,7 @@ class TestQuestionsOfSeveral:
     def test_mistakes(self, refused: Refused, archive: Path, asking: Path) -> None:
         ask = ['search', archive, '--query', name(3)]
         assert 'leave one out' in refused(*ask, '--hubs', asking, '--approximate')
-        assert 'is not an archive' in refused(
+        assert 'nothing: check the path' in refused(
             *ask, '--hubs', archive.parent / 'nothing'
         )
         assert 'patch_id' in refused(*ask, '--unlike', 'nothing')

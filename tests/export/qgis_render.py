@@ -16,25 +16,13 @@ nothing of the caller's environment that would lead it to other libraries.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from typing import Any
 
-HOME = 'QGIS_RENDER_HOME'
-if HOME not in os.environ:
-    home = tempfile.mkdtemp(prefix='qgis')
-    os.mkdir(os.path.join(home, 'run'), mode=0o700)
-    theirs = ('PYTHON', 'GDAL_', 'PROJ_', 'VIRTUAL_ENV')
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(theirs)}
-    clean |= {
-        HOME: home,
-        'QT_QPA_PLATFORM': 'offscreen',
-        'QGIS_CUSTOM_CONFIG_PATH': os.path.join(home, 'config'),
-        'XDG_RUNTIME_DIR': os.path.join(home, 'run'),
-    }
-    os.execve(sys.executable, [sys.executable, *sys.argv], clean)
+import qgis_start
+
+qgis_start.begin()
 
 from qgis.core import (
     QgsApplication,
@@ -252,7 +240,7 @@ def main() -> None:
             drawn += open_layers(os.path.abspath(path))
         told['picture'] = draw(drawn, crs, extent, job)
     print(json.dumps(told), flush=True)
-    shutil.rmtree(os.environ[HOME], ignore_errors=True)
+    qgis_start.end()
     # QGIS may crash while it is taken down; what was asked is answered.
     os._exit(0)
 

@@ -10,28 +10,16 @@ nothing of the caller's environment that would lead it to other libraries.
 
 import json
 import os
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-HOME = 'IN_QGIS_HOME'
-if HOME not in os.environ:
-    home = tempfile.mkdtemp(prefix='qgis')
-    os.mkdir(os.path.join(home, 'run'), mode=0o700)
-    theirs = ('PYTHON', 'GDAL_', 'PROJ_', 'VIRTUAL_ENV')
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(theirs)}
-    clean |= {
-        HOME: home,
-        'QT_QPA_PLATFORM': 'offscreen',
-        'QGIS_CUSTOM_CONFIG_PATH': os.path.join(home, 'config'),
-        'XDG_RUNTIME_DIR': os.path.join(home, 'run'),
-        'PYTHONDONTWRITEBYTECODE': '1',
-    }
-    os.execve(sys.executable, [sys.executable, *sys.argv], clean)
+sys.path.insert(0, str(Path(__file__).parents[1] / 'export'))
+import qgis_start
+
+qgis_start.begin()
 
 JOB = json.loads(sys.argv[2])
 FOLDER = Path(JOB['folder'])
@@ -512,5 +500,5 @@ if __name__ == '__main__':
     answer = globals()[sys.argv[1]]()
     sys.stdout.write('\n' + json.dumps(answer, default=str) + '\n')
     sys.stdout.flush()
-    shutil.rmtree(os.environ[HOME], ignore_errors=True)
+    qgis_start.end()
     os._exit(0)

@@ -145,5 +145,5 @@ def test_queries_from_an_opened_index(make: Make, folders: list[Path]) -> None:
 def test_refuses(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match='no archive is named'):
         open_archives([])
-    with pytest.raises(ArchiveError, match='gone is not an archive'):
+    with pytest.raises(ArchiveError, match='gone: check the path'):
         open_archives(tmp_path / 'gone')

@@ -273,6 +273,12 @@ class TestPlaces:
         assert table.record['parquet']['row_groups_skipped'] == 0
         assert '2 rows were left out: they have no place' in caplog.text
 
+    @pytest.mark.parametrize('metres', [0, -1, 1e9, float('nan')])
+    def test_a_width_that_no_square_has(self, tmp_path: Path, metres: float) -> None:
+        path = write(tmp_path / 'x.parquet', simple())
+        with pytest.raises(ArchiveError, match='give the width of a patch, above 0'):
+            read(path, metres=metres)
+
     def test_swapped_coordinates(self, tmp_path: Path) -> None:
         columns = {'emb': rows(VECTORS), 'lon': LAT, 'lat': LON + 100}
         path = write(tmp_path / 'x.parquet', columns)
@@ -574,7 +580,9 @@ class TestColumns:
 
 class TestFiles:
     def test_nothing_there(self, tmp_path: Path) -> None:
-        with pytest.raises(ArchiveError, match='is not a file'):
+        with pytest.raises(
+            ArchiveError, match=r'there is no .*x\.parquet: check the path'
+        ):
             read(tmp_path / 'x.parquet')
         with pytest.raises(ArchiveError, match='holds no Parquet file'):
             read(tmp_path)

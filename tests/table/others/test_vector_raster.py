@@ -224,7 +224,9 @@ class TestGrid:
         )
         assert (row, column) == (5, 10)
         assert (height, width) == (4, 10)
-        with pytest.raises(RasterError, match='does not touch'):
+        with pytest.raises(
+            RasterError, match=r'covers 9\.\d{4},\d\d\.\d{4},9.* in degrees'
+        ):
             VectorRaster(alphaearth, area=(20, 45, 21, 46))
         with pytest.raises(RasterError, match='antimeridian'):
             VectorRaster(alphaearth, area=(20, 45, 9, 46))
@@ -234,8 +236,16 @@ class TestGrid:
 
 class TestMistakes:
     def test_files(self, write_raster: Writer, tmp_path: Path) -> None:
-        with pytest.raises(RasterError, match='neither a GeoTIFF nor'):
+        with pytest.raises(RasterError, match=r'there is no .*x\.tif: check the path'):
             VectorRaster(tmp_path / 'x.tif')
+        (tmp_path / 'text.tif').write_text('text')
+        with pytest.raises(RasterError, match='neither a GeoTIFF nor'):
+            VectorRaster(tmp_path / 'text.tif')
+        address = 'https://me:secret@a.example/x.tif'
+        with pytest.raises(
+            RasterError, match=r'^https://a\.example/x\.tif is on a server'
+        ):
+            VectorRaster(address)
         path = write_raster('x.tif', crs=None, bands=['a', 'b'])
         with pytest.raises(RasterError, match='no CRS or no place'):
             VectorRaster(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.regular_files import check_there
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.provenance import fingerprint
 from torchgeo_cmr.table.sink import HEADER as ARCHIVE
@@ -115,6 +116,7 @@ def _table(source: Origin) -> EmbeddingTable:
     if is_index(source):
         return IndexContents(open_state(Path(source))).table
     if not is_archive(source):
+        check_there(source, ArchiveError)
         raise ArchiveError(
             f'{source} is not an archive and no index: it has no readable {ARCHIVE} and no readable '
             f'{HEADER}; name a folder that embed or index has written'

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pyarrow import fs
 
 from torchgeo_cmr.errors import ArchiveError
-from torchgeo_cmr.regular_files import check_regular
+from torchgeo_cmr.regular_files import check_regular, check_there
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84, to_wgs84
 from torchgeo_cmr.table.schema import RESERVED, STANDARD
 
@@ -193,6 +193,7 @@ def parquet_files(paths: Paths) -> list[Path]:
                 raise ArchiveError(f'the folder {path} holds no Parquet file: name one')
             files += inside
         else:
+            check_there(path, ArchiveError)
             check_regular(path, ArchiveError)
             files.append(path)
     if not files:

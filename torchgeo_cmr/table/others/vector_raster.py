@@ -25,7 +25,7 @@ from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.iso8601 import read_period
 from torchgeo_cmr.rasters.orientation import upright
 from torchgeo_cmr.rasters.raster_files import open_pixels
-from torchgeo_cmr.regular_files import check_regular
+from torchgeo_cmr.regular_files import check_regular, check_there
 
 from .dequantisation import Dequantise, method_of, unit_vectors
 from .place_columns import read_area
@@ -82,6 +82,8 @@ class VectorRaster:
         area: tuple[float, float, float, float] | None = None,
     ) -> None:
         """Open the raster; no pixel is read."""
+        for file in filter(None, (path, scales)):
+            check_there(file, RasterError)
         self.path = Path(path)
         self.period = _period(time)
         folder = self.path.is_dir()
@@ -203,9 +205,10 @@ class VectorRaster:
         last = np.minimum(np.ceil([y.max(), x.max()]), [rows, columns]).astype(int)
         if (last <= first).any():
             bounds = array_bounds(rows, columns, self._source.transform)
+            degrees = transform_bounds(self.crs.to_wkt(), 'EPSG:4326', *bounds)
             raise RasterError(
                 f'the area does not touch {self.path}, which covers '
-                f'{", ".join(f"{side:.6g}" for side in bounds)} in {self.crs.to_string()[:40]}'
+                f'{",".join(f"{side:.4f}" for side in degrees)} (W,S,E,N in degrees)'
             )
         return Place(*map(int, first), *map(int, last - first))
 
