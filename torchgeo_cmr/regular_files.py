@@ -54,7 +54,7 @@ def check_regular(path: str | os.PathLike[str], error: type[CMRError]) -> None:
 
 
 def named_address(path: str | os.PathLike[str]) -> str:
-    """Give the address that a path is, without query and password; empty if it is none.
+    """Give the address that a path is, without query and password; empty for a path of this disk.
 
     Args:
         path: What was given as a path; it may have lost the second of two slashes.
