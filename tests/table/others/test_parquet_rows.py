@@ -422,6 +422,12 @@ class TestVectors:
         np.testing.assert_allclose(table.vectors, np.delete(UNIT, 3, 0), atol=1e-6)
         np.testing.assert_allclose(table.frame.geometry.x, np.delete(LON, 3))
 
+    def test_numbers_whose_squares_overflow(self, tmp_path: Path) -> None:
+        long = pa.array(list(1e300 * VECTORS.astype(np.float64)))
+        table = read(write(tmp_path / 'x.parquet', simple(long)))
+        np.testing.assert_allclose(table.vectors, UNIT, atol=1e-6)
+        assert table.record['parquet']['rescaled_to_length_1'] == N
+
     def test_ragged_lists(self, tmp_path: Path) -> None:
         lists = [row.tolist() for row in VECTORS]
         lists[4] = lists[4][:5]
@@ -539,6 +545,13 @@ class TestColumns:
         assert table.frame['time_start'].eq(pd.Timestamp(start, tz='UTC')).all()
         assert table.frame['time_end'].eq(pd.Timestamp(end, tz='UTC')).all()
         assert 'when' not in table.frame
+
+    def test_years_with_nulls(self, tmp_path: Path) -> None:
+        """Which pandas stores as floats."""
+        years = np.array([2023, np.nan, *[2024] * (N - 2)])
+        found = read(write(tmp_path / 'x.parquet', simple(year=years))).frame
+        assert found['time_start'].isna().tolist() == [i == 1 for i in range(N)]
+        assert found['time_end'].max() == pd.Timestamp('2024-12-31T23:59:59.999999Z')
 
     def test_a_span_of_two_columns(self, tmp_path: Path) -> None:
         span = {'start_datetime': ['2024-01-01'] * N, 'end_datetime': ['2024-03'] * N}

@@ -376,5 +376,9 @@ def _is_time(field: pa.Field) -> bool:
         or pa.types.is_date(kind)
         or pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
-        or (field.name.lower() == 'year' and pa.types.is_integer(kind))
+        # Whole numbers become floats where pandas had to store a null among them.
+        or (
+            field.name.lower() == 'year'
+            and (pa.types.is_integer(kind) or pa.types.is_floating(kind))
+        )
     )

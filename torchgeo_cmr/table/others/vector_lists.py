@@ -121,5 +121,6 @@ def faults(
     empty = ~numbers.any(axis=1) & ~missing & ~broken
     found = {'null': missing, 'NaN or infinite': broken, 'only zeros': empty}
     good = ~(missing | broken | empty)
-    lengths = np.linalg.norm(numbers[good], axis=1)
+    with np.errstate(over='ignore'):  # too long to be a number is not 1 either
+        lengths = np.linalg.norm(numbers[good], axis=1)
     return found, int((np.abs(lengths - 1) > _TOLERANCE).sum())
