@@ -224,6 +224,19 @@ def test_a_server_that_never_ends_is_left(
     assert len(server.log()) == 1
 
 
+def test_a_list_on_a_server_names_no_file_of_this_disk(
+    server: RangeServer, run: Callable[..., EmbeddingTable], scenes: Path
+) -> None:
+    named = item(server.address)
+    named['assets']['data']['href'] = (scenes / '0.tif').as_uri()
+    named['assets'].pop('other')
+    (scenes / 'item.json').write_text(json.dumps(named))
+    with pytest.raises(
+        RasterError, match=r'the item one: file:.*0\.tif would be a file of this disk'
+    ):
+        run(f'{server.address}/item.json')
+
+
 @pytest.mark.parametrize('place', ['file', 'ftp', 'self'])
 @pytest.mark.parametrize('name', ['', 'items.json'])
 def test_redirections_lead_to_http_alone(

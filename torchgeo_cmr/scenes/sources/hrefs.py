@@ -53,10 +53,15 @@ class Finder:
         return not is_address(file) and os.path.exists(file)
 
     def refusal(self, href: str) -> str:
-        """Say why an address cannot be opened, or raise the error that says it."""
+        """Say why an address, or what a list on a server names, cannot be opened."""
         if self.access is None:
             return unallowed(href)
-        self.find(href)
+        if is_address(self.home) and href.lower().startswith('file:'):
+            return f'{href:.200} would be a file of this disk, which a list on a server cannot name'
+        try:
+            self.find(href)
+        except RasterError as error:
+            return str(error)
         return f'{shown(href)} is a cube on a server, which is not read: download it'
 
     def list_name(self, file: str) -> str:

@@ -184,7 +184,7 @@ def _scenes(
         return [s for cube in cubes for s in _of_cube(*cube, bands, content, crs)]
     if not chosen:
         href = next(iter(absent), None)
-        if href is not None and is_address(href):
+        if href is not None and (is_address(href) or is_address(finder.home)):
             raise RasterError(f'the item {name}: {finder.refusal(href)}')
         raise RasterError(
             f'the item {name} has no band in a local file'
