@@ -1,6 +1,8 @@
 """Scores of bytes: within their bound, and the same with kernels and without."""
 
+import sys
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -67,3 +69,26 @@ def test_codes_that_cannot_be_written_to_are_read_in_place(rows_of: Rows) -> Non
     out = np.empty((4, 1), np.float32)
     Products(round_queries(rows_of('even')[:1]), 4).scores(codes, slice(0, 4), out)
     assert out.argmax() == 0
+
+
+@pytest.mark.parametrize('broken', [None, ModuleType('numkong')])
+def test_broken_kernels_are_done_without_and_said_once(
+    broken: ModuleType | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    vectors = np.random.default_rng(0).standard_normal((50, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    codes, queries = encode_int8(vectors), round_queries(vectors[:3])
+    monkeypatch.setattr(module, 'KERNELS', False)
+    expected = np.empty((50, 3), np.float32)
+    Products(queries, 50).scores(codes, slice(0, 50), expected)
+    monkeypatch.setattr(module, 'KERNELS', True)
+    monkeypatch.setitem(sys.modules, 'numkong', broken)  # None: its import fails
+    for _ in range(2):
+        found = np.empty((50, 3), np.float32)
+        Products(queries, 50).scores(codes, slice(0, 50), found)
+        assert np.array_equal(found, expected)
+    (record,) = caplog.records
+    assert 'numkong is installed and broken' in record.message
+    assert not module.KERNELS

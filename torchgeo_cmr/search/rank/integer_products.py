@@ -5,6 +5,7 @@ of Python run and start none. A tile of the processor is as wide as 16 or more q
 queries cost what one costs, and the remainder of each query is multiplied in passing.
 """
 
+import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -27,7 +28,9 @@ _ROUNDED = 2.0**-20
 #: What unit rows may be longer by.
 _LONGER = 1e-3
 
-#: Whether the kernels are there; NumPy multiplies without.
+_LOG = logging.getLogger(__name__)
+
+#: Whether the kernels are there; NumPy multiplies without, and once they were found to be broken.
 KERNELS = find_spec('numkong') is not None
 
 
@@ -84,17 +87,31 @@ class Products:
 
     def __init__(self, queries: Int8Queries, size: int) -> None:
         """Prepare the queries and take the memory."""
-        self._queries, self._kernels = queries, KERNELS
-        width = len(queries.codes)
-        if KERNELS:
+        self._queries = queries
+        self._kernels = KERNELS and self._take_kernels(size)
+        if not self._kernels:
+            kind = np.float32 if queries.codes.shape[1] <= _EXACT else np.float64
+            self._packed = queries.codes.T.astype(kind)
+
+    def _take_kernels(self, size: int) -> bool:
+        """Prepare the kernels; say once that they are broken, and do without from then on."""
+        global KERNELS
+        codes = self._queries.codes
+        try:
             import numkong
 
             self._multiply = numkong.dots_packed
-            self._packed: Any = numkong.dots_pack(queries.codes)
-            self._memory: Any = numkong.zeros((size, width), dtype='int32')
-        else:
-            kind = np.float32 if queries.codes.shape[1] <= _EXACT else np.float64
-            self._packed = queries.codes.T.astype(kind)
+            self._packed: Any = numkong.dots_pack(codes)
+            self._memory: Any = numkong.zeros((size, len(codes)), dtype='int32')
+        except (ImportError, AttributeError, OSError) as error:
+            KERNELS = False
+            _LOG.warning(
+                'numkong is installed and broken (%s): searches multiply with NumPy, which takes longer; '
+                'torchgeo-cmr doctor says more',
+                error,
+            )
+            return False
+        return True
 
     def scores(
         self,
