@@ -546,6 +546,23 @@ class TestColumns:
         assert table.frame['time_end'].eq(pd.Timestamp(end, tz='UTC')).all()
         assert 'when' not in table.frame
 
+    def test_a_whole_file_decides_whether_midnight_is_a_day(
+        self, tmp_path: Path
+    ) -> None:
+        """And not one row group, nor what an area leaves of the file."""
+        midnight = datetime.datetime(2024, 6, 1)
+        stamps = [midnight] * (N - 1) + [midnight.replace(hour=10)]
+        columns = simple(when=pa.array(stamps, pa.timestamp('us')))
+        path = tmp_path / 'x.parquet'
+        pq.write_table(pa.table(columns), path, row_group_size=2)
+        frame = read(path, time='when').frame
+        assert frame['time_start'].eq(frame['time_end']).all()
+        columns['when'] = pa.array([midnight] * N, pa.timestamp('us'))
+        pq.write_table(pa.table(columns), path, row_group_size=2)
+        frame = read(path, time='when').frame
+        whole = pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
+        assert (frame['time_end'] - frame['time_start']).eq(whole).all()
+
     def test_years_with_nulls(self, tmp_path: Path) -> None:
         """Which pandas stores as floats."""
         years = np.array([2023, np.nan, *[2024] * (N - 2)])

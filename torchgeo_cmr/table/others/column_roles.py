@@ -51,6 +51,7 @@ class Roles:
         time: One column, or start and end; empty if there is none.
         ids: Columns that may identify a row, the first that does is taken.
         named: Whether the id was named by the user, and must identify rows.
+        days: For each column of time, whether its timestamps stand for whole days.
     """
 
     vector: tuple[str, ...]
@@ -60,6 +61,7 @@ class Roles:
     time: tuple[str, ...]
     ids: tuple[str, ...]
     named: bool
+    days: tuple[bool, ...] = (False, False)
 
     def words(self) -> dict[str, str]:
         """Name the columns by role."""

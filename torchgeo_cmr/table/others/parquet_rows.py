@@ -8,7 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from torchgeo_cmr.table.schema import RESERVED, STANDARD
 
 from .column_roles import Roles, columns_of, find_roles, without_views
 from .place_columns import Area, footprints, read_places, touching
-from .time_columns import read_times
+from .time_columns import all_midnight, read_times
 from .vector_lists import decode, faults, read_vectors
 
 _LOG = logging.getLogger(__name__)
@@ -251,6 +251,7 @@ def _groups(
     """Read the rows of one file, a row group at a time."""
     start = 0
     groups = _within(file, label, roles, reading)
+    roles = replace(roles, days=_days(parquet, label, roles))
     for group in range(parquet.num_row_groups):
         first, start = start, start + parquet.metadata.row_group(group).num_rows
         counts.groups += 1
@@ -265,6 +266,20 @@ def _groups(
             ) from error
         if made is not None:
             yield made
+
+
+def _days(parquet: pq.ParquetFile, label: str, roles: Roles) -> tuple[bool, ...]:
+    """Say for each column of time whether it holds days: all row groups decide, also those left out."""
+    every = range(parquet.num_row_groups)
+    try:
+        return tuple(
+            all_midnight(_read(parquet, group, [name]).column(name) for group in every)
+            for name in roles.time
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise ArchiveError(
+            f'{label} cannot be read ({error}): it is truncated or broken'
+        ) from error
 
 
 def _within(file: Path, label: str, roles: Roles, reading: Reading) -> set[int] | None:
@@ -433,9 +448,8 @@ def _frame(table: pa.Table, roles: Roles) -> pd.DataFrame:
         elif name not in STANDARD or _is_like(column.type, STANDARD[name]):
             frame[name] = column.to_pandas()
     if roles.time:
-        start, end = read_times(
-            [table.column(c) for c in roles.time], ', '.join(roles.time)
-        )
+        columns = [table.column(name) for name in roles.time]
+        start, end = read_times(columns, ', '.join(roles.time), roles.days)
         frame['time_start'], frame['time_end'] = start, end
     return frame
 

@@ -1,6 +1,6 @@
 """Times of somebody else's file as the two columns of a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,37 @@ _YEARS = (1900, 2100)
 _INSTANT = pd.Timedelta(microseconds=1)
 
 
-def read_times(columns: Sequence[pa.ChunkedArray], name: str) -> tuple[Any, Any]:
+def all_midnight(blocks: Iterable[pa.ChunkedArray]) -> bool:
+    """Say whether timestamps are all midnight in UTC: dates, then, and no instants.
+
+    Args:
+        blocks: The column, some rows at a time; nothing is read beyond the first other time.
+    """
+    for block in blocks:
+        kind = (
+            block.type.value_type if pa.types.is_dictionary(block.type) else block.type
+        )
+        if not pa.types.is_timestamp(kind):
+            return False
+        stamps = block.cast(pa.timestamp('us', tz='UTC'), safe=False)
+        times = pd.Series(stamps.to_pandas()).astype(TIME)
+        if not ((times == times.dt.normalize()) | times.isna()).all():
+            return False
+    return True
+
+
+def read_times(
+    columns: Sequence[pa.ChunkedArray], name: str, days: Sequence[bool]
+) -> tuple[Any, Any]:
     """Read when rows begin and end.
 
-    A year, a month or a day stands for the whole of it, and so do timestamps all of which are
-    midnight. Times without a zone are UTC.
+    A year, a month or a day stands for the whole of it. Times without a zone are UTC.
 
     Args:
         columns: One column, or those of start and end.
         name: Names of the columns, for messages.
+        days: For each column, whether its timestamps stand for whole days (:func:`all_midnight`), which
+            the rows of a whole file decide.
 
     Returns:
         Two series of UTC times, null where the file has none.
@@ -32,11 +54,12 @@ def read_times(columns: Sequence[pa.ChunkedArray], name: str) -> tuple[Any, Any]
     Raises:
         ArchiveError: If a value is not a time.
     """
-    first, last = _period(columns[0], name), _period(columns[-1], name)
+    first = _period(columns[0], name, days[0])
+    last = _period(columns[-1], name, days[-1])
     return first[0], last[1]
 
 
-def _period(column: pa.ChunkedArray, name: str) -> tuple[Any, Any]:
+def _period(column: pa.ChunkedArray, name: str, days: bool) -> tuple[Any, Any]:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
@@ -45,9 +68,9 @@ def _period(column: pa.ChunkedArray, name: str) -> tuple[Any, Any]:
         return _days(column.cast(pa.timestamp('us')))
     if pa.types.is_timestamp(kind):
         stamps = column.cast(pa.timestamp('us', tz='UTC'), safe=False)
-        times = pd.Series(stamps.to_pandas()).astype(TIME)
-        if ((times == times.dt.normalize()) | times.isna()).all():
+        if days:
             return _days(stamps)
+        times = pd.Series(stamps.to_pandas()).astype(TIME)
         return times, times
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         numbers = pd.Series(column.to_pandas()).astype('float64')
