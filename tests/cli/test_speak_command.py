@@ -21,7 +21,7 @@ def test_a_corpus(run: Run, tmp_path: Path) -> None:
     words = ['speak', '--labels', 'river', '--labels', 'tanks=storage tanks']
     words += ['--voice', 'en', '--voice', 'en-us+f3', '--takes', '1']
     words += ['--noise', '10,30', '--reverb', '0.1,0.3', '--out', str(out)]
-    ran = run(*words)
+    ran = run(*words, '--progress')
     assert (ran.code, ran.out) == (0, f'{out / "manifest.csv"}\n')
     assert '4/4' in ran.err
     files = sorted(out.rglob('*.wav'))

@@ -20,6 +20,7 @@ from torchgeo.datasets import RasterDataset, Sentinel1, Sentinel2
 
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.errors import ArchiveError, CMRError, OutputExistsError, RasterError
+from torchgeo_cmr.progress.bars import drawing
 from torchgeo_cmr.table import EmbeddingTable
 
 Writer = Callable[..., Path]
@@ -207,7 +208,8 @@ def test_the_task_is_left_as_it_was(s2_folder: Path, fake: Callable[..., Any]) -
 def test_progress_goes_to_stderr(
     s2_folder: Path, fake: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    embed(fake(), Sentinel2(s2_folder, bands=BANDS), 's2', 16)
+    with drawing('always'):  # nobody watches a test
+        embed(fake(), Sentinel2(s2_folder, bands=BANDS), 's2', 16)
     told = capsys.readouterr()
     assert told.out == ''
     assert '24/24' in told.err

@@ -148,7 +148,7 @@ def test_bad_input_is_one_sentence(run: Run, archive: Path, tmp_path: Path) -> N
         ('embed', {'SCENES': str(tmp_path)}, 'give an encoder'),
         ('export', {}, 'an archive folder or a saved search'),
         ('changes', {'ARCHIVE': str(tmp_path)}, 'is not an archive'),
-        ('index', {'ARCHIVE': str(tmp_path / 'no')}, 'archive'),
+        ('index', {'ARCHIVE': str(tmp_path / 'no')}, 'check the path'),
         ('index', {}, 'nothing to index'),
         (
             'evaluate',

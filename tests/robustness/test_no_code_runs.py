@@ -206,8 +206,10 @@ FORBIDDEN = {
     'eval': (),
     'exec': (),
     'compile': (),
-    'rasterio.open': ('raster_files.py',),
-    'rasterio.DatasetReader': ('raster_files.py',),
+    # The first bytes of a file on a server that was named with --remote, as numbers.
+    'rasterio.open': ('raster_files.py', 'remote_access.py'),
+    # Files on such servers, with drivers that read nothing else.
+    'rasterio.DatasetReader': ('raster_files.py', 'remote_files.py'),
     'gpd.read_file': ('label_map.py', 'export_command.py'),
     'ET.parse': (),
     # Styles of a GeoPackage, without entities.

@@ -18,13 +18,21 @@ class _Plain(logging.Formatter):
         return printable_lines(super().format(record))
 
 
+class _Stderr(logging.StreamHandler):
+    """Writes to what stderr is then, which a program that calls commands may exchange."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def talk_on_stderr(*, verbose: bool = False) -> None:
     """Show our own notes, and warnings as plain lines.
 
     Args:
         verbose: Show what is done in detail, and what GDAL says, with the time and who says it.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     style = '%(asctime)s %(name)s: %(message)s' if verbose else '%(message)s'
     handler.setFormatter(_Plain(style, '%H:%M:%S'))
     logger = logging.getLogger('torchgeo_cmr')
