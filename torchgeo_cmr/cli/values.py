@@ -79,8 +79,9 @@ def condition(where: str | None, modality: list[str] | None) -> str | None:
     """Read --where and --modality as one condition."""
     if not modality:
         return where
-    words = ', '.join("'" + name.replace("'", "''") + "'" for name in modality)
-    sensors = f'modality IN ({words})'
+    from torchgeo_cmr.search.where.conditions.tokens import quoted
+
+    sensors = f'modality IN ({", ".join(map(quoted, modality))})'
     return sensors if where is None else f'({where}) AND {sensors}'
 
 

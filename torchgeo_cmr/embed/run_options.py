@@ -164,5 +164,4 @@ class WriteOptions:
 
     def bar(self, total: int, unit: str) -> Bar:
         """Make the progress bar; none is shown if there is nothing to do."""
-        hidden = not (self.progress and total)
-        return bar(total, unit, wanted=not hidden)
+        return bar(total, unit, wanted=self.progress and total > 0)

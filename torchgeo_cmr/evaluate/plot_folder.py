@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.export.file_names import safe_name
 from torchgeo_cmr.export.new_file import new_file
 from torchgeo_cmr.search import RetrievalIndex, Where
+from torchgeo_cmr.search.where.conditions.tokens import quoted
 from torchgeo_cmr.table import EmbeddingTable
 
 from .recall_curve import plot_recall
@@ -123,16 +125,15 @@ def _sheet(
     others = sorted(set(archive.frame['modality']) - {kind}) or [kind]
     rows = np.flatnonzero((queries.frame['modality'] == kind).to_numpy())
     chosen = queries.select(rows[:: -(-len(rows) // _QUERIES)])
-    where = Where(where=f"modality = '{others[0].replace(chr(39), chr(39) * 2)}'")
-    index = RetrievalIndex(archive)
-    hits = index.search(chosen, _HITS, where=where)
+    where = Where(where=f'modality = {quoted(others[0])}')
+    hits = RetrievalIndex(archive).search(chosen, _HITS, where=where)
     if relevance is not None and len(hits):
-        numbers, _ = index.rank(chosen, _HITS, where=where)
-        judged = [
-            relevance(chosen.select([i]), archive.select(found))[0]
-            for i, found in enumerate(numbers)
-        ]
-        hits['relevant'] = np.concatenate(judged)
+        asking, found = (
+            pd.Index(table.frame['patch_id']).get_indexer(hits[column])
+            for table, column in ((chosen, 'query_id'), (archive, 'patch_id'))
+        )
+        items, places = np.unique(found, return_inverse=True)
+        hits['relevant'] = relevance(chosen, archive.select(items))[asking, places]
     records = {
         m: t.record for t in (archive, queries) for m in set(t.frame['modality'])
     }

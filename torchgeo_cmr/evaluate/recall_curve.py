@@ -4,6 +4,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.export.pictures.space_plots import COLOURS
 
 from .report import Report
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 
 #: Cut-offs of a curve: close where people look, up to a list that nobody reads.
 CUTS = (1, 2, 3, 5, 10, 20, 50, 100)
-#: Okabe and Ito's colours, which colour-blind readers can distinguish.
-_COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 
 
 def plot_recall(report: Report) -> 'Figure':
@@ -34,7 +33,7 @@ def plot_recall(report: Report) -> 'Figure':
     axis = figure.subplots()
     cuts: list[int] = []
     for (name, found), colour in zip(
-        report.directions.items(), cycle(_COLOURS), strict=False
+        report.directions.items(), cycle(COLOURS), strict=False
     ):
         curve = {
             int(measure.partition('@')[2]): score

@@ -16,6 +16,7 @@ from http.client import HTTPException
 from threading import Lock
 from typing import Any
 from urllib.parse import urljoin
+from xml.sax.saxutils import escape
 
 import rasterio
 
@@ -325,7 +326,7 @@ def _head(file: RemoteFile) -> bytes:
     description = (
         f'<VRTDataset rasterXSize="{_HEAD}" rasterYSize="1"><VRTRasterBand dataType="Byte" '
         'band="1" subClass="VRTRawRasterBand"><SourceFilename relativeToVRT="0">'
-        f'{_escaped(file.gdal_name)}</SourceFilename></VRTRasterBand></VRTDataset>'
+        f'{escape(file.gdal_name)}</SourceFilename></VRTRasterBand></VRTDataset>'
     )
 
     def read() -> bytes:
@@ -339,7 +340,3 @@ def _head(file: RemoteFile) -> bytes:
                 return b''
 
     return fetched(read)
-
-
-def _escaped(text: str) -> str:
-    return text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')

@@ -1,6 +1,6 @@
 """Figures of the vectors of an archive: the gap between its modalities, and its hubs."""
 
-from itertools import permutations
+from itertools import cycle, permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ type _Rows = NDArray[np.int64]
 #: Rows of a modality that are compared at most, evenly spaced, and points that are drawn.
 _ROWS, _POINTS = 4_096, 1_000
 #: Okabe and Ito's colours, which colour-blind readers can distinguish.
-_COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00')
+COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00')
 #: Footprints of one place overlap by at least this IoU, as in the rule of relevance ``place``.
 _SAME = 0.5
 
@@ -64,7 +64,7 @@ def plot_gap(table: EmbeddingTable) -> 'Figure':
         'different modalities, all': np.concatenate(across),
         'one modality, all': np.concatenate(within),
     }
-    for (words, values), colour in zip(heaps.items(), _COLOURS, strict=False):
+    for (words, values), colour in zip(heaps.items(), COLOURS, strict=False):
         if len(values):
             scores.hist(
                 values, 60, density=True, histtype='step', color=colour, label=words
@@ -102,7 +102,7 @@ def plot_hubs(table: EmbeddingTable, k: int = 10) -> 'Figure':
         counts = occurrences(
             table.unit_rows(parts[query]), table.unit_rows(parts[item]), k
         )
-        panel.hist(counts, np.arange(counts.max() + 2) - 0.5, color=_COLOURS[0])
+        panel.hist(counts, np.arange(counts.max() + 2) - 0.5, color=COLOURS[0])
         panel.set_yscale('log')
         panel.set(
             xlabel=f'queries that have a row among their first {k}',
@@ -153,7 +153,7 @@ def _draw_points(panel: Any, vectors: dict[str, _Floats]) -> None:
     centre = np.mean([*means.values()], axis=0)
     spread = sum((v - centre).T @ (v - centre) / len(v) for v in vectors.values())
     axes = np.linalg.eigh(spread)[1][:, ::-1][:, :2]
-    for (name, rows), colour in zip(vectors.items(), _cycled(), strict=False):
+    for (name, rows), colour in zip(vectors.items(), cycle(COLOURS), strict=False):
         few = (rows[:: -(-len(rows) // _POINTS)] - centre) @ axes
         panel.scatter(*few.T[:2], s=6, alpha=0.5, color=colour, label=name)
     first, second, *others = means.values()
@@ -163,10 +163,6 @@ def _draw_points(panel: Any, vectors: dict[str, _Floats]) -> None:
         xlabel='first component', ylabel='second component', title=f'Vectors: {words}'
     )
     panel.legend(fontsize='small')
-
-
-def _cycled() -> list[str]:
-    return list(_COLOURS) * 10
 
 
 def _same_place(

@@ -7,7 +7,8 @@ the file has statistics of them.
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -258,28 +259,31 @@ def _groups(
         if groups is not None and group not in groups:
             counts.skipped += 1
             continue
-        try:
+        with _complete(label):
             made = _group(parquet, group, first, label, roles, reading, counts)
-        except (pa.ArrowException, OSError) as error:
-            raise ArchiveError(
-                f'{label} cannot be read ({error}): it is truncated or broken'
-            ) from error
         if made is not None:
             yield made
+
+
+@contextmanager
+def _complete(label: str) -> Generator[None]:
+    """Say in one sentence which file cannot be read."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise ArchiveError(
+            f'{label} cannot be read ({error}): it is truncated or broken'
+        ) from error
 
 
 def _days(parquet: pq.ParquetFile, label: str, roles: Roles) -> tuple[bool, ...]:
     """Say for each column of time whether it holds days: all row groups decide, also those left out."""
     every = range(parquet.num_row_groups)
-    try:
+    with _complete(label):
         return tuple(
             all_midnight(_read(parquet, group, [name]).column(name) for group in every)
             for name in roles.time
         )
-    except (pa.ArrowException, OSError) as error:
-        raise ArchiveError(
-            f'{label} cannot be read ({error}): it is truncated or broken'
-        ) from error
 
 
 def _within(file: Path, label: str, roles: Roles, reading: Reading) -> set[int] | None:
@@ -289,7 +293,7 @@ def _within(file: Path, label: str, roles: Roles, reading: Reading) -> set[int] 
     expression = touching(roles, reading.area)
     if expression is None:
         return None
-    try:
+    with _complete(label):
         # Arrow looks at the statistics itself: those of a broken file end the process where
         # Python asks for them.
         fragment = ds.ParquetFileFormat().make_fragment(
@@ -297,10 +301,6 @@ def _within(file: Path, label: str, roles: Roles, reading: Reading) -> set[int] 
         )
         pieces = fragment.split_by_row_group(filter=expression)
         return {info.id for piece in pieces for info in piece.row_groups}
-    except (pa.ArrowException, OSError) as error:
-        raise ArchiveError(
-            f'{label} cannot be read ({error}): it is truncated or broken'
-        ) from error
 
 
 def _group(

@@ -28,8 +28,7 @@ def all_midnight(blocks: Iterable[pa.ChunkedArray]) -> bool:
         )
         if not pa.types.is_timestamp(kind):
             return False
-        stamps = block.cast(pa.timestamp('us', tz='UTC'), safe=False)
-        times = pd.Series(stamps.to_pandas()).astype(TIME)
+        times = _instants(block)
         if not ((times == times.dt.normalize()) | times.isna()).all():
             return False
     return True
@@ -65,13 +64,10 @@ def _period(column: pa.ChunkedArray, name: str, days: bool) -> tuple[Any, Any]:
         column = column.cast(kind.value_type)
         kind = kind.value_type
     if pa.types.is_date(kind):
-        return _days(column.cast(pa.timestamp('us')))
+        return _whole_days(_instants(column.cast(pa.timestamp('us'))))
     if pa.types.is_timestamp(kind):
-        stamps = column.cast(pa.timestamp('us', tz='UTC'), safe=False)
-        if days:
-            return _days(stamps)
-        times = pd.Series(stamps.to_pandas()).astype(TIME)
-        return times, times
+        times = _instants(column)
+        return _whole_days(times) if days else (times, times)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         numbers = pd.Series(column.to_pandas()).astype('float64')
         known = numbers.dropna()
@@ -90,9 +86,13 @@ def _period(column: pa.ChunkedArray, name: str, days: bool) -> tuple[Any, Any]:
     )
 
 
-def _days(column: Any) -> tuple[Any, Any]:
-    start = pd.Series(pd.to_datetime(pd.Series(column.to_pandas()), utc=True))
-    start = start.astype(TIME)
+def _instants(column: pa.ChunkedArray) -> pd.Series:
+    """Give timestamps in UTC."""
+    stamps = column.cast(pa.timestamp('us', tz='UTC'), safe=False)
+    return pd.Series(stamps.to_pandas()).astype(TIME)
+
+
+def _whole_days(start: pd.Series) -> tuple[Any, Any]:
     return start, start + pd.Timedelta(days=1) - _INSTANT
 
 

@@ -52,6 +52,16 @@ class Token(NamedTuple):
         return self.text.lower() if self.kind == 'name' else ''
 
 
+def quoted(word: str) -> str:
+    """Write a text as a condition has it, in single quotes.
+
+    Examples:
+        >>> quoted("l'eau")
+        "'l''eau'"
+    """
+    return "'" + word.replace("'", "''") + "'"
+
+
 def tokens(text: str) -> list[Token]:
     """Divide a condition into words; the last one is of kind ``'end'``.
 
