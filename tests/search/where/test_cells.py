@@ -61,6 +61,30 @@ def test_what_is_certain_is_true(name: str, side: int, wide: float) -> None:
     assert not shapely.intersects(area, shapes[~inside & ~doubt]).any()
 
 
+@pytest.mark.parametrize('name', sorted(AREAS.keys() - {'overlapping', 'mixed'}))
+@pytest.mark.parametrize('side', [8, 33, 200])
+@pytest.mark.parametrize('wide', [0.05, 3])
+def test_boxes_that_are_clear_do_not_meet_the_edge(
+    name: str, side: int, wide: float
+) -> None:
+    area, boxes = AREAS[name], boxes_of(3_000, wide)
+    clear = Raster(area, side).clear(boxes)
+    edge = shapely.boundary(area) if area.geom_type.endswith('Polygon') else area
+    meets = shapely.intersects(edge, shapely.box(*boxes.T))
+    assert not (clear & meets).any()
+    assert clear.any()
+
+
+def test_few_boxes_that_the_edge_misses_are_not_seen_as_clear() -> None:
+    boxes = boxes_of(20_000, 0.02)
+    shapes = shapely.box(*boxes.T)
+    raster = Raster(ring, 256)
+    _, doubt = raster.judge(boxes)
+    missed = doubt & ~shapely.intersects(shapely.boundary(ring), shapes)
+    assert missed.sum() > 100
+    assert raster.clear(boxes)[missed].mean() > 0.95
+
+
 def test_little_is_left_in_doubt() -> None:
     boxes = boxes_of(20_000, 0.02)
     inside, doubt = Raster(ring, 256).judge(boxes)

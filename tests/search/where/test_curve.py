@@ -5,7 +5,7 @@ import pytest
 import shapely
 
 from torchgeo_cmr.search.where import curve
-from torchgeo_cmr.search.where.curve import Curve, hilbert_order, together
+from torchgeo_cmr.search.where.curve import Curve, hilbert_order
 from torchgeo_cmr.table.footprints import cut
 
 
@@ -60,26 +60,40 @@ def test_every_row_is_inside_or_on_the_border_or_away(
 
 @pytest.mark.parametrize('name', AREAS)
 @pytest.mark.parametrize('handful', [0, 10**9])
-@pytest.mark.parametrize('scarce', [0, 10**9])
 def test_ways_to_the_same_cover(
-    name: str, handful: int, scarce: int, monkeypatch: pytest.MonkeyPatch
+    name: str, handful: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nodes judged or opened unseen; numbers sorted or marked."""
+    """Nodes judged or opened unseen."""
     boxes = boxes_of(20_000, wide=0.02)
     boxes = boxes[hilbert_order(boxes)]
     usual = Curve(boxes).cover(AREAS[name])
     monkeypatch.setattr(curve, '_HANDFUL', handful)
-    monkeypatch.setattr(curve, '_SCARCE', scarce)
     other = Curve(boxes).cover(AREAS[name])
     assert (usual.inside == other.inside).all()
     assert (usual.border == other.border).all()
 
 
-@pytest.mark.parametrize('total', [100, 100_000])
-def test_numbers_of_several_arrays_come_in_order(total: int) -> None:
-    parts = np.array_split(np.random.default_rng(0).permutation(90)[:40], [3, 3, 20])
-    expected = sorted(np.concatenate(parts).tolist())
-    assert together(parts, total).tolist() == expected
+@pytest.mark.parametrize('name', AREAS)
+def test_boxes_that_the_edge_misses_need_no_footprint(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    area, boxes = AREAS[name], boxes_of(20_000, wide=0.02)
+    boxes = boxes[hilbert_order(boxes)]
+    monkeypatch.setattr(curve, '_FOOTPRINTS', 10**9)
+    all_tested = Curve(boxes).cover(area)
+    monkeypatch.setattr(curve, '_FOOTPRINTS', 1)
+    cover = Curve(boxes).cover(area)
+    shapes = shapely.box(*boxes.T)
+    assert np.isin(all_tested.inside, cover.inside).all()
+    assert np.isin(cover.border, all_tested.border).all()
+    assert shapely.contains_properly(area, shapes[cover.inside]).all()
+    found = np.union1d(cover.inside, cover.border)
+    assert np.isin(np.flatnonzero(shapely.intersects(area, shapes)), found).all()
+    if area.geom_type in ('Polygon', 'MultiPolygon'):
+        crossed = shapely.intersects(area, shapes) & ~shapely.contains_properly(
+            area, shapes
+        )
+        assert len(cover.border) <= 1.2 * crossed.sum() + 10
 
 
 def test_runs_spare_most_tests() -> None:
@@ -101,6 +115,7 @@ def test_many_small_parts_do_not_leave_everything_to_be_looked_at(
     area = shapely.MultiPolygon(
         shapely.buffer(shapely.points(x.ravel(), y.ravel()), 0.002).tolist()
     )
+    monkeypatch.setattr(curve, '_FOOTPRINTS', 10**9)
     monkeypatch.setattr(curve, '_MANY', 10)
     closely = Curve(boxes).cover(area)
     monkeypatch.setattr(curve, '_MANY', 1_000_000)

@@ -61,7 +61,10 @@ class Pool:
                 # Later only for what reaches a bound.
                 held.hide_times(rows, scores)
             self._raise(slice(None), kth(scores, self.k) - most)
-        owner, column = where(scores >= (self.least - most)[:, None])
+        near = scores >= (self.least - most)[:, None]
+        if not near.any():
+            return
+        owner, column = where(near)
         keep = None if held is None else held.in_time(owner, rows[column])
         if keep is not None:
             owner, column = owner[keep], column[keep]

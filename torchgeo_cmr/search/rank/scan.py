@@ -143,14 +143,14 @@ def _spread[S: Sink](
         start: Gives a thread its way to score a block.
         make: Gives a sink.
         alone: Scores of a thread below which it costs more than it brings.
-        longest: Rows of a block, about.
+        longest: Rows of a block, at most.
     """
     workers = max(1, min(cores(), len(rows) * num_queries // alone))
     pieces = min(_PIECES * workers, len(rows) // (longest // _PIECES))
     if workers == 1:
         pieces = 1  # no other thread would take them
-    # A block is as long as that, or up to twice: the last must not be a short one.
-    size = ceil(len(rows) / max(1, pieces, len(rows) // longest))
+    # Of one length, so that the last is not a short one.
+    size = ceil(len(rows) / max(1, pieces, ceil(len(rows) / longest)))
     todo = deque(range(0, len(rows), size))
 
     def work() -> S:

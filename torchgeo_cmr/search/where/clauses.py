@@ -20,7 +20,6 @@ from torchgeo_cmr.table import EmbeddingTable
 
 from .area import Drawn
 from .columns import Columns, as_columns, check_placed
-from .curve import together
 from .near import within
 from .predicates import enough, lies, near_boxes
 from .times import Spans, in_months, in_window, spans, within_days
@@ -189,7 +188,7 @@ class InArea:
         if self.predicate == 'contains':
             sure, doubt = sure[:0], np.union1d(sure, doubt)
         passed = doubt[self._test(columns.footprints(doubt))]
-        found = together([sure, passed], len(columns))
+        found = np.insert(sure, np.searchsorted(sure, passed), passed)
         if rows is None:
             return found, None
         mask = np.zeros(len(columns), dtype=bool)

@@ -26,10 +26,10 @@ _TOP = 1_024
 #: Cells of a raster along each axis, from few to many rows: one for every four of them.
 _SIDES = (64, 512)
 _MANY = 2_000
+#: Boxes that the border may cross from which on most are told apart without their footprints.
+_FOOTPRINTS = 512
 #: Nodes that are opened unseen.
 _HANDFUL = 48
-#: Share of all, one in so many, below which numbers are sorted rather than marked.
-_SCARCE = 32
 _BITS = 16
 
 
@@ -107,12 +107,27 @@ class Curve:
         boxes = self.boxes[rows if self.order is None else self.order[rows]]
         whole, border = _judged(rows, boxes, drawn)
         inside.append((whole, 1))
+        if len(border) >= _FOOTPRINTS and area.geom_type in ('Polygon', 'MultiPolygon'):
+            clear, within = self._clear(border, area, drawn)
+            inside.append((border[within], 1))
+            border = border[~clear]
         certain = _held(inside, n)
         if len(self._nowhere):
             certain = np.setdiff1d(certain, self._nowhere, assume_unique=True)
         if self.order is None:
             return Cover(certain, border)
         return Cover(np.sort(self.order[certain]), np.sort(self.order[border]))
+
+    def _clear(
+        self, rows: NDArray[np.int64], area: Geometry, drawn: list[Raster]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Say of which rows' boxes the edge of polygons keeps away, and which of these lie inside."""
+        boxes = self.boxes[rows if self.order is None else self.order[rows]]
+        clear = np.logical_and.reduce([raster.clear(boxes) for raster in drawn])
+        within = clear.copy()
+        shapely.prepare(area)
+        within[clear] = shapely.contains_xy(area, *boxes[clear, :2].T)
+        return clear, within
 
     def meeting(
         self, boxes: NDArray[np.float64], most: int
@@ -143,37 +158,18 @@ class Curve:
         return owner[keep], row[keep]
 
 
-def together(parts: Sequence[NDArray[np.int64]], total: int) -> NDArray[np.int64]:
-    """Give numbers of several arrays, each once, in order.
-
-    Args:
-        parts: Arrays of numbers from 0 on, no number in two of them.
-        total: Number that all are below.
-    """
-    if sum(map(len, parts)) * _SCARCE < total:
-        return np.sort(np.concatenate(parts))
-    # Marking many is quicker than sorting them.
-    mask = np.zeros(total, dtype=bool)
-    for part in parts:
-        mask[part] = True
-    return np.flatnonzero(mask)
-
-
 def _held(
     runs: Sequence[tuple[NDArray[np.int64], int]], total: int
 ) -> NDArray[np.int64]:
-    """Give the sorted numbers of rows that nodes of some spans hold, no row in two of them."""
-    if sum(len(nodes) * span for nodes, span in runs) * _SCARCE < total:
-        rows = together([_opened(nodes, span) for nodes, span in runs], total)
-        return rows[: np.searchsorted(rows, total)]
-    mask = np.zeros(total, dtype=bool)
-    for nodes, span in runs:
-        if span == 1:
-            mask[nodes] = True
-            continue
-        for first in (nodes * span).tolist():
-            mask[first : first + span] = True
-    return np.flatnonzero(mask)
+    """Give the sorted numbers of rows that nodes of several spans hold, no row in two of them."""
+    first = np.concatenate([nodes * span for nodes, span in runs])
+    length = np.concatenate([np.full(len(nodes), span) for nodes, span in runs])
+    order = np.argsort(first)
+    first, length = first[order], length[order]
+    end = np.cumsum(length)
+    rows = np.repeat(first - (end - length), length)
+    rows += np.arange(len(rows))
+    return rows[: np.searchsorted(rows, total)]
 
 
 def _meet(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.bool_]:
