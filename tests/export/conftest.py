@@ -166,8 +166,8 @@ def result() -> Build:
             frame, np.ones((len(boxes), 2)), space='abc', modality='s2'
         )
         falling = np.linspace(0.9, 0.1, len(boxes)) if scores is None else scores
-        rows = np.arange(len(boxes), dtype=np.int64)[None]
-        return make_result(table, rows, np.array([falling]), ['q'])
+        ranks = np.arange(1, len(boxes) + 1, dtype=np.int32)
+        return make_result(table.frame, ['q'] * len(boxes), ranks, np.array(falling))
 
     return build
 

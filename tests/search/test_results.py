@@ -14,12 +14,22 @@ from torchgeo_cmr.search.results import make_result
 Make = Callable[..., Any]
 
 
+def one_hit(table: Any) -> Any:
+    ranks, scores = np.ones(1, dtype=np.int32), np.ones(1, dtype=np.float32)
+    return make_result(table.frame.iloc[[1]], ['q'], ranks, scores)
+
+
 @pytest.mark.parametrize('num_queries', [0, 2])
 def test_schema(make: Make, num_queries: int) -> None:
-    rows = np.array([[3, 1, 2], [0, 5, 4]])[:num_queries]
+    rows = np.array([3, 1, 2, 0, 5, 4])[: 3 * num_queries]
     result = make_result(
-        make(), rows, (rows / 10).astype(np.float32), ['a', 'b'][:num_queries]
+        make().frame.iloc[rows],
+        ['a', 'b'][:num_queries] * 3,
+        np.arange(1, len(rows) + 1, dtype=np.int32),
+        (rows / 10).astype(np.float32),
     )
+    assert result.index.tolist() == list(range(len(rows)))
+    assert result['score'].tolist() == pytest.approx((rows / 10).tolist())
     assert list(result.columns) == [
         *RESULT_COLUMNS,
         'space',
@@ -45,18 +55,14 @@ def test_schema(make: Make, num_queries: int) -> None:
 
 def test_colliding_columns_are_kept_apart(make: Make) -> None:
     table = make(50, rank=7, relevant='yes')
-    result = make_result(
-        table, np.array([[1]]), np.ones((1, 1), dtype=np.float32), ['q']
-    )
+    result = one_hit(table)
     assert result['rank'].tolist() == [1]
     assert result['archive_rank'].tolist() == [7]
     assert result['archive_relevant'].tolist() == ['yes']
 
 
 def test_check(make: Make) -> None:
-    result: Any = make_result(
-        make(), np.array([[1]]), np.ones((1, 1), dtype=np.float32), ['q']
-    )
+    result: Any = one_hit(make())
     with pytest.raises(QueryError, match='lacks rank, score'):
         check_result(result.drop(columns=['rank', 'score']))
     with pytest.raises(QueryError, match='no CRS'):

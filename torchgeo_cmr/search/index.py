@@ -29,7 +29,7 @@ from torchgeo_cmr.search.queries.forms import (
 from torchgeo_cmr.search.rank.checks import bare, check_least, checked
 from torchgeo_cmr.search.rank.plan import Plan
 from torchgeo_cmr.search.store import lifecycle
-from torchgeo_cmr.search.store.contents import IndexContents, taken
+from torchgeo_cmr.search.store.contents import IndexContents, frame_of
 from torchgeo_cmr.search.store.engine import (
     question_of,
     ranked,
@@ -589,16 +589,20 @@ def _result(
     lengths = [len(r) for r in rows]
     every = np.concatenate([np.empty(0, np.int64), *rows]).astype(np.int64)
     flat = np.concatenate([np.empty(0, np.float32), *scores])
-    distinct, place = np.unique(every, return_inverse=True)
-    rows_found = taken(state, distinct)
+    # Hits of one query are different rows; those of several are made once.
+    distinct, place = every, None
+    if len(lengths) != 1:
+        distinct, place = np.unique(every, return_inverse=True)
+    frame = frame_of(state, distinct)
     if len(every) > _FEW:
-        size = len(every) * _size(rows_found.frame)
-        check_fits(size, f'a result of {len(every)} rows', FEWER)
-    made = make_result(rows_found, place[None], flat[None], [''], exact=exact)
-    made['query_id'] = pd.Series(
-        np.repeat(np.asarray(query_ids, dtype=object), lengths),
-        dtype=made['query_id'].dtype,
-    )
+        check_fits(len(every) * _size(frame), f'a result of {len(every)} rows', FEWER)
+    if place is not None:
+        frame = frame.iloc[place]
     ranks = [np.arange(1, n + 1, dtype=np.int32) for n in lengths]
-    made['rank'] = np.concatenate([np.empty(0, np.int32), *ranks])
-    return made
+    return make_result(
+        frame,
+        np.repeat(np.asarray(query_ids, dtype=object), lengths),
+        np.concatenate([np.empty(0, np.int32), *ranks]),
+        flat,
+        exact=exact,
+    )

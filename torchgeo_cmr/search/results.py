@@ -8,7 +8,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.schema import TEXT
 
 #: First columns of every result, in order; the archive's own follow, ``geometry`` is last.
@@ -29,43 +28,43 @@ _MADE = ('query_id', 'rank', 'score', 'exact', 'relevant')
 
 
 def make_result(
-    table: EmbeddingTable,
-    rows: NDArray[np.int64],
+    frame: gpd.GeoDataFrame,
+    query_ids: Sequence[str] | NDArray[np.object_],
+    ranks: NDArray[np.int32],
     scores: NDArray[np.float32],
-    query_ids: Sequence[str],
     *,
     exact: bool = True,
 ) -> gpd.GeoDataFrame:
-    """Give ranked rows of a table as a layer.
+    """Give ranked rows as a layer.
 
     Args:
-        table: The archive.
-        rows: Row numbers (num_queries, k), best first.
-        scores: Scores (num_queries, k).
-        query_ids: One id per query.
+        frame: A row of the archive for each hit (m,), sorted by query, then best first; its
+            geometry is called ``geometry``.
+        query_ids: Query of each hit (m,).
+        ranks: Rank of each hit (m,), int32 from 1.
+        scores: Score of each hit (m,).
         exact: Whether nothing closer can have been missed.
 
     Returns:
-        GeoDataFrame in EPSG:4326 sorted by query, then rank: ``rank`` int32 from 1, ``score``
-        float64 (higher is closer), ``exact`` bool, ``relevant`` nullable boolean, all null.
-        Columns of the archive named like one of these come out as ``archive_<name>``, with
-        one more ``archive_`` before it if the archive has a column of that name too.
+        GeoDataFrame in EPSG:4326 with the index 0..m-1: ``score`` float64 (higher is closer), ``exact``
+        bool, ``relevant`` nullable boolean, all null. Columns of the archive named like one of these
+        come out as ``archive_<name>``, with one more ``archive_`` before it if the archive has a
+        column of that name too.
     """
-    num_queries, k = rows.shape
-    taken = table.frame.iloc[rows.ravel()].reset_index(drop=True)
-    taken = taken.rename(columns=_own_names(taken.columns))
+    renamed = _own_names(frame.columns)
+    # Bare arrays: no indexes are compared, no series are made, which a search of ten hits notices.
+    kept = {renamed.get(c, c): v.array for c, v in pd.DataFrame(frame).items()}
     made = {
-        'query_id': pd.Series(
-            np.repeat(np.asarray(query_ids, dtype=object), k), dtype=TEXT
-        ),
-        'rank': np.tile(np.arange(1, k + 1, dtype=np.int32), num_queries),
-        'score': scores.ravel().astype(np.float64),
-        'exact': np.full(rows.size, exact),
-        'relevant': pd.array([None] * rows.size, dtype='boolean'),
+        'query_id': pd.array(np.asarray(query_ids, dtype=object), dtype=TEXT),
+        'rank': ranks,
+        'score': scores.astype(np.float64),
+        'exact': np.full(len(frame), exact),
+        'relevant': pd.array([None] * len(frame), dtype='boolean'),
     }
-    rest = [c for c in taken.columns if c not in RESULT_COLUMNS and c != 'geometry']
-    columns = {c: made[c] if c in made else taken[c] for c in (*RESULT_COLUMNS, *rest)}
-    return gpd.GeoDataFrame(columns, geometry=taken.geometry, crs=taken.crs)
+    rest = [c for c in kept if c not in RESULT_COLUMNS and c != 'geometry']
+    names = (*RESULT_COLUMNS, *rest, 'geometry')
+    plain = pd.DataFrame({c: made[c] if c in made else kept[c] for c in names})
+    return gpd.GeoDataFrame(plain, geometry='geometry', copy=False)
 
 
 def _own_names(columns: Iterable[str]) -> dict[str, str]:
@@ -94,8 +93,7 @@ def check_result(results: gpd.GeoDataFrame) -> None:
     Examples:
         >>> import geopandas as gpd
         >>> import shapely
-        >>> from torchgeo_cmr.table import EmbeddingTable
-        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>>         >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
         >>> frame = gpd.GeoDataFrame(
         ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
         ... )

@@ -329,14 +329,15 @@ def frame_from_arrow(table: pa.Table) -> gpd.GeoDataFrame:
 
 def set_types(plain: pd.DataFrame) -> None:
     """Give standard columns that came from Arrow the types of a table, in place."""
+    # Most have them, and looking at a column takes longer than at its type.
+    types = dict(zip(plain.columns, plain.dtypes, strict=True))
     for name, kind in STANDARD.items():
-        values = plain[name]
-        # Most have them, and putting a column back takes longer than a look.
         if name == 'native_corners':
-            if values.dtype != object:
+            if types[name] != object:
+                values = plain[name]
                 plain[name] = values.astype(object).where(values.notna(), None)
-        elif pa.types.is_string(kind) and values.dtype != TEXT:
-            plain[name] = values.astype(TEXT)
+        elif pa.types.is_string(kind) and types[name] != TEXT:
+            plain[name] = plain[name].astype(TEXT)
 
 
 def check_vectors(ids: pd.Series, vectors: NDArray[Any]) -> None:

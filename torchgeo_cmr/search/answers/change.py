@@ -120,7 +120,10 @@ def changes(
     _, first = np.unique(place[left[best]], return_index=True)
     top = best[np.sort(first)][:k]
     found = make_result(
-        selected, right[top][None], scores[top][None].astype(np.float32), ['change']
+        selected.frame.iloc[right[top]],
+        ['change'] * len(top),
+        np.arange(1, len(top) + 1, dtype=np.int32),
+        scores[top].astype(np.float32),
     )
     before = selected.frame.iloc[left[top]]
     for column in ('patch_id', 'modality', 'time_start'):

@@ -43,8 +43,10 @@ _ALONE_OF_MANY = 131_072
 _PIECES = 4
 #: Codes are copied if more than so many are passed for each that is read.
 _PASSED = 2
-#: Products of bytes in a block of codes, and scores of a thread below which it costs more than it brings.
+#: Products of bytes in a block of codes, its rows, and scores of a thread below which it costs more than it
+#: brings.
 _SUMS = 1 << 18
+_LONG_OF_CODES = 32_768
 _ALONE_OF_CODES = 65_536
 
 
@@ -103,7 +105,7 @@ def scan_codes[S: Sink](
         queries: Rounded queries, at least one; scores are in units of theirs.
         make: As for :func:`scan`.
     """
-    longest = int(np.clip(_SUMS // len(queries.codes), _ROWS, _LONG))
+    longest = int(np.clip(_SUMS // len(queries.codes), _ROWS, _LONG_OF_CODES))
     start = partial(_integers, codes, queries, longest)
     return _spread(rows, len(queries), start, make, _ALONE_OF_CODES, longest)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -161,6 +162,17 @@ def taken(state: State, numbers: _Rows) -> EmbeddingTable:
     vectors = _vectors(state, numbers)
     vectors.flags.writeable = False
     facts = state.facts
+    return EmbeddingTable(
+        frame_of(state, numbers), vectors, facts['metric'], facts['record']
+    )
+
+
+def frame_of(state: State, numbers: _Rows) -> gpd.GeoDataFrame:
+    """Give the frame of different rows of a state.
+
+    Raises:
+        ArchiveError: If two of them have one name, since the indexes share a row.
+    """
     frame = state.columns.frame(numbers)
     twice = frame['patch_id'].duplicated() if len(state.parts) > 1 else None
     if twice is not None and twice.any():
@@ -168,7 +180,7 @@ def taken(state: State, numbers: _Rows) -> EmbeddingTable:
             f'patch_id {frame["patch_id"][twice].iloc[0]!r} is in two of the indexes that are searched as '
             'one; leave one of them out'
         )
-    return EmbeddingTable(frame, vectors, facts['metric'], facts['record'])
+    return frame
 
 
 def _vectors(state: State, numbers: _Rows) -> NDArray[np.float32]:

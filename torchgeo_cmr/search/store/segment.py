@@ -15,6 +15,7 @@ import geopandas as gpd
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from geopandas.array import from_shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
@@ -337,4 +338,5 @@ def to_frame(table: pa.Table) -> gpd.GeoDataFrame:
     plain = in_pandas(table.drop_columns(['geometry']))
     set_types(plain)
     shapes = footprints_of(table.column('geometry'))
-    return gpd.GeoDataFrame(plain, geometry=gpd.GeoSeries(shapes, crs=WGS84))
+    plain['geometry'] = from_shapely(shapes, crs=WGS84)
+    return gpd.GeoDataFrame(plain, geometry='geometry', copy=False)
