@@ -1,6 +1,7 @@
 """The columns of a result, and the check for them."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -53,17 +54,20 @@ def make_result(
     """
     renamed = _own_names(frame.columns)
     # Bare arrays: no indexes are compared, no series are made, which a search of ten hits notices.
-    kept = {renamed.get(c, c): v.array for c, v in pd.DataFrame(frame).items()}
-    made = {
+    columns: dict[Any, Any] = {
+        renamed.get(name, name): values.array
+        for name, values in pd.DataFrame(frame).items()
+    }
+    rest = [c for c in columns if c not in RESULT_COLUMNS and c != 'geometry']
+    columns |= {
         'query_id': pd.array(np.asarray(query_ids, dtype=object), dtype=TEXT),
         'rank': ranks,
         'score': scores.astype(np.float64),
         'exact': np.full(len(frame), exact),
         'relevant': pd.array([None] * len(frame), dtype='boolean'),
     }
-    rest = [c for c in kept if c not in RESULT_COLUMNS and c != 'geometry']
     names = (*RESULT_COLUMNS, *rest, 'geometry')
-    plain = pd.DataFrame({c: made[c] if c in made else kept[c] for c in names})
+    plain = pd.DataFrame({name: columns[name] for name in names})
     return gpd.GeoDataFrame(plain, geometry='geometry', copy=False)
 
 
