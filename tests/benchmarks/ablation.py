@@ -239,7 +239,9 @@ def main() -> None:
     """Parse the command line, run, print, write."""
     # The losses of the paper: the demo itself trains with those of another preset.
     usual = replace(demo.Settings(), epochs=28, temperature=0.1)
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--json', type=Path, help='write the figures here as well')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--rows', nargs='+', choices=list(ROWS), default=list(ROWS))

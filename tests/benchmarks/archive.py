@@ -440,7 +440,9 @@ def table(report: dict[str, Any]) -> str:
 
 def main() -> None:
     """Parse the command line, run, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--json', type=Path, help='write the figures here as well')
     parser.add_argument('--size', type=int, default=3600, help='rows of a scene')
     parser.add_argument('--rounds', type=int, default=7)

@@ -187,7 +187,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Parse the command line, run, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--json', type=Path, help='write the figures here as well')
     parser.add_argument(
         '--sizes', type=int, nargs='+', default=SIZES, help='numbers of chips'

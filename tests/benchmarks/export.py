@@ -127,7 +127,9 @@ def run(rows: int, repeats: int, seed: int, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Parse the command line, run, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--json', type=Path, help='write the figures here as well')
     parser.add_argument('--rows', type=int, default=100_000)
     parser.add_argument('--repeats', type=int, default=7)

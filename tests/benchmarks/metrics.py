@@ -81,7 +81,9 @@ def run(
 
 def main() -> None:
     """Parse the command line, run, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--queries', type=int, default=120_000)
     parser.add_argument('--archive', type=int, default=120_000)
     parser.add_argument('--dim', type=int, default=128)
