@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from torchgeo_cmr.cli.further_reading import MESSAGES, read_more
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs' / 'user' / 'troubleshooting.md'
 QUOTED = re.findall(r'^\| `([^`]+)` \| \S', PAGE.read_text(), re.MULTILINE)
@@ -45,3 +47,23 @@ def test_message_is_one_of_ours(quoted: str) -> None:
     words = [re.escape(part.strip(' ')) for part in quoted.split('…')]
     find = re.compile(r'[^\0]*?\0.*?'.join(words), re.DOTALL)
     assert any(find.search(sentence) for sentence in sentences())
+
+
+def test_commands_lead_to_every_message() -> None:
+    sections: dict[str, tuple[str, ...]] = {}
+    for section in PAGE.read_text().split('\n## ')[1:]:
+        quoted = re.findall(r'^\| `([^`]+)` \| \S', section, re.MULTILINE)
+        if quoted:
+            sections[section.partition('\n')[0]] = tuple(quoted)
+    assert sections == MESSAGES
+
+
+@pytest.mark.parametrize('quoted', QUOTED)
+def test_a_message_leads_to_its_own_heading(quoted: str) -> None:
+    heading = next(name for name, quotes in MESSAGES.items() if quoted in quotes)
+    message = f'first {quoted.replace("…", "some value")} last'
+    place = read_more(message)
+    assert place is not None
+    path, _, anchor = place.partition('#')
+    assert ROOT / path == PAGE
+    assert anchor == heading.lower().replace(' ', '-')

@@ -138,7 +138,13 @@ def _bars(flags: Collection[str]) -> Mode:
 
 
 def _mistake(message: str) -> int:
+    """Write one sentence; people at a terminal are led to the page that says more."""
     sys.stderr.write(f'torchgeo-cmr: {brief(message)}\n')
+    if sys.stderr.isatty():
+        from torchgeo_cmr.cli.further_reading import read_more
+
+        if place := read_more(message):
+            sys.stderr.write(f'more about this: {place}\n')
     return 2
 
 

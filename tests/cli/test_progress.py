@@ -98,3 +98,16 @@ def test_verbose_lets_gdal_speak(archive: Path, tmp_path: Path) -> None:
     words = ['export', archive, '--out', tmp_path / 'a.gpkg']
     assert 'GPKG' not in on_pipe(*words)[2]
     assert 'GPKG' in on_pipe(*words, '--overwrite', '--verbose')[2]
+
+
+def test_a_mistake_at_a_terminal_leads_to_the_page(tmp_path: Path) -> None:
+    words = ('embed', tmp_path / 'none_*.tif', '--modality', 's2', '--model', 'presto')
+    words += ('--size', 64, '--out', tmp_path / 'out')
+    code, _, piped = on_pipe(*words)
+    assert code == 2
+    assert len(piped.splitlines()) == 1
+    code, _, err = on_terminal(*words)
+    assert code == 2
+    first, second = err.splitlines()
+    assert first == piped.rstrip('\n')
+    assert second == 'more about this: docs/user/troubleshooting.md#opening-rasters'
