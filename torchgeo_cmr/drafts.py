@@ -13,7 +13,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
@@ -330,15 +330,19 @@ def _is_of_the_disk(error: Exception, target: Path) -> bool:
     )
 
 
-def sweep(folder: Path, name: str | None = None) -> None:
+def sweep(
+    folder: Path, name: str | None = None, before: Callable[[Path], object] = id
+) -> None:
     """Remove drafts whose owners are gone.
 
     Args:
         folder: Where they are.
         name: What they are drafts of: the stem of a file, or a folder; None for all, empty for
             those without a name, as they are within a folder of ours.
+        before: Is called with each draft before that goes.
     """
     for path, _ in _abandoned(folder, name):
+        before(path)
         _remove(path)
 
 

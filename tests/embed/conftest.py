@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from torchgeo_cmr.drafts import is_alive
 from torchgeo_cmr.embed import embed
+from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table import EmbeddingTable
 
 S2_BANDS = ('B02', 'B03', 'B04')
@@ -178,6 +179,15 @@ class Engines:
             assert len(frame) == 4
             assert frame.crs == 'EPSG:4326'
         return len(paths)
+
+    def check_each_is_missed(self) -> None:
+        """See that no part can be removed unnoticed, though no run was complete."""
+        for path in sorted(self.out.glob('part-*.parquet')):
+            content = path.read_bytes()
+            path.unlink()
+            with pytest.raises(ArchiveError, match=f'lacks {path.name}'):
+                EmbeddingTable.load(self.out)
+            path.write_bytes(content)
 
     def rest(self) -> None:
         """Wait until no process that embedded a scene is left."""

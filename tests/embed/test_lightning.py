@@ -24,6 +24,7 @@ def test_a_killed_rank_loses_nothing(engines: Any) -> None:
     engines.rest()
     there = engines.parts()
     assert 4 <= there < 11
+    engines.check_each_is_missed()
     engines.calls()
     assert engines.run('lightning', ranks=2) == 0, engines.told
     assert engines.told.split().count('44') == 2  # every rank returns the whole

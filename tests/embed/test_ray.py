@@ -41,6 +41,7 @@ def test_a_killed_driver_loses_nothing(engines: Any) -> None:
     engines.rest()
     there = engines.parts()
     assert 10 <= there < 40
+    engines.check_each_is_missed()
     assert len(engines.calls()) < 40
     assert engines.run('ray') == 0, engines.told
     assert len(engines.calls()) == 40 - there

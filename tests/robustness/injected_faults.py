@@ -146,9 +146,13 @@ class Disk:
     def _opening(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def opened(file: Any, mode: str = 'r', *args: Any, **options: Any) -> Any:
             path = self._inside(file) if set(mode) & set('wax+') else None
-            if path is not None:
-                self._step()
-            return real(file, mode, *args, **options)
+            if path is None:
+                return real(file, mode, *args, **options)
+            self._step()
+            made = real(file, mode, *args, **options)
+            if 'x' in mode:
+                self.log.append(('create', path))
+            return made
 
         return opened
 
@@ -198,7 +202,9 @@ def replay(
 
 
 def _do(kind: str, source: Path, target: Path) -> None:
-    if kind == 'link':
+    if kind == 'create':
+        source.touch()
+    elif kind == 'link':
         os.link(source, target)
     elif kind == 'exchange':
         durable._exchange(source, target)

@@ -138,6 +138,22 @@ def parts(home: Path) -> None:
     sink.finish()
 
 
+def begun(home: Path) -> None:
+    """Commit parts without an end."""
+    sink = ParquetSink(home / 'x', {'space': 'x'})
+    for key in 'ab':
+        sink.commit(key, table(key))
+
+
+def drop(home: Path) -> None:
+    """Drop a part, add one and write one anew, as an update does."""
+    sink = ParquetSink(home / 'x', {'space': 'x'})
+    sink.remove('a')
+    for key in 'bc':
+        sink.commit(key, table(key))
+    sink.finish()
+
+
 def error_of(run: Callable[[Path], Any], home: Path) -> Exception | None:
     try:
         run(home)
@@ -187,6 +203,7 @@ CASES = {
         lambda home: table('a').save(home / 'x'),
     ),
     'commit': Case(parts, archive, stepwise=True),
+    'drop': Case(drop, archive, begun, stepwise=True),
     'build': Case(lambda home: RetrievalIndex.build(table('a'), home / 'x'), index),
     'build over': Case(
         lambda home: RetrievalIndex.build(
@@ -235,6 +252,19 @@ CASES = {
 }
 
 
+def misses_each_part(folder: Path, kept: frozenset[str]) -> None:
+    """See that no committed part can go unnoticed, but for one that may be on its way out."""
+    for part in folder.glob('part-*'):
+        content = part.read_bytes()
+        ids = pq.read_table(part, columns=['patch_id'], partitioning=None)
+        leaving = not kept.issuperset(ids.column(0).to_pylist())
+        part.unlink()
+        error = error_of(EmbeddingTable.load, folder)
+        part.write_bytes(content)
+        missed = f'lacks {part.name}, written and then removed' in str(error)
+        assert missed or (leaving and error is None)
+
+
 class Trial:
     """One case in folders of its own, with its old and its new state."""
 
@@ -269,6 +299,8 @@ class Trial:
             for name, value in state.items():
                 known = (self.old.get(name), self.new.get(name))
                 assert value in known or (self.case.stepwise and value < known[1]), name
+            if self.case.stepwise:
+                misses_each_part(home / 'x', self.new['ids'])
         else:
             assert state in (self.old, self.new)
         try:
@@ -277,14 +309,14 @@ class Trial:
             assert state == self.new  # nothing was left to do
         assert self.case.read(home) == self.new
         names = [p.name for p in home.rglob('.*') if p.name != '.writer']
-        assert not names
+        assert not [*names, *home.rglob('_part-*')]
 
 
 #: Whether slow cases try each change, which takes an hour, or some of them.
 EVERY = bool(os.environ.get('TORCHGEO_CMR_EVERY_FAULT'))
 _MOST = 6
 #: Tried at each change by default; the others with ``-m slow``, or at some changes.
-QUICK = ('save', 'commit', 'delete', 'hash', 'sound')
+QUICK = ('save', 'commit', 'drop', 'delete', 'hash', 'sound')
 SOME = {
     'save over': 8,
     'build': 8,

@@ -17,7 +17,7 @@ from torchgeo_cmr.regular_files import check_special
 
 from .provenance import Content, row_digests
 from .schema import check_metadata, check_part, check_vectors, from_arrow
-from .sink import PARTS, header_file, part_name, read_header
+from .sink import PARTS, header_file, missing_parts, part_name, read_header
 
 _PART = 'remove it and run the command that embedded it again'
 _WHOLE = 'write the archive again'
@@ -78,8 +78,7 @@ def verify_archive(path: str | PathLike[str]) -> Iterator[Finding]:
         ) as error:
             broken = True
             yield Finding(str(part), _sentence(error), _PART)
-    found = {part.name for part in folder.glob(PARTS)}
-    for name in sorted({*header.get('parts', ())} - found):
+    for name in missing_parts(folder, header):
         broken = True
         yield Finding(str(folder / name), 'it is missing', _PART.partition(' and ')[2])
     if broken:

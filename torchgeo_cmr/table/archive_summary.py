@@ -1,5 +1,6 @@
 """Summary of an archive, from its header and the metadata of its parts."""
 
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from os import PathLike
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .schema import RESERVED, STANDARD, check_part
-from .sink import PARTS, merge_records, read_header, reading
+from .sink import PARTS, incomplete, merge_records, missing_parts, read_header, reading
 
 _SIDES = ('xmin', 'ymin', 'xmax', 'ymax')
 _READ = ['modality', 'src_crs', 'source', 'time_start', 'time_end', 'bbox']
@@ -33,10 +34,14 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
         ``undated`` rows, ``placeless`` rows, ``bounds`` (west, south, east, north in degrees;
         null if no row has a place),
         ``scenes`` (sources with rows), ``parts``, ``complete`` (null if the archive does not
-        say how much was planned), ``bytes``, ``header`` and ``record`` without its sources.
+        say how much was planned), ``missing`` (parts that were removed), ``bytes``, ``header`` and
+        ``record`` without its sources.
 
     Raises:
         ArchiveError: If the folder is not an archive, broken, mixed or of a newer format.
+
+    Warns:
+        UserWarning: If parts were removed.
 
     Examples:
         >>> import tempfile
@@ -75,6 +80,9 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
     complete = None if planned is None else len(parts) >= planned
     if 'rows' in header:
         complete = rows.number == header['rows']
+    if missing := missing_parts(folder, header):
+        complete = False
+        warnings.warn(incomplete(folder, missing), UserWarning, stacklevel=2)
     return {
         'kind': 'archive',
         'path': str(folder),
@@ -94,6 +102,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
         'parts': len(parts),
         'planned': planned,
         'complete': complete,
+        'missing': missing,
         'bytes': sum(part.stat().st_size for part in parts),
         'header': {k: v for k, v in header.items() if k not in ('record', 'format')},
         'record': {k: v for k, v in record.items() if k != 'sources'},

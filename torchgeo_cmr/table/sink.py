@@ -3,7 +3,8 @@
 ``_archive.json`` describes the folder; every ``part-*.parquet`` is complete, because it is
 written under a temporary name, flushed to disk and renamed. A process killed at any moment
 leaves the parts it had committed and perhaps one temporary file, which readers ignore and
-the next writer removes. Writing and reading share this one long module, because each rule
+the next writer removes. A part that somebody removes is missed by the list in the header, or by
+its marker (:mod:`.part_markers`). Writing and reading share this one long module, because each rule
 of the format has both sides.
 """
 
@@ -21,7 +22,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ from torchgeo_cmr.regular_files import check_special
 from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
 from .others.emb_fields import EMB_KEY, footer
+from .part_markers import find_markers, list_names, marked, removed_parts, unmark
 from .provenance import Content, Rows
 from .schema import (
     FORMAT,
@@ -72,7 +74,9 @@ HEADER = '_archive.json'
 _OLDER = 'archive.json'
 #: Pattern of the part files of an archive.
 PARTS = 'part-*.parquet'
-_OURS = re.compile(r'_?archive\.json|part-.*\.parquet|\.tmp-.*')
+_OURS = re.compile(
+    r'_?archive\.json|part-.*\.parquet|_part-.*\.parquet\.tmp-.*|\.tmp-.*'
+)
 #: Numbers in a vector: more than any model gives.
 _MOST_NUMBERS = 1 << 24
 #: Rows whose vectors are read at a time.
@@ -140,8 +144,9 @@ class ParquetSink:
             **given,
         }
         self._ready, self._seen = False, _mark(self.path)
-        #: Parts that this writer has found or committed.
+        #: Parts that this writer has found or committed, and those that the header names.
         self._known: set[str] = set()
+        self._listed: frozenset[str] = frozenset()
         self._given = self.header
         self._check()
 
@@ -188,6 +193,8 @@ class ParquetSink:
         if not is_archive(self.path):
             return
         names = {*map(part_name, keys)}
+        if not names:
+            return
         self._known -= names
         header = read_header(self.path)
         if names & {*header.get('parts', ())}:
@@ -195,6 +202,7 @@ class ParquetSink:
             kept = [name for name in header['parts'] if name not in names]
             self._write_header({**header, 'parts': kept})
         with disk_faults(self.path):
+            unmark(m for m in find_markers(self.path) if m.part.name in names)
             for name in names:
                 (self.path / name).unlink(missing_ok=True)
 
@@ -205,7 +213,9 @@ class ParquetSink:
         """
         if not is_archive(self.path):
             return
-        sweep(self.path, '')
+        self._sweep()
+        # Those of parts that are on their way are looked for before the parts, and stay.
+        markers = [m for m in find_markers(self.path) if not m.draft.exists()]
         old = read_header(self.path)
         new = {**old, **(self._given if self._replacing else {})}
         new['parts'] = sorted(part.name for part in self.path.glob(PARTS))
@@ -216,7 +226,9 @@ class ParquetSink:
             )
         if new != old:
             self._write_header(new)
-        self.header = new
+        self.header, self._listed = new, frozenset(new['parts'])
+        with disk_faults(self.path):
+            unmark(markers)
 
     def commit(self, key: str, table: Rows, *, fingerprint: str | None = None) -> None:
         """Write a table as the part of a key, all of it or nothing.
@@ -263,7 +275,10 @@ class ParquetSink:
         content = content.replace_schema_metadata(
             {**content.schema.metadata, EMB_KEY: community}
         )
-        with _appearing(self.path / part_name(key)) as temporary:
+        name = part_name(key)
+        # The header knows of it, or at least how many rows there are.
+        known = 'rows' in self.header or name in self._listed
+        with _committing(self.path / name, known=known) as temporary:
             pq.write_table(
                 content,
                 temporary,
@@ -279,7 +294,7 @@ class ParquetSink:
                 ],
                 write_page_checksum=True,
             )
-        self._known.add(part_name(key))
+        self._known.add(name)
 
     def _begin(self, table: Rows) -> None:
         """Make the folder and its header once, and sweep out what dead writers left."""
@@ -296,8 +311,16 @@ class ParquetSink:
         if not self._check():
             self._begin_header()
             self._check()
-        sweep(self.path, '')
+        self._sweep()
         self._ready, self._seen = True, _mark(self.path)
+
+    def _sweep(self) -> None:
+        """Sweep out what dead writers left, and first the markers of parts that never came."""
+
+        def given_up(draft: Path) -> None:
+            unmark(m for m in find_markers(self.path) if m.draft == draft)
+
+        sweep(self.path, '', given_up)
 
     def _begin_header(self) -> None:
         """Write the header of a new archive, unless another process was quicker."""
@@ -334,7 +357,7 @@ class ParquetSink:
                     f'the archive {self.path} was begun with {path} = {old} and not {new}; '
                     f'{update}name another folder or replace the archive'
                 )
-        self.header = written
+        self.header, self._listed = written, frozenset(written.get('parts', ()))
         return True
 
 
@@ -430,8 +453,14 @@ def read_archive(
     """
     folder = Path(path)
     header = read_header(folder)
+    check_complete(folder, header)
     vectors, parts = _read_parts(folder, header, make)
-    _check_parts(folder, header, parts)
+    rows = sum(len(content) for _, content, _ in parts)
+    if header.get('rows', rows) != rows:
+        raise ArchiveError(
+            f'{folder} holds {rows} of {header["rows"]} rows: a part file is missing; '
+            'write the archive again'
+        )
     vectors.flags.writeable = False
     records = [
         header.get('record') or {},
@@ -469,23 +498,49 @@ def read_archive(
     return frame, vectors, metric, record, _content(facts for *_, facts in parts)
 
 
-def _check_parts(
-    folder: Path,
-    header: Mapping[str, Any],
-    parts: Sequence[tuple[Path, pa.Table, Mapping[str, Any]]],
-) -> None:
-    """Refuse an archive that lacks a part, as far as its header knows."""
-    rows = sum(len(content) for _, content, _ in parts)
-    if header.get('rows', rows) != rows:
-        raise ArchiveError(
-            f'{folder} holds {rows} of {header["rows"]} rows: a part file is missing; '
-            'write the archive again'
-        )
-    if missing := {*header.get('parts', ())} - {part.name for part, *_ in parts}:
-        raise ArchiveError(
-            f'{folder} lacks {min(missing)}, which was there when the archive was complete; copy it '
-            'there again, or embed again'
-        )
+def missing_parts(folder: Path, header: Mapping[str, Any]) -> list[str]:
+    """Name the parts that were committed to an archive and are gone, whether or not a run was complete.
+
+    Args:
+        folder: The archive; others may write to it meanwhile.
+        header: Its header.
+
+    Returns:
+        Names of files, sorted. Of parts that were written before archives kept account of
+        unfinished runs, none is known.
+    """
+    names = list_names(folder)
+    missing = removed_parts(folder, names)
+    if listed := {*header.get('parts', ())} - names:
+        # A part that is dropped meanwhile goes from the header first.
+        listed &= {*read_header(folder).get('parts', ())}
+        missing |= {name for name in listed if not (folder / name).exists()}
+    return sorted(missing)
+
+
+def check_complete(folder: Path, header: Mapping[str, Any]) -> None:
+    """Refuse an archive of which a part was removed.
+
+    Args:
+        folder: The archive.
+        header: Its header.
+
+    Raises:
+        ArchiveError: With the part, and what to do.
+    """
+    if fault := incomplete(folder, missing_parts(folder, header)):
+        raise ArchiveError(fault)
+
+
+def incomplete(folder: Path, missing: Sequence[str]) -> str:
+    """Say in a sentence which parts an archive lacks and what to do; empty if it lacks none."""
+    if not missing:
+        return ''
+    rest = f' and {len(missing) - 1} more' if missing[1:] else ''
+    return (
+        f'{folder} lacks {missing[0]}{rest}, written and then removed; copy it there again, or run the '
+        'command that embedded it again'
+    )
 
 
 def read_part_facts(part: Path, dim: int) -> dict[str, Any]:
@@ -637,7 +692,9 @@ def read_content(path: str | PathLike[str]) -> Content | None:
     Raises:
         ArchiveError: If the folder is not an archive, or a part cannot be read.
     """
-    dim = read_header(path)['dim']
+    header = read_header(path)
+    check_complete(Path(path), header)
+    dim = header['dim']
     found = [read_part_facts(part, dim) for part in Path(path).glob(PARTS)]
     return _content(sorted(found, key=lambda facts: facts['key']))
 
@@ -831,6 +888,22 @@ def _appearing(target: Path, *, overwrite: bool = True) -> Generator[Path]:
         finally:
             with suppress(OSError):
                 draft.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _committing(part: Path, *, known: bool) -> Generator[Path]:
+    """Write a part as a draft and give it its name, with a marker unless it is known without."""
+    draft = part.with_name(f'.{stamp()}')
+    with disk_faults(part):
+        try:
+            yield draft
+            flush(draft)
+            with nullcontext() if known else marked(part, draft):
+                draft.replace(part)
+                flush(part.parent)
+        finally:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pytest
 
 from torchgeo_cmr.errors import ArchiveError, CMRError, OutputExistsError
-from torchgeo_cmr.search import RetrievalIndex
-from torchgeo_cmr.table import arrow_check
+from torchgeo_cmr.search import RetrievalIndex, arrow_check
 
 type Make = Callable[..., Any]
 

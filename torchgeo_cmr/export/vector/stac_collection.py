@@ -30,7 +30,13 @@ from torchgeo_cmr.table.others.emb_fields import (
     run_fields,
 )
 from torchgeo_cmr.table.schema import check_part
-from torchgeo_cmr.table.sink import PARTS, merge_records, read_header, reading
+from torchgeo_cmr.table.sink import (
+    PARTS,
+    check_complete,
+    merge_records,
+    read_header,
+    reading,
+)
 
 _STAC = '1.0.0'
 _PARQUET = 'application/vnd.apache.parquet'
@@ -181,7 +187,9 @@ class _Part:
 
 def _parts(archive: Path, given: Catalogue) -> Iterator[_Part]:
     """Read what items say, part by part; vectors are not read."""
-    dim = read_header(archive)['dim']
+    header = read_header(archive)
+    check_complete(archive, header)
+    dim = header['dim']
     stated = _stated(given.time)
     undated = []
     for file in sorted(archive.glob(PARTS)):

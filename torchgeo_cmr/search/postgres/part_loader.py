@@ -22,7 +22,13 @@ from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.search.store.segment import to_arrow
 from torchgeo_cmr.table.schema import check_part, check_vectors, frame_from_arrow
-from torchgeo_cmr.table.sink import PARTS, read_header, read_part, reading
+from torchgeo_cmr.table.sink import (
+    PARTS,
+    check_complete,
+    read_header,
+    read_part,
+    reading,
+)
 
 from .archive_tables import Entry, find_entry, make_tables, remove_rows, widen
 from .binary_rows import packed_vectors
@@ -82,18 +88,8 @@ def load_archive(
             f'divide={divide!r} is not one of {", ".join(DIVISIONS)}; choose one of them'
         )
     folder, place = Path(archive), Address.read(address)
-    header = read_header(folder)
-    if header['metric'] != 'cosine':
-        raise ArchiveError(
-            f'{folder} holds packed codes, which are not loaded into a database; load the archive of '
-            'vectors'
-        )
+    header = _header(folder, half, approximate)
     dim = header['dim']
-    if dim > MOST_NUMBERS or (approximate and dim > _INDEXED[half]):
-        raise ArchiveError(
-            f'{folder} has vectors of {dim} numbers, more than pgvector takes ({MOST_NUMBERS}, and '
-            f'{_INDEXED[half]} for an approximate index); search the folder itself'
-        )
     counts = {'parts': 0, 'kept': 0, 'removed': 0}
     with connect(place) as server, faults():
         with server.transaction():
@@ -126,6 +122,24 @@ def load_archive(
             driver().sql.SQL('SELECT count(*) FROM {patch}').format(**entry.names)
         )
         return {**counts, 'rows': total.fetchone()[0]}
+
+
+def _header(folder: Path, half: bool, approximate: bool) -> dict[str, Any]:
+    """Read the header of an archive, and refuse one that no database takes or that lacks a part."""
+    header = read_header(folder)
+    if header['metric'] != 'cosine':
+        raise ArchiveError(
+            f'{folder} holds packed codes, which are not loaded into a database; load the archive of '
+            'vectors'
+        )
+    check_complete(folder, header)
+    dim = header['dim']
+    if dim > MOST_NUMBERS or (approximate and dim > _INDEXED[half]):
+        raise ArchiveError(
+            f'{folder} has vectors of {dim} numbers, more than pgvector takes ({MOST_NUMBERS}, and '
+            f'{_INDEXED[half]} for an approximate index); search the folder itself'
+        )
+    return header
 
 
 def _prune(server: Any, entry: Entry, key: str) -> None:

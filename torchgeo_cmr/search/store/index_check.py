@@ -9,8 +9,8 @@ import numpy as np
 
 from torchgeo_cmr.durable import checksum
 from torchgeo_cmr.errors import ArchiveError, Finding
+from torchgeo_cmr.search import arrow_check
 from torchgeo_cmr.search.where.columns import StoredColumns
-from torchgeo_cmr.table import arrow_check
 
 from .index_files import HEADER, checksums, read_header, read_segment
 

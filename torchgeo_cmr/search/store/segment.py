@@ -19,6 +19,7 @@ from geopandas.array import from_shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.search import arrow_check
 from torchgeo_cmr.search.rank import pruning
 from torchgeo_cmr.search.rank.exact import Looks, above, top_k
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
@@ -31,7 +32,7 @@ from torchgeo_cmr.search.where.columns import (
 )
 from torchgeo_cmr.search.where.curve import hilbert_order
 from torchgeo_cmr.search.where.where import Step, Where
-from torchgeo_cmr.table import EmbeddingTable, arrow_check
+from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84, to_wkb
 from torchgeo_cmr.table.kinds import Kind, kinds_of
 from torchgeo_cmr.table.provenance import Content, row_digests

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from shapely import Geometry
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
-from torchgeo_cmr.table import EmbeddingTable, arrow_check
+from torchgeo_cmr.search import arrow_check
+from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.whole_numbers import in_pandas
 
 from .curve import Cover, Curve, hilbert_order
