@@ -10,6 +10,7 @@ import pytest
 import shapely
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.progress.bars import drawing
 from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -254,3 +255,18 @@ def test_refuses_an_id_that_occurs_twice(make: Make) -> None:
     for refused in (RetrievalIndex, RetrievalIndex.build):
         with pytest.raises(ArchiveError, match=f"patch_id '{name}' occurs more than"):
             refused(twice)
+
+
+def test_many_queries_are_ranked_in_parts_that_a_bar_counts(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index, queries = RetrievalIndex(make(300)), make(1_100, seed=5).vectors
+    with drawing('always'):
+        together = index.search(queries, 3)
+    assert '1100/1100' in capsys.readouterr().err
+    for i in (0, 511, 512, 1_099):
+        alone = index.search(queries[i], 3)
+        mine = together.iloc[3 * i : 3 * i + 3]
+        assert mine['patch_id'].tolist() == alone['patch_id'].tolist()
+        assert mine['score'].tolist() == alone['score'].tolist()
+    assert index.explain(queries, 3).queries == 1_100

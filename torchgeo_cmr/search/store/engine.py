@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.progress.bars import bar
 from torchgeo_cmr.search.memory import FEWER, check_fits
 from torchgeo_cmr.search.rank.exact import Looks
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
@@ -269,7 +270,7 @@ def ranked(
     wide = k if self_match is None else k + self_match.most
     rows: list[_Rows] = [np.empty(0, np.int64)] * len(vectors)
     scores: list[_Scores] = [np.empty(0, np.float32)] * len(vectors)
-    reports = []
+    reports, shown = [], bar(len(vectors), 'query', 'search')
     for group in groups_of(state, question.where, exclusion.table, len(vectors)):
         plans: list[Plan] = []
         apart = mine = 0
@@ -295,6 +296,7 @@ def ranked(
                 rows[query], scores[query] = found[i][left], score[i][left]
             if counted:
                 apart += _counted(group.selection, withheld, len(queries))
+            shown.update(len(queries))
             begin = time.perf_counter()
         steps = list(group.steps)
         every, number = sum(map(len, group.selection)), max(1, len(group.queries))
@@ -309,6 +311,7 @@ def ranked(
         reports.append(
             GroupReport(len(group.queries), left, tuple(steps), tuple(plans))
         )
+    shown.close()
     return rows, scores, reports
 
 

@@ -74,14 +74,16 @@ class Exclusion:
             Some of them, and what each part of the index withholds from them, numbered as
             they come; None where nothing is.
         """
-        if self.table is None or (self.metres is None and self.days is None):
-            yield queries, [None] * len(state.parts)
-            return
-        shapes = np.asarray(self.table.frame.geometry.to_numpy(), dtype=object)
-        todo = [
+        blocks = [
             queries[start : start + _QUERIES]
             for start in range(0, len(queries), _QUERIES)
-        ][::-1]
+        ]
+        if self.table is None or (self.metres is None and self.days is None):
+            for block in blocks:
+                yield block, [None] * len(state.parts)
+            return
+        shapes = np.asarray(self.table.frame.geometry.to_numpy(), dtype=object)
+        todo = blocks[::-1]
         while todo:
             block = todo.pop()
             pairs = self._pairs(state.parts, shapes[block])
