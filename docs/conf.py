@@ -88,8 +88,46 @@ def add_docstrings(app: Sphinx, page: str, source: list[str]) -> None:
         if name.isupper() and not isinstance(getattr(import_module(path), name), type)
     )
     members = f'{constants}\n.. automodule:: {path}\n   :members:\n'
+    apart = {
+        name: names
+        for name, _ in ROW.findall(table)
+        if (names := inherited_names(getattr(import_module(path), name)))
+    }
+    if apart:
+        members += f'   :exclude-members: {", ".join(apart)}\n'
+    for name, names in apart.items():
+        members += f'\n.. autoclass:: {path}.{name}\n   :members: {", ".join(names)}\n'
     linked = ROW.sub(rf'| {{py:obj}}`~{path}.\1` | \2 |', table)
     source[0] = f'{linked}\n```{{eval-rst}}{members}```\n'
+
+
+def inherited_names(thing: object) -> list[str]:
+    """Name what a class of ours has, if a part of it comes from a base of ours that has no page.
+
+    Args:
+        thing: What a page documents.
+
+    Returns:
+        The names that are documented, none if the class or its bases with a page have them all.
+    """
+    bases = thing.__mro__[1:] if isinstance(thing, type) else ()
+    ours = [base for base in bases if base.__module__.startswith('torchgeo_cmr.')]
+    public = [
+        base
+        for base in ours
+        if base.__name__
+        in import_module('.'.join(base.__module__.split('.')[:2])).__all__
+    ]
+    apart = [
+        base for base in ours if not any(issubclass(other, base) for other in public)
+    ]
+    parts = [thing, *apart] if apart else []
+    return [
+        name
+        for part in parts
+        for name, value in vars(part).items()
+        if not name.startswith('_') and getattr(value, '__doc__', None)
+    ]
 
 
 def prepare_docstring(

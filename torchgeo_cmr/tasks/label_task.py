@@ -23,10 +23,11 @@ from torchgeo_cmr.models.cmir_network import ClassifiedEncoders
 from torchgeo_cmr.models.features import build_feature_encoder, is_speech, takes_vectors
 from torchgeo_cmr.models.weights import NewBands
 
-from .base import SECTION, CrossModalTask, unit_rows
+from .base import CrossModalTask, unit_rows
 from .labels import LabelLosses, as_sets, read_labels
 from .networks import Models, Weights, check_per_modality, each_model
 from .optim import OptimizerName, ScheduleName
+from .storage.stored_task import SECTION
 
 __all__ = ('LabelledTask', 'Similarity')
 

@@ -14,10 +14,11 @@ from torch import nn
 
 from torchgeo_cmr.errors import ArchiveError, CMRError, Finding
 from torchgeo_cmr.tasks.arguments import check_section
-from torchgeo_cmr.tasks.base import DETAILS, SECTION, CrossModalTask
+from torchgeo_cmr.tasks.base import CrossModalTask
 from torchgeo_cmr.typed_json import convert
 
 from .hub import located, read_folder
+from .stored_task import DETAILS, SECTION
 
 __all__ = ('describe_checkpoint', 'load_task', 'verify_checkpoint')
 
