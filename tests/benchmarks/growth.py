@@ -7,6 +7,10 @@ mapped, which the system takes back when it needs them: the most of each above w
 before the case, in MiB::
 
     python tests/benchmarks/growth.py --rows 100000 1000000 --folder /tmp
+
+With ``--embed``, in place of these, the end of a run of ``embed`` over an archive of 10,000 rows per scene::
+
+    python tests/benchmarks/growth.py --embed --rows 100000 1000000
 """
 
 import argparse
@@ -121,6 +125,60 @@ def cases(folder: Path, what: str = '') -> dict[str, Callable[[], object]]:
     }
 
 
+#: Pixels along a side of a scene, of which each is a patch.
+SIDE = 100
+
+
+def embedding(folder: Path) -> dict[str, Callable[[], object]]:
+    """Name runs over an archive in which all scenes are: planning, and what a run does at its end."""
+    import torch
+
+    from torchgeo_cmr.embed import center_archive, embed
+
+    class Lengthened(torch.nn.Module):
+        """Gives every pixel a direction of its own."""
+
+        keys, in_channels, specs, space = {'s2': 'image'}, {'s2': 1}, {}, 'lengthened'
+
+        def embed(self, batch: Any, modality: str) -> torch.Tensor:
+            """Give unit vectors (batch, DIM)."""
+            angles = batch['image'].flatten(1) * torch.arange(1, DIM + 1) / DIM
+            return torch.nn.functional.normalize(angles.cos() + 2, dim=1)
+
+    def run(**options: Any) -> object:
+        out, scenes = folder / 'archive', folder / 'scenes'
+        options = {'batch_size': 10_000, 'progress': False} | options
+        return embed(Lengthened(), scenes, 's2', 1, out=out, **options)
+
+    return {
+        'embed, nothing returned': lambda: run(load=False),
+        'embed, all rows returned': run,
+        'centre': lambda: center_archive(folder / 'archive'),
+    }
+
+
+def prepare_scenes(folder: Path, rows: int) -> None:
+    """Write scenes of random pixels and embed them."""
+    import rasterio
+
+    (folder / 'scenes').mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(rows // SIDE**2):
+        options: dict[str, Any] = {
+            'driver': 'GTiff',
+            'width': SIDE,
+            'height': SIDE,
+            'count': 1,
+            'dtype': 'uint8',
+            'crs': 'EPSG:32632',
+            'transform': rasterio.Affine(10, 0, 500_000 + 1000 * i, 0, -10, 5_000_000),
+        }
+        path = folder / 'scenes' / f'{i:05}.tif'
+        with rasterio.open(path, 'w', **options) as file:
+            file.write(rng.integers(1, 99, (1, SIDE, SIDE), np.uint8))
+    embedding(folder)['embed, nothing returned']()
+
+
 def prepare(folder: Path, rows: int) -> None:
     """Write an archive and its indexes."""
     from search import make_table  # imports what a case should not
@@ -144,14 +202,14 @@ def run(*words: object) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def work(folder: Path, what: str) -> None:
+def work(folder: Path, what: str, *, embeds: bool) -> None:
     """Do one thing and print what it took, or what there is to do."""
     warnings.simplefilter('ignore')
     if what.isdecimal():
-        prepare(folder, int(what))
-        print(json.dumps(list(cases(folder))))
+        (prepare_scenes if embeds else prepare)(folder, int(what))
+        print(json.dumps(list(embedding(folder) if embeds else cases(folder))))
         return
-    case = cases(folder, what)[what]
+    case = embedding(folder)[what] if embeds else cases(folder, what)[what]
     begin = time.perf_counter()
     with Watch() as watch:
         case()
@@ -166,16 +224,18 @@ def main() -> None:
     parser.add_argument(
         '--cases', nargs='+', default=[''], help='begins of their names'
     )
+    parser.add_argument('--embed', action='store_true', help='the end of a run of embed')
     parser.add_argument('--work', nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        return work(Path(options.work[0]), options.work[1])
+        return work(Path(options.work[0]), options.work[1], embeds=options.embed)
+    more = ['--embed'] * options.embed
     for rows in options.rows:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             print(f'{rows:,} rows{"":24}{"anonymous":>12}{"mapped":>12}{"seconds":>10}')
-            for name in run(folder, rows):
+            for name in run(folder, rows, *more):
                 if name.startswith(tuple(options.cases)):
-                    own, mapped, seconds = run(folder, name)
+                    own, mapped, seconds = run(folder, name, *more)
                     print(
                         f'{name:34}{own:12.0f}{mapped:12.0f}{seconds:10.1f}', flush=True
                     )

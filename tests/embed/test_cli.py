@@ -166,8 +166,10 @@ def test_pairs_of_a_yaml(
 
 #: What Python names otherwise, or the verb settles before it calls.
 ELSEWHERE = {
-    embed: {'task', 'dataset', 'modality', 'out', 'device', 'progress'},
-    embed_pairs: {'task', 'data', 'modality', 'splits', 'out', 'device', 'progress'},
+    embed: {'task', 'dataset', 'modality', 'out', 'device', 'progress', 'load'},
+    embed_pairs: {
+        *('task', 'data', 'modality', 'splits', 'out', 'device', 'progress', 'load')
+    },
 }
 
 

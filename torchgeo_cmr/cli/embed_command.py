@@ -311,7 +311,7 @@ def embed(
         )
     options = _taken(function, given, description, placed=kind in ('pair', 'raster'))
     task = read_encoder(ckpt, model, modality, bands, compute.task, normalize)
-    options |= {'progress': not quiet, 'out': out}
+    options |= {'progress': not quiet, 'out': out, 'load': False}
     if kind == 'pair':
         data = library.open_data(scenes[0])
         if normalize == 'data':

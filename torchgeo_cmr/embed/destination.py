@@ -1,14 +1,18 @@
 """Where the rows of a run go: into an archive that a later run can complete, or into memory."""
 
+import os
 import shutil
 import weakref
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from torchgeo_cmr.embed.run_options import WriteOptions
 from torchgeo_cmr.embed.run_report import Report, free_report
-from torchgeo_cmr.table import EmbeddingTable, ParquetSink
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink, describe, read_header
+from torchgeo_cmr.table.schema import empty_frame
 from torchgeo_cmr.table.sink import begin_replacement, replace_archive
 
 
@@ -34,7 +38,8 @@ class Destination:
         replacing: Collection[str] = (),
     ) -> None:
         """Open the archive, or a folder next to the one that is to be replaced."""
-        self._tables: list[EmbeddingTable] = []
+        self._tables: dict[str, EmbeddingTable] = {}
+        self._load = options.load
         self.sink, self._building = None, None
         self.path = None if options.out is None else Path(options.out)
         if self.path is not None and options.out is not None:
@@ -59,7 +64,7 @@ class Destination:
     ) -> None:
         """Keep the rows of a part, all or none."""
         if self.sink is None:
-            self._tables.append(table)
+            self._tables[key] = table
         else:
             self.sink.commit(key, table, fingerprint=fingerprint)
 
@@ -89,15 +94,37 @@ class Destination:
             replace_archive(self._building, self.path)
             self._building = None
 
-    def complete(self) -> EmbeddingTable:
-        """Say that all parts are there, give all rows, and replace what is to be replaced."""
-        self.finish()
-        table = self.table()
+    def rows(self) -> dict[str, int]:
+        """Give the number of rows of each part by key, of this run or of the whole archive."""
+        if self.sink is None:
+            return {key: len(table) for key, table in self._tables.items()}
+        return self.sink.rows()
+
+    def placeless(self) -> int:
+        """Count the rows without a place, part by part."""
+        if self.sink is None:
+            return sum(int((~table.placed).sum()) for table in self._tables.values())
+        return describe(self.sink.path)['placeless']
+
+    def conclude(self) -> EmbeddingTable:
+        """Give what the run returns, and replace what is to be replaced."""
+        if self.sink is None:
+            return EmbeddingTable.concat(list(self._tables.values()))
+        table = returned(self.sink.path, load=self._load)
         self.replace()
         return table
 
-    def table(self) -> EmbeddingTable:
-        """Give all rows: of this run, or of the whole archive."""
-        if self.sink is None:
-            return EmbeddingTable.concat(self._tables)
-        return EmbeddingTable.load(self.sink.path)
+
+def returned(archive: str | os.PathLike[str], *, load: bool) -> EmbeddingTable:
+    """Give what a run that wrote an archive returns.
+
+    Args:
+        archive: The folder.
+        load: All rows; else none, and their number does not matter to memory.
+    """
+    if load:
+        return EmbeddingTable.load(archive)
+    header = read_header(archive)
+    nothing = np.empty((0, header['dim']), np.float32)
+    record = header.get('record') or {}
+    return EmbeddingTable(empty_frame(), nothing, header['metric'], record)

@@ -83,6 +83,7 @@ def embed(
     remote: bool = False,
     overwrite: bool = False,
     progress: bool = True,
+    load: bool = True,
 ) -> EmbeddingTable:
     """Embed every patch of every scene, each on the grid and at the date of its own file.
 
@@ -171,6 +172,8 @@ def embed(
             in lists of STAC items. Without it nothing is fetched.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr where that is a terminal or a notebook.
+        load: Read the whole archive and return it. With False the table has no rows, so that a run
+            needs no memory for the rows of *out*, however many there are.
 
     Returns:
         One row per patch: scenes in the order of their ids, patches row by row within each;
@@ -233,7 +236,7 @@ def embed(
         min_valid=min_valid, max_cloud=max_cloud, transforms=transforms
     )
     running = EncoderOptions(batch_size, device, precision, flips, compile, runtime)
-    writing = WriteOptions(out, overwrite, update, prune, progress)
+    writing = WriteOptions(out, overwrite, update, prune, progress, load)
     report = Report(errors)
     layout = Layout(size, stride, size_metres, overlap, edges, gsd)
     begun = writing.begun

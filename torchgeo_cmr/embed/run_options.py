@@ -127,9 +127,11 @@ class WriteOptions:
         update: Complete an archive whose scenes or pairs have changed.
         prune: With *update*, drop rows of scenes whose files are gone.
         progress: Show a bar on stderr where that is a terminal or a notebook.
+        load: Return all rows; else none of those of an archive.
 
     Raises:
-        ArchiveError: If an update has no archive to complete, or scenes are pruned without one.
+        ArchiveError: If an update has no archive to complete, scenes are pruned without one, or rows
+            would go nowhere.
         QueryError: If the archive would be at an address.
     """
 
@@ -138,6 +140,7 @@ class WriteOptions:
     update: bool = False
     prune: bool = False
     progress: bool = True
+    load: bool = True
 
     def __post_init__(self) -> None:
         """Refuse an update of nothing, and a place that takes no archive."""
@@ -146,6 +149,10 @@ class WriteOptions:
         if self.update and (self.out is None or self.overwrite):
             raise ArchiveError(
                 'an update completes an archive: name it with out, and do not overwrite it'
+            )
+        if self.out is None and not self.load:
+            raise ArchiveError(
+                'load=False leaves all rows in an archive: name it with out'
             )
         if self.prune and not self.update:
             raise ArchiveError('only an update prunes scenes: set update as well')

@@ -176,6 +176,16 @@ class ParquetSink:
             self._known.add(part.name)
         return found
 
+    def rows(self) -> dict[str, int]:
+        """Give the number of rows of each part that is committed, by key; only footers are read.
+
+        Raises:
+            ArchiveError: If there is no archive, or a part cannot be read.
+        """
+        dim = read_header(self.path)['dim']
+        found = (read_part_facts(part, dim) for part in self.path.glob(PARTS))
+        return {facts['key']: facts['rows'] for facts in found}
+
     def expect(self, key: str) -> None:
         """Know of a part that another process has committed: :meth:`finish` misses it if it is gone.
 
@@ -697,6 +707,24 @@ def read_content(path: str | PathLike[str]) -> Content | None:
     dim = header['dim']
     found = [read_part_facts(part, dim) for part in Path(path).glob(PARTS)]
     return _content(sorted(found, key=lambda facts: facts['key']))
+
+
+def read_record(path: str | PathLike[str], *, strict: bool = True) -> dict[str, Any]:
+    """Read the record of an archive as its table has it, from the header and the footers of its parts.
+
+    Args:
+        path: The folder.
+        strict: As in :func:`merge_records`.
+
+    Raises:
+        ArchiveError: If the folder is not an archive, a part cannot be read, or as
+            :func:`merge_records`.
+    """
+    header = read_header(path)
+    found = [read_part_facts(part, header['dim']) for part in Path(path).glob(PARTS)]
+    found.sort(key=lambda facts: facts['key'])
+    records = [facts.get('record') or {} for facts in [header, *found]]
+    return merge_records(records, strict=strict)
 
 
 def _content(parts: Iterable[Mapping[str, Any]]) -> Content | None:

@@ -120,10 +120,12 @@ def embed_files(
             destination.commit(key, table, f'{gaps} files refused' if gaps else None)
     destination.write(report)
     report.check()
-    table = destination.complete()
+    destination.finish()
+    rows = sum(destination.rows().values())
+    table = destination.conclude()
     _LOG.info(
         '%d files without a place%s: they are found by what they hold, not by area',
-        len(table),
+        rows,
         writing.suffix,
     )
     return table

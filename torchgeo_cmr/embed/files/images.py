@@ -31,6 +31,7 @@ def embed_images(
     errors: Errors = 'refuse',
     overwrite: bool = False,
     progress: bool = True,
+    load: bool = True,
 ) -> EmbeddingTable:
     """Embed images without georeferencing, one row each; no place is invented for them.
 
@@ -52,6 +53,8 @@ def embed_images(
             and a report next to *out* (:func:`read_report`); ``'raise'`` ends at the first.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr where that is a terminal or a notebook.
+        load: Read the whole archive and return it. With False the table has no rows, so that a run
+            needs no memory for the rows of *out*, however many there are.
 
     Returns:
         One row per file, in the order of their names, with null geometry.
@@ -95,7 +98,7 @@ def embed_images(
         FileSamples(files, modality, read, {'bands': bands, 'size': int(side)}, root),
         batch_size,
         device,
-        WriteOptions(out, overwrite, progress=progress),
+        WriteOptions(out, overwrite, progress=progress, load=load),
         Report(errors, of='files'),
     )
 

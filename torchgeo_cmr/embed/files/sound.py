@@ -30,6 +30,7 @@ def embed_sounds(
     errors: Errors = 'refuse',
     overwrite: bool = False,
     progress: bool = True,
+    load: bool = True,
 ) -> EmbeddingTable:
     """Embed WAV files, one row each; none has a place.
 
@@ -49,6 +50,8 @@ def embed_sounds(
             and a report next to *out* (:func:`read_report`); ``'raise'`` ends at the first.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr where that is a terminal or a notebook.
+        load: Read the whole archive and return it. With False the table has no rows, so that a run
+            needs no memory for the rows of *out*, however many there are.
 
     Returns:
         One row per file, in the order of their names, with null geometry.
@@ -77,7 +80,7 @@ def embed_sounds(
         FileSamples(files, modality, read, settings, root),
         batch_size,
         device,
-        WriteOptions(out, overwrite, progress=progress),
+        WriteOptions(out, overwrite, progress=progress, load=load),
         Report(errors, of='files'),
     )
 

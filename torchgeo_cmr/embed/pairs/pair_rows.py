@@ -52,6 +52,7 @@ def embed_pairs(
     update: bool = False,
     overwrite: bool = False,
     progress: bool = True,
+    load: bool = True,
 ) -> EmbeddingTable:
     """Embed the pairs of a data module: benchmark chips, or the grid over paired scenes.
 
@@ -98,6 +99,8 @@ def embed_pairs(
             Pairs are identified by their names: changed pixels go unseen.
         overwrite: Replace an archive at *out* instead of completing it.
         progress: Show a bar on stderr where that is a terminal or a notebook.
+        load: Read the whole archive and return it. With False the table has no rows, so that a run
+            needs no memory for the rows of *out*, however many there are.
 
     Returns:
         One row per pair and modality: splits in the order train, val, test, pairs in their
@@ -117,7 +120,7 @@ def embed_pairs(
     options = PairOptions(_members(task, modality), fusion, raw)
     patches = PatchOptions(min_valid=min_valid)
     running = EncoderOptions(batch_size, device, precision, flips, compile, runtime)
-    writing = WriteOptions(out, overwrite, update, progress=progress)
+    writing = WriteOptions(out, overwrite, update, progress=progress, load=load)
     ground = ground_of(data)
     parts = cut_parts(ground, [splits] if isinstance(splits, str) else splits)
     with running.running(task) as where:
@@ -132,15 +135,14 @@ def embed_pairs(
         }
         encoder = replace(encoder, record=_record(task, data, options, settings))
         destination = _work(encoder, ground, parts, settings, writing, data.num_workers)
-    table = destination.table()
-    if len(table) == 0:
+    rows = sum(destination.rows().values())
+    if rows == 0:
         raise RasterError(
             f'no patch holds a share of {min_valid} valid pixels: lower min_valid, or check '
             'the nodata value of the files'
         )
-    _summarise(table, parts, options, writing)
-    destination.replace()
-    return table
+    _summarise(rows, destination.placeless(), parts, options, writing)
+    return destination.conclude()
 
 
 def _prepare(
@@ -224,20 +226,20 @@ def _work(
 
 
 def _summarise(
-    table: EmbeddingTable,
+    rows: int,
+    placeless: int,
     parts: Sequence[Part],
     options: PairOptions,
     writing: WriteOptions,
 ) -> None:
     """Log what the archive holds and what was skipped."""
     count = sum(len(part.keys) for part in parts)
-    placeless = int((~table.placed).sum())
     _LOG.info(
         '%d rows of %d pairs%s; skipped: %d with too few valid pixels%s%s',
-        len(table),
+        rows,
         count,
         writing.suffix,
-        count * len(options.members) - len(table),
+        count * len(options.members) - rows,
         ' or without a feature' if options.raw else '',
         f'; {placeless} rows have no place, and are found by what they hold, not by area'
         if placeless

@@ -18,8 +18,7 @@ from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.reading.converting import open_reader
 from torchgeo_cmr.scenes.files import Paths
 from torchgeo_cmr.scenes.units import BACKSCATTER
-from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.table.sink import is_archive
+from torchgeo_cmr.table.sink import is_archive, read_record
 
 __all__ = ('measure_pixels',)
 
@@ -60,7 +59,7 @@ def measure_pixels(
         :meth:`~torchgeo_cmr.tasks.CrossModalTask.set_specs`; empty if no scene can be used.
     """
     if out is not None and is_archive(out):
-        begun = EmbeddingTable.load(out).record.get('normalisation')
+        begun = read_record(out).get('normalisation')
         if begun:
             return dict(begun)
     wanted = EncoderInput.of(task, modality, False, units, scale)

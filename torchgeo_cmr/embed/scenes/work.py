@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from torchgeo_cmr.embed.destination import Destination
+from torchgeo_cmr.embed.destination import Destination, returned
 from torchgeo_cmr.embed.run_options import EncoderOptions, PatchOptions, WriteOptions
 from torchgeo_cmr.embed.run_report import PACKAGE, Report
 from torchgeo_cmr.embed.scenes.archive_plan import Plan, header_of
@@ -119,7 +119,7 @@ class Run:
         engine.share(self._conclude)
         if self._table is None:
             # Another process leads.
-            return EmbeddingTable.load(self.writing.out or '')
+            return returned(self.writing.out or '', load=self.writing.load)
         return self._table
 
     def worker(self, job: Job) -> Worker:
@@ -222,12 +222,11 @@ class Run:
         self.destination.finish()
 
     def _conclude(self) -> None:
-        """Write the report, read what was written, and replace what is to be replaced."""
+        """Write the report, look at what was written, and replace what is to be replaced."""
         self._write_report()
         self.report.check()
-        self._table = self.destination.table()
-        self._summarise(self._table)
-        self.destination.replace()
+        self._summarise(self.destination.rows())
+        self._table = self.destination.conclude()
 
     def _write_report(self) -> None:
         # Several workers end in any order; the plan has that of the ids.
@@ -298,25 +297,25 @@ class Run:
         self.report.skipped.append(item.id)
         return False
 
-    def _summarise(self, table: EmbeddingTable) -> None:
+    def _summarise(self, rows: Mapping[str, int]) -> None:
         """Log what the archive holds and what was skipped; raise if it holds nothing."""
         used = {*self.report.done, *self.report.skipped}
         items = [item for item in self.plan.items if item.id in used]
         planned = sum(len(item.windows) for item in items)
-        if len(table) == 0:
+        if not any(rows.values()):
             raise RasterError(
                 f'none of the {planned} patches holds a share of {self.patches.min_valid} valid '
                 f'pixels and at most {self.patches.max_cloud} percent cloud, or the encoder gives '
                 'them only zeros: change min_valid or max_cloud, or check the nodata value of the '
                 'files, their scale and the weights'
             )
-        rows = int(table.frame['source'].isin(used).sum())
+        made = sum(rows.get(item.key, 0) for item in items)
         _LOG.info(
             '%d patches of %d scenes%s; skipped: %d patches with too few valid pixels '
             'or too much cloud, %d scenes smaller than a patch',
-            rows,
+            made,
             len(items),
             self.writing.suffix,
-            planned - rows,
+            planned - made,
             len(self.report.too_small),
         )

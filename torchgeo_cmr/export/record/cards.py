@@ -10,8 +10,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export.new_file import new_file
 from torchgeo_cmr.export.visible_text import visible
@@ -22,8 +20,7 @@ from torchgeo_cmr.table.others.emb_fields import (
     fact,
     mapping,
 )
-from torchgeo_cmr.table.schema import check_part
-from torchgeo_cmr.table.sink import PARTS, merge_records, read_header, reading
+from torchgeo_cmr.table.sink import read_record
 
 #: Stands where nothing is recorded.
 BLANK = '**[fill in]**'
@@ -61,23 +58,11 @@ def to_data_card(
         ArchiveError: If the folder is not an archive or is broken.
         OutputExistsError: If the file is there and ``overwrite`` is False.
     """
-    facts = {**describe(archive), 'record': _record(Path(archive))}
+    facts = {**describe(archive), 'record': read_record(archive, strict=False)}
     lines = _title(f'Data card: {Path(archive).resolve().name}')
     for title, rows in _data(facts, licence).items():
         lines += _section(title, rows)
     return _write(lines, path, overwrite)
-
-
-def _record(archive: Path) -> dict[str, Any]:
-    """Give the record of an archive with its scenes, which a summary leaves out."""
-    header = read_header(archive)
-    records = [mapping(header.get('record'))]
-    for part in archive.glob(PARTS):
-        with reading(part):
-            schema = pq.read_schema(part)
-        facts = check_part(schema, header['dim'], str(part))
-        records.append(mapping(facts.get('record')))
-    return merge_records(records, strict=False)
 
 
 def _data(
