@@ -224,7 +224,9 @@ def main() -> None:
     parser.add_argument(
         '--cases', nargs='+', default=[''], help='begins of their names'
     )
-    parser.add_argument('--embed', action='store_true', help='the end of a run of embed')
+    parser.add_argument(
+        '--embed', action='store_true', help='the end of a run of embed'
+    )
     parser.add_argument('--work', nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:

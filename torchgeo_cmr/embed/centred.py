@@ -1,19 +1,23 @@
 """An archive without the mean of its vectors, next to it, made again after each run."""
 
 import os
+import shutil
 from pathlib import Path
 
 from torchgeo_cmr.embed.companion import companion
 from torchgeo_cmr.export.new_file import only_writer
+from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.search import Alignment
-from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
+from torchgeo_cmr.table.sink import begin_replacement, read_record, replace_archive
 
 
 def center_archive(archive: str | os.PathLike[str]) -> Path:
     """Write an archive whose vectors have lost the mean of each modality, and the means.
 
     Encoders that never saw pairs place each sensor in a corner of its own; archives that were
-    centred one by one can be searched with each other.
+    centred one by one can be searched with each other. The archive is read part by part, twice, so
+    that memory holds the largest part only.
 
     Args:
         archive: Folder of the archive, which stays as it is.
@@ -28,11 +32,24 @@ def center_archive(archive: str | os.PathLike[str]) -> Path:
     path = companion(archive, '-centred', 'alignment', 'an archive without its mean')
     means = path.with_name(f'{path.name}.npz')
     with only_writer([path], [means]):
-        table = EmbeddingTable.load(archive)
-        mean = Alignment.center([table])
-        made = mean.table(table).save(path, overwrite=True)
+        parts = EmbeddingTable.load_parts
+        mean = Alignment.center(table for _, table in parts(archive))
+        building = begin_replacement(path)
+        space = read_header(archive).get('space')
+        header = {
+            'space': space and f'{space}+{mean.name}',
+            'record': {**read_record(archive), 'alignment': mean.name},
+        }
+        sink = ParquetSink(building, header)
+        try:
+            for key, table in steps(parts(archive), 'part', 'centre'):
+                sink.commit(key, mean.table(table))
+            sink.finish()
+            replace_archive(building, path)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
         mean.save(means, overwrite=True)
-    return made
+    return path
 
 
 __all__ = ('center_archive',)

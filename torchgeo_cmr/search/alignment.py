@@ -6,7 +6,8 @@ what is linear of the rest.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -32,6 +33,7 @@ Statistic = Literal['center', 'whiten']
 Method = Literal['procrustes', 'ridge', 'contrastive']
 
 _CURE = 'save one with Alignment.save'
+_NOTHING = 'there is nothing to align: the tables have no rows'
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,16 +83,30 @@ class Alignment:
         """Subtract the mean of each modality.
 
         Args:
-            tables: Tables; rows of one modality may be in several.
+            tables: Tables, which are gone through once; rows of one modality may be in several.
 
         Raises:
             QueryError: If a row has no modality.
         """
-        tables = list(tables)
-        found = _by_modality(tables)
-        shifts = {m: x.mean(axis=0).astype(np.float32) for m, x in found.items()}
+        sums: dict[str, _Floats] = {}
+        counts: Counter[str] = Counter()
+
+        def counted() -> Iterator[EmbeddingTable]:
+            for table in tables:
+                sensors = _sensors(table)
+                for modality in sorted(set(sensors)):
+                    x = table.vectors[sensors == modality]
+                    total = x.sum(axis=0, dtype=np.float64)
+                    sums[modality] = sums.get(modality, 0) + total
+                    counts[modality] += len(x)
+                yield table
+
+        spaces = _spaces(counted())
+        if not sums:
+            raise QueryError(_NOTHING)
+        shifts = {m: (x / counts[m]).astype(np.float32) for m, x in sums.items()}
         eyes = {m: np.eye(len(s), dtype=np.float32) for m, s in shifts.items()}
-        return cls('center', shifts, eyes, _spaces(tables))
+        return cls('center', shifts, eyes, spaces)
 
     @classmethod
     def whiten(
@@ -343,7 +359,7 @@ def _by_modality(tables: Iterable[EmbeddingTable]) -> dict[str, _Floats]:
             part = table.vectors[sensors == modality].astype(np.float64)
             found.setdefault(modality, []).append(part)
     if not found:
-        raise QueryError('there is nothing to align: the tables have no rows')
+        raise QueryError(_NOTHING)
     return {modality: np.concatenate(parts) for modality, parts in found.items()}
 
 

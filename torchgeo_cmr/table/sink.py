@@ -579,6 +579,21 @@ def read_part(
     return content, vectors, facts
 
 
+def by_key(folder: Path, header: Mapping[str, Any]) -> list[Path]:
+    """List the parts of an archive in its order, that of their keys.
+
+    Args:
+        folder: The archive.
+        header: Its header.
+
+    Raises:
+        ArchiveError: If a part was removed, or one cannot be read.
+    """
+    check_complete(folder, header)
+    found = [(read_part_facts(p, header['dim'])['key'], p) for p in folder.glob(PARTS)]
+    return [part for _, part in sorted(found)]
+
+
 def _read_parts(
     path: Path, header: Mapping[str, Any], make: Callable[..., NDArray[Any]] = np.empty
 ) -> tuple[NDArray[Any], list[tuple[Path, pa.Table, dict[str, Any]]]]:

@@ -6,7 +6,7 @@ The module is long because each check, with its message, stands next to the clas
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -30,8 +30,24 @@ from .footprints import WGS84, is_wgs84, to_wgs84
 from .kinds import filled as fill
 from .kinds import kinds_of, united
 from .provenance import Content, row_digests
-from .schema import METRICS, RESERVED, STANDARD, TEXT, TIME, empty_frame
-from .sink import merge_records, read_archive, write_archive
+from .schema import (
+    METRICS,
+    RESERVED,
+    STANDARD,
+    TEXT,
+    TIME,
+    check_vectors,
+    empty_frame,
+    frame_from_arrow,
+)
+from .sink import (
+    by_key,
+    merge_records,
+    read_archive,
+    read_header,
+    read_part,
+    write_archive,
+)
 
 _BLOCK = 65_536
 #: Characters of a fact that a notebook shows.
@@ -512,6 +528,38 @@ class EmbeddingTable:
         if content is not None:
             table.__dict__['content'] = content
         return table
+
+    @classmethod
+    def load_parts(cls, path: str | PathLike[str]) -> Iterator[tuple[str, Self]]:
+        """Read an archive folder part by part, for more than memory holds.
+
+        Args:
+            path: Folder of the archive, which should not change meanwhile.
+
+        Yields:
+            Key and rows of each part, in the order of :meth:`load`; the record of each is that of the
+            archive and of its own rows. Whether a ``patch_id`` is in two parts is not looked at.
+
+        Raises:
+            ArchiveError: If the folder is not an archive, incomplete, broken or of a newer format.
+        """
+        folder = Path(path)
+        header = read_header(folder)
+        for part in by_key(folder, header):
+            content, vectors, facts = read_part(part, header)
+            try:
+                frame = frame_from_arrow(content)
+                check_vectors(frame['patch_id'], vectors)
+            except ArchiveError as error:
+                raise ArchiveError(
+                    f'{part}: {error}; remove it and run again'
+                ) from error
+            records = [facts.get('record') or {} for facts in (header, facts)]
+            vectors.flags.writeable = False
+            yield (
+                facts['key'],
+                cls(frame, vectors, header['metric'], merge_records(records)),
+            )
 
 
 def _patch_ids(frame: gpd.GeoDataFrame) -> Sequence[str]:

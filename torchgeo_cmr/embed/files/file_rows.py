@@ -121,14 +121,12 @@ def embed_files(
     destination.write(report)
     report.check()
     destination.finish()
-    rows = sum(destination.rows().values())
-    table = destination.conclude()
     _LOG.info(
         '%d files without a place%s: they are found by what they hold, not by area',
-        rows,
+        sum(destination.rows().values()),
         writing.suffix,
     )
-    return table
+    return destination.conclude()
 
 
 def pick_modality(task: Encoder, modality: str | None, *, sound: bool) -> str:

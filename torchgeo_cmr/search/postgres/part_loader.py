@@ -1,12 +1,14 @@
 """Loading an archive folder into PostgreSQL: each part is one transaction, so it is there or not.
 
 A part that is there with the same bytes is not loaded again, so a load that was killed goes on
-where it was. A part whose file has changed replaces the former one.
+where it was. A part whose file has changed replaces the former one. Several loaders of one archive
+share its parts (:mod:`.part_claims`).
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
+from operator import itemgetter
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from .binary_rows import packed_vectors
 from .connection import MOST_NUMBERS, Address, connect, driver, faults
 from .grants import grant
 from .other_servers import add_servers, slices_elsewhere
+from .part_claims import in_turn
 from .slices import DIVISIONS, check_new, lock_archive, slices_of, tables_of_slices
 from .sql_types import sql_name, sql_type, to_sql
 
@@ -102,21 +105,27 @@ def load_archive(
             _check_divided(entry, divide, shards)
             _check_approximate(server, entry, shards, approximate)
             add_servers(server, place.name, list(shards))
-        loaded = _digests(server, entry.name)
-        keys = set()
-        for key, digest, part in steps(_parts(folder, dim), 'part', 'load'):
-            keys.add(key)
-            if loaded.get(key) == digest:
-                counts['kept'] += 1
-                continue
-            _load_part(server, entry.name, header, part, digest)
-            counts['parts'] += 1
-        for key in sorted({*loaded} - keys) if prune else ():
+        loaded, parts = _digests(server, entry.name), _parts(folder, dim)
+        missing = [part for part in parts if loaded.get(part[0]) != part[1]]
+        for key, digest, part in steps(
+            in_turn(server, entry.name, missing, itemgetter(0)),
+            'part',
+            'load',
+            total=len(missing),
+        ):
+            # Another loader may have done it by now.
+            if _digests(server, entry.name, key).get(key) != digest:
+                _load_part(server, entry.name, header, part, digest)
+                counts['parts'] += 1
+        counts['kept'] = len(parts) - counts['parts']
+        for key in sorted({*loaded} - {key for key, *_ in parts}) if prune else ():
             _prune(server, entry, key)
             counts['removed'] += 1
-        _finish(server, entry, approximate)
-        if role is not None:
-            with server.transaction():
+        with server.transaction():
+            # Two that build an index or make a role at once would be refused.
+            lock_archive(server, entry.name)
+            _finish(server, entry, approximate)
+            if role is not None:
                 grant(server, entry, role)
         total = server.execute(
             driver().sql.SQL('SELECT count(*) FROM {patch}').format(**entry.names)
@@ -186,9 +195,11 @@ def _check_approximate(
         )
 
 
-def _digests(server: Any, name: str) -> dict[str, str]:
+def _digests(server: Any, name: str, key: str | None = None) -> dict[str, str]:
+    """Give the digests of all parts that are there by key, or of one."""
     found = server.execute(
-        'SELECT key, digest FROM torchgeo_cmr.part WHERE archive = %s', [name]
+        'SELECT key, digest FROM torchgeo_cmr.part WHERE archive = %s AND key = coalesce(%s, key)',
+        [name, key],
     )
     return dict(found.fetchall())
 
