@@ -52,6 +52,7 @@ MESSAGES: dict[str, tuple[str, ...]] = {
         'is there already; choose another name or overwrite it',
         'could not be written, and nothing was changed there',
         'none of the … hits has a place on the ground, so no raster can be drawn and no pixels cut',
+        'written and then removed; copy it there again, or run the command that embedded it again',
         'cannot be read, it is truncated or broken; remove it and run again',
     ),
 }
