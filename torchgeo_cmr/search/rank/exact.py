@@ -198,9 +198,10 @@ def _slack(vectors: Vectors) -> float:
     """Give how far below the k-th best a scanned score may be and yet belong above it.
 
     A product of unit rows is off by at most dim * 2**-24, on both sides of the comparison;
-    rounding the exact score to float32 adds 2**-24 to each, codes what they lost.
+    rounding the exact score to float32 adds 2**-24 to each, queries in two numbers of float16
+    four times as much, codes what they lost.
     """
-    rounding = (1 + vectors.error) * (vectors.dim + 2) * 2.0**-24
+    rounding = (1 + vectors.error) * (vectors.dim + 8) * 2.0**-24
     return 2 * (rounding + 1.001 * vectors.error)
 
 

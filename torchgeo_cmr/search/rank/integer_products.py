@@ -34,6 +34,26 @@ _LOG = logging.getLogger(__name__)
 KERNELS = find_spec('numkong') is not None
 
 
+def kernels() -> Any:
+    """Give :mod:`numkong`; None if it is not there, or is broken, which is said once."""
+    global KERNELS
+    if not KERNELS:
+        return None
+    try:
+        import numkong
+
+        _ = numkong.dots_pack, numkong.dots_packed, numkong.zeros
+    except (ImportError, AttributeError, OSError) as error:
+        KERNELS = False
+        _LOG.warning(
+            'numkong is installed and broken (%s): searches multiply with NumPy, which takes longer; '
+            'torchgeo-cmr doctor says more',
+            error,
+        )
+        return None
+    return numkong
+
+
 @dataclass(frozen=True, eq=False)
 class Int8Queries:
     """Queries as whole numbers; scores are in units of each query's step.
@@ -87,31 +107,15 @@ class Products:
 
     def __init__(self, queries: Int8Queries, size: int) -> None:
         """Prepare the queries and take the memory."""
-        self._queries = queries
-        self._kernels = KERNELS and self._take_kernels(size)
-        if not self._kernels:
+        self._queries, self._kernels = queries, kernels()
+        if self._kernels is None:
             kind = np.float32 if queries.codes.shape[1] <= _EXACT else np.float64
-            self._packed = queries.codes.T.astype(kind)
-
-    def _take_kernels(self, size: int) -> bool:
-        """Prepare the kernels; say once that they are broken, and do without from then on."""
-        global KERNELS
-        codes = self._queries.codes
-        try:
-            import numkong
-
-            self._multiply = numkong.dots_packed
-            self._packed: Any = numkong.dots_pack(codes)
-            self._memory: Any = numkong.zeros((size, len(codes)), dtype='int32')
-        except (ImportError, AttributeError, OSError) as error:
-            KERNELS = False
-            _LOG.warning(
-                'numkong is installed and broken (%s): searches multiply with NumPy, which takes longer; '
-                'torchgeo-cmr doctor says more',
-                error,
+            self._packed: Any = queries.codes.T.astype(kind)
+        else:
+            self._packed = self._kernels.dots_pack(queries.codes)
+            self._memory = self._kernels.zeros(
+                (size, len(queries.codes)), dtype='int32'
             )
-            return False
-        return True
 
     def scores(
         self,
@@ -121,9 +125,9 @@ class Products:
     ) -> None:
         """Write scores in units into ``out`` (b, num_queries)."""
         block, count = codes.codes[rows], len(self._queries)
-        if self._kernels:
+        if self._kernels is not None:
             memory = self._memory[: len(block)]
-            self._multiply(block, self._packed, out=memory)
+            self._kernels.dots_packed(block, self._packed, out=memory)
             sums = np.asarray(memory)
         else:
             sums = self._sums(block)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.processors import cores
 
+from .half_products import FEW, HalfProducts, is_precise
 from .int8_codes import Int8Codes
 from .integer_products import Int8Queries, Products
 from .principal_heads import Heads
@@ -85,6 +86,12 @@ def scan[S: Sink](
     Returns:
         The sinks, one for each thread; together they got every row once.
     """
+    count = len(queries)
+    if vectors.kind == 'float16' and count <= FEW and is_precise():
+        longest = int(np.clip(_SUMS // (2 * count), _ROWS, _LONG))
+        products = partial(HalfProducts, queries)
+        start = partial(_multiplied, vectors.codes, products, count, longest)
+        return _spread(rows, count, start, make, _ALONE_OF_CODES, longest)
     few = vectors.packed or len(queries) <= _FEW
     start = partial(_few if few else _many, vectors, queries)
     alone, longest = (_ALONE, _LONG) if few else (_ALONE_OF_MANY, _ROWS)
@@ -106,7 +113,9 @@ def scan_codes[S: Sink](
         make: As for :func:`scan`.
     """
     longest = int(np.clip(_SUMS // len(queries.codes), _ROWS, _LONG_OF_CODES))
-    start = partial(_integers, codes, queries, longest)
+    start = partial(
+        _multiplied, codes, partial(Products, queries), len(queries), longest
+    )
     return _spread(rows, len(queries), start, make, _ALONE_OF_CODES, longest)
 
 
@@ -175,13 +184,15 @@ def _spread[S: Sink](
         return [work(), *(task.result() for task in others)]
 
 
-def _integers(codes: Int8Codes, queries: Int8Queries, size: int) -> _Scored:
-    """Score the codes of rows, reading stretches of memory."""
-    products = Products(queries, _PASSED * size)
-    memory = np.empty((_PASSED * size, len(queries)), dtype=np.float32)
+def _multiplied(
+    codes: Any, prepare: Callable[[int], Any], count: int, size: int
+) -> _Scored:
+    """Score the codes of rows for so many queries, reading stretches of memory."""
+    products = prepare(_PASSED * size)
+    memory = np.empty((_PASSED * size, count), dtype=np.float32)
 
     def scored(rows: NDArray[np.int64], out: NDArray[np.float32]) -> NDArray[Any]:
-        made = out[: len(rows) * len(queries)].reshape(-1, len(queries))
+        made = out[: len(rows) * count].reshape(-1, count)
         for start, stop in _stretches(rows, size):
             part, place = rows[start:stop], made[start:stop]
             first, span = int(part[0]), int(part[-1] - part[0]) + 1
