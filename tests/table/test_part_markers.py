@@ -14,7 +14,7 @@ import shapely
 from torchgeo_cmr.drafts import stamp
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.main import main
-from torchgeo_cmr.search import RetrievalIndex, open_archives
+from torchgeo_cmr.search import RetrievalIndex, load_archive, open_archives
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, describe, verify_archive
 from torchgeo_cmr.table.sink import (
     begin_replacement,
@@ -160,6 +160,21 @@ def test_each_part_is_missed_when_it_is_removed(
     again.finish()
     assert len(EmbeddingTable.load(folder)) == rows
     assert not [*folder.glob('_part-*'), *folder.glob('.*')]
+
+
+def test_an_archive_written_at_once_misses_its_part(tmp_path: Path) -> None:
+    folder = make('a').save(tmp_path / 'a')
+    assert sorted(p.name[:5] for p in folder.iterdir()) == ['_arch', 'part-']
+    next(folder.glob('part-*')).unlink()
+    sentence = 'holds 0 of 2 rows: a part file is missing; write the archive again'
+    with pytest.raises(ArchiveError, match=sentence):
+        EmbeddingTable.load(folder)
+    with pytest.raises(ArchiveError, match=sentence):
+        next(EmbeddingTable.load_parts(folder))
+    with pytest.raises(ArchiveError, match=sentence):
+        load_archive(folder, 'postgresql://nowhere.invalid/gis')
+    with pytest.warns(UserWarning, match=sentence):
+        assert describe(folder)['complete'] is False
 
 
 def test_commands_say_what_is_missing_and_what_to_do(

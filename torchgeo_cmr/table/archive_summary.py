@@ -79,10 +79,10 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
     planned = header.get('work_items')
     complete = None if planned is None else len(parts) >= planned
     if 'rows' in header:
-        complete = rows.number == header['rows']
-    if missing := missing_parts(folder, header):
+        complete = True
+    if fault := incomplete(folder, header):
         complete = False
-        warnings.warn(incomplete(folder, missing), UserWarning, stacklevel=2)
+        warnings.warn(fault, UserWarning, stacklevel=2)
     return {
         'kind': 'archive',
         'path': str(folder),
@@ -102,7 +102,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
         'parts': len(parts),
         'planned': planned,
         'complete': complete,
-        'missing': missing,
+        'missing': missing_parts(folder, header),
         'bytes': sum(part.stat().st_size for part in parts),
         'header': {k: v for k, v in header.items() if k not in ('record', 'format')},
         'record': {k: v for k, v in record.items() if k != 'sources'},

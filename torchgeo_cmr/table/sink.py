@@ -144,8 +144,9 @@ class ParquetSink:
             **given,
         }
         self._ready, self._seen = False, _mark(self.path)
-        #: Parts that this writer has found or committed, and those that the header names.
+        #: Parts that this writer has found or committed.
         self._known: set[str] = set()
+        #: Parts that the header names.
         self._listed: frozenset[str] = frozenset()
         self._given = self.header
         self._check()
@@ -182,9 +183,8 @@ class ParquetSink:
         Raises:
             ArchiveError: If there is no archive, or a part cannot be read.
         """
-        dim = read_header(self.path)['dim']
-        found = (read_part_facts(part, dim) for part in self.path.glob(PARTS))
-        return {facts['key']: facts['rows'] for facts in found}
+        found = by_key(self.path, read_header(self.path)['dim'])
+        return {facts['key']: facts['rows'] for facts, _ in found}
 
     def expect(self, key: str) -> None:
         """Know of a part that another process has committed: :meth:`finish` misses it if it is gone.
@@ -465,12 +465,6 @@ def read_archive(
     header = read_header(folder)
     check_complete(folder, header)
     vectors, parts = _read_parts(folder, header, make)
-    rows = sum(len(content) for _, content, _ in parts)
-    if header.get('rows', rows) != rows:
-        raise ArchiveError(
-            f'{folder} holds {rows} of {header["rows"]} rows: a part file is missing; '
-            'write the archive again'
-        )
     vectors.flags.writeable = False
     records = [
         header.get('record') or {},
@@ -538,19 +532,26 @@ def check_complete(folder: Path, header: Mapping[str, Any]) -> None:
     Raises:
         ArchiveError: With the part, and what to do.
     """
-    if fault := incomplete(folder, missing_parts(folder, header)):
+    if fault := incomplete(folder, header):
         raise ArchiveError(fault)
 
 
-def incomplete(folder: Path, missing: Sequence[str]) -> str:
+def incomplete(folder: Path, header: Mapping[str, Any]) -> str:
     """Say in a sentence which parts an archive lacks and what to do; empty if it lacks none."""
-    if not missing:
-        return ''
-    rest = f' and {len(missing) - 1} more' if missing[1:] else ''
-    return (
-        f'{folder} lacks {missing[0]}{rest}, written and then removed; copy it there again, or run the '
-        'command that embedded it again'
-    )
+    if missing := missing_parts(folder, header):
+        rest = f' and {len(missing) - 1} more' if missing[1:] else ''
+        return (
+            f'{folder} lacks {missing[0]}{rest}, written and then removed; copy it there again, or run '
+            'the command that embedded it again'
+        )
+    if 'rows' in header:
+        rows = sum(facts['rows'] for facts, _ in by_key(folder, header['dim']))
+        if rows != header['rows']:
+            return (
+                f'{folder} holds {rows} of {header["rows"]} rows: a part file is missing; '
+                'write the archive again'
+            )
+    return ''
 
 
 def read_part_facts(part: Path, dim: int) -> dict[str, Any]:
@@ -579,19 +580,19 @@ def read_part(
     return content, vectors, facts
 
 
-def by_key(folder: Path, header: Mapping[str, Any]) -> list[Path]:
-    """List the parts of an archive in its order, that of their keys.
+def by_key(path: Path, dim: int) -> list[tuple[dict[str, Any], Path]]:
+    """List the parts of an archive in its order, each with what it says of itself.
 
     Args:
-        folder: The archive.
-        header: Its header.
+        path: The archive, or one part.
+        dim: Numbers in a vector.
 
     Raises:
-        ArchiveError: If a part was removed, or one cannot be read.
+        ArchiveError: If a part cannot be read.
     """
-    check_complete(folder, header)
-    found = [(read_part_facts(p, header['dim'])['key'], p) for p in folder.glob(PARTS)]
-    return [part for _, part in sorted(found)]
+    files = path.glob(PARTS) if path.is_dir() else [path]
+    found = [(read_part_facts(part, dim), part) for part in files]
+    return sorted(found, key=lambda item: item[0]['key'])
 
 
 def _read_parts(
@@ -602,9 +603,7 @@ def _read_parts(
     The vectors of all are put into one array, some at a time, so that they are in memory once.
     """
     while True:
-        files = path.glob(PARTS) if path.is_dir() else [path]
-        found = [(read_part_facts(part, header['dim']), part) for part in files]
-        found.sort(key=lambda item: item[0]['key'])
+        found = by_key(path, header['dim'])
         vectors = _room(sum(facts['rows'] for facts, _ in found), header, path, make)
         parts, start = [], 0
         for facts, part in steps(found, 'part', 'read'):
@@ -719,9 +718,7 @@ def read_content(path: str | PathLike[str]) -> Content | None:
     """
     header = read_header(path)
     check_complete(Path(path), header)
-    dim = header['dim']
-    found = [read_part_facts(part, dim) for part in Path(path).glob(PARTS)]
-    return _content(sorted(found, key=lambda facts: facts['key']))
+    return _content(facts for facts, _ in by_key(Path(path), header['dim']))
 
 
 def read_record(path: str | PathLike[str], *, strict: bool = True) -> dict[str, Any]:
@@ -736,9 +733,8 @@ def read_record(path: str | PathLike[str], *, strict: bool = True) -> dict[str, 
             :func:`merge_records`.
     """
     header = read_header(path)
-    found = [read_part_facts(part, header['dim']) for part in Path(path).glob(PARTS)]
-    found.sort(key=lambda facts: facts['key'])
-    records = [facts.get('record') or {} for facts in [header, *found]]
+    found = [header, *(facts for facts, _ in by_key(Path(path), header['dim']))]
+    records = [facts.get('record') or {} for facts in found]
     return merge_records(records, strict=strict)
 
 

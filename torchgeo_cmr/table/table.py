@@ -42,6 +42,7 @@ from .schema import (
 )
 from .sink import (
     by_key,
+    check_complete,
     merge_records,
     read_archive,
     read_header,
@@ -545,7 +546,8 @@ class EmbeddingTable:
         """
         folder = Path(path)
         header = read_header(folder)
-        for part in by_key(folder, header):
+        check_complete(folder, header)
+        for _, part in by_key(folder, header['dim']):
             content, vectors, facts = read_part(part, header)
             try:
                 frame = frame_from_arrow(content)
