@@ -68,9 +68,6 @@ def main(args: Sequence[str] | None = None) -> int:
     if any('\0' in word for word in words):
         return _mistake('a word holds the character NUL: no name and no value has it')
     talk_on_stderr(verbose=not flags.isdisjoint(('-v', '--verbose')))
-    # Read when torch is loaded: features in huge pages, for fetching them in small ones takes
-    # up to a third of the time in which a CPU embeds.
-    os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
     try:
         with drawing(_bars(flags)):
             return _run(command, words)

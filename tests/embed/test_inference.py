@@ -1,19 +1,20 @@
 """How an encoder is run: precision, flips, batch size, layout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchgeo_cmr.embed import Encoding, embed
-from torchgeo_cmr.embed.device import prepared
+from torchgeo_cmr.embed.device import fetched, prepared
 from torchgeo_cmr.embed.inference import (
     check_batch_size,
     find_batch_size,
+    sent,
     settle_precision,
 )
 from torchgeo_cmr.errors import ArchiveError, CMRError, RasterError
@@ -186,3 +187,46 @@ def test_compiling_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
         prepared(nn.Linear(1, 1), CPU, compiled=True),
     ):
         pass
+
+
+@pytest.mark.parametrize('late', [None, False, True])
+def test_rows_come_back_in_order_also_one_batch_late(late: bool | None) -> None:
+    steps: list[str] = []
+
+    def encoded() -> Iterator[tuple[int, Tensor]]:
+        for number in range(3):
+            steps.append(f'encode {number}')
+            yield number, torch.full((2, 3), float(number))
+
+    found = []
+    for number, rows in fetched(encoded(), late=late):
+        steps.append(f'use {number}')
+        found.append(rows)
+    assert [rows.tolist() for rows in found] == [[[n] * 3] * 2 for n in (0.0, 1.0, 2.0)]
+    order = (
+        'encode 0, encode 1, use 0, encode 2, use 1, use 2'
+        if late
+        else 'encode 0, use 0, encode 1, use 1, encode 2, use 2'
+    )
+    assert ', '.join(steps) == order
+
+
+def test_a_batch_that_cannot_be_read_loses_none_before_it() -> None:
+    def encoded() -> Iterator[tuple[int, Tensor]]:
+        yield 0, torch.ones(1, 2)
+        raise OSError('cut short')
+
+    coming = fetched(encoded(), late=False)
+    assert next(coming)[0] == 0
+    with pytest.raises(OSError, match='cut short'):
+        next(coming)
+    assert [*fetched(iter(()), late=True)] == []
+
+
+def test_pixels_are_sent_as_they_are() -> None:
+    pixels, sound = torch.randn(2, 3, 4, 5), torch.randn(2, 16)
+    pixels[0, 0, 0, 0] = torch.nan
+    moved = sent(pixels, torch.device('cpu'))
+    assert torch.equal(moved.nan_to_num(7), pixels.nan_to_num(7))
+    assert moved.is_contiguous(memory_format=torch.channels_last)
+    assert sent(sound, torch.device('cpu')) is sound

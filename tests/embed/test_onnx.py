@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from torchgeo_cmr.embed import embed, export_onnx
+from torchgeo_cmr.embed import (
+    Encoding,
+    embed,
+    export_onnx,
+    list_scenes,
+    onnx,
+    plan_scenes,
+)
+from torchgeo_cmr.embed.onnx import OnnxEncoder, quicker_encoder
+from torchgeo_cmr.embed.run_options import EncoderOptions
+from torchgeo_cmr.embed.scenes.worker import open_encoder
 from torchgeo_cmr.errors import CMRError, OutputExistsError, QueryError, RasterError
 from torchgeo_cmr.tasks import SSCMRSIR, SupervisedCMR
 
@@ -86,9 +96,113 @@ def test_an_archive_by_onnx_runtime_is_that_of_torch(
     with pytest.raises(RasterError, match='found cpu, precision bf16 and 1 sizes'):
         embed(task, [path], 's2', 16, runtime='onnx', precision='bf16', **options)
     with pytest.raises(
-        RasterError, match="no runtime 'tvm': choose one of torch, onnx"
+        RasterError, match="no runtime 'tvm': choose one of auto, torch, onnx"
     ):
         embed(task, [path], 's2', 16, runtime='tvm', **options)  # ty: ignore[invalid-argument-type]
+
+
+CPU = torch.device('cpu')
+
+
+@pytest.mark.slow
+def test_onnx_runtime_is_chosen_where_there_is_enough_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxscript')
+    task = trained()
+    once = onnx._operations(task, 's2', 16)
+    enough = int(onnx._WORTH // once) + 1
+    given: tuple[Any, ...] = (CPU, Encoding())
+    assert quicker_encoder(task, 's2', {16: enough - 1}, *given) is task
+    encoder = quicker_encoder(task, 's2', {16: enough}, *given)
+    assert isinstance(encoder, OnnxEncoder)
+    pixels = {'image_s2': 900 + 300 * torch.randn(6, 3, 16, 16)}
+    expected = task.eval().embed(pixels, 's2')
+    assert torch.allclose(encoder.embed(pixels, 's2'), expected, rtol=0, atol=1e-5)
+    # Four flips are four times the work.
+    flips = CPU, Encoding(flips=True)
+    assert quicker_encoder(task, 's2', {16: enough // 4 + 1}, *flips) is not task
+    monkeypatch.setattr(onnx, '_TOLERANCE', -1.0)
+    assert quicker_encoder(task, 's2', {16: enough}, *given) is task
+    with pytest.raises(
+        CMRError, match=r'vectors of s2 that differ by .*use the runtime'
+    ):
+        OnnxEncoder(task, 's2', 16)
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'device', 'encoding'),
+    [
+        ({16: 10**12, 24: 1}, CPU, Encoding()),
+        ({16: 10**12}, CPU, Encoding('bf16')),
+        ({16: 10**12}, torch.device('cuda'), Encoding()),
+    ],
+)
+def test_torch_stays_where_onnx_runtime_is_not_for(
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: dict[int, int],
+    device: torch.device,
+    encoding: Encoding,
+) -> None:
+    monkeypatch.setattr(onnx, '_can_export', lambda: True)
+    monkeypatch.setattr(onnx, 'OnnxEncoder', lambda *_: pytest.fail('was opened'))
+    task = trained()
+    assert quicker_encoder(task, 's2', sizes, device, encoding) is task
+    # Whatever is no task of ours cannot be exported.
+    assert quicker_encoder(sizes, 's2', {16: 10**12}, CPU, Encoding()) is sizes
+    monkeypatch.setattr(onnx, '_LARGEST', 10)
+    assert quicker_encoder(task, 's2', {16: 10**12}, CPU, Encoding()) is task
+    monkeypatch.setattr(onnx, '_can_export', lambda: False)
+    assert quicker_encoder(task, 's2', {16: 10**12}, CPU, Encoding()) is task
+
+
+def test_a_failed_export_leaves_torch_and_its_reason(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError('no such operator\nand a long trace')
+
+    caplog.set_level('INFO', 'torchgeo_cmr.embed.onnx')
+    monkeypatch.setattr(onnx, '_can_export', lambda: True)
+    monkeypatch.setattr(onnx, '_WORTH', 1)
+    monkeypatch.setattr(onnx, 'OnnxEncoder', fail)
+    task = trained()
+    assert quicker_encoder(task, 's2', {16: 9}, CPU, Encoding()) is task
+    (record,) = caplog.records
+    assert record.message.endswith('ONNX Runtime cannot: no such operator')
+
+
+@pytest.mark.parametrize(
+    ('settled', 'more', 'opened'),
+    [
+        ('auto', {}, ['quicker']),
+        ('auto', {'compile': True}, []),
+        ('torch', {}, []),
+        ('onnx', {}, ['onnx']),
+    ],
+)
+def test_what_one_process_settled_holds_in_all(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    write_raster: Callable[..., Path],
+    settled: Any,
+    more: dict[str, Any],
+    opened: list[str],
+) -> None:
+    seen: list[str] = []
+    names = {'quicker': 'quicker_encoder', 'onnx': 'onnx_encoder'}
+    for name, function in names.items():
+        monkeypatch.setattr(
+            f'torchgeo_cmr.embed.scenes.worker.{function}',
+            lambda task, *_, name=name: seen.append(name) or task,
+        )
+    scenes = list_scenes([write_raster('a.tif', bands=BANDS['s2'], shape=(16, 16))])
+    (item,) = plan_scenes(scenes, 's2', 8).items
+    running = EncoderOptions(runtime=settled, **more)
+    task = trained()
+    assert open_encoder(task, [item], running, CPU, Encoding()) is task
+    assert seen == opened
 
 
 def test_mistakes_are_named_and_nothing_is_written(

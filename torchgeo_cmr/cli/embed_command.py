@@ -110,7 +110,8 @@ class ComputeOptions:
             which takes four times as long.
         compile: Of scenes and pairs: compile the encoder first, which pays for many scenes.
         runtime: Of scenes and pairs: torch, or onnx to run the encoder with ONNX Runtime on the
-            CPU, which starts slowly and pays for many scenes.
+            CPU, which starts slowly and pays for many scenes; auto does so for many scenes if
+            the extra onnx is installed and both give the same vectors, to 1e-5.
         engine: Of scenes: who works through them: local, this process; lightning, the processes
             that torchrun has started; ray, actors of Ray on this machine, or on the cluster
             that RAY_ADDRESS names.
@@ -123,7 +124,7 @@ class ComputeOptions:
     batch_size: str = '64'
     flips: bool = False
     compile: bool = False
-    runtime: str = 'torch'
+    runtime: str = 'auto'
     engine: str = 'local'
     workers: int | None = None
 

@@ -1,11 +1,13 @@
-"""Where an encoder runs, and that it is left as it was."""
+"""Where an encoder runs, how rows come back, and that it is left as it was."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from torchgeo_cmr.embed.inference import layout
 from torchgeo_cmr.errors import CMRError
@@ -42,6 +44,51 @@ def find_device(device: torch.device | str) -> torch.device:
     if found.type == 'meta':  # of torch, for shapes without numbers
         raise CMRError("cannot run on meta (it holds no numbers): use 'cpu' or 'auto'")
     return found
+
+
+def fetched[T](
+    batches: Iterable[tuple[T, Tensor]], *, late: bool | None = None
+) -> Iterator[tuple[T, NDArray[np.float32]]]:
+    """Bring rows back from a device; from a GPU one batch late, so that it need not wait.
+
+    While a GPU computes a batch, the one before it is used and the one after it read.
+
+    Args:
+        batches: Whatever belongs to some rows, and the rows, of shape ``(batch, dim)``.
+        late: Whether to stay one batch behind (default: if the rows are on a GPU).
+
+    Yields:
+        The same, in the same order, with the rows in memory.
+    """
+    waiting: list[tuple[T, Callable[[], Tensor]]] = []
+    for thing, rows in batches:
+        coming = thing, _copied(rows)
+        for before, done in waiting:
+            yield before, done().numpy()
+        waiting = [coming]
+        if not (rows.is_cuda if late is None else late):
+            yield thing, coming[1]().numpy()
+            waiting = []
+    for before, done in waiting:
+        yield before, done().numpy()
+
+
+def _copied(rows: Tensor) -> Callable[[], Tensor]:
+    """Begin to copy rows into memory; what is returned waits for them."""
+    if not rows.is_cuda:
+        found = rows.cpu()
+        return lambda: found
+    pinned = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
+    pinned.copy_(rows, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(rows.device))
+
+    def wait() -> Tensor:
+        copied.synchronize()
+        # Pinned memory is scarce: it goes back to torch for the next batch.
+        return pinned.clone()
+
+    return wait
 
 
 @contextmanager

@@ -1,16 +1,19 @@
 """An encoder as a file for other engines: raw pixels in, unit vectors out."""
 
 import json
+import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import torchgeo_cmr
 from torchgeo_cmr.embed.device import evaluating
@@ -18,6 +21,20 @@ from torchgeo_cmr.embed.inference import Encoding
 from torchgeo_cmr.errors import CMRError, QueryError, RasterError
 from torchgeo_cmr.export.new_file import new_file
 from torchgeo_cmr.tasks import CrossModalTask
+
+_LOG = logging.getLogger(__name__)
+
+#: Floating-point operations from which ONNX Runtime is chosen: about a minute of one core.
+_WORTH = 4e12
+
+#: Weights from which it is not: a graph of more takes long to write, and is twice in memory.
+_LARGEST = 10**8
+
+#: Largest difference between a number of its vectors and torch's.
+_TOLERANCE = 1e-5
+
+#: Patches that are compared.
+_TRIED = 4
 
 
 def export_onnx(
@@ -102,7 +119,9 @@ def onnx_encoder(
         RasterError: If the runtime is unknown or cannot do this.
     """
     if runtime != 'onnx':
-        raise RasterError(f'there is no runtime {runtime!r}: choose one of torch, onnx')
+        raise RasterError(
+            f'there is no runtime {runtime!r}: choose one of auto, torch, onnx'
+        )
     if device.type != 'cpu' or encoding.precision != '32' or len(sizes) > 1:
         raise RasterError(
             'ONNX Runtime is for the CPU, precision 32 and patches of one size, found '
@@ -112,8 +131,66 @@ def onnx_encoder(
     return OnnxEncoder(task, modality, *sizes)
 
 
+def quicker_encoder(
+    task: Any,
+    modality: str,
+    sizes: Mapping[int, int],
+    device: torch.device,
+    encoding: Encoding,
+) -> Any:
+    """Open the encoder of one modality in ONNX Runtime, if that is quicker; else give the task.
+
+    It is where the export, of some seconds, is a small part of the work, which is counted in
+    floating-point operations: the same plan leads to the same choice on any machine that has
+    the extra ``onnx``.
+
+    Args:
+        task: A trained task.
+        modality: Whose encoder.
+        sizes: Patch width in pixels -> number of patches.
+        device: Where the encoder is to run.
+        encoding: Precision and flips.
+
+    Returns:
+        The task, or what runs it with the same vectors to 1e-5.
+    """
+    fits = device.type == 'cpu' and encoding.precision == '32' and len(sizes) == 1
+    if not (fits and isinstance(task, CrossModalTask) and _can_export()):
+        return task
+    ((size, patches),) = sizes.items()
+    weights = sum(weight.numel() for weight in task.parameters())
+    turns = 4 if encoding.flips else 1
+    if (
+        weights > _LARGEST
+        or _operations(task, modality, size) * patches * turns < _WORTH
+    ):
+        return task
+    try:
+        encoder = OnnxEncoder(task, modality, size)
+    except Exception as error:  # noqa: BLE001 - the exporter raises kinds of its own
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        _LOG.info('torch runs the encoder; ONNX Runtime cannot: %s', reason)
+        return task
+    _LOG.info('ONNX Runtime runs the encoder')
+    return encoder
+
+
+def _can_export() -> bool:
+    return all(find_spec(name) for name in ('onnxruntime', 'onnxscript'))
+
+
+def _operations(task: CrossModalTask, modality: str, size: int) -> int:
+    """Count the floating-point operations that one patch takes."""
+    pixels = torch.zeros(1, task.in_channels[modality], size, size)
+    with evaluating(task, 'cpu'), FlopCounterMode(display=False) as counter:
+        task.embed({task.keys[modality]: pixels}, modality)
+    return counter.get_total_flops()
+
+
 class OnnxEncoder:
     """An encoder that ONNX Runtime runs on the CPU, in place of the task it is made of.
+
+    Its vectors of random pixels are compared with those of the task first.
 
     Args:
         task: A trained task.
@@ -121,7 +198,8 @@ class OnnxEncoder:
         size: Patch width in pixels.
 
     Raises:
-        CMRError: If the packages of the extra ``onnx`` are not installed.
+        CMRError: If the packages of the extra ``onnx`` are not installed, or a number of a
+            vector differs by more than 1e-5 from the task's.
         QueryError: If the task has no such modality, or not on its own.
         RasterError: If the statistics are unknown.
     """
@@ -146,6 +224,24 @@ class OnnxEncoder:
             self._session = onnxruntime.InferenceSession(
                 path.read_bytes(), options, providers=['CPUExecutionProvider']
             )
+        apart = self._apart(task, modality, size)
+        if not apart <= _TOLERANCE:
+            raise CMRError(
+                f'ONNX Runtime gives vectors of {modality} that differ by {apart:.1g} from those '
+                f"of torch, by more than {_TOLERANCE}: use the runtime 'torch'"
+            )
+
+    def _apart(self, task: CrossModalTask, modality: str, size: int) -> float:
+        """Largest difference to the task over some random patches, a part of them missing."""
+        spec, key = task.specs[modality], task.keys[modality]
+        shape = _TRIED, task.in_channels[modality], size, size
+        pixels = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        mean, std = (torch.tensor(spec[n]).view(1, -1, 1, 1) for n in ('mean', 'std'))
+        pixels = pixels * std + mean
+        pixels[0, :, : size // 2] = torch.nan
+        with evaluating(task, 'cpu'):
+            expected = task.embed({key: pixels}, modality)
+        return float((self.embed({key: pixels}, modality) - expected).abs().max())
 
     def embed(self, batch: dict[str, Tensor], modality: str) -> Tensor:
         """Map raw pixels ``(batch, bands, size, size)`` to unit rows ``(batch, dim)``."""

@@ -94,6 +94,7 @@ class _Actor:
         """Open the encoder, for as long as the process lives."""
         task, job, running = ray.get(shared)
         device = ExitStack().enter_context(running.running(task))
+        running = replace(running, runtime=job.runtime)
         encoder = open_encoder(task, job.items, running, device, job.encoding)
         self._job, self._worker = job, Worker(encoder, device, job)
 

@@ -73,7 +73,7 @@ def embed(
     precision: Precision = 'auto',
     flips: bool = False,
     compile: bool = False,
-    runtime: Literal['torch', 'onnx'] = 'torch',
+    runtime: Literal['auto', 'torch', 'onnx'] = 'auto',
     engine: Literal['local', 'lightning', 'ray'] = 'local',
     workers: int | None = None,
     update: bool = False,
@@ -150,7 +150,10 @@ def embed(
         compile: Compile the encoder with ``torch.compile``: it starts slowly and vectors
             change in their last digits.
         runtime: ``'onnx'`` runs the encoder with ONNX Runtime, on the CPU in float32; it starts
-            slowly, and vectors change in their last digits. Needs the extra ``onnx``.
+            slowly, and vectors change in their last digits, by at most 1e-5 for random pixels.
+            Needs the extra ``onnx``. ``'auto'`` does so where the extra is installed, the device
+            is the CPU and there is enough to do, unless the two differ by more; else, and with
+            ``'torch'``, torch runs it.
         engine: Who works through the scenes: ``'local'``, this process; ``'lightning'``, the
             processes that ``torchrun`` has started, which all make this call and all return the
             whole; ``'ray'``, actors of Ray, on this machine or, with ``RAY_ADDRESS`` set, on a

@@ -73,7 +73,7 @@ class EncoderOptions:
     precision: Precision = 'auto'
     flips: bool = False
     compile: bool = False
-    runtime: Literal['torch', 'onnx'] = 'torch'
+    runtime: Literal['auto', 'torch', 'onnx'] = 'auto'
 
     def __post_init__(self) -> None:
         """Refuse a batch size that cannot be read."""

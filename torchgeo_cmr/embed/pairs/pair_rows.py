@@ -48,7 +48,7 @@ def embed_pairs(
     precision: Precision = 'auto',
     flips: bool = False,
     compile: bool = False,
-    runtime: Literal['torch', 'onnx'] = 'torch',
+    runtime: Literal['auto', 'torch', 'onnx'] = 'auto',
     update: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -92,8 +92,8 @@ def embed_pairs(
         flips: Give each row the mean over the four flips of its patches, which are mirrored
             together.
         compile: As in :func:`~torchgeo_cmr.embed.embed`.
-        runtime: As in :func:`~torchgeo_cmr.embed.embed`; ONNX Runtime embeds every sensor on
-            its own, never fused or raw.
+        runtime: ``'onnx'`` as in :func:`~torchgeo_cmr.embed.embed`, every sensor on its own, never
+            fused or raw; ``'auto'`` is ``'torch'``.
         update: Complete an archive whose pairs are no longer those it was begun with: blocks
             whose pairs changed are embedded again, and pairs that are gone lose their rows.
             Pairs are identified by their names: changed pixels go unseen.
@@ -170,7 +170,7 @@ def _prepare(
     def first() -> Mapping[str, Any]:
         return ground.dataset(parts[0].split)[parts[0].keys[0]]
 
-    if running.runtime != 'torch':
+    if running.runtime not in ('auto', 'torch'):
         embed = _on_runtime(task, encoder, first(), running.runtime)
         encoder = replace(encoder, embed=embed)
 

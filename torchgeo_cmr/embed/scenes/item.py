@@ -1,6 +1,6 @@
 """One work item and one encoder in, rows of a table out; no engine is known here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import geopandas as gpd
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torchgeo_cmr.embed.device import fetched
 from torchgeo_cmr.embed.encoder_record import Encoder, encoder_versions, statistics_of
 from torchgeo_cmr.embed.inference import Encoding
 from torchgeo_cmr.embed.run_options import Transforms
@@ -75,19 +76,9 @@ def embed_item(
             transforms=transforms,
         )
     how = Encoding() if encoding is None else encoding
-
-    def embed(images: Tensor) -> Tensor:
-        return task.embed({task.keys[item.modality]: images}, item.modality)
-
+    encoded = _encoded(item, task, batches, how, torch.device(device))
     windows, valid, cloud, vectors = [], [], [], []
-    for batch in batches:
-        expected = task.in_channels.get(item.modality, batch.images.shape[1])
-        if batch.images.shape[1] != expected:
-            raise RasterError(
-                f'{item.modality} expects {expected} bands, {item.id} gives '
-                f'{batch.images.shape[1]} after its transforms: use those of the training'
-            )
-        rows = how(embed, batch.images, torch.device(device)).cpu().numpy()
+    for batch, rows in fetched(encoded):
         # Only zeros, which a ReLU can give, point nowhere.
         kept = rows.any(axis=1)
         vectors.append(rows[kept])
@@ -116,6 +107,28 @@ def embed_item(
         # A scene without rows is not a source.
         record=record if len(frame) else {**record, 'sources': {}},
     )
+
+
+def _encoded(
+    item: WorkItem,
+    task: Encoder,
+    batches: Iterable[Batch],
+    how: Encoding,
+    device: torch.device,
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Give each batch with its rows on the device."""
+
+    def embed(images: Tensor) -> Tensor:
+        return task.embed({task.keys[item.modality]: images}, item.modality)
+
+    for batch in batches:
+        expected = task.in_channels.get(item.modality, batch.images.shape[1])
+        if batch.images.shape[1] != expected:
+            raise RasterError(
+                f'{item.modality} expects {expected} bands, {item.id} gives '
+                f'{batch.images.shape[1]} after its transforms: use those of the training'
+            )
+        yield batch, how(embed, batch.images, device)
 
 
 def rows_of(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from torchgeo_cmr.embed.destination import Destination, returned
+from torchgeo_cmr.embed.onnx import OnnxEncoder
 from torchgeo_cmr.embed.run_options import EncoderOptions, PatchOptions, WriteOptions
 from torchgeo_cmr.embed.run_report import PACKAGE, Report
 from torchgeo_cmr.embed.scenes.archive_plan import Plan, header_of
@@ -126,9 +127,8 @@ class Run:
         """Give the worker of this process; one that another leads opens its own encoder."""
         if self._worker is not None:
             return self._worker
-        encoder = open_encoder(
-            self.task, job.items, self.running, self.device, job.encoding
-        )
+        running = replace(self.running, runtime=job.runtime)
+        encoder = open_encoder(self.task, job.items, running, self.device, job.encoding)
         return Worker(encoder, self.device, job)
 
     def bar(self, items: Sequence[WorkItem], *, hidden: bool = False) -> Bar:
@@ -187,6 +187,7 @@ class Run:
             space,
             dim,
             self.destination.sink,
+            'onnx' if isinstance(encoder, OnnxEncoder) else 'torch',
         )
         self._worker = Worker(encoder, self.device, job)
         return job

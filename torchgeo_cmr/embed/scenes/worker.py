@@ -1,15 +1,16 @@
 """Scenes to rows, one after the other: what every engine runs, wherever it runs it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from torchgeo_cmr.embed.encoder_record import Encoder
 from torchgeo_cmr.embed.inference import Encoding
-from torchgeo_cmr.embed.onnx import onnx_encoder
+from torchgeo_cmr.embed.onnx import onnx_encoder, quicker_encoder
 from torchgeo_cmr.embed.run_options import EncoderOptions, PatchOptions
 from torchgeo_cmr.embed.run_report import Errors, Report
 from torchgeo_cmr.embed.scenes.content import fingerprint
@@ -37,6 +38,8 @@ class Job:
     dim: int
     #: Where rows go; None for memory.
     sink: ParquetSink | None
+    #: What runs the encoder, in all workers: ``'torch'`` or ``'onnx'``.
+    runtime: Literal['torch', 'onnx'] = 'torch'
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,13 @@ def open_encoder(
     """
     if running.runtime == 'torch':
         return task
-    sizes = {item.size for item in items}
-    return onnx_encoder(
-        task, items[0].modality, sizes, device, encoding, running.runtime
-    )
+    sizes: Counter[int] = Counter()
+    for item in items:
+        sizes[item.size] += len(item.windows)
+    given = task, items[0].modality, sizes, device, encoding
+    if running.runtime != 'auto':
+        return onnx_encoder(*given, running.runtime)
+    return task if running.compile else quicker_encoder(*given)
 
 
 @dataclass(frozen=True)
