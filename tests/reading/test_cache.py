@@ -4,11 +4,13 @@ import threading
 import warnings
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 
 from torchgeo_cmr.reading.cache import Block, Blocks, Cache, Handles, touched, unit
+from torchgeo_cmr.reading.nodata import Mark, missing
 from torchgeo_cmr.reading.threads import threads
 
 
@@ -41,6 +43,28 @@ def test_a_failure_is_not_kept() -> None:
     with pytest.raises(OSError, match='cut short'):
         block.pixels(fails)
     assert block.pixels(lambda: np.ones(1)).tolist() == [1]
+
+
+def test_a_block_is_searched_for_missing_pixels_once_for_each_mark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched = []
+
+    def look(pixels: np.ndarray, marks: Any) -> Any:
+        searched.append(marks)
+        return missing(pixels, marks)
+
+    monkeypatch.setattr('torchgeo_cmr.reading.cache.missing', look)
+    block = Block(4)
+    assert not block.decoded
+    block.pixels(lambda: np.array([[[1, 2], [3, 0]]], np.uint16))
+    assert block.decoded
+    zero, nine = [(Mark(0, 0),)], [(Mark(9, 9),)]
+    for _ in range(3):
+        assert not block.is_whole(zero)
+        assert block.is_whole(nine)
+        assert block.is_whole([()])
+    assert searched == [zero, nine]
 
 
 def test_going_through_once_keeps_what_two_requests_touch() -> None:

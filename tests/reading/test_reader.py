@@ -8,7 +8,7 @@ import pytest
 import rasterio
 from pyproj import CRS
 from rasterio.windows import Window
-from torchgeo.datasets import Sentinel2
+from torchgeo.datasets import RasterDataset, Sentinel2
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.reading.reader import SceneReader
@@ -125,12 +125,62 @@ class TestSceneReader:
         }
         assert sizes == {10}
 
+    def test_one_window_is_that_of_many(self, write_raster: Writer) -> None:
+        (scene,) = scenes(from_paths(write_raster('a.tif', res=3.7)))
+        reader = SceneReader(scene)
+        generator = np.random.default_rng(0)
+        corners = generator.uniform(-200, 200, (200, 2)) + scene.footprint.bounds[:2]
+        # Halves of a pixel too, which are rounded to even numbers.
+        sides = generator.integers(0, 9, (200, 2)) * 3.7 / 2
+        bounds = [tuple(b) for b in np.c_[corners, corners + sides].tolist()]
+        assert [reader.place(b) for b in bounds] == [
+            tuple(w) for w in reader.windows(bounds).tolist()
+        ]
+
 
 def one_by_one(reader: SceneReader, windows: np.ndarray) -> np.ndarray:
     return np.stack([reader.read(window(*w)) for w in windows.tolist()])
 
 
 class TestReadMany:
+    @pytest.mark.parametrize('again', [False, True])
+    def test_bands_in_files_of_several_layouts_equal_one_by_one(
+        self, write_raster: Writer, again: bool
+    ) -> None:
+        shape = 96, 80
+        for number, (name, side) in enumerate([('a', 16), ('b', 16), ('c', 32)]):
+            data = np.arange(np.prod(shape)).reshape(1, *shape) + number
+            # One of two blocks of a file has a missing pixel.
+            data[0, 40, 70] = 7 if name == 'b' else 1
+            write_raster(
+                f'S_{name}.tif',
+                data=data,
+                dtype='uint16',
+                nodata=7.0,
+                tiled=True,
+                blockxsize=side,
+                blockysize=side,
+            )
+        folder = write_raster('S_a2.tif').parent
+        (folder / 'S_a2.tif').unlink()
+
+        class Bands(RasterDataset):
+            filename_glob = 'S_a.tif'
+            filename_regex = r'S_(?P<band>[abc])'
+            separate_files = True
+            all_bands = ('a', 'b', 'c')
+
+        (scene,) = scenes(Bands(folder))
+        reader = SceneReader(scene)
+        windows = self.windows[(self.windows[:, :2] < 60).all(axis=1)]
+        expected = one_by_one(reader, windows)
+        if again:
+            # All blocks are decoded now: they are copied in another way.
+            reader.read_many(windows)
+        np.testing.assert_array_equal(reader.read_many(windows), expected)
+        assert np.isnan(expected).any()
+        assert np.isfinite(expected).any()
+
     windows = np.array(
         [[r, c, 24, 24] for r in (0, 24, 40) for c in (0, 24, 30, 90)]
         + [[-10, 5, 24, 24], [110, 110, 24, 24], [300, 0, 24, 24]]

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchgeo.tasks import BaseTask
 
@@ -344,6 +344,44 @@ class TestSteps:
         assert 'val_recall@10=0.' in best.best_model_path
         header = next(tmp_path.rglob('metrics.csv')).read_text().splitlines()[0]
         assert 'val_recall@10_s1_to_s2' in header.split(',')
+
+
+def test_kernels_are_channels_last_while_one_process_trains_on_a_cpu(
+    make_task: Make, make_trainer: MakeTrainer, data: Any
+) -> None:
+    orders: list[bool] = []
+
+    class Watch(Callback):
+        def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+            orders.append(_is_last(pl_module))
+
+    def fit(task: Any) -> bool:
+        make_trainer(callbacks=[Watch()], limit_val_batches=0).fit(task, data)
+        return _is_last(task)
+
+    assert not fit(make_task())
+    # Others may read their feature maps in an order of their own.
+    networks = {
+        m: nn.Sequential(nn.Conv2d(n, 8, 3), nn.ReLU())
+        for m, n in (('s1', 2), ('s2', 3))
+    }
+    assert not fit(make_task(model=networks))
+    assert orders == [True, False]
+
+
+def _is_last(task: nn.Module) -> bool:
+    """Whether the kernels of a task are laid out channels last, and only so."""
+    kernels = [
+        part.weight
+        for part in task.modules()
+        if isinstance(part, nn.Conv2d) and part.kernel_size > (1, 1)
+    ]
+    assert kernels
+    return all(
+        kernel.is_contiguous(memory_format=torch.channels_last)
+        and not kernel.is_contiguous()
+        for kernel in kernels
+    )
 
 
 class TestCollapse:

@@ -1,6 +1,7 @@
 """Paired rasters as loaders: random disjoint patches to train on, a grid to evaluate on."""
 
 from collections.abc import Mapping, Sequence
+from itertools import batched, chain
 from typing import TYPE_CHECKING, Any, cast
 
 import geopandas as gpd
@@ -10,7 +11,7 @@ import shapely
 from geopandas import GeoDataFrame
 from shapely.geometry.base import BaseGeometry
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets import GeoDataset
 from torchgeo.datasets.utils import Sample
@@ -374,11 +375,14 @@ class PairedDataModule(BaseDataModule):
             units = {name: self._units(name) for name in self.modalities}
             sums = {name: Moments() for name in self.modalities}
             masks: set[str] = set()
-            patches = cast(Dataset[Sample], self.train_dataset)
+            patches = cast(Patches, self.train_dataset)
             areas = self.areas['train']
             self._check('train', [area for area in areas if area.has_room])
-            for key in sample_keys(areas, self.stat_patches, self.seed):
-                sample = patches[key]
+            keys = sample_keys(areas, self.stat_patches, self.seed)
+            samples = chain.from_iterable(
+                map(patches.__getitems__, batched(keys, self.batch_size))
+            )
+            for sample in samples:
                 for name, moments in sums.items():
                     image = sample.get(f'image_{name}')
                     if image is not None:

@@ -1,6 +1,7 @@
 """One modality as pairs see it: its ground in the common CRS, read on one lattice."""
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -171,9 +172,8 @@ class Member:
         valid = self.valid[number]
         if valid.is_whole(bounds, nan=nan):
             return 1.0
-        ((row, column, *_),) = self.reader(number).windows([bounds]).tolist()
-        ((height, width),) = pixels_across([bounds], self.res).tolist()
-        return valid.share((row, column, height, width), nan=nan)
+        row, column, *_ = self.reader(number).place(bounds)
+        return valid.share((row, column, *_across(bounds, self.res)), nan=nan)
 
     def start(
         self, numbers: Sequence[int], bounds: Sequence[Bounds]
@@ -326,6 +326,16 @@ def pixels_across(
     sizes = np.stack([(ymax - ymin) / res[1], (xmax - xmin) / res[0]], axis=1)
     # Halves are rounded up, whatever the last digits of the bounds are.
     return np.maximum(1, np.floor(sizes + 0.5 + 1e-6)).astype(np.int64)
+
+
+def _across(bounds: Bounds, res: tuple[float, float]) -> tuple[int, int]:
+    """What :func:`pixels_across` gives for one, in plain numbers."""
+    xmin, ymin, xmax, ymax = bounds
+    rows, columns = (ymax - ymin) / res[1], (xmax - xmin) / res[0]
+    return (
+        max(1, math.floor(rows + 0.5 + 1e-6)),
+        max(1, math.floor(columns + 0.5 + 1e-6)),
+    )
 
 
 def _transforms(scene: Scene, windows: NDArray[np.int64]) -> NDArray[np.float64]:

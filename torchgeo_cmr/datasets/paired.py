@@ -388,7 +388,12 @@ class PairedDataset(GeoDataset):
     def _place(self, index: GeoSlice | PairSlice) -> tuple[slice, slice, slice]:
         """Ground and dates of a slice, once it is sure that it wants no other pixels."""
         x, y, t = self._disambiguate_slice(index)
-        if not np.allclose((x.step, y.step), self.res, rtol=1e-6, atol=0):
+        width, height = self.res
+        # Plain numbers: this is done for every patch of a batch.
+        if not (
+            abs(x.step - width) <= 1e-6 * width
+            and abs(y.step - height) <= 1e-6 * height
+        ):
             raise PairingError(
                 f'a slice requests pixels of {x.step} x {y.step}, but every modality of a '
                 'pair is read at its own: leave the step out, or set `res` of the dataset'

@@ -3,7 +3,7 @@
 import os
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Hashable, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from threading import Lock
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from torchgeo_cmr.reading.nodata import Marks, missing
 
 #: Bytes of decoded blocks that are kept: two rows of blocks of a large pair, which the patches
 #: between them need (2 x 512 rows of 10980 pixels are 257 MiB of 12 bands and 86 of radar).
@@ -31,7 +33,13 @@ class Block:
         """Initialize a new Block instance."""
         self.size = size
         self._pixels: NDArray[Any] | None = None
+        self._whole: dict[Hashable, bool] = {}
         self._lock = Lock()
+
+    @property
+    def decoded(self) -> bool:
+        """Whether the pixels are there."""
+        return self._pixels is not None
 
     def pixels(self, decode: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the pixels; a failure is not kept, the next thread tries again."""
@@ -39,6 +47,20 @@ class Block:
             if self._pixels is None:
                 self._pixels = decode()
             return self._pixels
+
+    def is_whole(self, marks: Sequence[Marks]) -> bool:
+        """Whether no pixel of a decoded block is missing, NaN aside; looked for once.
+
+        Args:
+            marks: Ranges of values that mean "missing", of each band.
+        """
+        key = tuple(marks)
+        whole = self._whole.get(key)
+        if whole is None:
+            assert self._pixels is not None
+            whole = not any(marks) or missing(self._pixels, marks) is None
+            self._whole[key] = whole
+        return whole
 
 
 class Blocks:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cached_property, partial
+from itertools import batched
 from typing import Any, NamedTuple
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioIOError
@@ -19,7 +21,7 @@ from torchgeo_cmr.reading.cache import Block, Cache, touched
 from torchgeo_cmr.reading.nodata import Marks, masked_copy, missing
 from torchgeo_cmr.reading.resampling import MARGIN, below, interpolate, nearest
 from torchgeo_cmr.reading.storage import Storage, alpha_taken
-from torchgeo_cmr.reading.threads import threads
+from torchgeo_cmr.reading.threads import decoders, threads
 from torchgeo_cmr.reading.windows import Cut, cuts, strips
 from torchgeo_cmr.scenes.header import Header, file_settings, read_header, reopen
 from torchgeo_cmr.scenes.remote_files import RemoteFile, fetched, fetchers
@@ -39,7 +41,7 @@ class Task(NamedTuple):
 
     #: ``(row, column, height, width)`` on the scene's grid.
     area: tuple[int, int, int, int]
-    #: Positions of the windows.
+    #: Positions of the windows; files that are stored alike share the list of one area.
     inside: list[int]
     #: Channels of the result.
     channels: list[int]
@@ -47,6 +49,8 @@ class Task(NamedTuple):
     read: Callable[[], Piece]
     #: Factor and shift of each of the channels; None if numbers stay as they are read.
     changes: list[tuple[float, float]] | None = None
+    #: Whether the pixels are decoded already, so that only copying is left.
+    decoded: bool = False
 
 
 class SceneReader:
@@ -66,6 +70,8 @@ class SceneReader:
         self._storages: dict[str, Storage] = {}
         self._changes = changes(scene.scales, scene.steps)
         self._remote = scene.remote
+        #: Bands -> what :meth:`_files` gives for them.
+        self._listed: dict[Any, list[tuple[str, list[int], list[int]]]] = {}
         #: Files that were opened for reading.
         self._begun: set[str] = set()
 
@@ -82,8 +88,31 @@ class SceneReader:
         Returns:
             Window whose size depends only on the size of the bounds, not on their place.
         """
-        (window,) = self.windows([bounds])
-        return _window(window.tolist())
+        return _window(self.place(bounds))
+
+    def place(
+        self, bounds: tuple[float, float, float, float]
+    ) -> tuple[int, int, int, int]:
+        """Return the window of one pair of bounds as plain numbers.
+
+        What :meth:`windows` gives for many takes thirty times as long for one.
+
+        Args:
+            bounds: As for :meth:`window`.
+
+        Returns:
+            ``(row, column, height, width)``.
+        """
+        xmin, ymin, xmax, ymax = bounds
+        inverse, (xres, yres) = self._grid
+        column, row = apply(inverse, xmin, ymax)
+        height, width = round((ymax - ymin) / yres), round((xmax - xmin) / xres)
+        return round(row), round(column), max(1, height), max(1, width)
+
+    @cached_property
+    def _grid(self) -> tuple[Affine, tuple[float, float]]:
+        """From coordinates to pixels, and the size of a pixel."""
+        return ~self.scene.transform, self.scene.res
 
     def windows(
         self, bounds: Sequence[tuple[float, float, float, float]]
@@ -97,8 +126,8 @@ class SceneReader:
             ``(row, column, height, width)``, int64 of shape ``(n, 4)``.
         """
         xmin, ymin, xmax, ymax = np.array(bounds, np.float64).reshape(-1, 4).T
-        xres, yres = self.scene.res
-        column, row = apply(~self.scene.transform, xmin, ymax)
+        inverse, (xres, yres) = self._grid
+        column, row = apply(inverse, xmin, ymax)
         height = np.maximum(1, np.round((ymax - ymin) / yres))
         width = np.maximum(1, np.round((xmax - xmin) / xres))
         places = np.stack([np.round(row), np.round(column), height, width], axis=1)
@@ -201,19 +230,22 @@ class SceneReader:
         starts, ends = windows[:, :2], windows[:, :2] + windows[:, 2:]
         out[((starts < 0) | (ends > self.scene.shape)).any(axis=1)] = np.nan
 
-        def fill(task: Task, places: list[Cut]) -> None:
-            pixels, marks = task.read()
-            for i, target, source in places:
-                _fill(out[i, :, *target], task.channels, pixels[:, *source], marks)
-                if task.changes is not None:
-                    _change(out[i, :, *target], task.channels, task.changes)
-
         if self._remote:
             self._open_first(bands)
         tasks = [*self._tasks(windows, bands)]
-        places = cuts(windows, [t.area for t in tasks], [t.inside for t in tasks])
+        areas = {id(task.inside): task for task in tasks}
+        pieces, inside = (
+            [t.area for t in areas.values()],
+            [*map(_inside, areas.values())],
+        )
+        places = dict(zip(areas, cuts(windows, pieces, inside), strict=True))
+
+        def fill(job: Sequence[Task]) -> None:
+            for task in job:
+                _assemble(out, task, places[id(task.inside)])
+
         pool = fetchers() if self._remote else threads()
-        coming = [pool.submit(fill, *each) for each in zip(tasks, places, strict=True)]
+        coming = [pool.submit(fill, job) for job in _jobs(tasks)]
 
         def finish() -> NDArray[np.float32]:
             wait(coming)
@@ -238,6 +270,7 @@ class SceneReader:
         self, windows: NDArray[np.int64], bands: Sequence[int] | None
     ) -> Iterator[Task]:
         """Read what some windows need, file by file: its blocks, or strips of it."""
+        places: dict[tuple[Any, ...], dict[tuple[int, int], list[int]]] = {}
         for path, channels, indexes in self._files(bands):
             storage = self._storage(path)
             how = None
@@ -250,7 +283,10 @@ class SceneReader:
                     read = partial(self._strip, path, indexes, strip)
                     yield Task(strip, inside.tolist(), channels, read, how)
                 continue
-            needed = touched(windows, storage.shape, storage.unit)
+            stored = storage.shape, storage.unit
+            if stored not in places:
+                places[stored] = touched(windows, *stored)
+            needed = places[stored]
             keys = {(path, *indexes, *place): size for place in needed}
             blocks = self.cache.blocks.take(keys)
             for ((top, left), inside), block in zip(
@@ -260,7 +296,7 @@ class SceneReader:
                 width = min(storage.unit[1], storage.shape[1] - left)
                 area = top, left, height, width
                 read = partial(self._block, block, path, indexes, area)
-                yield Task(area, inside, channels, read, how)
+                yield Task(area, inside, channels, read, how, block.decoded)
 
     def _strips(
         self, windows: NDArray[np.int64], bands: Sequence[int] | None
@@ -287,10 +323,11 @@ class SceneReader:
             with self._borrow(path) as source:
                 return source.read(indexes, window=_window(area))
 
-        marks = self._storage(path).marks
-        return block.pixels(partial(_complete, path, decode)), [
-            marks[i - 1] for i in indexes
-        ]
+        stored = self._storage(path).marks
+        marks = tuple(stored[i - 1] for i in indexes)
+        pixels = block.pixels(partial(_complete, path, decode))
+        # Looked at once per block, not for every window that is cut out of it.
+        return pixels, () if block.is_whole(marks) else marks
 
     def _strip(
         self, path: str, indexes: list[int], strip: tuple[int, int, int, int]
@@ -302,6 +339,14 @@ class SceneReader:
         self, bands: Sequence[int] | None
     ) -> Iterator[tuple[str, list[int], list[int]]]:
         """Give each file: its path, channels of the result and bands of one type in it."""
+        key = None if bands is None else tuple(bands)
+        if key not in self._listed:
+            self._listed[key] = [*self._list_files(bands)]
+        return iter(self._listed[key])
+
+    def _list_files(
+        self, bands: Sequence[int] | None
+    ) -> Iterator[tuple[str, list[int], list[int]]]:
         chosen = range(len(self.scene.bands)) if bands is None else bands
         files: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         for channel, position in enumerate(chosen):
@@ -499,6 +544,34 @@ class SceneReader:
             *self._unmoved(path, indexes, area, (height, width)),
         )
         return pixels, (top, left)
+
+
+def _inside(task: Task) -> list[int]:
+    return task.inside
+
+
+def _jobs(tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
+    """Divide tasks among threads: each that decodes alone, copies many at once.
+
+    A copy takes less time than handing it to a thread.
+    """
+    yield from ([task] for task in tasks if not task.decoded)
+    copies = [task for task in tasks if task.decoded]
+    yield from batched(copies, max(1, -(-len(copies) // decoders())))
+
+
+def _assemble(out: NDArray[np.float32], task: Task, places: list[Cut]) -> None:
+    """Copy what a task reads into the windows that need it."""
+    pixels, marks = task.read()
+    if len(task.channels) == 1 and not any(marks) and task.changes is None:
+        windows, plane = out[:, task.channels[0]], pixels[0]
+        for i, target, source in places:
+            windows[i, *target] = plane[source]
+        return
+    for i, target, source in places:
+        _fill(out[i, :, *target], task.channels, pixels[:, *source], marks)
+        if task.changes is not None:
+            _change(out[i, :, *target], task.channels, task.changes)
 
 
 def _window(area: tuple[int, int, int, int]) -> Window:

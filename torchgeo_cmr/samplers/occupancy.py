@@ -23,7 +23,9 @@ class Occupancy:
         self.neighbourhood: Bounds | None = None
         self.group_size = 0
         self.boxes: list[tuple[float, float, float, float]] = []
-        self.transformers: dict[str, Transformer] = {}
+        #: By identity, for writing a CRS out to look it up takes longer than the corners do; each
+        #: is kept, so that no other takes its number.
+        self.transformers: dict[int, tuple[CRS, Transformer]] = {}
 
     def add(self, bounds: Bounds, area: Area) -> bool:
         """Use ground for a patch; False, and nothing changes, if part of it is in use.
@@ -60,12 +62,11 @@ class Occupancy:
         corners = np.asarray(ring, np.float64)
         if not self.lonlat:
             return corners
-        name = crs.to_wkt()
-        if name not in self.transformers:
-            self.transformers[name] = Transformer.from_crs(
-                crs, 'EPSG:4326', always_xy=True
-            )
-        lon, lat = self.transformers[name].transform(corners[:, 0], corners[:, 1])
+        if id(crs) not in self.transformers:
+            found = Transformer.from_crs(crs, 'EPSG:4326', always_xy=True)
+            self.transformers[id(crs)] = crs, found
+        _, transformer = self.transformers[id(crs)]
+        lon, lat = transformer.transform(corners[:, 0], corners[:, 1])
         # Keep a box that crosses the antimeridian in one piece.
         lon = lon[0] + (lon - lon[0] + 180) % 360 - 180
         return np.stack([lon, lat], axis=1)
