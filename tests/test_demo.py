@@ -3,6 +3,8 @@ import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -10,8 +12,10 @@ import pandas as pd
 import pytest
 import rasterio
 import torch
+from lightning.pytorch import LightningModule
 from matplotlib import image
 
+from torchgeo_cmr import demo
 from torchgeo_cmr.datasets import SyntheticLandscape
 from torchgeo_cmr.demo import Journey, Settings, run
 from torchgeo_cmr.errors import OutputExistsError, PairingError, RasterError
@@ -141,6 +145,58 @@ class TestSyntheticJourney:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ('tiles', 'gpu', 'precision'),
+    [
+        (True, False, 'bf16-mixed'),
+        (False, False, '32-true'),
+        (True, True, '32-true'),
+        (None, False, '32-true'),
+    ],
+)
+def test_half_as_long_numbers_where_the_processor_has_tiles_for_them(
+    monkeypatch: pytest.MonkeyPatch, tiles: bool | None, gpu: bool, precision: str
+) -> None:
+    known = {} if tiles is None else {'amx_bf16': tiles}
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: known, raising=False)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    assert demo._precision() == precision
+
+
+@pytest.mark.parametrize(
+    ('present', 'before', 'during'), [(2, 2, 1), (1, 1, 1), (16, 16, 8), (16, 4, 4)]
+)
+def test_training_leaves_cores_to_what_reads(
+    monkeypatch: pytest.MonkeyPatch, present: int, before: int, during: int
+) -> None:
+    threads = [before]
+    monkeypatch.setattr(demo, 'cores', lambda: present)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: threads[-1])
+    monkeypatch.setattr(torch, 'set_num_threads', threads.append)
+    with pytest.raises(OSError, match='full'), demo._fewer_threads():
+        raise OSError('full')
+    assert threads == [before, during, before]
+
+
+@pytest.mark.parametrize('drawn', [False, True])
+def test_epochs_are_named_where_no_bar_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, drawn: bool
+) -> None:
+    caplog.set_level('INFO', 'torchgeo_cmr.demo')
+    monkeypatch.setattr(demo, 'is_drawn', lambda wanted: drawn)
+    shown = demo._Bar(12, shown=False)
+    for epoch in range(6):
+        trainer: Any = SimpleNamespace(
+            current_epoch=epoch,
+            max_epochs=6,
+            callback_metrics={'val_recall@10': torch.tensor(epoch / 10)},
+        )
+        shown.on_validation_end(trainer, LightningModule())
+    # The last is followed by the next step's own line.
+    expected = [] if drawn else ['epoch 3 of 6: recall@10 of the validation is 0.200']
+    assert [record.message for record in caplog.records] == expected
+
+
 def test_same_seed_same_scores_and_overwrite(journey: Journey, tmp_path: Path) -> None:
     out = tmp_path / 'again'
     (out / 'world').mkdir(parents=True)

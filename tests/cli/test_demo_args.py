@@ -87,6 +87,13 @@ def test_every_word_reaches_the_journey(
         'overwrite': True,
         'progress': False,
     }
+    # The demo itself says what it does before the seconds that loading takes, unless it is refused.
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full' / 'mine.txt').write_text('mine')
+    first = 'loading torch and TorchGeo\n'
+    for more, expected in (('new', first), ('full', ''), ('full --overwrite', first)):
+        words = f'--quiet --out {tmp_path / more}'
+        assert run('demo', *words.split())[2] == expected
     told = out.splitlines()
     assert told[2].split() == ['s1->s2', *['0.500', 'null'] * 3]
     assert 'note: something was left out' in told

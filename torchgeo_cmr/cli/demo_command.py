@@ -1,5 +1,6 @@
 """The command demo: arguments and what it prints."""
 
+import os
 import sys
 
 
@@ -18,7 +19,7 @@ def demo(
     """Run every step on one example: train, embed, search, score.
 
     Without arguments it writes a synthetic landscape, trains SS-CM-RSIR with preset 'best' on
-    it for about a minute, embeds the optical scenes, searches them with radar patches inside a polygon
+    it for 210 steps, embeds the optical scenes, searches them with radar patches inside a polygon
     and a time window, and scores both directions on places that training never saw.
 
     With two --raster options the same runs on your own files:
@@ -45,12 +46,13 @@ def demo(
         normalize: With --model: weights for pixels in the units that the model was trained with,
             or data for pixels of any kind, by their own mean and deviation.
         overwrite: Replace what an earlier run left in the folder.
-        quiet: Show no progress bars, only what is being done.
+        quiet: Show no progress bars, only a line for each step that begins.
     """
     import logging
     import time
 
     begin = time.monotonic()
+    _say_that_it_loads(raster, units, model, bands, normalize, new=overwrite or out)
     from torchgeo_cmr.demo import run
     from torchgeo_cmr.errors import QueryError
 
@@ -93,11 +95,24 @@ def demo(
             for w in who
         ]
         lines.append(f'{name:<10} ' + ' '.join(numbers))
-    minutes, spent = (time.monotonic() - begin) / 60, time.process_time()
-    lines += ['', f'{minutes:.1f} minutes, {spent:.0f} seconds of processor time', '']
+    minutes = f'{(time.monotonic() - begin) / 60:.1f} minutes'
+    lines += ['', f'{minutes}, {time.process_time():.0f} seconds of processor time', '']
     lines += [f'note: {note}' for note in journey.notes]
     lines += [f'{journey.files[name]}: {how}' for name, how in uses.items()]
     sys.stdout.write('\n'.join(lines) + '\n')
+
+
+def _say_that_it_loads(*given: object, new: str | bool) -> None:
+    """Say what is done first, for loading takes seconds; not where a mistake may be named yet."""
+    import logging
+
+    # The folder, unless it may be overwritten.
+    if not any(given) and (new is True or not _is_full(str(new))):
+        logging.getLogger('torchgeo_cmr.demo').info('loading torch and TorchGeo')
+
+
+def _is_full(out: str) -> bool:
+    return os.path.exists(out) and (not os.path.isdir(out) or bool(os.listdir(out)))
 
 
 def _number(value: float | None) -> str:
