@@ -562,6 +562,8 @@ def codes(world: World, kinds: list[str], count: int) -> list[dict[str, Any]]:
                 continue
             ask = partial(index.rank, exact=exact)
             times, quiet = rounds({'': partial(ask, asked[:1], K)}, count)
+            median = statistics.median(times[''])
+            base = report[0]['median_ms'] if report else median
             report.append(
                 {
                     'n': len(world.shapes),
@@ -569,8 +571,8 @@ def codes(world: World, kinds: list[str], count: int) -> list[dict[str, Any]]:
                     'share': 1,
                     'queries': 1,
                     'candidate': f'{OURS}, {kind}' + ('' if exact else ', exact=False'),
-                    'median_ms': statistics.median(times['']),
-                    'ratio': None,
+                    'median_ms': median,
+                    'ratio': median / base,
                     'recall': recall(ask(asked, K)[0], truth),
                     'quiet': quiet,
                 }

@@ -14,7 +14,7 @@ from .integer_products import kernels
 
 #: Queries up to which they are quicker: of more, rows are read once and used often as float32.
 FEW = 8
-#: What remainders are multiplied by, lest they be too small for float16.
+#: What remainders are multiplied by, so that they are not too small for float16.
 _FINER = 2.0**11
 #: Rows and numbers of a trial.
 _ROWS, _DIM = 64, 512
