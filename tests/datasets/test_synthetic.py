@@ -624,19 +624,3 @@ class TestParts:
             for j in range(19)
         )
         np.testing.assert_allclose(blur(field, 1.5), twin, atol=2e-3)
-
-
-def test_scenes_drawn_side_by_side_are_those_drawn_in_turn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pixels = []
-    for count in (1, 2):
-        monkeypatch.setattr(
-            'torchgeo_cmr.datasets.synthetic.landscape.cores', lambda n=count: n
-        )
-        root = tmp_path / str(count)
-        SyntheticLandscape(root, 5, size=128, sensors=('s1', 's2'))
-        files = sorted(root.glob('*/*.tif'))
-        pixels.append({path.relative_to(root): read(path) for path in files})
-    assert len(pixels[0]) > 50  # files of both scenes
-    np.testing.assert_equal(pixels[0], pixels[1])

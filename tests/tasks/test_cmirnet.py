@@ -335,7 +335,7 @@ def test_stage_b_starts_from_a_checkpoint_of_stage_a(
 
 
 def test_speech_meets_images(make_trainer: MakeTrainer) -> None:
-    task, trainer = make_speech(lr=3e-3), make_trainer(max_epochs=4)
+    task, trainer = make_speech(lr=3e-3), make_trainer(max_epochs=8)
     held_out = spoken(21, 2, same=False)
     # the same image meets two words: it is one item of the gallery all the same
     twice = [*held_out, held_out[0] | {'audio': held_out[0]['audio'] * 0.5}]

@@ -105,9 +105,11 @@ def demo(
 def _say_that_it_loads(*given: object, new: str | bool) -> None:
     """Say what is done first, for loading takes seconds; not where a mistake may be named yet."""
     import logging
+    from importlib.util import find_spec
 
     # The folder, unless it may be overwritten.
-    if not any(given) and (new is True or not _is_full(str(new))):
+    free = new is True or not _is_full(str(new))
+    if not any(given) and free and find_spec('torch'):
         logging.getLogger('torchgeo_cmr.demo').info('loading torch and TorchGeo')
 
 

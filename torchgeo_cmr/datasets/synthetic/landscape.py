@@ -10,7 +10,6 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -21,7 +20,6 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from torchgeo_cmr.errors import OutputExistsError
-from torchgeo_cmr.processors import cores
 from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.typed_json import convert, decode
 
@@ -41,9 +39,6 @@ SENSORS = ('s1', 's2', 'pan', 'ms')
 _MANIFEST = 'world.json'
 _VERSION = 1
 _CURE = 'choose another folder or delete that one.'
-
-#: Rows of a scene up to which several are drawn at once; larger ones take a GiB and more each.
-_SIDE_BY_SIDE = 2048
 
 
 class _Manifest(TypedDict):
@@ -243,16 +238,10 @@ class SyntheticLandscape:
         self.root.mkdir(parents=True, exist_ok=True)
         self._record(done)
         world = World(self.root, self.seed, self.size, self.dates, self.cloud_share)
-
-        def draw(index: int, scene: Tile) -> None:
+        # In turn: rasterio mutes a warning of its own while it draws, for all threads of a process.
+        for index, scene in enumerate(self.scenes):
             logger.info('drawing scene %s of seed %d', scene.tile, self.seed)
             SceneWriter(world, index, scene).write(missing)
-
-        # Scenes have random numbers of their own, so that it does not matter which is first.
-        side_by_side = cores() if self.size <= _SIDE_BY_SIDE else 1
-        with ThreadPoolExecutor(side_by_side, 'torchgeo_cmr-draw') as pool:
-            for drawn in [pool.submit(draw, *each) for each in enumerate(self.scenes)]:
-                drawn.result()
         self._record([s for s in SENSORS if s in done or s in missing])
 
     def _read(self, manifest: Path) -> dict[str, Any]:
