@@ -97,7 +97,8 @@ def check_result(results: gpd.GeoDataFrame) -> None:
     Examples:
         >>> import geopandas as gpd
         >>> import shapely
-        >>>         >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
+        >>> from torchgeo_cmr.table import EmbeddingTable
+        >>> boxes = shapely.box([9, 10, 11], 46, [9.1, 10.1, 11.1], 46.1)
         >>> frame = gpd.GeoDataFrame(
         ...     {'patch_id': [*'abc']}, geometry=boxes, crs='EPSG:4326'
         ... )
