@@ -937,6 +937,7 @@ def _committing(part: Path, *, known: bool) -> Generator[Path]:
         try:
             yield draft
             flush(draft)
+            # Not by publish(), which removes the draft of a failure before its marker is looked at.
             with nullcontext() if known else marked(part, draft):
                 draft.replace(part)
                 flush(part.parent)
