@@ -93,9 +93,8 @@ class Alignment:
 
         def counted() -> Iterator[EmbeddingTable]:
             for table in tables:
-                sensors = _sensors(table)
-                for modality in sorted(set(sensors)):
-                    x = table.vectors[sensors == modality]
+                for modality, rows in _groups(table):
+                    x = table.vectors[rows]
                     total = x.sum(axis=0, dtype=np.float64)
                     sums[modality] = sums.get(modality, 0) + total
                     counts[modality] += len(x)
@@ -267,7 +266,7 @@ class Alignment:
             QueryError: If it holds codes, a modality is unknown, or the vectors are of another
                 space than those that the alignment was made of.
         """
-        sensors = _sensors(table)
+        groups = dict(_groups(table))
         for modality, space in _spaces((table,)).items():
             expected = self.spaces.get(modality, space)
             if space != expected:
@@ -276,10 +275,9 @@ class Alignment:
                     f'alignment was made in {expected or "an unknown one"}: align what the same '
                     'encoder has embedded'
                 )
-        dims = {self.matrices[m].shape[1] for m in set(sensors) & set(self.matrices)}
+        dims = {self.matrices[m].shape[1] for m in groups.keys() & self.matrices.keys()}
         mapped = np.zeros((len(table), max(dims, default=table.dim)), np.float32)
-        for modality in sorted(set(sensors)):
-            rows = sensors == modality
+        for modality, rows in groups.items():
             mapped[rows] = self.vectors(table.vectors[rows], modality)
         mapped.flags.writeable = False
         kind = table.frame['space'].dtype
@@ -350,13 +348,19 @@ def _sensors(table: EmbeddingTable) -> NDArray[Any]:
     return column.to_numpy(dtype=object)
 
 
+def _groups(table: EmbeddingTable) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Give each modality of a table, in the order of their names, and which rows are of it."""
+    sensors = _sensors(table)
+    for modality in sorted(set(sensors)):
+        yield modality, sensors == modality
+
+
 def _by_modality(tables: Iterable[EmbeddingTable]) -> dict[str, _Floats]:
     """Give the vectors of each modality in double precision."""
     found: dict[str, list[_Floats]] = {}
     for table in tables:
-        sensors = _sensors(table)
-        for modality in sorted(set(sensors)):
-            part = table.vectors[sensors == modality].astype(np.float64)
+        for modality, rows in _groups(table):
+            part = table.vectors[rows].astype(np.float64)
             found.setdefault(modality, []).append(part)
     if not found:
         raise QueryError(_NOTHING)
