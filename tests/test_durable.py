@@ -16,7 +16,8 @@ from torchgeo_cmr.durable import read_unreplaced, replace_folder
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.search.store import snapshot
-from torchgeo_cmr.table import EmbeddingTable, ParquetSink, sink
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink
+from torchgeo_cmr.table.archive import part_reader
 
 
 def folder_of(path: Path, text: str) -> Path:
@@ -135,7 +136,7 @@ def test_an_archive_in_whose_place_another_is_put(
     old, new = table('a'), table('b')
     archive(tmp_path / 'x', old)
     archive(tmp_path / 'new', new)
-    whole, calls = sink._read_part, 0
+    whole, calls = part_reader._read_part, 0
 
     def reading(part: Path, header: Any, vectors: Any) -> Any:
         nonlocal calls
@@ -144,7 +145,7 @@ def test_an_archive_in_whose_place_another_is_put(
         calls += 1
         return whole(part, header, vectors)
 
-    monkeypatch.setattr(sink, '_read_part', reading)
+    monkeypatch.setattr(part_reader, '_read_part', reading)
     ids = set(EmbeddingTable.load(tmp_path / 'x').frame['patch_id'])
     assert ids == set((old if moment == 3 else new).frame['patch_id'])
 

@@ -30,8 +30,7 @@ import psycopg.sql
 from search import K, make_area, make_world
 
 from torchgeo_cmr.search import RetrievalIndex, Where, load_archive
-from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.table.sink import ParquetSink
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'robustness'))
 import own_postgres

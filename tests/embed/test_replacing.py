@@ -12,7 +12,7 @@ from torchgeo_cmr.drafts import stamp
 from torchgeo_cmr.durable import replace_folder
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.errors import CMRError, OutputExistsError
-from torchgeo_cmr.table import EmbeddingTable, sink
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 
 BANDS = ('B02', 'B03', 'B04')
 
@@ -90,13 +90,13 @@ def test_the_new_one_replaces_the_old_one_when_it_is_complete(
 ) -> None:
     before = EmbeddingTable.load(old)
     scenes = [str(write_raster(f'new/{name}.tif', bands=BANDS)) for name in 'bc']
-    commit, seen = sink.ParquetSink.commit, []
+    commit, seen = ParquetSink.commit, []
 
     def watched(self: Any, *args: Any, **kwargs: Any) -> None:
         commit(self, *args, **kwargs)
         seen.append(EmbeddingTable.load(old).content == before.content)
 
-    monkeypatch.setattr(sink.ParquetSink, 'commit', watched)
+    monkeypatch.setattr(ParquetSink, 'commit', watched)
     made = embed(
         fake(bands=BANDS), scenes, 's2', 16, out=old, overwrite=True, progress=False
     )

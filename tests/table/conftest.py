@@ -1,10 +1,15 @@
 """Patches on native grids of two UTM zones, with vectors whose order is known."""
 
+from collections.abc import Callable
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from geopandas.testing import assert_geodataframe_equal
+
+from torchgeo_cmr.table import EmbeddingTable
 
 
 @pytest.fixture
@@ -64,3 +69,22 @@ def frame() -> gpd.GeoDataFrame:
 def vectors() -> np.ndarray:
     """Twelve float64 vectors of length 5, not of unit norm."""
     return np.random.default_rng(0).normal(size=(12, 5)) * 7
+
+
+@pytest.fixture
+def assert_same() -> Callable[[EmbeddingTable, EmbeddingTable], None]:
+    """Compare two tables, bit for bit."""
+
+    def compare(a: EmbeddingTable, b: EmbeddingTable) -> None:
+        pd.testing.assert_frame_equal(pd.DataFrame(a.frame), pd.DataFrame(b.frame))
+        assert_geodataframe_equal(a.frame, b.frame)
+        assert a.frame.index.equals(b.frame.index)
+        assert (
+            shapely.to_wkb(a.frame.geometry.to_numpy())
+            == shapely.to_wkb(b.frame.geometry.to_numpy())
+        ).all()
+        assert a.vectors.dtype == b.vectors.dtype == np.float32
+        assert a.vectors.tobytes() == b.vectors.tobytes()
+        assert (a.metric, a.record) == (b.metric, b.record)
+
+    return compare

@@ -98,7 +98,7 @@ def _documents(
 ) -> dict[str, Callable[[], str]]:
     """Say how each file that describes the source is written; nothing is written yet."""
     from torchgeo_cmr.errors import QueryError
-    from torchgeo_cmr.table.sink import is_archive
+    from torchgeo_cmr.table.archive.folder import is_archive
 
     of_archive = source.is_dir() and is_archive(source)
     of_model = source.suffix == '.ckpt'

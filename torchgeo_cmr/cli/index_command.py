@@ -72,7 +72,7 @@ def index(
     """
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.search import RetrievalIndex, Where
-    from torchgeo_cmr.table.sink import is_archive
+    from torchgeo_cmr.table.archive.folder import is_archive
 
     if not (append or delete or delete_where):
         if not archives:
@@ -133,8 +133,8 @@ def _opened(names: list[str], parquet: ParquetOptions) -> 'RetrievalIndex':
 def _is_parquet(name: str) -> bool:
     """Say whether a path is a file of others, or a folder that holds such files and no archive."""
     from torchgeo_cmr.search.store.index_summary import is_index
+    from torchgeo_cmr.table.archive.folder import is_archive
     from torchgeo_cmr.table.others.parquet_rows import SUFFIXES
-    from torchgeo_cmr.table.sink import is_archive
 
     path = Path(name)
     if not path.is_dir():

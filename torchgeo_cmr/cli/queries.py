@@ -177,7 +177,7 @@ def _queries(
     from torchgeo_cmr.search import at, from_ids, open_archives, patch_ids
     from torchgeo_cmr.search.queries.lookup import OutsideError
     from torchgeo_cmr.table import EmbeddingTable
-    from torchgeo_cmr.table.sink import is_archive
+    from torchgeo_cmr.table.archive.folder import is_archive
 
     # Not read for archives alone: an index of a million rows opens without its ids.
     known: set[str] | None = None

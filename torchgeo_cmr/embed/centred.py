@@ -9,7 +9,8 @@ from torchgeo_cmr.export.new_file import only_writer
 from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.search import Alignment
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
-from torchgeo_cmr.table.sink import begin_replacement, read_record, replace_archive
+from torchgeo_cmr.table.archive.archive_reader import read_record
+from torchgeo_cmr.table.archive.replacement import begin_replacement, replace_archive
 
 
 def center_archive(archive: str | os.PathLike[str]) -> Path:

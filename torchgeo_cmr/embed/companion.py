@@ -6,7 +6,7 @@ from pathlib import Path
 from torchgeo_cmr.embed.run_report import beside
 from torchgeo_cmr.errors import OutputExistsError
 from torchgeo_cmr.table import read_header
-from torchgeo_cmr.table.sink import is_archive
+from torchgeo_cmr.table.archive.folder import is_archive
 
 
 def companion(

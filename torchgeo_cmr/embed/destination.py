@@ -12,8 +12,8 @@ import numpy as np
 from torchgeo_cmr.embed.run_options import WriteOptions
 from torchgeo_cmr.embed.run_report import Report, free_report
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, describe, read_header
+from torchgeo_cmr.table.archive.replacement import begin_replacement, replace_archive
 from torchgeo_cmr.table.schema import empty_frame
-from torchgeo_cmr.table.sink import begin_replacement, replace_archive
 
 
 class Destination:

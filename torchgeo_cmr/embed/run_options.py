@@ -21,7 +21,7 @@ from torchgeo_cmr.embed.inference import (
 from torchgeo_cmr.errors import ArchiveError, RasterError
 from torchgeo_cmr.progress.bars import Bar, bar
 from torchgeo_cmr.table import read_header
-from torchgeo_cmr.table.sink import is_archive
+from torchgeo_cmr.table.archive.folder import is_archive
 
 #: What a TorchGeo dataset's ``transforms`` is: one sample in, one sample out.
 Transforms = Callable[[dict[str, Any]], dict[str, Any]]

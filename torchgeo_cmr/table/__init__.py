@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 import torchgeo_cmr.lazy as lazily
 
-from .archive_check import verify_archive
-from .archive_summary import describe
+from .archive.archive_check import verify_archive
+from .archive.archive_summary import describe
+from .archive.folder import read_header
+from .archive.sink import ParquetSink
 from .dates import over_dates
 from .footprints import densify, to_wgs84
-from .sink import ParquetSink, read_header
 from .table import EmbeddingTable
 
 if TYPE_CHECKING:

@@ -2,14 +2,12 @@
 
 The one object that both halves of the package know. Everything is checked once, in
 :meth:`EmbeddingTable.from_frame`; behind that door rows are trusted.
-The module is long because each check, with its message, stands next to the class.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -17,42 +15,30 @@ from typing import Any, Self
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import shapely
 from numpy.typing import ArrayLike, NDArray
-from pyproj import CRS
 
 from torchgeo_cmr.durable import read_unreplaced
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.spool import spooled
 
-from .footprints import WGS84, is_wgs84, to_wgs84
+from .archive.archive_reader import read_archive
+from .archive.completeness import complete_parts
+from .archive.folder import read_header
+from .archive.part_reader import read_part
+from .archive.records import merge_records
+from .archive.replacement import write_archive
+from .footprints import WGS84
+from .frame import read_frame, read_ids
 from .kinds import filled as fill
 from .kinds import kinds_of, united
 from .provenance import Content, row_digests
-from .schema import (
-    METRICS,
-    RESERVED,
-    STANDARD,
-    TEXT,
-    TIME,
-    check_vectors,
-    empty_frame,
-    frame_from_arrow,
-)
-from .sink import (
-    by_key,
-    check_complete,
-    merge_records,
-    read_archive,
-    read_header,
-    read_part,
-    write_archive,
-)
+from .schema import METRICS, STANDARD
+from .table_html import table_html
+from .unit_vectors import read_vectors
 
+#: Rows whose digests are made together.
 _BLOCK = 65_536
-#: Characters of a fact that a notebook shows.
-_SHOWN = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,33 +108,7 @@ class EmbeddingTable:
 
     def _repr_html_(self) -> str:
         """Say in a notebook what the rows are, and show the first of them."""
-        kinds = self.frame['modality'].fillna('unknown').value_counts()
-        times = pd.concat([self.frame['time_start'], self.frame['time_end']]).dropna()
-        boxes = self.boxes[self.placed]
-        facts = {
-            'rows': f'{len(self):,}',
-            'vectors': f'{self.dim} numbers, {self.metric}',
-            'modalities': ', '.join(
-                f'{name} ({count:,})' for name, count in kinds.items()
-            ),
-            'space': ', '.join(self.spaces) or 'unknown',
-            'time': f'{times.min()} to {times.max()}' if len(times) else 'unknown',
-            'west, south, east, north': ', '.join(
-                f'{side:.4f}'
-                for side in (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
-            )
-            if len(boxes)
-            else 'no place',
-        }
-        lines = ''.join(
-            f'<tr><th>{name}</th><td>{escape(value[:_SHOWN])}</td></tr>'
-            for name, value in facts.items()
-        )
-        # Of each list and geometry only the beginning; pandas escapes what it writes.
-        head = pd.DataFrame(self.frame.drop(columns='geometry').head()).to_html(
-            index=False, max_cols=12, border=0
-        )
-        return f'<div><b>EmbeddingTable</b><table>{lines}</table>{head}</div>'
+        return table_html(self, self.boxes[self.placed])
 
     @property
     def dim(self) -> int:
@@ -273,27 +233,12 @@ class EmbeddingTable:
             raise ArchiveError(
                 f'metric {metric!r} is not known; use {" or ".join(METRICS)}'
             )
-        if (
-            not isinstance(frame, gpd.GeoDataFrame)
-            or frame._geometry_column_name not in frame
-        ):
-            raise ArchiveError(
-                f'footprints come as a GeoDataFrame with a geometry column, not as '
-                f'{type(frame).__name__}; build geopandas.GeoDataFrame(..., geometry=..., crs=...)'
-            )
-        if frame.crs is None:
-            raise ArchiveError(
-                'the footprints have no CRS; declare it with frame.set_crs(...)'
-            )
-        ids = _patch_ids(frame)
-        read = _codes if metric == 'hamming' else _unit_rows
-        unit = read(vectors, ids)
-        columns = _columns(frame, ids, space=space, modality=modality)
-        shapes = _footprints(frame.geometry, frame.crs, ids, placeless)
-        geometry = gpd.GeoSeries(shapes, crs=WGS84)
-        return cls(
-            gpd.GeoDataFrame(columns, geometry=geometry), unit, metric, _json(record)
+        ids = read_ids(frame)
+        unit = read_vectors(vectors, ids, metric)
+        rows = read_frame(
+            frame, ids, space=space, modality=modality, placeless=placeless
         )
+        return cls(rows, unit, metric, _json(record))
 
     @classmethod
     def from_parquet(
@@ -546,281 +491,11 @@ class EmbeddingTable:
         """
         folder = Path(path)
         header = read_header(folder)
-        check_complete(folder, header)
-        for _, part in by_key(folder, header['dim']):
-            content, vectors, facts = read_part(part, header)
-            try:
-                frame = frame_from_arrow(content)
-                check_vectors(frame['patch_id'], vectors)
-            except ArchiveError as error:
-                raise ArchiveError(
-                    f'{part}: {error}; remove it and run again'
-                ) from error
-            records = [facts.get('record') or {} for facts in (header, facts)]
-            vectors.flags.writeable = False
-            yield (
-                facts['key'],
-                cls(frame, vectors, header['metric'], merge_records(records)),
-            )
-
-
-def _patch_ids(frame: gpd.GeoDataFrame) -> Sequence[str]:
-    """Check the column patch_id: there, text, not null, unique."""
-    if 'patch_id' not in frame:
-        raise ArchiveError(
-            'the frame has no column patch_id; give every row a unique text'
-        )
-    ids = frame['patch_id'].tolist()
-    for row, value in enumerate(ids):
-        if not isinstance(value, str) or not value:
-            raise ArchiveError(
-                f'patch_id of row {row} is {value!r}; give text in every row, '
-                "for example with frame['patch_id'].astype(str)"
-            )
-    if (twice := frame['patch_id'].duplicated().to_numpy()).any():
-        first = ids[int(np.argmax(twice))]
-        raise ArchiveError(f'patch_id {first!r} occurs more than once; make it unique')
-    return ids
-
-
-def _codes(vectors: ArrayLike, ids: Sequence[str]) -> NDArray[np.uint8]:
-    """Check packed codes and give a read-only copy."""
-    given = np.asarray(vectors)
-    if given.ndim != 2 or given.shape[1] == 0 or given.dtype != np.uint8:
-        raise ArchiveError(
-            f'binary codes have shape {given.shape} and type {given.dtype}; give packed bits, '
-            'uint8 (n, bytes)'
-        )
-    _one_a_row(given, ids)
-    codes = given.copy()
-    codes.flags.writeable = False
-    return codes
-
-
-def _one_a_row(vectors: NDArray[Any], ids: Sequence[str]) -> None:
-    if len(vectors) != len(ids):
-        raise ArchiveError(
-            f'{len(ids)} rows and {len(vectors)} vectors do not form a table; '
-            'give one vector per row'
-        )
-
-
-def _unit_rows(vectors: ArrayLike, ids: Sequence[str]) -> NDArray[np.float32]:
-    """Check vectors and give a read-only float32 copy of unit norm."""
-    try:
-        given = np.asarray(vectors)
-    except ValueError as error:
-        raise ArchiveError(
-            'the vectors have different lengths; give an (n, dim) array'
-        ) from error
-    if given.ndim != 2 or given.shape[1] == 0 or given.dtype.kind not in 'fiu':
-        raise ArchiveError(
-            f'vectors have shape {given.shape} and type {given.dtype}; give real numbers (n, dim)'
-        )
-    _one_a_row(given, ids)
-    unit = np.empty(given.shape, dtype=np.float32)
-    for start in range(0, len(given), _BLOCK):
-        block = given[start : start + _BLOCK].astype(np.float64)
-        largest = np.abs(block).max(axis=1, keepdims=True)
-        for fault, bad in (
-            ('NaN or infinite numbers', ~np.isfinite(largest)),
-            ('only zeros', largest == 0),
-        ):
-            if bad.any():
-                first = ids[start + int(np.argmax(bad))]
-                raise ArchiveError(
-                    f'the vector of patch_id {first!r} holds {fault}; leave that patch out'
-                )
-        # By the largest number first, so that squares neither overflow nor vanish.
-        block /= largest
-        unit[start : start + _BLOCK] = block / np.linalg.norm(
-            block, axis=1, keepdims=True
-        )
-    unit.flags.writeable = False
-    return unit
-
-
-def _columns(
-    frame: gpd.GeoDataFrame,
-    ids: Sequence[str],
-    *,
-    space: str | None,
-    modality: str | None,
-) -> pd.DataFrame:
-    """Give standard and own columns with the types of the archive, without geometry."""
-    given = pd.DataFrame(frame.drop(columns=frame._geometry_column_name)).reset_index(
-        drop=True
-    )
-    _check_names(given)
-    blank = empty_frame()
-    columns: dict[str, pd.Series] = {}
-    nulls = pd.Series([None] * len(given), dtype=object)
-    words = {'space': space, 'modality': modality}
-    for name in STANDARD:
-        values = _standard(given.get(name, nulls), name, ids)
-        if (word := words.get(name)) is not None:
-            values = _agreed(values, name, word)
-        columns[name] = values.astype(blank[name].dtype)
-    late = columns['time_start'] > columns['time_end']
-    if late.any():
-        raise ArchiveError(
-            f'patch_id {ids[int(np.argmax(late))]!r} ends before it starts; swap its times'
-        )
-    for name in given.columns.difference(list(STANDARD), sort=False):
-        columns[name] = _own(given[name])
-    return pd.DataFrame(columns)
-
-
-def _check_names(frame: pd.DataFrame) -> None:
-    """Refuse columns whose names an archive cannot keep."""
-    if any(not isinstance(name, str) for name in frame.columns):
-        raise ArchiveError('a column name is not text; rename the columns')
-    if (twice := frame.columns.duplicated()).any():
-        raise ArchiveError(f'column {frame.columns[twice][0]!r} is there twice')
-    for name, dtype in frame.dtypes.items():
-        if name in RESERVED or name == 'geometry':
-            raise ArchiveError(
-                f'the archive needs the column name {name!r} itself; rename yours'
-            )
-        if isinstance(dtype, gpd.array.GeometryDtype):
-            raise ArchiveError(
-                f'{name!r} is a second geometry column; drop or convert it'
-            )
-
-
-def _standard(values: pd.Series, name: str, ids: Sequence[str]) -> pd.Series:
-    """Check the values of a standard column and bring them to its kind."""
-    if name == 'patch_id':
-        return pd.Series(list(ids), dtype=TEXT)
-    if name == 'native_corners':
-        return _corners(values, ids)
-    if pa.types.is_string(STANDARD[name]):
-        return _text(values, name, ids)
-    if pa.types.is_timestamp(STANDARD[name]):
-        return _times(values, name)
-    try:
-        return values.astype('float64')
-    except (TypeError, ValueError) as error:
-        raise ArchiveError(f'column {name} holds other things than numbers') from error
-
-
-def _agreed(values: pd.Series, name: str, word: str) -> pd.Series:
-    """Put a word where a column has none, unless another stands elsewhere."""
-    other = values[values.notna() & (values != word)]
-    if len(other):
-        raise ArchiveError(
-            f'{name}={word!r} was given but row {other.index[0]} has {other.iloc[0]!r}; '
-            'drop the argument or correct the column'
-        )
-    return values.fillna(word)
-
-
-def _text(values: pd.Series, name: str, ids: Sequence[str]) -> pd.Series:
-    """Give a column of text, nulls where there is none."""
-    words = [
-        v if t else None for v, t in zip(values.tolist(), values.notna(), strict=True)
-    ]
-    for row, word in enumerate(words):
-        if not isinstance(word, str | None):
-            raise ArchiveError(
-                f'{name} of patch_id {ids[row]!r} is {word!r}; give text or null'
-            )
-    return pd.Series(words, dtype=TEXT)
-
-
-def _times(values: pd.Series, name: str) -> pd.Series:
-    try:
-        if values.dtype.kind in 'iufb':
-            if values.notna().any():
-                raise ValueError('these are plain numbers')
-            values = values.astype(object)
-        kind = 'ISO8601' if values.dtype.kind in 'OTUS' else None
-        return pd.to_datetime(values, utc=True, format=kind).astype(TIME)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ArchiveError(
-            f'column {name} holds something that is not a time ({error}); '
-            'give datetimes or ISO 8601 text'
-        ) from error
-
-
-def _corners(values: pd.Series, ids: Sequence[str]) -> pd.Series:
-    corners: list[NDArray[np.float64] | None] = []
-    for row, value in enumerate(values):
-        if value is None or (np.isscalar(value) and pd.isna(value)):
-            corners.append(None)
-            continue
-        try:
-            array = np.array(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            array = np.empty(0)
-        if array.shape != (8,) or not np.isfinite(array).all():
-            raise ArchiveError(
-                f'native_corners of patch_id {ids[row]!r} are not eight finite numbers; give '
-                'ulx, uly, urx, ury, lrx, lry, llx, lly or null'
-            )
-        corners.append(array)
-    column = np.empty(len(corners), dtype=object)
-    column[:] = corners
-    return pd.Series(column)
-
-
-def _own(values: pd.Series) -> pd.Series:
-    """Give a column of the user's own the type it has after a visit to Arrow."""
-    try:
-        column = pa.Table.from_pandas(
-            pd.DataFrame({'own': values}), preserve_index=False
-        )
-    except (pa.ArrowException, TypeError) as error:
-        raise ArchiveError(
-            f'column {values.name!r} cannot be stored ({error}); give it values of one kind or drop it'
-        ) from error
-    return column.to_pandas()['own'] if values.dtype == object else values.copy()
-
-
-def _footprints(
-    geometry: gpd.GeoSeries, crs: CRS, ids: Sequence[str], placeless: bool
-) -> NDArray[np.object_]:
-    """Bring footprints to EPSG:4326; refuse null, empty, invalid and unreachable ones."""
-    shapes = geometry.to_numpy()
-    if placeless and (nowhere := shapely.is_missing(shapes)).any():
-        out = np.full(len(shapes), None, dtype=object)
-        placed = np.flatnonzero(~nowhere)
-        out[placed] = _footprints(
-            geometry.iloc[placed], crs, [ids[i] for i in placed.tolist()], False
-        )
-        return out
-
-    def refuse(bad: NDArray[np.bool_], fault: str) -> None:
-        if bad.any():
-            raise ArchiveError(
-                f'the footprint of patch_id {ids[int(np.argmax(bad))]!r} {fault}'
-            )
-
-    refuse(
-        shapely.is_missing(shapes) | shapely.is_empty(shapes),
-        'is null or empty; drop the row, or give placeless=True for rows without a place',
-    )
-    refuse(
-        ~shapely.is_valid(shapes),
-        'is not a valid geometry; repair it with shapely.make_valid',
-    )
-    moved = to_wgs84(shapes, crs)
-    bounds = shapely.bounds(moved).reshape(-1, 4)
-    lost = ~np.isfinite(bounds).all(axis=1) | (
-        np.abs(bounds[:, [1, 3]]) > 90 + 1e-9
-    ).any(axis=1)
-    if is_wgs84(crs):
-        high = np.abs(shapely.bounds(shapes).reshape(-1, 4)[:, [1, 3]]).max(axis=1)
-        refuse(
-            lost & np.isfinite(high) & (high > 90),
-            'has a latitude beyond 90 degrees: longitude comes first, then latitude; swap them, or '
-            'check its CRS',
-        )
-    refuse(
-        lost,
-        f'cannot be expressed in EPSG:4326 from {crs.to_string()[:80]}; check its CRS',
-    )
-    return moved
+        for footer in complete_parts(folder, header):
+            frame, vectors, facts = read_part(footer.file, header)
+            records = [each.get('record') or {} for each in (header, facts)]
+            table = cls(frame, vectors, header['metric'], merge_records(records))
+            yield facts['key'], table
 
 
 def _json(record: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -13,8 +13,7 @@ import pytest
 import shapely
 
 from torchgeo_cmr.search import RetrievalIndex, load_archive
-from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.table.sink import ParquetSink
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 

@@ -18,8 +18,7 @@ from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.main import main
 from torchgeo_cmr.search import RetrievalIndex, Where, load_archive
 from torchgeo_cmr.search.postgres.server_check import describe_server, verify_server
-from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.table.sink import ParquetSink
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 
 pytestmark = pytest.mark.postgres
 

@@ -18,7 +18,8 @@ from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.reading.converting import open_reader
 from torchgeo_cmr.scenes.files import Paths
 from torchgeo_cmr.scenes.units import BACKSCATTER
-from torchgeo_cmr.table.sink import is_archive, read_record
+from torchgeo_cmr.table.archive.archive_reader import read_record
+from torchgeo_cmr.table.archive.folder import is_archive
 
 __all__ = ('measure_pixels',)
 

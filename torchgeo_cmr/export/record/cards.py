@@ -14,13 +14,13 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export.new_file import new_file
 from torchgeo_cmr.export.visible_text import visible
 from torchgeo_cmr.table import describe
-from torchgeo_cmr.table.others.emb_fields import (
+from torchgeo_cmr.table.archive.archive_reader import read_record
+from torchgeo_cmr.table.archive.emb_fields import (
     EMB_VERSION,
     collection_fields,
     fact,
     mapping,
 )
-from torchgeo_cmr.table.sink import read_record
 
 #: Stands where nothing is recorded.
 BLANK = '**[fill in]**'

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,18 @@ from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.export.new_file import new_file, together
 from torchgeo_cmr.iso8601 import read_period
 from torchgeo_cmr.regular_files import is_address
-from torchgeo_cmr.table.footprints import unwrap
-from torchgeo_cmr.table.others.emb_fields import (
+from torchgeo_cmr.table.archive.completeness import complete_parts
+from torchgeo_cmr.table.archive.emb_fields import (
     EMB_SCHEMA,
     collection_fields,
     fact,
     mapping,
     run_fields,
 )
-from torchgeo_cmr.table.schema import check_part
-from torchgeo_cmr.table.sink import (
-    PARTS,
-    check_complete,
-    merge_records,
-    read_header,
-    reading,
-)
+from torchgeo_cmr.table.archive.folder import read_header
+from torchgeo_cmr.table.archive.part_footers import reading
+from torchgeo_cmr.table.archive.records import merge_records
+from torchgeo_cmr.table.footprints import unwrap
 
 _STAC = '1.0.0'
 _PARQUET = 'application/vnd.apache.parquet'
@@ -187,15 +184,10 @@ class _Part:
 
 def _parts(archive: Path, given: Catalogue) -> Iterator[_Part]:
     """Read what items say, part by part; vectors are not read."""
-    header = read_header(archive)
-    check_complete(archive, header)
-    dim = header['dim']
+    footers = complete_parts(archive, read_header(archive))
     stated = _stated(given.time)
     undated = []
-    for file in sorted(archive.glob(PARTS)):
-        with reading(file):
-            schema = pq.read_schema(file)
-        facts = check_part(schema, dim, str(file))
+    for file, facts in sorted(footers, key=attrgetter('file')):
         if not facts['rows']:
             continue
         names = ['geometry', 'time_start', 'time_end']

@@ -16,21 +16,16 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.search.store.segment import to_arrow
-from torchgeo_cmr.table.schema import check_part, check_vectors, frame_from_arrow
-from torchgeo_cmr.table.sink import (
-    PARTS,
-    check_complete,
-    read_header,
-    read_part,
-    reading,
-)
+from torchgeo_cmr.table.archive.completeness import complete_parts
+from torchgeo_cmr.table.archive.folder import read_header
+from torchgeo_cmr.table.archive.part_footers import Footer, reading
+from torchgeo_cmr.table.archive.part_reader import read_part
 
 from .archive_tables import Entry, find_entry, make_tables, remove_rows, widen
 from .binary_rows import packed_vectors
@@ -92,20 +87,22 @@ def load_archive(
         )
     folder, place = Path(archive), Address.read(address)
     header = _header(folder, half, approximate)
-    dim = header['dim']
+    footers = complete_parts(folder, header)
     counts = {'parts': 0, 'kept': 0, 'removed': 0}
     with connect(place) as server, faults():
         with server.transaction():
             entry = find_entry(server, place.name)
             if entry is None:
-                make_tables(server, place.name, dim, half=half, divided=divide)
+                make_tables(
+                    server, place.name, header['dim'], half=half, divided=divide
+                )
                 entry = find_entry(server, place.name)
                 assert entry is not None  # just made
             _check(entry, folder, header, half)
             _check_divided(entry, divide, shards)
             _check_approximate(server, entry, shards, approximate)
             add_servers(server, place.name, list(shards))
-        loaded, parts = _digests(server, entry.name), _parts(folder, dim)
+        loaded, parts = _digests(server, entry.name), _with_digests(footers)
         missing = [part for part in parts if loaded.get(part[0]) != part[1]]
         for key, digest, part in steps(
             in_turn(server, entry.name, missing, itemgetter(0)),
@@ -134,14 +131,13 @@ def load_archive(
 
 
 def _header(folder: Path, half: bool, approximate: bool) -> dict[str, Any]:
-    """Read the header of an archive, and refuse one that no database takes or that lacks a part."""
+    """Read the header of an archive, and refuse one that no database takes."""
     header = read_header(folder)
     if header['metric'] != 'cosine':
         raise ArchiveError(
             f'{folder} holds packed codes, which are not loaded into a database; load the archive of '
             'vectors'
         )
-    check_complete(folder, header)
     dim = header['dim']
     if dim > MOST_NUMBERS or (approximate and dim > _INDEXED[half]):
         raise ArchiveError(
@@ -204,28 +200,21 @@ def _digests(server: Any, name: str, key: str | None = None) -> dict[str, str]:
     return dict(found.fetchall())
 
 
-def _parts(folder: Path, dim: int) -> list[tuple[str, str, Path]]:
-    """Give key, digest and file of each part, in the order of the keys."""
+def _with_digests(footers: Sequence[Footer]) -> list[tuple[str, str, Path]]:
+    """Give key, digest and file of each part."""
     found = []
-    for part in steps([*folder.glob(PARTS)], 'part', 'compare'):
-        with reading(part):
-            facts = check_part(pq.read_schema(part), dim, str(part))
-            with part.open('rb') as file:
-                digest = hashlib.file_digest(file, 'sha256').hexdigest()
+    for part, facts in steps(footers, 'part', 'compare'):
+        with reading(part), part.open('rb') as file:
+            digest = hashlib.file_digest(file, 'sha256').hexdigest()
         found.append((facts['key'], digest, part))
-    return sorted(found)
+    return found
 
 
 def _load_part(
     server: Any, name: str, header: dict[str, Any], part: Path, digest: str
 ) -> None:
     """Load one part in one transaction, in place of a former one of its key."""
-    content, vectors, facts = read_part(part, header)
-    frame = frame_from_arrow(content)
-    try:
-        check_vectors(frame['patch_id'], vectors)
-    except ArchiveError as error:
-        raise ArchiveError(f'{part}: {error}; remove it and run again') from error
+    frame, vectors, facts = read_part(part, header)
     shapes = frame.geometry.to_numpy()
     columns = to_arrow(frame).drop_columns(['geometry'])
     widen(server, name, columns, header.get('record') or {})

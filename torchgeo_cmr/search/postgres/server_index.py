@@ -19,8 +19,8 @@ from torchgeo_cmr.search.rank.vectors import Vectors
 from torchgeo_cmr.search.store.snapshot import State
 from torchgeo_cmr.search.where.where import Where
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.archive.records import merge_records
 from torchgeo_cmr.table.provenance import Content
-from torchgeo_cmr.table.sink import merge_records
 
 from .archive_tables import Entry, read_entry, remove_rows
 from .connection import Address, connect, driver, faults

@@ -11,9 +11,9 @@ import pandas as pd
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.search.where.where import Where
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.archive.records import merge_records
 from torchgeo_cmr.table.kinds import check_same
 from torchgeo_cmr.table.provenance import fingerprint
-from torchgeo_cmr.table.sink import merge_records
 
 from . import index_files as store
 from . import segment as segments

@@ -9,9 +9,10 @@ from typing import Any, TypeGuard
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.regular_files import check_there
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.archive.archive_reader import read_content
+from torchgeo_cmr.table.archive.folder import HEADER as ARCHIVE
+from torchgeo_cmr.table.archive.folder import is_archive, read_header
 from torchgeo_cmr.table.provenance import fingerprint
-from torchgeo_cmr.table.sink import HEADER as ARCHIVE
-from torchgeo_cmr.table.sink import is_archive, read_content, read_header
 
 from .contents import IndexContents
 from .index_files import HEADER

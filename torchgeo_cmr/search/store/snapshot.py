@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.durable import read_unreplaced
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.table.archive.records import merge_records
 from torchgeo_cmr.table.kinds import check_same
 from torchgeo_cmr.table.provenance import Content
-from torchgeo_cmr.table.sink import merge_records
 
 from . import index_files as store
 from .calibration import Calibration

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import OutputExistsError, RasterError
 from torchgeo_cmr.progress.bars import steps
-from torchgeo_cmr.table.sink import ParquetSink, begin_replacement, replace_archive
+from torchgeo_cmr.table.archive.replacement import begin_replacement, replace_archive
+from torchgeo_cmr.table.archive.sink import ParquetSink
 from torchgeo_cmr.table.table import EmbeddingTable
 
 from .vector_raster import Place, VectorRaster

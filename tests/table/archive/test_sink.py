@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -19,11 +18,10 @@ import pytest
 import shapely
 
 from torchgeo_cmr.drafts import stamp
-from torchgeo_cmr.errors import ArchiveError, OutputExistsError
+from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.search import RetrievalIndex
-from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
-from torchgeo_cmr.table.archive_check import verify_archive
-from torchgeo_cmr.table.sink import part_name
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header, verify_archive
+from torchgeo_cmr.table.archive.folder import part_name
 
 
 def make(name: str, n: int = 3, *, space: str = 'abc', dim: int = 4) -> EmbeddingTable:
@@ -193,7 +191,7 @@ def test_failed_write_leaves_nothing(
         path.write_bytes(b'PAR1 and then')
         raise OSError('disk full')
 
-    monkeypatch.setattr('torchgeo_cmr.table.sink.pq.write_table', half)
+    monkeypatch.setattr('torchgeo_cmr.table.archive.part_writer.pq.write_table', half)
     with pytest.raises(OSError, match='disk full'):
         sink.commit('y', make('y'))
     assert sorted(p.name[:4] for p in (tmp_path / 'a').iterdir()) == [
@@ -363,25 +361,6 @@ def test_an_archive_that_is_replaced_while_it_is_written(
     assert not list(folder.glob('part-y-*'))
 
 
-def test_two_that_write_an_archive_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / 'a'
-    whole = ParquetSink.commit
-
-    def slow(self: ParquetSink, key: str, table: Any) -> None:
-        whole(self, key, table)
-        if not folder.exists():
-            monkeypatch.setattr(ParquetSink, 'commit', whole)
-            make('first').save(folder)
-
-    monkeypatch.setattr(ParquetSink, 'commit', slow)
-    with pytest.raises(OutputExistsError, match='is there already'):
-        make('second').save(folder)
-    assert EmbeddingTable.load(folder).frame['patch_id'][0].startswith('first')
-    assert [p.name for p in tmp_path.iterdir()] == ['a']
-
-
 @pytest.mark.parametrize('plan', [1, 2])
 def test_two_that_begin_an_archive_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: int
@@ -405,23 +384,3 @@ def test_two_that_begin_an_archive_at_once(
     found = ParquetSink(folder, {'plan': 1}).done()
     assert found == ({'x'} if plan == 2 else {'x', 'y'})
     assert not list(folder.glob('.*'))
-
-
-def test_an_archive_that_goes_while_it_is_looked_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Files that went with an archive which another process replaced are no strangers."""
-    folder = make('old').save(tmp_path / 'a')
-    real = Path.iterdir
-
-    def listed(self: Path) -> Any:
-        names = [*real(self)]
-        if self == folder:
-            monkeypatch.undo()
-            shutil.rmtree(folder)
-            ParquetSink(folder, {}).commit('other', make('other'))
-        return iter(names)
-
-    monkeypatch.setattr(Path, 'iterdir', listed)
-    make('new').save(folder, overwrite=True)
-    assert EmbeddingTable.load(folder).frame['patch_id'][0].startswith('new')

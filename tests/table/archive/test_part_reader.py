@@ -8,14 +8,17 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
 
 from torchgeo_cmr.errors import ArchiveError
-from torchgeo_cmr.table import EmbeddingTable, sink
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink
+from torchgeo_cmr.table.archive import part_footers, part_reader
+from torchgeo_cmr.table.archive.folder import read_header
+from torchgeo_cmr.table.archive.part_reader import read_part
 from torchgeo_cmr.table.schema import METADATA_KEY
-from torchgeo_cmr.table.sink import ParquetSink
 
 DIM, ROWS, PARTS = 256, 20_000, 3
 #: Tells the most that Arrow had in memory while an archive was read, and what the vectors take.
@@ -75,7 +78,7 @@ def test_a_part_that_is_replaced_while_it_is_read(
 ) -> None:
     write(tmp_path / 'archive', 40, 8)
     vectors = write(tmp_path / 'other', 50, 8)
-    read, calls = sink._read_part, 0
+    read, calls = part_reader._read_part, 0
 
     def reading(part: Path, header: Any, into: Any) -> Any:
         nonlocal calls
@@ -85,7 +88,7 @@ def test_a_part_that_is_replaced_while_it_is_read(
                 file.replace(tmp_path / 'archive' / file.name)
         return read(part, header, into)
 
-    monkeypatch.setattr(sink, '_read_part', reading)
+    monkeypatch.setattr(part_reader, '_read_part', reading)
     loaded = EmbeddingTable.load(tmp_path / 'archive')
     assert np.array_equal(loaded.vectors, vectors)
     assert calls == 2 + PARTS
@@ -104,3 +107,40 @@ def test_a_claim_of_more_rows_than_fit(tmp_path: Path, rows: int) -> None:
     pq.write_table(content.replace_schema_metadata(metadata), part)
     with pytest.raises(ArchiveError, match=rf'claims {rows + 80} vectors of 8 numbers'):
         EmbeddingTable.load(tmp_path / 'archive')
+
+
+def test_a_broken_footprint_is_named_with_its_part(tmp_path: Path) -> None:
+    """Whoever reads a part, to load it here or into a database."""
+    write(tmp_path / 'archive', 40, 8)
+    part = sorted((tmp_path / 'archive').glob('part-*'))[1]
+    content = pq.read_table(part, partitioning=None)
+    place = content.schema.get_field_index('geometry')
+    words = [b'no geometry', *content.column(place).to_pylist()[1:]]
+    broken = pa.array(words, content.schema.field(place).type)
+    pq.write_table(content.set_column(place, content.schema.field(place), broken), part)
+    sentence = rf'{part.name}: a footprint of the archive is broken'
+    with pytest.raises(ArchiveError, match=sentence):
+        read_part(part, read_header(tmp_path / 'archive'))
+    with pytest.raises(ArchiveError, match=sentence):
+        list(EmbeddingTable.load_parts(tmp_path / 'archive'))
+
+
+def test_footers_are_listed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To see that no row is missing, to make room and to read: of many parts, each list takes time."""
+    write(tmp_path / 'archive', 40, 8)
+    table = EmbeddingTable.load(tmp_path / 'archive')
+    table.save(tmp_path / 'whole')
+    read, seen = part_footers.read_schema, []
+
+    def reading(part: Path) -> pa.Schema:
+        seen.append(part.name)
+        return read(part)
+
+    monkeypatch.setattr(part_footers, 'read_schema', reading)
+    for folder, parts in (('archive', PARTS), ('whole', 1)):
+        EmbeddingTable.load(tmp_path / folder)
+        assert len(list(EmbeddingTable.load_parts(tmp_path / folder))) == parts
+        assert len(seen) == 2 * len(set(seen)) == 2 * parts
+        seen.clear()

@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.table.others.emb_fields import collection_fields, fact, run_fields
+from torchgeo_cmr.table.archive.emb_fields import collection_fields, fact, run_fields
 
 RECORD: dict[str, Any] = {
     'model': 'SSCMRSIR',

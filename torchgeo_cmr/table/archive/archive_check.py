@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, Finding
 from torchgeo_cmr.regular_files import check_special
+from torchgeo_cmr.table.provenance import Content, row_digests
+from torchgeo_cmr.table.schema import (
+    check_metadata,
+    check_part,
+    check_vectors,
+    from_arrow,
+)
 
-from .provenance import Content, row_digests
-from .schema import check_metadata, check_part, check_vectors, from_arrow
-from .sink import PARTS, header_file, missing_parts, part_name, read_header
+from .completeness import missing_parts
+from .folder import PARTS, header_file, part_name, read_header
 
 _PART = 'remove it and run the command that embedded it again'
 _WHOLE = 'write the archive again'

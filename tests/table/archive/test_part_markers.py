@@ -16,13 +16,9 @@ from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.main import main
 from torchgeo_cmr.search import RetrievalIndex, load_archive, open_archives
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, describe, verify_archive
-from torchgeo_cmr.table.sink import (
-    begin_replacement,
-    missing_parts,
-    part_name,
-    read_header,
-    replace_archive,
-)
+from torchgeo_cmr.table.archive.completeness import missing_parts
+from torchgeo_cmr.table.archive.folder import part_name, read_header
+from torchgeo_cmr.table.archive.replacement import begin_replacement, replace_archive
 
 
 def make(name: str) -> EmbeddingTable:

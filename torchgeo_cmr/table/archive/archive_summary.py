@@ -13,8 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .schema import RESERVED, STANDARD, check_part
-from .sink import PARTS, incomplete, merge_records, missing_parts, read_header, reading
+from torchgeo_cmr.table.schema import RESERVED, STANDARD, check_part
+
+from .completeness import incomplete, missing_parts
+from .folder import PARTS, read_header
+from .part_footers import read_schema, reading
+from .records import merge_records
 
 _SIDES = ('xmin', 'ymin', 'xmax', 'ymax')
 _READ = ['modality', 'src_crs', 'source', 'time_start', 'time_end', 'bbox']
@@ -63,14 +67,14 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
     records = [header.get('record') or {}]
     spaces: set[str] = set()
     columns: set[str] = set()
-    rows = _Rows()
+    rows, claimed = _Rows(), 0
     parts = sorted(folder.glob(PARTS))
     for part in parts:
-        with reading(part):
-            schema = pq.read_schema(part)
+        schema = read_schema(part)
         facts = check_part(schema, header['dim'], str(part))
         spaces |= set(facts['spaces'])
         columns |= set(schema.names) - _KNOWN
+        claimed += facts['rows']
         records.append(facts.get('record') or {})
         with reading(part):
             table = pq.read_table(part, columns=_READ, partitioning=None)
@@ -80,7 +84,8 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
     complete = None if planned is None else len(parts) >= planned
     if 'rows' in header:
         complete = True
-    if fault := incomplete(folder, header):
+    missing = missing_parts(folder, header)
+    if fault := incomplete(folder, header, missing, claimed):
         complete = False
         warnings.warn(fault, UserWarning, stacklevel=2)
     return {
@@ -102,7 +107,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
         'parts': len(parts),
         'planned': planned,
         'complete': complete,
-        'missing': missing_parts(folder, header),
+        'missing': missing,
         'bytes': sum(part.stat().st_size for part in parts),
         'header': {k: v for k, v in header.items() if k not in ('record', 'format')},
         'record': {k: v for k, v in record.items() if k != 'sources'},

@@ -1,0 +1,129 @@
+"""An archive in the place of another: the old one goes when the new one is complete, and nothing else does."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from torchgeo_cmr.errors import OutputExistsError
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink
+
+#: Any: pandas' stubs lose the type of assigned frames.
+type Frame = Any
+type Same = Callable[[EmbeddingTable, EmbeddingTable], None]
+
+
+def make(name: str, n: int = 3, *, space: str = 'abc', dim: int = 4) -> EmbeddingTable:
+    frame = gpd.GeoDataFrame(
+        {'patch_id': [f'{name}:{i}' for i in range(n)], 'source': name},
+        geometry=[shapely.box(i, 0, i + 1, 1) for i in range(n)],
+        crs=4326,
+    )
+    record = {'model': 'm', 'sources': {name: [[f'{name}.tif', 1, 'B02', 10.0]]}}
+    return EmbeddingTable.from_frame(
+        frame,
+        np.random.default_rng(len(name)).normal(size=(n, dim)),
+        space=space,
+        record=record,
+    )
+
+
+def test_existing_path_is_refused_and_replaced(
+    frame: Frame, vectors: np.ndarray, tmp_path: Path
+) -> None:
+    table = EmbeddingTable.from_frame(frame, vectors)
+    table.save(tmp_path / 'a')
+    with pytest.raises(OutputExistsError, match='there already'):
+        table.select([0]).save(tmp_path / 'a')
+    assert len(EmbeddingTable.load(tmp_path / 'a')) == 12
+    table.select([0]).save(tmp_path / 'a', overwrite=True)
+    assert len(EmbeddingTable.load(tmp_path / 'a')) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ['a']
+
+
+def test_never_deletes_what_is_not_an_archive(
+    frame: Frame, vectors: np.ndarray, tmp_path: Path
+) -> None:
+    table = EmbeddingTable.from_frame(frame, vectors)
+    folder = tmp_path / 'mine'
+    folder.mkdir()
+    (folder / 'thesis.txt').write_text('years')
+    with pytest.raises(OutputExistsError, match='not an archive and stays'):
+        table.save(folder, overwrite=True)
+    with pytest.raises(OutputExistsError, match='not an archive and stays'):
+        table.save(folder / 'thesis.txt', overwrite=True)
+    table.save(tmp_path / 'a')
+    (tmp_path / 'a' / 'notes.txt').write_text('mine')
+    with pytest.raises(
+        OutputExistsError, match=r'holds notes\.txt next to the archive'
+    ):
+        table.save(tmp_path / 'a', overwrite=True)
+    assert (folder / 'thesis.txt').read_text() == 'years'
+    assert (tmp_path / 'a' / 'notes.txt').exists()
+    (tmp_path / 'empty').mkdir()
+    table.save(tmp_path / 'empty', overwrite=True)
+    assert len(EmbeddingTable.load(tmp_path / 'empty')) == 12
+
+
+def test_failed_save_leaves_the_old_archive(
+    frame: Frame,
+    vectors: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    assert_same: Same,
+) -> None:
+    table = EmbeddingTable.from_frame(frame, vectors)
+    table.save(tmp_path / 'a')
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError('disk full')
+
+    monkeypatch.setattr('torchgeo_cmr.table.archive.part_writer.pq.write_table', full)
+    with pytest.raises(OSError, match='disk full'):
+        table.select([0]).save(tmp_path / 'a', overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ['a']
+    assert_same(EmbeddingTable.load(tmp_path / 'a'), table)
+
+
+def test_two_that_write_an_archive_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / 'a'
+    whole = ParquetSink.commit
+
+    def slow(self: ParquetSink, key: str, table: Any) -> None:
+        whole(self, key, table)
+        if not folder.exists():
+            monkeypatch.setattr(ParquetSink, 'commit', whole)
+            make('first').save(folder)
+
+    monkeypatch.setattr(ParquetSink, 'commit', slow)
+    with pytest.raises(OutputExistsError, match='is there already'):
+        make('second').save(folder)
+    assert EmbeddingTable.load(folder).frame['patch_id'][0].startswith('first')
+    assert [p.name for p in tmp_path.iterdir()] == ['a']
+
+
+def test_an_archive_that_goes_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that went with an archive which another process replaced are no strangers."""
+    folder = make('old').save(tmp_path / 'a')
+    real = Path.iterdir
+
+    def listed(self: Path) -> Any:
+        names = [*real(self)]
+        if self == folder:
+            monkeypatch.undo()
+            shutil.rmtree(folder)
+            ParquetSink(folder, {}).commit('other', make('other'))
+        return iter(names)
+
+    monkeypatch.setattr(Path, 'iterdir', listed)
+    make('new').save(folder, overwrite=True)
+    assert EmbeddingTable.load(folder).frame['patch_id'][0].startswith('new')

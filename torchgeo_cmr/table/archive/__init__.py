@@ -1,0 +1,1 @@
+"""Archives: tables as folders of Parquet files, written part by part."""

@@ -1,0 +1,122 @@
+"""An archive read as a whole: its rows, or what headers and footers say of them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.table.provenance import Content
+from torchgeo_cmr.table.schema import check_vectors, empty_frame, frame_from_arrow
+
+from .completeness import complete_parts
+from .folder import read_header
+from .part_footers import read_footers
+from .part_reader import AGAIN, read_parts
+from .records import merge_records
+
+
+def read_archive(
+    path: str | PathLike[str], make: Callable[..., NDArray[Any]] = np.empty
+) -> tuple[gpd.GeoDataFrame, NDArray[Any], str, dict[str, Any], Content | None]:
+    """Read an archive folder.
+
+    Args:
+        path: The folder.
+        make: Makes the array of the vectors from a shape and a type.
+
+    Returns:
+        Frame, vectors, metric and record of the table, and what its parts record of their
+        content, None if one records none.
+
+    Raises:
+        ArchiveError: If the folder is not an archive, broken, mixed or of a newer format.
+    """
+    folder = Path(path)
+    header = read_header(folder)
+    while True:
+        footers = complete_parts(folder, header)
+        if (read := read_parts(footers, header, folder, make)) is not None:
+            break
+    vectors, parts = read
+    vectors.flags.writeable = False
+    records = [header.get('record') or {}]
+    records += [facts.get('record') or {} for _, facts in parts]
+    record, metric = merge_records(records), header['metric']
+    if not parts:
+        return empty_frame(), vectors, metric, record, Content()
+    try:
+        filled = [c for c, _ in parts if len(c)] or [parts[0][0]]
+        together = pa.concat_tables(
+            filled, promote_options='permissive'
+        ).unify_dictionaries()
+    except pa.ArrowException as error:
+        raise ArchiveError(
+            f'the parts of {folder} have columns of different kinds ({error}); '
+            'write them into separate archives'
+        ) from error
+    try:
+        frame = frame_from_arrow(together)
+    except ArchiveError as error:
+        raise ArchiveError(f'{folder}: {error}') from error
+    start = 0
+    for footer, (columns, _) in zip(footers, parts, strict=True):
+        block = slice(start, start := start + len(columns))
+        try:
+            check_vectors(frame['patch_id'].iloc[block], vectors[block])
+        except ArchiveError as error:
+            raise ArchiveError(f'{footer.file}: {error}; {AGAIN}') from error
+    if frame['patch_id'].duplicated().any():
+        twice = frame['patch_id'][frame['patch_id'].duplicated()].iloc[0]
+        raise ArchiveError(
+            f'patch_id {twice!r} is in two parts of {folder}; remove one of them'
+        )
+    return frame, vectors, metric, record, _content(facts for _, facts in parts)
+
+
+def read_content(path: str | PathLike[str]) -> Content | None:
+    """Say what the rows of an archive are, from the footers of its parts.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        None if a part was written before parts recorded it.
+
+    Raises:
+        ArchiveError: If the folder is not an archive, or a part cannot be read.
+    """
+    footers = complete_parts(Path(path), read_header(path))
+    return _content(footer.facts for footer in footers)
+
+
+def read_record(path: str | PathLike[str], *, strict: bool = True) -> dict[str, Any]:
+    """Read the record of an archive as its table has it, from the header and the footers of its parts.
+
+    Args:
+        path: The folder.
+        strict: As in :func:`merge_records`.
+
+    Raises:
+        ArchiveError: If the folder is not an archive, a part cannot be read, or as
+            :func:`merge_records`.
+    """
+    header = read_header(path)
+    footers = read_footers(Path(path), header['dim'])
+    every = (header, *(footer.facts for footer in footers))
+    return merge_records([facts.get('record') or {} for facts in every], strict=strict)
+
+
+def _content(parts: Iterable[Mapping[str, Any]]) -> Content | None:
+    """Combine the content that parts record, in the order of their keys."""
+    whole = Content()
+    for facts in parts:
+        if 'content' not in facts:
+            return None
+        whole += Content(int(facts['rows']), int(facts['content'], 16))
+    return whole

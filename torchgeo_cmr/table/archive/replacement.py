@@ -1,0 +1,113 @@
+"""An archive put in the place of another, complete before the old one goes."""
+
+import os
+import shutil
+from os import PathLike
+from pathlib import Path
+
+from torchgeo_cmr.drafts import check_on_disk, disk_faults, draft_folder, sweep
+from torchgeo_cmr.durable import replace_folder
+from torchgeo_cmr.errors import ArchiveError, OutputExistsError
+from torchgeo_cmr.table.provenance import Rows
+
+from .folder import OURS, read_header
+from .sink import ParquetSink
+
+
+def write_archive(
+    path: str | PathLike[str], table: Rows, *, overwrite: bool = False
+) -> Path:
+    """Write a whole table as an archive of one part, replacing an older archive if requested.
+
+    Args:
+        path: Folder to make.
+        table: What to write.
+        overwrite: Replace an archive, never anything else.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputExistsError: If the path is there and is not to be, or cannot safely be, replaced.
+    """
+    target = Path(path)
+    if os.path.lexists(target) and not overwrite:
+        raise OutputExistsError(
+            f'{target} is there already; choose another name or overwrite it'
+        )
+    building = begin_replacement(target)
+    header = {
+        'dim': table.dim,
+        'metric': table.metric,
+        'space': table.spaces[0] if len(table.spaces) == 1 else None,
+        'rows': len(table),
+        'record': table.record,
+    }
+    try:
+        ParquetSink(building, header).commit('all', table)
+        replace_archive(building, target, overwrite=overwrite)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return target
+
+
+def begin_replacement(path: str | PathLike[str]) -> Path:
+    """Name a folder in which an archive is made that will replace another.
+
+    Args:
+        path: The archive to replace; it may be missing.
+
+    Returns:
+        A free name next to it. Folders that processes which are gone have begun there are removed.
+
+    Raises:
+        OutputExistsError: If the folder is not an archive, or holds anything else.
+    """
+    check_on_disk(path)
+    target = Path(path).resolve()
+    if os.path.lexists(target):
+        _refuse_foreign(target)
+    with disk_faults(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target.parent, target.name)
+    return draft_folder(target)
+
+
+def replace_archive(
+    building: Path, path: str | PathLike[str], *, overwrite: bool = True
+) -> None:
+    """Put a complete archive in the place of another, see :func:`begin_replacement`."""
+    target = Path(path).resolve()
+    if os.path.lexists(target):  # again: somebody may have made it meanwhile
+        if not overwrite:
+            raise OutputExistsError(
+                f'{target} is there already; choose another name or overwrite it'
+            )
+        _refuse_foreign(target)
+    with disk_faults(target):
+        replace_folder(building, target, draft_folder(target))
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to replace anything but a folder that holds an archive and nothing else."""
+    try:
+        read_header(folder)
+        strangers = sorted(
+            p.name
+            for p in folder.iterdir()
+            if p.is_symlink()
+            or not OURS.fullmatch(p.name)
+            # What is gone went with an archive that another process has just replaced.
+            or (p.exists() and not p.is_file())
+        )
+    except ArchiveError as error:
+        if folder.is_dir() and not any(folder.iterdir()):
+            return
+        raise OutputExistsError(
+            f'{folder} is not an archive and stays as it is; choose another name'
+        ) from error
+    if strangers:
+        raise OutputExistsError(
+            f'{folder} holds {strangers[0]} next to the archive, which is not replaced; '
+            'move that file away'
+        )
