@@ -46,7 +46,7 @@ from torchgeo_cmr.search import RetrievalIndex, Where, describe_index
 from torchgeo_cmr.search.where.area import read_area
 from torchgeo_cmr.speech import corpus
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, describe
-from torchgeo_cmr.table.schema import METADATA_KEY
+from torchgeo_cmr.table.archive.part_schema import METADATA_KEY
 from torchgeo_cmr.tasks import CMIRPretrain, describe_checkpoint, load_task
 from torchgeo_cmr.tasks.storage import checkpoint as checkpoint_file
 

@@ -13,7 +13,7 @@ import pytest
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, verify_archive
-from torchgeo_cmr.table.schema import METADATA_KEY
+from torchgeo_cmr.table.archive.part_schema import METADATA_KEY
 
 type Frame = gpd.GeoDataFrame
 

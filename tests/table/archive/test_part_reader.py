@@ -18,7 +18,7 @@ from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 from torchgeo_cmr.table.archive import part_footers, part_reader
 from torchgeo_cmr.table.archive.folder import read_header
 from torchgeo_cmr.table.archive.part_reader import read_part
-from torchgeo_cmr.table.schema import METADATA_KEY
+from torchgeo_cmr.table.archive.part_schema import METADATA_KEY
 
 DIM, ROWS, PARTS = 256, 20_000, 3
 #: Tells the most that Arrow had in memory while an archive was read, and what the vectors take.

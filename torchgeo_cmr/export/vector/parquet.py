@@ -11,7 +11,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.export.new_file import new_file
 from torchgeo_cmr.export.record.record import record_text
 from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.table.schema import METADATA_KEY
+from torchgeo_cmr.table.archive.part_schema import METADATA_KEY
 
 
 def to_parquet(

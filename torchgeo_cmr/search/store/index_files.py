@@ -54,8 +54,9 @@ from torchgeo_cmr.search.rank.vectors import KINDS, Vectors
 from torchgeo_cmr.search.where.columns import StoredColumns, TableColumns
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.archive.folder import PARTS, header_file, is_archive
+from torchgeo_cmr.table.archive.records import Record
 from torchgeo_cmr.table.provenance import Content
-from torchgeo_cmr.table.schema import STANDARD, Metric, Record
+from torchgeo_cmr.table.schema import STANDARD, Metric
 from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
 from .segment import Segment, build, check_rows

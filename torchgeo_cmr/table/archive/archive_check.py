@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import ArchiveError, Finding
 from torchgeo_cmr.regular_files import check_special
 from torchgeo_cmr.table.provenance import Content, row_digests
-from torchgeo_cmr.table.schema import (
-    check_metadata,
-    check_part,
-    check_vectors,
-    from_arrow,
-)
+from torchgeo_cmr.table.schema import check_vectors
 
 from .completeness import missing_parts
 from .folder import PARTS, header_file, part_name, read_header
+from .part_footers import check_metadata, check_part
+from .part_schema import from_arrow
 
 _PART = 'remove it and run the command that embedded it again'
 _WHOLE = 'write the archive again'

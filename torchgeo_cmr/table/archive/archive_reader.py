@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table.provenance import Content
-from torchgeo_cmr.table.schema import check_vectors, empty_frame, frame_from_arrow
+from torchgeo_cmr.table.schema import check_vectors, empty_frame
 
 from .completeness import complete_parts
 from .folder import read_header
 from .part_footers import read_footers
 from .part_reader import AGAIN, read_parts
+from .part_schema import frame_from_arrow
 from .records import merge_records
 
 

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from torchgeo_cmr.table.schema import RESERVED, STANDARD, check_part
+from torchgeo_cmr.table.schema import RESERVED, STANDARD
 
 from .completeness import incomplete, missing_parts
 from .folder import PARTS, read_header
-from .part_footers import read_schema, reading
+from .part_footers import check_part, read_schema, reading
 from .records import merge_records
 
 _SIDES = ('xmin', 'ymin', 'xmax', 'ymax')

@@ -13,15 +13,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from torchgeo_cmr.drafts import Draft, disk_faults, publish, stamp
 from torchgeo_cmr.durable import flush
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.regular_files import check_special
-from torchgeo_cmr.table.schema import FORMAT, FORMAT_VERSION, ArchiveHeader
+from torchgeo_cmr.table.schema import Metric
 from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
+from .records import Record
+
+#: Name of the format in ``_archive.json`` and in the metadata of each part.
+FORMAT = 'torchgeo_cmr.archive'
+#: Version of the format; a reader refuses higher ones.
+FORMAT_VERSION = 1
 #: The header. Readers of many Parquet files (Arrow, DuckDB, Spark, geopandas) skip names that
 #: begin with an underscore, so that the folder is a data set to them.
 HEADER = '_archive.json'
@@ -36,6 +42,23 @@ OURS = re.compile(
 #: Numbers in a vector: more than any model gives.
 _MOST_NUMBERS = 1 << 24
 _CURE = 'write the archive again'
+
+
+class ArchiveHeader(TypedDict):
+    """What ``_archive.json`` holds in any case."""
+
+    format: str
+    version: int
+    dim: int
+    metric: Metric
+    space: NotRequired[str | None]
+    rows: NotRequired[int]
+    record: NotRequired[Record | None]
+    work_items: NotRequired[int | None]
+    #: Names of the parts when a run was last complete.
+    parts: NotRequired[list[str]]
+    #: CRC-32 of the rest; archives of earlier versions have none.
+    checksum: NotRequired[str]
 
 
 def header_file(path: str | PathLike[str]) -> Path:

@@ -14,16 +14,11 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.progress.bars import steps
-from torchgeo_cmr.table.schema import (
-    check_metadata,
-    check_part,
-    check_vectors,
-    frame_from_arrow,
-    unpacked,
-)
+from torchgeo_cmr.table.schema import check_vectors
 
 from .folder import HEADER
-from .part_footers import Footer, reading
+from .part_footers import Footer, check_metadata, check_part, reading
+from .part_schema import frame_from_arrow, unpacked
 
 #: Rows whose vectors are read at a time.
 _BATCH = 4_096

@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 from torchgeo_cmr.drafts import disk_faults, stamp
 from torchgeo_cmr.durable import flush
 from torchgeo_cmr.table.provenance import Rows
-from torchgeo_cmr.table.schema import FORMAT, FORMAT_VERSION, to_arrow
 
 from .emb_fields import EMB_KEY, footer
+from .folder import FORMAT, FORMAT_VERSION
 from .part_markers import marked
+from .part_schema import to_arrow
 from .records import part_record
 
 

@@ -2,12 +2,25 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table.provenance import Rows
 
 _CURE = 'write the archive again'
+
+
+class Record(TypedDict, total=False):
+    """What is read of a record; a writer may add anything."""
+
+    root: str | None
+    #: Scene -> its bands.
+    sources: dict[str, list[Any]]
+    #: Scene -> the bands of each archive that names it.
+    ambiguous_sources: dict[str, list[list[Any]]]
+    grids: dict[str, Any] | None
+    nodata: dict[str, Any] | None
+    merged_from: list[dict[str, Any]]
 
 
 def merge_records(

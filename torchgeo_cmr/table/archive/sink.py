@@ -14,9 +14,10 @@ from typing import Any
 from torchgeo_cmr.drafts import as_meant, check_on_disk, disk_faults, sweep
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.table.provenance import Rows
-from torchgeo_cmr.table.schema import FORMAT, FORMAT_VERSION, read_facts
 
 from .folder import (
+    FORMAT,
+    FORMAT_VERSION,
     HEADER,
     PARTS,
     header_file,
@@ -25,7 +26,7 @@ from .folder import (
     read_header,
     write_header,
 )
-from .part_footers import read_footers, read_schema
+from .part_footers import read_facts, read_footers, read_schema
 from .part_markers import find_markers, unmark
 from .part_writer import write_part
 

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from torchgeo_cmr.table import EmbeddingTable, ParquetSink, schema
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink
+from torchgeo_cmr.table.archive import part_schema
 
 
 def make(prefix: str = 'p', n: int = 60, **own: Any) -> EmbeddingTable:
@@ -37,8 +38,8 @@ def same(a: EmbeddingTable, b: EmbeddingTable) -> None:
 def test_geometry_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = make()
     table.save(tmp_path / 'whole')
-    monkeypatch.setattr(schema, '_MOST_BYTES', 500)
-    stored = schema.to_arrow(table.frame, table.vectors, {})
+    monkeypatch.setattr(part_schema, '_MOST_BYTES', 500)
+    stored = part_schema.to_arrow(table.frame, table.vectors, {})
     assert stored.column('geometry').num_chunks > 5
     table.save(tmp_path / 'pieces')
     same(EmbeddingTable.load(tmp_path / 'pieces'), table)
