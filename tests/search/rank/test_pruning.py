@@ -1,6 +1,7 @@
 """Exact answers with codes: those of a sort of every score, whatever the rows."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -156,3 +157,22 @@ def test_above_with_codes(rows_of: Rows) -> None:
         found = above(with_codes(as_vectors(rows)), every, queries, least, ties=every)
         for a, b in zip(truth, found, strict=True):
             assert (a == b).all()
+
+
+@pytest.mark.parametrize(('most', 'width'), [(1.0, 2), (0.0, 4)])
+def test_remainders_of_queries_are_multiplied_where_much_is_left_without(
+    monkeypatch: pytest.MonkeyPatch, most: float, width: int, rows_of: Rows
+) -> None:
+    monkeypatch.setattr(integer_products, 'KERNELS', find_spec('numkong') is not None)
+    monkeypatch.setattr(pruning, '_LEFT', 1)
+    monkeypatch.setattr(pruning, '_LEFT_OF_MANY', most)
+    rows, every = rows_of('even', N, 48), np.arange(N)
+    coded = Vectors(rows, 'int8', *encode(rows, 'int8'))
+    queries = rows_of('even', 2, 48)
+    seen = pruning.prospect(coded, every, queries, None, k=5)
+    assert seen is not None and isinstance(seen.bounds, pruning.CodeBounds)
+    assert len(seen.bounds._queries.codes) == width
+    found = top_k(coded, every, queries, 5, ties=every)
+    expected = top_k(as_vectors(rows), every, queries, 5, ties=every)
+    assert (found[0] == expected[0]).all()
+    assert (found[1] == expected[1]).all()

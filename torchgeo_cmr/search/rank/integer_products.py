@@ -1,8 +1,8 @@
 """Products of bytes: with the kernels of :mod:`numkong`, or with NumPy, which gives the same.
 
 Kernels are chosen when the program runs, for the processor it runs on; they let other threads
-of Python run and start none. A tile of the processor is as wide as 16 or more queries, so a few
-queries cost what one costs, and the remainder of each query is multiplied in passing.
+of Python run and start none. What rounding takes from a few queries, their remainders, may be
+multiplied as well: scores are then off by half as much, and take up to 1.4 times as long.
 """
 
 import logging
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from .int8_codes import STEPS, Int8Codes
 
-#: Queries up to which their remainders are multiplied as well.
-_FINE = 16
+#: Queries up to which their remainders may be multiplied as well.
+FEW = 16
 #: What a remainder is finer by.
 _FINER = 2 * STEPS
 #: Numbers that a product in float32 adds without rounding, of whole numbers up to 127.
@@ -75,16 +75,21 @@ class Int8Queries:
         return len(self.unit)
 
 
-def round_queries(queries: NDArray[np.float32]) -> Int8Queries:
-    """Round queries (num_queries, dim) of unit rows."""
+def round_queries(queries: NDArray[np.float32], *, fine: bool = True) -> Int8Queries:
+    """Round queries.
+
+    Args:
+        queries: Unit rows (num_queries, dim).
+        fine: Whether the remainders of a few are kept.
+    """
     exact = queries.astype(np.float64)
     step = np.abs(exact).max(axis=1, keepdims=True) / STEPS
     coarse = np.rint(exact / step)
     kept, codes = coarse * step, [coarse]
-    if len(queries) <= _FINE:
-        fine = np.rint((exact - kept) * (_FINER / step))
-        kept += fine * (step / _FINER)
-        codes.append(fine)
+    if fine and len(queries) <= FEW:
+        remainders = np.rint((exact - kept) * (_FINER / step))
+        kept += remainders * (step / _FINER)
+        codes.append(remainders)
     unit = step[:, 0]
     gone = np.linalg.norm(exact - kept, axis=1)
     norm = np.linalg.norm(exact, axis=1) + gone

@@ -60,10 +60,13 @@ class CodeBounds:
 
     name = 'int8 codes'
 
-    def __init__(self, vectors: Vectors, queries: NDArray[np.float32]) -> None:
-        """Round the queries."""
-        assert vectors.coded is not None  # see bounds_of
-        self._codes, self._queries = vectors.coded, round_queries(queries)
+    def __init__(
+        self, vectors: Vectors, queries: NDArray[np.float32], *, fine: bool
+    ) -> None:
+        """Round the queries; *fine* keeps their remainders."""
+        assert vectors.coded is not None  # see _has_codes
+        self._codes = vectors.coded
+        self._queries = round_queries(queries, fine=fine)
         self.unit = self._queries.unit
         tiny = (_TINY / self.unit).astype(np.float32)
         highest = ((1 - _TINY) / self.unit).astype(np.float32)
@@ -163,9 +166,12 @@ def prospect(
         if seen.good:
             return seen
     if _has_codes(vectors):
-        seen = _sampled(CodeBounds(vectors, queries), rows, withheld, k, min_score)
-        if seen.good:
-            return seen
+        for fine in (False, True) if len(queries) <= integer_products.FEW else (False,):
+            codes = CodeBounds(vectors, queries, fine=fine)
+            seen = _sampled(codes, rows, withheld, k, min_score)
+            # Remainders are worth their time where without them much is left.
+            if seen.good and (fine or seen.left <= _LEFT_OF_MANY):
+                return seen
     return None
 
 
