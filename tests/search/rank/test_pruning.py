@@ -170,7 +170,8 @@ def test_remainders_of_queries_are_multiplied_where_much_is_left_without(
     coded = Vectors(rows, 'int8', *encode(rows, 'int8'))
     queries = rows_of('even', 2, 48)
     seen = pruning.prospect(coded, every, queries, None, k=5)
-    assert seen is not None and isinstance(seen.bounds, pruning.CodeBounds)
+    assert seen is not None
+    assert isinstance(seen.bounds, pruning.CodeBounds)
     assert len(seen.bounds._queries.codes) == width
     found = top_k(coded, every, queries, 5, ties=every)
     expected = top_k(as_vectors(rows), every, queries, 5, ties=every)
