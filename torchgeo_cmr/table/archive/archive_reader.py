@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -16,14 +15,14 @@ from torchgeo_cmr.table.schema import check_vectors, empty_frame
 
 from .completeness import complete_parts
 from .folder import read_header
-from .part_footers import read_footers
-from .part_reader import AGAIN, read_parts
+from .part_footers import AGAIN, read_footers
+from .part_reader import read_parts
 from .part_schema import frame_from_arrow
 from .records import merge_records
 
 
 def read_archive(
-    path: str | PathLike[str], make: Callable[..., NDArray[Any]] = np.empty
+    path: str | PathLike[str], make: Callable[..., NDArray[Any]]
 ) -> tuple[gpd.GeoDataFrame, NDArray[Any], str, dict[str, Any], Content | None]:
     """Read an archive folder.
 

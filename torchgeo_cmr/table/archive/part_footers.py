@@ -26,6 +26,8 @@ _STORED: dict[str, pa.DataType] = {
     'bbox': pa.struct([]),
 }
 _CURE = 'write the archive again'
+#: What to do about a part that is broken.
+AGAIN = 'remove it and run again'
 
 
 class PartFacts(TypedDict):
@@ -97,7 +99,7 @@ def reading(part: Path) -> Generator[None]:
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         # ValueError: a name of the file that is not Unicode
         raise ArchiveError(
-            f'{part} cannot be read, it is truncated or broken; remove it and run again'
+            f'{part} cannot be read, it is truncated or broken; {AGAIN}'
         ) from error
 
 

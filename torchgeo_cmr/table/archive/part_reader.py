@@ -17,14 +17,12 @@ from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.table.schema import check_vectors
 
 from .folder import HEADER
-from .part_footers import Footer, check_metadata, check_part, reading
+from .part_footers import AGAIN, Footer, check_metadata, check_part, reading
 from .part_schema import frame_from_arrow, unpacked
 
 #: Rows whose vectors are read at a time.
 _BATCH = 4_096
 _CURE = 'write the archive again'
-#: What to do about a part that is broken.
-AGAIN = 'remove it and run again'
 
 
 def read_part(

@@ -14,9 +14,7 @@ from .folder import OURS, read_header
 from .sink import ParquetSink
 
 
-def write_archive(
-    path: str | PathLike[str], table: Rows, *, overwrite: bool = False
-) -> Path:
+def write_archive(path: str | PathLike[str], table: Rows, *, overwrite: bool) -> Path:
     """Write a whole table as an archive of one part, replacing an older archive if requested.
 
     Args:
