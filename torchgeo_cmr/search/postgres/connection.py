@@ -17,6 +17,19 @@ _USUAL = 'patch'
 _TAKEN = ('archive', 'part', 'slice', 'shard')
 #: Numbers in a vector that pgvector keeps.
 MOST_NUMBERS = 16_000
+#: When a host counts as gone, with what it had claimed: seconds of silence after which the other side
+#: asks, seconds between questions, how many stay unanswered, and milliseconds for what was sent.
+_PATIENCE = {
+    'keepalives_idle': '30',
+    'keepalives_interval': '10',
+    'keepalives_count': '3',
+    'tcp_user_timeout': '60000',
+}
+#: The server names all alike.
+_TELL = 'SELECT ' + ', '.join(
+    f"set_config('tcp_{name.removeprefix('tcp_')}', %({name})s, false)"
+    for name in _PATIENCE
+)
 #: Bytes of a name, so that those of the side table and of indexes fit PostgreSQL's 63.
 _LONGEST = 40
 
@@ -80,13 +93,19 @@ def driver() -> ModuleType:
 def connect(address: Address) -> Any:
     """Connect; every statement is a transaction of its own unless one is begun.
 
+    A host that vanished, on either side, is noticed after a minute, where systems would wait for hours;
+    what the address says of it goes before.
+
     Raises:
         ArchiveError: If the server does not answer.
     """
+    psycopg = driver()
     with faults():
-        server = driver().connect(address.uri, autocommit=True)
+        asked = _PATIENCE | psycopg.conninfo.conninfo_to_dict(address.uri)
+        server = psycopg.connect(**asked, autocommit=True)
         server.execute("SET timezone = 'UTC'")
         server.execute("SET client_encoding = 'UTF8'")
+        server.execute(_TELL, _PATIENCE)
         return server
 
 

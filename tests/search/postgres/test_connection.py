@@ -1,0 +1,39 @@
+"""Connections: a host that vanished is noticed, whichever side it was."""
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from torchgeo_cmr.search.postgres.connection import Address, connect
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.mark.parametrize(
+    ('words', 'idle'), [('', '30'), ('&keepalives_idle=7', '7')], ids=['ours', 'theirs']
+)
+def test_silence_is_asked_after(words: str, idle: str, database: str) -> None:
+    with connect(Address.read(f'{database}{words}')) as server:
+        asked = server.info.get_parameters()
+    assert asked['keepalives_idle'] == idle
+    assert asked['keepalives_interval'] == '10'
+    assert asked['keepalives_count'] == '3'
+    assert asked['tcp_user_timeout'] == '60000'
+
+
+def test_the_server_is_told(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of a connection through a folder the settings cannot be read back.
+    statements = []
+    execute = psycopg.Connection.execute
+
+    def listening(
+        self: psycopg.Connection, query: Any, params: Any = None, **options: Any
+    ) -> Any:
+        statements.append((query, params))
+        return execute(self, query, params, **options)
+
+    monkeypatch.setattr(psycopg.Connection, 'execute', listening)
+    connect(Address.read(database)).close()
+    ((_, values),) = [(q, v) for q, v in statements if 'tcp_keepalives_idle' in str(q)]
+    assert list(values.values()) == ['30', '10', '3', '60000']
