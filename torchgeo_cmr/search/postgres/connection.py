@@ -101,8 +101,8 @@ def connect(address: Address) -> Any:
     """
     psycopg = driver()
     with faults():
-        asked = _PATIENCE | psycopg.conninfo.conninfo_to_dict(address.uri)
-        server = psycopg.connect(**asked, autocommit=True)
+        options = _PATIENCE | psycopg.conninfo.conninfo_to_dict(address.uri)
+        server = psycopg.connect(**options, autocommit=True)
         server.execute("SET timezone = 'UTC'")
         server.execute("SET client_encoding = 'UTF8'")
         server.execute(_TELL, _PATIENCE)
