@@ -21,6 +21,12 @@ type Writer = Callable[..., Path]
 QGIS_PYTHON = '/usr/bin/python3'
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first: no process is left alone with one of them at the end."""
+    files = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in files)
+
+
 @pytest.fixture(scope='session')
 def qgis_python() -> str:
     """Give the Python that QGIS brings; skip where there is none."""

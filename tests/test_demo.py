@@ -197,6 +197,7 @@ def test_epochs_are_named_where_no_bar_is_drawn(
     assert [record.message for record in caplog.records] == expected
 
 
+@pytest.mark.slow
 def test_same_seed_same_scores_and_overwrite(journey: Journey, tmp_path: Path) -> None:
     out = tmp_path / 'again'
     (out / 'world').mkdir(parents=True)
@@ -246,6 +247,7 @@ class TestFrozen:
         assert archive.space == task.space
         assert archive.modality == 's2'
 
+    @pytest.mark.slow
     def test_pixels_by_their_own_statistics(
         self, write_raster: Writer, tmp_path: Path
     ) -> None:
@@ -270,6 +272,7 @@ class TestFrozen:
 
 
 class TestOwnRasters:
+    @pytest.mark.slow
     def test_without_dates_pairs_by_place_and_says_so(
         self, write_raster: Writer, tmp_path: Path
     ) -> None:

@@ -43,7 +43,7 @@ def test_a_report_without_recall_has_no_curve() -> None:
         plot_recall(report)
 
 
-@pytest.mark.parametrize('apart', [False, True])
+@pytest.mark.parametrize('apart', [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_command_writes_a_folder_of_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], apart: bool
 ) -> None:

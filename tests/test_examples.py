@@ -3,10 +3,9 @@
 import os
 import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -25,15 +24,8 @@ pytestmark = pytest.mark.slow
 
 def run(*words: str, cwd: Path) -> str:
     """Run a Python program as a user would; return all that it printed."""
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=cwd,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo'},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo'}
+    done = forked.run(*words, cwd=cwd, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 

@@ -209,6 +209,7 @@ def test_a_checkpoint_of_another_network(
     assert 'the checkpoint does not fit the task' in ran.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')
 def test_a_checkpoint_names_no_class_and_no_weights_to_fetch(
     refused: Callable[..., str],

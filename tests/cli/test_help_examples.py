@@ -2,9 +2,8 @@
 
 import re
 import shlex
-from collections.abc import Callable
-from typing import Any
 
+import forked
 import pytest
 
 from torchgeo_cmr.cli.commands import VERBS, load_command
@@ -50,15 +49,13 @@ def test_examples_can_be_parsed(command: str, words: list[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize('command', sorted(LIGHTNING))
-def test_help_of_trainings_has_examples_too(
-    command: str, program: Callable[..., Any]
-) -> None:
-    done = program('-m', 'torchgeo_cmr', command, '--help')
+def test_help_of_trainings_has_examples_too(command: str) -> None:
+    done = forked.run('-m', 'torchgeo_cmr', command, '--help')
     lines = [line.strip() for line in done.stdout.splitlines()]
     shown = [line for line in lines if line.startswith(f'torchgeo-cmr {command} ')]
     assert shown
     for line in shown if command == 'fit' else ():
         words = shlex.split(line)[1:]
         if '--ckpt_path' not in words:  # which is read while words are parsed
-            done = program('-m', 'torchgeo_cmr', *words, '--print_config')
+            done = forked.run('-m', 'torchgeo_cmr', *words, '--print_config')
             assert done.returncode == 0, done.stderr

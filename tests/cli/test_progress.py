@@ -100,6 +100,7 @@ def test_verbose_lets_gdal_speak(archive: Path, tmp_path: Path) -> None:
     assert 'GPKG' in on_pipe(*words, '--overwrite', '--verbose')[2]
 
 
+@pytest.mark.slow
 def test_a_mistake_at_a_terminal_leads_to_the_page(tmp_path: Path) -> None:
     words = ('embed', tmp_path / 'none_*.tif', '--modality', 's2', '--model', 'presto')
     words += ('--size', 64, '--out', tmp_path / 'out')

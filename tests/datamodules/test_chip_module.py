@@ -402,7 +402,7 @@ def test_ben14k_from_one_yaml(
         'enable_progress_bar': False,
         'log_every_n_steps': 1,
     }
-    run['model']['init_args']['model'] = 'resnet10t'
+    run['model']['init_args']['model'] = 'test_resnet'
     small = {'batch_size': 8, 'num_workers': 0, 'check_counts': False}
     run['data']['init_args'] |= small
     config = tmp_path / 'run.yaml'
@@ -518,7 +518,7 @@ def test_chips_from_yaml(tmp_path: Path) -> None:
         },
         'model': {
             'class_path': 'torchgeo_cmr.tasks.SSCMRSIR',
-            'init_args': {'in_channels': {'s1': 2, 's2': 2}, 'model': 'resnet10t'},
+            'init_args': {'in_channels': {'s1': 2, 's2': 2}, 'model': 'test_resnet'},
         },
         'data': {'class_path': 'ChipDataModule', 'init_args': data},
     }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import forked
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -116,6 +117,9 @@ def truncated(write_raster: Callable[..., Path], tmp_path: Path) -> Path:
     return path
 
 
+_ENVIRONMENT = os.environ | {'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo'}
+
+
 class Engines:
     """Scenes of one band, and runs over them in processes of their own."""
 
@@ -131,25 +135,32 @@ class Engines:
             origin = (500_000.0 + 1000 * seed, 5_000_000.0)
             self.write(f'in/{seed:02}.tif', data=data, origin=origin)
 
-    def start(self, engine: str, *dies: object, ranks: int = 0) -> subprocess.Popen:
-        """Start a run; with ranks, under torchrun."""
-        words: list[object] = [sys.executable]
-        if ranks:
-            words += ['-m', 'torch.distributed.run', '--standalone']
-            words += ['--nproc-per-node', str(ranks)]
+    def _words(self, engine: str, *dies: object) -> list[object]:
         script = Path(__file__).with_name('engine_process.py')
-        words += [script, self.scenes, self.out, engine, self.log, *dies]
+        return [script, self.scenes, self.out, engine, self.log, *dies]
+
+    def start(self, engine: str, *dies: object, ranks: int) -> subprocess.Popen:
+        """Start a run under torchrun."""
+        words: list[object] = [sys.executable, '-m', 'torch.distributed.run']
+        words += ['--standalone', '--nproc-per-node', ranks]
+        words += self._words(engine, *dies)
         # Processes that outlive the one that is waited for must not hold its pipes.
         with open(self.folder / 'told', 'w') as told:
             return subprocess.Popen(
                 [str(word) for word in words],
                 stdout=told,
                 stderr=told,
-                env=os.environ | {'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo'},
+                env=_ENVIRONMENT,
             )
 
     def run(self, engine: str, *dies: object, ranks: int = 0) -> int:
         """Wait for a run, and give its exit code."""
+        if not ranks:
+            done = forked.run(
+                *self._words(engine, *dies), env=_ENVIRONMENT, timeout=900
+            )
+            (self.folder / 'told').write_text(done.stderr + done.stdout)
+            return done.returncode
         with self.start(engine, *dies, ranks=ranks) as process:
             try:
                 return process.wait(timeout=900)
@@ -164,6 +175,10 @@ class Engines:
     @property
     def killed(self) -> bool:
         return Path(f'{self.log}.killed').exists()
+
+    def forget_who_was_killed(self) -> None:
+        """Let another one be killed."""
+        Path(f'{self.log}.killed').unlink()
 
     def calls(self) -> list[int]:
         """Give the processes of all calls that embedded a scene so far, and forget them."""

@@ -29,7 +29,7 @@ def trained(**more: Any) -> SSCMRSIR:
     torch.manual_seed(0)
     return SSCMRSIR(
         in_channels={'s1': 2, 's2': 3},
-        model='resnet10t',
+        model='test_resnet',
         bands=BANDS,
         mean={'s1': [-12.0, -18.0], 's2': [1000.0, 900.0, 800.0]},
         # A constant band has no deviation, and is ignored.
@@ -213,13 +213,13 @@ def test_mistakes_are_named_and_nothing_is_written(
         export_onnx(trained(), 's3', path)
     with pytest.raises(RasterError, match='patch size of s1 is unknown: give size'):
         export_onnx(trained(), 's1', path)
-    bare = SSCMRSIR(in_channels={'s1': 2, 's2': 3}, model='resnet10t')
+    bare = SSCMRSIR(in_channels={'s1': 2, 's2': 3}, model='test_resnet')
     with pytest.raises(RasterError, match='mean and standard deviation of s1'):
         export_onnx(bare, 's1', path, size=16)
     early = SupervisedCMR(
         in_channels={'s1': 2, 's2': 3},
         num_classes=4,
-        model='resnet10t',
+        model='test_resnet',
         variant='bands_12',
         mean={'s1': [0.0] * 2, 's2': [0.0] * 3},
         std={'s1': [1.0] * 2, 's2': [1.0] * 3},

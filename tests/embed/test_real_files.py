@@ -131,7 +131,7 @@ def checkpoint(tmp_path: Path) -> Callable[..., str]:
         # A task has two modalities; only the first is asked.
         task = SSCMRSIR(
             {'a': channels, 'b': 1},
-            'resnet10t',
+            'test_resnet',
             output_dim=8,
             mean={'a': [0.0] * channels, 'b': [0.0]},
             std={'a': [1000.0] * channels, 'b': [1.0]},
@@ -147,7 +147,14 @@ def checkpoint(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-@pytest.mark.parametrize('case', CASES)
+#: One of each kind of file; the others are slow.
+QUICK = ('ms', 'terramesh_s2', 'bigearthnet_s1', 'worldcereal_s2')
+
+
+@pytest.mark.parametrize(
+    'case',
+    [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES],
+)
 def test_real_files_embed_with_one_command_and_come_back(
     case: str, checkpoint: Callable[..., str], seen: list[Tensor], tmp_path: Path
 ) -> None:

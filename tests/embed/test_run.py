@@ -1,15 +1,12 @@
 """The local runner: zones and dates stay apart, and nothing is lost or done twice."""
 
 import logging
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pandas as pd
 import pytest
@@ -345,15 +342,13 @@ from torchgeo_cmr.embed import embed
 dataset = Sentinel2({str(s2_folder)!r}, bands={BANDS!r})
 embed(fakes.FakeTask(delay=0.5), dataset, 's2', 16, out={str(out)!r}, progress=False)
 """
-    environment = os.environ | {'OMP_NUM_THREADS': '1'}
-    process = subprocess.Popen([sys.executable, '-c', script], env=environment)
+    process = forked.Program('-c', script)
     deadline = time.monotonic() + 60
     while len(list(out.glob('part-*.parquet'))) < 2:
-        assert process.poll() is None, 'it ended before it could be killed'
+        assert process.runs, 'it ended before it could be killed'
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
     (out / '.tmp-elsewhere-1-0').write_bytes(b'half a part')
     kept = len(list(out.glob('part-*.parquet')))
     assert kept < 4

@@ -163,12 +163,12 @@ def test_training_leaves_the_scale_in_the_checkpoint(
         )
     )
     np.testing.assert_array_equal(pixels, np.sort(np.tile(GROUND.ravel(), 2)))
-    task = SSCMRSIR(in_channels={'s2': 1, 's1': 1}, model='resnet10t', output_dim=8)
+    task = SSCMRSIR(in_channels={'s2': 1, 's1': 1}, model='test_resnet', output_dim=8)
     task.set_specs(described)
     assert task.specs['s2']['scale'] == [1e-4]
     checkpoint: dict[str, Any] = {}
     task.on_save_checkpoint(checkpoint)
-    other = SSCMRSIR(in_channels={'s2': 1, 's1': 1}, model='resnet10t', output_dim=8)
+    other = SSCMRSIR(in_channels={'s2': 1, 's1': 1}, model='test_resnet', output_dim=8)
     assert 'scale' not in other.specs['s2']
     other.on_load_checkpoint(checkpoint)
     assert other.specs['s2']['scale'] == [1e-4]

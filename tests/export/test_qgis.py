@@ -110,6 +110,7 @@ def test_geopackage(
     drawn(told)
 
 
+@pytest.mark.slow
 def test_time_slider(qgis: Any, result: Any, tmp_path: Path) -> None:
     """Features outside the time are not drawn, those without one are."""
     boxes = [(5e5 + 400 * i, 5e6, 5e5 + 400 * i + 320, 5e6 + 320) for i in range(3)]
@@ -128,6 +129,7 @@ def test_time_slider(qgis: Any, result: Any, tmp_path: Path) -> None:
     assert shares['none'] == pytest.approx(1 / 3 * shares['all'], rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scores', [[0.5], [-0.3, -0.3], [-0.9, 0.4]])
 def test_few_equal_and_negative_scores(
     qgis: Any, result: Any, tmp_path: Path, scores: list[float]
@@ -168,6 +170,7 @@ def test_judged_in_qgis(
     assert found['relevant'][rest].isna().all()
 
 
+@pytest.mark.slow
 def test_geojson(qgis: Any, hits: gpd.GeoDataFrame, tmp_path: Path) -> None:
     path = to_geojson(hits, tmp_path / 'a.geojson')
     told = qgis(path, picture=tmp_path / 'a.png')
@@ -186,6 +189,7 @@ def test_geojson(qgis: Any, hits: gpd.GeoDataFrame, tmp_path: Path) -> None:
     drawn(told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('box', 'crs', 'code'),
     [
@@ -209,6 +213,7 @@ def test_hard_places(
     assert drawn(told) > 0.4
 
 
+@pytest.mark.slow
 def test_project(qgis: Any, hits: gpd.GeoDataFrame, make: Any, scenes: Path) -> None:
     folder = scenes / 'one'
     heat = to_geotiff(hits, folder / 'a_similarity.tif')
@@ -244,6 +249,7 @@ def test_project(qgis: Any, hits: gpd.GeoDataFrame, make: Any, scenes: Path) -> 
     assert everything > drawn(vectors)
 
 
+@pytest.mark.slow
 def test_words_of_any_kind(qgis: Any, hits: gpd.GeoDataFrame, tmp_path: Path) -> None:
     word = 'a<b>&"c"\'d\' Größe 日本/x.tif'
     hits['source'] = word
@@ -251,6 +257,7 @@ def test_words_of_any_kind(qgis: Any, hits: gpd.GeoDataFrame, tmp_path: Path) ->
     assert told['layers'][0]['first']['source'] == word
 
 
+@pytest.mark.slow
 def test_two_zones(qgis: Any, result: Any, tmp_path: Path) -> None:
     boxes = [result([(7e5, 5e6, 7.1e5, 5.01e6)], z) for z in (32632, 32633)]
     hits = gpd.GeoDataFrame(pd.concat(boxes, ignore_index=True), crs=4326)
@@ -259,6 +266,7 @@ def test_two_zones(qgis: Any, result: Any, tmp_path: Path) -> None:
     drawn(told, 0.0001)
 
 
+@pytest.mark.slow
 def test_judged_in_qgis_and_searched_again(
     qgis: Any, make: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -290,6 +298,7 @@ def test_judged_in_qgis_and_searched_again(
     assert capsys.readouterr().out == 'the same 8 rows\n'
 
 
+@pytest.mark.slow
 def test_hits_without_a_place(
     qgis: Any, hits: gpd.GeoDataFrame, tmp_path: Path
 ) -> None:
@@ -308,6 +317,7 @@ def test_hits_without_a_place(
     finished(told, results=6)
 
 
+@pytest.mark.slow
 def test_stac_and_clips(
     qgis: Any, hits: gpd.GeoDataFrame, make: Any, scenes: Path, tmp_path: Path
 ) -> None:

@@ -159,6 +159,7 @@ def test_means_of_some_queries(problem: Problem) -> None:
     assert found.means(empty='worst')['map'].num_queries == 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('constant', [False, True])
 def test_stays_within_memory(constant: bool) -> None:
     # scaled down: one table of 1,000 x 12,000 float32 would take 48 MB

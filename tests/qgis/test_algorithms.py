@@ -70,6 +70,7 @@ def test_search_by_layer(run: Run, archive: Path, tmp_path: Path) -> None:
     assert any('--heatmap' in line for line in told['told']['command'])
 
 
+@pytest.mark.slow
 def test_layers_of_a_run_are_in_order(run: Run) -> None:
     """Also where QGIS puts a new layer into the group of the one that is chosen."""
     order = ['query', 'links', 'results', 'area_of_interest', 'hits_similarity']
@@ -78,6 +79,7 @@ def test_layers_of_a_run_are_in_order(run: Run) -> None:
         assert run('grouped', names=names)['tree'] == tree
 
 
+@pytest.mark.slow
 def test_search_by_point(run: Run, archive: Path, queries: Path) -> None:
     """Points and extents in their own CRS; another archive; nothing is loaded unasked."""
     utm = {
@@ -112,6 +114,7 @@ def test_search_by_point(run: Run, archive: Path, queries: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_search_in_a_model(run: Run, archive: Path) -> None:
     """The next step gets the hits, and the step itself loads nothing."""
     search = {'ARCHIVE': str(archive), 'QUERY_POINT': '9.002,45.148', 'K': 3}
@@ -172,6 +175,7 @@ def test_bad_input_is_one_sentence(run: Run, archive: Path, tmp_path: Path) -> N
     assert kept.read_text() == 'mine'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('text', 'sentence'),
     [
@@ -206,6 +210,7 @@ def test_a_program_that_fails(
     assert 'postgresql://me:***@host/x' in told['told']['command'][0]
 
 
+@pytest.mark.slow
 def test_a_program_of_another_version(run: Run, archive: Path, tmp_path: Path) -> None:
     """It may not know what the plugin says to it."""
     text = (
@@ -228,6 +233,7 @@ def test_a_program_of_another_version(run: Run, archive: Path, tmp_path: Path) -
     )
 
 
+@pytest.mark.slow
 def test_cancel_stops_the_process_and_its_own(run: Run, tmp_path: Path) -> None:
     """Also one that a shell has started in the background, which hears no interrupt."""
     program = tmp_path / 'torchgeo-cmr'
@@ -356,7 +362,7 @@ def checkpoint(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     task = SSCMRSIR(
         {'s1': 2, 's2': 3},
-        model='resnet10t',
+        model='test_resnet',
         output_dim=16,
         bands={'s1': ['VV', 'VH'], 's2': ['B02', 'B03', 'B04']},
         mean={'s1': [-12.0] * 2, 's2': [1000.0] * 3},
@@ -419,6 +425,7 @@ def test_embed_and_search_with_a_raster(
     assert read_search(hits).results['patch_id'].tolist() == truth['patch_id'].tolist()
 
 
+@pytest.mark.slow
 def test_embeddings_of_others_become_an_index(
     run: Run, archive: Path, tmp_path: Path
 ) -> None:
@@ -475,6 +482,7 @@ def test_the_page_of_the_options(run: Run, program: Path, tmp_path: Path) -> Non
     assert told['kept'] == told['page'] == str(program)
 
 
+@pytest.mark.slow
 def test_more_like_this_and_search_again(
     run: Run, archive: Path, tmp_path: Path
 ) -> None:

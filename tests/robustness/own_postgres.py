@@ -1,10 +1,12 @@
 """A server of our own, from the folder that ``.ci/postgres`` makes; or somebody else's."""
 
+import atexit
 import os
 import shutil
 import signal
 import subprocess
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,23 @@ def start_or_skip() -> 'Database':
     return server
 
 
+#: Numbers of the files whose copies are in use.
+_IN_USE: set[int | None] = set()
+
+
+@cache
+def _empty(number: int) -> str:
+    """Make files that a server begins with a copy of, which takes a tenth of the time.
+
+    They hold an identity: servers of different numbers know that they are not the same.
+    """
+    data = f'/var/lib/postgresql/test-{os.getpid()}-empty{number}'
+    auth = ['-A', 'trust', '--locale=C.UTF-8', '-E', 'UTF8', '--no-sync']
+    Database._run(f'{_BIN}/initdb', '-D', data, *auth)
+    atexit.register(shutil.rmtree, HOME / data.lstrip('/'), ignore_errors=True)
+    return data
+
+
 def _sweep() -> None:
     """Stop and remove the servers of tests that were killed."""
     for folder in HOME.glob('var/lib/postgresql/test-*'):
@@ -53,6 +72,9 @@ def _sweep() -> None:
 class Database:
     """A server that is started, killed and started again."""
 
+    #: Whose copy its files are; a replica has the identity of the server that it follows.
+    _number: int | None = None
+
     def __init__(self, follows: 'Database | None' = None) -> None:
         """Make its files, as a replica of another server if one is named; it is not started yet."""
         # No port: a folder of its own for the socket, which no network reaches.
@@ -60,8 +82,9 @@ class Database:
         self.data, sockets = f'/var/lib/postgresql/{self.name}', f'/tmp/{self.name}'
         self._run('mkdir', sockets)
         if follows is None:
-            auth = ['-A', 'trust', '--locale=C.UTF-8', '-E', 'UTF8', '--no-sync']
-            self._run(f'{_BIN}/initdb', '-D', self.data, *auth)
+            self._number = min({*range(len(_IN_USE) + 1)} - _IN_USE)
+            _IN_USE.add(self._number)
+            self._run('cp', '-a', _empty(self._number), self.data)
         else:
             there = ['-h', f'/tmp/{follows.name}', '-D', self.data]
             self._run(f'{_BIN}/pg_basebackup', *there, '-R', '--no-sync', '-c', 'fast')
@@ -71,6 +94,8 @@ class Database:
             # No /dev/shm is mounted in the folder.
             'dynamic_shared_memory_type': 'mmap',
             'shared_buffers': '64MB',
+            # Tests kill servers, not the machine.
+            'fsync': 'off',
         }
         with (self._folder / 'postgresql.conf').open('a') as file:
             file.writelines(f'{name} = {value}\n' for name, value in settings.items())
@@ -112,6 +137,7 @@ class Database:
 
     def remove(self) -> None:
         self.stop()
+        _IN_USE.discard(self._number)
         for folder in (self._folder, HOME / 'tmp' / self.name):
             shutil.rmtree(folder, ignore_errors=True)
 

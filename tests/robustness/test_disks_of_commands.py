@@ -185,7 +185,10 @@ def encoder() -> Any:
 
 
 @pytest.fixture(
-    params=[pytest.param(n, marks=pytest.mark.slow) if 'fit' in n else n for n in CASES]
+    params=[
+        n if n in ('embed', 'speak') else pytest.param(n, marks=pytest.mark.slow)
+        for n in CASES
+    ]
 )
 def case(
     request: pytest.FixtureRequest, inputs: Path, monkeypatch: pytest.MonkeyPatch

@@ -318,12 +318,12 @@ _MOST = 6
 #: Tried at each change by default; the others with ``-m slow``, or at some changes.
 QUICK = ('save', 'commit', 'drop', 'delete', 'hash', 'sound')
 SOME = {
-    'save over': 8,
-    'build': 8,
-    'build over': 8,
-    'append': 8,
-    'h.csv over': 6,
-    'all of h.gpkg over': 8,
+    'save over': 4,
+    'build': 4,
+    'build over': 4,
+    'append': 4,
+    'h.csv over': 3,
+    'all of h.gpkg over': 3,
 }
 
 

@@ -335,7 +335,9 @@ def test_manifest(
     assert refused > 40
 
 
-@pytest.mark.parametrize('suffix', ['gpkg', 'parquet'])
+@pytest.mark.parametrize(
+    'suffix', [pytest.param('gpkg', marks=pytest.mark.slow), 'parquet']
+)
 def test_record_of_a_saved_search(
     record: tuple[gpd.GeoDataFrame, dict[str, Any]], tmp_path: Path, suffix: str
 ) -> None:

@@ -43,8 +43,19 @@ def recall(a: EmbeddingTable, b: EmbeddingTable, rows: slice) -> float:
     return float((scores.argmax(axis=1) == np.arange(len(scores))).mean())
 
 
-@pytest.mark.parametrize('method', ['procrustes', 'ridge', 'contrastive'])
-@pytest.mark.parametrize('distortion', ['turn', 'general', 'wider'])
+@pytest.mark.parametrize(
+    ('method', 'distortion'),
+    [
+        (method, distortion)
+        for method in ('procrustes', 'ridge')
+        for distortion in ('turn', 'general', 'wider')
+    ]
+    + [
+        pytest.param('contrastive', 'turn', marks=pytest.mark.slow),
+        ('contrastive', 'general'),
+        pytest.param('contrastive', 'wider', marks=pytest.mark.slow),
+    ],
+)
 def test_planted_distortions(
     scene: tuple[np.ndarray, np.ndarray], method: Any, distortion: str
 ) -> None:

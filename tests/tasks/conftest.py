@@ -72,7 +72,7 @@ def make_task() -> Callable[..., SSCMRSIR]:
     def make(**options: Any) -> SSCMRSIR:
         torch.manual_seed(0)
         settings: dict[str, Any] = {
-            'model': 'resnet10t',
+            'model': 'test_resnet',
             'output_dim': 32,
             'mean': MEAN,
             'std': STD,

@@ -176,7 +176,7 @@ class TestStatistics:
     def test_other_modalities_are_refused(
         self, make_trainer: MakeTrainer, data: LightningDataModule
     ) -> None:
-        task = SSCMRSIR({'s1': 2, 'ms': 3}, model='resnet10t')
+        task = SSCMRSIR({'s1': 2, 'ms': 3}, model='test_resnet')
         with pytest.raises(
             RasterError, match=r"describes s1, s2, but .* modality 'ms'"
         ):
@@ -214,7 +214,7 @@ class TestStatistics:
 )
 def test_bad_modalities_are_refused(in_channels: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SSCMRSIR(in_channels, model='resnet10t')
+        SSCMRSIR(in_channels, model='test_resnet')
 
 
 def test_is_a_task_of_torchgeo(make_task: Make) -> None:
@@ -491,7 +491,7 @@ class TestSpace:
 def test_checkpoint_of_other_modalities_is_refused(make_task: Make) -> None:
     checkpoint: dict[str, Any] = {}
     make_task().on_save_checkpoint(checkpoint)
-    other = SSCMRSIR({'s2': 3, 's1': 2}, model='resnet10t')
+    other = SSCMRSIR({'s2': 3, 's1': 2}, model='test_resnet')
     with pytest.raises(ArchiveError, match='of the modalities s1, s2, found s2, s1'):
         other.on_load_checkpoint(checkpoint)
     other.on_load_checkpoint({})

@@ -256,7 +256,7 @@ def test_a_row_of_unknown_class_has_no_class_term() -> None:
 @pytest.mark.parametrize('preset', ['paper', 'dsrsid_code'])
 def test_widths_of_the_paper_and_any_backbone(width: int, preset: Any) -> None:
     task = make(
-        model={'pan': 'resnet10t', 'ms': 'cmir_small'},
+        model={'pan': 'test_resnet', 'ms': 'cmir_small'},
         output_dim=width,
         preset=preset,
         share_classifier=width > 32,

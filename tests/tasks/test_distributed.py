@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 
@@ -75,17 +76,13 @@ SCRIPT = textwrap.dedent(
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     workers = [
-        subprocess.Popen(
-            [sys.executable, '-W', 'ignore', '-c', SCRIPT, rank, world, str(tmp_path)],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        forked.Program('-c', SCRIPT, rank, world, tmp_path)
         for rank, world in (('0', '2'), ('1', '2'), ('0', '1'))
     ]
     try:
         for worker in workers:
-            _, complaint = worker.communicate(timeout=240)
-            assert worker.returncode == 0, complaint
+            done = worker.wait(timeout=240)
+            assert done.returncode == 0, done.stderr
     finally:
         for worker in workers:
             worker.kill()
@@ -152,17 +149,12 @@ def test_every_task_trains_under_plain_ddp(tmp_path: Path) -> None:
         port = str(free.getsockname()[1])
     here = str(Path(__file__).parent)
     workers = [
-        subprocess.Popen(
-            [sys.executable, '-c', TRAINED, rank, str(tmp_path), port, here],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in '01'
+        forked.Program('-c', TRAINED, rank, tmp_path, port, here) for rank in '01'
     ]
     try:
         for worker in workers:
-            _, complaint = worker.communicate(timeout=300)
-            assert worker.returncode == 0, complaint
+            done = worker.wait(timeout=300)
+            assert done.returncode == 0, done.stderr
     finally:
         for worker in workers:
             worker.kill()

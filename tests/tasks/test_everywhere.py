@@ -114,7 +114,13 @@ class Data(LightningDataModule):
     ],
     ids=lambda options: '-'.join(map(str, options.values())),
 )
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize(
+    'name',
+    [
+        n if n in ('separate', 'stages') else pytest.param(n, marks=pytest.mark.slow)
+        for n in NAMES
+    ],
+)
 def test_trains(name: str, options: dict[str, Any], make_trainer: MakeTrainer) -> None:
     more = {'weight_schedule': 'constant'} if name in ('separate', 'joint') else {}
     task = NAMES[name](**more)

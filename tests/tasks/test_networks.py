@@ -51,7 +51,7 @@ VARIANTS: list[tuple[type[CrossModalTask], dict[str, Any]]] = [
 def make(kind: type[CrossModalTask], options: dict[str, Any]) -> CrossModalTask:
     torch.manual_seed(0)
     settings: dict[str, Any] = {
-        'model': 'resnet10t',
+        'model': 'test_resnet',
         'output_dim': 8,
         'mean': {'s1': [0.0] * 2, 's2': [0.0] * 3},
         'std': {'s1': [1.0] * 2, 's2': [1.0] * 3},
@@ -126,7 +126,7 @@ class TestOwnStem:
     def test_encoder_of_a_sensor_is_one_of_timm(self, tmp_path: Path) -> None:
         task = make(SSCMRSIR, {'preset': 'aligned'})
         path = task.save_encoder(tmp_path / 's2.pt', 's2')
-        encoder = timm.create_model('resnet10t', in_chans=3, num_classes=0)
+        encoder = timm.create_model('test_resnet', in_chans=3, num_classes=0)
         encoder.load_state_dict(torch.load(path, weights_only=True))
 
     def test_shared_layers_are_stored_and_counted_once(
@@ -145,7 +145,7 @@ class TestOwnStem:
     def test_each_stem_may_have_weights_of_its_own(self, tmp_path: Path) -> None:
         weights = {}
         for modality, channels in (('s1', 2), ('s2', 3)):
-            donor = timm.create_model('resnet10t', in_chans=channels, num_classes=0)
+            donor = timm.create_model('test_resnet', in_chans=channels, num_classes=0)
             torch.save(donor.state_dict(), tmp_path / f'{modality}.pt')
             weights[modality] = str(tmp_path / f'{modality}.pt')
         task = make(SSCMRSIR, {'preset': 'aligned', 'weights': weights})
@@ -179,6 +179,7 @@ class TestJoint:
             optimizer.step()
             assert torch.equal(before, task.embed(batch, 's2')) is not moves
 
+    @pytest.mark.slow
     def test_beats_chance_on_planted_pairs(
         self, make_task: Make, make_trainer: MakeTrainer, make_loader: Callable
     ) -> None:
@@ -221,7 +222,7 @@ class TestFusedEmbedding:
 
 
 class TestSaveEncoder:
-    @pytest.mark.parametrize('model', ['resnet10t', 'vit_tiny_patch16_224'])
+    @pytest.mark.parametrize('model', ['test_resnet', 'vit_tiny_patch16_224'])
     def test_timm_loads_it_as_it_is(self, model: str, tmp_path: Path) -> None:
         task = make(SSCMRSIR, {'model': model}).eval()
         for modality, channels, size in (('s1', 2, 224), ('s2', 3, 224)):
@@ -237,7 +238,9 @@ class TestSaveEncoder:
         task = make(SSCMRSIR, {})
         path = task.save_encoder(tmp_path / 'new' / 's2.pt', 's2')
         torch.manual_seed(7)
-        other = SSCMRSIR({'s1': 2, 's2': 3}, 'resnet10t', {'s1': None, 's2': str(path)})
+        other = SSCMRSIR(
+            {'s1': 2, 's2': 3}, 'test_resnet', {'s1': None, 's2': str(path)}
+        )
         theirs = task.model.backbones['s2'].state_dict()
         for key, value in other.model.backbones['s2'].state_dict().items():
             assert torch.equal(value, theirs[key])
@@ -245,7 +248,7 @@ class TestSaveEncoder:
     def test_of_a_joint_model_it_is_the_trunk(self, tmp_path: Path) -> None:
         task = make(SSCMRSIR, {'variant': 'joint'})
         state = torch.load(task.save_encoder(tmp_path / 'j.pt', 's1'))
-        timm.create_model('resnet10t', in_chans=32, num_classes=0).load_state_dict(
+        timm.create_model('test_resnet', in_chans=32, num_classes=0).load_state_dict(
             state
         )
 

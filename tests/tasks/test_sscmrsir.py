@@ -28,6 +28,7 @@ def outputs(num: int = 6) -> dict[str, dict[str, Tensor]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('preset', ['paper', 'aligned'])
 def test_beats_chance_on_planted_pairs(
     make_task: Make, make_trainer: MakeTrainer, make_loader: Callable, preset: str
@@ -159,7 +160,7 @@ class TestLosses:
         self, make_task: Make, make_trainer: MakeTrainer, make_loader: Callable
     ) -> None:
         trainer = make_trainer(precision='bf16-mixed')
-        task = make_task(temperature=0.05)
+        task = make_task(model='resnet10t', temperature=0.05)
         trainer.fit(task, make_loader(16, batch_size=8), make_loader(20))
         assert trainer.callback_metrics['train_loss'].isfinite()
         assert task.embed(next(iter(make_loader(4))), 's1').dtype == torch.float32
@@ -361,7 +362,7 @@ class TestNetworks:
         trainer.strategy.connect(donor)
         trainer.save_checkpoint(tmp_path / 'donor.ckpt')
         torch.manual_seed(9)
-        task = SSCMRSIR({'s1': 2, 's2': 3}, 'resnet10t', str(tmp_path / 'donor.ckpt'))
+        task = SSCMRSIR({'s1': 2, 's2': 3}, 'test_resnet', str(tmp_path / 'donor.ckpt'))
         for m in ('s1', 's2'):
             mine, theirs = task.model.backbones[m], donor.model.backbones[m]
             assert torch.equal(mine.conv1[0].weight, theirs.conv1[0].weight)

@@ -20,7 +20,7 @@ def make(**options: Any) -> SupervisedCMR:
     torch.manual_seed(0)
     settings: dict[str, Any] = {
         'num_classes': 3,
-        'model': 'resnet10t',
+        'model': 'test_resnet',
         'output_dim': 8,
         'mean': {'s1': [0.0] * 2, 's2': [0.0] * 3},
         'std': {'s1': [1.0] * 2, 's2': [1.0] * 3},

@@ -238,7 +238,7 @@ class TestFused:
     def test_early_fusion(self, data: BigEarthNetPairsDataModule) -> None:
         torch.manual_seed(0)
         task = SupervisedCMR(
-            {'s1': 2, 's2': 3}, model='resnet10t', variant='bands_12', output_dim=8
+            {'s1': 2, 's2': 3}, model='test_resnet', variant='bands_12', output_dim=8
         )
         task.set_specs(data.describe())
         table = embed_pairs(task, data, 's1+s2', splits='val', progress=False)

@@ -99,6 +99,7 @@ def test_slices_of_one_server_answer_as_one_table(
     assert left == (len(rest),)
 
 
+@pytest.mark.slow
 def test_shards_answer_as_one_server_and_a_stopped_one_is_an_error(
     servers: list[own_postgres.Database],
     tmp_path: Path,
@@ -152,6 +153,7 @@ def test_shards_answer_as_one_server_and_a_stopped_one_is_an_error(
     assert index.search(query, 400)['patch_id'].tolist() == wanted['patch_id'].tolist()
 
 
+@pytest.mark.slow
 def test_a_load_that_was_killed_between_servers_is_done_again_whole(
     servers: list[own_postgres.Database], tmp_path: Path
 ) -> None:
@@ -183,6 +185,7 @@ _NO_MORE = (
 )
 
 
+@pytest.mark.slow
 def test_what_one_server_kept_and_another_refused_is_replaced_or_pruned(
     servers: list[own_postgres.Database], tmp_path: Path
 ) -> None:
@@ -233,6 +236,7 @@ def test_two_first_servers_do_not_share_the_tables_of_a_name(
     assert len(RetrievalIndex.open(other)) == 60
 
 
+@pytest.mark.slow
 def test_a_column_that_one_server_has_of_a_failed_load_may_be_of_another_type(
     servers: list[own_postgres.Database], tmp_path: Path
 ) -> None:
@@ -260,6 +264,7 @@ def test_a_column_that_one_server_has_of_a_failed_load_may_be_of_another_type(
     assert found.frame['patch_id'].tolist() == ['1-0007']
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_not_taken_and_a_password_is_renewed(
     servers: list[own_postgres.Database], tmp_path: Path
 ) -> None:
@@ -339,6 +344,7 @@ def test_what_cannot_be_divided_is_refused(database: str, tmp_path: Path) -> Non
     assert len(same) == 30
 
 
+@pytest.mark.slow
 def test_a_replica_answers_as_the_server_it_follows(
     own: own_postgres.Database, tmp_path: Path
 ) -> None:

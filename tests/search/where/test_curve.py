@@ -105,6 +105,7 @@ def test_runs_spare_most_tests() -> None:
     assert (np.diff(cover.inside) > 1).sum() < len(cover.inside) / 20
 
 
+@pytest.mark.slow
 def test_many_small_parts_do_not_leave_everything_to_be_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

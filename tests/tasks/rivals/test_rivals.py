@@ -242,7 +242,7 @@ def test_refuses(name: str, options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize('kind', [InfoNCE, BarlowTwins, VICReg, DeCUR, DUCH])
 def test_pairs_two_modalities(kind: type[CrossModalTask]) -> None:
     with pytest.raises(ValueError, match=f'{kind.__name__} pairs exactly two'):
-        kind({'a': 1, 'b': 1, 'c': 1}, 'resnet10t')  # ty: ignore
+        kind({'a': 1, 'b': 1, 'c': 1}, 'test_resnet')  # ty: ignore
 
 
 # Lightning's command line calls jsonargparse by a name that is going away
@@ -261,7 +261,7 @@ def test_command_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchgeo.tasks import BaseTask
 
     monkeypatch.setattr('sys.argv', ['fit'])
-    more = '--model.in_channels={"s1":2,"s2":3} --model.model=resnet10t --trainer.logger=false'
+    more = '--model.in_channels={"s1":2,"s2":3} --model.model=test_resnet --trainer.logger=false'
     cli = LightningCLI(
         BaseTask,
         subclass_mode_model=True,

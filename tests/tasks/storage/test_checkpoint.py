@@ -117,7 +117,7 @@ class TestForeignClass:
             'mean': {'s1': [0.0, 0.0], 's2': [0.0]},
             'std': {'s1': [1.0, 1.0], 's2': [1.0]},
         }
-        task = Mine({'s1': 2, 's2': 1}, extra=3, model='resnet10t', **stats)
+        task = Mine({'s1': 2, 's2': 1}, extra=3, model='test_resnet', **stats)
         trainer = make_trainer()
         trainer.strategy.connect(task)
         trainer.save_checkpoint(tmp_path / 'mine.ckpt')

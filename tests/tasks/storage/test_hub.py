@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import safetensors.torch
 import torch
@@ -64,6 +64,7 @@ def test_folder_gives_the_same_vectors_and_space(
             )
 
 
+@pytest.mark.slow
 def test_another_process_embeds_alike(task: SSCMRSIR, tmp_path: Path) -> None:
     folder = task.save_pretrained(tmp_path / 'model')
     program = (
@@ -72,10 +73,8 @@ def test_another_process_embeds_alike(task: SSCMRSIR, tmp_path: Path) -> None:
         'x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))\n'
         "print(task.space, task.embed({'image_s2': x}, 's2').double().sum().item())"
     )
-    words = [sys.executable, '-c', program, str(folder)]
-    done = subprocess.run(
-        words, capture_output=True, text=True, check=True, timeout=300
-    )
+    done = forked.run('-c', program, folder)
+    assert done.returncode == 0, done.stderr
     space, total = done.stdout.split()
     expected = task.embed({'image_s2': pictures(3)}, 's2').double().sum().item()
     assert space == task.space
@@ -116,6 +115,7 @@ def test_nothing_is_replaced_unless_asked(task: SSCMRSIR, tmp_path: Path) -> Non
     assert (folder / 'notes.txt').read_text() == 'mine'
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='no limit of the size of a file')
 def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     program = (
@@ -126,10 +126,7 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
         'resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n'
         'task.save_pretrained(sys.argv[1])'
     )
-    words = [sys.executable, '-c', program, str(tmp_path)]
-    done = subprocess.run(
-        words, check=False, capture_output=True, text=True, timeout=300
-    )
+    done = forked.run('-c', program, tmp_path)
     assert done.returncode < 0, done.stderr
     (left,) = tmp_path.iterdir()
     assert left.name.startswith('.model.tmp-')
