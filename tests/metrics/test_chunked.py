@@ -89,6 +89,7 @@ def test_random_order_depends_on_the_seed_alone() -> None:
     assert abs(np.mean(first[:, 0]) - 24.5) < 4 * 14.4 / np.sqrt(30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('k', [None, 10])
 def test_stays_within_memory(k: int | None) -> None:
     # scaled down: the table of scores alone would take 96 MB

@@ -317,14 +317,7 @@ EVERY = bool(os.environ.get('TORCHGEO_CMR_EVERY_FAULT'))
 _MOST = 6
 #: Tried at each change by default; the others with ``-m slow``, or at some changes.
 QUICK = ('save', 'commit', 'drop', 'delete', 'hash', 'sound')
-SOME = {
-    'save over': 4,
-    'build': 4,
-    'build over': 4,
-    'append': 4,
-    'h.csv over': 3,
-    'all of h.gpkg over': 3,
-}
+SOME = {'save over': 4, 'build': 4, 'build over': 4, 'append': 4, 'h.csv over': 3}
 
 
 @pytest.fixture(

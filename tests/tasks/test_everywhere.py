@@ -62,6 +62,15 @@ MODELS: dict[str, Any] = dict.fromkeys(NAMES, NETS) | {
     'aligned': tiny(2),
 }
 
+#: Every task; the default suite takes the first and the one of two stages.
+EACH = pytest.mark.parametrize(
+    'name',
+    [
+        n if n in ('separate', 'stages') else pytest.param(n, marks=pytest.mark.slow)
+        for n in NAMES
+    ],
+)
+
 type MakeTrainer = Callable[..., Trainer]
 
 
@@ -114,13 +123,7 @@ class Data(LightningDataModule):
     ],
     ids=lambda options: '-'.join(map(str, options.values())),
 )
-@pytest.mark.parametrize(
-    'name',
-    [
-        n if n in ('separate', 'stages') else pytest.param(n, marks=pytest.mark.slow)
-        for n in NAMES
-    ],
-)
+@EACH
 def test_trains(name: str, options: dict[str, Any], make_trainer: MakeTrainer) -> None:
     more = {'weight_schedule': 'constant'} if name in ('separate', 'joint') else {}
     task = NAMES[name](**more)
@@ -165,7 +168,7 @@ def test_statistics_are_never_cast() -> None:
         torch.set_default_dtype(other)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@EACH
 def test_more_empty_chips_than_a_batch(name: str, make_trainer: MakeTrainer) -> None:
     task = NAMES[name]()
     make_trainer(max_epochs=2).fit(task, Data(24, empty=20))
@@ -184,7 +187,7 @@ class Stop(Callback):
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, RuntimeError])
-@pytest.mark.parametrize('name', NAMES)
+@EACH
 def test_a_run_that_was_stopped_leaves_nothing_frozen(
     name: str, error: type[BaseException], make_trainer: MakeTrainer
 ) -> None:
@@ -224,7 +227,7 @@ def test_stage_b_leaves_the_encoders_to_stage_a(make_trainer: MakeTrainer) -> No
     assert all(torch.equal(after[k], v) for k, v in kept.items())
 
 
-@pytest.mark.parametrize('name', NAMES)
+@EACH
 def test_frozen_backbones_stand_still(name: str, make_trainer: MakeTrainer) -> None:
     task = NAMES[name](freeze_backbone=True, mean=MEAN, std=STD)
     assert task.hparams['freeze_backbone']
@@ -244,7 +247,7 @@ def test_nothing_left_to_train_is_refused() -> None:
         )
 
 
-@pytest.mark.parametrize('name', NAMES)
+@EACH
 def test_arguments_of_numpy_are_kept_as_plain_values(
     name: str, make_trainer: MakeTrainer, tmp_path: Any
 ) -> None:
@@ -269,7 +272,7 @@ def test_arguments_of_numpy_are_kept_as_plain_values(
     )
 
 
-@pytest.mark.parametrize('name', NAMES)
+@EACH
 def test_compiled_encoders_save_plain_names(
     name: str, make_trainer: MakeTrainer, tmp_path: Any
 ) -> None:
@@ -328,7 +331,7 @@ class Plotting(Data):
         return plt.figure()
 
 
-@pytest.mark.parametrize('name', NAMES)
+@EACH
 def test_first_validation_batches_are_drawn(
     name: str, make_trainer: MakeTrainer
 ) -> None:

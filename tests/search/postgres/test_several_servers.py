@@ -81,7 +81,9 @@ def servers() -> Iterator[list[own_postgres.Database]]:
         yield made
 
 
-@pytest.mark.parametrize('divide', ['source', 'year', 'month'])
+@pytest.mark.parametrize(
+    'divide', ['source', 'month', pytest.param('year', marks=pytest.mark.slow)]
+)
 def test_slices_of_one_server_answer_as_one_table(
     database: str, tmp_path: Path, divide: str
 ) -> None:
