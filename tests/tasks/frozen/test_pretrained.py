@@ -195,3 +195,10 @@ def test_models_in_words() -> None:
         read_model('Presto_Weights.PRESTO', 's1', None)
     with pytest.raises(QueryError, match=r'model presto:no.pt: weights .* neither'):
         read_model('presto:no.pt', 's1', None)
+
+
+def test_random_weights_are_the_same_in_every_run() -> None:
+    state = torch.random.get_rng_state()
+    task, again = (read_model('presto', 's1', None) for _ in range(2))
+    assert task.space == again.space
+    assert torch.equal(torch.random.get_rng_state(), state)

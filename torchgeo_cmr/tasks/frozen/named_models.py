@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from torchgeo_cmr.errors import CMRError, QueryError, RasterError
 from torchgeo_cmr.models.foundation.spectrum import SENTINEL2
 from torchgeo_cmr.models.torchgeo_network import check_pictures
@@ -67,13 +69,16 @@ def read_models(
         check_pictures(model)
         for modality, given in bands.items():
             names[modality] = [*(given or _bands_of(model, weights, modality))]
-        return Pretrained(
-            {modality: len(each) for modality, each in names.items()},
-            model,
-            weights or None,
-            bands=names,
-            normalize=normalize,
-        )
+        # Random weights are the same in every run, which may so complete what another began.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return Pretrained(
+                {modality: len(each) for modality, each in names.items()},
+                model,
+                weights or None,
+                bands=names,
+                normalize=normalize,
+            )
     except CMRError:
         raise
     except ValueError as error:  # an unknown model, weights of another
