@@ -106,3 +106,19 @@ def test_mistakes(
 ) -> None:
     assert message in refused('align', pair[0], '--out', tmp_path / 'out', *words)
     assert not (tmp_path / 'out').exists()
+
+
+def test_archives_that_cannot_be_joined_leave_no_maps(
+    refused: Callable[..., str], pair: list[Path], tmp_path: Path
+) -> None:
+    """Two sensors whose files have the same names, each embedded from its own folder."""
+    made = []
+    for folder in pair:
+        table = EmbeddingTable.load(folder)
+        files = {'sources': {'a.tif': [[f'{folder.name}.tif', 1, 'B', 10.0]]}}
+        renamed = EmbeddingTable(table.frame, table.vectors, table.metric, files)
+        made.append(renamed.save(tmp_path / f'{folder.name}-again'))
+    words = ('--using', tmp_path / 'maps.npz', '--method', 'center')
+    error = refused('align', *made, '--out', tmp_path / 'aligned', *words)
+    assert 'embed both again with one root (--root), a folder above both' in error
+    assert not (tmp_path / 'maps.npz').exists()

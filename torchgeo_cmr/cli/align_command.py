@@ -50,14 +50,18 @@ def align(
     file = TransformFile(using, '--method', method, 'maps', overwrite)
     file.check(out, METHODS, 'ridge')
     tables = [open_archives([archive]).table for archive in archives]
+    lines = []
     if method is None:
         maps = Alignment.load(using)
     else:
         maps, gains = fit_alignment(tables, method, seed=seed)
-        written = [f'{using}: {maps.name}'] if file.keep(maps) else []
-        for line in (*_lines(gains), *written):
-            sys.stdout.write(line + '\n')
+        lines = _lines(gains)
     aligned = EmbeddingTable.concat([maps.table(table) for table in tables])
+    # Maps of archives that cannot be joined leave no file.
+    if method is not None and file.keep(maps):
+        lines.append(f'{using}: {maps.name}')
+    for line in lines:
+        sys.stdout.write(line + '\n')
     aligned.save(out, overwrite=overwrite)
     sys.stdout.write(f'{out}: {len(aligned)} rows\n')
 

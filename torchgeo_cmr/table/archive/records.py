@@ -50,7 +50,8 @@ def merge_records(
             if sources.setdefault(scene, files) != files:
                 if strict:
                     raise ArchiveError(
-                        f'scene {scene!r} names different files in two records'
+                        f'scene {scene!r} names different files in two records: embed both again with '
+                        'one root (--root), a folder above both'
                     )
                 unclear.setdefault(scene, [sources[scene]]).append(files)
         plain = {
