@@ -257,6 +257,8 @@ class TestOtherFiles:
             ('a.json', b'{"format": "torchgeo_cmr.search"', 'is broken'),
             ('b.json', b'{"type": "Collection"}', 'is broken'),
             ('c.json', b'{"a": 1}', 'is not an archive, a checkpoint or a layer'),
+            ('a.html', b'<!doctype html>', 'open it in a browser'),
+            ('a.tif', b'II*', 'open it in QGIS'),
         ],
     )
     def test_what_is_broken(
@@ -285,3 +287,17 @@ class TestOtherFiles:
         out = run('info', tmp_path / 'a.qgz').out
         assert 'a&b\\x1b[2J' in out
         assert '\x1b' not in out
+
+
+def test_of_a_folder_around_an_archive(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    """The folder of a demo is easily taken for its archive."""
+    inside = tmp_path / 'demo' / 'archive'
+    inside.mkdir(parents=True)
+    (inside / '_archive.json').write_text('{}')
+    for words in (
+        ('info', tmp_path / 'demo'),
+        ('search', tmp_path / 'demo', '--query', '1,2'),
+    ):
+        assert f'perhaps {inside} is meant' in refused(*words)

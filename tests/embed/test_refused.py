@@ -367,7 +367,7 @@ def test_if_nothing_can_be_used_nothing_is_written(
     ran = run()
     assert ran.code == 2
     assert 's2 expects 3 bands (B02, B03, B08)' in ran.err
-    assert '1 other scenes were refused too' in ran.err
+    assert 'other scenes that were refused: 1' in ran.err
     assert len(ran.err.splitlines()) == 1
     assert not (tmp_path / 'out').exists()
 

@@ -155,7 +155,7 @@ def test_errors_can_be_raised(folder: Path, fake: Fake, tmp_path: Path) -> None:
         run(fake(channels=1), folder, tmp_path / 'out', errors='raise')
     for name in 'abc':
         (folder / f'{name}.tif').write_bytes(b'II*')
-    with pytest.raises(RasterError, match='3 other scenes were refused too'):
+    with pytest.raises(RasterError, match='other scenes that were refused: 3'):
         run(fake(channels=1), folder, tmp_path / 'out')
 
 

@@ -227,7 +227,7 @@ def test_an_archive_a_folder_a_table_or_several(make: Make, tmp_path: Path) -> N
             make_index([])
         with pytest.raises(QueryError, match='is not made from a GeoDataFrame'):
             make_index(a.frame)
-        with pytest.raises(ArchiveError, match='is not an archive and no index'):
+        with pytest.raises(ArchiveError, match='is neither an archive nor an index'):
             make_index(tmp_path)
     # One index folder is mapped, so that changes go to the disk.
     RetrievalIndex(index).delete('bp0003')

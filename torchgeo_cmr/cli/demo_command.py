@@ -29,7 +29,7 @@ def demo(
 
     With --model a frozen model embeds in place of a trained one, and nothing is trained: the
     same files, with scores of its vectors as they are and centred for each sensor. Large models
-    take long on a CPU, presto some seconds:
+    take long on a CPU, presto about a minute:
 
         torchgeo-cmr demo --model presto:presto_default_model.pt --out frozen
 
@@ -52,24 +52,27 @@ def demo(
     import logging
     import time
 
-    begin = time.monotonic()
-    _say_that_it_loads(raster, units, model, bands, normalize, new=overwrite or out)
-    from torchgeo_cmr.demo import run
     from torchgeo_cmr.errors import QueryError
 
-    # Lightning's notes on hardware and services are not about the demo.
-    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
+    begin = time.monotonic()
     if model is None and (bands or normalize):
         raise QueryError(
             '--bands and --normalize are for --model: give it, or drop them'
         )
+    # Before torch is loaded, which takes seconds.
     names = _pairs(bands or [], '--bands')
     rasters = None if raster is None else _pairs(raster, '--raster')
+    scales = _pairs(units or [], '--units')
+    _say_that_it_loads(raster, units, model, bands, normalize, new=overwrite or out)
+    from torchgeo_cmr.demo import run
+
+    # Lightning's notes on hardware and services are not about the demo.
+    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
     journey = run(
         out,
         seed=seed,
         rasters=rasters,
-        units=_pairs(units or [], '--units'),
+        units=scales,
         model=model,
         bands={m: [b.strip() for b in each.split(',')] for m, each in names.items()},
         normalize=normalize or 'weights',  # ty: ignore[invalid-argument-type]
@@ -96,11 +99,17 @@ def demo(
             for w in who
         ]
         lines.append(f'{name:<10} ' + ' '.join(numbers))
-    minutes = f'{(time.monotonic() - begin) / 60:.1f} minutes'
-    lines += ['', f'{minutes}, {time.process_time():.0f} seconds of processor time', '']
+    lines += ['', _time_taken(begin), '']
     lines += [f'note: {note}' for note in journey.notes]
     lines += [f'{journey.files[name]}: {how}' for name, how in uses.items()]
     sys.stdout.write('\n'.join(lines) + '\n')
+
+
+def _time_taken(begin: float) -> str:
+    import time
+
+    minutes = f'{(time.monotonic() - begin) / 60:.1f} minutes'
+    return f'{minutes}, {time.process_time():.0f} seconds of processor time'
 
 
 def _say_that_it_loads(*given: object, new: str | bool) -> None:

@@ -12,6 +12,14 @@ from torchgeo_cmr.cli.terminal import printable
 _MANIFEST = re.compile(rb'"format"\s*:\s*"torchgeo_cmr\.search"')
 _COLLECTION = re.compile(rb'"type"\s*:\s*"Collection"')
 
+#: Suffix of what commands write for other programs -> what opens it.
+_OPENED_WITH = {
+    '.html': 'in a browser',
+    '.md': 'in an editor',
+    '.png': 'in a viewer of pictures',
+    '.tif': 'in QGIS',
+}
+
 
 def info(path: str, *, json_: bool = False) -> None:
     """Describe an archive, an index, a checkpoint, a result or any other file of this program.
@@ -110,6 +118,10 @@ def _describe_file(path: Path) -> dict[str, Any] | None:
         from torchgeo_cmr.cli.package_files import describe_package
 
         return describe_package(path)
+    if suffix in _OPENED_WITH:
+        raise ArchiveError(
+            f'{path} has nothing that info describes: open it {_OPENED_WITH[suffix]}'
+        )
     if suffix != '.json':
         return None
     head = head_of(path)

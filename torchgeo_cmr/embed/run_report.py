@@ -146,7 +146,7 @@ class Report:
             others = len(self.refused) - 1
             raise type(self.first)(
                 sentence
-                + (f'; {others} other {self.of} were refused too' if others else '')
+                + (f'; other {self.of} that were refused: {others}' if others else '')
             )
         warnings.warn(
             f'{len(self.refused)} of {used + len(self.refused)} {self.of} were refused, '

@@ -11,7 +11,7 @@ from torchgeo_cmr.regular_files import check_there
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.archive.archive_reader import read_content
 from torchgeo_cmr.table.archive.folder import HEADER as ARCHIVE
-from torchgeo_cmr.table.archive.folder import is_archive, read_header
+from torchgeo_cmr.table.archive.folder import is_archive, name_inside, read_header
 from torchgeo_cmr.table.provenance import fingerprint
 
 from .contents import IndexContents
@@ -119,7 +119,8 @@ def _table(source: Origin) -> EmbeddingTable:
     if not is_archive(source):
         check_there(source, ArchiveError)
         raise ArchiveError(
-            f'{source} is not an archive and no index: it has no readable {ARCHIVE} and no readable '
-            f'{HEADER}; name a folder that embed or index has written'
+            f'{source} is neither an archive nor an index: it has no readable {ARCHIVE} and no '
+            f'readable {HEADER}'
+            f'{name_inside(source) or "; name a folder that embed or index has written"}'
         )
     return EmbeddingTable.load(source)

@@ -81,6 +81,19 @@ def is_archive(path: str | PathLike[str]) -> bool:
     return header_file(path).exists()
 
 
+def name_inside(path: str | PathLike[str]) -> str:
+    """Name the archive in a folder that is not one, such as that of a demo, for a message.
+
+    Args:
+        path: Any path.
+
+    Returns:
+        The end of a sentence; empty if no folder in it, or several, are archives.
+    """
+    found = [str(header.parent) for header in Path(path).glob(f'*/{HEADER}')]
+    return f'; perhaps {found[0]} is meant' if len(found) == 1 else ''
+
+
 def read_header(path: str | PathLike[str]) -> dict[str, Any]:
     """Read the header, ``_archive.json``, of an archive folder.
 
@@ -113,7 +126,7 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
         text = file.read_bytes()
     except OSError as error:
         raise ArchiveError(
-            f'{path} is not an archive: it has no readable {HEADER}'
+            f'{path} is not an archive: it has no readable {HEADER}{name_inside(path)}'
         ) from error
     header: Any = decode(text, object, str(file), _CURE)
     if not isinstance(header, dict) or header.get('format') != FORMAT:
