@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import shapely
 
+from torchgeo_cmr.evaluate import held_out
 from torchgeo_cmr.table import EmbeddingTable
 
 N, DIM = 400, 8
@@ -56,6 +57,23 @@ def test_fitted_kept_and_used_again(
     whole, again = (EmbeddingTable.load(tmp_path / n) for n in ('aligned', 'again'))
     np.testing.assert_array_equal(again.vectors, whole.vectors[:N])
     assert again.spaces == whole.spaces
+
+
+def test_many_held_out_patches_are_asked_for_by_a_draw(
+    run: Callable[..., Any],
+    pair: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(held_out, '_QUERIES', 20)
+    maps, out = tmp_path / 'maps.npz', tmp_path / 'aligned'
+    ran = run('align', *pair, '--out', out, '--using', maps, '--method', 'procrustes')
+    for line in ran.out.splitlines()[1:3]:
+        _, _, after, chance, *rest = line.split()
+        assert rest == ['of', '20', 'queries']
+        assert float(after) > 0.9
+        # All that is held out is still searched.
+        assert float(chance) < 0.2
 
 
 def test_the_same_again_after_a_stop(

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -87,6 +88,28 @@ def test_what_takes_less_than_two_seconds_has_no_bar(
         assert [*steps(range(3), 'block', 'compare')] == [0, 1, 2]
     assert 'compare' in shown.getvalue()
     assert '3/3' in shown.getvalue()
+
+
+def test_short_steps_of_a_long_command_are_seen_and_leave_nothing(
+    screen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = screen(terminal=True)
+    monkeypatch.setattr(bars, '_DELAY', 0.3)
+    with drawing('command'):
+        time.sleep(0.4)
+        assert [*steps(range(3), 'block', 'compare')] == [0, 1, 2]
+    text = shown.getvalue()
+    assert 'compare' in text
+    # What it drew is wiped: the last line is empty.
+    assert not text.rpartition('\n')[2].split('\r')[-2].strip()
+
+
+def test_a_single_item_has_no_bar(screen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = screen(terminal=True)
+    monkeypatch.setattr(bars, '_DELAY', 1e-9)
+    with drawing('command'):
+        assert [*steps([1], 'block', 'compare')] == [1]
+    assert shown.getvalue() == ''
 
 
 def test_without_a_bar_tqdm_is_not_loaded(

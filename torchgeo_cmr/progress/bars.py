@@ -6,17 +6,21 @@ Work whose functions have no argument ``progress`` draws bars for commands only.
 """
 
 import sys
+import time
 from collections.abc import Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Literal, Protocol, Self
 
 #: ``'asked'``: in Python, bars of calls with ``progress=True``. ``'command'``: all. ``'always'``:
 #: all, also into a pipe. ``'never'``: none.
 type Mode = Literal['asked', 'command', 'always', 'never']
 _MODE: ContextVar[Mode] = ContextVar('progress', default='asked')
-#: Seconds before a bar appears: what is done by then needs none.
+#: Seconds of a command before a bar appears: what is done by then needs none.
 _DELAY = 2.0
+#: When the command began.
+_BEGAN: ContextVar[float] = ContextVar('began')
 
 
 class Bar(Protocol):
@@ -89,11 +93,12 @@ def drawing(mode: Mode) -> Generator[None]:
     Args:
         mode: When bars are drawn.
     """
-    token = _MODE.set(mode)
+    token, began = _MODE.set(mode), _BEGAN.set(time.monotonic())
     try:
         yield
     finally:
         _MODE.reset(token)
+        _BEGAN.reset(began)
 
 
 def bar(
@@ -112,7 +117,7 @@ def bar(
         what: Words in front of the bar.
         initial: How many are done.
         wanted: The argument ``progress`` of a function; None for work without one, whose bar
-            appears after two seconds.
+            appears once the command is two seconds old.
 
     Returns:
         The bar: call ``update(n)``, and ``close()`` or use it as a context.
@@ -123,12 +128,34 @@ def bar(
     """
     if not is_drawn(wanted):
         return _Silent()
-    from tqdm import tqdm
-
-    wait = _DELAY if wanted is None and _MODE.get() != 'always' else 0.0
-    return tqdm(
+    step = wanted is None and _MODE.get() != 'always'
+    # One short step of a long command after the other would be silence, too.
+    now = time.monotonic()
+    wait = max(0.0, _DELAY - (now - _BEGAN.get(now))) if step else 0.0
+    made = _drawn()(
         desc=what, total=total, initial=initial, unit=unit, delay=wait, file=sys.stderr
     )
+    made.is_step = step
+    return made
+
+
+@cache
+def _drawn() -> Any:
+    """Give the class of bars; tqdm is loaded only where one is drawn."""
+    from tqdm import tqdm
+
+    class Drawn(tqdm):
+        """A bar; that of a short step leaves no line."""
+
+        is_step = False
+
+        def close(self) -> None:
+            """End it."""
+            if self.is_step and self.format_dict['elapsed'] < _DELAY:
+                self.leave = False
+            super().close()
+
+    return Drawn
 
 
 def steps[T](
@@ -147,6 +174,9 @@ def steps[T](
     """
     if total is None:
         total = len(items) if isinstance(items, Sized) else None
+    if total is not None and total < 2:
+        yield from items  # a bar would have nothing to say before all is done
+        return
     with bar(total, unit, what) as shown:
         for item in items:
             yield item

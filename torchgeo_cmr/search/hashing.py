@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.progress.bars import steps as each
 from torchgeo_cmr.table import EmbeddingTable
 
 from .array_file import read_arrays, write_arrays
@@ -132,7 +133,7 @@ class Hash:
         axes = np.linalg.eigh(np.cov(x - mean, rowvar=False))[1][:, ::-1][:, :bits]
         flat = (x - mean) @ axes
         turn = np.linalg.qr(rng.normal(size=(bits, bits)))[0]
-        for _ in range(steps):
+        for _ in each(range(steps), 'turn', 'learn'):
             corners = np.where(flat @ turn > 0, 1.0, -1.0)
             left, _, right = np.linalg.svd(corners.T @ flat)
             turn = (left @ right).T

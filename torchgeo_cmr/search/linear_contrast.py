@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.progress.bars import steps as each
 
 type _Floats = NDArray[np.float64]
 
@@ -36,7 +37,7 @@ def contrast(
     maps = [left, right.T]
     moments = [[np.zeros_like(w), np.zeros_like(w)] for w in maps]
     rate = 1e-2 * float(np.abs(left).mean())
-    for step in range(1, steps + 1):
+    for step in each(range(1, steps + 1), 'step', 'fit'):
         rows = rng.permutation(len(a))[:_BATCH]
         slopes = _slopes(a[rows], b[rows], maps, temperature)
         for weight, slope, (mean, square) in zip(maps, slopes, moments, strict=True):

@@ -6,6 +6,7 @@ import os
 import re
 import zlib
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.durable import checksum
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.regular_files import check_special
 
 #: Key of the token in the metadata of an Arrow schema; arrays have it behind their numbers.
 _TOKEN = b'torchgeo_cmr.token'
+#: Bytes that are written between two steps of the bar.
+_PIECE = 1 << 25
 #: Bytes that are read behind an array: more than a token has.
 _LONGEST = 64
 #: Bytes up to which a file is compared with its checksum when it is mapped: half a millisecond. Larger ones
@@ -49,9 +53,12 @@ def write_array(file: Path, array: NDArray[Any], token: str = '') -> str:
     array, header = np.ascontiguousarray(array), io.BytesIO()
     facts = np.lib.format.header_data_from_array_1_0(array)
     np.lib.format.write_array_header_1_0(header, facts)
-    made = 0
+    made, numbers = 0, array.reshape(-1).view(np.uint8)
+    pieces = [numbers[i : i + _PIECE] for i in range(0, len(numbers), _PIECE)]
     with file.open('wb') as opened:
-        for content in (header.getvalue(), array.data, token.encode()):
+        for content in chain(
+            [header.getvalue()], steps(pieces, 'piece', 'write'), [token.encode()]
+        ):
             opened.write(content)
             made = zlib.crc32(content, made)
     return f'{made:08x}'

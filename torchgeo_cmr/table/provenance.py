@@ -10,6 +10,7 @@ import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from typing import Any, Protocol, Self
 
 import geopandas as gpd
@@ -17,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr import __version__
+from torchgeo_cmr.progress.bars import steps
 
 _LIBRARIES = ('numpy', 'pandas', 'geopandas', 'shapely', 'pyproj', 'rasterio')
 #: Bytes of a row's digest, and what they are counted by: digits of a number in this base.
 _WIDTH = 16
 _PRIME = 2**127 - 1
+#: Rows between two steps of the bar.
+_BLOCK = 50_000
 _BASE = int.from_bytes(hashlib.sha256(b'torchgeo_cmr').digest()[:_WIDTH]) % _PRIME
 
 
@@ -121,9 +125,11 @@ def row_digests(ids: Iterable[str], vectors: NDArray[Any]) -> NDArray[np.uint8]:
         return np.empty((0, _WIDTH), dtype=np.uint8)
     digest = hashlib.sha256
     rows = plain.view(f'V{plain[0].nbytes}').ravel().tolist()
+    pairs = zip(ids, rows, strict=True)
     made = b''.join(
         digest(patch_id.encode() + b'\0' + row).digest()[:_WIDTH]
-        for patch_id, row in zip(ids, rows, strict=True)
+        for _ in steps(range(0, len(rows) + 1, _BLOCK), 'block', 'digest')
+        for patch_id, row in islice(pairs, _BLOCK)
     )
     return np.frombuffer(made, dtype=np.uint8).reshape(-1, _WIDTH)
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr.processors import cores
+from torchgeo_cmr.progress.bars import steps
 
 #: Steps on either side of zero.
 STEPS = 127
@@ -71,7 +72,8 @@ def encode_int8(vectors: NDArray[np.float32]) -> Int8Codes:
             work(start)
         return made
     with ThreadPoolExecutor(min(cores(), len(starts))) as pool:
-        list(pool.map(work, starts))
+        for _ in steps(pool.map(work, starts), 'block', 'round', len(starts)):
+            pass
     return made
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from torchgeo_cmr.progress.bars import steps
+
 from .margin import Margin
 
 #: Numbers of a head that are tried; it takes at most half the bytes of int8 codes.
@@ -116,7 +118,7 @@ def _made(vectors: NDArray[np.float32], axes: NDArray[np.float32]) -> Heads:
     n, length = len(vectors), axes.shape[1]
     made = Heads(axes, np.empty((n, length), np.float32), np.empty(n, np.float32))
     rounding = np.float32((len(axes) + 64) * _ROUNDED)
-    for start in range(0, n, _ROWS):
+    for start in steps(range(0, n, _ROWS), 'block', 'turn'):
         part = slice(start, start + _ROWS)
         turned = vectors[part] @ axes
         rest = vectors[part] - turned @ axes.T
