@@ -22,7 +22,7 @@ def align(
 
     Frozen encoders place each sensor in a corner of its own. Maps are fitted on patches of the
     same ground; a quarter of the ground is held out, and the scores before and after are those of
-    patches there. The maps are kept in a file, for archives to come:
+    patches there, at most 2,000 of each sensor. The maps are kept in a file, for archives to come:
 
         torchgeo-cmr align radar optical --out aligned --using maps.npz --method ridge
         torchgeo-cmr align more-radar --out more-aligned --using maps.npz

@@ -122,8 +122,8 @@ class FileOptions:
     """Output: where the answer goes.
 
     Args:
-        out: File to write instead of a table in the terminal; may be repeated. The suffix
-            names the format: .gpkg (for QGIS), .geojson, .fgb, .csv or .parquet.
+        out: File to write; may be repeated. The suffix names the format: .gpkg (for QGIS),
+            .geojson, .fgb, .csv or .parquet. Without it search prints a table.
         overwrite: Replace existing files.
     """
 
@@ -161,10 +161,10 @@ class OutputOptions(FileOptions):
     """Output: where the answer goes.
 
     Args:
-        out: File to write instead of a table in the terminal; may be repeated. The suffix
-            names the format: .gpkg (for QGIS), .geojson, .fgb, .csv, .parquet, .html, .tif
-            (similarity raster) or .stac.json. A table that QGIS shows live is
-            postgresql://USER@HOST/DATABASE?table=NAME.
+        out: File to write; may be repeated. The suffix names the format: .gpkg (for QGIS),
+            .geojson, .fgb, .csv, .parquet, .html, .tif (similarity raster) or .stac.json. A
+            table that QGIS shows live is postgresql://USER@HOST/DATABASE?table=NAME. Without
+            it search prints a table.
         project: Write a QGIS project NAME.qgz next to the GeoPackage.
         heatmap: Write the best score of each place as NAME_similarity.tif; the project
             shows it.
