@@ -160,7 +160,7 @@ SAN_ANTONIO = 's1s2_san_antonio/{}/*257.tif'
             'worldcereal_belgium/*inputs.nc',
             's2',
             '',
-            'refused too; name the bands that there are with --bands, if presto',
+            'refused: 11; name the bands that there are with --bands, if presto',
         ),
         ('panms_landsat_navarra/ms*.tif', 'ms', '', 'which bands does ms have'),
         (

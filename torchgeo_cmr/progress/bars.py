@@ -174,7 +174,7 @@ def steps[T](
     """
     if total is None:
         total = len(items) if isinstance(items, Sized) else None
-    if total is not None and total < 2:
+    if total is not None and total < 2 and _MODE.get() != 'always':
         yield from items  # a bar would have nothing to say before all is done
         return
     with bar(total, unit, what) as shown:
