@@ -202,13 +202,24 @@ def _cut(pixels: Pixels, y: int, x: int) -> Pixels:
     return pixels[:, y : y + CELL, x : x + CELL]
 
 
-def score(task: CrossModalTask, batch: dict[str, Tensor]) -> dict[str, Any]:
-    """Rank all cells for each cell, in both directions; ties count by their expectation."""
+def score(
+    task: CrossModalTask, batch: dict[str, Tensor], views: int = 1
+) -> dict[str, Any]:
+    """Rank all cells for each cell, in both directions; ties count by their expectation.
+
+    Scores of several views, turned by quarters and then mirrored as well, are added.
+    """
     task.eval()
     rows = {
         sensor: torch.cat(
             [
-                task.embed({f'image_{sensor}': part.clone()}, sensor).cpu()
+                torch.cat(
+                    [
+                        task.embed({f'image_{sensor}': view(part, number)}, sensor)
+                        for number in range(views)
+                    ],
+                    dim=1,
+                ).cpu()
                 for part in batch[f'image_{sensor}'].split(64)
             ]
         ).double()
@@ -227,6 +238,12 @@ def score(task: CrossModalTask, batch: dict[str, Tensor]) -> dict[str, Any]:
         # With one relevant item, average precision is one over its rank.
         found[f'{a}->{b}']['map'] = float((1 / (better + (equal + 1) / 2)).mean())
     return found
+
+
+def view(pixels: Tensor, number: int) -> Tensor:
+    """Turn pictures by some quarters; from the fourth on they are mirrored too."""
+    turned = torch.rot90(pixels, number % 4, (2, 3))
+    return turned.flip(3) if number >= 4 else turned.clone()
 
 
 def make(
@@ -338,9 +355,9 @@ def run(
         sys.stderr.write(
             f'{method}, seed {seed}: {steps} steps in {trained["seconds"]:.0f} s\n'
         )
-    scores = score(task, cells(suite.test, seed))
+    scores = score(task, cells(suite.test, seed), options.views)
     if suite.val:
-        scores['validation'] = score(task, cells(suite.val, seed))
+        scores['validation'] = score(task, cells(suite.val, seed), options.views)
     return {**scores, **trained}
 
 
@@ -521,6 +538,13 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         '--grid', type=int, help='cells per side over which its map is averaged'
+    )
+    parser.add_argument(
+        '--views',
+        type=int,
+        default=1,
+        choices=range(1, 9),
+        help='turned and mirrored copies whose scores are added when embedding',
     )
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--lr', type=float, default=1e-3)
