@@ -256,7 +256,7 @@ class TestOtherFiles:
             ('a.qgz', b'', 'is not a whole zip file'),
             ('a.json', b'{"format": "torchgeo_cmr.search"', 'is broken'),
             ('b.json', b'{"type": "Collection"}', 'is broken'),
-            ('c.json', b'{"a": 1}', 'is not an archive, a checkpoint or a layer'),
+            ('c.json', b'{"a": 1}', 'a supported file format.)'),
             ('a.html', b'<!doctype html>', 'open it in a browser'),
             ('a.tif', b'II*', 'open it in QGIS'),
         ],

@@ -52,7 +52,8 @@ def describe_layer(path: str | os.PathLike[str]) -> dict[str, Any]:
         else:
             facts = _describe(source, named)
     except Exception as error:  # GDAL and Arrow raise kinds of their own
-        reason = ' '.join(str(error).split()) or 'empty'
+        # What GDAL advises then is for those who call it.
+        reason = ' '.join(str(error).split()).partition('; It might help')[0] or 'empty'
         raise ArchiveError(
             f'{path} is not an archive, a checkpoint or a layer ({reason})'
         ) from error
