@@ -279,7 +279,8 @@ def test_killed_again_and_again_the_archive_is_that_of_an_undisturbed_run(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {'OMP_NUM_THREADS': '1'},
+        env=os.environ
+        | {'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(sys.path)},
     )
     assert server.stdin is not None
     assert server.stdout is not None

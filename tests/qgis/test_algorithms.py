@@ -132,7 +132,7 @@ def test_bad_input_is_one_sentence(run: Run, archive: Path, tmp_path: Path) -> N
     kept.write_text('mine')
     cases: list[tuple[str, dict[str, Any], str]] = [
         ('search', {**point, 'ARCHIVE': ''}, 'nothing is given'),
-        ('search', {**point, 'ARCHIVE': str(tmp_path)}, 'is not an archive'),
+        ('search', {**point, 'ARCHIVE': str(tmp_path)}, 'neither an archive nor'),
         ('search', layer, 'nothing to look for'),
         ('search', {**point, 'QUERY_POINT': '1,1'}, 'no patch covers 1,1'),
         ('search', {**point, 'WHERE': 'clod < 1'}, 'perhaps cloud'),
@@ -150,7 +150,7 @@ def test_bad_input_is_one_sentence(run: Run, archive: Path, tmp_path: Path) -> N
         ('embed', {'CHECKPOINT': str(kept)}, 'nothing to embed'),
         ('embed', {'SCENES': str(tmp_path)}, 'give an encoder'),
         ('export', {}, 'an archive folder or a saved search'),
-        ('changes', {'ARCHIVE': str(tmp_path)}, 'is not an archive'),
+        ('changes', {'ARCHIVE': str(tmp_path)}, 'neither an archive nor'),
         ('index', {'ARCHIVE': str(tmp_path / 'no')}, 'check the path'),
         ('index', {}, 'nothing to index'),
         (
