@@ -50,13 +50,13 @@ def align(
     file = TransformFile(using, '--method', method, 'maps', overwrite)
     file.check(out, METHODS, 'ridge')
     tables = [open_archives([archive]).table for archive in archives]
-    lines = []
-    if method is None:
-        maps = Alignment.load(using)
-    else:
-        maps, gains = fit_alignment(tables, method, seed=seed)
-        lines = _lines(gains)
+    maps, gains = (
+        (Alignment.load(using), [])
+        if method is None
+        else fit_alignment(tables, method, seed=seed)
+    )
     aligned = EmbeddingTable.concat([maps.table(table) for table in tables])
+    lines = _lines(gains)
     # Maps of archives that cannot be joined leave no file.
     if method is not None and file.keep(maps):
         lines.append(f'{using}: {maps.name}')

@@ -125,6 +125,7 @@ def row_digests(ids: Iterable[str], vectors: NDArray[Any]) -> NDArray[np.uint8]:
         return np.empty((0, _WIDTH), dtype=np.uint8)
     digest = hashlib.sha256
     rows = plain.view(f'V{plain[0].nbytes}').ravel().tolist()
+    # One look more than there are rows, at which ids that are too many are noticed.
     pairs = zip(ids, rows, strict=True)
     made = b''.join(
         digest(patch_id.encode() + b'\0' + row).digest()[:_WIDTH]

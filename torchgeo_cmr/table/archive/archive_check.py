@@ -21,9 +21,9 @@ from .completeness import missing_parts
 from .folder import PARTS, header_file, part_name, read_header
 from .part_footers import check_metadata, check_part
 from .part_schema import from_arrow
+from .records import CURE
 
 _PART = 'remove it and run the command that embedded it again'
-_WHOLE = 'write the archive again'
 
 
 def verify_archive(path: str | PathLike[str]) -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def verify_archive(path: str | PathLike[str]) -> Iterator[Finding]:
     try:
         header = read_header(folder)
     except ArchiveError as error:
-        yield Finding(file, _sentence(error), _WHOLE)
+        yield Finding(file, _sentence(error), CURE)
         return
     yield Finding(file)
     ids: list[NDArray[np.uint64]] = []
@@ -89,7 +89,7 @@ def verify_archive(path: str | PathLike[str]) -> Iterator[Finding]:
     every = np.concatenate(ids) if ids else np.empty(0, np.uint64)
     if header.get('rows', len(every)) != len(every):
         fault = f'the parts hold {len(every)} of {header["rows"]} rows: one is missing'
-        yield Finding(str(folder), fault, _WHOLE)
+        yield Finding(str(folder), fault, CURE)
     if twice := len(every) - len(np.unique(every)):
         yield Finding(
             str(folder),

@@ -9,6 +9,7 @@ from torchgeo_cmr.errors import ArchiveError
 from .folder import read_header
 from .part_footers import Footer, read_footers
 from .part_markers import list_names, removed_parts
+from .records import CURE
 
 
 def complete_parts(folder: Path, header: Mapping[str, Any]) -> list[Footer]:
@@ -67,8 +68,5 @@ def incomplete(
             'the command that embedded it again'
         )
     if rows != header.get('rows', rows):
-        return (
-            f'{folder} holds {rows} of {header["rows"]} rows: a part file is missing; '
-            'write the archive again'
-        )
+        return f'{folder} holds {rows} of {header["rows"]} rows: a part file is missing; {CURE}'
     return ''

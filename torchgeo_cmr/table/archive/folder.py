@@ -22,7 +22,7 @@ from torchgeo_cmr.regular_files import check_special
 from torchgeo_cmr.table.schema import Metric
 from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
-from .records import Record
+from .records import CURE, Record
 
 #: Name of the format in ``_archive.json`` and in the metadata of each part.
 FORMAT = 'torchgeo_cmr.archive'
@@ -41,7 +41,6 @@ OURS = re.compile(
 )
 #: Numbers in a vector: more than any model gives.
 _MOST_NUMBERS = 1 << 24
-_CURE = 'write the archive again'
 
 
 class ArchiveHeader(TypedDict):
@@ -128,16 +127,16 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
         raise ArchiveError(
             f'{path} is not an archive: it has no readable {HEADER}{name_inside(path)}'
         ) from error
-    header: Any = decode(text, object, str(file), _CURE)
+    header: Any = decode(text, object, str(file), CURE)
     if not isinstance(header, dict) or header.get('format') != FORMAT:
         raise ArchiveError(
             f'{file} does not describe a {FORMAT}; name an archive folder'
         )
-    check_versioned(header, ArchiveHeader, FORMAT_VERSION, str(file), _CURE)
+    check_versioned(header, ArchiveHeader, FORMAT_VERSION, str(file), CURE)
     dim, bits = header['dim'], header['metric'] == 'hamming'
     if not 1 <= dim < _MOST_NUMBERS or (bits and dim % 8):
-        raise ArchiveError(f'{file} is broken (dim {dim} is not possible); {_CURE}')
-    return unsigned(header, text, str(file), _CURE)[0]
+        raise ArchiveError(f'{file} is broken (dim {dim} is not possible); {CURE}')
+    return unsigned(header, text, str(file), CURE)[0]
 
 
 def write_header(

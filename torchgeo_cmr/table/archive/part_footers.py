@@ -17,7 +17,7 @@ from torchgeo_cmr.typed_json import check_versioned, decode, unsigned
 
 from .folder import FORMAT_VERSION, PARTS
 from .part_schema import METADATA_KEY, as_read, types_checksum
-from .records import Record
+from .records import CURE, Record
 
 #: What else a part stores, with its Arrow type.
 _STORED: dict[str, pa.DataType] = {
@@ -25,7 +25,6 @@ _STORED: dict[str, pa.DataType] = {
     'geometry': pa.binary(),
     'bbox': pa.struct([]),
 }
-_CURE = 'write the archive again'
 #: What to do about a part that is broken.
 AGAIN = 'remove it and run again'
 
@@ -121,8 +120,8 @@ def read_facts(schema: pa.Schema, name: str) -> dict[str, Any]:
         raise ArchiveError(
             f'{name} has no torchgeo_cmr metadata; it was not written as a part of an archive'
         )
-    facts = decode(text, dict[str, Any], name, _CURE)
-    check_versioned(facts, PartFacts, FORMAT_VERSION, name, _CURE)
+    facts = decode(text, dict[str, Any], name, CURE)
+    check_versioned(facts, PartFacts, FORMAT_VERSION, name, CURE)
     blank = facts.get('blank', ())
     if (
         not re.fullmatch('[0-9a-f]+', facts.get('content', '0'))
@@ -131,8 +130,8 @@ def read_facts(schema: pa.Schema, name: str) -> dict[str, Any]:
         or not all(0 <= x <= len(schema) + i for i, (x, _) in enumerate(blank))
         or len({*schema.names, *(c for _, c in blank)}) < len(schema) + len(blank)
     ):
-        raise ArchiveError(f'{name} is broken (its facts are not possible); {_CURE}')
-    return unsigned(facts, text, name, _CURE)[0]
+        raise ArchiveError(f'{name} is broken (its facts are not possible); {CURE}')
+    return unsigned(facts, text, name, CURE)[0]
 
 
 def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
@@ -154,13 +153,11 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
         c for c in (*STANDARD, 'geometry', *RESERVED) if schema.get_field_index(c) < 0
     ]
     if missing:
-        raise ArchiveError(
-            f'{name} lacks the columns {", ".join(missing)}; write the archive again'
-        )
+        raise ArchiveError(f'{name} lacks the columns {", ".join(missing)}; {CURE}')
     for column, wanted in {**STANDARD, **_STORED}.items():
         if not _is_like(found := schema.field(column).type, wanted):
             raise ArchiveError(
-                f'{name} stores {column} as {found} and not as {wanted}; {_CURE}'
+                f'{name} stores {column} as {found} and not as {wanted}; {CURE}'
             )
     kind = schema.field('vector').type
     if pa.types.is_fixed_size_binary(kind):
@@ -182,12 +179,12 @@ def check_part(schema: pa.Schema, dim: int, name: str) -> dict[str, Any]:
         as_read(schema)
     ):
         raise ArchiveError(
-            f'{name} is damaged: its columns are not those that were written; {_CURE}'
+            f'{name} is damaged: its columns are not those that were written; {CURE}'
         )
     geo = (schema.metadata or {}).get(b'geo', b'')
     if facts.get('geo') not in (None, checksum(geo)):
         raise ArchiveError(
-            f'{name} is damaged: its metadata of GeoParquet are not those that were written; {_CURE}'
+            f'{name} is damaged: its metadata of GeoParquet are not those that were written; {CURE}'
         )
     return facts
 
@@ -208,7 +205,7 @@ def check_metadata(file: pq.ParquetFile, name: str) -> None:
     for key, value in (file.schema_arrow.metadata or {}).items():
         if stored.get(key) != value:
             raise ArchiveError(
-                f'{name} is damaged: its metadata are not those that were written; {_CURE}'
+                f'{name} is damaged: its metadata are not those that were written; {CURE}'
             )
 
 

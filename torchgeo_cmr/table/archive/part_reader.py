@@ -19,10 +19,10 @@ from torchgeo_cmr.table.schema import check_vectors
 from .folder import HEADER
 from .part_footers import AGAIN, Footer, check_metadata, check_part, reading
 from .part_schema import frame_from_arrow, unpacked
+from .records import CURE
 
 #: Rows whose vectors are read at a time.
 _BATCH = 4_096
-_CURE = 'write the archive again'
 
 
 def read_part(
@@ -113,7 +113,7 @@ def _opened(
         ):
             raise ArchiveError(
                 f'{part} holds {"vectors" if header["metric"] == "hamming" else "codes"}, which do '
-                f'not fit the metric {header["metric"]!r} of {HEADER}; {_CURE}'
+                f'not fit the metric {header["metric"]!r} of {HEADER}; {CURE}'
             )
         yield file, facts
 

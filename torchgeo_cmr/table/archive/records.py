@@ -7,7 +7,8 @@ from typing import Any, TypedDict
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table.provenance import Rows
 
-_CURE = 'write the archive again'
+#: What helps against an archive that is broken.
+CURE = 'write the archive again'
 
 
 class Record(TypedDict, total=False):
@@ -67,7 +68,7 @@ def merge_records(
         if not all(_unite(merged, fact) for fact in facts):
             merged = {'merged_from': facts}
     except RecursionError as error:
-        raise ArchiveError(f'a record is nested too deeply; {_CURE}') from error
+        raise ArchiveError(f'a record is nested too deeply; {CURE}') from error
     if any('sources' in record for record in records):
         merged['sources'] = {s: f for s, f in sources.items() if s not in unclear}
     if unclear:
