@@ -5,32 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
 import pytest
-import shapely
 
 from torchgeo_cmr.errors import OutputExistsError
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 
 #: Any: pandas' stubs lose the type of assigned frames.
 type Frame = Any
+type Make = Callable[..., EmbeddingTable]
 type Same = Callable[[EmbeddingTable, EmbeddingTable], None]
-
-
-def make(name: str, n: int = 3, *, space: str = 'abc', dim: int = 4) -> EmbeddingTable:
-    frame = gpd.GeoDataFrame(
-        {'patch_id': [f'{name}:{i}' for i in range(n)], 'source': name},
-        geometry=[shapely.box(i, 0, i + 1, 1) for i in range(n)],
-        crs=4326,
-    )
-    record = {'model': 'm', 'sources': {name: [[f'{name}.tif', 1, 'B02', 10.0]]}}
-    return EmbeddingTable.from_frame(
-        frame,
-        np.random.default_rng(len(name)).normal(size=(n, dim)),
-        space=space,
-        record=record,
-    )
 
 
 def test_existing_path_is_refused_and_replaced(
@@ -91,7 +75,7 @@ def test_failed_save_leaves_the_old_archive(
 
 
 def test_two_that_write_an_archive_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / 'a'
     whole = ParquetSink.commit
@@ -110,7 +94,7 @@ def test_two_that_write_an_archive_at_once(
 
 
 def test_an_archive_that_goes_while_it_is_looked_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that went with an archive which another process replaced are no strangers."""
     folder = make('old').save(tmp_path / 'a')

@@ -7,15 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-import shapely
 
 from torchgeo_cmr.drafts import stamp
 from torchgeo_cmr.errors import ArchiveError
@@ -23,23 +22,10 @@ from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header, verify_archive
 from torchgeo_cmr.table.archive.folder import part_name
 
-
-def make(name: str, n: int = 3, *, space: str = 'abc', dim: int = 4) -> EmbeddingTable:
-    frame = gpd.GeoDataFrame(
-        {'patch_id': [f'{name}:{i}' for i in range(n)], 'source': name},
-        geometry=[shapely.box(i, 0, i + 1, 1) for i in range(n)],
-        crs=4326,
-    )
-    record = {'model': 'm', 'sources': {name: [[f'{name}.tif', 1, 'B02', 10.0]]}}
-    return EmbeddingTable.from_frame(
-        frame,
-        np.random.default_rng(len(name)).normal(size=(n, dim)),
-        space=space,
-        record=record,
-    )
+type Make = Callable[..., EmbeddingTable]
 
 
-def test_parts_load_in_the_order_of_their_keys(tmp_path: Path) -> None:
+def test_parts_load_in_the_order_of_their_keys(make: Make, tmp_path: Path) -> None:
     sink = ParquetSink(tmp_path / 'a', {'space': 'abc', 'record': {'model': 'm'}})
     assert not (tmp_path / 'a').exists()
     assert sink.done() == set()
@@ -55,7 +41,7 @@ def test_parts_load_in_the_order_of_their_keys(tmp_path: Path) -> None:
     assert len(table) == 9
 
 
-def test_rows_keep_their_order_inside_a_part(tmp_path: Path) -> None:
+def test_rows_keep_their_order_inside_a_part(make: Make, tmp_path: Path) -> None:
     table = make('x', 40)
     ParquetSink(tmp_path / 'a', {}).commit('x', table)
     loaded = EmbeddingTable.load(tmp_path / 'a')
@@ -63,7 +49,7 @@ def test_rows_keep_their_order_inside_a_part(tmp_path: Path) -> None:
     assert loaded.vectors.tobytes() == table.vectors.tobytes()
 
 
-def test_parts_say_what_they_were_made_of(tmp_path: Path) -> None:
+def test_parts_say_what_they_were_made_of(make: Make, tmp_path: Path) -> None:
     sink = ParquetSink(tmp_path / 'a', {})
     sink.commit('x', make('x'), fingerprint='1234')
     sink.commit('y', make('y'))
@@ -73,7 +59,9 @@ def test_parts_say_what_they_were_made_of(tmp_path: Path) -> None:
     assert sink.done() == {'y'}
 
 
-def test_facts_to_be_replaced_change_when_all_is_done(tmp_path: Path) -> None:
+def test_facts_to_be_replaced_change_when_all_is_done(
+    make: Make, tmp_path: Path
+) -> None:
     ParquetSink(tmp_path / 'a', {'size': 1, 'scenes': 'old'}).commit('x', make('x'))
     with pytest.raises(ArchiveError, match=r'with scenes = "old" .*; update it, name'):
         ParquetSink(tmp_path / 'a', {'size': 1, 'scenes': 'new'})
@@ -91,7 +79,7 @@ def test_facts_to_be_replaced_change_when_all_is_done(tmp_path: Path) -> None:
     assert len(EmbeddingTable.load(tmp_path / 'a')) == 6
 
 
-def test_commit_twice_leaves_one_part(tmp_path: Path) -> None:
+def test_commit_twice_leaves_one_part(make: Make, tmp_path: Path) -> None:
     sink = ParquetSink(tmp_path / 'a', {})
     sink.commit('x', make('x'))
     ParquetSink(tmp_path / 'a', {}).commit('x', make('x'))
@@ -103,7 +91,7 @@ def test_commit_twice_leaves_one_part(tmp_path: Path) -> None:
     'keys',
     [('a/b', 'a-b'), ('x' * 300 + '1', 'x' * 300 + '2'), ('A', 'a'), ('..', '.')],
 )
-def test_keys_never_collide(tmp_path: Path, keys: tuple[str, str]) -> None:
+def test_keys_never_collide(make: Make, tmp_path: Path, keys: tuple[str, str]) -> None:
     sink = ParquetSink(tmp_path / 'a', {})
     for i, key in enumerate(keys):
         sink.commit(key, make(f'p{i}'))
@@ -112,7 +100,7 @@ def test_keys_never_collide(tmp_path: Path, keys: tuple[str, str]) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ['a']
 
 
-def test_empty_parts(tmp_path: Path) -> None:
+def test_empty_parts(make: Make, tmp_path: Path) -> None:
     sink = ParquetSink(tmp_path / 'a', {'space': 'abc'})
     sink.commit('empty', make('e').select([]))
     assert len(EmbeddingTable.load(tmp_path / 'a')) == 0
@@ -123,7 +111,7 @@ def test_empty_parts(tmp_path: Path) -> None:
     assert (len(none), none.dim) == (0, 4)
 
 
-def test_header_is_written_once_and_compared(tmp_path: Path) -> None:
+def test_header_is_written_once_and_compared(make: Make, tmp_path: Path) -> None:
     header = {'space': 'abc', 'plan': {'size': 32, 'stride': 16}}
     ParquetSink(tmp_path / 'a', header).commit('x', make('x'))
     written = read_header(tmp_path / 'a')
@@ -142,7 +130,7 @@ def test_header_is_written_once_and_compared(tmp_path: Path) -> None:
         ParquetSink(tmp_path / 'a', {'space': 'abc'})
 
 
-def test_tables_that_do_not_fit(tmp_path: Path) -> None:
+def test_tables_that_do_not_fit(make: Make, tmp_path: Path) -> None:
     sink = ParquetSink(tmp_path / 'a', {'space': 'abc'})
     sink.commit('x', make('x'))
     with pytest.raises(ArchiveError, match='has dim 5 but the archive'):
@@ -162,7 +150,7 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
         ParquetSink(tmp_path / 'b', {'x': {1, 2}})
 
 
-def test_patch_in_two_parts(tmp_path: Path) -> None:
+def test_patch_in_two_parts(make: Make, tmp_path: Path) -> None:
     sink = ParquetSink(tmp_path / 'a', {})
     sink.commit('x', make('same'))
     sink.commit('y', make('same'))
@@ -170,7 +158,7 @@ def test_patch_in_two_parts(tmp_path: Path) -> None:
         EmbeddingTable.load(tmp_path / 'a')
 
 
-def test_broken_part_is_named(tmp_path: Path) -> None:
+def test_broken_part_is_named(make: Make, tmp_path: Path) -> None:
     sink = ParquetSink(tmp_path / 'a', {})
     sink.commit('x', make('x'))
     (part,) = (tmp_path / 'a').glob('part-*')
@@ -182,7 +170,7 @@ def test_broken_part_is_named(tmp_path: Path) -> None:
 
 
 def test_failed_write_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sink = ParquetSink(tmp_path / 'a', {})
     sink.commit('x', make('x'))
@@ -200,7 +188,7 @@ def test_failed_write_leaves_nothing(
     assert sink.done() == {'x'}
 
 
-def test_sweeps_dead_writers_only(tmp_path: Path) -> None:
+def test_sweeps_dead_writers_only(make: Make, tmp_path: Path) -> None:
     first = ParquetSink(tmp_path / 'a', {})
     first.commit('x', make('x'))
     live = tmp_path / 'a' / f'.{stamp()}'
@@ -258,7 +246,7 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
     assert json.loads((folder / '_archive.json').read_text())['dim'] == 256
 
 
-def test_the_folder_is_a_data_set_to_everybody(tmp_path: Path) -> None:
+def test_the_folder_is_a_data_set_to_everybody(make: Make, tmp_path: Path) -> None:
     folder = tmp_path / 'archive'
     sink = ParquetSink(folder, {'space': 'abc'})
     for key in ('a', 'b', 'c'):
@@ -280,7 +268,7 @@ def test_the_folder_is_a_data_set_to_everybody(tmp_path: Path) -> None:
     assert ds.dataset(files).count_rows() == 15
 
 
-def test_an_older_archive_is_read_and_continued(tmp_path: Path) -> None:
+def test_an_older_archive_is_read_and_continued(make: Make, tmp_path: Path) -> None:
     folder = tmp_path / 'archive'
     sink = ParquetSink(folder, {'space': 'abc'})
     sink.commit('a', make('a'))
@@ -306,7 +294,7 @@ def test_an_older_archive_is_read_and_continued(tmp_path: Path) -> None:
     assert len(EmbeddingTable.load(folder)) == 3
 
 
-def test_a_part_that_is_missing_is_noticed(tmp_path: Path) -> None:
+def test_a_part_that_is_missing_is_noticed(make: Make, tmp_path: Path) -> None:
     """Of an archive that was once complete, whatever was added or removed since."""
     folder = tmp_path / 'a'
     sink = ParquetSink(folder, {})
@@ -339,7 +327,7 @@ def test_a_part_that_is_missing_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('how', ['replaced', 'removed', 'same'])
 def test_an_archive_that_is_replaced_while_it_is_written(
-    tmp_path: Path, how: str
+    make: Make, tmp_path: Path, how: str
 ) -> None:
     """Rows of one model never come into the archive of another."""
     folder = tmp_path / 'a'
@@ -363,7 +351,7 @@ def test_an_archive_that_is_replaced_while_it_is_written(
 
 @pytest.mark.parametrize('plan', [1, 2])
 def test_two_that_begin_an_archive_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: int
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: int
 ) -> None:
     """Whoever writes the header second goes by the first, and mixes nothing with its rows."""
     folder = tmp_path / 'a'
