@@ -15,11 +15,11 @@ MEAN = {'s1': [-12.0, -12.0], 's2': [1000.0, 1000.0, 1000.0]}
 STD = {'s1': [5.0, 5.0], 's2': [500.0, 500.0, 500.0]}
 
 
-def planted(num: int, seed: int) -> list[dict[str, Tensor]]:
+def planted(num: int, seed: int, pixels: int = 16) -> list[dict[str, Tensor]]:
     """Pairs that are two linear images of one hidden field, with a little noise."""
     generator = torch.Generator().manual_seed(seed)
     hidden = interpolate(
-        torch.randn(num, 2, 3, 3, generator=generator), 16, mode='bilinear'
+        torch.randn(num, 2, 3, 3, generator=generator), pixels, mode='bilinear'
     )
     to_s1 = torch.tensor([[1.0, 0.5], [-0.3, 1.0]])
     to_s2 = torch.tensor([[1.0, 1.0], [0.2, -1.0], [-1.0, 0.4]])
@@ -33,8 +33,11 @@ def planted(num: int, seed: int) -> list[dict[str, Tensor]]:
     ]
 
 
-def loader(num: int = 64, seed: int = 1, *, batch_size: int = 64) -> DataLoader:
-    return DataLoader(planted(num, seed), batch_size)  # ty: ignore[invalid-argument-type]
+def loader(
+    num: int = 64, seed: int = 1, *, batch_size: int = 64, pixels: int = 16
+) -> DataLoader:
+    pairs = planted(num, seed, pixels)
+    return DataLoader(pairs, batch_size)  # ty: ignore[invalid-argument-type]
 
 
 class PlantedData(LightningDataModule):

@@ -188,8 +188,8 @@ def verdict(embeddings: Mapping[str, Tensor]) -> Verdict:
     for modality, z in embeddings.items():
         if not torch.isfinite(z).all():
             sentence = (
-                f'the {modality} embeddings are not finite: training has diverged, lower '
-                'the learning rate'
+                f'the {modality} embeddings are not finite: training has diverged; lower '
+                "the learning rate, or train with precision='32-true'"
             )
             return Verdict(True, sentence)
         if len(z) < 2:
