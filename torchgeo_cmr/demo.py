@@ -32,9 +32,9 @@ from torchgeo.datasets import RasterDataset, Sentinel1, Sentinel2
 from torchgeo_cmr import __version__
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datasets import SyntheticLandscape
-from torchgeo_cmr.drafts import check_on_disk, new_draft
+from torchgeo_cmr.drafts import check_free, check_on_disk, new_draft
 from torchgeo_cmr.embed import embed, measure_pixels
-from torchgeo_cmr.errors import OutputExistsError, PairingError
+from torchgeo_cmr.errors import PairingError
 from torchgeo_cmr.evaluate import (
     evaluate,
     labels_from_raster,
@@ -199,10 +199,8 @@ def run(
 def _check(out: Path, rasters: Mapping[str, str] | None, *, overwrite: bool) -> None:
     """Refuse a folder that holds files, and other than two modalities."""
     check_on_disk(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
-        raise OutputExistsError(
-            f'{out} exists and is not empty: choose another folder, or say --overwrite'
-        )
+    if not overwrite:
+        check_free(out)
     if rasters is not None and len(rasters) != 2:
         raise PairingError(
             f'the demo pairs two modalities, {len(rasters)} given: say for example '

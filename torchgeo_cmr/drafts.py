@@ -196,6 +196,22 @@ to a disk only: name a file or folder, and upload it afterwards
         )
 
 
+def check_free(out: str | PathLike[str]) -> None:
+    """Refuse a folder that holds files: what a command writes would be mixed with them.
+
+    Args:
+        out: Folder to be written.
+
+    Raises:
+        OutputExistsError: If it is a file, or a folder that is not empty.
+    """
+    path = Path(out)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputExistsError(
+            f'{path} exists and is not empty: choose another folder, or say --overwrite'
+        )
+
+
 def check_new(path: str | PathLike[str], *, overwrite: bool = False) -> None:
     """Refuse a path that is taken, or an address.
 

@@ -91,9 +91,14 @@ def test_every_word_reaches_the_journey(
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full' / 'mine.txt').write_text('mine')
     first = 'loading torch and TorchGeo\n'
-    for more, expected in (('new', first), ('full', ''), ('full --overwrite', first)):
+    for more in ('new', 'full --overwrite'):
         words = f'--quiet --out {tmp_path / more}'
-        assert run('demo', *words.split())[2] == expected
+        assert run('demo', *words.split())[2] == first
+    seen.clear()
+    code, _, err = run('demo', '--quiet', '--out', str(tmp_path / 'full'))
+    assert (code, seen) == (2, {})
+    assert 'choose another folder, or say --overwrite' in err
+    assert first not in err
     told = out.splitlines()
     assert told[2].split() == ['s1->s2', *['0.500', 'null'] * 3]
     assert 'note: something was left out' in told

@@ -1,6 +1,5 @@
 """The command demo: arguments and what it prints."""
 
-import os
 import sys
 
 
@@ -52,6 +51,7 @@ def demo(
     import logging
     import time
 
+    from torchgeo_cmr.drafts import check_free
     from torchgeo_cmr.errors import QueryError
 
     begin = time.monotonic()
@@ -60,10 +60,12 @@ def demo(
             '--bands and --normalize are for --model: give it, or drop them'
         )
     # Before torch is loaded, which takes seconds.
+    if not overwrite:
+        check_free(out)
     names = _pairs(bands or [], '--bands')
     rasters = None if raster is None else _pairs(raster, '--raster')
     scales = _pairs(units or [], '--units')
-    _say_that_it_loads(raster, units, model, bands, normalize, new=overwrite or out)
+    _say_that_it_loads(raster, units, model, bands, normalize)
     from torchgeo_cmr.demo import run
 
     # Lightning's notes on hardware and services are not about the demo.
@@ -112,19 +114,13 @@ def _time_taken(begin: float) -> str:
     return f'{minutes}, {time.process_time():.0f} seconds of processor time'
 
 
-def _say_that_it_loads(*given: object, new: str | bool) -> None:
+def _say_that_it_loads(*given: object) -> None:
     """Say what is done first, for loading takes seconds; not where a mistake may be named yet."""
     import logging
     from importlib.util import find_spec
 
-    # The folder, unless it may be overwritten.
-    free = new is True or not _is_full(str(new))
-    if not any(given) and free and find_spec('torch'):
+    if not any(given) and find_spec('torch'):
         logging.getLogger('torchgeo_cmr.demo').info('loading torch and TorchGeo')
-
-
-def _is_full(out: str) -> bool:
-    return os.path.exists(out) and (not os.path.isdir(out) or bool(os.listdir(out)))
 
 
 def _number(value: float | None) -> str:
