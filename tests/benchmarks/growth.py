@@ -133,7 +133,7 @@ def embedding(folder: Path) -> dict[str, Callable[[], object]]:
     """Name runs over an archive in which all scenes are: planning, and what a run does at its end."""
     import torch
 
-    from torchgeo_cmr.embed import center_archive, embed
+    from torchgeo_cmr.embed import center_archive, embed, stack_dates
 
     class Lengthened(torch.nn.Module):
         """Gives every pixel a direction of its own."""
@@ -154,11 +154,12 @@ def embedding(folder: Path) -> dict[str, Callable[[], object]]:
         'embed, nothing returned': lambda: run(load=False),
         'embed, all rows returned': run,
         'centre': lambda: center_archive(folder / 'archive'),
+        'join dates': lambda: stack_dates(folder / 'archive'),
     }
 
 
 def prepare_scenes(folder: Path, rows: int) -> None:
-    """Write scenes of random pixels and embed them."""
+    """Write scenes of random pixels, two of each place, and embed them."""
     import rasterio
 
     (folder / 'scenes').mkdir()
@@ -171,7 +172,9 @@ def prepare_scenes(folder: Path, rows: int) -> None:
             'count': 1,
             'dtype': 'uint8',
             'crs': 'EPSG:32632',
-            'transform': rasterio.Affine(10, 0, 500_000 + 1000 * i, 0, -10, 5_000_000),
+            'transform': rasterio.Affine(
+                *(10, 0, 500_000 + 1000 * (i // 2), 0, -10, 5_000_000)
+            ),
         }
         path = folder / 'scenes' / f'{i:05}.tif'
         with rasterio.open(path, 'w', **options) as file:

@@ -1,20 +1,23 @@
 """Several dates, one row: what the command writes beside an archive."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 
 from torchgeo_cmr import tasks
-from torchgeo_cmr.embed import embed, stack_dates
+from torchgeo_cmr.embed import embed, stack_dates, time_stack
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.main import main
 from torchgeo_cmr.search import RetrievalIndex, Where
-from torchgeo_cmr.table import EmbeddingTable, over_dates
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink, over_dates
 
 BANDS = ('B02', 'B03', 'B04')
 
@@ -88,9 +91,95 @@ def test_only_a_stack_is_replaced(
     EmbeddingTable.load(tmp_path / 'out').save(beside)
     with pytest.raises(OutputExistsError, match='is not a stack over dates'):
         stack_dates(tmp_path / 'out')
-    assert run('--over-dates', 'mode') == 2
-    assert 'is not a stack over dates' in capsys.readouterr().err
+    shutil.rmtree(tmp_path / 'out')
+    for words, message in (
+        (['--over-dates', 'mean'], 'is not a stack over dates'),
+        (['--over-dates', 'mode'], "how is 'mode': choose one of mean, attention"),
+        (['--over-dates', 'mean', '--min-dates', '0'], 'min_dates is 0'),
+    ):
+        assert run(*words) == 2
+        assert message in capsys.readouterr().err
+        # Nothing is embedded first.
+        assert not (tmp_path / 'out').exists()
     assert len(EmbeddingTable.load(beside)) == 24
+
+
+def spread(folder: Path, parts: int) -> tuple[Path, EmbeddingTable]:
+    """An archive of several parts: 40 places at up to six dates, a date or two in each part."""
+    rng = np.random.default_rng(0)
+    tables = []
+    for part in range(parts):
+        places = np.sort(rng.choice(40, 25, replace=False))
+        frame = gpd.GeoDataFrame(
+            {
+                'patch_id': [f's2:{part}:{place}' for place in places],
+                'source': f'{part}.tif',
+                'time_start': pd.Timestamp('2024-06-01', tz='UTC')
+                - pd.Timedelta(days=7 * part),
+                'label': places,
+                'cloud': rng.random(25),
+            },
+            geometry=[shapely.box(p / 100, 0, (p + 1) / 100, 0.01) for p in places],
+            crs=4326,
+        )
+        if part == 1:
+            # Missing everywhere in one part, and fractions in another.
+            frame['label'] = frame['label'].astype(float)
+        if part:
+            frame['late'] = 1
+        record = {'sources': {f'{part}.tif': [[f'{part}.tif', 1, 'B', 10.0]]}}
+        vectors = rng.normal(size=(25, 8))
+        table = EmbeddingTable.from_frame(
+            frame, vectors, space='abc', modality='s2', record=record
+        )
+        tables.append(table)
+        ParquetSink(folder, {'space': 'abc'}).commit(f'{part}', table)
+    return folder, EmbeddingTable.load(folder)
+
+
+@pytest.mark.parametrize('how', ['mean', 'attention'])
+@pytest.mark.parametrize(('most', 'min_dates'), [(10, 1), (1, 2), (1000, 3)])
+def test_batches_are_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Any, most: int, min_dates: int
+) -> None:
+    monkeypatch.setattr(time_stack, '_ROWS', most)
+    folder, table = spread(tmp_path / 'archive', 6)
+    stack = EmbeddingTable.load(stack_dates(folder, how, min_dates=min_dates))
+    expected = over_dates(table, how, min_dates=min_dates)
+    assert stack.frame['label'].is_unique
+    # A column that differs at one place is left out of all, and so is one that a part lacks.
+    assert not {'cloud', 'late'} & {*stack.frame}
+    assert stack.record == expected.record
+    np.testing.assert_array_equal(stack.vectors, expected.vectors)
+    pd.testing.assert_frame_equal(
+        stack.frame, expected.frame, check_dtype=False, check_like=True
+    )
+
+
+def test_a_batch_reads_the_parts_of_its_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_stack, '_ROWS', 100)
+    folder, table = spread(tmp_path / 'archive', 4)
+    seen: list[int] = []
+    joined = time_stack.join_dates
+    monkeypatch.setattr(
+        time_stack,
+        'join_dates',
+        lambda table, places, how: (
+            seen.append(len(table)) or joined(table, places, how)
+        ),
+    )
+    stack_dates(folder)
+    assert sum(seen) == len(table)
+    assert max(seen) <= 100
+
+
+def test_an_archive_without_rows(tmp_path: Path) -> None:
+    table = spread(tmp_path / 'archive', 1)[1].select([])
+    with pytest.raises(ArchiveError, match='there is no row'):
+        stack_dates(table.save(tmp_path / 'empty'))
+    assert not (tmp_path / 'empty-over-dates').exists()
 
 
 def test_a_stack_of_what_memory_holds(

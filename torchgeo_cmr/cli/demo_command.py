@@ -1,6 +1,10 @@
 """The command demo: arguments and what it prints."""
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchgeo_cmr.demo import Journey
 
 
 def demo(
@@ -81,6 +85,11 @@ def demo(
         overwrite=overwrite,
         progress=not quiet,
     )
+    sys.stdout.write(_report(journey, _time_taken(begin)))
+
+
+def _report(journey: 'Journey', taken: str) -> str:
+    """Write the scores as a table, then what each file is for."""
     directions = journey.metrics['directions']
     # What was embedded first, then what it is compared with, chance at the end.
     who: list[str] = sorted(next(iter(directions.values())), key='chance'.__eq__)
@@ -101,10 +110,10 @@ def demo(
             for w in who
         ]
         lines.append(f'{name:<10} ' + ' '.join(numbers))
-    lines += ['', _time_taken(begin), '']
+    lines += ['', taken, '']
     lines += [f'note: {note}' for note in journey.notes]
     lines += [f'{journey.files[name]}: {how}' for name, how in uses.items()]
-    sys.stdout.write('\n'.join(lines) + '\n')
+    return '\n'.join(lines) + '\n'
 
 
 def _time_taken(begin: float) -> str:

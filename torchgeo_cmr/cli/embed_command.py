@@ -295,8 +295,7 @@ def embed(
         raise QueryError(
             f'a YAML is embedded alone, found {len(scenes)} words: give one'
         )
-    if archive.min_dates != 1 and archive.over_dates is None:
-        raise QueryError('--min-dates is for --over-dates: give that as well')
+    _check_derived(out, archive)
     kind = 'pair' if paired else 'raster' if pixels.dataset else library.kind_of(scenes)
     known: dict[str, tuple[Callable[..., Any], str]] = {
         'pair': (library.embed_pairs, 'the pairs of a YAML'),
@@ -329,6 +328,22 @@ def embed(
         return 0  # what follows, the first rank does
     _derive(out, archive)
     return int(kind != 'pair' and bool(library.read_report(out)['refused']))
+
+
+def _check_derived(out: str, options: ArchiveOptions) -> None:
+    """Refuse now what would be refused after hours of embedding."""
+    from torchgeo_cmr.embed.centred import centred_folder
+    from torchgeo_cmr.embed.time_stack import stack_folder
+    from torchgeo_cmr.errors import QueryError
+    from torchgeo_cmr.table.dates import check_stack
+
+    if options.over_dates is not None:
+        check_stack(options.over_dates, options.min_dates)
+        stack_folder(out)
+    elif options.min_dates != 1:
+        raise QueryError('--min-dates is for --over-dates: give that as well')
+    if options.center:
+        centred_folder(out)
 
 
 def _derive(out: str, options: ArchiveOptions) -> None:

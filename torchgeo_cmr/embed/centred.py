@@ -30,11 +30,11 @@ def center_archive(archive: str | os.PathLike[str]) -> Path:
         OutputExistsError: If something that is not such an archive has its name.
         QueryError: If a row has no modality.
     """
-    path = companion(archive, '-centred', 'alignment', 'an archive without its mean')
+    path = centred_folder(archive)
     means = path.with_name(f'{path.name}.npz')
     with only_writer([path], [means]):
-        parts = EmbeddingTable.load_parts
-        mean = Alignment.center(table for _, table in parts(archive))
+        parts = EmbeddingTable.load_parts(archive)
+        mean = Alignment.center(table for _, table in parts)
         building = begin_replacement(path)
         space = read_header(archive).get('space')
         header = {
@@ -43,7 +43,7 @@ def center_archive(archive: str | os.PathLike[str]) -> Path:
         }
         sink = ParquetSink(building, header)
         try:
-            for key, table in steps(parts(archive), 'part', 'centre'):
+            for key, table in steps(parts, 'part', 'centre'):
                 sink.commit(key, mean.table(table))
             sink.finish()
             replace_archive(building, path)
@@ -53,4 +53,9 @@ def center_archive(archive: str | os.PathLike[str]) -> Path:
     return path
 
 
-__all__ = ('center_archive',)
+def centred_folder(archive: str | os.PathLike[str]) -> Path:
+    """Name the archive without its mean, and refuse anything else of that name."""
+    return companion(archive, '-centred', 'alignment', 'an archive without its mean')
+
+
+__all__ = ('center_archive', 'centred_folder')

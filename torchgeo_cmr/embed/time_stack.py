@@ -1,11 +1,24 @@
 """The dates of an archive joined next to it: one row per place, made again after each run."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from torchgeo_cmr.embed.companion import companion
-from torchgeo_cmr.table import EmbeddingTable, over_dates
-from torchgeo_cmr.table.dates import How
+from torchgeo_cmr.export.new_file import only_writer
+from torchgeo_cmr.progress.bars import steps
+from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
+from torchgeo_cmr.table.archive.archive_reader import Parts, read_record
+from torchgeo_cmr.table.archive.replacement import begin_replacement, replace_archive
+from torchgeo_cmr.table.dates import How, Places, check_stack, join_dates
+
+#: Rows that are joined at a time, but for a place that alone has more.
+_ROWS = 50_000
 
 
 def stack_dates(
@@ -15,7 +28,7 @@ def stack_dates(
 
     The rows are those of :func:`~torchgeo_cmr.table.over_dates`. The archive itself stays as
     it is, so that it can be completed and updated; the stack is derived from it, and an older
-    one is replaced.
+    one is replaced. Memory holds the places of all rows, and the vectors of 50,000 at a time.
 
     Args:
         archive: Folder of the archive.
@@ -29,9 +42,56 @@ def stack_dates(
         ArchiveError: If there is no archive, or its rows cannot be joined.
         OutputExistsError: If something that is not a stack has the name of the stack.
     """
-    path = companion(archive, '-over-dates', 'over_dates', 'a stack over dates')
-    table = over_dates(EmbeddingTable.load(archive), how, min_dates=min_dates)
-    return table.save(path, overwrite=True)
+    check_stack(how, min_dates)
+    path = stack_folder(archive)
+    with only_writer([path], []):
+        parts = EmbeddingTable.load_parts(archive)
+        sizes: list[int] = []
+        places = Places.of(_seen(parts, sizes), min_dates)
+        building = begin_replacement(path)
+        header = {
+            'space': read_header(archive).get('space'),
+            'record': {**read_record(archive), 'over_dates': how},
+        }
+        sink = ParquetSink(building, header)
+        ends = np.cumsum(sizes)
+        try:
+            batches = [*places.batches(_ROWS)]
+            for number, batch in enumerate(steps(batches, 'batch', 'join dates')):
+                rows = np.sort(batch.rows)
+                inside = replace(batch, rows=np.searchsorted(rows, batch.rows))
+                table = _read(parts, ends, rows)
+                sink.commit(f'{number:06}', join_dates(table, inside, how))
+            sink.finish()
+            replace_archive(building, path)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return path
 
 
-__all__ = ('stack_dates',)
+def stack_folder(archive: str | os.PathLike[str]) -> Path:
+    """Name the stack of an archive, and refuse anything else of that name."""
+    return companion(archive, '-over-dates', 'over_dates', 'a stack over dates')
+
+
+def _seen(parts: Parts[EmbeddingTable], sizes: list[int]) -> Iterator[EmbeddingTable]:
+    """Go through the parts, and note how many rows each has."""
+    for _, table in steps(parts, 'part', 'find places'):
+        sizes.append(len(table))
+        yield table
+
+
+def _read(
+    parts: Parts[EmbeddingTable], ends: NDArray[np.int64], rows: NDArray[np.int64]
+) -> EmbeddingTable:
+    """Read some rows, in order, from the parts that hold them."""
+    holding = np.searchsorted(ends, rows, side='right')
+    begin = np.append(0, ends)
+    found = []
+    for number in np.unique(holding).tolist():
+        _, table = parts[number]
+        found.append(table.select(rows[holding == number] - begin[number]))
+    return EmbeddingTable.concat(found)
+
+
+__all__ = ('stack_dates', 'stack_folder')

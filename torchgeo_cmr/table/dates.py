@@ -1,12 +1,15 @@
 """Several dates of one place as one row: a stack over time of existing vectors."""
 
-from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, Self, get_args
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.util import hash_pandas_object
 
 from torchgeo_cmr.errors import ArchiveError
 
@@ -63,40 +66,142 @@ def over_dates(
         >>> place.frame['patch_id'].tolist(), place.vectors.round(2)
         (['may+1'], array([[0.71, 0.71]], dtype=float32))
     """
+    check_stack(how, min_dates)
+    return join_dates(table, Places.of([table], min_dates), how)
+
+
+def check_stack(how: str, min_dates: int) -> None:
+    """Refuse what :func:`over_dates` does not know, before anything is read."""
     if how not in get_args(How):
         raise ArchiveError(f'how is {how!r}: choose one of {", ".join(get_args(How))}')
     if min_dates < 1:
         raise ArchiveError(f'min_dates is {min_dates}: give 1 or more')
-    groups = [rows for rows in _places(table) if len(rows) >= min_dates]
-    if not groups:
-        raise ArchiveError(
-            f'no place of the table has {min_dates} dates: give fewer, or check that its '
-            'scenes share a grid'
-        )
-    vectors = np.stack([_join(table.vectors[rows], how) for rows in groups])
-    frame = _rows(table.frame, groups)
-    record = {**table.record, 'over_dates': how}
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """The rows of each place, earliest first, and what they have in common.
+
+    Args:
+        rows: Numbers of the rows, place by place, in the order of the first row of each.
+        starts: Where each place begins among them (places,), and their number.
+        varying: Columns whose values differ between the rows of a place.
+    """
+
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    varying: frozenset[str]
+
+    @classmethod
+    def of(cls, tables: Iterable[EmbeddingTable], min_dates: int) -> Self:
+        """Find the places of tables, whose rows are numbered one table after the other.
+
+        Args:
+            tables: The tables, of which no vector is kept.
+            min_dates: Skip places with fewer rows.
+
+        Raises:
+            ArchiveError: If no place has as many.
+        """
+        found: list[tuple[pd.DataFrame, pd.Series, dict[str, NDArray[np.uint64]]]] = []
+        start = 0
+        for table in tables:
+            # Copied, so that nothing else of the table is kept.
+            times = table.frame['time_start'].copy()
+            found.append((_keys(table, start), times, _digests(table.frame)))
+            start += len(table)
+        if not start:
+            raise ArchiveError('there is no row, so there are no dates to join')
+        keys = pd.concat([each for each, *_ in found], ignore_index=True)
+        times = pd.concat([each for _, each, _ in found], ignore_index=True)
+        every = keys.groupby(list(keys), sort=False, dropna=False)
+        numbers = every.ngroup().to_numpy()
+        order = times.sort_values(kind='stable', na_position='last').index.to_numpy()
+        order = order[np.argsort(numbers[order], kind='stable')]
+        counts = np.bincount(numbers)
+        kept = counts >= min_dates
+        if not kept.any():
+            raise ArchiveError(
+                f'no place of the table has {min_dates} dates: give fewer, or check that its '
+                'scenes share a grid'
+            )
+        rows = order[np.repeat(kept, counts)]
+        starts = np.append(0, np.cumsum(counts[kept]))
+        first = rows[np.repeat(starts[:-1], np.diff(starts))]
+        varying = set()
+        for name in {name for *_, digests in found for name in digests}:
+            # A column that a table lacks is one of missing values.
+            values = np.concatenate(
+                [
+                    digests.get(name, np.zeros(len(keys), np.uint64))
+                    for keys, _, digests in found
+                ]
+            )
+            if (values[rows] != values[first]).any():
+                varying.add(name)
+        return cls(rows, starts, frozenset(varying))
+
+    def __len__(self) -> int:
+        """Give the number of places."""
+        return len(self.starts) - 1
+
+    def batches(self, most: int) -> Iterator[Self]:
+        """Divide the places: at most so many rows a batch, but for a place that has more alone."""
+        begin = 0
+        while begin < len(self):
+            room = self.starts[begin] + most
+            end = int(np.searchsorted(self.starts, room, side='right')) - 1
+            end = min(max(end, begin + 1), len(self))
+            first, last = self.starts[begin], self.starts[end]
+            starts = self.starts[begin : end + 1] - first
+            yield type(self)(self.rows[first:last], starts, self.varying)
+            begin = end
+
+
+def join_dates(table: EmbeddingTable, places: Places, how: How) -> EmbeddingTable:
+    """Join the rows of each place of a table, as :func:`over_dates` says.
+
+    Args:
+        table: The rows.
+        places: Which of them are of one place.
+        how: ``'mean'`` or ``'attention'``.
+    """
+    vectors = np.empty((len(places), table.vectors.shape[1]), np.float32)
+    for place, (begin, end) in enumerate(pairwise(places.starts.tolist())):
+        vectors[place] = _join(table.vectors[places.rows[begin:end]], how)
     return EmbeddingTable.from_frame(
-        frame,
+        _rows(table.frame, places),
         vectors,
         metric=table.metric,
-        record=record,
+        record={**table.record, 'over_dates': how},
         placeless=not table.placed.all(),
     )
 
 
-def _places(table: EmbeddingTable) -> Iterable[NDArray[np.int64]]:
-    """Give the rows of each place, earliest first."""
+def _keys(table: EmbeddingTable, start: int) -> pd.DataFrame:
+    """Give what the rows of one place and modality share."""
     keys = pd.DataFrame(np.round(table.boxes, 7))
-    keys['modality'] = table.frame['modality'].to_numpy()
-    keys['space'] = table.frame['space'].to_numpy()
+    for name in ('modality', 'space'):
+        keys[name] = table.frame[name].to_numpy()
     # Rows without a place do not share one: each stays on its own.
-    keys['own'] = np.where(table.placed, -1, np.arange(len(table)))
-    numbers = keys.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
-    times = table.frame['time_start'].reset_index(drop=True)
-    order = times.sort_values(kind='stable', na_position='last').index.to_numpy()
-    order = order[np.argsort(numbers[order], kind='stable')]
-    return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
+    keys['row'] = np.where(table.placed, -1, start + np.arange(len(table)))
+    return keys
+
+
+def _digests(frame: gpd.GeoDataFrame) -> dict[str, NDArray[np.uint64]]:
+    """Give a number for each value of the columns that are not standard; 0 where it is missing."""
+    made = {}
+    for name in frame.columns.difference([*STANDARD, 'geometry'], sort=False):
+        column = frame[name]
+        # Lists cannot be compared directly; their text can.
+        words = column.astype(str)
+        if pd.api.types.is_float_dtype(column):
+            # A part with missing values may hold as floats what another has as whole numbers.
+            whole = ((column % 1 == 0) & (column.abs() < 2**53)).fillna(value=False)
+            words[whole] = column[whole].astype('int64').astype(str)
+        numbers = hash_pandas_object(words, index=False).to_numpy()  # ty: ignore[not-callable]
+        made[name] = np.where(column.isna(), 0, numbers)
+    return made
 
 
 def _join(rows: NDArray[np.float32], how: How) -> NDArray[np.float64]:
@@ -110,33 +215,30 @@ def _join(rows: NDArray[np.float32], how: How) -> NDArray[np.float64]:
     return (weights / weights.sum()) @ vectors
 
 
-def _rows(frame: gpd.GeoDataFrame, groups: list[NDArray[np.int64]]) -> gpd.GeoDataFrame:
+def _rows(frame: gpd.GeoDataFrame, places: Places) -> gpd.GeoDataFrame:
     """Say of each place what its rows have in common."""
-    first = np.array([rows[0] for rows in groups])
-    made = frame.iloc[first].reset_index(drop=True)
-    place = np.full(len(frame), -1)
-    for number, rows in enumerate(groups):
-        place[rows] = number
-    kept: Any = frame[place >= 0].groupby(place[place >= 0])
-    counts = np.array([len(rows) for rows in groups])
+    starts, counts = places.starts[:-1], np.diff(places.starts)
+    made = frame.iloc[places.rows[starts]].reset_index(drop=True)
     made['patch_id'] = [
         name if count == 1 else f'{name}+{count - 1}'
-        for name, count in zip(made['patch_id'], counts, strict=True)
+        for name, count in zip(made['patch_id'], counts.tolist(), strict=True)
     ]
-    sources = [frame['source'].iloc[rows] for rows in groups]
+    sources = frame['source'].to_numpy(object)[places.rows]
+    unknown = np.logical_or.reduceat(pd.isna(sources), starts)
     made['source'] = [
-        None if s.isna().any() else '+'.join(dict.fromkeys(s)) for s in sources
+        None if missing else '+'.join(dict.fromkeys(sources[begin:end]))
+        for missing, (begin, end) in zip(
+            unknown, pairwise(places.starts.tolist()), strict=True
+        )
     ]
+    columns = frame[['time_start', 'time_end', 'valid_fraction']].iloc[places.rows]
+    kept: Any = columns.groupby(np.repeat(np.arange(len(places)), counts))
     for column, reduce in (('time_start', 'min'), ('time_end', 'max')):
-        unknown = kept[column].count().to_numpy() < counts
+        undated = kept[column].count().to_numpy() < counts
         made[column] = kept[column].agg(reduce).to_numpy()
         made[column] = pd.to_datetime(made[column], utc=True)
-        made.loc[unknown, column] = pd.NaT
+        made.loc[undated, column] = pd.NaT
     made['valid_fraction'] = kept['valid_fraction'].min().to_numpy()
-    for name in frame.columns.difference([*STANDARD, 'geometry'], sort=False):
-        # Lists cannot be compared directly; their text can.
-        words = frame[name][place >= 0].astype(str)
-        if (words.groupby(place[place >= 0]).nunique() > 1).any():
-            made = made.drop(columns=name)
+    made = made.drop(columns=[*places.varying.intersection(made.columns)])
     made['dates'] = counts
     return made

@@ -5,7 +5,7 @@ The one object that both halves of the package know. Everything is checked once,
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -22,10 +22,7 @@ from torchgeo_cmr.durable import read_unreplaced
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.spool import spooled
 
-from .archive.archive_reader import read_archive
-from .archive.completeness import complete_parts
-from .archive.folder import read_header
-from .archive.part_reader import read_part
+from .archive.archive_reader import Parts, read_archive
 from .archive.records import merge_records
 from .archive.replacement import write_archive
 from .footprints import WGS84
@@ -476,26 +473,21 @@ class EmbeddingTable:
         return table
 
     @classmethod
-    def load_parts(cls, path: str | PathLike[str]) -> Iterator[tuple[str, Self]]:
+    def load_parts(cls, path: str | PathLike[str]) -> Parts[Self]:
         """Read an archive folder part by part, for more than memory holds.
 
         Args:
             path: Folder of the archive, which should not change meanwhile.
 
-        Yields:
-            Key and rows of each part, in the order of :meth:`load`; the record of each is that of the
-            archive and of its own rows. Whether a ``patch_id`` is in two parts is not looked at.
+        Returns:
+            Key and rows of each part, in the order of :meth:`load`, read when it is wanted, one after the
+            other or by its number; the record of each is that of the archive and of its own rows. Whether
+            a ``patch_id`` is in two parts is not looked at.
 
         Raises:
             ArchiveError: If the folder is not an archive, incomplete, broken or of a newer format.
         """
-        folder = Path(path)
-        header = read_header(folder)
-        for footer in complete_parts(folder, header):
-            frame, vectors, facts = read_part(footer.file, header)
-            records = [each.get('record') or {} for each in (header, facts)]
-            table = cls(frame, vectors, header['metric'], merge_records(records))
-            yield facts['key'], table
+        return Parts(path, cls)
 
 
 def _json(record: Mapping[str, Any] | None) -> dict[str, Any]:

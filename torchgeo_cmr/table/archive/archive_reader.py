@@ -1,6 +1,6 @@
 """An archive read as a whole: its rows, or what headers and footers say of them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torchgeo_cmr.table.schema import check_vectors, empty_frame
 from .completeness import complete_parts
 from .folder import read_header
 from .part_footers import AGAIN, read_footers
-from .part_reader import read_parts
+from .part_reader import read_part, read_parts
 from .part_schema import frame_from_arrow
 from .records import merge_records
 
@@ -77,6 +77,45 @@ def read_archive(
             f'patch_id {twice!r} is in two parts of {folder}; remove one of them'
         )
     return frame, vectors, metric, record, _content(facts for _, facts in parts)
+
+
+class Parts[T]:
+    """The parts of an archive in its order, each read when it is wanted.
+
+    Args:
+        path: Folder of the archive, which should not change meanwhile.
+        make: Makes what is given from frame, vectors, metric and record of a part.
+
+    Raises:
+        ArchiveError: If the folder is not an archive, incomplete, broken or of a newer format.
+    """
+
+    def __init__(self, path: str | PathLike[str], make: Callable[..., T]) -> None:
+        """List the parts."""
+        self._header = read_header(path)
+        self._footers = complete_parts(Path(path), self._header)
+        self._make = make
+
+    def __len__(self) -> int:
+        """Give the number of parts."""
+        return len(self._footers)
+
+    def __getitem__(self, number: int) -> tuple[str, T]:
+        """Read a part: its key, and what is made of it.
+
+        Raises:
+            ArchiveError: If it is broken.
+            IndexError: If there is no such part.
+        """
+        frame, vectors, facts = read_part(self._footers[number].file, self._header)
+        records = [each.get('record') or {} for each in (self._header, facts)]
+        return facts['key'], self._make(
+            frame, vectors, self._header['metric'], merge_records(records)
+        )
+
+    def __iter__(self) -> Iterator[tuple[str, T]]:
+        """Read one part after the other."""
+        return (self[number] for number in range(len(self)))
 
 
 def read_content(path: str | PathLike[str]) -> Content | None:
