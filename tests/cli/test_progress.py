@@ -7,6 +7,7 @@ import sys
 import termios
 from pathlib import Path
 
+import forked
 import pytest
 
 #: What every bar of tqdm shows: the time since it began.
@@ -104,11 +105,14 @@ def test_verbose_lets_gdal_speak(archive: Path, tmp_path: Path) -> None:
 def test_a_mistake_at_a_terminal_leads_to_the_page(tmp_path: Path) -> None:
     words = ('embed', tmp_path / 'none_*.tif', '--modality', 's2', '--model', 'presto')
     words += ('--size', 64, '--out', tmp_path / 'out')
-    code, _, piped = on_pipe(*words)
-    assert code == 2
-    assert len(piped.splitlines()) == 1
-    code, _, err = on_terminal(*words)
-    assert code == 2
-    first, second = err.splitlines()
-    assert first == piped.rstrip('\n')
+    done = forked.run('-m', 'torchgeo_cmr', *words)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    mine, its = pty.openpty()
+    on_terminal = forked.Program('-m', 'torchgeo_cmr', *words, stderr=os.ttyname(its))
+    assert on_terminal.wait(timeout=120).returncode == 2
+    first, second = os.read(mine, 65536).decode().splitlines()
+    os.close(its)
+    os.close(mine)
+    assert first == done.stderr.rstrip('\n')
     assert second == 'more about this: docs/user/troubleshooting.md#opening-rasters'

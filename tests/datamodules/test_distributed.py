@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -38,31 +39,42 @@ class Probe(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-@pytest.mark.slow
-@pytest.mark.enable_socket  # the two processes meet on this machine
-@pytest.mark.filterwarnings('ignore:.*use_distributed_sampler')
-@pytest.mark.filterwarnings('ignore:.*fork')
-@pytest.mark.filterwarnings('ignore:.*torch.load.*:FutureWarning')
-def test_ddp_shares_one_disjoint_batch(write_raster: Writer, tmp_path: Path) -> None:
-    y, x = np.mgrid[:256, :256]
-    a = RasterDataset(write_raster('a.tif', data=np.stack([x, y]), bands=('x', 'y')))
+#: Its ranks are forks of a process that has imported torch, and done nothing with it.
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import test_distributed
+test_distributed.train(*sys.argv[2:])
+"""
+
+
+def train(raster: str, folder: str) -> None:
+    a = RasterDataset(raster)
     data = PairedDataModule(
         {'a': a, 'b': a}, patch_size=8, block=4, batch_size=8, length=64, augment=False
     )
-    folder = tmp_path / 'seen'
-    folder.mkdir()
     trainer = Trainer(
         max_epochs=2,
         accelerator='cpu',
         devices=2,
-        strategy='ddp_spawn',
+        strategy='ddp_fork',
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(Probe(str(folder)), data)
+    trainer.fit(Probe(folder), data)
+
+
+@pytest.mark.slow
+def test_ddp_shares_one_disjoint_batch(write_raster: Writer, tmp_path: Path) -> None:
+    y, x = np.mgrid[:256, :256]
+    raster = write_raster('a.tif', data=np.stack([x, y]), bands=('x', 'y'))
+    folder = tmp_path / 'seen'
+    folder.mkdir()
+    done = forked.run('-c', SCRIPT, Path(__file__).parent, raster, folder)
+    assert done.returncode == 0, done.stderr
     epochs = []
     for epoch in (0, 1):
         corners = []

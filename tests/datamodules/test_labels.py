@@ -163,7 +163,8 @@ class TestLabels:
             cast(Patches, data.test_dataset),
             batch_size=8,
             sampler=data.places('test'),
-            num_workers=2,
+            # One that imports all anew shows the same.
+            num_workers=1 if method == 'spawn' else 2,
             multiprocessing_context=method,
             collate_fn=data.collate_fn,
         )

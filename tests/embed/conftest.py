@@ -135,15 +135,15 @@ class Engines:
             origin = (500_000.0 + 1000 * seed, 5_000_000.0)
             self.write(f'in/{seed:02}.tif', data=data, origin=origin)
 
-    def _words(self, engine: str, *dies: object) -> list[object]:
+    def _words(self, engine: str, dies: tuple[object, ...]) -> list[object]:
         script = Path(__file__).with_name('engine_process.py')
         return [script, self.scenes, self.out, engine, self.log, *dies]
 
     def start(self, engine: str, *dies: object, ranks: int) -> subprocess.Popen:
-        """Start a run under torchrun."""
+        """Start a run under torchrun, whose ranks are processes from the start: they outlive it."""
         words: list[object] = [sys.executable, '-m', 'torch.distributed.run']
         words += ['--standalone', '--nproc-per-node', ranks]
-        words += self._words(engine, *dies)
+        words += self._words(engine, dies)
         # Processes that outlive the one that is waited for must not hold its pipes.
         with open(self.folder / 'told', 'w') as told:
             return subprocess.Popen(
@@ -155,18 +155,13 @@ class Engines:
 
     def run(self, engine: str, *dies: object, ranks: int = 0) -> int:
         """Wait for a run, and give its exit code."""
-        if not ranks:
-            done = forked.run(
-                *self._words(engine, *dies), env=_ENVIRONMENT, timeout=900
-            )
-            (self.folder / 'told').write_text(done.stderr + done.stdout)
-            return done.returncode
-        with self.start(engine, *dies, ranks=ranks) as process:
-            try:
-                return process.wait(timeout=900)
-            except BaseException:
-                process.kill()
-                raise
+        words = self._words(engine, dies)
+        if ranks:
+            launch = (*forked.TORCHRUN, '--standalone', '--nproc-per-node', ranks)
+            words = [*launch, *words]
+        done = forked.run(*words, env=_ENVIRONMENT, timeout=900)
+        (self.folder / 'told').write_text(done.stderr + done.stdout)
+        return done.returncode
 
     @property
     def told(self) -> str:

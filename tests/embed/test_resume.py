@@ -2,16 +2,13 @@
 
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import rasterio
@@ -227,7 +224,8 @@ def test_a_fingerprint_sees_edges_and_samples(write_raster: Writer) -> None:
 
 
 SCRIPT = """
-import importlib.util, os, signal, sys
+import importlib.util, os, random, shutil, signal, sys
+from pathlib import Path
 spec = importlib.util.spec_from_file_location('fakes', {fakes!r})
 fakes = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fakes)
@@ -249,15 +247,22 @@ class Mortal(fakes.FakeTask):
         return super().embed(batch, modality)
 
 # Children of one process that has everything imported: each dies for itself.
-for line in sys.stdin:
+generator, seen = random.Random(0), []
+while len(seen) < 20:
+    left = generator.randint(1, 20)
     pid = os.fork()
     if pid == 0:
         task = Mortal(channels=1)
-        task.left = int(line)
+        task.left = left
         sys.addaudithook(task.step)
         embed(task, {folder!r}, 's2', 16, out={out!r}, batch_size=2, progress=False)
         os._exit(0)
-    print(os.waitpid(pid, 0)[1], flush=True)
+    if os.waitpid(pid, 0)[1] == signal.SIGKILL:
+        seen.append(len([*Path({out!r}).glob('part-*.parquet')]))
+    else:
+        # It was done before its step came: the next one starts afresh.
+        shutil.rmtree({out!r})
+print(*seen)
 """
 
 
@@ -274,32 +279,10 @@ def test_killed_again_and_again_the_archive_is_that_of_an_undisturbed_run(
         folder=str(folder),
         out=str(out),
     )
-    server = subprocess.Popen(
-        [sys.executable, '-W', 'ignore', '-c', script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ
-        | {'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(sys.path)},
-    )
-    assert server.stdin is not None
-    assert server.stdout is not None
-    generator = random.Random(0)
-    kills, seen = 0, []
-    try:
-        while kills < 20:
-            server.stdin.write(f'{generator.randint(1, 20)}\n')
-            server.stdin.flush()
-            if int(server.stdout.readline()) == signal.SIGKILL:
-                kills += 1
-                seen.append(len(list(out.glob('part-*.parquet'))))
-            else:
-                # It was done before its step came: the next one starts afresh.
-                shutil.rmtree(out)
-    finally:
-        server.stdin.close()
-        server.wait(timeout=30)
-        server.stdout.close()
+    done = forked.run('-c', script, env=os.environ | {'OMP_NUM_THREADS': '1'})
+    assert done.returncode == 0, done.stderr
+    seen = [int(parts) for parts in done.stdout.split()]
+    assert len(seen) == 20
     assert len({parts for parts in seen if parts < 24}) > 5
     resumed = run(fake(channels=1), folder, out, batch_size=2)
     whole = run(fake(channels=1), folder, None, batch_size=2)

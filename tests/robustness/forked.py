@@ -19,6 +19,8 @@ from typing import Any
 #: Elsewhere threads of system libraries do not outlive a fork, and processes begin anew.
 _FORKS = sys.platform == 'linux'
 _CONTEXT: Any = multiprocessing.get_context('forkserver' if _FORKS else 'spawn')
+#: Words before a script and its arguments: torchrun, whose ranks are forks of it.
+TORCHRUN = ('-m', 'torch.distributed.run', '--run-path', '--start-method=fork')
 _IMPORTED = (
     'lightning.pytorch',
     'torchgeo_cmr.datamodules',
@@ -35,6 +37,7 @@ class Program:
         words: What would follow ``python``: ``-m MODULE``, ``-c CODE`` or a script, and its arguments.
         cwd: Where it runs; None for here.
         env: Its environment; None for ours.
+        stderr: Where it writes stderr, such as a terminal; None for a file, which ``wait`` reads.
     """
 
     def __init__(
@@ -42,9 +45,11 @@ class Program:
         *words: object,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        stderr: str | None = None,
     ) -> None:
         self._folder = Path(tempfile.mkdtemp())
         self._printed = [self._folder / name for name in ('stdout', 'stderr')]
+        outputs = [str(self._printed[0]), stderr or str(self._printed[1])]
         if _FORKS:
             _CONTEXT.set_forkserver_preload([*_IMPORTED])
         self._process = _CONTEXT.Process(
@@ -53,10 +58,19 @@ class Program:
                 [str(word) for word in words],
                 str(cwd or Path.cwd()),
                 dict(os.environ if env is None else env),
-                [str(path) for path in self._printed],
+                outputs,
             ),
         )
         self._process.start()
+
+    @property
+    def printed(self) -> str:
+        """What it has written to stdout so far."""
+        path = self._printed[0]
+        return path.read_text() if path.exists() else ''
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._process.pid, number)
 
     @property
     def runs(self) -> bool:

@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -251,18 +249,14 @@ LAUNCHED = textwrap.dedent(
 )
 
 
-def launched(folder: Path, *words: str) -> subprocess.Popen[str]:
+def launched(folder: Path, *words: str) -> forked.Program:
     """Start the script, under torchrun if there are words for that."""
     folder.mkdir(exist_ok=True)
     script = folder.parent / 'script.py'
     script.write_text(LAUNCHED)
-    start = [sys.executable, '-W', 'ignore']
-    return subprocess.Popen(
-        [*start, *words, str(script), str(folder), str(Path(__file__).parent)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo'},
-    )
+    environment = os.environ | {'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo'}
+    here = Path(__file__).parent
+    return forked.Program(*words, script, folder, here, env=environment)
 
 
 @pytest.mark.enable_socket  # the processes meet on this machine
@@ -270,7 +264,7 @@ def test_torchrun_trains_as_one_process(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
-    torchrun = ('-m', 'torch.distributed.run')
+    torchrun = forked.TORCHRUN
     node = (*torchrun, '--nnodes=2', '--nproc-per-node=1', f'--master-port={port}')
     node = (*node, '--master-addr=127.0.0.1')
     workers = [
@@ -281,8 +275,8 @@ def test_torchrun_trains_as_one_process(tmp_path: Path) -> None:
     ]
     try:
         for worker in workers:
-            _, complaint = worker.communicate(timeout=400)
-            assert worker.returncode == 0, complaint
+            done = worker.wait(timeout=400)
+            assert done.returncode == 0, done.stderr
     finally:
         for worker in workers:
             worker.kill()
