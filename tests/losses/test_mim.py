@@ -1,10 +1,9 @@
 import math
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 from lightly.loss.ntx_ent_loss import NTXentLoss
@@ -211,30 +210,7 @@ def test_two_processes_equal_one_on_the_whole_batch(tmp_path: Path, cut: int) ->
     given = {'a': torch.randn(8, 6), 'b': torch.randn(8, 6), 'u': torch.randn(3, 6)}
     given['labels'] = torch.eye(3)[torch.arange(8) % 3]
     torch.save(given, tmp_path / 'given.pt')
-    workers = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                '-W',
-                'ignore',
-                '-c',
-                WORKER,
-                str(rank),
-                str(tmp_path),
-                str(cut),
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        for worker in workers:
-            _, complaint = worker.communicate(timeout=60)
-            assert worker.returncode == 0, complaint
-    finally:
-        for worker in workers:
-            worker.kill()
+    forked.run_together(*(('-c', WORKER, rank, tmp_path, cut) for rank in (0, 1)))
 
     answers = [
         torch.load(tmp_path / f'answer{r}.pt', weights_only=True) for r in range(2)

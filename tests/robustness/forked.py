@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,18 @@ def run(
         return program.wait(timeout)
     finally:
         program.kill()
+
+
+def run_together(*programs: Sequence[object], timeout: float = 300) -> None:
+    """Run programs that meet to their ends, none of which may be a failure."""
+    started = [Program(*words) for words in programs]
+    try:
+        for program in started:
+            done = program.wait(timeout)
+            assert done.returncode == 0, done.stderr
+    finally:
+        for program in started:
+            program.kill()
 
 
 def _begin(

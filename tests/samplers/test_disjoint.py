@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import forked
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -12,7 +13,6 @@ import pytest
 import shapely
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from pyproj import CRS, Transformer
 from shapely import Polygon, box, transform
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
@@ -380,7 +380,7 @@ class TestDataset:
             DisjointBatchSampler(member, 8, size=8, length=0)
 
 
-def _draw(rank: int, folder: str) -> None:
+def draw(rank: int, folder: str) -> None:
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
     )
@@ -393,9 +393,18 @@ def _draw(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import test_disjoint
+test_disjoint.draw(int(sys.argv[2]), sys.argv[3])
+"""
+
+
 @pytest.mark.slow
 def test_two_processes_share_one_disjoint_batch(tmp_path: Path) -> None:
-    mp.spawn(_draw, args=(str(tmp_path),), nprocs=2)
+    here = Path(__file__).parent
+    forked.run_together(*(('-c', SCRIPT, here, rank, tmp_path) for rank in (0, 1)))
     shares = {
         name: [
             [
