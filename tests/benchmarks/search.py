@@ -309,13 +309,13 @@ def one_question(
     queries = (0.0 if flat else 1.0) * picked + 0.5 * noise
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
 
-    def ours() -> Answer:
+    def ours(index: RetrievalIndex = index) -> Answer:
+        # The area is read anew, as other plans do.
         return index.rank(queries, K, None if area is None else Where(area, CRS))
 
     candidates: dict[str, Candidate] = {OURS: ours}
     if plain is not None:
-        chosen = None if area is None else Where(area, CRS)
-        candidates[f'{OURS}, codes=False'] = partial(plain.rank, queries, K, chosen)
+        candidates[f'{OURS}, codes=False'] = partial(ours, plain)
     candidates |= plain_plans(world, queries, area)
     if area is not None:
         for name, ask in peers.items():
