@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from torchgeo_cmr.search.rank import integer_products, principal_heads, pruning, scan
+from torchgeo_cmr.search.rank import (
+    integer_products,
+    principal_heads,
+    pruning,
+    scan,
+    vectors,
+)
 from torchgeo_cmr.search.rank.exact import Looks, above, top_k
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows, Windows
 from torchgeo_cmr.search.rank.vectors import Vectors, as_vectors, encode, with_codes
@@ -21,6 +27,9 @@ N = 1_500
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few rows be scanned as many are."""
     monkeypatch.setattr(pruning, 'LEAST_ROWS', 100)
+    monkeypatch.setattr(pruning, 'LEAST_NUMBERS', 0)
+    for module in (pruning, vectors):
+        monkeypatch.setattr(module, 'SHORTEST', 1)
     monkeypatch.setattr(pruning, '_SHARE', 10)
     monkeypatch.setattr(principal_heads, '_LENGTHS', (6,))
     monkeypatch.setattr(scan, '_SUMS', 1_000)

@@ -10,7 +10,7 @@ import pytest
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.search import RetrievalIndex, Where, verify_index
-from torchgeo_cmr.search.rank import pruning
+from torchgeo_cmr.search.rank import pruning, vectors
 from torchgeo_cmr.search.store.index_files import HEADER
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -22,6 +22,9 @@ NAMES = ('codes.npy', 'scale.npy', 'lost.npy')
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give few rows codes, and look at them."""
     monkeypatch.setattr(pruning, 'LEAST_ROWS', 100)
+    monkeypatch.setattr(pruning, 'LEAST_NUMBERS', 0)
+    for module in (pruning, vectors):
+        monkeypatch.setattr(module, 'SHORTEST', 1)
     monkeypatch.setattr(pruning, '_SHARE', 4)
     monkeypatch.setattr(pruning, '_LEFT', 1)
     monkeypatch.setattr(pruning, '_LEFT_OF_MANY', 1)
@@ -172,3 +175,34 @@ def test_codes_of_another_size_are_refused(
     file.unlink()
     with pytest.raises(ArchiveError, match='cannot be read'):
         RetrievalIndex.open(tmp_path / '400')
+
+
+def test_short_or_few_vectors_have_none(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weighing a code takes as long as reading what it saves."""
+    rows = make(400)
+    numbers = len(rows) * rows.dim
+    for name, least, expected in (
+        ('LEAST_NUMBERS', numbers, True),
+        ('LEAST_NUMBERS', numbers + 1, False),
+        ('SHORTEST', rows.dim, True),
+        ('SHORTEST', rows.dim + 1, False),
+    ):
+        with monkeypatch.context() as patch:
+            for module in (pruning, vectors):
+                patch.setattr(module, name, least, raising=False)
+            index = RetrievalIndex.build(rows)
+            assert coded(index) == [expected]
+            if not expected:
+                assert index._state.parts[0].vectors.heads is None
+            check(index, rows)
+
+
+def test_short_vectors_of_an_older_index_are_scanned_whole(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = RetrievalIndex.build(make(400))
+    assert 'codes' in index.explain(make(400).vectors[:1]).why
+    monkeypatch.setattr(pruning, 'SHORTEST', 1_000)
+    assert 'codes' not in index.explain(make(400).vectors[:1]).why

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from . import integer_products
 from .candidates import kth
 from .hidden_rows import HiddenRows
+from .int8_codes import SHORTEST
 from .integer_products import Products, round_queries
 from .margin import Margin
 from .principal_heads import Heads
 from .scan import Sink, scan_codes, scan_heads
 from .vectors import Vectors
 
-#: Rows below which bounds are not worth their fixed costs.
-LEAST_ROWS = 16_384
+#: Rows, and numbers of their vectors, below which bounds are not worth their fixed costs.
+LEAST_ROWS, LEAST_NUMBERS = 16_384, 6_000_000
 #: Rows of the sample, and the share of all that it is at most.
 _SAMPLE, _SHARE = 4_096, 32
 #: Share of rows that may be left for one query, and of pairs for many.
@@ -110,14 +111,23 @@ def has_use(vectors: Vectors, rows: int) -> bool:
     Without kernels NumPy takes two to three times as long for bytes as for float32 vectors, but an index
     of bytes may have whole vectors that do not fit into memory.
     """
-    if rows < LEAST_ROWS:
+    if vectors.kind == 'int8':
+        return rows >= LEAST_ROWS
+    if not is_enough(rows, vectors.dim):
         return False
     return vectors.heads is not None or _has_codes(vectors)
 
 
+def is_enough(rows: int, dim: int) -> bool:
+    """Say whether float32 vectors are so many that bounds may be quicker than they are."""
+    return rows >= LEAST_ROWS and rows * dim >= LEAST_NUMBERS
+
+
 def _has_codes(vectors: Vectors) -> bool:
-    quick = integer_products.KERNELS or vectors.kind == 'int8'
-    return vectors.coded is not None and quick
+    if vectors.kind == 'int8':
+        return True
+    long = vectors.dim >= SHORTEST
+    return long and vectors.coded is not None and integer_products.KERNELS
 
 
 @dataclass(frozen=True, eq=False)

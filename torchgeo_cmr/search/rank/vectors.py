@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
 
-from .int8_codes import LONGEST, Int8Codes, encode_int8
+from .int8_codes import LONGEST, SHORTEST, Int8Codes, encode_int8
 from .principal_heads import Heads, heads_of
 
 #: Ways to keep vectors.
@@ -116,11 +116,12 @@ def as_vectors(vectors: NDArray[Any]) -> Vectors:
 
 
 def with_codes(vectors: Vectors) -> Vectors:
-    """Add bytes, and heads that rule out most, to float32 vectors that are not too long for it."""
+    """Add bytes, and heads that rule out most, to float32 vectors of a length that gains by it."""
     if vectors.kind != 'float32' or vectors.dim > LONGEST:
         return vectors
     whole = vectors.whole
-    return replace(vectors, quick=encode_int8(whole), heads=heads_of(whole))
+    quick = encode_int8(whole) if vectors.dim >= SHORTEST else None
+    return replace(vectors, quick=quick, heads=heads_of(whole))
 
 
 def encode(

@@ -286,7 +286,7 @@ def build(table: EmbeddingTable, kind: str, *, codes: bool = True) -> Segment:
     kept = as_vectors(whole)
     if kind != kept.kind and not (kept.packed and kind == 'float32'):
         kept = Vectors(whole, kind, *encode(whole, kind))
-    elif codes and kind == 'float32' and len(whole) >= pruning.LEAST_ROWS:
+    elif codes and kind == 'float32' and pruning.is_enough(*whole.shape):
         kept = with_codes(kept)
     # Geometries as they lie in memory, and then in the order: that is twice as fast.
     attributes = to_arrow(table.frame).take(pa.array(numbers)).combine_chunks()
