@@ -24,7 +24,7 @@ from torchgeo_cmr.progress.bars import steps
 STEPS = 127
 #: Numbers in a vector up to which sums of products fit into 32 bits.
 LONGEST = 1 << 17
-#: Numbers below which what a score of codes takes beside reading them is as much as they save.
+#: Numbers below which weighing a score of codes takes as long as reading whole ones.
 SHORTEST = 96
 #: Rows that are rounded together: they stay in the cache.
 _ROWS = 256
