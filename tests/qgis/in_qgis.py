@@ -45,6 +45,7 @@ APP = QgsApplication([], True)
 APP.initQgis()
 
 import processing
+from cross_modal_retrieval import process
 from cross_modal_retrieval.found_program import choose_program, chosen_program
 from cross_modal_retrieval.plugin import Plugin
 from processing.core.Processing import Processing
@@ -228,6 +229,7 @@ def sentences() -> Any:
 def cancelled() -> Any:
     """Cancel a program that has shown a bar, and see what is left of it."""
     start()
+    process._STOPS = JOB.get('stops', process._STOPS)
     feedback = Feedback()
     seen: dict[str, Any] = {}
 

@@ -267,7 +267,9 @@ def test_a_deaf_program_is_killed(run: Run, tmp_path: Path) -> None:
         'time.sleep(300)\n'
     )
     program.chmod(0o755)
-    told = run('cancelled', program=program)
+    # It would hear neither in the seconds that the plugin gives.
+    stops = [['SIGINT', 1], ['SIGTERM', 1]]
+    told = run('cancelled', program=program, stops=stops)
     assert told['alive'] == []
     assert told['sentence'].startswith('cancelled')
 
