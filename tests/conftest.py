@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,13 +59,27 @@ def _quiet() -> None:
         torch.set_num_threads(1)
 
 
-@pytest.fixture
-def write_raster(tmp_path: Path) -> Writer:
-    """Write a GeoTIFF; by default pixels count upwards, band by band."""
+@pytest.fixture(autouse=True, scope='session')
+def _unflushed() -> Iterator[None]:
+    """What tests write need not outlive a power failure: nobody waits for the disk.
+
+    Tests of what is flushed, and when, stand in front of this. Processes that tests start do flush.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        # A descriptor that is closed stays an error.
+        patch.setattr(os, 'fsync', lambda descriptor: os.fstat(descriptor) and None)
+        patch.setenv('OGR_SQLITE_SYNCHRONOUS', 'OFF')
+        yield
+
+
+@pytest.fixture(scope='session')
+def raster_writer() -> Callable[[Path], Writer]:
+    """Give what writes GeoTIFFs into a folder; by default pixels count upwards, band by band."""
     import rasterio
     from affine import Affine
 
     def write(
+        folder: Path,
         name: str,
         *,
         shape: tuple[int, int] = (64, 64),
@@ -78,7 +93,7 @@ def write_raster(tmp_path: Path) -> Writer:
         transform: 'Affine | None' = None,
         **profile: object,
     ) -> Path:
-        path = tmp_path / name
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if data is None:
             data = np.arange(len(bands) * shape[0] * shape[1]).reshape(
@@ -101,7 +116,13 @@ def write_raster(tmp_path: Path) -> Writer:
             file.descriptions = tuple(bands)
         return path
 
-    return write
+    return lambda folder: partial(write, folder)
+
+
+@pytest.fixture
+def write_raster(raster_writer: Callable[[Path], Writer], tmp_path: Path) -> Writer:
+    """Write a GeoTIFF into the folder of the test."""
+    return raster_writer(tmp_path)
 
 
 @pytest.fixture(scope='session')

@@ -114,7 +114,7 @@ def make_table(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make() -> Callable[..., EmbeddingTable]:
     return make_table
 

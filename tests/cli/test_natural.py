@@ -1,5 +1,6 @@
 """Command lines as people of GIS and scripts type them, without a look at the help."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from torchgeo_cmr.table import EmbeddingTable
 AREA = shapely.box(9.021, 45.021, 9.049, 45.049)
 
 
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope='module')
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sensors over a grid of a hundred patches, one of each day, and areas as files."""
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path_factory.mktemp('natural')
     i = np.arange(100)
     tables = []
     for modality, day in (('s2', 0), ('s1', 1)):
@@ -40,13 +41,21 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tables.append(
             EmbeddingTable.from_frame(frame, vectors, space='w', modality=modality)
         )
-    EmbeddingTable.concat(tables).save('archive')
+    EmbeddingTable.concat(tables).save(folder / 'archive')
     area = gpd.GeoDataFrame({'name': ['x']}, geometry=[AREA], crs=4326)
     other = gpd.GeoDataFrame(geometry=[shapely.box(9, 45, 9.001, 45.001)], crs=4326)
-    area.to_file(Path('aoi.gpkg'), layer='x')
-    other.to_file(Path('aoi.gpkg'), layer='y')
-    area.to_file(Path('aoi.geojson'))
-    area.to_crs(32632).to_file(Path('aoi.shp'))
+    area.to_file(folder / 'aoi.gpkg', layer='x')
+    other.to_file(folder / 'aoi.gpkg', layer='y')
+    area.to_file(folder / 'aoi.geojson')
+    area.to_crs(32632).to_file(folder / 'aoi.shp')
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _folder(_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of the folder, in which the program runs."""
+    shutil.copytree(_made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
 
 
 def found(run: Callable[..., Any], *words: object) -> set[str]:

@@ -1,11 +1,16 @@
-"""Progress of commands as a process has it: on a terminal, on a pipe, with --quiet and --progress."""
+"""Progress of commands as a process has it: on a terminal, on a pipe, with --quiet and --progress.
+
+What does not depend on what stderr is runs in this process.
+"""
 
 import os
 import pty
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import forked
 import pytest
@@ -69,8 +74,10 @@ def test_quiet_shows_none_and_says_what_was_done(archive: Path) -> None:
 
 
 @pytest.mark.parametrize('command', ['check', 'duplicates', 'info'])
-def test_any_command_takes_quiet(archive: Path, command: str) -> None:
-    code, out, err = on_pipe(command, archive, '--quiet')
+def test_any_command_takes_quiet(
+    run: Callable[..., Any], archive: Path, command: str
+) -> None:
+    code, out, err = run(command, archive, '--quiet')
     assert code == 0
     assert 'patches' in out + err or 'rows' in out + err or 'checked' in out
     assert BAR not in err
@@ -83,8 +90,11 @@ def test_a_program_that_reads_bars_gets_them(archive: Path) -> None:
     assert 'compare' in err
 
 
-def test_verbose_says_what_is_done_and_when(archive: Path) -> None:
+def test_verbose_says_what_is_done_and_when(
+    run: Callable[..., Any], archive: Path
+) -> None:
     words = ['search', archive, '--query', '-98.595,29.595', '--where', 'cloud < 20']
+    # Whoever asks for more words changes the environment and the loggers of others.
     code, out, err = on_pipe(*words, '-v')
     assert code == 0
     lines = err.splitlines()
@@ -92,7 +102,7 @@ def test_verbose_says_what_is_done_and_when(archive: Path) -> None:
     assert any('opened RetrievalIndex(30 rows, dim=8' in line for line in lines)
     assert any('where cloud < 20 left 20 of 30 rows' in line for line in lines)
     assert any('ranked 20 of 30 rows' in line for line in lines)
-    assert on_pipe(*words)[1] == out
+    assert run(*words).out == out
 
 
 def test_verbose_lets_gdal_speak(archive: Path, tmp_path: Path) -> None:

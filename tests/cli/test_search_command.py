@@ -614,20 +614,25 @@ def test_searching_never_loads_torch(
     assert len(gpd.read_file(tmp_path / 'a.geojson')) == 20
 
 
-@pytest.fixture
-def areas(tmp_path: Path) -> Path:
-    """Vector files that are wrong, each in its own way."""
+@pytest.fixture(scope='module')
+def areas(
+    tmp_path_factory: pytest.TempPathFactory, make: Callable[..., EmbeddingTable]
+) -> Path:
+    """Vector files and archives that are wrong, each in its own way."""
+    folder = tmp_path_factory.mktemp('areas')
+    make('s1', n=2, space='xyz').save(folder / 'other')
+    make('s1', n=2, dim=4).save(folder / 'narrow')
     box = shapely.box(-98.6, 29.5, -98.5, 29.6)
     shape = gpd.GeoDataFrame({'name': ['area']}, geometry=[box], crs=4326)
-    shape.to_file(tmp_path / 'bare.shp')
-    (tmp_path / 'bare.prj').unlink()
+    shape.to_file(folder / 'bare.shp')
+    (folder / 'bare.prj').unlink()
     collection = {'type': 'FeatureCollection', 'features': []}
-    (tmp_path / 'empty.geojson').write_text(json.dumps(collection))
-    (tmp_path / 'text.geojson').write_text('no vector file')
+    (folder / 'empty.geojson').write_text(json.dumps(collection))
+    (folder / 'text.geojson').write_text('no vector file')
     away = shapely.transform(box, lambda c: c + np.array([0.5, 0]))
     moved = gpd.GeoSeries([away], crs=4326)
-    moved.to_file(tmp_path / 'away.geojson')
-    return tmp_path
+    moved.to_file(folder / 'away.geojson')
+    return folder
 
 
 _OUT = 'out.geojson'
@@ -714,12 +719,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     archive: Path,
     asking: Path,
     areas: Path,
-    make: Callable[..., EmbeddingTable],
     words: str,
     message: str,
 ) -> None:
-    make('s1', n=2, space='xyz').save(areas / 'other')
-    make('s1', n=2, dim=4).save(areas / 'narrow')
     places = {
         'archive': archive,
         'asking': asking,
@@ -804,9 +806,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def scenes(write_raster: Callable[..., Path], tmp_path: Path) -> Path:
+@pytest.fixture(scope='module')
+def scenes(
+    raster_writer: Callable[[Path], Callable[..., Path]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """One scene of each sensor over the same ground, and rasters that are wrong."""
+    folder = tmp_path_factory.mktemp('rasters')
+    write_raster = raster_writer(folder)
     rng = np.random.default_rng(0)
     for file, bands in (('s1.tif', S1), ('s2.tif', S2), ('one.tif', ('VV',))):
         data = rng.normal(size=(len(bands), 48, 48))
@@ -815,26 +822,29 @@ def scenes(write_raster: Callable[..., Path], tmp_path: Path) -> Path:
     write_raster('scenes/tiny.tif', bands=S1, shape=(8, 8))
     write_raster('scenes/bare.tif', bands=S1)
     for file in ('s1.tif', 'tiny.tif'):
-        with rasterio.open(tmp_path / 'scenes' / file, 'r+') as raster:
+        with rasterio.open(folder / 'scenes' / file, 'r+') as raster:
             raster.units = ('dB',) * len(S1)
-    (tmp_path / 'scenes' / 'text.tif').write_text('no raster')
-    return tmp_path / 'scenes'
+    (folder / 'scenes' / 'text.tif').write_text('no raster')
+    return folder / 'scenes'
 
 
-@pytest.fixture
-def embedded(checkpoint: Path, scenes: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope='module')
+def embedded(
+    checkpoint: Path, scenes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The archive of the s2 scene: nine patches."""
     from torchgeo_cmr.tasks import load_task
 
+    folder = tmp_path_factory.mktemp('embedded')
     embed(
         load_task(checkpoint),
         str(scenes / 's2.tif'),
         's2',
         16,
-        out=tmp_path / 'embedded',
+        out=folder / 'embedded',
         progress=False,
     )
-    return tmp_path / 'embedded'
+    return folder / 'embedded'
 
 
 class TestRasters:

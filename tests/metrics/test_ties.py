@@ -9,7 +9,7 @@ import pytest
 from torchgeo_cmr.metrics import functional as F
 from torchgeo_cmr.metrics.functional import CHANCE, METRICS, LabelTruth, Pool
 
-ITEMS, QUERIES = 6, 12
+ITEMS, QUERIES = 5, 12
 
 
 def _coarse(rng: np.random.Generator, rows: int, levels: int) -> np.ndarray:

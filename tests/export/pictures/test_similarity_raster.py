@@ -52,14 +52,17 @@ class TestSimilarity:
         )
         tilted = frame.geometry.head(turned).rotate(30)
         frame.geometry = pd.concat([tilted, frame.geometry.tail(40 - turned)])
+        shapes, scores = frame.geometry.to_numpy(), frame['score'].to_numpy()
         for how, merge in (('best', np.max), ('mean', np.mean)):
             drawn = similarity(frame, how=how, cell=10)
             assert drawn.dtype == np.float32
+            assert drawn.dims == ('y', 'x')
+            cells = drawn.to_numpy()
             wrong = 0
-            for x in drawn.x.to_numpy():
-                for y in drawn.y.to_numpy():
-                    under = frame['score'][frame.intersects(shapely.Point(x, y))]
-                    found = at(drawn, x, y)
+            for column, x in enumerate(drawn.x.to_numpy()):
+                for row, y in enumerate(drawn.y.to_numpy()):
+                    under = scores[shapely.intersects(shapes, shapely.Point(x, y))]
+                    found = cells[row, column]
                     told = np.float32(merge(under)) if len(under) else np.nan
                     wrong += not np.isclose(found, told, atol=1e-6, equal_nan=True)
             # A footprint smaller than a cell is none here, so nothing is burnt twice.
