@@ -29,7 +29,7 @@ type Writer = Callable[..., Path]
 #: Where the real samples lie beside a checkout.
 SHARED = Path(__file__).parents[2] / 'shared' / 'data'
 
-QUICK = Settings(size=512, model='test_resnet', epochs=2, steps=2, batch_size=16)
+QUICK = Settings(size=384, model='test_resnet', epochs=2, steps=2, batch_size=16)
 DIRECTIONS = ['s1->s1', 's1->s2', 's2->s1', 's2->s2']
 
 
@@ -201,7 +201,7 @@ def test_epochs_are_named_where_no_bar_is_drawn(
 def test_same_seed_same_scores_and_overwrite(journey: Journey, tmp_path: Path) -> None:
     out = tmp_path / 'again'
     (out / 'world').mkdir(parents=True)
-    SyntheticLandscape(out / 'world', 0, size=512, sensors=('s1', 's2'))
+    SyntheticLandscape(out / 'world', 0, size=QUICK.size, sensors=('s1', 's2'))
     again = run(out, settings=QUICK, overwrite=True, progress=False)
     assert again.metrics['counts'] == journey.metrics['counts']
     for name in DIRECTIONS:

@@ -44,9 +44,11 @@ def test_there_are_messages() -> None:
 @pytest.mark.parametrize('quoted', QUOTED)
 def test_message_is_one_of_ours(quoted: str) -> None:
     """Words as they are; what the page leaves open holds a value that is filled in."""
-    words = [re.escape(part.strip(' ')) for part in quoted.split('…')]
-    find = re.compile(r'[^\0]*?\0.*?'.join(words), re.DOTALL)
-    assert any(find.search(sentence) for sentence in sentences())
+    parts = [part.strip(' ') for part in quoted.split('…')]
+    find = re.compile(r'[^\0]*?\0.*?'.join(map(re.escape, parts)), re.DOTALL)
+    # Few sentences have all the words, which is found out sooner than their order.
+    likely = (s for s in sentences() if all(part in s for part in parts))
+    assert any(find.search(sentence) for sentence in likely)
 
 
 def test_commands_lead_to_every_message() -> None:

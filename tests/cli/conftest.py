@@ -5,6 +5,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,6 +88,12 @@ def make_table(
     prefix: str = 's2', *, n: int = 30, seed: int = 0, space: str = 'abc', dim: int = 8
 ) -> EmbeddingTable:
     """Squares side by side, six in a row, a date every tenth day, the last two undated."""
+    made = _made(prefix, n, seed, space, dim)
+    return replace(made, frame=made.frame.copy(), record=deepcopy(made.record))
+
+
+@cache
+def _made(prefix: str, n: int, seed: int, space: str, dim: int) -> EmbeddingTable:
     boxes = []
     for i in range(n):
         row, column = divmod(i, 6)

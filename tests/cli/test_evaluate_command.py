@@ -1,6 +1,7 @@
 """The verb evaluate: two archives and a rule, a report as text and as files."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,8 @@ type Refused = Callable[..., str]
 type Make = Callable[..., EmbeddingTable]
 
 
-@pytest.fixture
-def both(make: Make, tmp_path: Path) -> Path:
-    """Two sensors over the same thirty places, with labels, as one archive."""
+@pytest.fixture(scope='module')
+def _both(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tables = [
         replace(make(name, seed=i), record={}) for i, name in enumerate(('s1', 's2'))
     ]
@@ -30,7 +30,13 @@ def both(make: Make, tmp_path: Path) -> Path:
     kinds = [['a'], ['a', 'b'], ['b', 'c']]
     frame.insert(0, 'kind', [kinds[i % 3] for i in range(len(frame))])
     made = EmbeddingTable.from_frame(frame, one.vectors)
-    return made.save(tmp_path / 'both')
+    return made.save(tmp_path_factory.mktemp('evaluated') / 'both')
+
+
+@pytest.fixture
+def both(_both: Path, tmp_path: Path) -> Path:
+    """Two sensors over the same thirty places, with labels, as one archive."""
+    return Path(shutil.copytree(_both, tmp_path / 'both'))
 
 
 def test_markdown_on_the_terminal(run: Run, asking: Path, archive: Path) -> None:

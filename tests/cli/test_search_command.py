@@ -715,12 +715,7 @@ _OUT = 'out.geojson'
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_leaves_nothing(
-    refused: Refused,
-    archive: Path,
-    asking: Path,
-    areas: Path,
-    words: str,
-    message: str,
+    refused: Refused, archive: Path, asking: Path, areas: Path, words: str, message: str
 ) -> None:
     places = {
         'archive': archive,

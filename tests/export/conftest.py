@@ -22,7 +22,7 @@ type Build = Callable[..., gpd.GeoDataFrame]
 type Qgis = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make() -> Make:
     """Make a table of patches of 320 m in EPSG:32632."""
 
@@ -79,10 +79,15 @@ def make() -> Make:
     return build
 
 
-@pytest.fixture
-def hits(make: Make) -> gpd.GeoDataFrame:
-    """Three hits for each of two s1 queries."""
+@pytest.fixture(scope='session')
+def _found(make: Make) -> gpd.GeoDataFrame:
     return RetrievalIndex(make('s2')).search(make('s1', 2), 3)
+
+
+@pytest.fixture
+def hits(_found: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Three hits for each of two s1 queries."""
+    return _found.copy()
 
 
 @pytest.fixture

@@ -204,11 +204,11 @@ def _ask_texts(filtered: Callable[[str], Where]) -> Callable[[Path], str]:
 
 
 def _ask_areas(folder: Path) -> str:
-    made = []
+    made, rows = [], table()
     for file in sorted(folder.glob('a.*')):
         if file.suffix in ('.gpkg', '.geojson', '.fgb', '.shp', '.parquet'):
             try:
-                made.append(len(Where(str(file)).rows(table())))
+                made.append(len(Where(str(file)).rows(rows)))
             except CMRError:
                 made.append(-1)
     return repr(made)

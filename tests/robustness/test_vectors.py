@@ -1,6 +1,7 @@
 """Vectors and ids of a part that no search can use: refused with file and row, never ranked."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,24 @@ from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 type Change = Callable[[pa.Table], pa.Table]
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    """Two parts of six rows."""
+@pytest.fixture(scope='module')
+def _archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     points = gpd.points_from_xy(range(12), range(12))
     frame = gpd.GeoDataFrame(
         {'patch_id': [f'p{i:02}' for i in range(12)]}, geometry=points, crs='EPSG:4326'
     )
     vectors = np.random.default_rng(0).normal(size=(12, 4))
     table = EmbeddingTable.from_frame(frame, vectors, space='x')
-    sink = ParquetSink(tmp_path / 'archive', {'space': 'x'})
+    sink = ParquetSink(tmp_path_factory.mktemp('rows') / 'archive', {'space': 'x'})
     sink.commit('a', table.select(range(6)))
     sink.commit('b', table.select(range(6, 12)))
     return sink.path
+
+
+@pytest.fixture
+def archive(_archive: Path, tmp_path: Path) -> Path:
+    """Two parts of six rows."""
+    return Path(shutil.copytree(_archive, tmp_path / 'archive'))
 
 
 def column(name: str, values: Callable[[list[Any]], pa.Array]) -> Change:

@@ -1,6 +1,8 @@
 """A made archive: places, times and attributes that a loop can check."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 
 import geopandas as gpd
 import numpy as np
@@ -13,13 +15,11 @@ from torchgeo_cmr.table import EmbeddingTable
 type Make = Callable[..., EmbeddingTable]
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make() -> Make:
     """Make a table of n random patches round 10 E, 45 N."""
 
-    def build(
-        n: int = 300, dim: int = 16, *, seed: int = 0, **columns: object
-    ) -> EmbeddingTable:
+    def build(n: int, dim: int, seed: int, **columns: object) -> EmbeddingTable:
         rng = np.random.default_rng(seed)
         x, y = rng.uniform(9, 11, n), rng.uniform(44, 46, n)
         start = pd.Timestamp('2024-01-01', tz='UTC') + pd.to_timedelta(
@@ -43,4 +43,15 @@ def make() -> Make:
             frame, rng.normal(size=(n, dim)), space='abc', modality='s2'
         )
 
-    return build
+    # Most tests ask for the same few tables: each is made once.
+    plain = cache(build)
+
+    def copied(
+        n: int = 300, dim: int = 16, *, seed: int = 0, **columns: object
+    ) -> EmbeddingTable:
+        if columns:
+            return build(n, dim, seed, **columns)
+        made = plain(n, dim, seed)
+        return replace(made, frame=made.frame.copy(), record={**made.record})
+
+    return copied

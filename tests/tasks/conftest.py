@@ -70,7 +70,7 @@ class PlantedData(LightningDataModule):
         return loader(12, 2)
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make_task() -> Callable[..., SSCMRSIR]:
     def make(**options: Any) -> SSCMRSIR:
         torch.manual_seed(0)
@@ -87,7 +87,7 @@ def make_task() -> Callable[..., SSCMRSIR]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make_trainer() -> Callable[..., Trainer]:
     def make(**options: Any) -> Trainer:
         quiet: dict[str, Any] = {
@@ -115,6 +115,6 @@ def make_loader() -> Callable[..., DataLoader]:
     return loader
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make_data() -> type[PlantedData]:
     return PlantedData

@@ -1,5 +1,6 @@
 """By whose statistics a task that starts from weights of others normalises pixels."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,18 @@ WEIGHTS: Any = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope='module', autouse=True)
+def _random_weights() -> Iterator[None]:
     """Random weights in the place of downloads: the rest is real."""
-    for enum, model, channels in (
-        (ResNet50_Weights, 'resnet50', 2),
-        (ResNet18_Weights, 'resnet18', 13),
-    ):
-        state = timm.create_model(model, in_chans=channels, num_classes=0).state_dict()
-        monkeypatch.setattr(enum, 'get_state_dict', lambda *_, s=state, **__: dict(s))
+    with pytest.MonkeyPatch.context() as patch:
+        for enum, model, channels in (
+            (ResNet50_Weights, 'resnet50', 2),
+            (ResNet18_Weights, 'resnet18', 13),
+        ):
+            network = timm.create_model(model, in_chans=channels, num_classes=0)
+            state = network.state_dict()
+            patch.setattr(enum, 'get_state_dict', lambda *_, s=state, **__: dict(s))
+        yield
 
 
 def test_statistics_of_the_weights_in_the_order_of_the_data(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def test_queries_of_two_sensors_go_together_in_their_order(make: Make) -> None:
 def test_answers_to_other_questions_are_not_mixed(make: Make) -> None:
     asked = [f'p{i:04d}' for i in range(9)]
     one, other = answers(make, asked)
+    both, alone = fuse([one, other], 5), fuse([one], 5)
     for names, missing in (
         (asked[:8], r"result 2 of 2 has no hits for 'p0008', which"),
         (asked[1:], r"result 2 of 2 has no hits for 'p0000', which"),
@@ -99,9 +100,8 @@ def test_answers_to_other_questions_are_not_mixed(make: Make) -> None:
         found = fuse([one, part], 5, match='any')
         check_result(found)
         assert found['query_id'].drop_duplicates().tolist() == asked
-        both = fuse([one, other], 5)
         for name in asked:
-            right = both if name in names else fuse([one], 5)
+            right = both if name in names else alone
             alike = [
                 f[f['query_id'] == name]['patch_id'].tolist() for f in (found, right)
             ]

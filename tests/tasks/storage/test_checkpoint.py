@@ -1,3 +1,5 @@
+import copy
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,19 +29,27 @@ class Mine(SSCMRSIR):
         super().__init__(in_channels, **others)
 
 
-@pytest.fixture
-def saved(
-    tmp_path: Path,
+@pytest.fixture(scope='module')
+def _trained(
+    tmp_path_factory: pytest.TempPathFactory,
     make_task: Callable[..., SSCMRSIR],
     make_trainer: Callable[..., Trainer],
-    data: Any,
+    make_data: Callable[..., Any],
 ) -> tuple[SSCMRSIR, Path]:
     task = make_task(mean=None, std=None, bands=None, keys={'s1': 'image_s1'})
     trainer = make_trainer()
-    trainer.fit(task, data)
-    path = tmp_path / 'task.ckpt'
+    trainer.fit(task, make_data())
+    path = tmp_path_factory.mktemp('trained') / 'task.ckpt'
     trainer.save_checkpoint(path)
+    task.trainer = None  # a copy needs none
     return task.eval(), path
+
+
+@pytest.fixture
+def saved(_trained: tuple[SSCMRSIR, Path], tmp_path: Path) -> tuple[SSCMRSIR, Path]:
+    """A task that was trained, and its checkpoint, of which a test may change both."""
+    task, path = _trained
+    return copy.deepcopy(task), Path(shutil.copy(path, tmp_path))
 
 
 def test_a_checkpoint_alone_is_enough_to_embed(
