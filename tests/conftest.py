@@ -68,7 +68,6 @@ def _unflushed() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # A descriptor that is closed stays an error.
         patch.setattr(os, 'fsync', lambda descriptor: os.fstat(descriptor) and None)
-        patch.setenv('OGR_SQLITE_SYNCHRONOUS', 'OFF')
         yield
 
 

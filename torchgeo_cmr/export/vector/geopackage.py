@@ -220,6 +220,9 @@ def to_geopackage(
             _append(lines, temporary, 'links', 'LineString', crs)
             layers.append(Layer('links', plain_style('links', kind='LineString')))
         with closing(sqlite3.connect(temporary)) as db:
+            # The draft is flushed as a whole before it gets its name: none of the transactions below has
+            # to reach the disk on its own.
+            db.executescript('PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY')
             _add_styles(db, layers)
             _add_names(db, layers)
             if record_json is not None:
