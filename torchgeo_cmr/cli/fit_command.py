@@ -89,6 +89,15 @@ class _Parser(LightningArgumentParser):
 class _CLI(LightningCLI):
     """LightningCLI that keeps the checkpoint with the best score of the task by default."""
 
+    #: The subcommand that was typed; the parsers of the others would take longer than the rest of the start.
+    typed = ''
+
+    @classmethod
+    def subcommands(cls) -> dict[str, set[str]]:
+        """Give the subcommand that was typed, with the arguments to skip; all if it is unknown."""
+        known = LightningCLI.subcommands()
+        return {cls.typed: known[cls.typed]} if cls.typed in known else known
+
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse the words that the console script hands over.
 
@@ -276,7 +285,8 @@ def fit(args: Sequence[str]) -> Any:
     logging.getLogger('lightning.fabric.utilities.seed').setLevel(logging.WARNING)
     check_yaml(args)
     try:
-        return _CLI(
+        chosen = type(_CLI.__name__, (_CLI,), {'typed': next(iter(args), '')})
+        return chosen(
             model_class=BaseTask,
             parser_class=_Parser,
             datamodule_class=BaseDataModule,
@@ -286,7 +296,7 @@ def fit(args: Sequence[str]) -> Any:
                 'prog': 'torchgeo-cmr',
                 # Subcommands take it from here.
                 'formatter_class': _Help,
-                **{name: {'epilog': text} for name, text in EXAMPLES.items()},
+                **{name: {'epilog': EXAMPLES[name]} for name in chosen.subcommands()},
             },
             subclass_mode_model=True,
             subclass_mode_data=True,
