@@ -187,3 +187,28 @@ def test_a_stack_of_what_memory_holds(
 ) -> None:
     table = embed(fake(bands=BANDS), str(s2_folder), 's2', 16, progress=False)
     assert over_dates(table).frame['dates'].tolist() == [2] * 12
+
+
+def test_a_part_that_is_replaced_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places are those of the rows that were read first, so none of the others is joined."""
+    folder, table = spread(tmp_path / 'archive', 3)
+    stack_dates(folder)
+    before = EmbeddingTable.load(tmp_path / 'archive-over-dates')
+    of = time_stack.Places.of
+
+    def replaced(tables: Any, min_dates: int) -> Any:
+        found = of(tables, min_dates)
+        ParquetSink(folder, {'space': 'abc'}).commit('1', table.select(range(25)))
+        return found
+
+    monkeypatch.setattr(time_stack.Places, 'of', replaced)
+    with pytest.raises(ArchiveError, match='was replaced while the archive was read'):
+        stack_dates(folder)
+    after = EmbeddingTable.load(tmp_path / 'archive-over-dates')
+    assert after.frame['patch_id'].tolist() == before.frame['patch_id'].tolist()
+    assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {
+        'archive',
+        'archive-over-dates',
+    }

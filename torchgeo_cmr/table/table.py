@@ -477,7 +477,7 @@ class EmbeddingTable:
         """Read an archive folder part by part, for more than memory holds.
 
         Args:
-            path: Folder of the archive, which should not change meanwhile.
+            path: Folder of the archive. A part that is replaced before it was read is refused.
 
         Returns:
             Key and rows of each part, in the order of :meth:`load`, read when it is wanted, one after the

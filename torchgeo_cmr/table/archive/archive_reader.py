@@ -83,7 +83,7 @@ class Parts[T]:
     """The parts of an archive in its order, each read when it is wanted.
 
     Args:
-        path: Folder of the archive, which should not change meanwhile.
+        path: Folder of the archive.
         make: Makes what is given from frame, vectors, metric and record of a part.
 
     Raises:
@@ -104,10 +104,17 @@ class Parts[T]:
         """Read a part: its key, and what is made of it.
 
         Raises:
-            ArchiveError: If it is broken.
+            ArchiveError: If it is broken, or has other rows than when the parts were listed: what was
+                learned from those would be applied to these.
             IndexError: If there is no such part.
         """
-        frame, vectors, facts = read_part(self._footers[number].file, self._header)
+        footer = self._footers[number]
+        frame, vectors, facts = read_part(footer.file, self._header)
+        if facts != footer.facts:
+            raise ArchiveError(
+                f'{footer.file} was replaced while the archive was read; run this again once '
+                'nothing writes to it'
+            )
         records = [each.get('record') or {} for each in (self._header, facts)]
         return facts['key'], self._make(
             frame, vectors, self._header['metric'], merge_records(records)
