@@ -138,7 +138,10 @@ def spread(folder: Path, parts: int) -> tuple[Path, EmbeddingTable]:
 
 
 @pytest.mark.parametrize('how', ['mean', 'attention'])
-@pytest.mark.parametrize(('most', 'min_dates'), [(10, 1), (1, 2), (1000, 3)])
+@pytest.mark.parametrize(
+    ('most', 'min_dates'),
+    [(30, 1), pytest.param(1, 2, marks=pytest.mark.slow), (1000, 3)],
+)
 def test_batches_are_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Any, most: int, min_dates: int
 ) -> None:

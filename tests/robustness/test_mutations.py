@@ -36,7 +36,13 @@ def test_every_target_has_cases() -> None:
     assert CASES.keys() == fuzz.TARGETS.keys()
 
 
-@pytest.mark.parametrize('name', CASES)
+#: Other formats of one kind, a second each.
+SLOW = {'search_geojson', 'search_fgb', 'index_float32', 'area_text'}
+
+
+@pytest.mark.parametrize(
+    'name', [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES]
+)
 def test_mutations(name: str, tmp_path: Path) -> None:
     stream = fuzz.cases(name, random.Random(name), tmp_path)
     outcomes = [

@@ -343,19 +343,28 @@ def test_only_the_protocol_is_on_stdout_and_bad_lines_do_not_end_it(
         '\x00\xff',
         json.dumps({'jsonrpc': '2.0', 'id': 2, 'method': 'tools/list'}),
     ]
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, *server(folder)],
-        input='\n'.join(lines).encode('utf-8', 'surrogateescape') + b'\n',
-        capture_output=True,
-        check=False,
-        timeout=60,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
-    )
-    assert done.returncode == 0, done.stderr
-    given = [json.loads(line) for line in done.stdout.splitlines()]
+    ) as running:
+        assert running.stdin
+        assert running.stdout
+        words = '\n'.join(lines).encode('utf-8', 'surrogateescape')
+        running.stdin.write(words + b'\n')
+        running.stdin.flush()
+        given = []
+        # The end of the input ends a server, with answers that it has not written yet.
+        while not given or given[-1].get('id') != 2:
+            given.append(json.loads(running.stdout.readline()))
+        rest, errors = running.communicate(timeout=60)
+    assert running.returncode == 0, errors
+    given += [json.loads(line) for line in rest.splitlines()]
     assert {each['jsonrpc'] for each in given} == {'2.0'}
     assert {each.get('id') for each in given} >= {1, 2}
-    assert b'Traceback' not in done.stderr
+    assert b'Traceback' not in errors
 
 
 def test_changes_of_an_index_are_seen(

@@ -26,7 +26,12 @@ def path(write_raster: Writer) -> Path:
 @pytest.mark.parametrize('small', [False, True], ids=['whole', 'little memory'])
 @pytest.mark.parametrize(
     ('size', 'stride', 'min_valid'),
-    [(8, None, 0.5), (8, 4, 0.0), (5, 9, 1.0), (1, None, 1.0)],
+    [
+        (8, None, 0.5),
+        (8, 4, 0.0),
+        (5, 9, 1.0),
+        pytest.param(1, None, 1.0, marks=pytest.mark.slow),
+    ],
 )
 def test_equal_to_a_loop(
     path: Path,
