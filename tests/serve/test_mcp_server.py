@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import anyio
@@ -352,6 +353,9 @@ def test_only_the_protocol_is_on_stdout_and_bad_lines_do_not_end_it(
     ) as running:
         assert running.stdin
         assert running.stdout
+        # Of a server that does not answer, the next line is empty then.
+        patience = Timer(60, running.kill)
+        patience.start()
         words = '\n'.join(lines).encode('utf-8', 'surrogateescape')
         running.stdin.write(words + b'\n')
         running.stdin.flush()
@@ -359,6 +363,7 @@ def test_only_the_protocol_is_on_stdout_and_bad_lines_do_not_end_it(
         # The end of the input ends a server, with answers that it has not written yet.
         while not given or given[-1].get('id') != 2:
             given.append(json.loads(running.stdout.readline()))
+        patience.cancel()
         rest, errors = running.communicate(timeout=60)
     assert running.returncode == 0, errors
     given += [json.loads(line) for line in rest.splitlines()]
