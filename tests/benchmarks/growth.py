@@ -165,6 +165,7 @@ def prepare_scenes(folder: Path, rows: int) -> None:
     (folder / 'scenes').mkdir()
     rng = np.random.default_rng(0)
     for i in range(rows // SIDE**2):
+        west = 500_000 + 1000 * (i // 2)
         options: dict[str, Any] = {
             'driver': 'GTiff',
             'width': SIDE,
@@ -172,9 +173,7 @@ def prepare_scenes(folder: Path, rows: int) -> None:
             'count': 1,
             'dtype': 'uint8',
             'crs': 'EPSG:32632',
-            'transform': rasterio.Affine(
-                *(10, 0, 500_000 + 1000 * (i // 2), 0, -10, 5_000_000)
-            ),
+            'transform': rasterio.Affine(10, 0, west, 0, -10, 5_000_000),
         }
         path = folder / 'scenes' / f'{i:05}.tif'
         with rasterio.open(path, 'w', **options) as file:

@@ -105,9 +105,8 @@ def test_only_a_stack_is_replaced(
 
 
 def spread(folder: Path, parts: int) -> tuple[Path, EmbeddingTable]:
-    """An archive of several parts: 40 places at up to six dates, a date or two in each part."""
+    """An archive of several parts, each of 25 of 40 places at a date of its own."""
     rng = np.random.default_rng(0)
-    tables = []
     for part in range(parts):
         places = np.sort(rng.choice(40, 25, replace=False))
         frame = gpd.GeoDataFrame(
@@ -123,7 +122,7 @@ def spread(folder: Path, parts: int) -> tuple[Path, EmbeddingTable]:
             crs=4326,
         )
         if part == 1:
-            # Missing everywhere in one part, and fractions in another.
+            # As a part has them in which others are missing.
             frame['label'] = frame['label'].astype(float)
         if part:
             frame['late'] = 1
@@ -132,7 +131,6 @@ def spread(folder: Path, parts: int) -> tuple[Path, EmbeddingTable]:
         table = EmbeddingTable.from_frame(
             frame, vectors, space='abc', modality='s2', record=record
         )
-        tables.append(table)
         ParquetSink(folder, {'space': 'abc'}).commit(f'{part}', table)
     return folder, EmbeddingTable.load(folder)
 

@@ -63,12 +63,6 @@ class Program:
         )
         self._process.start()
 
-    @property
-    def printed(self) -> str:
-        """What it has written to stdout so far."""
-        path = self._printed[0]
-        return path.read_text() if path.exists() else ''
-
     def send_signal(self, number: int) -> None:
         os.kill(self._process.pid, number)
 

@@ -1,16 +1,14 @@
 """An archive without the mean of its vectors, next to it, made again after each run."""
 
 import os
-import shutil
 from pathlib import Path
 
 from torchgeo_cmr.embed.companion import companion
 from torchgeo_cmr.export.new_file import only_writer
 from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.search import Alignment
-from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
-from torchgeo_cmr.table.archive.archive_reader import read_record
-from torchgeo_cmr.table.archive.replacement import begin_replacement, replace_archive
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.archive.replacement import replacement
 
 
 def center_archive(archive: str | os.PathLike[str]) -> Path:
@@ -35,20 +33,14 @@ def center_archive(archive: str | os.PathLike[str]) -> Path:
     with only_writer([path], [means]):
         parts = EmbeddingTable.load_parts(archive)
         mean = Alignment.center(table for _, table in parts)
-        building = begin_replacement(path)
-        space = read_header(archive).get('space')
         header = {
-            'space': space and f'{space}+{mean.name}',
-            'record': {**read_record(archive), 'alignment': mean.name},
+            'space': parts.space and f'{parts.space}+{mean.name}',
+            'record': {**parts.record, 'alignment': mean.name},
         }
-        sink = ParquetSink(building, header)
-        try:
+        with replacement(path, header) as sink:
             for key, table in steps(parts, 'part', 'centre'):
                 sink.commit(key, mean.table(table))
             sink.finish()
-            replace_archive(building, path)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
         mean.save(means, overwrite=True)
     return path
 

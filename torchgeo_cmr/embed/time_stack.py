@@ -1,8 +1,6 @@
 """The dates of an archive joined next to it: one row per place, made again after each run."""
 
 import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +10,9 @@ from numpy.typing import NDArray
 from torchgeo_cmr.embed.companion import companion
 from torchgeo_cmr.export.new_file import only_writer
 from torchgeo_cmr.progress.bars import steps
-from torchgeo_cmr.table import EmbeddingTable, ParquetSink, read_header
-from torchgeo_cmr.table.archive.archive_reader import Parts, read_record
-from torchgeo_cmr.table.archive.replacement import begin_replacement, replace_archive
+from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.table.archive.archive_reader import Parts
+from torchgeo_cmr.table.archive.replacement import replacement
 from torchgeo_cmr.table.dates import How, Places, check_stack, join_dates
 
 #: Rows that are joined at a time, but for a place that alone has more.
@@ -46,26 +44,17 @@ def stack_dates(
     path = stack_folder(archive)
     with only_writer([path], []):
         parts = EmbeddingTable.load_parts(archive)
-        sizes: list[int] = []
-        places = Places.of(_seen(parts, sizes), min_dates)
-        building = begin_replacement(path)
-        header = {
-            'space': read_header(archive).get('space'),
-            'record': {**read_record(archive), 'over_dates': how},
-        }
-        sink = ParquetSink(building, header)
-        ends = np.cumsum(sizes)
-        try:
+        tables = (table for _, table in steps(parts, 'part', 'find places'))
+        places = Places.of(tables, min_dates)
+        header = {'space': parts.space, 'record': {**parts.record, 'over_dates': how}}
+        with replacement(path, header) as sink:
             batches = [*places.batches(_ROWS)]
             for number, batch in enumerate(steps(batches, 'batch', 'join dates')):
                 rows = np.sort(batch.rows)
                 inside = replace(batch, rows=np.searchsorted(rows, batch.rows))
-                table = _read(parts, ends, rows)
-                sink.commit(f'{number:06}', join_dates(table, inside, how))
+                joined = join_dates(_read(parts, rows), inside, how)
+                sink.commit(f'{number:06}', joined)
             sink.finish()
-            replace_archive(building, path)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
     return path
 
 
@@ -74,19 +63,10 @@ def stack_folder(archive: str | os.PathLike[str]) -> Path:
     return companion(archive, '-over-dates', 'over_dates', 'a stack over dates')
 
 
-def _seen(parts: Parts[EmbeddingTable], sizes: list[int]) -> Iterator[EmbeddingTable]:
-    """Go through the parts, and note how many rows each has."""
-    for _, table in steps(parts, 'part', 'find places'):
-        sizes.append(len(table))
-        yield table
-
-
-def _read(
-    parts: Parts[EmbeddingTable], ends: NDArray[np.int64], rows: NDArray[np.int64]
-) -> EmbeddingTable:
+def _read(parts: Parts[EmbeddingTable], rows: NDArray[np.int64]) -> EmbeddingTable:
     """Read some rows, in order, from the parts that hold them."""
-    holding = np.searchsorted(ends, rows, side='right')
-    begin = np.append(0, ends)
+    begin = np.cumsum([0, *parts.rows])
+    holding = np.searchsorted(begin, rows, side='right') - 1
     found = []
     for number in np.unique(holding).tolist():
         _, table = parts[number]

@@ -1,6 +1,7 @@
 """Exact answers with codes: those of a sort of every score, whatever the rows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -186,3 +187,10 @@ def test_remainders_of_queries_are_multiplied_where_much_is_left_without(
     expected = top_k(as_vectors(rows), every, queries, 5, ties=every)
     assert (found[0] == expected[0]).all()
     assert (found[1] == expected[1]).all()
+
+
+def test_bytes_without_a_bound_are_of_no_use(rows_of: Rows) -> None:
+    rows = rows_of('even', N, 48)
+    kept = Vectors(rows, 'int8', *encode(rows, 'int8'))
+    assert pruning.has_use(kept, N)
+    assert not pruning.has_use(replace(kept, error=np.inf), N)

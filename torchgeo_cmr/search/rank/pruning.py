@@ -111,11 +111,9 @@ def has_use(vectors: Vectors, rows: int) -> bool:
     Without kernels NumPy takes two to three times as long for bytes as for float32 vectors, but an index
     of bytes may have whole vectors that do not fit into memory.
     """
-    if vectors.kind == 'int8':
-        return rows >= LEAST_ROWS
-    if not is_enough(rows, vectors.dim):
-        return False
-    return vectors.heads is not None or _has_codes(vectors)
+    bytes_alone = vectors.kind == 'int8'
+    enough = rows >= LEAST_ROWS if bytes_alone else is_enough(rows, vectors.dim)
+    return enough and (vectors.heads is not None or _has_codes(vectors))
 
 
 def is_enough(rows: int, dim: int) -> bool:
@@ -124,10 +122,8 @@ def is_enough(rows: int, dim: int) -> bool:
 
 
 def _has_codes(vectors: Vectors) -> bool:
-    if vectors.kind == 'int8':
-        return True
-    long = vectors.dim >= SHORTEST
-    return long and vectors.coded is not None and integer_products.KERNELS
+    quick = integer_products.KERNELS and vectors.dim >= SHORTEST
+    return vectors.coded is not None and (quick or vectors.kind == 'int8')
 
 
 @dataclass(frozen=True, eq=False)

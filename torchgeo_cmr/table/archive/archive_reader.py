@@ -15,7 +15,7 @@ from torchgeo_cmr.table.schema import check_vectors, empty_frame
 
 from .completeness import complete_parts
 from .folder import read_header
-from .part_footers import AGAIN, read_footers
+from .part_footers import AGAIN, Footer, read_footers
 from .part_reader import read_part, read_parts
 from .part_schema import frame_from_arrow
 from .records import merge_records
@@ -96,6 +96,21 @@ class Parts[T]:
         self._footers = complete_parts(Path(path), self._header)
         self._make = make
 
+    @property
+    def space(self) -> str | None:
+        """The space of all rows, if they have one."""
+        return self._header.get('space')
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record of the archive, as its table has it."""
+        return _record(self._header, self._footers)
+
+    @property
+    def rows(self) -> list[int]:
+        """The number of rows of each part."""
+        return [footer.facts['rows'] for footer in self._footers]
+
     def __len__(self) -> int:
         """Give the number of parts."""
         return len(self._footers)
@@ -154,6 +169,12 @@ def read_record(path: str | PathLike[str], *, strict: bool = True) -> dict[str, 
     """
     header = read_header(path)
     footers = read_footers(Path(path), header['dim'])
+    return _record(header, footers, strict=strict)
+
+
+def _record(
+    header: Mapping[str, Any], footers: Iterable[Footer], *, strict: bool = True
+) -> dict[str, Any]:
     every = (header, *(footer.facts for footer in footers))
     return merge_records([facts.get('record') or {} for facts in every], strict=strict)
 

@@ -2,8 +2,11 @@
 
 import os
 import shutil
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from torchgeo_cmr.drafts import check_on_disk, disk_faults, draft_folder, sweep
 from torchgeo_cmr.durable import replace_folder
@@ -28,12 +31,6 @@ def write_archive(path: str | PathLike[str], table: Rows, *, overwrite: bool) ->
     Raises:
         OutputExistsError: If the path is there and is not to be, or cannot safely be, replaced.
     """
-    target = Path(path)
-    if os.path.lexists(target) and not overwrite:
-        raise OutputExistsError(
-            f'{target} is there already; choose another name or overwrite it'
-        )
-    building = begin_replacement(target)
     header = {
         'dim': table.dim,
         'metric': table.metric,
@@ -41,12 +38,34 @@ def write_archive(path: str | PathLike[str], table: Rows, *, overwrite: bool) ->
         'rows': len(table),
         'record': table.record,
     }
+    target = Path(path)
+    with replacement(target, header, overwrite=overwrite) as sink:
+        sink.commit('all', table)
+    return target
+
+
+@contextmanager
+def replacement(
+    path: str | PathLike[str], header: Mapping[str, Any], *, overwrite: bool = True
+) -> Generator[ParquetSink]:
+    """Give the writer of an archive that takes its place, or that of an older one, at the end.
+
+    Args:
+        path: Folder to make.
+        header: Facts that all parts share.
+        overwrite: Replace an archive, never anything else.
+
+    Raises:
+        OutputExistsError: If the path is there and is not to be, or cannot safely be, replaced.
+    """
+    if not overwrite:
+        _refuse_taken(path)
+    building = begin_replacement(path)
     try:
-        ParquetSink(building, header).commit('all', table)
-        replace_archive(building, target, overwrite=overwrite)
+        yield ParquetSink(building, header)
+        replace_archive(building, path, overwrite=overwrite)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return target
 
 
 def begin_replacement(path: str | PathLike[str]) -> Path:
@@ -78,12 +97,18 @@ def replace_archive(
     target = Path(path).resolve()
     if os.path.lexists(target):  # again: somebody may have made it meanwhile
         if not overwrite:
-            raise OutputExistsError(
-                f'{target} is there already; choose another name or overwrite it'
-            )
+            _refuse_taken(target)
         _refuse_foreign(target)
     with disk_faults(target):
         replace_folder(building, target, draft_folder(target))
+
+
+def _refuse_taken(path: str | PathLike[str]) -> None:
+    """Refuse a name that something has."""
+    if os.path.lexists(path):
+        raise OutputExistsError(
+            f'{os.fspath(path)} is there already; choose another name or overwrite it'
+        )
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Patches from means of pixels: one vector for each window of a raster of vectors."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from torchgeo_cmr.errors import OutputExistsError, RasterError
+from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.progress.bars import steps
-from torchgeo_cmr.table.archive.replacement import begin_replacement, replace_archive
-from torchgeo_cmr.table.archive.sink import ParquetSink
+from torchgeo_cmr.table.archive.replacement import replacement
 from torchgeo_cmr.table.table import EmbeddingTable
 
 from .vector_raster import Place, VectorRaster
@@ -77,23 +75,14 @@ def from_pixels(
         tables = [*cut.tables()]
         _check_some(tables, raster, min_valid)
         return EmbeddingTable.concat(tables)
-    target = os.fspath(out)
-    if os.path.lexists(target) and not overwrite:
-        raise OutputExistsError(
-            f'{target} is there already; choose another name or overwrite it'
-        )
-    building = begin_replacement(target)
-    try:
-        sink = ParquetSink(building, {'space': space, 'record': cut.record})
+    header = {'space': space, 'record': cut.record}
+    with replacement(out, header, overwrite=overwrite) as sink:
         found = False
         for number, table in enumerate(steps(cut.tables(), 'part', 'cut')):
             sink.commit(f'part {number:06d}', table)
             found = True
         _check_some([found] * found, raster, min_valid)
         sink.finish()
-        replace_archive(building, target, overwrite=overwrite)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return None
 
 
