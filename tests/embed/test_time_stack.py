@@ -213,3 +213,52 @@ def test_a_part_that_is_replaced_meanwhile(
         'archive',
         'archive-over-dates',
     }
+
+
+def commit(folder: Path, *parts: dict[str, Any]) -> Path:
+    """An archive of parts: ids, places and other columns of each."""
+    for number, columns in enumerate(parts):
+        places = columns.pop('place')
+        frame = gpd.GeoDataFrame(
+            columns, geometry=[shapely.box(p, 0, p + 1, 1) for p in places], crs=4326
+        )
+        table = EmbeddingTable.from_frame(frame, np.ones((len(frame), 4)))
+        ParquetSink(folder, {}).commit(f'{number}', table)
+    return folder
+
+
+def test_parts_that_store_equal_values_in_other_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch is of other parts, and what is made of them is one archive."""
+    monkeypatch.setattr(time_stack, '_ROWS', 1)
+    midnight = pd.Timestamp('2024-06-01', tz='UTC')
+    noon = midnight + pd.Timedelta(hours=12)
+    folder = commit(
+        tmp_path / 'archive',
+        {
+            'patch_id': ['a', 'b', 'c'],
+            'place': [0, 1, 2],
+            'class': pd.Categorical(['x', 'y', 'x']),
+            'seen': [midnight, midnight, noon],
+        },
+        {
+            'patch_id': ['d', 'e'],
+            'place': [1, 3],
+            'class': pd.Categorical(['y', 'z']),
+            'seen': [midnight, midnight],
+        },
+    )
+    stack = EmbeddingTable.load(stack_dates(folder)).frame
+    assert stack['patch_id'].tolist() == ['a', 'b+1', 'c', 'e']
+    assert stack['class'].tolist() == ['x', 'y', 'x', 'z']
+    assert stack['seen'].tolist() == [midnight, midnight, noon, midnight]
+
+
+def test_an_id_in_two_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_stack, '_ROWS', 1)
+    parts = [{'patch_id': ['a'], 'place': [place]} for place in range(2)]
+    folder = commit(tmp_path / 'archive', *parts)
+    with pytest.raises(ArchiveError, match="patch_id 'a' is in two parts"):
+        stack_dates(folder)
+    assert not (tmp_path / 'archive-over-dates').exists()

@@ -202,3 +202,18 @@ def test_a_column_without_values_takes_any_type(make: Make, place: Path | None) 
     assert len(index.rows(Where(where="own = 'word'"))) == 40
     with pytest.raises(ArchiveError, match="'own' holds int64"):
         index.append(part(make, 'ccc', own=1))
+
+
+def test_categories_of_numbers_that_differ_and_are_partly_null(
+    make: Make, place: Path | None
+) -> None:
+    tables = [
+        part(make, 'a', own=pd.Categorical([1, 2, None, 2] * 10)),
+        part(make, 'bb', own=pd.Categorical([2, 3] * 20)),
+    ]
+    for index in (
+        of_parts(tables, place),
+        RetrievalIndex(EmbeddingTable.concat(tables)),
+    ):
+        assert len(index.rows(Where(where='own = 2'))) == 40
+        assert len(index.rows(Where(where='own is null'))) == 10

@@ -152,3 +152,22 @@ def test_rows_without_a_place_are_joined_with_none() -> None:
     np.testing.assert_allclose(joined.vectors[1:], table.vectors, atol=1e-7)
     with pytest.raises(ArchiveError, match='no place of the table has 2 dates'):
         over_dates(lost, min_dates=2)
+
+
+def test_long_lists_that_differ_in_the_middle_are_left_out() -> None:
+    table = make(dates=2, places=1)
+    frame = table.frame.copy()
+    frame['alike'] = [[*range(3000)]] * 2
+    frame['unlike'] = [[*range(3000)], [*range(1500), -1, *range(1501, 3000)]]
+    joined = over_dates(EmbeddingTable.from_frame(frame, table.vectors))
+    assert 'alike' in joined.frame
+    assert 'unlike' not in joined.frame
+
+
+def test_packed_codes_have_no_mean() -> None:
+    frame = make(dates=2, places=1).frame
+    codes = EmbeddingTable.from_frame(
+        frame, np.array([[1], [2]], np.uint8), metric='hamming'
+    )
+    with pytest.raises(ArchiveError, match='join the dates of the vectors'):
+        over_dates(codes)

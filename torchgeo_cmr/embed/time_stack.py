@@ -1,9 +1,12 @@
 """The dates of an archive joined next to it: one row per place, made again after each run."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +17,7 @@ from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.archive.archive_reader import Parts
 from torchgeo_cmr.table.archive.replacement import replacement
 from torchgeo_cmr.table.dates import How, Places, check_stack, join_dates
+from torchgeo_cmr.table.kinds import filled
 
 #: Rows that are joined at a time, but for a place that alone has more.
 _ROWS = 50_000
@@ -52,7 +56,7 @@ def stack_dates(
             for number, batch in enumerate(steps(batches, 'batch', 'join dates')):
                 rows = np.sort(batch.rows)
                 inside = replace(batch, rows=np.searchsorted(rows, batch.rows))
-                joined = join_dates(_read(parts, rows), inside, how)
+                joined = join_dates(_read(parts, rows, places.dtypes), inside, how)
                 sink.commit(f'{number:06}', joined)
             sink.finish()
     return path
@@ -63,14 +67,19 @@ def stack_folder(archive: str | os.PathLike[str]) -> Path:
     return companion(archive, '-over-dates', 'over_dates', 'a stack over dates')
 
 
-def _read(parts: Parts[EmbeddingTable], rows: NDArray[np.int64]) -> EmbeddingTable:
-    """Read some rows, in order, from the parts that hold them."""
+def _read(
+    parts: Parts[EmbeddingTable], rows: NDArray[np.int64], dtypes: Mapping[str, Any]
+) -> EmbeddingTable:
+    """Read some rows, in order, from the parts that hold them, with columns of some types."""
     begin = np.cumsum([0, *parts.rows])
     holding = np.searchsorted(begin, rows, side='right') - 1
     found = []
     for number in np.unique(holding).tolist():
         _, table = parts[number]
-        found.append(table.select(rows[holding == number] - begin[number]))
+        chosen = table.select(rows[holding == number] - begin[number])
+        # Batches of one archive have the same types, whichever parts they are of.
+        frame = gpd.GeoDataFrame(filled(chosen.frame, dtypes))
+        found.append(replace(chosen, frame=frame))
     return EmbeddingTable.concat(found)
 
 

@@ -1,7 +1,7 @@
 """Several dates of one place as one row: a stack over time of existing vectors."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, Self, get_args
 
@@ -9,12 +9,13 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.util import hash_pandas_object
 
 from torchgeo_cmr.errors import ArchiveError
 
+from .kinds import kinds_of, united
 from .schema import STANDARD
 from .table import EmbeddingTable
+from .value_digests import value_digests
 
 #: How vectors of several dates become one.
 How = Literal['mean', 'attention']
@@ -49,7 +50,7 @@ def over_dates(
 
     Raises:
         ArchiveError: If *how* is unknown, *min_dates* is below 1, no place has as many dates,
-            or the vectors of a place cancel out.
+            the vectors of a place cancel out, or they are packed codes.
 
     Examples:
         >>> from shapely import box
@@ -86,11 +87,13 @@ class Places:
         rows: Numbers of the rows, place by place, in the order of the first row of each.
         starts: Where each place begins among them (places,), and their number.
         varying: Columns whose values differ between the rows of a place.
+        dtypes: Types of the columns of all tables below one another.
     """
 
     rows: NDArray[np.int64]
     starts: NDArray[np.int64]
     varying: frozenset[str]
+    dtypes: Mapping[str, Any]
 
     @classmethod
     def of(cls, tables: Iterable[EmbeddingTable], min_dates: int) -> Self:
@@ -101,19 +104,33 @@ class Places:
             min_dates: Skip places with fewer rows.
 
         Raises:
-            ArchiveError: If no place has as many.
+            ArchiveError: If no place has as many, a ``patch_id`` is in two tables, or they hold
+                packed codes.
         """
-        found: list[tuple[pd.DataFrame, pd.Series, dict[str, NDArray[np.uint64]]]] = []
-        start = 0
+        found: list[tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]] = []
+        kinds, start = [], 0
         for table in tables:
+            if table.metric == 'hamming':
+                raise ArchiveError(
+                    'packed codes have no mean: join the dates of the vectors that they were made '
+                    'of, then make codes of these'
+                )
+            if not len(table):
+                continue
             # Copied, so that nothing else of the table is kept.
-            times = table.frame['time_start'].copy()
-            found.append((_keys(table, start), times, _digests(table.frame)))
+            facts = table.frame[['patch_id', 'time_start']].copy()
+            found.append((_keys(table, start), facts, _digests(table.frame)))
+            kinds.append(kinds_of(table.frame))
             start += len(table)
         if not start:
             raise ArchiveError('there is no row, so there are no dates to join')
         keys = pd.concat([each for each, *_ in found], ignore_index=True)
-        times = pd.concat([each for _, each, _ in found], ignore_index=True)
+        facts = pd.concat([each for _, each, _ in found], ignore_index=True)
+        times, ids = facts['time_start'], facts['patch_id']
+        if (twice := ids.duplicated()).any():
+            raise ArchiveError(
+                f'patch_id {ids[twice].iloc[0]!r} is in two parts; remove one of them'
+            )
         every = keys.groupby(list(keys), sort=False, dropna=False)
         numbers = every.ngroup().to_numpy()
         order = times.sort_values(kind='stable', na_position='last').index.to_numpy()
@@ -139,7 +156,7 @@ class Places:
             )
             if (values[rows] != values[first]).any():
                 varying.add(name)
-        return cls(rows, starts, frozenset(varying))
+        return cls(rows, starts, frozenset(varying), united(kinds))
 
     def __len__(self) -> int:
         """Give the number of places."""
@@ -154,7 +171,7 @@ class Places:
             end = min(max(end, begin + 1), len(self))
             first, last = self.starts[begin], self.starts[end]
             starts = self.starts[begin : end + 1] - first
-            yield type(self)(self.rows[first:last], starts, self.varying)
+            yield replace(self, rows=self.rows[first:last], starts=starts)
             begin = end
 
 
@@ -190,18 +207,8 @@ def _keys(table: EmbeddingTable, start: int) -> pd.DataFrame:
 
 def _digests(frame: gpd.GeoDataFrame) -> dict[str, NDArray[np.uint64]]:
     """Give a number for each value of the columns that are not standard; 0 where it is missing."""
-    made = {}
-    for name in frame.columns.difference([*STANDARD, 'geometry'], sort=False):
-        column = frame[name]
-        # Lists cannot be compared directly; their text can.
-        words = column.astype(str)
-        if pd.api.types.is_float_dtype(column):
-            # A part with missing values may hold as floats what another has as whole numbers.
-            whole = ((column % 1 == 0) & (column.abs() < 2**53)).fillna(value=False)
-            words[whole] = column[whole].astype('int64').astype(str)
-        numbers = hash_pandas_object(words, index=False).to_numpy()  # ty: ignore[not-callable]
-        made[name] = np.where(column.isna(), 0, numbers)
-    return made
+    names = frame.columns.difference([*STANDARD, 'geometry'], sort=False)
+    return {name: value_digests(frame[name]) for name in names}
 
 
 def _join(rows: NDArray[np.float32], how: How) -> NDArray[np.float64]:

@@ -28,6 +28,8 @@ class Kind(NamedTuple):
     void: bool
     #: Whether there are whole numbers that float64 would round.
     long: bool = False
+    #: Whether a value is missing.
+    null: bool = False
 
 
 def kinds_of(table: pa.Table | pd.DataFrame) -> dict[str, Kind]:
@@ -50,14 +52,16 @@ def kinds_of(table: pa.Table | pd.DataFrame) -> dict[str, Kind]:
                 dtype = empty.to_pandas().dtype
             void, long = column.null_count == len(column), is_long(column)
             fits = nullable(dtype, long=long) if column.null_count else dtype
-            made[name] = Kind(fits, _plain(column.type), void, long)
+            null = column.null_count > 0
+            made[name] = Kind(fits, _plain(column.type), void, long, null)
         return made
     frame = pd.DataFrame(table.drop(columns='geometry'))
     schema = pa.Schema.from_pandas(frame, preserve_index=False)
     for name, dtype in frame.dtypes.items():
         kind = _plain(schema.field(name).type)
         long = pa.types.is_integer(kind) and is_long(pa.array(frame[name]))
-        made[name] = Kind(dtype, kind, bool(frame[name].isna().all()), long)
+        missing = frame[name].isna()
+        made[name] = Kind(dtype, kind, bool(missing.all()), long, bool(missing.any()))
     return made
 
 
@@ -80,7 +84,8 @@ def united(parts: Sequence[Mapping[str, Kind]]) -> dict[str, Any]:
             blank = [pd.Series([], dtype=kind.dtype) for kind in known]
             # Words of two kinds, such as two sets of categories, are plain words together.
             dtype = TEXT if words else pd.concat(blank).dtype
-        if len(known) < len(parts):
+        # Categories take a missing value where their values alone have no room for it.
+        if len(known) < len(parts) or any(kind.null for kind in known):
             dtype = nullable(dtype, long=any(kind.long for kind in known))
         together[name] = dtype
     return together
