@@ -151,7 +151,7 @@ def replace_folder(building: Path, target: Path, retired: Path) -> None:
     Raises:
         OSError: If the folders cannot be renamed; the old one is then in its place.
     """
-    if _named(building, target):
+    if name_folder(building, target):
         flush(target.parent)
         return
     if _exchange(building, target):
@@ -168,8 +168,16 @@ def replace_folder(building: Path, target: Path, retired: Path) -> None:
     shutil.rmtree(retired, ignore_errors=True)
 
 
-def _named(building: Path, target: Path) -> bool:
-    """Give a folder its name if that is free."""
+def name_folder(building: Path, target: Path) -> bool:
+    """Give a folder its name if that is free, and say whether it was.
+
+    Args:
+        building: The folder.
+        target: Its name; what has it stays.
+
+    Raises:
+        OSError: If the folder cannot be renamed.
+    """
     if target.exists():
         return False
     try:

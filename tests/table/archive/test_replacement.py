@@ -111,3 +111,22 @@ def test_an_archive_that_goes_while_it_is_looked_at(
     monkeypatch.setattr(Path, 'iterdir', listed)
     make('new').save(folder, overwrite=True)
     assert EmbeddingTable.load(folder).frame['patch_id'][0].startswith('new')
+
+
+def test_a_folder_that_appears_at_the_last_moment_stays(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was free when it was looked at is not replaced by who must not overwrite."""
+    folder = tmp_path / 'a'
+    real = Path.rename
+
+    def late(self: Path, target: Any) -> Path:
+        monkeypatch.setattr(Path, 'rename', real)
+        make('first').save(folder)
+        return real(self, target)
+
+    monkeypatch.setattr(Path, 'rename', late)
+    with pytest.raises(OutputExistsError, match='is there already'):
+        make('second').save(folder)
+    assert EmbeddingTable.load(folder).frame['patch_id'][0].startswith('first')
+    assert [p.name for p in tmp_path.iterdir()] == ['a']

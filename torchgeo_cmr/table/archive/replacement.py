@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torchgeo_cmr.drafts import check_on_disk, disk_faults, draft_folder, sweep
-from torchgeo_cmr.durable import replace_folder
+from torchgeo_cmr.durable import flush, name_folder, replace_folder
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.table.provenance import Rows
 
@@ -95,9 +95,14 @@ def replace_archive(
 ) -> None:
     """Put a complete archive in the place of another, see :func:`begin_replacement`."""
     target = Path(path).resolve()
-    if os.path.lexists(target):  # again: somebody may have made it meanwhile
-        if not overwrite:
-            _refuse_taken(target)
+    # Again: somebody may have made it meanwhile.
+    if not overwrite:
+        with disk_faults(target):
+            if name_folder(building, target):
+                flush(target.parent)
+                return
+        _refuse_taken(target)
+    if os.path.lexists(target):
         _refuse_foreign(target)
     with disk_faults(target):
         replace_folder(building, target, draft_folder(target))
