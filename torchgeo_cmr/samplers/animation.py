@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import shapely
 from pyproj import CRS
 from shapely import Polygon
@@ -40,7 +39,7 @@ def animate(
     ax.set(title=title, xlabel='x', ylabel='y')
     drawn: list[PolyCollection] = []
 
-    def add(rings: list[np.ndarray], colour: str) -> None:
+    def add(rings: list[list[tuple[float, ...]]], colour: str) -> None:
         collection = PolyCollection(rings, alpha=0.3, facecolor=colour)
         ax.add_collection(collection)
         drawn.append(collection)

@@ -69,7 +69,12 @@ class Area:
         height, width = sides(self.size)
         return width, height
 
-    @property
+    @cached_property
+    def _edges(self) -> Bounds:
+        # Once, for shapely takes longer to say them than a draw takes without.
+        return self.polygon.bounds
+
+    @cached_property
     def extent(self) -> tuple[float, float]:
         """Width and height of a patch on the ground, in units of the CRS."""
         return self.pixels[0] * self.res[0], self.pixels[1] * self.res[1]
@@ -77,7 +82,7 @@ class Area:
     @property
     def is_chip(self) -> bool:
         """Whether exactly one patch fits: the whole of a pre-cut file."""
-        xmin, ymin, xmax, ymax = self.polygon.bounds
+        xmin, ymin, xmax, ymax = self._edges
         width, height = self.extent
         return (
             abs(xmax - xmin - width) < 0.5 * self.res[0]
@@ -88,7 +93,7 @@ class Area:
     @property
     def has_room(self) -> bool:
         """Whether the box around the polygon holds a patch."""
-        xmin, ymin, xmax, ymax = self.polygon.bounds
+        xmin, ymin, xmax, ymax = self._edges
         spans = self._steps(xmin, xmax, 0), self._steps(ymin, ymax, 1)
         return all(first <= last for first, last in spans)
 
@@ -109,7 +114,7 @@ class Area:
     @cached_property
     def _chip(self) -> Bounds | None:
         # Once, however many epochs there are: it reads the file.
-        xmin, _, _, ymax = self.polygon.bounds
+        xmin, _, _, ymax = self._edges
         width, height = self.extent
         bounds = (xmin, ymax - height, xmin + width, ymax)
         return bounds if self._is_valid(bounds) else None
@@ -126,7 +131,7 @@ class Area:
         Returns:
             Bounds of the patch.
         """
-        xmin, ymin, xmax, ymax = self.polygon.bounds
+        xmin, ymin, xmax, ymax = self._edges
         if within is not None:
             xmin, ymin = max(xmin, within[0]), max(ymin, within[1])
             xmax, ymax = min(xmax, within[2]), min(ymax, within[3])
@@ -145,7 +150,7 @@ class Area:
         if self.is_chip:
             chip = self.chip()
             return [] if chip is None else [chip]
-        xmin, ymin, xmax, ymax = self.polygon.bounds
+        xmin, ymin, xmax, ymax = self._edges
         columns = self._steps(xmin, xmax, 0)
         rows = self._steps(ymin, ymax, 1)
         places = [

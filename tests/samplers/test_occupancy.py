@@ -1,0 +1,55 @@
+"""Ground is used once, however many patches a batch has and wherever it lies."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from pyproj import CRS, Transformer
+
+from torchgeo_cmr.samplers.occupancy import Occupancy
+from torchgeo_cmr.samplers.patch_area import Area, Bounds
+
+
+def area(crs: str, *bounds: float) -> Area:
+    day = pd.Interval(pd.Timestamp(2024, 6, 1), pd.Timestamp(2024, 6, 2))
+    return Area(0, shapely.box(*bounds), CRS(crs), day, (0.0, 0.0), (10.0, 10.0), 32)
+
+
+def random_boxes(count: int, side: int) -> list[Bounds]:
+    corners = 10.0 * np.random.default_rng(0).integers(0, side, (count, 2))
+    return [(x, y, x + 320, y + 320) for x, y in corners.tolist()]
+
+
+def test_as_compared_one_with_another() -> None:
+    ground = area('EPSG:32632', 0, 0, 20_000, 20_000)
+    occupancy, taken = Occupancy(lonlat=False), shapely.Polygon()
+    used = 0
+    for bounds in random_boxes(2000, 1000):
+        box = shapely.box(*bounds)
+        free = shapely.intersection(taken, box).area == 0
+        assert occupancy.add(bounds, ground) is free
+        if free:
+            taken = taken | box
+            used += 1
+    assert used > 256  # more than there is room for at first
+
+
+@pytest.mark.parametrize('zone', ['EPSG:32632', 'EPSG:32601'])
+def test_in_degrees_as_boxes_of_corners(zone: str) -> None:
+    # Zone 1 begins at the antimeridian, which some of these boxes cross.
+    west, south = (166_000, 4_000_000) if zone.endswith('01') else (500_000, 5_000_000)
+    ground = area(zone, west, south, west + 10_000, south + 10_000)
+    project = Transformer.from_crs(zone, 'EPSG:4326', always_xy=True)
+    occupancy = Occupancy(lonlat=True)
+    taken: list[shapely.Polygon] = []
+    for x, y, *_ in random_boxes(200, 600):
+        bounds = (west + x, south + y, west + x + 320, south + y + 320)
+        corners = shapely.get_coordinates(shapely.box(*bounds))
+        lon, lat = project.transform(corners[:, 0], corners[:, 1])
+        lon = lon % 360
+        box = shapely.box(lon.min(), lat.min(), lon.max(), lat.max())
+        free = not any(shapely.intersection(box, other).area > 1e-15 for other in taken)
+        assert occupancy.add(bounds, ground) is free
+        if free:
+            taken.append(box)
+    assert 20 < len(taken) < 200
