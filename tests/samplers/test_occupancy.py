@@ -9,10 +9,13 @@ from pyproj import CRS, Transformer
 from torchgeo_cmr.samplers.occupancy import Occupancy
 from torchgeo_cmr.samplers.patch_area import Area, Bounds
 
+TIME = pd.IntervalIndex.from_breaks(
+    pd.to_datetime(['2024-01-01', '2024-01-02']), closed='both'
+)[0]
+
 
 def area(crs: str, *bounds: float) -> Area:
-    day = pd.Interval(pd.Timestamp(2024, 6, 1), pd.Timestamp(2024, 6, 2))
-    return Area(0, shapely.box(*bounds), CRS(crs), day, (0.0, 0.0), (10.0, 10.0), 32)
+    return Area(0, shapely.box(*bounds), CRS(crs), TIME, (0.0, 0.0), (10.0, 10.0), 32)
 
 
 def random_boxes(count: int, side: int) -> list[Bounds]:
