@@ -9,8 +9,9 @@ import shapely
 from pyproj import CRS
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.search import Where
+from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.search.where.area import read_area
+from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import to_lonlat
 
 _ANGLE = np.linspace(0, 2 * np.pi, 12, endpoint=False)
@@ -55,3 +56,53 @@ def test_degrees_of_another_size_lead_off_the_globe(tmp_path: Path) -> None:
     prj.write_text(prj.read_text().replace('0.0174532925199433', '0.1174532925199433'))
     with pytest.raises(QueryError, match=r'a\.shp'):
         Where(str(file))
+
+
+@pytest.mark.parametrize('crs', ['EPSG:4326', 'EPSG:4258', 'EPSG:3857', 'EPSG:32632'])
+def test_a_box_without_width_or_height(crs: str) -> None:
+    """It is a point or a line, which lies in some footprints and touches others, in any CRS."""
+    x, y = gpd.GeoSeries([shapely.Point(9, 47)], crs=4326).to_crs(crs)[0].coords[0]
+    wide = 1e-4 if CRS(crs).is_geographic else 10
+    frame = gpd.GeoDataFrame(
+        {'patch_id': ['around', 'north', 'far']},
+        geometry=[
+            shapely.box(8.9, 46.9, 9.1, 47.1),
+            shapely.box(8.9, 47.05, 9.1, 47.1),
+            shapely.box(11, 47, 12, 48),
+        ],
+        crs=4326,
+    )
+    index = RetrievalIndex(EmbeddingTable.from_frame(frame, np.eye(3)))
+    north = y + (0.06 if CRS(crs).is_geographic else 9_800)
+    for box, hit in (
+        ((x, y, x, y), [0]),
+        ((x - wide, y, x + wide, y), [0]),
+        ((x, y, x, north), [0, 1]),
+    ):
+        assert index.rows(Where(box, crs=crs)).tolist() == hit
+        assert index.rows(~Where(box, crs=crs)).tolist() == [
+            row for row in range(3) if row not in hit
+        ]
+
+
+def test_a_box_without_width_at_the_antimeridian() -> None:
+    area = read_area((180, -5, -180, 5))
+    assert area.bounds == (-180, -5, 180, 5)
+    assert area.geom_type == 'MultiLineString'
+    flat = read_area((170, 3, -170, 3))
+    assert flat.length == 20
+    # A half without width is left out where the other has one.
+    assert read_area((170, -5, -180, 5)).equals(shapely.box(170, -5, 180, 5))
+
+
+@pytest.mark.parametrize('crs', ['EPSG:3857', 'EPSG:32632', 'ESRI:54009', 'EPSG:3031'])
+@pytest.mark.parametrize('size', [1e200, 1e308])
+def test_an_area_beyond_all_numbers_is_named(crs: str, size: float) -> None:
+    for given in ((0, 0, size, size), shapely.Polygon([(0, 0), (size, 0), (0, size)])):
+        with pytest.raises(QueryError, match='cannot be expressed in EPSG:4326'):
+            read_area(given, crs)
+
+
+def test_an_area_that_degrees_cannot_tell_from_nothing() -> None:
+    with pytest.raises(QueryError, match='the box is empty; give an area that covers'):
+        read_area((0, 0, 1e-9, 1e-9), 'EPSG:3031')

@@ -111,6 +111,8 @@ def read_drawn(
                 f'{name} cannot be expressed in EPSG:4326 from {known.to_string()[:60]}; check its CRS'
             )
         area = area if area.is_valid else shapely.make_valid(area)
+        if area.is_empty:  # less than degrees can tell
+            raise QueryError(f'{name} is empty; give an area that covers some ground')
     return area, Drawn(polygons(area if is_wgs84(known) else shape), known.srs)
 
 
@@ -199,7 +201,7 @@ def _tolerance(shape: Geometry, crs: CRS) -> float:
     unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
     metres = max(east - west, north - south) * unit
     metres *= _RADIUS if crs.is_geographic else 1.0
-    return max(_STRAY, _LARGE * metres**2)
+    return max(_STRAY, _LARGE * metres * metres)  # of too many metres, ** is an error
 
 
 def _crs(crs: Any) -> CRS:
@@ -222,11 +224,13 @@ def _box(box: Box, crs: CRS) -> Geometry:
             f'the box has south {south} above north {north}; give west, south, east, north'
         )
     if west <= east:
-        return shapely.box(west, south, east, north)
+        shape = shapely.box(west, south, east, north)
+        # Without width or height it is a line or a point, as a feature of that shape is.
+        return shape if shape.is_valid else shapely.make_valid(shape)
     if not is_wgs84(crs):
         raise QueryError(
             f'the box has west {west} beyond east {east}; only boxes in EPSG:4326 may cross the antimeridian'
         )
-    return shapely.union_all(
-        [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
-    )
+    halves = shapely.box([west, -180], south, [180, east], north)
+    wide = halves[shapely.is_valid(halves)]
+    return shapely.union_all(wide if len(wide) else shapely.make_valid(halves))
