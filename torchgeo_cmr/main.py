@@ -112,6 +112,10 @@ def _ended(error: Exception, words: list[str]) -> int:
     if isinstance(error, CMRError | OSError):
         # OSError: a file is missing, the disk is full. The user can fix both.
         return _mistake(str(error))
+    if isinstance(error, UnicodeEncodeError) and 'surrogates' in error.reason:
+        # So Python reads a name of other bytes, which most libraries do not take.
+        name = error.object[max(0, error.start - 60) : error.end + 20]
+        return _mistake(f'the name {name!a} is not UTF-8: rename that file or folder')
     if isinstance(error, ModuleNotFoundError):
         from torchgeo_cmr.cli.missing_package import cure
 

@@ -184,6 +184,18 @@ class TestFaultsOfOurs:
         assert 'report it with what --debug prints' in ran.err
 
 
+def test_a_name_that_is_not_utf8_is_no_fault_of_ours(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verb(source: str, *, out: list[str]) -> None:
+        out[0].encode()
+
+    monkeypatch.setattr(export_verb, 'export', verb)
+    code, _, err = run('export', 'a', '--out', 'caf\udce9.gpkg')
+    assert (code, err.count('\n')) == (2, 1)
+    assert "the name 'caf\\udce9.gpkg' is not UTF-8: rename" in err
+
+
 def test_debug_shows_the_traceback_of_a_mistake_too(run: Run, tmp_path: Path) -> None:
     ran = run('--debug', 'info', tmp_path / 'nothing')
     assert ran.code == 2

@@ -19,7 +19,7 @@ from torchgeo_cmr.table.schema import check_vectors
 
 from .completeness import missing_parts
 from .folder import PARTS, header_file, part_name, read_header
-from .part_footers import check_metadata, check_part
+from .part_footers import WHOLE, check_metadata, check_part, refused
 from .part_schema import from_arrow
 from .records import CURE
 
@@ -80,7 +80,9 @@ def verify_archive(path: str | PathLike[str]) -> Iterator[Finding]:
             pa.ArrowException,
         ) as error:
             broken = True
-            yield Finding(str(part), _sentence(error), _PART)
+            reason = refused(error)
+            fault, cure = reason or _sentence(error), WHOLE if reason else _PART
+            yield Finding(str(part), fault, cure)
     for name in missing_parts(folder, header):
         broken = True
         yield Finding(str(folder / name), 'it is missing', _PART.partition(' and ')[2])

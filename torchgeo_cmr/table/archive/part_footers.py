@@ -1,5 +1,6 @@
 """What footers of parts say, and whether columns and metadata are those that were written."""
 
+import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ _STORED: dict[str, pa.DataType] = {
 }
 #: What to do about a part that is broken.
 AGAIN = 'remove it and run again'
+#: What to do about one that the system does not give: to remove it might lose it.
+WHOLE = 'it may be whole: make sure that it may be read, and run this again'
 
 
 class PartFacts(TypedDict):
@@ -96,10 +99,21 @@ def reading(part: Path) -> Generator[None]:
     except ArchiveError:
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        # ValueError: a name of the file that is not Unicode
+        if reason := refused(error):
+            raise ArchiveError(f'{part} cannot be read ({reason}); {WHOLE}') from error
+        # ValueError: a name in the file that is not Unicode
         raise ArchiveError(
             f'{part} cannot be read, it is truncated or broken; {AGAIN}'
         ) from error
+
+
+def refused(error: Exception) -> str:
+    """Say why the system gave no bytes of a file, which may be whole; empty if it did."""
+    if isinstance(error, UnicodeEncodeError):  # of its path, which Arrow takes as text
+        return 'its name, or that of a folder above, is not UTF-8'
+    return (
+        os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ''
+    )
 
 
 def read_facts(schema: pa.Schema, name: str) -> dict[str, Any]:
