@@ -45,6 +45,19 @@ def test_statistics_of_nothing_are_refused() -> None:
         moments.check('s1')
 
 
+@pytest.mark.parametrize('unit', ['power', 'amplitude'])
+def test_decibels_are_no_power(unit: str) -> None:
+    moments = Moments()
+    moments.add(np.linspace(-22, -4, 64, dtype=np.float32).reshape(1, 64))
+    moments.check('s1', 'db')
+    with pytest.raises(RasterError, match=f'{unit}, .* mean of -13: .* s1=db'):
+        moments.check('s1', unit)
+    # Noise that was taken off leaves some of it below zero.
+    dark = Moments()
+    dark.add(np.linspace(-0.01, 0.005, 64, dtype=np.float32).reshape(1, 64))
+    dark.check('s1', unit)
+
+
 def test_the_same_whatever_the_rank(
     write_raster: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

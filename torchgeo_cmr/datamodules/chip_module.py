@@ -214,7 +214,7 @@ class ChipDataModule(IndexedDataModule):
             for modality, moments in sums.items():
                 moments.add(sample[f'image_{modality}'].numpy())
         for modality, moments in sums.items():
-            moments.check(modality)
+            moments.check(modality, self._units(modality, bands[modality]))
         return (
             {m: moments.mean() for m, moments in sums.items()},
             {m: moments.std() for m, moments in sums.items()},

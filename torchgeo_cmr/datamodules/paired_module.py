@@ -392,7 +392,7 @@ class PairedDataModule(BaseDataModule):
             for name in masks:
                 del sums[name]
             for name, moments in sums.items():
-                moments.check(name)
+                moments.check(name, units[name])
             self._described = {
                 name: {
                     'bands': self._bands(name, len(moments.count)),

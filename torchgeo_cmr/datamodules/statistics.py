@@ -7,7 +7,7 @@ import numpy as np
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.samplers import Area
 from torchgeo_cmr.samplers.patch_area import PatchKey
-from torchgeo_cmr.scenes.units import UNITS
+from torchgeo_cmr.scenes.units import BACKSCATTER, UNITS
 
 #: Deviation below which a band is constant, as a share of its largest number: what float32
 #: pixels of one value differ by.
@@ -67,19 +67,26 @@ class Moments:
         # A constant band carries nothing: divided by 1 it becomes zero instead of infinite.
         return np.where(std > _CONSTANT * self._largest, std, 1.0).tolist()
 
-    def check(self, modality: str) -> None:
-        """Refuse statistics of nothing.
+    def check(self, modality: str, unit: str | None = None) -> None:
+        """Refuse statistics of nothing, and of decibels that are stated to be something else.
 
         Args:
             modality: Whose pixels they are.
+            unit: Unit in which they are stated to be.
 
         Raises:
-            RasterError: If no pixel was valid.
+            RasterError: If no pixel was valid, or the mean is one that the unit cannot have.
         """
         if not self.count.any():
             raise RasterError(
                 f'the training patches hold no valid pixel of {modality}, so its mean and '
                 'deviation are unknown: check its nodata, or choose other splits'
+            )
+        if unit in BACKSCATTER - {'db'} and min(self.mean()) < -1:
+            raise RasterError(
+                f'{modality} is stated to be {unit}, which is never below 0, and its training patches have '
+                f'a mean of {min(self.mean()):.3g}: state the units of {modality}, {modality}=db, if they are '
+                'decibels'
             )
 
 

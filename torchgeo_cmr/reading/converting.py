@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.reading.cache import Cache
 from torchgeo_cmr.reading.cube_reader import CubeReader
 from torchgeo_cmr.reading.reader import SceneReader
 from torchgeo_cmr.scenes.bands import is_radar
 from torchgeo_cmr.scenes.scene import Scene
-from torchgeo_cmr.scenes.units import convert
+from torchgeo_cmr.scenes.units import are_decibels, convert
 
 
 def open_reader(scene: Scene, cache: Cache | None = None) -> SceneReader:
@@ -56,11 +57,21 @@ class ConvertingReader(SceneReader):
         bands: Sequence[int] | None = None,
         out_shape: tuple[int, int] | None = None,
     ) -> NDArray[np.float32]:
-        """Read pixels, as any reader does, and convert them."""
+        """Read pixels, as any reader does, and convert them.
+
+        Raises:
+            RasterError: As any reader, and if what is stated to be power or amplitude is decibels.
+        """
         pixels = self._stored.read(window, bands, out_shape)
         scene = self.scene
         assert scene.units is not None
         assert scene.read_as is not None
         radar = self._radar if bands is None else self._radar[list(bands)]
-        pixels[radar] = convert(pixels[radar], scene.units, scene.read_as)
+        stored = pixels[radar]
+        pixels[radar] = convert(stored, scene.units, scene.read_as)
+        if scene.units != 'db' and are_decibels(stored):
+            raise RasterError(
+                f'{scene.path} holds backscatter from {np.nanmin(stored):.3g} to {np.nanmax(stored):.3g}, '
+                f'and {scene.units} is never below 0: state `units` as db, if it is in decibels'
+            )
         return pixels

@@ -102,6 +102,20 @@ def _said(band: str) -> str | None:
     return stated_unit([word for word in words if word in _WORDS])
 
 
+def are_decibels(values: NDArray[Any]) -> bool:
+    """Say whether backscatter must be decibels, since neither power nor amplitude is below zero.
+
+    Noise that was taken off leaves some a little below; fill values are all alike or far below.
+
+    Args:
+        values: Backscatter of any shape, NaN where missing.
+    """
+    known = values[np.isfinite(values)]
+    if not known.size or known.max() >= 0 or known.min() <= -100:
+        return False
+    return bool(known.min() < known.max() and np.median(known) < -1)
+
+
 def convert(
     pixels: NDArray[np.float32], given: str, wanted: str
 ) -> NDArray[np.float32]:

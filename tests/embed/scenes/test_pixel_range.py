@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from torchgeo_cmr.embed import embed
 from torchgeo_cmr.embed.scenes.inputs import list_scenes
-from torchgeo_cmr.embed.scenes.pixel_range import check_light
+from torchgeo_cmr.embed.scenes.pixel_range import check_light, doubt_backscatter
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.models.foundation.pixel_steps import pixel_steps
 from torchgeo_cmr.scenes.scene import Scene
@@ -116,6 +117,30 @@ def test_backscatter(
     assert len(caught) == 1  # not one for each scene
     with pytest.raises(UserWarning, match=message):
         raise caught[0].category(str(caught[0].message))
+
+
+@pytest.mark.parametrize('units', ['power', 'amplitude'])
+def test_decibels_are_no_power(radar: Pretrained, nameless: Writer, units: str) -> None:
+    path = nameless('s1.tif', data=10 * np.log10(POWER))
+    with pytest.raises(
+        RasterError, match=f'from -25 to -2.*{units} is never below 0: .* as db'
+    ):
+        vectors(radar, path, units=units)
+
+
+def test_fill_values_are_no_decibels(radar: Pretrained, nameless: Writer) -> None:
+    data = POWER.copy()
+    data[:, :16] = -9999
+    data[:, 16:20, :16] = -0.001
+    assert len(vectors(radar, nameless('s1.tif', data=data), units='power')) == 2
+
+
+def test_decibels_as_an_encoder_of_power_sees_them(scene: Scene) -> None:
+    spec = {'units': 'power', 'mean': [0.1, 0.02]}
+    stored = torch.from_numpy(10 * np.log10(POWER[None])).float()
+    doubt = doubt_backscatter(stored, replace(scene, units='power'), spec, 's1')
+    assert doubt is not None
+    assert 'is negative, which power never is: state `units` as db' in doubt
 
 
 @pytest.fixture

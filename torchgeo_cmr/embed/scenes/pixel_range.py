@@ -15,7 +15,7 @@ from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.models.foundation.pixel_steps import EIGHT_BITS
 from torchgeo_cmr.scenes.bands import is_optical
 from torchgeo_cmr.scenes.scene import Scene
-from torchgeo_cmr.scenes.units import BACKSCATTER, convert
+from torchgeo_cmr.scenes.units import BACKSCATTER, are_decibels, convert
 
 __all__ = ('check_light', 'doubt_backscatter')
 
@@ -99,6 +99,11 @@ def doubt_backscatter(
         return (
             f'{modality} of {scene.path} holds no value below 0, which decibels of ground are '
             'nearly everywhere: state `units` as power or amplitude, if they are that'
+        )
+    if unit != 'db' and all(map(are_decibels, samples)):
+        return (
+            f'{modality} of {scene.path} is negative, which {unit} never is: state `units` as db, if it is in '
+            'decibels'
         )
     found = _decibels(np.array([np.median(sample) for sample in samples]), unit)
     away = found - _decibels(np.array(mean), unit)
