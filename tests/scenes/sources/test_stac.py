@@ -365,7 +365,15 @@ def test_an_item_says_what_its_cube_leaves_open(cube: str, folder: Path) -> None
             item({'B02': asset('gone.tif')}),
             r'the item one has no band in a local file \(gone\.tif is not there\)',
         ),
-        (item({'meta': {'href': 'a.xml'}}), 'no band in a local file: download'),
+        (
+            item({'meta': {'href': 'a.xml'}}),
+            r'has no band: its assets \(meta\) are no GeoTIFF',
+        ),
+        (item({}), r'has no band: its assets \(none\) are no GeoTIFF'),
+        (
+            item({'visual': asset('b2.tif')}),
+            'of its assets visual are pictures for display',
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named(
@@ -400,5 +408,5 @@ def test_entries_that_are_no_items_keep_no_other(folder: Path) -> None:
     ):
         openings[1]()
     for opening in openings[2:-1]:
-        with pytest.raises(RasterError, match='item one has no band in a local file'):
+        with pytest.raises(RasterError, match='item one has no band'):
             opening()

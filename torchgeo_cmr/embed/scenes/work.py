@@ -311,12 +311,16 @@ class Run:
                 'files, their scale and the weights'
             )
         made = sum(rows.get(item.key, 0) for item in items)
+        kept = len(self.report.vanished) - len(self.report.pruned)
         _LOG.info(
             '%d patches of %d scenes%s; skipped: %d patches with too few valid pixels '
-            'or too much cloud, %d scenes smaller than a patch',
+            'or too much cloud, %d scenes smaller than a patch%s',
             made,
             len(items),
             self.writing.suffix,
             planned - made,
             len(self.report.too_small),
+            f'; {kept} scenes of earlier runs that this one does not name stay in it'
+            if kept
+            else '',
         )

@@ -42,13 +42,25 @@ def is_cube(file: str) -> bool:
 
 def is_data(key: str, asset: Any) -> bool:
     """Say whether an asset is a raster or a cube of data, and no picture of it."""
+    return _is_raster(asset) and not _is_shown(key, asset)
+
+
+def is_picture(key: str, asset: Any) -> bool:
+    """Say whether an asset is a raster that shows a scene, and not its data."""
+    return _is_raster(asset) and _is_shown(key, asset)
+
+
+def _is_shown(key: str, asset: Mapping[str, Any]) -> bool:
+    return bool(_PICTURES & {key.lower(), *(asset.get('roles') or ())})
+
+
+def _is_raster(asset: Any) -> bool:
     if not isinstance(asset, Mapping) or not isinstance(asset.get('href'), str):
         return False
     kind = str(asset.get('type') or '')
     file = urlparse(asset['href']).path.lower()
     raster = kind.startswith(('image/tiff', 'image/jp2', 'image/vnd.stac.geotiff'))
-    known = raster or is_cube(file) or file.endswith((*RASTERS, '.vrt'))
-    return known and not _PICTURES & {key.lower(), *(asset.get('roles') or ())}
+    return raster or is_cube(file) or file.endswith((*RASTERS, '.vrt'))
 
 
 def mask_of_asset(key: str, asset: Mapping[str, Any], file: str) -> str | None:

@@ -38,6 +38,7 @@ from torchgeo_cmr.scenes.sources.assets import (
     choose_bands,
     is_cube,
     is_data,
+    is_picture,
     mask_of_asset,
     names_stated,
     needed_assets,
@@ -186,10 +187,11 @@ def _scenes(
         href = next(iter(absent), None)
         if href is not None and (is_address(href) or is_address(finder.home)):
             raise RasterError(f'the item {name}: {finder.refusal(href)}')
+        if href is None:
+            raise RasterError(f'the item {name} has no band: {_why_none(item)}')
         raise RasterError(
-            f'the item {name} has no band in a local file'
-            f'{f" ({href} is not there)" if href else ""}: download its assets, and '
-            'give paths relative to the list'
+            f'the item {name} has no band in a local file ({href} is not there): download its '
+            'assets, and give paths relative to the list'
         )
     if not found:
         names = [band.names for band in offered]
@@ -219,6 +221,22 @@ def _scenes(
         scales=scales,
     )
     return [without_zeros(scene)]
+
+
+def _why_none(item: Mapping[str, Any]) -> str:
+    """Say why none of the assets of an item is a band."""
+    assets = item.get('assets')
+    named = assets if isinstance(assets, Mapping) else {}
+    pictures = [key for key, asset in named.items() if is_picture(key, asset)]
+    if pictures:
+        return (
+            f'of its assets {", ".join(pictures)[:80]} are pictures for display, by their keys or '
+            'roles; name an item with bands, or give such an asset another key and role'
+        )
+    return (
+        f'its assets ({", ".join(named)[:80] or "none"}) are no GeoTIFF, JPEG 2000 or cube by type '
+        'or name; add one, or state its type, such as image/tiff'
+    )
 
 
 def _offered(
