@@ -83,6 +83,8 @@ def test_results() -> None:
     widget = root.find("fieldConfiguration/field[@name='relevant']/editWidget")
     assert widget is not None
     assert widget.get('type') == 'ValueMap'
+    # Hits of one query share its name, so that is not what lists of them show.
+    assert '"patch_id"' in (root.findtext('previewExpression') or '')
 
 
 def test_temporal() -> None:

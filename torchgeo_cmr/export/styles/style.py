@@ -131,6 +131,10 @@ def results_style(
         f'[% {_PLAIN.format("modality")} %] [% {_PLAIN.format("source")} %]'
         + (f'<br>[% {_TIME.format("time_start")} %]{times}' if timed else '')
     )
+    # What lists of features show; QGIS would take the query, which all hits of one share.
+    ET.SubElement(
+        root, 'previewExpression'
+    ).text = """'#' || "rank" || ' ' || "patch_id\""""
     add_choice(root, 'relevant', {'yes': 'true', 'no': 'false', 'unknown': _NULL})
     return as_text(root)
 
