@@ -78,8 +78,14 @@ def config(
     [
         ('cmir_small', 'cmir_smal', "timm has no model 'cmir_smal' for a"),
         ('/a}', '/nothere}', '/nothere'),
-        ('patch_size', 'patch_sise', "'patch_sise' is not accepted"),
-        ('patch_size: 16', 'patch_size: big', 'big'),
+        (
+            'patch_size',
+            'patch_sise',
+            'no option patch_sise; perhaps patch_size is meant',
+        ),
+        ('patch_size: 16', 'qq: 16', 'no option qq; see its page'),
+        ('patch_size: 16', 'patch_size: big', "patch_size is 'big', which is no int"),
+        ('accelerator: cpu', 'max_epochs: many', "trainer.max_epochs is 'many', which"),
         ('trainer:', 'nothing: 1\ntrainer:', "does not accept option 'nothing'"),
         ('{a: 1, b: 1}', '{a: 1000000000000, b: 1}', 'allocate'),
         ('torchgeo_cmr.tasks.CMIRPretrain', 'subprocess.Popen', 'subprocess.Popen'),
@@ -207,6 +213,13 @@ def test_a_checkpoint_of_another_network(
     ran = run(*words, '--ckpt_path', path)
     assert ran.code == 2
     assert 'the checkpoint does not fit the task' in ran.err.splitlines()[-1]
+    words += ('--ckpt_path', path)
+    # Its options replace those of the command line, which nobody would notice.
+    with pytest.warns(UserWarning, match=r'^lr stays 0\.0001, not 0\.5: .*last\.ckpt'):
+        run(*words, '--model.init_args.lr=0.5')
+    ran = run(*words, '--model=torchgeo_cmr.tasks.CMIRNet')
+    assert ran.code == 2
+    assert 'last.ckpt is a checkpoint of torchgeo_cmr.tasks.CMIRPretrain' in ran.err
 
 
 @pytest.mark.slow

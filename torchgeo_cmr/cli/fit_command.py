@@ -30,6 +30,7 @@ from torchgeo_cmr.yaml_size import check_yaml
 
 from .checkpoint_files import CheckpointFiles, only_run
 from .epoch_notes import EpochNotes
+from .yaml_mistakes import defaults, explain
 
 #: What the help of each command ends with.
 EXAMPLES = {
@@ -83,7 +84,7 @@ class _Parser(LightningArgumentParser):
         """End with the innermost reason, unless this is one attempt of several."""
         if not self.exit_on_error:
             super().error(message, ex)
-        raise CMRError(_reason(ex) if ex is not None else message) from ex
+        raise CMRError(explain(ex) if ex is not None else message) from ex
 
 
 class _CLI(LightningCLI):
@@ -123,6 +124,9 @@ class _CLI(LightningCLI):
             return
         config = self.config[command]
         options = _options_in(config.get('ckpt_path'), config)
+        _compare(
+            namespace_to_dict(config).get('model'), options, config.get('ckpt_path')
+        )
         if '_class_path' in options:
             name = options.pop('_class_path')
             options = {'class_path': name, 'dict_kwargs': options}
@@ -143,7 +147,7 @@ class _CLI(LightningCLI):
                 super().instantiate_classes()
             except Exception as error:
                 if isinstance(_root(error), _MISTAKES):
-                    raise CMRError(_reason(error)) from error
+                    raise CMRError(explain(error)) from error
                 raise
         for warning in caught:
             warnings.warn_explicit(
@@ -243,6 +247,34 @@ def _options_in(given: Any, config: Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in left_out}
 
 
+def _compare(given: Any, kept: dict[str, Any], path: Any) -> None:
+    """Refuse a checkpoint of another task; warn of options that it decides, not the user.
+
+    Args:
+        given: Section ``model`` of the configuration.
+        kept: Options in the checkpoint, which replace those.
+        path: The checkpoint.
+    """
+    if not given or '_class_path' not in kept:
+        return
+    name = given['class_path']
+    if name.rpartition('.')[2] != kept['_class_path'].rpartition('.')[2]:
+        raise CMRError(
+            f'{path} is a checkpoint of {kept["_class_path"]}, and model is {name}: name the task that '
+            'was trained, or begin a new run without --ckpt_path'
+        )
+    usual = defaults(name)
+    for option, value in given.get('init_args', {}).items():
+        stays = kept.get(option, value)
+        plain = isinstance(value, int | float | str) and option in kept
+        if plain and value not in (stays, usual.get(option)):
+            warnings.warn(
+                f'{option} stays {stays}, not {value}: {path} goes on with the options of the task that '
+                'it was trained with',
+                stacklevel=2,
+            )
+
+
 def _classes(options: Any) -> Iterator[Any]:
     """List what options name as classes, however deep."""
     left = [options]
@@ -260,12 +292,6 @@ def _root(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _reason(error: BaseException) -> str:
-    """Say what was wrong in the first place."""
-    root = _root(error)
-    return str(root) or type(root).__name__
 
 
 def fit(args: Sequence[str]) -> Any:
