@@ -269,6 +269,15 @@ def test_results_are_not_written_to_addresses(word: str) -> None:
     assert word.startswith('/vsi') or '://' in str(e.value)
 
 
-@pytest.mark.parametrize('word', ['C:/data/a', 'a', '/tmp/a', 'old:/a', 'x/s3:/a'])
+@pytest.mark.parametrize('scheme', ['postgresql', 'Postgres', 'postgresql+psycopg2'])
+def test_a_database_is_not_a_folder(scheme: str) -> None:
+    with pytest.raises(QueryError, match=r'is a database, .* torchgeo-cmr load') as e:
+        check_on_disk(Path(f'{scheme}://gis:secret@server/gis?password=secret'))
+    assert 'secret' not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    'word', ['C:/data/a', 'a', 'postgresql/a', '/tmp/a', 'old:/a', 'x/s3:/a']
+)
 def test_paths_are_not_addresses(word: str) -> None:
     check_on_disk(word)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from torchgeo_cmr.durable import flush, locked
 from torchgeo_cmr.errors import CMRError, OutputExistsError, QueryError
-from torchgeo_cmr.regular_files import named_address
+from torchgeo_cmr.regular_files import is_database, named_address
 
 _DAY = 86_400
 #: Full, over a quota or a limit, read-only, not permitted, defective.
@@ -184,7 +184,13 @@ def check_on_disk(path: str | PathLike[str]) -> None:
 to a disk only: name a file or folder, and upload it afterwards
     """
     text = Path(path).as_posix()
-    if address := named_address(path):
+    address = named_address(path)
+    if is_database(address):
+        raise QueryError(
+            f'{address} is a database, and this is written to a disk only: name a folder, and load '
+            'an archive with torchgeo-cmr load'
+        )
+    if address:
         raise QueryError(
             f'{address} is an address, and results are written to a disk only: name a file '
             'or folder, and upload it afterwards'

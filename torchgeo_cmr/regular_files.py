@@ -5,15 +5,18 @@ import re
 import stat
 from pathlib import Path
 
-from torchgeo_cmr.errors import CMRError
+from torchgeo_cmr.errors import ArchiveError, CMRError
 
 _ADDRESS = re.compile(r'(https?|s3)://', re.IGNORECASE)
 
 #: How addresses of servers and object stores begin; a drive of Windows has one letter.
 _ELSEWHERE = re.compile(
-    r'(?P<scheme>https?|ftps?|sftp|s3a?|gs|gcs|az|abfss?|wasbs?|adl|oss|hdfs|file):/',
+    r'(?P<scheme>https?|ftps?|sftp|s3a?|gs|gcs|az|abfss?|wasbs?|adl|oss|hdfs|file|'
+    r'postgres(?:ql)?(?:\+\w+)?):/',
     re.IGNORECASE,
 )
+
+_ON_HUB = re.compile(r'[A-Za-z0-9][\w.-]*/[\w.-]+')
 
 #: What is not a file, by its mode.
 _KINDS = {
@@ -70,6 +73,39 @@ def named_address(path: str | os.PathLike[str]) -> str:
     return shown(f'{match["scheme"]}://{text[match.end() :].lstrip("/")}')
 
 
+def is_database(address: str) -> bool:
+    """Say whether an address is that of a database."""
+    return address.lower().startswith('postgres')
+
+
+def check_not_address(path: str | os.PathLike[str], error: type[CMRError]) -> None:
+    """Refuse an address where a path of this disk is read.
+
+    Args:
+        path: What was given as a path.
+        error: What to raise.
+
+    Raises:
+        CMRError: Of the kind *error*.
+
+    Examples:
+        >>> check_not_address('postgresql://gis:secret@server/gis', CMRError)
+        Traceback (most recent call last):
+        torchgeo_cmr.errors.CMRError: postgresql://server/gis is a database, which cannot be read \
+here: name the archive folder that was loaded into it
+    """
+    address = named_address(path)
+    if is_database(address):
+        raise error(
+            f'{address} is a database, which cannot be read here: name the archive folder that '
+            'was loaded into it'
+        )
+    if address:
+        raise error(
+            f'{address} is on a server, and only files of this disk are read here: download it'
+        )
+
+
 def check_there(path: str | os.PathLike[str], error: type[CMRError]) -> None:
     """Refuse a path at which nothing is, and an address.
 
@@ -82,11 +118,31 @@ def check_there(path: str | os.PathLike[str], error: type[CMRError]) -> None:
     """
     if os.path.lexists(path):
         return
-    if address := named_address(path):
-        raise error(
-            f'{address} is on a server, and only files of this disk are read here: download it'
-        )
+    check_not_address(path, error)
     raise error(f'there is no {os.fspath(path)!s:.200}: check the path')
+
+
+def is_on_hub(name: str | os.PathLike[str]) -> bool:
+    """Say whether something can only be a repository of the Hugging Face Hub, ``'organisation/name'``."""
+    words = os.fspath(name)
+    return _ON_HUB.fullmatch(words) is not None and not (
+        os.path.exists(words) or words.endswith('.ckpt')
+    )
+
+
+def check_checkpoint(path: str | os.PathLike[str]) -> None:
+    """Refuse a checkpoint that is neither here nor a name of the Hub, without loading torch.
+
+    Args:
+        path: A file, a folder or ``'organisation/name'``.
+
+    Raises:
+        ArchiveError: If nothing is there.
+    """
+    if os.path.isfile(path) or os.path.isdir(path) or is_on_hub(path):
+        return
+    check_not_address(path, ArchiveError)
+    raise ArchiveError(f'there is no checkpoint {path}: check the path')
 
 
 def check_special(path: str | os.PathLike[str], error: type[CMRError]) -> None:

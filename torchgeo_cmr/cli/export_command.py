@@ -181,12 +181,14 @@ def _read(source: Path) -> 'gpd.GeoDataFrame':
 
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.export import read_search
+    from torchgeo_cmr.regular_files import check_not_address
     from torchgeo_cmr.table import EmbeddingTable
     from torchgeo_cmr.vector_contents import check_vector
 
     if source.is_dir():
         return EmbeddingTable.load(source).frame
     if not source.exists():
+        check_not_address(source, QueryError)
         raise QueryError(
             f'{source} is not there; name an archive folder or a vector file'
         )

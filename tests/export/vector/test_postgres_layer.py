@@ -122,7 +122,7 @@ def test_a_table_of_others_is_not_replaced(
         assert server.execute('SELECT count(*) FROM public.theirs').fetchone() == (0,)
     with pytest.raises(QueryError, match='add \\?table=NAME'):
         write_all(hits, [database])
-    with pytest.raises(ArchiveError, match='the database refused'):
+    with pytest.raises(ArchiveError, match='the database cannot be reached'):
         to_postgres(hits, 'postgresql:///x?host=/nowhere&table=hits')
 
 

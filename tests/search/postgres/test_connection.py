@@ -5,6 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.search.postgres.connection import Address, connect
 
 pytestmark = pytest.mark.postgres
@@ -37,3 +38,31 @@ def test_the_server_is_told(database: str, monkeypatch: pytest.MonkeyPatch) -> N
     connect(Address.read(database)).close()
     ((_, values),) = [(q, v) for q, v in statements if 'tcp_keepalives_idle' in str(q)]
     assert list(values.values()) == ['30', '10', '3', '60000']
+
+
+@pytest.mark.parametrize(
+    ('address', 'sentence'),
+    [
+        (
+            'postgresql+psycopg2://gis:secret@server/gis',
+            r'does not begin with postgresql\+psy',
+        ),
+        ('mysql://gis:secret@server/gis', 'write postgresql://USER@HOST/DATABASE'),
+        ('postgresql://gis:se/cret@server:1/gis', '%40 for @'),
+        (
+            'postgresql://gis:secret@server/gis?archiv=dofa',
+            'has archiv=, which there is not',
+        ),
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_its_password(
+    address: str, sentence: str
+) -> None:
+    with pytest.raises(QueryError, match=sentence) as error:
+        connect(Address.read(address))
+    assert 'cret' not in str(error.value)
+
+
+def test_a_server_that_is_not_running_is_told_from_one_that_refuses() -> None:
+    with pytest.raises(ArchiveError, match=r'cannot be reached .* check that it runs'):
+        connect(Address.read('postgresql:///gis?host=/nowhere'))

@@ -170,6 +170,8 @@ def test_commands_load_and_search(
     rows('abc').save(tmp_path / 'a')
     assert main(['load', str(tmp_path / 'a'), address]) == 0
     assert '3 rows; 1 parts loaded' in capsys.readouterr().out
+    assert main(['info', address, '--json']) == 0
+    assert json.loads(capsys.readouterr().out)['bytes'] > 1000
     out = str(tmp_path / 'hits.geojson')
     assert main(['search', address, '--query', 'a', '--out', out]) == 0
     assert set(gpd.read_file(out)['patch_id']) == {'b', 'c'}

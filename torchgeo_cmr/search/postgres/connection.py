@@ -1,5 +1,6 @@
 """Connections to PostgreSQL, and addresses of archives in it."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -56,6 +57,12 @@ class Address:
             QueryError: If the name cannot be that of a table.
         """
         base, _, query = text.partition('?')
+        scheme, colon, _ = base.partition('://')
+        if colon and scheme.lower() not in ('postgresql', 'postgres'):
+            raise QueryError(
+                f'an address of a database does not begin with {scheme:.40}://; write '
+                'postgresql://USER@HOST/DATABASE'
+            )
         pairs = parse_qsl(query, keep_blank_values=True)
         name = dict(pairs).get('archive', _USUAL)
         vectors = name.endswith('_vector')
@@ -100,9 +107,15 @@ def connect(address: Address) -> Any:
         ArchiveError: If the server does not answer.
     """
     psycopg = driver()
-    with faults():
-        options = _PATIENCE | psycopg.conninfo.conninfo_to_dict(address.uri)
+    options = _PATIENCE | _options(address)
+    try:
         server = psycopg.connect(**options, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise ArchiveError(
+            f'the database cannot be reached ({_words(error)}); check that it runs, its address and '
+            'user, and the password in ~/.pgpass'
+        ) from error
+    with faults():
         server.execute("SET timezone = 'UTC'")
         server.execute("SET client_encoding = 'UTF8'")
         server.execute(_TELL, _PATIENCE)
@@ -116,7 +129,32 @@ def faults() -> Generator[None]:
     try:
         yield
     except psycopg.Error as error:
-        words = ' '.join(str(error).split()) or type(error).__name__
         raise ArchiveError(
-            f'the database refused ({words:.300}); check its address, rights and log'
+            f'the database refused ({_words(error)}); check its address, rights and log'
         ) from error
+
+
+def _options(address: Address) -> dict[str, Any]:
+    """Divide an address into what libpq is told; its own messages may repeat a password."""
+    psycopg = driver()
+    try:
+        found = psycopg.conninfo.conninfo_to_dict(address.uri)
+    except psycopg.ProgrammingError as error:
+        if unknown := re.search('invalid URI query parameter: "(.{1,40})"', str(error)):
+            raise QueryError(
+                f'the address of the database has {unknown[1]}=, which there is not; its own are '
+                'archive= and table=, others those of libpq'
+            ) from None
+        found = {'port': 'none'}
+    # The beginning of a password with a slash is read as a port.
+    if not re.fullmatch(r'[\d,]*', str(found.get('port', ''))):
+        raise QueryError(
+            'the address of the database cannot be read; write '
+            'postgresql://USER@HOST:PORT/DATABASE, and a password into ~/.pgpass (in an address '
+            'its signs are escaped, %40 for @)'
+        )
+    return found
+
+
+def _words(error: Exception) -> str:
+    return (' '.join(str(error).split()) or type(error).__name__)[:300]

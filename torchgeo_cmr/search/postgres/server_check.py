@@ -41,12 +41,13 @@ def describe_server(address: str) -> dict[str, Any]:
             "SELECT count(*) FROM torchgeo_cmr.part WHERE archive = %s AND digest <> ''",
             [entry.name],
         ).fetchone()
-        # A divided table is the sum of its partitions.
+        # A divided table is the sum of its partitions; one that is whole has no such tree.
+        tables = [entry.names[n].as_string(index._server) for n in ('patch', 'vector')]
         (size,) = run(
-            'SELECT coalesce(sum(pg_total_relation_size(relid)), 0)::bigint FROM '
-            '(SELECT relid FROM pg_partition_tree(%s::regclass) '
-            'UNION ALL SELECT relid FROM pg_partition_tree(%s::regclass)) AS tree',
-            [entry.names[n].as_string(index._server) for n in ('patch', 'vector')],
+            'SELECT sum(pg_total_relation_size(relid))::bigint FROM '
+            '(SELECT unnest(%s::regclass[]) AS relid UNION '
+            'SELECT (pg_partition_tree(unnest(%s::regclass[]))).relid) AS tree',
+            [tables, tables],
         ).fetchone()
         return {
             'kind': 'archive in PostgreSQL',

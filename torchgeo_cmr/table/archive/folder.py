@@ -18,7 +18,7 @@ from typing import Any, NotRequired, TypedDict
 from torchgeo_cmr.drafts import Draft, disk_faults, publish, stamp
 from torchgeo_cmr.durable import flush
 from torchgeo_cmr.errors import ArchiveError
-from torchgeo_cmr.regular_files import check_special
+from torchgeo_cmr.regular_files import check_not_address, check_special
 from torchgeo_cmr.table.schema import Metric
 from torchgeo_cmr.typed_json import check_versioned, decode, signed_text, unsigned
 
@@ -124,6 +124,7 @@ def read_header(path: str | PathLike[str]) -> dict[str, Any]:
     try:
         text = file.read_bytes()
     except OSError as error:
+        check_not_address(path, ArchiveError)
         raise ArchiveError(
             f'{path} is not an archive: it has no readable {HEADER}{name_inside(path)}'
         ) from error
