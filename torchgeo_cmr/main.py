@@ -12,6 +12,7 @@ from inspect import signature
 from torchgeo_cmr import __version__
 from torchgeo_cmr.cli.commands import GLOBAL, VERBS, load_command
 from torchgeo_cmr.cli.notes import talk_on_stderr
+from torchgeo_cmr.cli.option_names import as_options
 from torchgeo_cmr.cli.terminal import brief
 from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.progress.bars import Mode, drawing
@@ -67,7 +68,7 @@ def main(args: Sequence[str] | None = None) -> int:
         )
     if any('\0' in word for word in words):
         return _mistake('a word holds the character NUL: no name and no value has it')
-    talk_on_stderr(verbose=not flags.isdisjoint(('-v', '--verbose')))
+    talk_on_stderr(command, verbose=not flags.isdisjoint(('-v', '--verbose')))
     try:
         with drawing(_bars(flags)):
             return _run(command, words)
@@ -93,6 +94,9 @@ def _run(command: str, words: list[str]) -> int:
     """Import a command and run it."""
     code = 0
     if VERBS[command][0] == 'fit_command':
+        from torchgeo_cmr.cli.run_files import check_run_files
+
+        check_run_files(words)
         from torchgeo_cmr.cli.fit_command import fit
 
         fit([word for word in words if word != '--quiet'])
@@ -111,7 +115,7 @@ def _ended(error: Exception, words: list[str]) -> int:
     """Say why a command ended, and give the exit code."""
     if isinstance(error, CMRError | OSError):
         # OSError: a file is missing, the disk is full. The user can fix both.
-        return _mistake(str(error))
+        return _mistake(as_options(str(error), words[0]))
     if isinstance(error, UnicodeEncodeError) and 'surrogates' in error.reason:
         # So Python reads a name of other bytes, which most libraries do not take.
         name = error.object[max(0, error.start - 60) : error.end + 20]

@@ -118,6 +118,23 @@ REFUSED = {
     'load archive postgresql://nobody@localhost/gis': '"psycopg[binary]"',
 }
 
+#: Mistakes that are seen before anything is loaded, and words of the sentence.
+MISTAKES = {
+    'embed scene.tif --ckpt gone.ckpt --modality s2 --out new': 'there is no checkpoint gone.ckpt',
+    'embed scene.tif --modality s2 --out new': 'give an encoder: --ckpt',
+    'embed gone.tif --ckpt best.ckpt --modality s2 --out new': 'no raster matches gone.tif',
+    'embed gs://box/a.tif --ckpt best.ckpt --modality s2 --out new': 'only http(s):// and s3://',
+    'embed /vsicurl/https://example.com/a.tif --ckpt best.ckpt --out new': 'with --remote',
+    'fit --config gone.yaml': 'there is no gone.yaml',
+    'test scene.yaml': 'write --config scene.yaml',
+    'search archive --query scene.tif --ckpt gone.ckpt --out new.gpkg': 'there is no checkpoint',
+    'search archive --query https://example.com/a.tif --out new.gpkg': 'a.tif is on a server',
+    'evaluate postgresql://me:secret@server/gis archive --relevance place': 'is a database, which',
+    'export postgresql://me:secret@server/gis --out new.gpkg': 'name the archive folder',
+    'load postgresql://me:secret@server/gis archive': 'name the archive folder',
+    'index archive --out postgresql://me:secret@server/new': 'with torchgeo-cmr load',
+}
+
 
 def _table(modality: str, n: int) -> EmbeddingTable:
     """Squares in a row, a day apart."""
@@ -153,7 +170,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     for name in ('scene.tif', 'best.ckpt'):
         (folder / name).write_bytes(b'none')
-    lines = [*WORK.values(), *REFUSED]
+    lines = [*WORK.values(), *REFUSED, *MISTAKES]
     done = subprocess.run(
         [sys.executable, '-c', CHILD],
         input=''.join(json.dumps(line.split()) + '\n' for line in lines),
@@ -185,6 +202,16 @@ def test_what_is_missing_is_one_sentence_with_its_cure(
     assert err.startswith('torchgeo-cmr: ')
     assert err.count('\n') == 1
     assert re.search(rf'pip install {re.escape(REFUSED[line])}(?![\w-])', err), err
+
+
+@pytest.mark.parametrize('line', MISTAKES)
+def test_mistakes_are_seen_before_anything_is_loaded(
+    told: dict[str, Any], line: str
+) -> None:
+    code, out, err = told[line]
+    assert (code, out) == (2, ''), err
+    assert MISTAKES[line] in err
+    assert 'secret' not in err
 
 
 def test_a_refusal_leaves_nothing(told: dict[str, Any]) -> None:

@@ -414,6 +414,7 @@ def test_the_command_says_what_it_needs(
 ) -> None:
     task = fake(bands=BANDS)
     monkeypatch.setattr('torchgeo_cmr.tasks.load_task', lambda *_: task)
+    monkeypatch.setattr('torchgeo_cmr.regular_files.check_checkpoint', str)
     words = ['embed', f'{server.address}/0.tif', '--ckpt', 'best.ckpt', '--quiet']
     words += ['--modality', 's2', '--out', str(tmp_path / 'archive')]
     assert main(words) == 2

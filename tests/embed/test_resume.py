@@ -165,6 +165,7 @@ def test_the_exit_code_tells_of_refused_scenes(
 ) -> None:
     task = fake(channels=1)
     monkeypatch.setattr(tasks, 'load_task', lambda ckpt, task_class: task)
+    monkeypatch.setattr('torchgeo_cmr.regular_files.check_checkpoint', str)
     out = tmp_path / 'out'
     words = ['embed', str(folder), '--ckpt', 'x', '--modality', 's2', '--quiet']
     words += ['--out', str(out), '--gsd', 'ignore']

@@ -32,6 +32,7 @@ def run(
     """Embed two zones at two dates by the command."""
     task = fake(bands=BANDS)
     monkeypatch.setattr(tasks, 'load_task', lambda ckpt, task_class: task)
+    monkeypatch.setattr('torchgeo_cmr.regular_files.check_checkpoint', str)
     words = ['embed', str(s2_folder), '--ckpt', 'x', '--modality', 's2', '--quiet']
     words += ['--out', str(tmp_path / 'out')]
     return lambda *more: main([*words, *more])

@@ -119,6 +119,7 @@ def test_the_command_reads_no_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tasks, 'load_task', lambda ckpt, task_class: fake(channels=1))
+    monkeypatch.setattr('torchgeo_cmr.regular_files.check_checkpoint', str)
     write_raster('in/a.tif', data=np.ones((1, 32, 32)))
     words = f'embed {tmp_path}/in --ckpt best.ckpt --modality s2 --quiet --out '
     with monkeypatch.context() as patch:

@@ -196,6 +196,7 @@ def case(
     monkeypatch.chdir(inputs)
     task = encoder()
     monkeypatch.setattr(tasks, 'load_task', lambda ckpt, task_class: task)
+    monkeypatch.setattr('torchgeo_cmr.regular_files.check_checkpoint', str)
     monkeypatch.setattr(corpus, 'open_engine', Engine)
     case = CASES[request.param]
     return case._replace(step=(task, 'embed')) if 'embed' in request.param else case

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.scenes.files import find_files, readable_folders
+from torchgeo_cmr.scenes.files import check_words, find_files, readable_folders
 
 
 @pytest.fixture
@@ -110,3 +110,12 @@ def test_folders_in_a_pattern_may_be_called_anything(folder: Path) -> None:
 def test_a_file_may_be_called_like_an_address(folder: Path) -> None:
     make('file:a.tif')
     assert find_files('file:a.tif') == ['./file:a.tif']
+
+
+def test_words_are_checked_without_a_look_into_folders(folder: Path) -> None:
+    make('in/a.tif')
+    Path('empty').mkdir()
+    check_words(['in', 'empty', 'in/*.tif'])
+    for word in ('gone.tif', 'in/*.jp2', 'gs://box/a.tif'):
+        with pytest.raises(RasterError, match='no raster matches'):
+            check_words(['in', word])

@@ -8,6 +8,28 @@ if TYPE_CHECKING:
     from torchgeo_cmr.tasks import CrossModalTask
 
 
+def check_encoder(ckpt: str | None, model: str | None) -> None:
+    """Refuse an encoder that is not named or not there, before torch is loaded, which takes seconds.
+
+    Args:
+        ckpt: Checkpoint, folder or name of the Hub.
+        model: ``MODEL`` or ``MODEL:WEIGHTS``, or as ``ckpt``.
+
+    Raises:
+        QueryError: If not one of both is given.
+        ArchiveError: If there is no such checkpoint.
+    """
+    from torchgeo_cmr.errors import QueryError
+    from torchgeo_cmr.regular_files import check_checkpoint
+
+    if (ckpt is None) == (model is None):
+        raise QueryError(
+            'give an encoder: --ckpt CHECKPOINT of a trained task, or --model MODEL:WEIGHTS'
+        )
+    if ckpt is not None:
+        check_checkpoint(ckpt)
+
+
 def read_encoder(
     ckpt: str | None,
     model: str | None,
@@ -31,10 +53,7 @@ def read_encoder(
     """
     from torchgeo_cmr.errors import QueryError
 
-    if (ckpt is None) == (model is None):
-        raise QueryError(
-            'give an encoder: --ckpt CHECKPOINT of a trained task, or --model MODEL:WEIGHTS'
-        )
+    check_encoder(ckpt, model)
     if model is not None and '/' in model.partition(':')[0]:
         ckpt, model = model, None  # of a folder, or of the Hub
     if model is None:

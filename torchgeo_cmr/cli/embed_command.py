@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torchgeo_cmr.cli.chosen_encoder import naming_bands, read_encoder, set_measured
+from torchgeo_cmr.cli.chosen_encoder import (
+    check_encoder,
+    naming_bands,
+    read_encoder,
+    set_measured,
+)
 from torchgeo_cmr.cli.signature import read_arguments, spread
 
 if TYPE_CHECKING:
@@ -286,15 +291,13 @@ def embed(
         quiet: Show no progress bar.
     """
     given = spread(locals())
+    paired = scenes[0].endswith(('.yaml', '.yml'))
+    _check_words(scenes, paired, pixels)
+    check_encoder(ckpt, model)
 
     from torchgeo_cmr import embed as library
     from torchgeo_cmr.errors import QueryError
 
-    paired = scenes[0].endswith(('.yaml', '.yml'))
-    if paired and len(scenes) > 1:
-        raise QueryError(
-            f'a YAML is embedded alone, found {len(scenes)} words: give one'
-        )
     _check_derived(out, archive)
     kind = 'pair' if paired else 'raster' if pixels.dataset else library.kind_of(scenes)
     known: dict[str, tuple[Callable[..., Any], str]] = {
@@ -328,6 +331,26 @@ def embed(
         return 0  # what follows, the first rank does
     _derive(out, archive)
     return int(kind != 'pair' and bool(library.read_report(out)['refused']))
+
+
+def _check_words(words: Sequence[str], paired: bool, pixels: PixelOptions) -> None:
+    """Refuse what is not there, or is not to be fetched, before torch is loaded."""
+    from torchgeo_cmr.errors import QueryError, RasterError
+    from torchgeo_cmr.regular_files import is_address
+    from torchgeo_cmr.scenes.files import check_words
+
+    if paired and len(words) > 1:
+        raise QueryError(
+            f'a YAML is embedded alone, found {len(words)} words: give one'
+        )
+    if paired or pixels.dataset is not None:
+        return
+    addresses = [word for word in words if is_address(word)]
+    if addresses and not pixels.remote:
+        from torchgeo_cmr.scenes.remote_files import unallowed
+
+        raise RasterError(unallowed(addresses[0]))
+    check_words([word for word in words if not is_address(word)])
 
 
 def _check_derived(out: str, options: ArchiveOptions) -> None:

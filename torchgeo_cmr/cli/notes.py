@@ -4,7 +4,9 @@ import logging
 import os
 import sys
 import warnings
+from functools import partial
 
+from torchgeo_cmr.cli.option_names import as_options
 from torchgeo_cmr.cli.terminal import printable, printable_lines
 
 #: Loggers of packages that say what GDAL does.
@@ -26,10 +28,11 @@ class _Stderr(logging.StreamHandler):
         super().emit(record)
 
 
-def talk_on_stderr(*, verbose: bool = False) -> None:
+def talk_on_stderr(command: str, *, verbose: bool = False) -> None:
     """Show our own notes, and warnings as plain lines.
 
     Args:
+        command: The command that runs, whose options warnings name.
         verbose: Show what is done in detail, and what GDAL says, with the time and who says it.
     """
     handler = _Stderr()
@@ -45,12 +48,13 @@ def talk_on_stderr(*, verbose: bool = False) -> None:
             other = logging.getLogger(name)
             other.setLevel(logging.DEBUG)
             other.handlers = [handler]
-    warnings.showwarning = _show  # ty: ignore[invalid-assignment]
+    warnings.showwarning = partial(_show, command)  # ty: ignore[invalid-assignment]
     # Not for us to fix: Lightning uses a class of torch that torch means to rename.
     warnings.filterwarnings('ignore', message=r'`isinstance\(treespec, LeafSpec\)`')
     # The words are those of the process, handed on.
     warnings.filterwarnings('ignore', message="LightningCLI's args parameter")
 
 
-def _show(message: Warning | str, *_: object, **__: object) -> None:
-    sys.stderr.write(f'warning: {printable(" ".join(str(message).split()))}\n')
+def _show(command: str, message: Warning | str, *_: object, **__: object) -> None:
+    text = as_options(' '.join(str(message).split()), command)
+    sys.stderr.write(f'warning: {printable(text)}\n')

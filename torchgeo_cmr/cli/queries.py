@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchgeo_cmr.cli.chosen_encoder import read_encoder, set_measured
+from torchgeo_cmr.cli.chosen_encoder import check_encoder, read_encoder, set_measured
 from torchgeo_cmr.cli.values import numbers
 
 if TYPE_CHECKING:
@@ -212,6 +212,7 @@ def _queries(
     if ids:
         tables.append(_of_kind(from_ids(archive, list(ids)), list(ids.values())))
     if rasters:
+        check_encoder(model.ckpt, model.model)
         tables.append(_embed(rasters, model, archive.spaces, progress))
     if not tables:
         raise outside[0]
@@ -233,9 +234,11 @@ def _check_raster(word: str, archive: 'RetrievalIndex', encoder: str | None) -> 
     import glob
 
     from torchgeo_cmr.errors import QueryError
+    from torchgeo_cmr.regular_files import check_not_address
     from torchgeo_cmr.search import similar_ids
 
     if not Path(word).exists() and not glob.glob(word, recursive=True):
+        check_not_address(word, QueryError)
         raise QueryError(
             f'--query {word} is not a file or folder, a patch_id or LON,LAT; '
             f'{similar_ids(archive, word)}'

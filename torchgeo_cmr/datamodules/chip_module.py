@@ -258,8 +258,8 @@ class ChipDataModule(IndexedDataModule):
         if unit is None:
             raise RasterError(
                 f"the scale of {modality}'s radar bands is unknown: state the units of "
-                f'{modality}, {modality}=db (or power, or amplitude), since a guess would be '
-                'wrong for most'
+                f'{modality}, {modality}=db (in YAML units: {{{modality}: db}}; or power, or '
+                'amplitude), since a guess would be wrong for most'
             )
         return unit
 

@@ -428,7 +428,8 @@ class PairedDataModule(BaseDataModule):
         if stated is None:
             raise RasterError(
                 f"the scale of {name}'s radar bands is unknown: state the units of {name}, "
-                f'{name}=db (or power, or amplitude), since a guess would be wrong for most'
+                f'{name}=db (in YAML units: {{{name}: db}}; or power, or amplitude), since a guess '
+                'would be wrong for most'
             )
         return stated
 

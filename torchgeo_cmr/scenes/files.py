@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote
 
 from torchgeo_cmr.errors import RasterError
-from torchgeo_cmr.regular_files import is_address, shown
+from torchgeo_cmr.regular_files import is_address, named_address, shown
 
 #: Suffixes of rasters looked for in a folder. A VRT there most often points at the files
 #: next to it, so it must be named.
@@ -65,6 +65,21 @@ def find_files(
     return list(dict.fromkeys(found))
 
 
+def check_words(paths: Paths, what: str = 'raster') -> None:
+    """Refuse a word that matches nothing, without looking into folders.
+
+    Args:
+        paths: Files, folders or glob patterns.
+        what: What is looked for, for the message.
+
+    Raises:
+        RasterError: If one of them matches nothing.
+    """
+    for path in listed(paths):
+        if not os.path.lexists(path) and not _matches(path):
+            raise RasterError(f'no {what} matches {path}: {_cure(path, ())}')
+
+
 def _matches(pattern: str) -> list[str]:
     """Names that match a pattern; the folders in it that exist are those folders."""
     folder = os.path.dirname(pattern)
@@ -75,6 +90,13 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _cure(path: str, suffixes: Sequence[str]) -> str:
+    if named_address(path):
+        return 'of addresses only http(s):// and s3:// are read, with --remote; download it'
+    if path.startswith('/vsi'):
+        return (
+            'file systems of GDAL are not read; give the address itself (https://, s3://) '
+            'with --remote'
+        )
     if os.path.isdir(path):
         return f'nothing in this folder ends in {", ".join(suffixes)}'
     if glob.has_magic(path):

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from torchgeo_cmr.errors import ArchiveError, CMRError, Finding
+from torchgeo_cmr.regular_files import check_checkpoint
 from torchgeo_cmr.tasks.arguments import check_section
 from torchgeo_cmr.tasks.base import CrossModalTask
 from torchgeo_cmr.typed_json import convert
@@ -245,8 +246,7 @@ def read_checkpoint(
     path = os.fspath(path)
     if os.path.isdir(path):
         return read_folder(path)
-    if not os.path.isfile(path):
-        raise ArchiveError(f'there is no checkpoint {path}: check the path')
+    check_checkpoint(path)
     checkpoint = load_plain(path, map_location='cpu')
     _compare(path)
     section = checkpoint.get(SECTION) if isinstance(checkpoint, dict) else None

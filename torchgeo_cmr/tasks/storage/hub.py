@@ -7,7 +7,6 @@ digest of the weights. A folder and a repository of the Hub are the same three f
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -19,15 +18,15 @@ from torch import Tensor
 
 from torchgeo_cmr.drafts import Draft, drafting, publish
 from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.regular_files import is_on_hub
 from torchgeo_cmr.tasks.arguments import check_section
 from torchgeo_cmr.typed_json import read_json
 
-__all__ = ('is_on_hub', 'located', 'push_folder', 'read_folder', 'write_folder')
+__all__ = ('located', 'push_folder', 'read_folder', 'write_folder')
 
 CONFIG, WEIGHTS, CARD = 'config.json', 'model.safetensors', 'README.md'
 _FORMAT = 1
 _CURE = 'save it again with save_pretrained'
-_NAME = re.compile(r'[A-Za-z0-9][\w.-]*/[\w.-]+')
 _BLANK = '**[fill in]**'
 _TAGS = ('earth-observation', 'cross-modal-retrieval', 'torchgeo')
 
@@ -161,14 +160,6 @@ def _check_library(config: Path) -> None:
             f'{config} is of another library{what}: name a folder that save_pretrained of '
             'torchgeo_cmr wrote'
         )
-
-
-def is_on_hub(name: str | os.PathLike[str]) -> bool:
-    """Say whether something can only be a repository of the Hub, ``'organisation/name'``."""
-    words = os.fspath(name)
-    return _NAME.fullmatch(words) is not None and not (
-        os.path.exists(words) or words.endswith('.ckpt')
-    )
 
 
 def located(name: str | os.PathLike[str], revision: str | None = None) -> str:
