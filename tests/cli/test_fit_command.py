@@ -1,9 +1,11 @@
 """Mistakes in YAML are one line with our sentence and exit code 2; a run ends without noise."""
 
+import re
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,11 +217,15 @@ def test_a_checkpoint_of_another_network(
     assert 'the checkpoint does not fit the task' in ran.err.splitlines()[-1]
     words += ('--ckpt_path', path)
     # Its options replace those of the command line, which nobody would notice.
-    with pytest.warns(UserWarning, match=r'^lr stays 0\.0001, not 0\.5: .*last\.ckpt'):
-        run(*words, '--model.init_args.lr=0.5')
-    ran = run(*words, '--model=torchgeo_cmr.tasks.CMIRNet')
+    with warnings.catch_warnings():
+        warnings.simplefilter('always')
+        ran = run(*words, '--model.init_args.lr=0.5')
+    assert re.search(r'warning: lr stays 0\.0\d+, not 0\.5: .*last\.ckpt', ran.err)
+    text = without_labels.read_text()
+    without_labels.write_text(text.replace('SSCMRSIR', 'InfoNCE'))
+    ran = run(*words)
     assert ran.code == 2
-    assert 'last.ckpt is a checkpoint of torchgeo_cmr.tasks.CMIRPretrain' in ran.err
+    assert 'last.ckpt is a checkpoint of torchgeo_cmr.tasks.SSCMRSIR' in ran.err
 
 
 @pytest.mark.slow

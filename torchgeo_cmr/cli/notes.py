@@ -48,7 +48,7 @@ def talk_on_stderr(command: str, *, verbose: bool = False) -> None:
             other = logging.getLogger(name)
             other.setLevel(logging.DEBUG)
             other.handlers = [handler]
-    warnings.showwarning = partial(_show, command)  # ty: ignore[invalid-assignment]
+    warnings.showwarning = partial(_show, command)
     # Not for us to fix: Lightning uses a class of torch that torch means to rename.
     warnings.filterwarnings('ignore', message=r'`isinstance\(treespec, LeafSpec\)`')
     # The words are those of the process, handed on.

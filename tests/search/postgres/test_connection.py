@@ -50,8 +50,8 @@ def test_the_server_is_told(database: str, monkeypatch: pytest.MonkeyPatch) -> N
         ('mysql://gis:secret@server/gis', 'write postgresql://USER@HOST/DATABASE'),
         ('postgresql://gis:se/cret@server:1/gis', '%40 for @'),
         (
-            'postgresql://gis:secret@server/gis?archiv=dofa',
-            'has archiv=, which there is not',
+            'postgresql://gis:secret@server/gis?area=dofa',
+            'has area=, which there is not',
         ),
     ],
 )
