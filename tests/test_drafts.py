@@ -15,11 +15,14 @@ import pytest
 from torchgeo_cmr import drafts
 from torchgeo_cmr.drafts import (
     Draft,
+    check_folder,
     check_on_disk,
     disk_faults,
+    draft_file,
     draft_folder,
     new_draft,
     publish,
+    short,
     stamp,
     sweep,
     sweep_outputs,
@@ -281,3 +284,37 @@ def test_a_database_is_not_a_folder(scheme: str) -> None:
 )
 def test_paths_are_not_addresses(word: str) -> None:
     check_on_disk(word)
+
+
+@pytest.mark.parametrize('name', ['x' * 251, 'é' * 120, 'a;b', 'a\\b', 'hits'])
+def test_a_draft_of_any_name_is_written_and_swept(tmp_path: Path, name: str) -> None:
+    target = tmp_path / f'{name}.fgb'
+    left = draft_file(target)
+    assert left.suffix == '.fgb'
+    assert len(left.name.encode()) < 230
+    assert not set(left.name) & set(';\\')
+    left = left.with_name(
+        left.name.replace(
+            stamp().rpartition('-')[0], word(process=dead_process()).rpartition('-')[0]
+        )
+    )
+    left.touch()
+    with new_draft(target, overwrite=False) as draft:
+        assert names(tmp_path) == []
+        draft.touch()
+    assert names(tmp_path) == [target.name]
+
+
+def test_long_names_that_differ_at_the_end_have_drafts_of_their_own() -> None:
+    assert short('x' * 240 + 'a') != short('x' * 240 + 'b')
+    assert short('a;b') != short('a_b') == 'a_b'
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='links need a right there')
+def test_a_folder_that_is_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'a').symlink_to('b')
+    (tmp_path / 'b').symlink_to('a')
+    with pytest.raises(QueryError, match=r'a is a link that leads to itself: remove'):
+        check_folder(tmp_path / 'a')
+    (tmp_path / 'c').symlink_to('d')
+    check_folder(tmp_path / 'c')  # the folder is made behind it

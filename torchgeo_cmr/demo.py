@@ -32,7 +32,7 @@ from torchgeo.datasets import RasterDataset, Sentinel1, Sentinel2
 from torchgeo_cmr import __version__
 from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datasets import SyntheticLandscape
-from torchgeo_cmr.drafts import check_free, check_on_disk, new_draft
+from torchgeo_cmr.drafts import check_folder, check_free, new_draft
 from torchgeo_cmr.embed import embed, measure_pixels
 from torchgeo_cmr.errors import PairingError
 from torchgeo_cmr.evaluate import (
@@ -198,7 +198,7 @@ def run(
 
 def _check(out: Path, rasters: Mapping[str, str] | None, *, overwrite: bool) -> None:
     """Refuse a folder that holds files, and other than two modalities."""
-    check_on_disk(out)
+    check_folder(out)
     if not overwrite:
         check_free(out)
     if rasters is not None and len(rasters) != 2:

@@ -13,6 +13,7 @@ import re
 import shutil
 import socket
 import time
+import zlib
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
@@ -21,7 +22,7 @@ from typing import NamedTuple
 
 from torchgeo_cmr.durable import flush, locked
 from torchgeo_cmr.errors import CMRError, OutputExistsError, QueryError
-from torchgeo_cmr.regular_files import is_database, named_address
+from torchgeo_cmr.regular_files import check_name, is_database, named_address
 
 _DAY = 86_400
 #: Full, over a quota or a limit, read-only, not permitted, defective.
@@ -33,6 +34,10 @@ _DISK = {
 #: Place, process and its start; earlier versions wrote the process alone, or ``old`` for a folder
 #: that was replaced.
 _OWNER = r'(?:tmp|old)-(?:(?P<place>\w+)-)?(?P<process>\d{1,10})(?:-(?P<begun>\d+))?(?:-\d+)?(?P<suffix>\..*)?'
+#: What every library takes for a part of a name; some read the rest as the end of a path.
+_PLAIN = re.compile(r'[\w .,()+=@~-]+')
+#: Bytes of a name in that of a draft, whose owner and suffixes need up to 100 of 255.
+_LONGEST = 150
 _count = itertools.count()
 
 
@@ -56,12 +61,32 @@ def stamp() -> str:
 
 def draft_file(target: Path) -> Path:
     """Name a draft of a file, with its suffix, by which libraries choose a format."""
-    return target.with_name(f'.{target.stem}.{stamp()}{target.suffix}')
+    return target.with_name(f'.{short(target.stem)}.{stamp()}{target.suffix}')
 
 
 def draft_folder(target: Path) -> Path:
     """Name a draft of a folder."""
-    return target.with_name(f'.{target.name}.{stamp()}')
+    return target.with_name(f'.{short(target.name)}.{stamp()}')
+
+
+def short(name: str) -> str:
+    """Give a name of which files that are written for it can be made, as drafts and locks.
+
+    It is the name itself, or if that is long or has letters that libraries take for something
+    else, such as ``;`` or ``?``, what begins like it and ends in a checksum.
+
+    Args:
+        name: A file without its suffix, or a folder.
+
+    Examples:
+        >>> short('hits'), short('a;b')
+        ('hits', 'a_b-295a9749')
+    """
+    if _PLAIN.fullmatch(name) and len(name.encode()) <= _LONGEST:
+        return name
+    given = name.encode(errors='surrogateescape')
+    plain = re.sub(r'[^\w.-]', '_', name).encode()[: _LONGEST - 9]
+    return f'{plain.decode(errors="ignore")}-{zlib.crc32(given):08x}'
 
 
 @contextmanager
@@ -169,13 +194,14 @@ def _take_back(drafts: Sequence[Draft], older: Sequence[Path | None]) -> None:
 
 
 def check_on_disk(path: str | PathLike[str]) -> None:
-    """Refuse to write to an address: its words would become folders of this disk.
+    """Refuse to write to an address, whose words would become folders, and what no disk takes.
 
     Args:
         path: File or folder to be written.
 
     Raises:
-        QueryError: If it is the address of a server, or of a file system of GDAL.
+        QueryError: If it is the address of a server, or of a file system of GDAL; or if its name
+            is too long, not UTF-8, or holds a line break or another invisible letter.
 
     Examples:
         >>> check_on_disk('s3://bucket/archive')
@@ -200,6 +226,45 @@ to a disk only: name a file or folder, and upload it afterwards
             f'{text} is of a file system of GDAL, which results are not written to; name a file or '
             'folder on a disk'
         )
+    check_name(path, QueryError)
+    if odd := re.search(r'[\x00-\x1f\x7f]', text):
+        raise QueryError(
+            f'the name {text[-100:]!r} holds {odd[0]!r}, which many programs do not take: leave '
+            'it out'
+        )
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise QueryError(
+                f'the name {text[:60]}... is too long, with {len(text.encode())} bytes in UTF-8: '
+                'disks take up to 255 for a file or folder; choose a shorter one'
+            ) from error
+        if error.errno == errno.ELOOP:
+            raise QueryError(
+                f'{text} leads through a link that leads to itself: remove that link, or name '
+                'another folder'
+            ) from error
+
+
+def check_folder(path: str | PathLike[str]) -> None:
+    """Refuse a folder as :func:`check_on_disk`, and a link that leads to itself.
+
+    Args:
+        path: Folder to be written; a file may take the place of such a link, a folder goes behind it.
+
+    Raises:
+        QueryError: If no folder can be written there.
+    """
+    check_on_disk(path)
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise QueryError(
+                f'{os.fspath(path)} is a link that leads to itself: remove it, or choose another '
+                'name'
+            ) from error
 
 
 def check_free(out: str | PathLike[str]) -> None:
@@ -405,6 +470,7 @@ def _is_same(path: Path, target: Path) -> bool:
 
 def _abandoned(folder: Path, name: str | None) -> list[tuple[Path, str]]:
     """List the drafts in a folder whose owners are gone, and these."""
+    name = short(name) if name else name
     begin = f'.{name}.' if name else '.'
     word = r'(?:.+\.)?' if name is None else re.escape(f'{name}.' if name else '')
     ours = re.compile(rf'\.{word}{_OWNER}', re.DOTALL)

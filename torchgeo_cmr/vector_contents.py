@@ -46,12 +46,34 @@ _MOST, _LARGE, _RATIO = 10_000, 2**30, 200
 _PIECE = 2**24
 
 
+#: Letters that pyogrio leaves out of a path, or at which it cuts it.
+_TAKEN = re.compile(r'[\n\r\t!]|;(?=[^/]*$)')
+
+
 class _Refused(Exception):
     """What is wrong with a file, without its name."""
 
 
 #: Files by which GDAL reads a folder as one source.
 _IN_FOLDERS = ('.gdbtable', '.shp', '.tab', '.mif')
+
+
+def check_vector_name(path: str | os.PathLike[str], error: type[CMRError]) -> None:
+    """Refuse a name of which the library of vector files takes a part for something else.
+
+    Args:
+        path: A file of this disk, to be read or written.
+        error: What to raise.
+
+    Raises:
+        CMRError: Of the kind *error*.
+    """
+    name = os.path.abspath(path)
+    for odd in _TAKEN.findall(name):
+        raise error(
+            f'{name} holds {odd!r}, which the library of vector files takes for a mark of its '
+            'own: choose a name without'
+        )
 
 
 def check_vector(path: str | os.PathLike[str], error: type[CMRError]) -> str:
@@ -71,6 +93,8 @@ def check_vector(path: str | os.PathLike[str], error: type[CMRError]) -> str:
     name = os.fspath(path)
     check_name(name, error)
     packed = _PACKED.match(name)
+    if packed is None:
+        check_vector_name(name, error)
     outer = name if packed is None else _archive(packed[1])
     if packed is None and os.path.isdir(outer):
         files = [entry.path for entry in os.scandir(outer) if not entry.is_dir()]

@@ -9,8 +9,9 @@ import geopandas as gpd
 import pytest
 
 from torchgeo_cmr.errors import OutputExistsError, QueryError
-from torchgeo_cmr.export import check_all, scenes_of, to_geopackage, write_all
+from torchgeo_cmr.export import check_all, scenes_of, to_geopackage, write, write_all
 from torchgeo_cmr.export.write import WRITERS
+from torchgeo_cmr.search.where.vector_file import read_frame
 from torchgeo_cmr.table import EmbeddingTable
 
 Make = Callable[..., EmbeddingTable]
@@ -110,6 +111,55 @@ def test_each_file_is_refused_before_the_work(tmp_path: Path, name: str) -> None
         check_all(outs, **options)
     check_all(outs, overwrite=True, **options)
     assert files(tmp_path) == {name}
+
+
+@pytest.mark.parametrize('name', ['a?b', 'a#b', 'a|b', "a'b", 'é' * 120, 'x' * 243])
+def test_names_that_libraries_cut_are_written_in_full(
+    hits: gpd.GeoDataFrame, tmp_path: Path, name: str
+) -> None:
+    for suffix in WRITERS:
+        folder = tmp_path / suffix[1:]
+        path = folder / f'{name}{suffix}'
+        write_all(hits, [path])
+        assert {p.name for p in folder.iterdir()} - {f'{name}.qml'} == {path.name}
+        if suffix in ('.gpkg', '.geojson', '.fgb'):
+            assert len(read_frame(path, prefer='results')) == len(hits)
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('a\nb.csv', r"holds '\\n', which .* leave it out"),
+        ('a\0b.csv', r"holds '\\x00'"),
+        ('a\udcffb.csv', 'is not UTF-8: rename'),
+        ('x' * 252 + '.csv', 'is too long, with .* 255 .* choose a shorter one'),
+        ('x/' * 4000 + 'a.csv', 'is too long'),
+        ('a;b.gpkg', "holds ';', .* choose a name without"),
+        ('a!b/c.geojson', "holds '!', .* choose a name without"),
+        ('round/a.csv', 'leads through a link that leads to itself'),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_before_the_work(
+    hits: gpd.GeoDataFrame, tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / 'round').symlink_to('round')
+    for write_it in (check_all, lambda outs: write(hits, outs[0])):
+        with pytest.raises(QueryError, match=message):
+            write_it([tmp_path / name])
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize('suffix', WRITERS)
+def test_a_link_to_itself_is_replaced(
+    hits: gpd.GeoDataFrame, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f'a{suffix}'
+    path.symlink_to(path.name)
+    with pytest.raises(OutputExistsError, match='is there already'):
+        write_all(hits, [path])
+    write_all(hits, [path], overwrite=True)
+    assert path.is_file()
+    assert not path.is_symlink()
 
 
 @pytest.mark.parametrize(

@@ -242,3 +242,15 @@ def test_what_only_looks_alike_is_read(
 def test_an_area_without_a_way_to_degrees_is_a_sentence(crs: str) -> None:
     with pytest.raises(QueryError, match=r'check its CRS|is not a CRS'):
         read_area(shapely.box(0, 0, 1, 1), crs)
+
+
+@pytest.mark.parametrize('name', ['a;b.geojson', 'a!b/c.geojson', 'a\nb.geojson'])
+def test_a_name_that_the_library_cuts_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(drawing(''))
+    for read in (read_area, read_source, describe_layer):
+        with pytest.raises(
+            CMRError, match=r"holds '(;|!|\\n)', .* choose a name without"
+        ):
+            read(path)

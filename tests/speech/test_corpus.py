@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from torchgeo_cmr.errors import AudioError, OutputExistsError
+from torchgeo_cmr.errors import AudioError, OutputExistsError, QueryError
 from torchgeo_cmr.speech import RATE, VOICES, read_labels, read_wav, speak
 
 LABELS = ('river', 'mobile_home')
@@ -125,6 +125,10 @@ class TestRefused:
         (tmp_path / 'out').write_text('x')
         with pytest.raises(OutputExistsError, match='out is a file: name a folder'):
             speak(LABELS, tmp_path / 'out', engine=tones, **FEW)
+
+    def test_an_address_is_no_folder(self, tones: Any) -> None:
+        with pytest.raises(QueryError, match='is an address, and results are written'):
+            speak(LABELS, 's3://bucket/words', engine=tones, **FEW)
 
     def test_recordings_of_others(self, tones: Any, tmp_path: Path) -> None:
         (tmp_path / 'river').mkdir()

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from torchgeo_cmr.drafts import check_on_disk
 from torchgeo_cmr.embed.run_report import beside
 from torchgeo_cmr.errors import OutputExistsError
 from torchgeo_cmr.table import read_header
@@ -27,6 +28,7 @@ def companion(
         OutputExistsError: If something else has the name.
     """
     path = beside(Path(archive), ending)
+    check_on_disk(path)
     if os.path.lexists(path):
         exists = is_archive(path)
         if not exists or fact not in (read_header(path).get('record') or {}):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from torchgeo_cmr.drafts import check_on_disk
+from torchgeo_cmr.drafts import check_folder
 from torchgeo_cmr.embed.device import evaluating, prepared
 from torchgeo_cmr.embed.inference import (
     Encoding,
@@ -145,7 +145,7 @@ class WriteOptions:
     def __post_init__(self) -> None:
         """Refuse an update of nothing, and a place that takes no archive."""
         if self.out is not None:
-            check_on_disk(self.out)
+            check_folder(self.out)
         if self.update and (self.out is None or self.overwrite):
             raise ArchiveError(
                 'an update completes an archive: name it with out, and do not overwrite it'

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict, get_args
 import torch
 
 import torchgeo_cmr
+from torchgeo_cmr.drafts import check_on_disk
 from torchgeo_cmr.errors import (
     ArchiveError,
     AudioError,
@@ -248,6 +249,7 @@ def free_report(archive: Path) -> Path:
         OutputExistsError: If the file there is not a report of an earlier run.
     """
     path = beside(archive, '-report.json')
+    check_on_disk(path)
     if os.path.lexists(path):
         try:
             check_regular(path, OutputExistsError)

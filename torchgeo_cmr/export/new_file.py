@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
 
-from torchgeo_cmr.drafts import Draft, claimed, drafting, publish, sweep_outputs
+from torchgeo_cmr.drafts import Draft, claimed, drafting, publish, short, sweep_outputs
 from torchgeo_cmr.errors import OutputExistsError
 
 #: Seconds to wait for another writer.
@@ -101,7 +101,7 @@ def only_writer(names: Iterable[Path], files: Iterable[Path]) -> Generator[None]
             busy = OutputExistsError(
                 f'another process is writing {name}; wait until it is done, or choose another name'
             )
-            lock = name.with_name(f'.{name.name}.lock')
+            lock = name.with_name(f'.{short(name.name)}.lock')
             held.enter_context(claimed(lock, name, busy, _PATIENCE))
         sweep_outputs(files)
         yield

@@ -19,6 +19,7 @@ from torchgeo_cmr.export.vector.parquet import to_parquet
 from torchgeo_cmr.export.vector.spreadsheet import to_csv
 from torchgeo_cmr.export.vector.stac_items import check_items, to_stac
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.vector_contents import check_vector_name
 
 
 def _to_geotiff(
@@ -46,6 +47,8 @@ _CHECKS: dict[str, Callable[[gpd.GeoDataFrame], None]] = {
     '.tif': check_drawable,
     '.stac.json': check_items,
 }
+#: Formats that pyogrio writes and reads, and the project, which reads one.
+_BY_PYOGRIO = ('.gpkg', '.geojson', '.fgb', '.qgz')
 #: Formats with a style in a file next to them.
 STYLED = ('.geojson', '.fgb', '.tif')
 
@@ -99,6 +102,8 @@ def write(
         >>> folder.cleanup()
     """
     writer = WRITERS[suffix_of(path)]
+    if Path(path).suffix.lower() in _BY_PYOGRIO:
+        check_vector_name(path, QueryError)
     return writer(
         results, path, queries=queries, area=area, record=record, overwrite=overwrite
     )
@@ -162,6 +167,8 @@ def check_places(paths: Iterable[Path], *, overwrite: bool = False) -> None:
             raise QueryError(f'{path} is named twice as output; name it once')
         seen.add(path.absolute())
         check_on_disk(path)
+        if path.suffix.lower() in _BY_PYOGRIO:
+            check_vector_name(path, QueryError)
         if path.is_dir():
             raise OutputExistsError(f'{path} is a folder; name a file to write')
         if os.path.lexists(path) and not overwrite:

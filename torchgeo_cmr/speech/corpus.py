@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from torchgeo_cmr.drafts import claimed, new_draft, sweep
+from torchgeo_cmr.drafts import check_folder, claimed, new_draft, sweep
 from torchgeo_cmr.errors import AudioError, OutputExistsError
 from torchgeo_cmr.progress.bars import bar
 from torchgeo_cmr.regular_files import check_regular
@@ -144,6 +144,7 @@ def speak(
         'seed': seed,
         'engine': engine.name,
     }
+    check_folder(out)
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f'{folder} is a file: name a folder to write to')

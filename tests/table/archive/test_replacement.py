@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from torchgeo_cmr.errors import OutputExistsError
+from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 
 #: Any: pandas' stubs lose the type of assigned frames.
@@ -130,3 +130,15 @@ def test_a_folder_that_appears_at_the_last_moment_stays(
         make('second').save(folder)
     assert EmbeddingTable.load(folder).frame['patch_id'][0].startswith('first')
     assert [p.name for p in tmp_path.iterdir()] == ['a']
+
+
+def test_a_folder_that_is_a_link_to_itself_is_refused(
+    frame: Frame, vectors: np.ndarray, tmp_path: Path
+) -> None:
+    table = EmbeddingTable.from_frame(frame, vectors)
+    (tmp_path / 'a').symlink_to('a')
+    with pytest.raises(QueryError, match='a is a link that leads to itself: remove it'):
+        table.save(tmp_path / 'a', overwrite=True)
+    table.save(tmp_path / ('x' * 250))
+    table.save(tmp_path / ('x' * 250), overwrite=True)
+    assert {len(p.name) for p in tmp_path.iterdir()} == {1, 250}

@@ -21,7 +21,7 @@ from pyproj import CRS
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
-from torchgeo_cmr.drafts import check_on_disk, disk_faults
+from torchgeo_cmr.drafts import check_folder, disk_faults
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError, QueryError
 from torchgeo_cmr.export.file_names import safe_name
 from torchgeo_cmr.export.layers.extent import (
@@ -159,7 +159,7 @@ def check_clips(results: gpd.GeoDataFrame, record: Mapping[str, Any] | None) -> 
 
 def _claim(folder: Path, clips: Sequence[Clip], overwrite: bool) -> None:
     """Make the folder ours, or see that it is."""
-    check_on_disk(folder)
+    check_folder(folder)
     listing = json.dumps([asdict(clip) for clip in clips], indent=1) + '\n'
     index = folder / _INDEX
     if (

@@ -97,7 +97,10 @@ def to_stac(
         for (_, hit), shape in zip(results.iterrows(), shapes, strict=True)
     ]
     with new_file(path, overwrite=overwrite) as temporary:
-        pystac.ItemCollection(items, clone_items=False).save_object(str(temporary))
+        # Its own writer takes a path for an address, which ends before ? and #.
+        made = pystac.ItemCollection(items, clone_items=False).to_dict()
+        text = pystac.StacIO.default().json_dumps(made)
+        temporary.write_text(text, encoding='utf-8')
     return Path(path)
 
 

@@ -43,7 +43,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from torchgeo_cmr.drafts import check_on_disk, disk_faults, draft_folder, stamp, sweep
+from torchgeo_cmr.drafts import check_folder, disk_faults, draft_folder, stamp, sweep
 from torchgeo_cmr.durable import checksum, flush
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.regular_files import check_special
@@ -395,7 +395,7 @@ def check_free(path: str | PathLike[str], *, overwrite: bool) -> None:
         OutputExistsError: If the path is there and is not to be, or must not be, replaced.
         QueryError: If it is an address.
     """
-    check_on_disk(path)
+    check_folder(path)
     if not os.path.lexists(path):
         return
     if not overwrite:
@@ -438,7 +438,7 @@ def new_folder(path: str | PathLike[str]) -> Generator[Path]:
     Raises:
         OutputExistsError: If something has come there meanwhile.
     """
-    check_on_disk(path)
+    check_folder(path)
     target = Path(path)
     building = draft_folder(target)
     with disk_faults(target):

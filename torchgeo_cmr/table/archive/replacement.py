@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from torchgeo_cmr.drafts import check_on_disk, disk_faults, draft_folder, sweep
+from torchgeo_cmr.drafts import check_folder, disk_faults, draft_folder, sweep
 from torchgeo_cmr.durable import flush, name_folder, replace_folder
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.table.provenance import Rows
@@ -80,7 +80,7 @@ def begin_replacement(path: str | PathLike[str]) -> Path:
     Raises:
         OutputExistsError: If the folder is not an archive, or holds anything else.
     """
-    check_on_disk(path)
+    check_folder(path)
     target = Path(path).resolve()
     if os.path.lexists(target):
         _refuse_foreign(target)

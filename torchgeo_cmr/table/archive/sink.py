@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from torchgeo_cmr.drafts import as_meant, check_on_disk, disk_faults, sweep
+from torchgeo_cmr.drafts import as_meant, check_folder, disk_faults, sweep
 from torchgeo_cmr.errors import ArchiveError, OutputExistsError
 from torchgeo_cmr.table.provenance import Rows
 
@@ -75,7 +75,7 @@ class ParquetSink:
         replacing: Collection[str] = (),
     ) -> None:
         """Check the folder; nothing is written yet."""
-        check_on_disk(path)
+        check_folder(path)
         self.path = Path(path)
         self._replacing = frozenset(replacing)
         try:
