@@ -7,6 +7,15 @@ from pathlib import Path
 
 from torchgeo_cmr.errors import ArchiveError, CMRError
 
+#: How archives begin: zip, gzip, bzip2, xz, 7z, Zstandard.
+PACKED = (
+    b'PK\3\4',
+    b'\x1f\x8b',
+    b'BZh',
+    b'\xfd7zXZ',
+    b'7z\xbc\xaf',
+    b'\x28\xb5\x2f\xfd',
+)
 _ADDRESS = re.compile(r'(https?|s3)://', re.IGNORECASE)
 
 #: How addresses of servers and object stores begin; a drive of Windows has one letter.

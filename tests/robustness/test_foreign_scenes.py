@@ -26,6 +26,8 @@ from torchgeo_cmr.embed.scenes.torchgeo_dataset import open_dataset
 from torchgeo_cmr.errors import AudioError, CMRError, RasterError
 from torchgeo_cmr.main import main
 from torchgeo_cmr.reading.cube_reader import CubeReader
+from torchgeo_cmr.scenes.files import find_files
+from torchgeo_cmr.scenes.header import read_header
 from torchgeo_cmr.scenes.sources.cubes import cube_scenes
 from torchgeo_cmr.scenes.sources.stac import find_items
 from torchgeo_cmr.speech import read_wav, speak, write_wav
@@ -627,3 +629,15 @@ def test_records_of_a_corpus_that_are_broken_are_named(tmp_path: Path) -> None:
 
         with pytest.raises(CMRError, match=name):
             speak(['river'], folder, engine=Voice(), takes=1, progress=False)
+
+
+@pytest.mark.parametrize('name', ['product.zip', 'a.tif.gz', 'a.7z'])
+def test_an_archive_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    heads = {'.zip': b'PK\3\4', '.gz': b'\x1f\x8b', '.7z': b'7z\xbc\xaf\x27\x1c'}
+    path = tmp_path / name
+    path.write_bytes(heads[path.suffix] + bytes(200))
+    with pytest.raises(RasterError, match='it is an archive, so unpack it'):
+        read_header(str(path))
+    for inside in (f'/vsizip/{path}/a.tif', f'zip://{path}!a.tif'):
+        with pytest.raises(RasterError, match='is not read, so unpack it'):
+            find_files(inside)

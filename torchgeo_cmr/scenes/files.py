@@ -99,6 +99,10 @@ def _cure(path: str, suffixes: Sequence[str]) -> str:
         )
     if os.path.isdir(path):
         return f'nothing in this folder ends in {", ".join(suffixes)}'
+    if path.startswith(('/vsi', 'zip:')):
+        return (
+            'what is in an archive is not read, so unpack it, and name what was in it'
+        )
     if glob.has_magic(path):
         return 'check the path, and put quotes round a pattern so that it arrives unchanged'
     return 'check the path, and that its disk is mounted'

@@ -22,6 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.rasters.alpha import unused_alpha, with_mask
 from torchgeo_cmr.rasters.raster_files import open_pixels, open_virtual
+from torchgeo_cmr.regular_files import PACKED, head_of
 from torchgeo_cmr.scenes.remote_access import first_opened, identify
 from torchgeo_cmr.scenes.remote_files import RemoteFile, fetched
 
@@ -314,6 +315,9 @@ def _opened(path: str) -> Any:
         with sidecars_seen(path):
             return open_pixels(path)
     except RasterioIOError as error:
+        cure = 'replace or remove the file'
+        if head_of(path, 8).startswith(PACKED):
+            cure = 'it is an archive, so unpack it, and name what was in it'
         raise RasterError(
-            f'{path} cannot be read as a raster ({error}): replace or remove the file'
+            f'{path} cannot be read as a raster ({error}): {cure}'
         ) from error
