@@ -111,9 +111,20 @@ def not_finite(path: Path) -> None:
     wavfile.write(path, RATE, np.full(10, np.nan, np.float32))
 
 
+def cancelling(path: Path) -> None:
+    sound = sine(400, RATE)
+    wavfile.write(path, RATE, np.stack([sound, -sound], axis=1).astype(np.float32))
+
+
+def unscaled(path: Path) -> None:
+    wavfile.write(path, RATE, (sine(400, RATE) * 32768).astype(np.float32))
+
+
 @pytest.mark.parametrize(
     ('spoil', 'message'),
     [
+        (cancelling, 'has channels that cancel each other out.*: keep one of them'),
+        (unscaled, r'samples up to \d+.*from -1 to 1 in WAV: divide them by .* 32768'),
         (empty, r'is empty \(0 bytes\): record or copy it again'),
         (no_samples, 'holds no samples: record or copy it again'),
         (text, 'is not a WAV file that can be read .*convert it to PCM WAV'),

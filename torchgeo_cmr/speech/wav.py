@@ -20,6 +20,9 @@ RATE = 16_000
 #: Rates outside this range cannot be a recording of speech.
 _SLOWEST, _FASTEST = 4_000, 768_000
 
+#: Floating-point sound may exceed 1 where it is to be turned down, by this much at most.
+_LOUDEST = 32.0
+
 
 def read_wav(path: str | os.PathLike[str], rate: int = RATE) -> NDArray[np.float32]:
     """Read a WAV file as mono sound at one rate.
@@ -77,14 +80,30 @@ def read_wav(path: str | os.PathLike[str], rate: int = RATE) -> NDArray[np.float
             f'{path} gives {found} samples per second as its rate, which is not plausible: '
             'convert it to 16 kHz PCM WAV'
         )
-    sound = _to_float(data)
-    if sound.ndim == 2:
-        sound = sound.mean(axis=1)
+    return resample(_mono(path, _to_float(data)), int(found), rate)
+
+
+def _mono(path: Path, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Average channels, and refuse what is no sound."""
     if not np.isfinite(sound).all():
         raise AudioError(f'{path} holds samples that are not numbers: convert it again')
-    if not sound.any():
+    peak = float(np.abs(sound).max())
+    if peak == 0:
         raise AudioError(f'{path} is silent from end to end: record it again')
-    return resample(sound, int(found), rate)
+    if peak > _LOUDEST:
+        raise AudioError(
+            f'{path} holds floating-point samples up to {peak:g}, which go from -1 to 1 in WAV: '
+            'divide them by the largest number of what they were, such as 32768'
+        )
+    if sound.ndim == 1:
+        return sound
+    mean = sound.mean(axis=1)
+    if not mean.any():
+        raise AudioError(
+            f'{path} has channels that cancel each other out, one being the inverse of the '
+            'other: keep one of them'
+        )
+    return mean
 
 
 def resample(sound: ArrayLike, found: int, rate: int = RATE) -> NDArray[np.float32]:
