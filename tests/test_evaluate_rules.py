@@ -204,6 +204,21 @@ class TestRaster:
         strict = labels_from_raster(patches, [world], share=0.9)
         assert strict.isna().tolist() == [False, True, True, True, True, True]
 
+    @pytest.mark.parametrize('internal', [True, False])
+    def test_what_a_mask_hides_is_no_label(self, world: Path, internal: bool) -> None:
+        shown = np.full((32, 32), 255, np.uint8)
+        shown[:, :10] = 0
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal),
+            rasterio.open(world, 'r+') as file,
+        ):
+            file.write_mask(shown)
+        # of the sixteen columns of class 1, six are shown; of the right ten of them, six
+        patches = table([*squares([(0, 0)], width=160), *squares([(60, 0)], width=100)])
+        found = labels_from_raster(patches, [world])
+        assert found.fillna(0).tolist() == [0, 1]
+        assert labels_from_raster(patches, [world], share=0.3).tolist() == [1, 1]
+
     @pytest.mark.parametrize(
         'transform',
         [

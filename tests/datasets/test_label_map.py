@@ -129,6 +129,13 @@ class TestRaster:
             file.update_tags(CLASS_2='wood', CLASS_1='water', OTHER='x')
         assert LabelFromMask(path).codes == {1: 'water', 2: 'wood'}
 
+    def test_a_code_that_a_mask_hides_is_no_class(self, path: Path) -> None:
+        with rasterio.open(path, 'r+') as file:
+            hidden = file.read(1) == 2
+            file.write_mask(np.where(hidden, 0, 255).astype(np.uint8))
+        assert hidden.any()
+        assert '2' not in LabelFromMask(path).classes
+
     def test_several_rasters(self, path: Path, write_raster: Writer) -> None:
         east = write_raster(
             'east.tif',

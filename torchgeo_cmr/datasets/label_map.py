@@ -366,7 +366,8 @@ def _occurring(path: Path) -> dict[int, str]:
                 'that occur: name its `classes`'
             )
         for _, window in file.block_windows(1):
-            codes = np.unique(file.read(1, window=window)).tolist()
+            shown = file.read(1, window=window, masked=True).compressed()
+            codes = np.unique(shown).tolist()
             found |= {code for code in codes if code != file.nodata}
             if len(found) > _MOST_CODES:
                 raise RasterError(

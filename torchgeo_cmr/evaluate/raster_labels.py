@@ -49,8 +49,8 @@ def labels_from_raster(
         table: Patches, a table or a frame of its columns.
         paths: Single-band rasters of whole-numbered classes, with a CRS.
         share: Share of the pixels that a class must exceed, 0 up to (not including) 1.
-        ignore: Class that is not a label, such as the fill of the raster; nodata is not either.
-            Their pixels still count as ground.
+        ignore: Class that is not a label, such as the fill of the raster; nodata and what a mask
+            hides are not either. Their pixels still count as ground.
 
     Returns:
         Classes, ``Int64``, index of the frame; null where no class exceeds the share.
@@ -126,17 +126,17 @@ def _majority(
         return None
     if (pixels > np.array([file.width, file.height]) + 0.5).any():
         return None
-    inside = _pixels(file, outline)
-    values, counts = np.unique(inside, return_counts=True)
+    inside, shown = _pixels(file, outline)
+    values, counts = np.unique(inside[shown], return_counts=True)
     known = ~np.isin(values, [item for item in left if item is not None])
     if not known.any():
         return None
     best = int(np.argmax(np.where(known, counts, 0)))
-    return int(values[best]) if counts[best] > share * counts.sum() else None
+    return int(values[best]) if counts[best] > share * inside.size else None
 
 
-def _pixels(file: NorthUp, outline: Polygon) -> NDArray[Any]:
-    """Pixels whose centre lies in an outline."""
+def _pixels(file: NorthUp, outline: Polygon) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Pixels whose centre lies in an outline, and which of them no mask of the raster hides."""
     t = file.transform
     corners = _in_pixels(file, outline)
     low, high = corners.min(axis=0), corners.max(axis=0)
@@ -150,7 +150,7 @@ def _pixels(file: NorthUp, outline: Polygon) -> NDArray[Any]:
     left, top = np.clip(first, 0, limits).astype(int).tolist()
     right, bottom = np.clip(last, 0, limits).astype(int).tolist()
     if right <= left or bottom <= top:
-        return np.zeros(0, np.uint8)
+        return np.zeros(0, np.uint8), np.zeros(0, bool)
     if (height := bottom - top) * (width := right - left) > _LARGEST:
         raise RasterError(
             f'one patch covers {height} x {width} pixels of {file.name}, too many to be read for one '
@@ -158,15 +158,15 @@ def _pixels(file: NorthUp, outline: Polygon) -> NDArray[Any]:
         )
     window = Window.from_slices((top, bottom), (left, right))
     classes = file.read(1, window=window)
+    shown = file.read_masks(1, window=window) > 0
     if boxed:
-        return classes
+        return classes, shown
     window_transform = Affine(
         *(t.a, t.b, t.c + left * t.a + top * t.b),
         *(t.d, t.e, t.f + left * t.d + top * t.e),
     )
-    return classes[
-        geometry_mask([outline], classes.shape, window_transform, invert=True)
-    ]
+    within = geometry_mask([outline], classes.shape, window_transform, invert=True)
+    return classes[within], shown[within]
 
 
 def _in_pixels(file: NorthUp, outline: Polygon) -> NDArray[np.float64]:
