@@ -35,6 +35,7 @@ def test_what_is_missing_is_named(
         'fit --config run.yaml --ckpt_path last',
         'fit --config run.yaml --ckpt_path registry:a:version:3',
         'fit --config https://example.com/run.yaml --ckpt_path s3://box/a.ckpt',
+        'fit --config file:///run.yaml --ckpt_path file:///a.ckpt',
         'fit --config run.yaml --data.init_args.root x.yaml',
         'fit --config',
     ],

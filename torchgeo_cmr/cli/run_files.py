@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from torchgeo_cmr.errors import CMRError, QueryError
-from torchgeo_cmr.regular_files import check_checkpoint, check_there, is_address
+from torchgeo_cmr.regular_files import check_checkpoint, check_there
 
 _YAML = ('.yaml', '.yml')
 #: Words that Lightning reads as one of its own checkpoints.
@@ -30,7 +30,8 @@ def check_run_files(words: Sequence[str]) -> None:
     if words[1:] and words[1].endswith(_YAML) and not words[1].startswith('-'):
         raise QueryError(f'{words[1]} is no option: write --config {words[1]}')
     for option, value in _given(words):
-        if is_address(value):
+        # Lightning opens addresses of any kind, those of this disk (file://) too.
+        if '://' in value:
             continue
         if option in ('--config', '-c') and value.endswith(_YAML):
             check_there(os.path.expanduser(value), CMRError)
