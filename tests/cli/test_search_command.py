@@ -891,7 +891,7 @@ class TestRasters:
             ('--query {scenes}/tiny.tif --ckpt {ckpt} --query-modality s1', 'choose a smaller size'),
             ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s1 --size 0', 'give a number of pixels'),
             ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s3', "no modality 's3': use one of s1, s2"),
-            ('--query {scenes}/bare.tif --ckpt {ckpt} --query-modality s1', 'state it with `units`'),
+            ('--query {scenes}/bare.tif --ckpt {ckpt} --query-modality s1', 'state it with --units'),
             ('--query {scenes}/s1.tif --ckpt {ckpt} --query-modality s1 --units power', 'leave units out'),
             ('--query {scenes}/s1.tif --ckpt {ckpt}', 'say its sensor with --query-modality, one of s1, s2'),
             ('--query {scenes}/s1.tif --ckpt {scenes}/gone.ckpt --query-modality s1', 'there is no checkpoint'),

@@ -153,6 +153,10 @@ def test_a_name_that_cannot_be_is_refused_before_the_work(
 def test_a_link_to_itself_is_replaced(
     hits: gpd.GeoDataFrame, tmp_path: Path, suffix: str
 ) -> None:
+    if suffix in ('.tif', '.stac.json'):
+        # What writes these is left out where torch is.
+        pytest.importorskip('rasterio')
+        pytest.importorskip('pystac')
     path = tmp_path / f'a{suffix}'
     path.symlink_to(path.name)
     with pytest.raises(OutputExistsError, match='is there already'):

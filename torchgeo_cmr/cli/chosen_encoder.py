@@ -8,15 +8,22 @@ if TYPE_CHECKING:
     from torchgeo_cmr.tasks import CrossModalTask
 
 
-def check_encoder(ckpt: str | None, model: str | None) -> None:
+def check_encoder(
+    ckpt: str | None,
+    model: str | None,
+    bands: str | None = None,
+    normalize: str | None = None,
+) -> None:
     """Refuse an encoder that is not named or not there, before torch is loaded, which takes seconds.
 
     Args:
         ckpt: Checkpoint, folder or name of the Hub.
         model: ``MODEL`` or ``MODEL:WEIGHTS``, or as ``ckpt``.
+        bands: Names of bands, which only models take.
+        normalize: By whose statistics pixels are normalised, which only models take.
 
     Raises:
-        QueryError: If not one of both is given.
+        QueryError: If not one of both is given, or options do not go with a checkpoint.
         ArchiveError: If there is no such checkpoint.
     """
     from torchgeo_cmr.errors import QueryError
@@ -25,6 +32,14 @@ def check_encoder(ckpt: str | None, model: str | None) -> None:
     if (ckpt is None) == (model is None):
         raise QueryError(
             'give an encoder: --ckpt CHECKPOINT of a trained task, or --model MODEL:WEIGHTS'
+        )
+    # The model may be a checkpoint too, in a folder or of the Hub.
+    is_trained = model is None or '/' in model.partition(':')[0]
+    if is_trained and bands is not None:
+        raise QueryError('--bands is for --model: a checkpoint knows its bands')
+    if is_trained and normalize is not None:
+        raise QueryError(
+            '--normalize is for --model: a checkpoint knows its statistics'
         )
     if ckpt is not None:
         check_checkpoint(ckpt)
@@ -53,18 +68,12 @@ def read_encoder(
     """
     from torchgeo_cmr.errors import QueryError
 
-    check_encoder(ckpt, model)
+    check_encoder(ckpt, model, bands, normalize)
     if model is not None and '/' in model.partition(':')[0]:
         ckpt, model = model, None  # of a folder, or of the Hub
     if model is None:
         from torchgeo_cmr.tasks import load_task
 
-        if bands is not None:
-            raise QueryError('--bands is for --model: a checkpoint knows its bands')
-        if normalize is not None:
-            raise QueryError(
-                '--normalize is for --model: a checkpoint knows its statistics'
-            )
         assert ckpt is not None
         return load_task(ckpt, task)
     if task is not None:

@@ -293,7 +293,7 @@ def embed(
     given = spread(locals())
     paired = scenes[0].endswith(('.yaml', '.yml'))
     _check_words(scenes, paired, pixels)
-    check_encoder(ckpt, model)
+    check_encoder(ckpt, model, bands, normalize)
 
     from torchgeo_cmr import embed as library
     from torchgeo_cmr.errors import QueryError

@@ -212,7 +212,7 @@ def _queries(
     if ids:
         tables.append(_of_kind(from_ids(archive, list(ids)), list(ids.values())))
     if rasters:
-        check_encoder(model.ckpt, model.model)
+        check_encoder(model.ckpt, model.model, model.bands, model.normalize)
         tables.append(_embed(rasters, model, archive.spaces, progress))
     if not tables:
         raise outside[0]
