@@ -14,6 +14,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioIOError
 from rasterio.features import rasterize
 from rasterio.windows import Window
@@ -366,7 +367,9 @@ def _occurring(path: Path) -> dict[int, str]:
                 'that occur: name its `classes`'
             )
         for _, window in file.block_windows(1):
-            shown = file.read(1, window=window, masked=True).compressed()
+            # By value below: GDAL rounds a missing value that is no whole number to a class.
+            hidden = MaskFlags.nodata not in file.mask_flag_enums[0]
+            shown = np.ma.compressed(file.read(1, window=window, masked=hidden))
             codes = np.unique(shown).tolist()
             found |= {code for code in codes if code != file.nodata}
             if len(found) > _MOST_CODES:

@@ -16,7 +16,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import ProjError
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioIOError
 from rasterio.features import geometry_mask
 from rasterio.windows import Window
@@ -158,7 +158,11 @@ def _pixels(file: NorthUp, outline: Polygon) -> tuple[NDArray[Any], NDArray[np.b
         )
     window = Window.from_slices((top, bottom), (left, right))
     classes = file.read(1, window=window)
-    shown = file.read_masks(1, window=window) > 0
+    # A missing value is judged by itself: GDAL rounds one that is no whole number to a class.
+    by_value = MaskFlags.nodata in file.mask_flag_enums[0]
+    shown = np.ones(classes.shape, bool)
+    if not by_value:
+        shown = file.read_masks(1, window=window) > 0
     if boxed:
         return classes, shown
     window_transform = Affine(

@@ -92,6 +92,10 @@ def _matches(pattern: str) -> list[str]:
 def _cure(path: str, suffixes: Sequence[str]) -> str:
     if named_address(path):
         return 'of addresses only http(s):// and s3:// are read, with --remote; download it'
+    if path.startswith(('/vsizip', '/vsigzip', '/vsitar', '/vsi7z', '/vsirar', 'zip:')):
+        return (
+            'what is in an archive is not read, so unpack it, and name what was in it'
+        )
     if path.startswith('/vsi'):
         return (
             'file systems of GDAL are not read; give the address itself (https://, s3://) '
@@ -99,10 +103,6 @@ def _cure(path: str, suffixes: Sequence[str]) -> str:
         )
     if os.path.isdir(path):
         return f'nothing in this folder ends in {", ".join(suffixes)}'
-    if path.startswith(('/vsi', 'zip:')):
-        return (
-            'what is in an archive is not read, so unpack it, and name what was in it'
-        )
     if glob.has_magic(path):
         return 'check the path, and put quotes round a pattern so that it arrives unchanged'
     return 'check the path, and that its disk is mounted'
