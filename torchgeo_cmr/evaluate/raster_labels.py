@@ -158,7 +158,7 @@ def _pixels(file: NorthUp, outline: Polygon) -> tuple[NDArray[Any], NDArray[np.b
         )
     window = Window.from_slices((top, bottom), (left, right))
     classes = file.read(1, window=window)
-    # A missing value is judged by itself: GDAL rounds one that is no whole number to a class.
+    # A missing value is compared as a number: GDAL rounds one that is no whole number to a class.
     by_value = MaskFlags.nodata in file.mask_flag_enums[0]
     shown = np.ones(classes.shape, bool)
     if not by_value:
