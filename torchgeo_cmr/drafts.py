@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torchgeo_cmr.durable import flush, locked
 from torchgeo_cmr.errors import CMRError, OutputExistsError, QueryError
@@ -232,19 +232,17 @@ to a disk only: name a file or folder, and upload it afterwards
             f'the name {text[-100:]!r} holds {odd[0]!r}, which many programs do not take: leave '
             'it out'
         )
-    try:
-        os.lstat(path)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise QueryError(
-                f'the name {text[:60]}... is too long, with {len(text.encode())} bytes in UTF-8: '
-                'disks take up to 255 for a file or folder; choose a shorter one'
-            ) from error
-        if error.errno == errno.ELOOP:
-            raise QueryError(
-                f'{text} leads through a link that leads to itself: remove that link, or name '
-                'another folder'
-            ) from error
+    fault = _fault(os.lstat, path)
+    if fault == errno.ENAMETOOLONG:
+        raise QueryError(
+            f'the name {text[:60]}... is too long, with {len(text.encode())} bytes in UTF-8: '
+            'disks take up to 255 for a file or folder; choose a shorter one'
+        )
+    if fault == errno.ELOOP:
+        raise QueryError(
+            f'{text} leads through a link that leads to itself: remove that link, or name '
+            'another folder'
+        )
 
 
 def check_folder(path: str | PathLike[str]) -> None:
@@ -257,14 +255,20 @@ def check_folder(path: str | PathLike[str]) -> None:
         QueryError: If no folder can be written there.
     """
     check_on_disk(path)
+    if _fault(os.stat, path) == errno.ELOOP:
+        raise QueryError(
+            f'{os.fspath(path)} is a link that leads to itself: remove it, or choose another '
+            'name'
+        )
+
+
+def _fault(look: Callable[..., Any], path: str | PathLike[str]) -> int:
+    """Give the number of the error that a look at a path ends with; 0 if it ends well."""
     try:
-        os.stat(path)
+        look(path)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise QueryError(
-                f'{os.fspath(path)} is a link that leads to itself: remove it, or choose another '
-                'name'
-            ) from error
+        return error.errno or 0
+    return 0
 
 
 def check_free(out: str | PathLike[str]) -> None:

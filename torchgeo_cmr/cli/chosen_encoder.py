@@ -33,16 +33,20 @@ def check_encoder(
         raise QueryError(
             'give an encoder: --ckpt CHECKPOINT of a trained task, or --model MODEL:WEIGHTS'
         )
-    # The model may be a checkpoint too, in a folder or of the Hub.
-    is_trained = model is None or '/' in model.partition(':')[0]
-    if is_trained and bands is not None:
+    trained = _trained(ckpt, model)
+    if trained is not None and bands is not None:
         raise QueryError('--bands is for --model: a checkpoint knows its bands')
-    if is_trained and normalize is not None:
+    if trained is not None and normalize is not None:
         raise QueryError(
             '--normalize is for --model: a checkpoint knows its statistics'
         )
     if ckpt is not None:
         check_checkpoint(ckpt)
+
+
+def _trained(ckpt: str | None, model: str | None) -> str | None:
+    """Give the checkpoint; the word of a model may name one too, in a folder or of the Hub."""
+    return model if model is not None and '/' in model.partition(':')[0] else ckpt
 
 
 def read_encoder(
@@ -69,13 +73,12 @@ def read_encoder(
     from torchgeo_cmr.errors import QueryError
 
     check_encoder(ckpt, model, bands, normalize)
-    if model is not None and '/' in model.partition(':')[0]:
-        ckpt, model = model, None  # of a folder, or of the Hub
-    if model is None:
+    trained = _trained(ckpt, model)
+    if trained is not None:
         from torchgeo_cmr.tasks import load_task
 
-        assert ckpt is not None
-        return load_task(ckpt, task)
+        return load_task(trained, task)
+    assert model is not None  # see check_encoder
     if task is not None:
         raise QueryError('--task is for --ckpt: drop it')
     if not modality or len(modality) > 1 or '+' in modality[0]:

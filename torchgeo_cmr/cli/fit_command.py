@@ -30,7 +30,7 @@ from torchgeo_cmr.yaml_size import check_yaml
 
 from .checkpoint_files import CheckpointFiles, only_run
 from .epoch_notes import EpochNotes
-from .yaml_mistakes import defaults, explain
+from .yaml_mistakes import causes, defaults, explain
 
 #: What the help of each command ends with.
 EXAMPLES = {
@@ -146,7 +146,8 @@ class _CLI(LightningCLI):
             try:
                 super().instantiate_classes()
             except Exception as error:
-                if isinstance(_root(error), _MISTAKES):
+                *_, first = causes(error)
+                if isinstance(first, _MISTAKES):
                     raise CMRError(explain(error)) from error
                 raise
         for warning in caught:
@@ -285,13 +286,6 @@ def _classes(options: Any) -> Iterator[Any]:
             left += value.values()
         elif isinstance(value, list | tuple):
             left += value
-
-
-def _root(error: BaseException) -> BaseException:
-    """Find the error behind those that a parser raises from it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def fit(args: Sequence[str]) -> Any:

@@ -26,7 +26,7 @@ def explain(error: BaseException) -> str:
     Returns:
         One sentence.
     """
-    chain = [*_causes(error)][::-1]
+    chain = [*causes(error)][::-1]
     reason = str(chain[0]) or type(chain[0]).__name__
     for each in chain:
         if found := _UNKNOWN.search(str(each)):
@@ -38,7 +38,8 @@ def explain(error: BaseException) -> str:
     return reason
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an error, what it was raised from, and so on."""
     while error is not None:
         yield error
         error = error.__cause__

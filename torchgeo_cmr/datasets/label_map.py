@@ -14,13 +14,13 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
-from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioIOError
 from rasterio.features import rasterize
 from rasterio.windows import Window
 from torch import Tensor
 
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.rasters.class_maps import read_classes
 from torchgeo_cmr.reading.cache import Cache
 from torchgeo_cmr.scenes.header import Header, open_raster, read_header
 from torchgeo_cmr.scenes.scene import apply
@@ -367,10 +367,7 @@ def _occurring(path: Path) -> dict[int, str]:
                 'that occur: name its `classes`'
             )
         for _, window in file.block_windows(1):
-            # By value below: GDAL rounds a missing value that is no whole number to a class.
-            hidden = MaskFlags.nodata not in file.mask_flag_enums[0]
-            shown = np.ma.compressed(file.read(1, window=window, masked=hidden))
-            codes = np.unique(shown).tolist()
+            codes = np.unique(read_classes(file, window).compressed()).tolist()
             found |= {code for code in codes if code != file.nodata}
             if len(found) > _MOST_CODES:
                 raise RasterError(

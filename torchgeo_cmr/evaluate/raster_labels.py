@@ -16,13 +16,14 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import ProjError
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioIOError
 from rasterio.features import geometry_mask
 from rasterio.windows import Window
 from shapely import Polygon
 
 from torchgeo_cmr.errors import QueryError, RasterError
+from torchgeo_cmr.rasters.class_maps import read_classes
 from torchgeo_cmr.rasters.orientation import NorthUp
 from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.table import EmbeddingTable
@@ -126,8 +127,8 @@ def _majority(
         return None
     if (pixels > np.array([file.width, file.height]) + 0.5).any():
         return None
-    inside, shown = _pixels(file, outline)
-    values, counts = np.unique(inside[shown], return_counts=True)
+    inside = _pixels(file, outline)
+    values, counts = np.unique(inside.compressed(), return_counts=True)
     known = ~np.isin(values, [item for item in left if item is not None])
     if not known.any():
         return None
@@ -135,8 +136,8 @@ def _majority(
     return int(values[best]) if counts[best] > share * inside.size else None
 
 
-def _pixels(file: NorthUp, outline: Polygon) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Pixels whose centre lies in an outline, and which of them no mask of the raster hides."""
+def _pixels(file: NorthUp, outline: Polygon) -> np.ma.MaskedArray[Any, Any]:
+    """Pixels whose centre lies in an outline; those that a mask of the raster hides are masked."""
     t = file.transform
     corners = _in_pixels(file, outline)
     low, high = corners.min(axis=0), corners.max(axis=0)
@@ -150,27 +151,23 @@ def _pixels(file: NorthUp, outline: Polygon) -> tuple[NDArray[Any], NDArray[np.b
     left, top = np.clip(first, 0, limits).astype(int).tolist()
     right, bottom = np.clip(last, 0, limits).astype(int).tolist()
     if right <= left or bottom <= top:
-        return np.zeros(0, np.uint8), np.zeros(0, bool)
+        return np.ma.zeros(0, np.uint8)
     if (height := bottom - top) * (width := right - left) > _LARGEST:
         raise RasterError(
             f'one patch covers {height} x {width} pixels of {file.name}, too many to be read for one '
             'label: give a coarser map of classes'
         )
     window = Window.from_slices((top, bottom), (left, right))
-    classes = file.read(1, window=window)
-    # A missing value is compared as a number: GDAL rounds one that is no whole number to a class.
-    by_value = MaskFlags.nodata in file.mask_flag_enums[0]
-    shown = np.ones(classes.shape, bool)
-    if not by_value:
-        shown = file.read_masks(1, window=window) > 0
+    classes = read_classes(file, window)
     if boxed:
-        return classes, shown
+        return classes
     window_transform = Affine(
         *(t.a, t.b, t.c + left * t.a + top * t.b),
         *(t.d, t.e, t.f + left * t.d + top * t.e),
     )
-    within = geometry_mask([outline], classes.shape, window_transform, invert=True)
-    return classes[within], shown[within]
+    return classes[
+        geometry_mask([outline], classes.shape, window_transform, invert=True)
+    ]
 
 
 def _in_pixels(file: NorthUp, outline: Polygon) -> NDArray[np.float64]:

@@ -110,8 +110,11 @@ def are_decibels(values: NDArray[Any]) -> bool:
     Args:
         values: Backscatter of any shape, NaN where missing.
     """
+    # First what ends the question for nearly all: it is asked of each window that is read.
+    if ((values >= 0) & (values < np.inf)).any():
+        return False
     known = values[np.isfinite(values)]
-    if not known.size or known.max() >= 0 or known.min() <= -100:
+    if not known.size or known.min() <= -100:
         return False
     return bool(known.min() < known.max() and np.median(known) < -1)
 
