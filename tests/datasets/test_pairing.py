@@ -168,6 +168,58 @@ class TestZones:
 
 # TorchGeo uses what pandas deprecates.
 @pytest.mark.filterwarnings('ignore:The inplace keyword')
+class TestAntimeridian:
+    """Zone 60 goes on over 180 degrees, where a raster in degrees may end or begin."""
+
+    WIDTH = 1e-4
+
+    def planted(self, write_raster: Writer, west: float) -> dict[str, RasterDataset]:
+        """Two rasters around 180 E, 17 S, whose pixels are their own coordinates."""
+        change = Transformer.from_crs('EPSG:4326', 'EPSG:32760', always_xy=True)
+        x, y = (round(v, -1) for v in change.transform(179.98, -16.99))
+        rows, columns = np.mgrid[:300, :500] + 0.5
+        utm = np.stack([columns * 10, rows * 10])
+        degrees = np.stack([columns, rows]) * self.WIDTH
+        write_raster(
+            'utm/1.tif', data=utm, crs='EPSG:32760', origin=(x, y), bands=('x', 'y')
+        )
+        write_raster(
+            'degrees/1.tif',
+            data=degrees[:, :, :300],
+            crs='EPSG:4326',
+            origin=(west, -17.0),
+            res=self.WIDTH,
+            bands=('x', 'y'),
+        )
+        self.corners = {'utm': (x, y), 'degrees': (west, -17.0)}
+        root = write_raster('unused.tif').parent
+        return {name: RasterDataset(root / name) for name in ('utm', 'degrees')}
+
+    @pytest.mark.parametrize('west', [179.985, 180.0, -179.999, -180.01, 179.965])
+    @pytest.mark.parametrize('order', [('utm', 'degrees'), ('degrees', 'utm')])
+    def test_both_show_the_same_ground(
+        self, write_raster: Writer, west: float, order: tuple[str, str]
+    ) -> None:
+        members = self.planted(write_raster, west)
+        paired = PairedDataset({name: members[name] for name in order})
+        (piece,) = paired.index.geometry
+        width, height = paired.res
+        left, _, right, _ = piece.bounds
+        assert (right - left) / width > 100
+        middle = piece.representative_point()
+        x0, y0 = middle.x - 16 * width, middle.y - 16 * height
+        sample = paired[x0 : x0 + 32 * width, y0 : y0 + 32 * height]
+        places = {}
+        for name, (x, y) in self.corners.items():
+            pixels = sample[f'image_{name}'].numpy().astype(float)
+            assert np.isfinite(pixels).all()
+            places[name] = pixels[0].mean() + x, y - pixels[1].mean()
+        # The middle of both patches is one place, to within their rounding to pixels.
+        change = Transformer.from_crs('EPSG:4326', 'EPSG:32760', always_xy=True)
+        moved = change.transform(*places['degrees'])
+        assert np.hypot(*np.subtract(moved, places['utm'])) < 15
+
+
 class TestAsTorchGeo:
     @pytest.fixture
     def paired(self, write_raster: Writer) -> PairedDataset:

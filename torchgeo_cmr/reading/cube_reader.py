@@ -16,6 +16,7 @@ from rasterio.windows import Window
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.reading.cache import Cache
+from torchgeo_cmr.reading.longitudes import as_named, readable
 from torchgeo_cmr.reading.reader import SceneReader
 from torchgeo_cmr.reading.resampling import interpolate, nearest
 from torchgeo_cmr.scenes.outlines import project
@@ -173,6 +174,8 @@ class CubeReader(SceneReader):
         out = np.full((len(chosen), *shape), np.nan, np.float32)
         if not np.isfinite([left, bottom, right, top]).all():
             return out
+        ends = grid.c, grid.c + grid.a * native[1]
+        left, right = as_named((left, right), ends, source)
         spans = []
         # As many pixels beyond the window as the kernel may reach.
         for low, high, pixels, count in (
@@ -231,6 +234,7 @@ def _resampled(
                 resampling=Resampling[scene.resampling],
                 tolerance=_TOLERANCE,
                 UNIFIED_SRC_NODATA='NO',
+                **readable(crs, transform, (height, width)),
             ) as moved,
         ):
             return moved.read()

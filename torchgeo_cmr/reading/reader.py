@@ -18,6 +18,7 @@ from rasterio.windows import Window
 from torchgeo_cmr.errors import CMRError, RasterError
 from torchgeo_cmr.rasters.orientation import upright
 from torchgeo_cmr.reading.cache import Block, Cache, touched
+from torchgeo_cmr.reading.longitudes import readable
 from torchgeo_cmr.reading.nodata import Marks, masked_copy, missing
 from torchgeo_cmr.reading.resampling import MARGIN, below, interpolate, nearest
 from torchgeo_cmr.reading.storage import Storage, alpha_taken
@@ -377,8 +378,9 @@ class SceneReader:
             if not scene.warped:
                 return upright(reopen(path))
             rows, columns = scene.shape
+            header = read_header(path)
             return WarpedVRT(
-                reopen(self._complete(read_header(path))),
+                reopen(self._complete(header)),
                 crs=scene.crs.to_wkt(),
                 transform=scene.transform,
                 height=rows,
@@ -391,6 +393,7 @@ class SceneReader:
                 dtype='float32',
                 # Each band on its own: otherwise one that is missing spoils its neighbours.
                 UNIFIED_SRC_NODATA='NO',
+                **readable(header.crs, header.transform, header.shape),
             )
 
         # While pixels are read as well: virtual rasters open what they consist of then.

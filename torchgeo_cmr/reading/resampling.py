@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from shapely.affinity import affine_transform
 
+from torchgeo_cmr.reading.longitudes import as_named
 from torchgeo_cmr.scenes.header import Header
-from torchgeo_cmr.scenes.outlines import project
+from torchgeo_cmr.scenes.outlines import full_turn, project
 
 #: Pixels beyond a window on which its values depend, in pixels of the coarser grid.
 MARGIN = 2
@@ -40,10 +41,16 @@ def below(
     box = shapely.box(column, row, column + width, row + height)
     square = affine_transform(box, transform.to_shapely())
     (projected,) = project(np.array([square]), crs, header.crs)
+    if not np.isfinite(projected.bounds).all():
+        return None
+    if full_turn(header.crs) and not (header.transform.b or header.transform.d):
+        west, south, east, north = projected.bounds
+        first = header.transform.c
+        ends = first, first + header.transform.a * header.shape[1]
+        west, east = as_named((west, east), ends, header.crs)
+        projected = shapely.box(west, south, east, north)
     back = (~header.transform).to_shapely()
     points = shapely.get_coordinates(affine_transform(projected, back))
-    if not np.isfinite(points).all():
-        return None
     # GDAL's kernels grow where pixels of the grid are coarser than those of the file.
     sides = np.ptp(points, axis=0) / (width, height)
     margin = MARGIN * np.maximum(1, np.ceil(sides))

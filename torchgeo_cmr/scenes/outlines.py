@@ -41,7 +41,8 @@ def project(
         target: CRS wanted.
 
     Returns:
-        Polygons in *target*; those that leave its domain have infinite coordinates.
+        Polygons in *target*; those that leave its domain have infinite coordinates, and one
+        over the antimeridian has longitudes that run on beyond 180.
     """
     if same_crs(source, target) or not len(geometries):
         return geometries
@@ -53,7 +54,58 @@ def project(
     def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack(transform(points[:, 0], points[:, 1]), axis=1)
 
-    return shapely.transform(shapely.segmentize(geometries, pieces), move)
+    moved = shapely.transform(shapely.segmentize(geometries, pieces), move)
+    turn = full_turn(target)
+    if turn is not None:
+        left, _, right, _ = shapely.bounds(moved).T
+        for i in np.flatnonzero(right - left > turn / 2).tolist():
+            moved[i] = _run_on(moved[i], turn)
+    return moved
+
+
+@lru_cache(maxsize=256)
+def full_turn(crs: CRS) -> float | None:
+    """Return what leads once round the Earth to the east, in units of a CRS.
+
+    Args:
+        crs: The CRS.
+
+    Returns:
+        360 where the unit is the degree, 40,075,017 in Web Mercator; None where meridians are
+        not straight lines with equal distances, as in a zone of UTM.
+    """
+    if crs.is_geographic:
+        return 2 * np.pi / crs.axis_info[0].unit_conversion_factor
+    if not crs.is_projected or crs.geodetic_crs is None:
+        return None
+    lon, lat = np.meshgrid(np.arange(-179.5, 180, 8), [-30, 0, 60])
+    degrees = np.radians(1) / crs.geodetic_crs.axis_info[0].unit_conversion_factor
+    move = _transformer(crs.geodetic_crs, crs).transform
+    x, _ = move(lon * degrees, lat * degrees)
+    if not np.isfinite(x).all():
+        return None
+    steps = np.diff(x)
+    step = float(np.median(steps))
+    # Between two of them lies the edge of the map.
+    alike = np.isclose(steps, step, rtol=1e-6, atol=0).mean()
+    return step * 360 / 8 if step > 0 and alike > 0.95 else None
+
+
+def _run_on(geometry: BaseGeometry, turn: float) -> BaseGeometry:
+    """Follow an outline across the antimeridian, each step the short way round.
+
+    What winds round a pole cannot be followed so and stays as it is.
+    """
+    points = shapely.get_coordinates(geometry)
+    lon = points[:, 0]
+    # Whole turns, so that no other digit changes and a ring ends where it began.
+    turns = np.round((np.unwrap(lon, period=turn) - lon) / turn)
+    starts = np.cumsum([0, *shapely.get_num_coordinates(shapely.get_rings(geometry))])
+    if (turns[starts[:-1]] != turns[starts[1:] - 1]).any():
+        return geometry
+    lon += turn * turns
+    lon -= turn * np.round((lon.min() + lon.max()) / 2 / turn)
+    return shapely.set_coordinates(shapely.from_wkb(geometry.wkb), points)
 
 
 def project_near(
@@ -80,10 +132,59 @@ def project_near(
     if within is not None:
         (around,) = project(np.array([within.envelope], object), target, source)
         if np.isfinite(around.bounds).all():
-            geometries = shapely.intersection(geometries, around)
+            geometries = _clipped(geometries, around, source)
     moved = project(geometries, source, target)
     moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = shapely.Polygon()
+    turn = full_turn(target)
+    if within is not None and turn is not None:
+        _turn_to(moved, within, turn)
     return moved
+
+
+def _clipped(
+    geometries: NDArray[np.object_], around: BaseGeometry, crs: CRS
+) -> NDArray[np.object_]:
+    """The part of polygons inside some ground, by whatever longitudes they name it."""
+    turn = full_turn(crs)
+    west, _, east, _ = around.bounds
+    left, _, right, _ = shapely.total_bounds(geometries)
+    if turn is None or not np.isfinite([left, right]).all():
+        return _meeting(geometries, around)
+    turns = np.arange(
+        np.ceil((left - east) / turn), np.floor((right - west) / turn) + 1
+    )
+    parts = [_meeting(geometries, _shifted(around, k * turn)) for k in turns]
+    if len(parts) == 1:
+        return parts[0]
+    empty = np.full(len(geometries), shapely.Polygon(), object)
+    return shapely.union_all(np.array([empty, *parts], object), axis=0)
+
+
+def _meeting(
+    geometries: NDArray[np.object_], around: BaseGeometry
+) -> NDArray[np.object_]:
+    """Intersect polygons with some ground that most of them do not meet."""
+    left, bottom, right, top = shapely.bounds(geometries).T
+    west, south, east, north = around.bounds
+    far = (left > east) | (right < west) | (bottom > north) | (top < south)
+    parts = np.full(len(geometries), shapely.Polygon(), object)
+    parts[~far] = shapely.intersection(geometries[~far], around)
+    return parts
+
+
+def _turn_to(
+    geometries: NDArray[np.object_], within: BaseGeometry, turn: float
+) -> None:
+    """Give polygons, in place, the longitudes that are nearest to those of some ground."""
+    west, _, east, _ = within.bounds
+    left, _, right, _ = shapely.bounds(geometries).T
+    turns = np.round(((west + east) - (left + right)) / 2 / turn)
+    for i in np.flatnonzero(np.nan_to_num(turns)).tolist():
+        geometries[i] = _shifted(geometries[i], turns[i] * turn)
+
+
+def _shifted(geometry: BaseGeometry, east: float) -> BaseGeometry:
+    return shapely.transform(geometry, lambda p: p + np.array([east, 0]))
 
 
 @lru_cache(maxsize=256)
