@@ -211,6 +211,108 @@ class TestChips:
         assert 0 < per_chip[1] < 1.3 * per_chip[0]
 
 
+class TestCommonGround:
+    """Chips are whole, and zones overlap: still no two splits share ground."""
+
+    def module(
+        self,
+        write_raster: Writer,
+        *scenes: tuple[str, int, float, float],
+        **options: Any,
+    ) -> PairedDataModule:
+        """Pairs of squares: CRS, pixels across, west and north."""
+        root = write_raster('unused.tif').parent
+        for number, (crs, side, x, y) in enumerate(scenes):
+            data = np.ones((1, side, side), np.uint16)
+            for name in 'ab':
+                write_raster(
+                    f'{name}/{number}.tif',
+                    data=data,
+                    dtype='uint16',
+                    crs=crs,
+                    origin=(x, y),
+                )
+        return PairedDataModule(
+            {n: RasterDataset(root / n) for n in 'ab'},
+            patch_size=16,
+            batch_size=2,
+            val_split=0.2,
+            test_split=0.3,
+            **options,
+        )
+
+    def outlines(self, data: PairedDataModule, split: str) -> np.ndarray:
+        """Patches of the grid of a split on one plane."""
+        keys = data.places(split)
+        parts = [
+            gpd.GeoSeries([outline(key)], crs=data.zones[key[0]].crs)
+            .segmentize(50)
+            .to_crs('EPSG:3035')
+            .iloc[0]
+            for key in keys
+        ]
+        return np.array(parts, object)
+
+    def ground(self, data: PairedDataModule, split: str) -> np.ndarray:
+        """Areas of a split on one plane."""
+        parts = [
+            gpd.GeoSeries([area.polygon], crs=area.crs)
+            .segmentize(50)
+            .to_crs('EPSG:3035')
+            .iloc[0]
+            for area in data.areas[split]
+        ]
+        return np.array(parts, object)
+
+    def chips(
+        self, crs: str, x: float, y: float
+    ) -> list[tuple[str, int, float, float]]:
+        return [(crs, 20, x + 200 * i, y - 200 * j) for i, j in np.ndindex(6, 6)]
+
+    @pytest.mark.parametrize('seed', range(2))
+    @pytest.mark.parametrize('margin', [0, 1])
+    @pytest.mark.parametrize('kind', ['chips of two zones', 'chips and a scene'])
+    def test_is_in_one_split(
+        self, write_raster: Writer, kind: str, margin: float, seed: int
+    ) -> None:
+        # 12 E, between the zones 32 and 33.
+        first = self.chips('EPSG:32632', 727_013, 5_300_007)
+        second = (
+            self.chips('EPSG:32633', 273_033, 5_300_100)
+            if kind == 'chips of two zones'
+            else [('EPSG:32632', 120, 727_393, 5_299_807)]
+        )
+        data = self.module(
+            write_raster, *first, *second, margin=margin, seed=seed, block=2
+        )
+        data.setup('fit')
+        grounds = {s: self.ground(data, s) for s in ('train', 'val', 'test')}
+        assert min(map(len, grounds.values())) > 0
+        for a, b in itertools.combinations(grounds, 2):
+            mine, theirs = shapely.STRtree(grounds[b]).query(grounds[a], 'intersects')
+            assert not len(mine), (a, b, len(theirs))
+        for split, parts in grounds.items():
+            shown = data.ground(split).to_crs('EPSG:3035').union_all().buffer(1)
+            assert shapely.covers(shown, parts).all()
+        regions = [data.ground(s).to_crs('EPSG:3035').union_all() for s in grounds]
+        for a, b in itertools.combinations(regions, 2):
+            assert a.intersection(b).area < 100
+
+    def test_is_shown_once_to_evaluate_on(self, write_raster: Writer) -> None:
+        data = self.module(
+            write_raster,
+            ('EPSG:32632', 150, 727_013, 5_300_007),
+            ('EPSG:32633', 150, 278_051, 5_299_821),
+        )
+        data.setup('fit')
+        for split in ('val', 'test'):
+            parts = self.outlines(data, split)
+            assert len(parts) > 3
+            i, j = shapely.STRtree(parts).query(parts, 'intersects')
+            shared = shapely.area(shapely.intersection(parts[i], parts[j]))[i < j]
+            assert (shared < 100).all()
+
+
 class TestConventions:
     """Those of TorchGeo's data modules."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import shapely
 from geopandas import GeoDataFrame
+from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 from torch import nn
 from torch.utils.data import DataLoader, SequentialSampler
@@ -20,9 +21,15 @@ from torchgeo_cmr.datamodules.collate import collate
 from torchgeo_cmr.datamodules.flips import Flips
 from torchgeo_cmr.datamodules.patches import ListedPatches, Patches
 from torchgeo_cmr.datamodules.prefetch import EarlyLoader
-from torchgeo_cmr.datamodules.split import SPLITS, Tiles, check_shares, split_ground
+from torchgeo_cmr.datamodules.split import (
+    SPLITS,
+    Tiles,
+    check_shares,
+    near_ground,
+    split_ground,
+)
 from torchgeo_cmr.datamodules.statistics import Moments, check_units, sample_keys
-from torchgeo_cmr.datamodules.tiling import grid, zone_areas
+from torchgeo_cmr.datamodules.tiling import grid, has_chips, zone_areas
 from torchgeo_cmr.datasets.label_map import LabelFromMask
 from torchgeo_cmr.datasets.paired import PairedDataset
 from torchgeo_cmr.datasets.zones import paired_zones
@@ -293,10 +300,8 @@ class PairedDataModule(BaseDataModule):
         ground = []
         for number, part in zip(zones, tiles, strict=True):
             zone = self.zones[number]
-            others = [
-                a.polygon for s in self.areas.values() for a in s if a.zone == number
-            ]
-            areas += zone_areas(
+            others = [] if part is None else self._taken(zone, number)
+            found = zone_areas(
                 zone,
                 number,
                 part,
@@ -305,11 +310,29 @@ class PairedDataModule(BaseDataModule):
                 min_valid=self.min_valid,
                 labels=self.labels,
             )
-            ground.append(
-                (zone.crs, _union(zone) if part is None else shapely.union_all(part))
+            areas += found
+            region = (
+                _union(zone)
+                if part is None
+                else _ground_of(part, found, others, chips=has_chips(zone, self._size))
             )
+            ground.append((zone.crs, region))
         self.areas[split] = areas
         self._ground[split] = ground
+
+    def _taken(self, zone: PairedDataset, number: int) -> list[BaseGeometry]:
+        """Ground of the splits that already have theirs, in the CRS of a zone."""
+        ground = _union(zone).envelope.buffer(max(zone.res))
+        by_zone: dict[int, list[BaseGeometry]] = {}
+        for area in chain.from_iterable(self.areas.values()):
+            by_zone.setdefault(area.zone, []).append(area.polygon)
+        taken = by_zone.pop(number, [])
+        for other, outlines in by_zone.items():
+            # Dates of one place have the same outlines.
+            different = np.array([*dict.fromkeys(outlines)], object)
+            crs = self.zones[other].crs
+            taken += near_ground(different, crs, zone.crs, ground).tolist()
+        return taken
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -522,6 +545,18 @@ def _check_names(
                 f'units are given for {modality!r}, but the modalities are '
                 f'{", ".join(modalities)}'
             )
+
+
+def _ground_of(
+    tiles: Tiles, areas: Sequence[Area], others: Sequence[BaseGeometry], *, chips: bool
+) -> BaseGeometry:
+    """Ground of a split: its tiles, unless chips reach beyond them or are left out."""
+    region = shapely.union_all(tiles)
+    close = STRtree(others).query(region, predicate='intersects')
+    if not chips and not len(close):
+        return region
+    # Dates of one place have the same outlines.
+    return shapely.union_all([*dict.fromkeys(area.polygon for area in areas)])
 
 
 def _union(zone: PairedDataset) -> BaseGeometry:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 
 from torchgeo_cmr.errors import PairingError
+from torchgeo_cmr.scenes.outlines import project_near
 
 #: In this order a later split is never cut to make room for an earlier one.
 SPLITS = ('train', 'val', 'test')
@@ -73,14 +73,17 @@ def split_ground(
         ends = np.cumsum([counts['test'], counts['val']])
         chosen = dict(zip(('test', 'val', 'train'), np.split(order, ends), strict=True))
         regions: dict[str, Tiles] = {}
-        for split in reversed(SPLITS):
-            # Places of earlier zones that belong to another split already.
-            decided = [
-                _moved(zone[other], source, crs)
+        around = ground.envelope.buffer(margins[number])
+        # Places of earlier zones belong to a split already.
+        earlier = {
+            split: [
+                near_ground(zone[split], source, crs, around)
                 for zone, (source, _) in zip(zones, grounds, strict=False)
-                for other in SPLITS
-                if other != split
             ]
+            for split in SPLITS
+        }
+        for split in reversed(SPLITS):
+            decided = [t for s in SPLITS if s != split for t in earlier[s]]
             own_tiles = tiles[np.isin(owners, chosen[split])]
             blocks = [*decided, *regions.values()]
             regions[split] = _without(own_tiles, blocks, margins[number])
@@ -182,7 +185,19 @@ def _without(tiles: Tiles, blocks: Sequence[Tiles], margin: float) -> Tiles:
     return _polygons(tiles)[0]
 
 
-def _moved(tiles: Tiles, source: CRS, target: CRS) -> Tiles:
-    moved = gpd.GeoSeries(tiles, crs=source).to_crs(target).to_numpy()
-    # What lies too far from the other zone has no coordinates in it.
-    return moved[np.isfinite(shapely.bounds(moved).reshape(-1, 4)).all(axis=1)]
+def near_ground(
+    polygons: Tiles, source: CRS, target: CRS, around: BaseGeometry
+) -> Tiles:
+    """Move polygons of another zone to where some ground is, those that lie there.
+
+    Args:
+        polygons: Polygons in *source*.
+        source: CRS of the polygons.
+        target: CRS wanted.
+        around: Ground in *target*, outside of which nothing counts.
+
+    Returns:
+        Polygons in *target*.
+    """
+    moved = project_near(polygons, source, target, around)
+    return _polygons(moved[shapely.intersects(moved, around)])[0]

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import shapely
+from pyproj import CRS
 from shapely import STRtree
 from shapely.geometry.base import BaseGeometry
 
-from torchgeo_cmr.datamodules.split import Tiles
+from torchgeo_cmr.datamodules.split import Tiles, near_ground
 from torchgeo_cmr.datasets.label_map import LabelFromMask
 from torchgeo_cmr.datasets.paired import PairedDataset
 from torchgeo_cmr.samplers.patch_area import Area, Bounds, PatchKey, polygons
@@ -33,7 +34,7 @@ def zone_areas(
         zone: Pairs of scenes.
         number: Number of the zone, for the keys.
         tiles: Ground of the split; None for all of the zone.
-        others: Ground of the splits that already have theirs.
+        others: Ground of the splits that already have theirs, in the CRS of the zone.
         size: Patch height and width in pixels.
         min_valid: Smallest share of valid pixels of a patch.
         labels: Map from which each patch needs a label.
@@ -42,14 +43,13 @@ def zone_areas(
         The areas, in the order of the pairs.
     """
     outlines = zone.index.geometry.to_numpy()
-    extent = zone.res[0] * size[1], zone.res[1] * size[0]
     if tiles is None:
         pieces = [(row, part) for row, o in enumerate(outlines) for part in polygons(o)]
     else:
-        whole = _are_chips(outlines, extent)
+        whole = _are_chips(zone, size)
         chosen = _chips(outlines, whole, tiles, others, max(zone.res))
         pieces = [(row, outlines[row]) for row in chosen]
-        pieces += _parts(outlines, ~whole, tiles)
+        pieces += _parts(outlines, ~whole, tiles, others, max(zone.res))
         pieces.sort(key=lambda piece: piece[0])
     times = zone.index.index
     return [
@@ -69,10 +69,24 @@ def zone_areas(
     ]
 
 
-def _are_chips(outlines: Tiles, extent: tuple[float, float]) -> np.ndarray:
+def has_chips(zone: PairedDataset, size: tuple[int, int]) -> bool:
+    """Say whether a zone has pre-cut chips, which are in a split as a whole.
+
+    Args:
+        zone: Pairs of scenes.
+        size: Patch height and width in pixels.
+
+    Returns:
+        Whether a pair has room for one patch only.
+    """
+    return bool(_are_chips(zone, size).any())
+
+
+def _are_chips(zone: PairedDataset, size: tuple[int, int]) -> np.ndarray:
     """Mark pieces of ground that have room for one patch only."""
-    xmin, ymin, xmax, ymax = shapely.bounds(outlines).T
-    return np.maximum((xmax - xmin) / extent[0], (ymax - ymin) / extent[1]) < 1.5
+    xmin, ymin, xmax, ymax = shapely.bounds(zone.index.geometry.to_numpy()).T
+    width, height = zone.res[0] * size[1], zone.res[1] * size[0]
+    return np.maximum((xmax - xmin) / width, (ymax - ymin) / height) < 1.5
 
 
 def _chips(
@@ -93,19 +107,33 @@ def _chips(
 
 
 def _parts(
-    outlines: Tiles, divided: np.ndarray, tiles: Tiles
+    outlines: Tiles,
+    divided: np.ndarray,
+    tiles: Tiles,
+    others: Sequence[BaseGeometry],
+    apart: float,
 ) -> Iterator[tuple[int, BaseGeometry]]:
-    """Rows and polygons of the pieces of ground that are not chips."""
+    """Rows and polygons of the pieces of ground that are not chips.
+
+    Chips of another split reach beyond its tiles, so their ground is taken away.
+    """
     rows = np.flatnonzero(divided)
     piece, tile = STRtree(tiles).query(outlines[rows], predicate='intersects')
     numbers, starts = np.unique(piece, return_index=True)
     # Scenes of one place, which follow each other, lie on the same tiles: the last union is
     # kept for them.
     regions: dict[bytes, BaseGeometry] = {}
+    taken, apart = STRtree(others), apart * (1 - 1e-6)
     for i, near in zip(numbers, np.split(tile, starts)[1:], strict=True):
         key = np.sort(near).tobytes()
         if key not in regions:
-            regions = {key: shapely.union_all(tiles[near])}
+            region = shapely.union_all(tiles[near])
+            close = taken.query(region, predicate='dwithin', distance=apart)
+            if len(close):
+                chips = taken.geometries[close]
+                grown = shapely.buffer(chips, apart, join_style='mitre')
+                region = region - shapely.union_all(grown)
+            regions = {key: region}
         row = int(rows[i])
         yield from ((row, part) for part in polygons(outlines[row] & regions[key]))
 
@@ -113,10 +141,11 @@ def _parts(
 def grid(areas: Sequence[Area]) -> Iterator[PatchKey]:
     """Lay patches side by side over areas, each place once.
 
-    Where an area has too few valid pixels, a later one that covers the place is used.
+    Where an area has too few valid pixels, a later one that covers the place is used. Zones
+    that overlap show their common ground once, too.
 
     Args:
-        areas: Areas of any zones.
+        areas: Areas of any zones, zone by zone.
 
     Yields:
         Keys of patches that do not overlap.
@@ -128,14 +157,34 @@ def grid(areas: Sequence[Area]) -> Iterator[PatchKey]:
     later, earlier = later[before], earlier[before]
     ends = np.searchsorted(later, np.arange(len(areas) + 1))
     kept: list[list[Bounds]] = []
+    elsewhere = STRtree([])
     for i, area in enumerate(areas):
+        if i and area.zone != areas[i - 1].zone:
+            reach = shapely.box(*shapely.total_bounds(outlines[zones == area.zone]))
+            elsewhere = _elsewhere(areas[:i], kept, area.crs, reach)
         used = [b for j in earlier[ends[i] : ends[i + 1]] for b in kept[j]]
-        kept.append(_free(area, used))
+        kept.append(_free(area, used, elsewhere))
         yield from map(area.key, kept[-1])
 
 
-def _free(area: Area, used: Sequence[Bounds]) -> list[Bounds]:
+def _elsewhere(
+    areas: Sequence[Area], kept: Sequence[list[Bounds]], crs: CRS, reach: BaseGeometry
+) -> STRtree:
+    """Patches of other zones that lie on the ground of a zone, in its CRS."""
+    found = []
+    for number in {area.zone for area in areas}:
+        mine = [i for i, area in enumerate(areas) if area.zone == number]
+        bounds = [b for i in mine for b in kept[i]]
+        if bounds:
+            boxes = shapely.box(*np.array(bounds).T)
+            found += near_ground(boxes, areas[mine[0]].crs, crs, reach).tolist()
+    return STRtree(found)
+
+
+def _free(area: Area, used: Sequence[Bounds], elsewhere: STRtree) -> list[Bounds]:
     """Patches of an area that do not overlap those in use."""
+    foreign = elsewhere.query(area.polygon, predicate='intersects')
+    taken = [*elsewhere.geometries[foreign]]
     if used:
         xmin, ymin, xmax, ymax = np.array(used).T
         west, south, east, north = area.polygon.bounds
@@ -143,11 +192,11 @@ def _free(area: Area, used: Sequence[Bounds]) -> list[Bounds]:
         dx, dy = 0.01 * area.res[0], 0.01 * area.res[1]
         near = (xmin < east - dx) & (xmax > west + dx) & (ymin < north - dy)
         near &= ymax > south + dy
-        if near.any():
-            boxes = shapely.box(xmin[near], ymin[near], xmax[near], ymax[near])
-            rest = polygons(area.polygon - shapely.union_all(boxes))
-            return [b for part in rest for b in replace(area, polygon=part).grid()]
-    return area.grid()
+        taken += shapely.box(xmin[near], ymin[near], xmax[near], ymax[near]).tolist()
+    if not taken:
+        return area.grid()
+    rest = polygons(area.polygon - shapely.union_all(taken))
+    return [b for part in rest for b in replace(area, polygon=part).grid()]
 
 
 class ValidShare:
