@@ -570,7 +570,7 @@ def _again(plans: Sequence[Plan], num_queries: int) -> float | None:
     return sum(counts) / max(1, num_queries) if known else None
 
 
-def _size(frame: gpd.GeoDataFrame) -> float:
+def _size(frame: pd.DataFrame) -> float:
     """Estimate the bytes that a row of a result takes until it is written."""
     first = frame.iloc[:1000]
     every = first.memory_usage(deep=True, index=False).sum()

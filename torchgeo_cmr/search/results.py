@@ -29,7 +29,7 @@ _MADE = ('query_id', 'rank', 'score', 'exact', 'relevant')
 
 
 def make_result(
-    frame: gpd.GeoDataFrame,
+    frame: pd.DataFrame,
     query_ids: Sequence[str] | NDArray[np.object_],
     ranks: NDArray[np.int32],
     scores: NDArray[np.float32],
@@ -56,7 +56,7 @@ def make_result(
     # Bare arrays: no indexes are compared, no series are made, which a search of ten hits notices.
     columns: dict[Any, Any] = {
         renamed.get(name, name): values.array
-        for name, values in pd.DataFrame(frame).items()
+        for name, values in pd.DataFrame(frame, copy=False).items()
     }
     rest = [c for c in columns if c not in RESULT_COLUMNS and c != 'geometry']
     columns |= {
@@ -67,8 +67,7 @@ def make_result(
         'relevant': pd.array([None] * len(frame), dtype='boolean'),
     }
     names = (*RESULT_COLUMNS, *rest, 'geometry')
-    plain = pd.DataFrame({name: columns[name] for name in names})
-    return gpd.GeoDataFrame(plain, geometry='geometry', copy=False)
+    return gpd.GeoDataFrame({n: columns[n] for n in names}, geometry='geometry')
 
 
 def _own_names(columns: Iterable[str]) -> dict[str, str]:

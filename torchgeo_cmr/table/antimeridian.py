@@ -105,8 +105,9 @@ def steps(points: Points) -> NDArray[np.float64]:
     Returns:
         Degrees (n - 1,), from -180 to 180.
     """
-    step = np.diff(points[:, 0])
-    return np.where(np.abs(step) > 180, (step + 180) % 360 - 180, step)
+    step = points[1:, 0] - points[:-1, 0]
+    long = np.abs(step) > 180
+    return np.where(long, (step + 180) % 360 - 180, step) if long.any() else step
 
 
 def follow_ring(points: Points, pole: float) -> Polygon:

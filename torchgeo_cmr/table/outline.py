@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from shapely import Geometry, Polygon
+from shapely import Geometry
 
 from .antimeridian import (
     at_pole,
@@ -118,7 +118,7 @@ def _polygon(part: Geometry, crs: CRS, tolerance: float) -> list[Geometry] | Non
 def _filled(ring: Points, lonlat: Points, crs: CRS) -> Geometry:
     """Give the ground that a ring of a CRS goes round."""
     if np.ptp(lonlat[:, 0]) < 180 and np.abs(lonlat[:, 1]).max() < 89:
-        shape = Polygon(lonlat)
+        shape = shapely.polygons(lonlat)
     else:
         shape = follow_ring(lonlat, _pole(ring, lonlat, crs))
     return fold(shape if shape.is_valid else shapely.make_valid(shape))
@@ -209,7 +209,9 @@ def _between(points: Points, way: Points) -> Points:
 
 def _uneven(lonlat: Points) -> bool:
     """Decide whether pieces of equal length may span very different angles."""
-    return bool((np.abs(lonlat[:, 1]) > 70).any() or (np.abs(steps(lonlat)) > 20).any())
+    return bool(
+        np.abs(lonlat[:, 1]).max() > 70 or np.abs(steps(lonlat)).max(initial=0) > 20
+    )
 
 
 def _count(lonlat: Points, third: Points, tolerance: float) -> NDArray[np.int64]:
@@ -218,18 +220,20 @@ def _count(lonlat: Points, third: Points, tolerance: float) -> NDArray[np.int64]
     polar = at_pole(lonlat)
     # A pole lies on every meridian: on that of the other end, too.
     begin = lonlat[:-1].copy()
-    begin[polar[:-1], 0] = lonlat[1:][polar[:-1], 0]
-    step = np.where(polar[1:] | polar[:-1], 0.0, step)
-    scale = np.cos(np.radians(np.abs(lonlat[:, 1])))
+    if polar.any():
+        begin[polar[:-1], 0] = lonlat[1:][polar[:-1], 0]
+        step = np.where(polar[1:] | polar[:-1], 0.0, step)
+    scale = np.cos(np.radians(lonlat[:, 1]))
     scale = np.maximum(scale[1:], scale[:-1])
-    chord = np.stack([step * scale, lonlat[1:, 1] - lonlat[:-1, 1]])
-    east = (third[:, :, 0] - begin[:, 0] + 180) % 360 - 180
+    x, y = step * scale, lonlat[1:, 1] - lonlat[:-1, 1]
     # The point is looked for on the side to which the edge goes.
-    moved = np.stack([east * scale, third[:, :, 1] - begin[:, 1]])
-    square = np.maximum((chord**2).sum(axis=0), 1e-30)
-    share = np.clip((chord[:, None] * moved).sum(axis=0) / square, 0, 1)
-    away = np.hypot(*(moved - share * chord[:, None]))
-    stray = np.nan_to_num(away, nan=0.0, posinf=0.0).max(axis=0) * _DEGREE
+    east = ((third[:, :, 0] - begin[:, 0] + 180) % 360 - 180) * scale
+    north = third[:, :, 1] - begin[:, 1]
+    square = np.maximum(x * x + y * y, 1e-30)
+    share = np.minimum(np.maximum((x * east + y * north) / square, 0), 1)
+    away = np.hypot(east - share * x, north - share * y)
+    # What has no place is not divided.
+    stray = np.where(np.isfinite(away), away, 0).max(axis=0) * _DEGREE
     pieces = np.ceil(np.sqrt(stray / tolerance))
     pieces = np.where(np.abs(step) > _SPAN, np.maximum(pieces, 2), pieces)
-    return np.clip(pieces, 1, _PIECES).astype(np.int64)
+    return np.minimum(np.maximum(pieces, 1), _PIECES).astype(np.int64)

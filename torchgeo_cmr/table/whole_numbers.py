@@ -80,8 +80,8 @@ def in_pandas(table: pa.Table) -> pd.DataFrame:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if (
             column.null_count
-            and frame[name].dtype.kind == 'f'
             and pa.types.is_integer(column.type)
+            and frame[name].dtype.kind == 'f'
             and is_long(column)
         ):
             kind = nullable(np.dtype(column.type.to_pandas_dtype()), long=True)

@@ -47,11 +47,18 @@ def test_scores_are_within_their_bound(
 @KERNELS
 @pytest.mark.parametrize('dim', [1, 3, 20, 64, 100, 257, 1100])
 @pytest.mark.parametrize('num_queries', [1, 17])
+@pytest.mark.parametrize('pairs', [False, True])
 def test_kernels_and_numpy_agree_to_the_last_bit(
-    monkeypatch: pytest.MonkeyPatch, dim: int, num_queries: int, rows_of: Rows
+    monkeypatch: pytest.MonkeyPatch,
+    dim: int,
+    num_queries: int,
+    pairs: bool,
+    rows_of: Rows,
 ) -> None:
+    monkeypatch.setattr(module, '_pairs_are_quicker', lambda: pairs)
     rows = rows_of('even', 90, dim)
-    codes, rounded = encode_int8(rows), round_queries(rows[:num_queries])
+    codes = encode_int8(rows)
+    rounded = round_queries(rows[:num_queries], fine=num_queries > 1)
     some = np.array([0, 5, 6, 89])
     made = []
     for kernels in (True, False):
@@ -66,11 +73,37 @@ def test_kernels_and_numpy_agree_to_the_last_bit(
 
 
 @KERNELS
-def test_codes_that_cannot_be_written_to_are_read_in_place(rows_of: Rows) -> None:
+def test_one_query_is_multiplied_by_the_kernel_that_is_quicker(
+    monkeypatch: pytest.MonkeyPatch, rows_of: Rows
+) -> None:
+    rows = rows_of('even', 90, 64)
+    codes, rounded = encode_int8(rows), round_queries(rows[:1], fine=False)
+    used = []
+    multiply = module._multiply_pairs
+    monkeypatch.setattr(
+        module, '_multiply_pairs', lambda *a: (used.append(len(a[1])), multiply(*a))
+    )
+    module._pairs_are_quicker.cache_clear()
+    quicker = module._pairs_are_quicker()
+    assert used == [module._ROWS] * module._TIMES  # timed once
+    out = np.empty((90, 1), np.float32)
+    for _ in range(2):
+        Products(rounded, 90).scores(codes, slice(0, 90), out)
+    assert used[module._TIMES :] == [90] * (2 * quicker)
+    assert out.argmax() == 0
+
+
+@KERNELS
+@pytest.mark.parametrize('fine', [False, True])
+def test_codes_that_cannot_be_written_to_are_read_in_place(
+    rows_of: Rows, fine: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, '_pairs_are_quicker', lambda: True)
     codes = encode_int8(rows_of('even'))
     codes.codes.flags.writeable = False
     out = np.empty((4, 1), np.float32)
-    Products(round_queries(rows_of('even')[:1]), 4).scores(codes, slice(0, 4), out)
+    queries = round_queries(rows_of('even')[:1], fine=fine)
+    Products(queries, 4).scores(codes, slice(0, 4), out)
     assert out.argmax() == 0
 
 

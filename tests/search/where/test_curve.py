@@ -5,7 +5,7 @@ import pytest
 import shapely
 
 from torchgeo_cmr.search.where import curve
-from torchgeo_cmr.search.where.curve import Curve, hilbert_order
+from torchgeo_cmr.search.where.curve import Cover, Curve, hilbert_order
 from torchgeo_cmr.table.footprints import cut
 
 
@@ -94,6 +94,22 @@ def test_boxes_that_the_edge_misses_need_no_footprint(
             area, shapes
         )
         assert len(cover.border) <= 1.2 * crossed.sum() + 10
+
+
+def test_rows_of_the_border_are_put_between_the_runs() -> None:
+    runs = np.array([3, 16, 32]), np.array([2, 16, 5])
+    inside = [3, 4, *range(16, 37)]
+    cover = Cover(runs, np.array([0, 5, 7, 40]))
+    assert cover.inside.tolist() == inside
+    for passed in ([], [0], [5, 7], [40], [0, 5, 7, 40]):
+        found = cover.with_border(np.array(passed, dtype=np.int64))
+        assert found.tolist() == sorted([*inside, *passed])
+        assert found.dtype == np.int64
+    nothing = Cover.of(np.empty(0, np.int64), cover.border)
+    assert nothing.inside.tolist() == []
+    assert nothing.with_border(cover.border).tolist() == cover.border.tolist()
+    single = Cover.of(np.array([4, 9]), cover.border)
+    assert single.with_border(np.array([5])).tolist() == [4, 5, 9]
 
 
 def test_runs_spare_most_tests() -> None:

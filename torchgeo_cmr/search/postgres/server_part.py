@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -112,8 +112,8 @@ class ServerPart(Segment):
         names = self.server.arrow(every, ['modality']).column('modality')
         return np.asarray(names.to_pylist(), dtype=object)
 
-    def frame(self, positions: _Rows) -> gpd.GeoDataFrame:
-        """Make the frame of some rows, in the given order."""
+    def frame(self, positions: _Rows) -> pd.DataFrame:
+        """Give the columns of some rows, in the given order, footprints in ``geometry``."""
         columns = self.server
         names = columns.entry.columns.column_names
         return to_frame(columns.arrow(positions, names, shapes=True))

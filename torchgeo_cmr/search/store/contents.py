@@ -4,6 +4,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from torchgeo_cmr.errors import ArchiveError
@@ -162,13 +163,12 @@ def taken(state: State, numbers: _Rows) -> EmbeddingTable:
     vectors = _vectors(state, numbers)
     vectors.flags.writeable = False
     facts = state.facts
-    return EmbeddingTable(
-        frame_of(state, numbers), vectors, facts['metric'], facts['record']
-    )
+    frame = gpd.GeoDataFrame(frame_of(state, numbers), geometry='geometry', copy=False)
+    return EmbeddingTable(frame, vectors, facts['metric'], facts['record'])
 
 
-def frame_of(state: State, numbers: _Rows) -> gpd.GeoDataFrame:
-    """Give the frame of different rows of a state.
+def frame_of(state: State, numbers: _Rows) -> pd.DataFrame:
+    """Give the columns of different rows of a state, footprints in ``geometry``.
 
     Raises:
         ArchiveError: If two of them have one name, since the indexes share a row.

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -13,7 +12,6 @@ from shapely import Geometry
 
 from torchgeo_cmr.search.where.columns import APART, Columns
 from torchgeo_cmr.search.where.curve import Cover
-from torchgeo_cmr.table.footprints import WGS84
 from torchgeo_cmr.table.kinds import filled, united
 
 from .segment import Segment
@@ -113,7 +111,9 @@ class Numbered:
                 return None
             inside.append(part.to_numbers(found.inside) + start)
             border.append(part.to_numbers(found.border) + start)
-        return Cover(np.sort(np.concatenate(inside)), np.sort(np.concatenate(border)))
+        return Cover.of(
+            np.sort(np.concatenate(inside)), np.sort(np.concatenate(border))
+        )
 
     def meeting(
         self, boxes: NDArray[np.float64], most: int
@@ -128,16 +128,15 @@ class Numbered:
         box, row = (np.concatenate(numbers) for numbers in zip(*pairs, strict=True))
         return box, row
 
-    def frame(self, rows: _Rows) -> gpd.GeoDataFrame:
-        """Make the frame of some rows, in the given order."""
+    def frame(self, rows: _Rows) -> pd.DataFrame:
+        """Give the columns of some rows, in the given order, footprints in ``geometry``."""
         places = list(self.places(rows))
         if len(self._parts) == 1:
             return self._parts[0].frame(places[0][2])
         frames = [
             filled(part.frame(positions), self.dtypes) for part, _, positions in places
         ]
-        together = _put(frames, [places_of_part for _, places_of_part, _ in places])
-        return gpd.GeoDataFrame(together, geometry='geometry', crs=WGS84)
+        return _put(frames, [places_of_part for _, places_of_part, _ in places])
 
     def names(self) -> pa.Array:
         """Give the ``patch_id`` of every row."""

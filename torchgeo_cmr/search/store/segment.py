@@ -13,6 +13,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from geopandas.array import from_shapely
@@ -189,10 +190,11 @@ class Segment:
         names = self.columns.table.frame['modality']
         return names.astype(object).where(names.notna(), None).to_numpy()
 
-    def frame(self, positions: NDArray[np.int64]) -> gpd.GeoDataFrame:
-        """Make the frame of some rows, in the given order."""
+    def frame(self, positions: NDArray[np.int64]) -> pd.DataFrame:
+        """Give the columns of some rows, in the given order, footprints in ``geometry``."""
         if isinstance(self.columns, TableColumns):
-            return self.columns.table.frame.iloc[positions].reset_index(drop=True)
+            frame = self.columns.table.frame.iloc[positions].reset_index(drop=True)
+            return pd.DataFrame(frame)
         return to_frame(arrow_check.take(self.columns.arrow, positions))
 
     def narrow(
@@ -334,10 +336,14 @@ def to_arrow(frame: gpd.GeoDataFrame) -> pa.Table:
     return table.append_column('geometry', wkb)
 
 
-def to_frame(table: pa.Table) -> gpd.GeoDataFrame:
-    """Give the frame that :func:`to_arrow` was given, with the types of a table."""
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Give the columns that :func:`to_arrow` was given, with the types of a table.
+
+    Making a GeoDataFrame takes as long as a third of all that a search of ten hits does with
+    columns, so that is left to whoever hands one out.
+    """
     plain = in_pandas(table.drop_columns(['geometry']))
     set_types(plain)
     shapes = footprints_of(table.column('geometry'))
     plain['geometry'] = from_shapely(shapes, crs=WGS84)
-    return gpd.GeoDataFrame(plain, geometry='geometry', copy=False)
+    return plain

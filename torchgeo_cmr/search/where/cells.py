@@ -53,7 +53,7 @@ class Raster:
         cells = corners.astype(np.intp)
         # Cells lie in rows one longer than they are many, as in the summed table.
         width = side + 1
-        edge = np.zeros((width, width), dtype=np.int32)
+        edge = np.zeros((width, width), dtype=np.int8)
         edge.ravel()[(cells[:, None, :, 1] * width + cells[None, :, :, 0]).ravel()] = 1
         # Left of a cell inside, the edge has crossed the middle of the row an odd number of
         # times; in which of its marked cells a piece crosses does not matter.
@@ -61,16 +61,18 @@ class Raster:
         above = (end[:, 1] - 0.5).astype(np.intp)
         over = np.flatnonzero(closed & (below != above))
         place = np.maximum(below[over], above[over]) * width + cells[0, over, 0]
-        crossings = np.bincount(place, minlength=width * width)
-        # No ring is open, so what is odd at the end of a row is even again.
-        odd = crossings.cumsum() & 1 > 0
+        crossings = np.zeros(width * width, dtype=np.int8)
+        np.add.at(crossings, place, 1)
+        # No ring is open, so what is odd at the end of a row is even again. A sum that is too
+        # large for a byte is odd or even all the same.
+        odd = crossings.cumsum(dtype=np.int8) & 1
         if area.geom_type == 'GeometryCollection':
             # What holds something together with a line or a point is for GEOS to say.
             edge |= odd.reshape(width, width)
         #: Cells inside; its value in marked cells is not used.
-        self._inside = odd
+        self._inside = odd.view(np.bool_)
         marks = np.zeros((width, width), dtype=np.int32)
-        edge[:-1, :-1].cumsum(axis=0, out=marks[1:, 1:])
+        edge[:-1, :-1].cumsum(axis=0, dtype=np.int32, out=marks[1:, 1:])
         np.cumsum(marks, axis=1, out=marks)
         self._marks, self._width = marks.ravel(), width
 
@@ -131,12 +133,13 @@ class Raster:
         return corners
 
     @cached_property
-    def _sorted(self) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    def _sorted(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """Give pieces (4, p) by the cell of their middle, and where those of each cell begin."""
         x, y = ((self._edge[:2] + self._edge[2:]) / 2).astype(np.intp)
         cell = y * self._width + x
-        first = np.zeros(self._width**2 + 1, dtype=np.intp)
-        np.cumsum(np.bincount(cell, minlength=self._width**2), out=first[1:])
+        first = np.zeros(self._width**2 + 1, dtype=np.int32)
+        np.add.at(first, cell + 1, 1)
+        np.cumsum(first, out=first)
         return first, self._edge[:, np.argsort(cell)]
 
     def _pieces(

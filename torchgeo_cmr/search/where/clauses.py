@@ -184,11 +184,13 @@ class InArea:
             doubtful = doubt if rows is None else rows[doubt]
             mask[doubt] = self._test(columns.footprints(doubtful))
             return _narrowed(rows, mask), None
-        sure, doubt = cover.inside, cover.border
         if self.predicate == 'contains':
-            sure, doubt = sure[:0], np.union1d(sure, doubt)
-        passed = doubt[self._test(columns.footprints(doubt))]
-        found = np.insert(sure, np.searchsorted(sure, passed), passed)
+            doubt = np.union1d(cover.inside, cover.border)
+            found = doubt[self._test(columns.footprints(doubt))]
+        else:
+            doubt = cover.border
+            passed = doubt[self._test(columns.footprints(doubt))]
+            found = cover.with_border(passed)
         if rows is None:
             return found, None
         mask = np.zeros(len(columns), dtype=bool)

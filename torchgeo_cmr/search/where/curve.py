@@ -38,14 +38,34 @@ class Cover:
     """How the boxes of rows lie to an area.
 
     Args:
-        inside: Sorted numbers of rows whose box lies in the interior of the area, so that
-            the footprint does too.
+        runs: First numbers and lengths (r,) of runs of rows whose box lies in the interior of
+            the area, so that the footprint does too; sorted, no row in two of them.
         border: Sorted numbers of all other rows whose box may meet the area; what they are
             is for their footprints to say.
     """
 
-    inside: NDArray[np.int64]
+    runs: tuple[NDArray[np.int64], NDArray[np.int64]]
     border: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, inside: NDArray[np.int64], border: NDArray[np.int64]) -> 'Cover':
+        """Make one of sorted numbers of rows in the interior."""
+        return cls((inside, np.ones_like(inside)), border)
+
+    @property
+    def inside(self) -> NDArray[np.int64]:
+        """Sorted numbers of the rows in the interior."""
+        return _listed(*self.runs)
+
+    def with_border(self, passed: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the sorted numbers of the rows in the interior and of some at the border.
+
+        Args:
+            passed: Sorted numbers of rows of the border.
+        """
+        first, length = self.runs
+        place = np.searchsorted(first, passed)
+        return _listed(np.insert(first, place, passed), np.insert(length, place, 1))
 
 
 class Curve:
@@ -95,7 +115,7 @@ class Curve:
                 # Judging these costs as much as judging all that they hold.
                 nodes = _opened(nodes, _FAN)
                 continue
-            whole, nodes = _judged(nodes, level[nodes], drawn)
+            whole, nodes = _judged(nodes, level.take(nodes, axis=0), drawn)
             inside.append((whole, span))
             if span == _FAN and len(nodes) > _MANY:
                 # The edges of many small parts mark all cells: look at them more closely.
@@ -104,25 +124,33 @@ class Curve:
                 nodes = nodes[near]
             nodes = _opened(nodes, _FAN)
         rows = nodes[nodes < n]
-        boxes = self.boxes[rows if self.order is None else self.order[rows]]
+        boxes = self._boxes_of(rows)
         whole, border = _judged(rows, boxes, drawn)
         inside.append((whole, 1))
         if len(border) >= _FOOTPRINTS and area.geom_type in ('Polygon', 'MultiPolygon'):
             clear, within = self._clear(border, area, drawn)
             inside.append((border[within], 1))
             border = border[~clear]
-        certain = _held(inside, n)
+        runs = _sorted_runs(inside, n)
+        if self.order is None and not len(self._nowhere):
+            return Cover(runs, border)
+        certain = _listed(*runs)
         if len(self._nowhere):
             certain = np.setdiff1d(certain, self._nowhere, assume_unique=True)
         if self.order is None:
-            return Cover(certain, border)
-        return Cover(np.sort(self.order[certain]), np.sort(self.order[border]))
+            return Cover.of(certain, border)
+        return Cover.of(np.sort(self.order[certain]), np.sort(self.order[border]))
+
+    def _boxes_of(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Give the boxes of places on the curve; NumPy takes them quicker than it indexes."""
+        rows = places if self.order is None else self.order[places]
+        return self.boxes.take(rows, axis=0)
 
     def _clear(
         self, rows: NDArray[np.int64], area: Geometry, drawn: list[Raster]
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Say of which rows' boxes the edge of polygons keeps away, and which of these lie inside."""
-        boxes = self.boxes[rows if self.order is None else self.order[rows]]
+        boxes = self._boxes_of(rows)
         clear = np.logical_and.reduce([raster.clear(boxes) for raster in drawn])
         within = clear.copy()
         shapely.prepare(area)
@@ -158,18 +186,35 @@ class Curve:
         return owner[keep], row[keep]
 
 
-def _held(
-    runs: Sequence[tuple[NDArray[np.int64], int]], total: int
-) -> NDArray[np.int64]:
-    """Give the sorted numbers of rows that nodes of several spans hold, no row in two of them."""
-    first = np.concatenate([nodes * span for nodes, span in runs])
-    length = np.concatenate([np.full(len(nodes), span) for nodes, span in runs])
+def _sorted_runs(
+    nodes: Sequence[tuple[NDArray[np.int64], int]], total: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give first numbers and lengths of the rows that nodes of several spans hold, sorted.
+
+    Args:
+        nodes: Numbers of nodes, and how many rows each holds; no row is in two of them.
+        total: Rows there are; the last node of a level may have room for more.
+    """
+    first = np.concatenate([numbers * span for numbers, span in nodes])
+    length = np.concatenate([np.full(len(numbers), span) for numbers, span in nodes])
     order = np.argsort(first)
     first, length = first[order], length[order]
+    return first, np.minimum(length, total - first)
+
+
+def _listed(first: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the numbers of rows in sorted runs, none of which is empty.
+
+    As sums of steps in place: for many rows the memory of another array takes longer than
+    all sums.
+    """
+    if not len(first):
+        return np.empty(0, dtype=np.int64)
     end = np.cumsum(length)
-    rows = np.repeat(first - (end - length), length)
-    rows += np.arange(len(rows))
-    return rows[: np.searchsorted(rows, total)]
+    rows = np.ones(end[-1], dtype=np.int64)
+    rows[0] = first[0]
+    rows[end[:-1]] = np.diff(first) - length[:-1] + 1
+    return np.cumsum(rows, out=rows)
 
 
 def _meet(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -343,7 +343,7 @@ class Where:
             raise QueryError('the archive is empty; embed some scenes first')
         check_placed(columns)
         cover = columns.cover(self.area)
-        if cover is not None and len(cover.inside):
+        if cover is not None and len(cover.runs[0]):
             return
         near = (
             np.flatnonzero(near_boxes(columns.boxes, self.area))
