@@ -597,9 +597,11 @@ def huge(
     report = []
     with tempfile.TemporaryDirectory() as temporary:
         paths = {kind: Path(temporary) / kind for kind in kinds}
+        spent = dict.fromkeys(kinds, 0.0)
         for first in range(0, n, size):
             table = make_table(min(size, n - first), dim, seed, first)
             for kind, path in paths.items():
+                begin = time.perf_counter()
                 if folders:
                     path.mkdir(exist_ok=True)
                     RetrievalIndex.build(table, path / f'{first}', vectors=kind)
@@ -607,6 +609,7 @@ def huge(
                     RetrievalIndex.open(path).append(table)
                 else:
                     RetrievalIndex.build(table, path, vectors=kind)
+                spent[kind] += time.perf_counter() - begin
             for start in range(0, len(table), 50_000):
                 some = asked.astype(float) @ table.vectors[start : start + 50_000].T
                 rows = np.arange(some.shape[1]) + first + start
@@ -638,10 +641,37 @@ def huge(
                     'recall': recall(found, truth),
                     'quiet': quiet,
                     'peak_gib': peak,
+                    'build_s_per_million': 1e6 * spent[kind] / n,
                 }
             )
+            if not folders:
+                report[-1] |= changes(path, n, dim, seed)
             print(row(report[-1]), f'{peak:.1f} GiB at most', flush=True)
+            words = ('build_s_per_million', 'append_s', 'delete_s', 'deleted')
+            print({word: report[-1].get(word) for word in words}, flush=True)
     return report
+
+
+def changes(path: Path, n: int, dim: int, seed: int) -> dict[str, float]:
+    """Add 100,000 rows to an index on disk, then take those of a box out; give seconds."""
+    added = make_table(100_000, dim, seed, n)
+    index = RetrievalIndex.open(path)
+    begin = time.perf_counter()
+    index.append(added)
+    appended = time.perf_counter() - begin
+    (found,), _ = index.rank(added.vectors[:1], 1)
+    if found.tolist() != [n]:
+        raise SystemExit(f'the first row that was added is {n}, and {found} was found')
+    box = Where((9.0, 48.0, 9.5, 48.5))
+    gone, before = len(index.rows(box)), len(index)
+    begin = time.perf_counter()
+    index.delete(box)
+    deleted = time.perf_counter() - begin
+    if len(index) != before - gone or len(index.rows(box)):
+        raise SystemExit(
+            f'of {before} rows {gone} were deleted and {len(index)} are left'
+        )
+    return {'append_s': appended, 'delete_s': deleted, 'deleted': gone}
 
 
 def everything(words: argparse.Namespace) -> list[dict[str, Any]]:
