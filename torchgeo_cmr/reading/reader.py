@@ -18,6 +18,7 @@ from rasterio.windows import Window
 from torchgeo_cmr.errors import CMRError, RasterError
 from torchgeo_cmr.rasters.orientation import upright
 from torchgeo_cmr.reading.cache import Block, Cache, touched
+from torchgeo_cmr.reading.file_groups import FileGroup, Source, grouped
 from torchgeo_cmr.reading.longitudes import readable
 from torchgeo_cmr.reading.nodata import Marks, masked_copy, missing
 from torchgeo_cmr.reading.resampling import MARGIN, below, interpolate, nearest
@@ -72,7 +73,9 @@ class SceneReader:
         self._changes = changes(scene.scales, scene.steps)
         self._remote = scene.remote
         #: Bands -> what :meth:`_files` gives for them.
-        self._listed: dict[Any, list[tuple[str, list[int], list[int]]]] = {}
+        self._listed: dict[Any, list[Source]] = {}
+        #: Bands -> what :meth:`_groups` gives for them.
+        self._grouped: dict[Any, list[FileGroup]] = {}
         #: Files that were opened for reading.
         self._begun: set[str] = set()
 
@@ -270,34 +273,32 @@ class SceneReader:
     def _tasks(
         self, windows: NDArray[np.int64], bands: Sequence[int] | None
     ) -> Iterator[Task]:
-        """Read what some windows need, file by file: its blocks, or strips of it."""
+        """Read what some windows need: blocks of files that are stored alike, or strips of one."""
         places: dict[tuple[Any, ...], dict[tuple[int, int], list[int]]] = {}
-        for path, channels, indexes in self._files(bands):
-            storage = self._storage(path)
+        for files in self._groups(bands):
             how = None
             if self._changes is not None:
-                chosen = channels if bands is None else [bands[i] for i in channels]
-                how = [self._changes[i] for i in chosen]
-            size = storage.size(indexes)
-            if size is None or not self.cache.blocks.fit(size):
+                chosen = range(len(self.scene.bands)) if bands is None else bands
+                how = [self._changes[chosen[i]] for i in files.channels]
+            if files.size is None:
+                ((path, channels, indexes),) = files.sources
                 for strip, inside in strips(windows):
                     read = partial(self._strip, path, indexes, strip)
                     yield Task(strip, inside.tolist(), channels, read, how)
                 continue
-            stored = storage.shape, storage.unit
-            if stored not in places:
-                places[stored] = touched(windows, *stored)
-            needed = places[stored]
-            keys = {(path, *indexes, *place): size for place in needed}
+            shape, unit = files.stored
+            if files.stored not in places:
+                places[files.stored] = touched(windows, shape, unit)
+            needed = places[files.stored]
+            keys = {(files.key, *place): files.size for place in needed}
             blocks = self.cache.blocks.take(keys)
             for ((top, left), inside), block in zip(
                 needed.items(), blocks, strict=True
             ):
-                height = min(storage.unit[0], storage.shape[0] - top)
-                width = min(storage.unit[1], storage.shape[1] - left)
-                area = top, left, height, width
-                read = partial(self._block, block, path, indexes, area)
-                yield Task(area, inside, channels, read, how, block.decoded)
+                height = min(unit[0], shape[0] - top)
+                area = top, left, height, min(unit[1], shape[1] - left)
+                read = partial(self._block, block, files, area)
+                yield Task(area, inside, files.channels, read, how, block.decoded)
 
     def _strips(
         self, windows: NDArray[np.int64], bands: Sequence[int] | None
@@ -312,23 +313,22 @@ class SceneReader:
             yield Task(strip, inside.tolist(), [*range(count)], partial(read, strip))
 
     def _block(
-        self,
-        block: Block,
-        path: str,
-        indexes: list[int],
-        area: tuple[int, int, int, int],
+        self, block: Block, files: FileGroup, area: tuple[int, int, int, int]
     ) -> Piece:
         """Pixels of a block, decoded unless they are kept."""
 
-        def decode() -> NDArray[Any]:
-            with self._borrow(path) as source:
-                return source.read(indexes, window=_window(area))
+        def decode(path: str, indexes: list[int]) -> NDArray[Any]:
+            return _complete(path, partial(self._decode, path, indexes, area))
 
-        stored = self._storage(path).marks
-        marks = tuple(stored[i - 1] for i in indexes)
-        pixels = block.pixels(partial(_complete, path, decode))
+        pixels = block.pixels(partial(files.read, decode, threads()))
         # Looked at once per block, not for every window that is cut out of it.
-        return pixels, () if block.is_whole(marks) else marks
+        return pixels, () if block.is_whole(files.marks) else files.marks
+
+    def _decode(
+        self, path: str, indexes: list[int], area: tuple[int, int, int, int]
+    ) -> NDArray[Any]:
+        with self._borrow(path) as source:
+            return source.read(indexes, window=_window(area))
 
     def _strip(
         self, path: str, indexes: list[int], strip: tuple[int, int, int, int]
@@ -336,18 +336,26 @@ class SceneReader:
         """Pixels of a strip, moved or masked as the file wants it."""
         return self._read_file(path, indexes, _window(strip), strip[2:])
 
-    def _files(
-        self, bands: Sequence[int] | None
-    ) -> Iterator[tuple[str, list[int], list[int]]]:
+    def _files(self, bands: Sequence[int] | None) -> Iterator[Source]:
         """Give each file: its path, channels of the result and bands of one type in it."""
         key = None if bands is None else tuple(bands)
         if key not in self._listed:
             self._listed[key] = [*self._list_files(bands)]
         return iter(self._listed[key])
 
-    def _list_files(
-        self, bands: Sequence[int] | None
-    ) -> Iterator[tuple[str, list[int], list[int]]]:
+    def _groups(self, bands: Sequence[int] | None) -> list[FileGroup]:
+        """Give the files in groups of those that are stored alike."""
+        key = None if bands is None else tuple(bands)
+        if key not in self._grouped:
+            self._grouped[key] = grouped(
+                [*self._files(bands)],
+                self._storage,
+                self.cache.blocks.fit,
+                apart=self._remote,
+            )
+        return self._grouped[key]
+
+    def _list_files(self, bands: Sequence[int] | None) -> Iterator[Source]:
         chosen = range(len(self.scene.bands)) if bands is None else bands
         files: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         for channel, position in enumerate(chosen):
@@ -566,10 +574,12 @@ def _jobs(tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
 def _assemble(out: NDArray[np.float32], task: Task, places: list[Cut]) -> None:
     """Copy what a task reads into the windows that need it."""
     pixels, marks = task.read()
-    if len(task.channels) == 1 and not any(marks) and task.changes is None:
-        windows, plane = out[:, task.channels[0]], pixels[0]
+    first, last = task.channels[0], task.channels[-1]
+    if last - first < len(task.channels) and not any(marks) and task.changes is None:
+        # Neighbouring channels are written at once.
+        windows = out[:, first : last + 1]
         for i, target, source in places:
-            windows[i, *target] = plane[source]
+            windows[i, :, *target] = pixels[:, *source]
         return
     for i, target, source in places:
         _fill(out[i, :, *target], task.channels, pixels[:, *source], marks)
