@@ -130,7 +130,7 @@ def test_several_processes_embed(tmp_path: Path) -> None:
     first = EmbeddingTable.load(archive)
     assert f'{len(first)} patches' in with_ray
     shutil.rmtree(archive)
-    launch = ('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2')
+    launch = (*forked.TORCHRUN, '--standalone', '--nproc-per-node', '2')
     told = run(*launch, str(EXAMPLES / '07_torchrun.py'), *given, cwd=tmp_path)
     assert told.count(' patches\n') >= 1
     second = EmbeddingTable.load(archive)

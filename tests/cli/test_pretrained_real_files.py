@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchgeo.models
 import xarray as xr
+from shallow import make_shallow
 
 from torchgeo_cmr.models.foundation.adapters import ADAPTERS
 from torchgeo_cmr.table import EmbeddingTable
@@ -70,8 +71,17 @@ QUICK = {**WORDS, 'data': '--normalize data --size 512'}
 def model(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Name of a model with a file of random weights, written as its authors wrote theirs."""
-    name = request.param
+    """Name of a model with a file of random weights, written as its authors wrote theirs.
+
+    It has fewer blocks than theirs, which are tested in ``tests/models/test_foundation.py``.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        make_shallow(patch)
+        yield from written(request.param, tmp_path_factory.mktemp('weights'))
+
+
+def written(name: str, folder: Path) -> Iterator[str]:
+    """Write a file of weights, for as long as it is needed."""
     torch.manual_seed(1)
     network = ADAPTERS[name].build(name, None)
     if name == 'croma_base':
@@ -89,7 +99,7 @@ def model(
             for key, value in network.state_dict().items()
             if not key.startswith(left_out)
         }
-    path = tmp_path_factory.mktemp('weights') / f'{name}.pt'
+    path = folder / f'{name}.pt'
     torch.save(state, path)
     yield f'{name}:{path}'
     path.unlink()

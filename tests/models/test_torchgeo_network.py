@@ -7,6 +7,7 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torchgeo.models
+from shallow import make_shallow
 from torch import Tensor, nn
 from torchgeo.models import (
     Aurora_Weights,
@@ -129,8 +130,14 @@ def test_deo_has_a_first_layer_for_colours_and_one_for_ten_bands(
     ],
 )
 def test_published_tensors_are_those_that_encode(
-    publish: Publish, model: str, weights: WeightsEnum, make: Any, size: int
+    publish: Publish,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    weights: WeightsEnum,
+    make: Any,
+    size: int,
 ) -> None:
+    make_shallow(monkeypatch)
     torch.manual_seed(0)
     truth: Any = make() if callable(make) else torchgeo.models.get_model(model)
     # Files of Swin lack the last norm, which starts as the identity, and the classifier.
@@ -185,8 +192,11 @@ def test_tensors_of_another_network(publish: Publish) -> None:
 
 
 @pytest.mark.slow
-def test_a_file_of_which_nothing_fits_is_noticed(publish: Publish) -> None:
+def test_a_file_of_which_nothing_fits_is_noticed(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """TorchGeo takes any tensors for those of Scale-MAE and leaves the rest at random."""
+    make_shallow(monkeypatch)
     publish(ScaleMAELarge16_Weights, {'cls_token': torch.zeros(1, 1, 1024)})
     with pytest.raises(ValueError, match='does not hold the weights of scalemae'):
         build_encoder('scalemae_large_patch16', 3, ScaleMAELarge16_Weights.FMOW_RGB)
