@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slow
 def run(*words: str, cwd: Path) -> str:
     """Run a Python program as a user would; return all that it printed."""
     env = {**os.environ, 'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo'}
+    # Ray lets its processes step back behind those of other tests, and is waited for.
+    env['RAY_worker_niceness'] = '0'
     done = forked.run(*words, cwd=cwd, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr

@@ -117,7 +117,12 @@ def truncated(write_raster: Callable[..., Path], tmp_path: Path) -> Path:
     return path
 
 
-_ENVIRONMENT = os.environ | {'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo'}
+_ENVIRONMENT = os.environ | {
+    'OMP_NUM_THREADS': '1',
+    'GLOO_SOCKET_IFNAME': 'lo',
+    # Ray lets its processes step back behind those of other tests, and is waited for.
+    'RAY_worker_niceness': '0',
+}
 
 
 class Engines:
