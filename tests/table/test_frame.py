@@ -189,3 +189,19 @@ def test_refuses_frames(
 ) -> None:
     with pytest.raises(ArchiveError, match=message):
         EmbeddingTable.from_frame(change(frame), vectors, space='abc')
+
+
+def test_long_whole_numbers_among_nulls_are_not_rounded(
+    frame: Frame, vectors: np.ndarray
+) -> None:
+    """As objects, as JSON and databases give them: Arrow made floats of them."""
+    long = [2**53 + 1, None, 2**63 - 1, *range(len(frame) - 3)]
+    given = frame.assign(
+        number=pd.Series(long, index=frame.index, dtype=object),
+        short=pd.Series(
+            [1, None, *range(len(frame) - 2)], index=frame.index, dtype=object
+        ),
+    )
+    table = EmbeddingTable.from_frame(given, vectors)
+    assert [None if pd.isna(n) else int(n) for n in table.frame['number']] == long
+    assert table.frame['short'].dtype == np.dtype('float64')

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from torchgeo_cmr.table.value_digests import value_digests
@@ -62,3 +63,11 @@ def test_one_value_in_several_types(columns: list[pd.Series]) -> None:
 def test_values_that_differ(one: Any, other: Any) -> None:
     column = pd.Series([one, other])
     assert len(set(value_digests(column).tolist())) == 2
+
+
+def test_long_whole_numbers_of_arrow_among_nulls_differ() -> None:
+    kind = pd.ArrowDtype(pa.int64())
+    made = value_digests(pd.Series([2**53, 2**53 + 1, None], dtype=kind))
+    plain = value_digests(pd.Series([2**53, 2**53 + 1, None], dtype='Int64'))
+    assert made[0] != made[1]
+    assert made.tolist() == plain.tolist()

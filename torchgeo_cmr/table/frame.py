@@ -14,6 +14,7 @@ from torchgeo_cmr.errors import ArchiveError
 
 from .footprints import WGS84, is_wgs84, to_wgs84
 from .schema import RESERVED, STANDARD, TEXT, TIME, empty_frame
+from .whole_numbers import in_pandas
 
 
 def read_ids(frame: gpd.GeoDataFrame) -> Sequence[str]:
@@ -213,7 +214,7 @@ def _own(values: pd.Series) -> pd.Series:
         raise ArchiveError(
             f'column {values.name!r} cannot be stored ({error}); give it values of one kind or drop it'
         ) from error
-    return column.to_pandas()['own'] if values.dtype == object else values.copy()
+    return in_pandas(column)['own'] if values.dtype == object else values.copy()
 
 
 def _footprints(

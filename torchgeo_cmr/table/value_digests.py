@@ -25,7 +25,7 @@ def value_digests(column: pd.Series) -> NDArray[np.uint64]:
         column: Values of any type that a table has.
     """
     if isinstance(column.dtype, pd.ArrowDtype):
-        column = pa.array(column).to_pandas()
+        column = pa.array(column).to_pandas(integer_object_nulls=True)
     if isinstance(column.dtype, pd.CategoricalDtype):
         # One for each category, and the last for -1, which stands for a missing value.
         made = value_digests(column.cat.categories.to_series())

@@ -87,3 +87,25 @@ def in_pandas(table: pa.Table) -> pd.DataFrame:
             kind = nullable(np.dtype(column.type.to_pandas_dtype()), long=True)
             frame[name] = column.to_pandas(types_mapper={column.type: kind}.get)
     return frame
+
+
+def unrounded(column: pa.ChunkedArray) -> pd.Series:
+    """Give a column of a part of a file to pandas: whole numbers among nulls stay whole.
+
+    Args:
+        column: The column.
+    """
+    whole = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+    return column.to_pandas(types_mapper=whole.get if column.null_count else None)
+
+
+def short_as_floats(frame: pd.DataFrame) -> None:
+    """Change, in place, what :func:`unrounded` gave to float64 where that rounds nothing.
+
+    Args:
+        frame: All parts of a file, below one another.
+    """
+    for name in frame:
+        whole = isinstance(frame[name].dtype, pd.Int64Dtype | pd.UInt64Dtype)
+        if whole and not is_long(pa.array(frame[name])):
+            frame[name] = frame[name].astype('float64')

@@ -159,6 +159,16 @@ class TestManifest:
         with pytest.raises(AudioError, match=message):
             SpokenLabels(tmp_path, manifest=self.write(tmp_path, text))
 
+    def test_a_speaker_is_one_whatever_spaces_surround_the_name(
+        self, tmp_path: Path
+    ) -> None:
+        """Or the same voice would be in two splits."""
+        lines = ['file,label,voice', 'a_1.wav,sea,ann', 'a_2.wav,sea, ann ']
+        lines += ['b_1.wav,sea,bob', 'c_1.wav,sea,  ']
+        path = self.write(tmp_path, '\n'.join(lines))
+        dataset = SpokenLabels(tmp_path, manifest=path)
+        assert dataset.voices == ('ann', 'bob', 'c')
+
     def test_no_text(self, tmp_path: Path) -> None:
         path = tmp_path / 'mine.csv'
         path.write_bytes('file,label\na.wav,Gewässer\n'.encode('latin-1'))

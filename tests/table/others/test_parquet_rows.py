@@ -644,3 +644,28 @@ class TestFiles:
         )
         done = subprocess.run([sys.executable, '-c', code], check=False)
         assert done.returncode == 0
+
+
+@pytest.mark.parametrize('group', [1, 2, N])
+def test_long_whole_numbers_among_nulls_are_not_rounded(
+    tmp_path: Path, group: int
+) -> None:
+    """Ids of cells have 64 bits; whichever row group holds the null or the long one."""
+    long = [2**53 + 1, None, 5, 2**63 - 1, None, 7]
+    unsigned = [2**64 - 1, 1, 2, None, 3, 4]
+    short = [1, None, 3, 4, 5, 6]
+    table = pa.table(
+        simple(
+            cell=pa.array(long, pa.int64()),
+            unsigned=pa.array(unsigned, pa.uint64()),
+            short=pa.array(short, pa.int64()),
+            plain=pa.array(range(N), pa.int64()),
+        )
+    )
+    pq.write_table(table, tmp_path / 'a.parquet', row_group_size=group)
+    found = read(tmp_path / 'a.parquet', metres=100).frame
+    for name, values in (('cell', long), ('unsigned', unsigned), ('short', short)):
+        read_back = [None if pd.isna(n) else int(n) for n in found[name]]
+        assert read_back == values
+    assert found['short'].dtype == np.dtype('float64')
+    assert found['plain'].dtype == np.dtype('int64')

@@ -166,7 +166,8 @@ class SpokenLabels(NonGeoDataset):
                     'fill it in or take the line out'
                 )
             path = self.root / name
-            found.append(Utterance(path, label, row.get('voice') or _voice(path)))
+            voice = (row.get('voice') or '').strip() or _voice(path)
+            found.append(Utterance(path, label, voice))
         if not found:
             raise AudioError(f'{manifest} lists no utterance: add some lines')
         return found

@@ -67,7 +67,10 @@ def to_csv(
         for begin in range(0, len(results) or 1, BATCH):
             part = results.iloc[begin : begin + BATCH]
             made: dict[str, Any] = {
-                _shown(f.name): _cells(part[f.column], f).to_pandas() for f in columns
+                _shown(f.name): _cells(part[f.column], f).to_pandas(
+                    integer_object_nulls=True
+                )
+                for f in columns
             }
             shapes = part.geometry.to_crs(WGS84).to_numpy()
             made[_OUTLINES] = shapely.to_wkt(shapes, rounding_precision=7)

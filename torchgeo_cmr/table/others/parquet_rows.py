@@ -28,6 +28,7 @@ from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.regular_files import check_regular, check_there
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84, to_wgs84
 from torchgeo_cmr.table.schema import RESERVED, STANDARD
+from torchgeo_cmr.table.whole_numbers import short_as_floats, unrounded
 
 from .column_roles import Roles, columns_of, find_roles, without_views
 from .place_columns import Area, footprints, read_places, touching
@@ -130,6 +131,7 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
         )
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     assert isinstance(frame, gpd.GeoDataFrame)
+    short_as_floats(frame)
     vectors = _joined(blocks)
     ids, note = _ids(frame, found[0][1], found[0][0])
     mixed = _mixed(frame, counts.kinds)
@@ -446,7 +448,7 @@ def _frame(table: pa.Table, roles: Roles) -> pd.DataFrame:
         if name in STANDARD and pa.types.is_string(STANDARD[name]):
             frame[name] = column.cast(pa.string()).to_pandas()
         elif name not in STANDARD or _is_like(column.type, STANDARD[name]):
-            frame[name] = column.to_pandas()
+            frame[name] = unrounded(column)
     if roles.time:
         columns = [table.column(name) for name in roles.time]
         start, end = read_times(columns, ', '.join(roles.time), roles.days)
