@@ -19,6 +19,7 @@ PLACES = {
     'drafts': (0, 'both'),
     'durable': (0, 'both'),
     'errors': (0, 'both'),
+    'freed_memory': (0, 'both'),
     'iso8601': (0, 'both'),
     'lazy': (0, 'both'),
     'processors': (0, 'both'),

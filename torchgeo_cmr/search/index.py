@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from torchgeo_cmr import freed_memory
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.search.queries.forms import (
     Asking,
@@ -111,6 +112,7 @@ class RetrievalIndex(IndexContents):
 
     def __init__(self, archive: Origin | Iterable[Origin]) -> None:
         """Remember the archive; what a search needs is computed when first needed."""
+        freed_memory.keep()
         found = origins(archive)
         self._lock = threading.RLock()
         self._path: Path | None = None

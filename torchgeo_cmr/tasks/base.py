@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
+from torchgeo_cmr import freed_memory
 from torchgeo_cmr.errors import QueryError, RasterError, check_choice
 from torchgeo_cmr.metrics.health import CollapseWarning, verdict
 from torchgeo_cmr.metrics.retrieval import CrossModalRetrieval
@@ -222,6 +223,7 @@ class CrossModalTask(FixedPrecision, StoredTask):
         # Lightning would cast raw pixels to half precision before they are normalised, and lose
         # half of their digits.
         self.trainer.precision_plugin.convert_input = _unchanged
+        freed_memory.keep()
         if stage == 'fit':
             self.train()
             if self._trains_on_cpu():
