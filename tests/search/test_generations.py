@@ -73,7 +73,7 @@ def test_a_process_goes_on_with_the_build_it_opened(make: Make, tmp_path: Path) 
     assert opened.wait(60)
     RetrievalIndex.build(second, path, approximate='ivf', overwrite=True)
     built.set()
-    share, recall, name, names, rows = answers.get(timeout=60)
+    share, recall, name, names, rows = answers.get(timeout=300)
     worker.join()
     assert (name, names, rows) == ('approximate ivf', {'a'}, 3000)
     assert share >= recall - 0.1 > 0.7
@@ -93,7 +93,7 @@ def test_a_build_over_an_index_that_others_open(make: Make, tmp_path: Path) -> N
         RetrievalIndex.build(builds[turn % 4], path, overwrite=True)
         names += [p.name for p in path.glob('segment-*')]
     stop.set()
-    found = answers.get(timeout=60)
+    found = answers.get(timeout=300)
     worker.join()
     assert found <= {(200 + 20 * i, chr(ord('a') + i)) for i in range(4)}
     assert len(names) == len(set(names)) == 24  # no name is given twice
