@@ -166,8 +166,6 @@ class TestZones:
             paired_zones({'a': RasterDataset(write_raster('a.tif'))})
 
 
-# TorchGeo uses what pandas deprecates.
-@pytest.mark.filterwarnings('ignore:The inplace keyword')
 class TestAntimeridian:
     """Zone 60 goes on over 180 degrees, where a raster in degrees may end or begin."""
 
@@ -220,6 +218,8 @@ class TestAntimeridian:
         assert np.hypot(*np.subtract(moved, places['utm'])) < 15
 
 
+# TorchGeo uses what pandas deprecates.
+@pytest.mark.filterwarnings('ignore:The inplace keyword')
 class TestAsTorchGeo:
     @pytest.fixture
     def paired(self, write_raster: Writer) -> PairedDataset:

@@ -156,7 +156,9 @@ def _spread[S: Sink](
         alone: Scores of a thread below which it costs more than it brings.
         longest: Rows of a block, at most.
     """
-    workers = max(1, min(cores(), len(rows) * num_queries // alone))
+    workers = len(rows) * num_queries // alone
+    # Counting cores takes longer than a scan of few rows.
+    workers = min(cores(), workers) if workers > 1 else 1
     pieces = min(_PIECES * workers, len(rows) // (longest // _PIECES))
     if workers == 1:
         pieces = 1  # no other thread would take them
