@@ -207,6 +207,42 @@ class TestRefused:
         with pytest.raises(AudioError, match=r'holds no <class>/<voice>_<n>.wav'):
             SpokenLabels(tmp_path)
 
+    @pytest.mark.parametrize(
+        'name', ['{label}_{voice}_{n}.wav', '{voice}_{label}_{n}.wav']
+    )
+    @pytest.mark.parametrize('listed', [False, True])
+    def test_a_class_in_every_name_is_no_part_of_the_voice(
+        self, tmp_path: Path, name: str, listed: bool
+    ) -> None:
+        """Or a speaker would be in two splits, by another name for every class."""
+        lines = ['file,label']
+        for label in ('sea', 'Storage tanks'):
+            for voice in ('ann', 'bob_2', 'cy'):
+                for n in range(2):
+                    word = label.lower().replace(' ', '_')
+                    path = tmp_path / label / name.format(label=word, voice=voice, n=n)
+                    path.parent.mkdir(exist_ok=True)
+                    path.touch()
+                    lines.append(f'{path.relative_to(tmp_path)},{label}')
+        manifest = None
+        if listed:
+            manifest = tmp_path / 'manifest.csv'
+            manifest.write_text('\n'.join(lines))
+        parts = [
+            SpokenLabels(tmp_path, split=split, manifest=manifest).voices
+            for split in ('train', 'val', 'test')
+        ]
+        assert sorted(voice for part in parts for voice in part) == [
+            'ann',
+            'bob_2',
+            'cy',
+        ]
+        # One name without its class: they are what speakers are called.
+        (tmp_path / 'sea' / 'dan_0.wav').touch()
+        voices = SpokenLabels(tmp_path).voices
+        assert 'dan' in voices
+        assert len(voices) == 7
+
     def test_too_few_voices(self, tmp_path: Path) -> None:
         FAKE['write_corpus'](tmp_path, ('a', 'b'), voices=2)
         with pytest.raises(AudioError, match=r"2 voices .* hold_out='utterance'"):

@@ -44,7 +44,7 @@ class SpokenLabels(NonGeoDataset):
 
     The corpus is a folder of folders, ``<root>/<class>/<voice>_<n>.wav``, which is what
     :func:`torchgeo_cmr.speech.speak` writes and how recordings may be laid out; the voice is
-    the name up to its last underscore. Or it is a manifest: a CSV file with the columns
+    the name up to its last underscore, without the class if all names hold it. Or it is a manifest: a CSV file with the columns
     ``file`` (relative to *root*), ``label`` and, if speakers are to be held out, ``voice``.
 
     Samples hold ``audio`` of shape ``(1, samples)``, float32 from -1 to 1, silence at both
@@ -138,7 +138,7 @@ class SpokenLabels(NonGeoDataset):
                 f'{self.root} holds no <class>/<voice>_<n>.wav: put each class into a folder '
                 'of its name'
             )
-        return [Utterance(path, path.parent.name, _voice(path)) for path in files]
+        return _with_voices([Utterance(path, path.parent.name, '') for path in files])
 
     def _listed(self, manifest: Path) -> list[Utterance]:
         if not manifest.is_file():
@@ -166,11 +166,11 @@ class SpokenLabels(NonGeoDataset):
                     'fill it in or take the line out'
                 )
             path = self.root / name
-            voice = (row.get('voice') or '').strip() or _voice(path)
+            voice = (row.get('voice') or '').strip()
             found.append(Utterance(path, label, voice))
         if not found:
             raise AudioError(f'{manifest} lists no utterance: add some lines')
-        return found
+        return _with_voices(found)
 
     def _check(self, spoken: Sequence[str]) -> None:
         """Refuse classes without recordings."""
@@ -314,9 +314,35 @@ def _plain(name: str) -> str:
     return ''.join(filter(str.isalnum, name.casefold()))
 
 
-def _voice(path: Path) -> str:
-    """Name of the speaker: the file's name up to its last underscore."""
-    return path.stem.rpartition('_')[0] or path.stem
+def _with_voices(found: Sequence[Utterance]) -> list[Utterance]:
+    """Name the speakers that are not stated: the file's name up to its last underscore.
+
+    Where all of these begin or end with the class, as in ``seven_ann_3.wav``, it is taken off, or
+    each class would have speakers of its own.
+    """
+    names = [
+        utterance.path.stem.rpartition('_')[0] or utterance.path.stem
+        for utterance in found
+    ]
+    guessed = [not utterance.voice for utterance in found]
+    shorter = [
+        _without_class(name, utterance.label)
+        for name, utterance in zip(names, found, strict=True)
+    ]
+    if all(less for less, guess in zip(shorter, guessed, strict=True) if guess):
+        names = shorter
+    return [
+        utterance._replace(voice=utterance.voice or name)
+        for utterance, name in zip(found, names, strict=True)
+    ]
+
+
+def _without_class(name: str, label: str) -> str:
+    """Take a class off one end of a name; empty if it is at neither, or nothing else is there."""
+    word, lower = label.casefold().replace(' ', '_'), name.casefold()
+    if lower.startswith(f'{word}_'):
+        return name[len(word) + 1 :]
+    return name[: -len(word) - 1] if lower.endswith(f'_{word}') else ''
 
 
 __all__ = ('SHARES', 'SpokenLabels', 'Utterance', 'read_audio')
