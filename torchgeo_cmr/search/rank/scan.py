@@ -48,7 +48,7 @@ _PASSED = 2
 #: brings.
 _SUMS = 1 << 18
 _LONG_OF_CODES = 32_768
-_ALONE_OF_CODES = 32_768
+_ALONE_OF_CODES = 65_536
 
 
 #: Rows of a block (b,) and memory to use -> their scores (num_queries, b).
