@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import shapely
 import torch
+from pyproj import CRS
 from shapely import box
 from torchgeo.datasets import GeoDataset, RasterDataset
 
@@ -211,6 +212,15 @@ class TestChips:
         assert 0 < per_chip[1] < 1.3 * per_chip[0]
 
 
+def on_one_plane(parts: list[tuple[shapely.Polygon, CRS]]) -> np.ndarray:
+    """Polygons of several CRSs in EPSG:3035, their edges followed."""
+    moved = [
+        gpd.GeoSeries([part], crs=crs).segmentize(50).to_crs('EPSG:3035').iloc[0]
+        for part, crs in parts
+    ]
+    return np.array(moved, object)
+
+
 class TestCommonGround:
     """Chips are whole, and zones overlap: still no two splits share ground."""
 
@@ -244,25 +254,11 @@ class TestCommonGround:
     def outlines(self, data: PairedDataModule, split: str) -> np.ndarray:
         """Patches of the grid of a split on one plane."""
         keys = data.places(split)
-        parts = [
-            gpd.GeoSeries([outline(key)], crs=data.zones[key[0]].crs)
-            .segmentize(50)
-            .to_crs('EPSG:3035')
-            .iloc[0]
-            for key in keys
-        ]
-        return np.array(parts, object)
+        return on_one_plane([(outline(key), data.zones[key[0]].crs) for key in keys])
 
     def ground(self, data: PairedDataModule, split: str) -> np.ndarray:
         """Areas of a split on one plane."""
-        parts = [
-            gpd.GeoSeries([area.polygon], crs=area.crs)
-            .segmentize(50)
-            .to_crs('EPSG:3035')
-            .iloc[0]
-            for area in data.areas[split]
-        ]
-        return np.array(parts, object)
+        return on_one_plane([(area.polygon, area.crs) for area in data.areas[split]])
 
     def chips(
         self, crs: str, x: float, y: float

@@ -322,7 +322,7 @@ class PairedDataModule(BaseDataModule):
 
     def _taken(self, zone: PairedDataset, number: int) -> list[BaseGeometry]:
         """Ground of the splits that already have theirs, in the CRS of a zone."""
-        ground = _union(zone).envelope.buffer(max(zone.res))
+        ground = shapely.box(*zone.index.total_bounds).buffer(max(zone.res))
         by_zone: dict[int, list[BaseGeometry]] = {}
         for area in chain.from_iterable(self.areas.values()):
             by_zone.setdefault(area.zone, []).append(area.polygon)

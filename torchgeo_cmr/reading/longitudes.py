@@ -39,14 +39,10 @@ def readable(crs: CRS, transform: Affine, shape: tuple[int, int]) -> dict[str, A
         return {}
     middle = sum(ends) / 2
     counted = _counted_from(crs, middle)
-    return (
-        {}
-        if counted is None
-        else {
-            'src_crs': counted,
-            'src_transform': Affine.translation(-middle, 0) @ transform,
-        }
-    )
+    if counted is None:
+        return {}
+    moved = Affine.translation(-middle, 0) @ transform
+    return {'src_crs': counted, 'src_transform': moved}
 
 
 def _counted_from(crs: CRS, middle: float) -> str | None:

@@ -186,10 +186,8 @@ def _pairs_are_quicker() -> bool:
     codes = np.random.default_rng(0).integers(-STEPS, STEPS + 1, (_ROWS, _DIM), np.int8)
     query = codes[:1]
     packed = library.dots_pack(query)
-    memory, made = (
-        library.zeros((_ROWS, 1), dtype='int32'),
-        np.empty((_ROWS, 1), np.float32),
-    )
+    memory = library.zeros((_ROWS, 1), dtype='int32')
+    made = np.empty((_ROWS, 1), np.float32)
 
     def timed(multiply: Callable[[], Any]) -> float:
         begin = time.perf_counter()
