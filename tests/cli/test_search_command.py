@@ -552,8 +552,43 @@ class TestFiles:
         ran = run('search', archive, '--query', name(5), *words)
         assert ran.code == 0
         assert ran.out == f'{out}: 0 rows\n'
-        assert ran.err == '0 of 10 hits per query: where cloud > 100 left 0 of 30\n'
+        assert ran.err == (
+            '0 of 10 hits per query: where cloud > 100 left 0 of 30; no row has cloud > 100, for '
+            'cloud goes from 0.0 to 29.0\n'
+        )
         assert json.loads(out.read_text())['features'] == []
+
+    def test_a_word_that_no_row_has_is_named_with_those_there_are(
+        self, run: Run, archive: Path
+    ) -> None:
+        for words in ((), ('-k', 0, '--min-score', 0.1)):
+            ran = run(
+                *('search', archive, '--query', name(5), *words),
+                *('--where', "modality = 's1'"),
+            )
+            assert ran.code == 0
+            assert ran.err.endswith(
+                "left 0 of 30; no row has modality = 's1', for modality is 's2'\n"
+            )
+        ran = run('changes', archive, '--where', "modality = 's1'")
+        assert ran.code == 0
+        assert ran.err.endswith("; no row has modality = 's1', for modality is 's2'\n")
+        ran = run('duplicates', archive, '--where', "modality = 's1'")
+        assert ran.code == 0
+        assert ran.err.endswith("; no row has modality = 's1', for modality is 's2'\n")
+
+    def test_a_share_that_was_not_measured_is_named(
+        self, run: Run, archive: Path, tmp_path: Path
+    ) -> None:
+        table = EmbeddingTable.load(archive)
+        bare = table.frame.assign(cloud=np.nan)
+        replace(table, frame=bare).save(tmp_path / 'bare')
+        ran = run(
+            'search', tmp_path / 'bare', '--query', name(5), '--where', 'cloud < 4'
+        )
+        assert ran.code == 0
+        assert 'left 0 of 30; no row has a value in cloud: it is measured' in ran.err
+        assert 'embed the scenes with their masks' in ran.err
 
     def test_overwrite(
         self, run: Run, refused: Refused, archive: Path, tmp_path: Path

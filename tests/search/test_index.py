@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -206,6 +207,31 @@ def test_spaces_must_agree(make: Make) -> None:
 def test_where_must_be_a_filter(make: Make) -> None:
     with pytest.raises(QueryError, match='where is a str; give a Where'):
         RetrievalIndex(make(5)).search(np.ones(16), 2, where='cloud < 5')
+
+
+@pytest.mark.parametrize('stored', [False, True])
+def test_explain_names_what_is_compared_in_vain(
+    make: Make, tmp_path: Path, stored: bool
+) -> None:
+    table = make(40)
+    frame = table.frame.assign(cloud=np.nan, label=['port'] * 39 + ['field'])
+    table = replace(table, frame=frame)
+    index = RetrievalIndex(table)
+    if stored:
+        index = RetrievalIndex.build(table, tmp_path / 'index')
+    blind = index.explain(np.ones(16), 3, where=~Where(where='cloud > 20'))
+    assert blind.rows == 40
+    assert [s[:30] for s in blind.unmet] == ['no row has a value in cloud: i']
+    assert 'no row has a value in cloud' in str(blind)
+    field = Where(where="label = 'field'")
+    assert index.explain(np.ones(16), 3, where=field).unmet == ()
+    # Rows that were deleted have no values any more.
+    index.delete(Where(where="label = 'field'"))
+    (found,) = index.explain(np.ones(16), 3, where=field).unmet
+    assert found == "no row has label = 'field', for label is 'port'"
+    # Where rows are left, nothing is missed.
+    either = Where(where="label = 'field' or label = 'port'")
+    assert index.explain(np.ones(16), 3, where=either).unmet == ()
 
 
 def test_explain(make: Make) -> None:

@@ -40,7 +40,7 @@ def shortfall(
     rule: 'Ranking',
 ) -> str:
     """Explain why queries have fewer hits than requested."""
-    k = rule.k
+    k = rule.k or len(index)
     after = [*(['min_score'] if rule.min_score is not None else []), *rule.spread]
     explanation = index.explain(queries.select([0]), k, where=where, **rule.excluded)
     why = [f'{s.clause} left {s.after} of {s.before}' for s in explanation.steps[:-1]]
@@ -49,17 +49,28 @@ def shortfall(
         why.append(
             f'{explanation.undated} without a date were filtered out; --undated keeps them'
         )
-    if after:
+    why += explanation.unmet
+    if after and explanation.rows:
         why.append(
             f'--{" and --".join(name.replace("_", "-") for name in after)} removed others'
         )
     same = explanation.found * len(queries) == found
     if where.relative or after or not same:
-        lead = f'{found} hits for {len(queries)} queries of {k} each'
+        each = f' of {rule.k} each' if rule.k else ''
+        lead = f'{found} hits for {len(queries)} queries{each}'
         if where.relative or not (after or same):
             lead += ', for the first'
         return f'{lead}: {"; ".join(why)}\n'
     return f'{explanation.found} of {k} hits per query: {"; ".join(why)}\n'
+
+
+def vain(index: 'RetrievalIndex', where: 'Where') -> str:
+    """Say what a filter that left no row compares in vain, as the rest of a line."""
+    from torchgeo_cmr.search.store.explanation import unmet
+
+    return ''.join(
+        f'; {printable(sentence)}' for sentence in unmet(index, where, left=0)
+    )
 
 
 def hit_table(results: 'gpd.GeoDataFrame') -> str:

@@ -66,5 +66,8 @@ def changes(
         index.table, k, across=across, where=where, min_overlap=min_overlap
     )
     if len(results) < k:
-        sys.stderr.write(f'{len(results)} of {k} places have two patches to compare\n')
+        why = '' if len(results) else answer.vain(index, where)
+        sys.stderr.write(
+            f'{len(results)} of {k} places have two patches to compare{why}\n'
+        )
     answer.deliver(results, output, answer.change_table, where.area)

@@ -41,8 +41,9 @@ def duplicates(
     where.check(index.columns)
     table = index.select(index.rows(where))
     found = find_duplicates(table, min_score)
+    why = '' if len(table) else answer.vain(index, where)
     sys.stderr.write(
         f'{len(found)} of {len(table)} patches look like another, in '
-        f'{found["group"].nunique()} groups\n'
+        f'{found["group"].nunique()} groups{why}\n'
     )
     answer.deliver(found, output, answer.group_table)

@@ -148,7 +148,7 @@ def search(
         k, exact = rule.k or len(index), not rule.approximate
         plan = index.explain(table, k, where=where, exact=exact, **rule.excluded)
         sys.stderr.write(printable_lines(f'{plan}\n'))
-    if len(results) < ranking.k * len(table):
+    if len(results) < ranking.k * len(table) or not (ranking.k or len(results)):
         text = answer.shortfall(index, where, table, len(results), rule)
         sys.stderr.write(printable_lines(text))
     if output.files or output.clips:

@@ -38,7 +38,7 @@ from torchgeo_cmr.search.store.engine import (
     stacked,
     summed,
 )
-from torchgeo_cmr.search.store.explanation import Explanation
+from torchgeo_cmr.search.store.explanation import Explanation, unmet
 from torchgeo_cmr.search.store.index_files import check_free, writing
 from torchgeo_cmr.search.store.index_summary import is_index
 from torchgeo_cmr.search.store.origin import Origin, is_server, origins, table_of
@@ -403,6 +403,7 @@ class RetrievalIndex(IndexContents):
             exact=all(p.exact for p in plans),
             recall=min(known) if len(known) == len(plans) and known else None,
             again=_again(plans, len(vectors)),
+            unmet=() if where is None else unmet(self, where, left=left),
         )
 
     def result(

@@ -129,8 +129,11 @@ class ArchiveTools:
         answer = collection(hits)
         answer['query'] = query.frame['patch_id'].iloc[0]
         if len(hits) < request.k:
-            steps = archive.index.explain(query, request.k, where=where).steps[:-1]
-            kept = [f'{s.clause} left {s.after} of {s.before}' for s in steps]
+            explanation = archive.index.explain(query, request.k, where=where)
+            kept = [
+                f'{s.clause} left {s.after} of {s.before}' for s in explanation.filters
+            ]
+            kept += explanation.unmet
             kept = kept or [f'the archive has {len(archive.index)} rows']
             answer['note'] = f'{len(hits)} of {request.k} hits: {"; ".join(kept)}'
         return answer

@@ -2,10 +2,35 @@
 
 from dataclasses import dataclass
 from html import escape
+from typing import Protocol
 
-from torchgeo_cmr.search.where.where import Step
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ('Explanation',)
+from torchgeo_cmr.search.where.columns import Columns
+from torchgeo_cmr.search.where.conditions.unmet import (
+    columns_without_values,
+    comparisons_without_rows,
+)
+from torchgeo_cmr.search.where.where import Step, Where
+
+__all__ = ('Explanation', 'unmet')
+
+#: Rows whose columns are read first: one value is enough to say that there are values.
+_FIRST = 1_000
+
+
+class Searched(Protocol):
+    """An archive by row number."""
+
+    @property
+    def columns(self) -> Columns:
+        """What a filter reads."""
+        ...
+
+    def rows(self) -> NDArray[np.int64]:
+        """Give the numbers of the rows that can be found."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,6 +53,8 @@ class Explanation:
             when the approximate index was made; None if not measured.
         again: Rows per query, the mean, that were scored again with whole vectors: those that
             the scan could not rule out. None if an approximate index was read.
+        unmet: What conditions compare in vain: columns without any value and, where nothing was
+            left, comparisons that are true of no row, a sentence each.
     """
 
     plan: str
@@ -42,6 +69,7 @@ class Explanation:
     exact: bool = True
     recall: float | None = 1.0
     again: float | None = None
+    unmet: tuple[str, ...] = ()
 
     @property
     def filters(self) -> tuple[Step, ...]:
@@ -78,7 +106,7 @@ class Explanation:
 
     def _notes(self) -> list[str]:
         """Say what else was noticed."""
-        notes = []
+        notes = list(self.unmet)
         if self.again is not None:
             notes.append(f'rows scored again per query: {self.again:.0f}')
         if self.undated:
@@ -87,3 +115,31 @@ class Explanation:
             known = 'not measured' if self.recall is None else f'{self.recall:.3f}'
             notes.append(f'not exact; expected recall: {known}')
         return notes
+
+
+def unmet(index: Searched, where: Where, *, left: int) -> tuple[str, ...]:
+    """Say what the conditions of a filter compare in vain.
+
+    Args:
+        index: The archive.
+        where: The filter.
+        left: Rows that the filter left; other values are looked for only if there are no such rows.
+
+    Returns:
+        A sentence for each column or comparison.
+    """
+    found: dict[str, None] = {}
+    if not where.conditions:
+        return ()
+    columns, rows = index.columns, index.rows()
+    for expression in where.conditions:
+        names = sorted(expression.names)
+        empty = columns.attributes(rows[:_FIRST], names).isna().all().any()
+        if not names or not (empty or not left):
+            continue
+        frame = columns.attributes(rows, names)
+        sentences = columns_without_values(expression, frame)
+        if not left:
+            sentences += comparisons_without_rows(expression, frame)
+        found |= dict.fromkeys(sentences)
+    return tuple(found)

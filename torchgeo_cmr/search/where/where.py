@@ -241,6 +241,12 @@ class Where:
             part.relative for part in self._parts
         )
 
+    @property
+    def conditions(self) -> tuple[Expression, ...]:
+        """All conditions on columns, also those of filters that it is combined of."""
+        alone = (c.expression for c in self._clauses if isinstance(c, Condition))
+        return (*(each for part in self._parts for each in part.conditions), *alone)
+
     def rows(
         self, table: EmbeddingTable | Columns, query: EmbeddingTable | None = None
     ) -> _Rows:

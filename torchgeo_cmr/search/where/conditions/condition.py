@@ -38,24 +38,24 @@ class Expression:
 
     def __init__(self, text: str) -> None:
         """Parse; columns are looked up later."""
-        self._tree = read_condition(text)
+        self.tree = read_condition(text)
         self.text = text
         #: Names of the columns that are compared.
         self.names = frozenset(
-            leaf.name for leaf in _leaves(self._tree) if isinstance(leaf, Column)
+            leaf.name for leaf in _leaves(self.tree) if isinstance(leaf, Column)
         )
         #: Whether all names of a table are needed to say that it is clear.
         self.doubtful = not self.names.isdisjoint(_APART) or any(
-            isinstance(leaf, Constant) and leaf.doubtful for leaf in _leaves(self._tree)
+            isinstance(leaf, Constant) and leaf.doubtful for leaf in _leaves(self.tree)
         )
 
     def __eq__(self, other: object) -> bool:
         """Compare the meaning, not how it was written."""
-        return isinstance(other, Expression) and self._tree == other._tree
+        return isinstance(other, Expression) and self.tree == other.tree
 
     def __hash__(self) -> int:
         """Hash the meaning."""
-        return hash(self._tree)
+        return hash(self.tree)
 
     def check(self, columns: Collection[str]) -> None:
         """Refuse a condition on columns that are not there.
@@ -80,7 +80,7 @@ class Expression:
             raise QueryError(
                 f'there is no column {name!r} to compare; {listing} ({advice})'
             )
-        for leaf in _leaves(self._tree):
+        for leaf in _leaves(self.tree):
             if isinstance(leaf, Constant) and leaf.doubtful and leaf.value in known:
                 raise QueryError(
                     f'"{leaf.value}" may be the column or the word; write {leaf.value} for '
@@ -100,7 +100,7 @@ class Expression:
             QueryError: If a column is not there or cannot be compared in this way.
         """
         self.check(frame.columns)
-        return self._truth(self._tree, frame).yes
+        return self._truth(self.tree, frame).yes
 
     def _truth(self, node: Node, frame: pd.DataFrame) -> Truth:
         match node:
