@@ -5,7 +5,7 @@ import re
 import stat
 from pathlib import Path
 
-from torchgeo_cmr.errors import ArchiveError, CMRError
+from torchgeo_cmr.errors import ArchiveError, CMRError, Finding
 
 #: How archives begin: zip, gzip, bzip2, xz, 7z, Zstandard.
 PACKED = (
@@ -178,11 +178,36 @@ def check_name(path: str | os.PathLike[str], error: type[CMRError]) -> None:
     Raises:
         CMRError: Of the kind *error*.
     """
-    try:
-        os.fspath(path).encode()
-    except UnicodeEncodeError as reason:
-        shown = os.fspath(path).encode('utf-8', 'backslashreplace').decode()
-        raise error(f'the name of {shown} is not UTF-8: rename the file') from reason
+    if fault := name_fault(path):
+        raise error(f'{fault}: rename that file or folder')
+
+
+def name_fault(path: str | os.PathLike[str]) -> str:
+    """Say which name on a path is not UTF-8, so that most libraries do not open it.
+
+    Args:
+        path: The path.
+
+    Returns:
+        A sentence, its letters fit to be shown; empty if all names are UTF-8.
+    """
+    for name in Path(path).parts:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            return f'the name {name!a} is not UTF-8'
+    return ''
+
+
+def name_finding(path: str | os.PathLike[str]) -> Finding | None:
+    """Give what a check says of a file that its name keeps from being read; None if nothing does.
+
+    Args:
+        path: The file or folder.
+    """
+    fault = name_fault(path)
+    cure = 'it may be whole: rename that file or folder, and check it again'
+    return Finding(str(path), fault, cure) if fault else None
 
 
 def head_of(path: str | os.PathLike[str], size: int = 1024) -> bytes:

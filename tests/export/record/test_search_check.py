@@ -1,5 +1,7 @@
 """What a check of a saved search finds."""
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,3 +49,13 @@ def test_other_formats(hits: gpd.GeoDataFrame, tmp_path: Path, name: str) -> Non
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2])
     assert [file for file, _ in faults(tmp_path / name)] == [name]
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='names of files are text elsewhere')
+@pytest.mark.parametrize('suffix', ['.gpkg', '.geojson', '.fgb', '.parquet'])
+def test_a_name_that_is_not_utf8_is_no_damage(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / os.fsdecode(b'caf\xe9' + suffix.encode())
+    path.write_bytes(b'whatever it holds')
+    (finding,) = verify_search(path)
+    assert finding.fault == rf"the name 'caf\udce9{suffix}' is not UTF-8"
+    assert finding.cure.startswith('it may be whole: rename that file')

@@ -1,7 +1,9 @@
 """What a check of an archive finds: nothing in a whole one, each damage by its file."""
 
 import json
+import os
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +181,15 @@ def test_a_column_whose_name_is_not_unicode(archive: Path) -> None:
     with pytest.raises(ArchiveError, match=part.name):
         EmbeddingTable.load(archive)
     assert [name for name, _ in faults(archive)] == [part.name]
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='names of files are text elsewhere')
+def test_a_part_whose_name_is_not_utf8_is_named(
+    frame: Any, vectors: Any, tmp_path: Path
+) -> None:
+    archive = EmbeddingTable.from_frame(frame, vectors).save(tmp_path / 'a')
+    (part,) = archive.glob('part-*')
+    part.rename(archive / os.fsdecode(b'part-caf\xe9.parquet'))
+    _, finding = verify_archive(archive)
+    assert finding.fault == r"the name 'part-caf\udce9.parquet' is not UTF-8"
+    assert 'rename that file' in finding.cure

@@ -75,8 +75,11 @@ def test_an_archive_in_a_folder_whose_name_is_not_utf8(
     odd = tmp_path / os.fsdecode(b'caf\xe9')
     odd.mkdir()
     archive = archive.rename(odd / 'a')
-    with pytest.raises(ArchiveError, match=r'is not UTF-8.*it may be whole'):
+    with pytest.raises(
+        ArchiveError, match=r"name 'caf.udce9' is not UTF-8; it may be whole: rename"
+    ):
         EmbeddingTable.load(archive)
     (finding,) = [each for each in verify_archive(archive) if each.fault]
-    assert 'is not UTF-8' in finding.fault
+    assert finding.fault == r"the name 'caf\udce9' is not UTF-8"
+    assert 'rename that file or folder' in finding.cure
     assert 'remove' not in finding.cure

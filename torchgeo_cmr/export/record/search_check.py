@@ -10,6 +10,7 @@ from typing import Any
 import pyogrio
 
 from torchgeo_cmr.errors import CMRError, Finding, QueryError
+from torchgeo_cmr.regular_files import name_finding
 from torchgeo_cmr.vector_contents import check_vector
 
 from .manifest import read_manifest
@@ -36,6 +37,9 @@ def verify_search(path: str | os.PathLike[str]) -> Iterator[Finding]:
     """
     file = Path(path)
     record: dict[str, Any] = {}
+    if finding := name_finding(file):
+        yield finding
+        return
     try:
         if file.suffix.lower() == '.gpkg' and file.is_file():
             _verify_database(file)

@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, Finding
-from torchgeo_cmr.regular_files import check_special
+from torchgeo_cmr.regular_files import check_special, name_finding
 from torchgeo_cmr.table.provenance import Content, row_digests
 from torchgeo_cmr.table.schema import check_vectors
 
@@ -60,6 +60,9 @@ def verify_archive(path: str | PathLike[str]) -> Iterator[Finding]:
     """
     folder = Path(path)
     file = str(header_file(folder))
+    if finding := name_finding(folder):
+        yield finding
+        return
     try:
         header = read_header(folder)
     except ArchiveError as error:
@@ -69,6 +72,10 @@ def verify_archive(path: str | PathLike[str]) -> Iterator[Finding]:
     ids: list[NDArray[np.uint64]] = []
     broken = False
     for part in sorted(folder.glob(PARTS)):
+        if finding := name_finding(part):
+            broken = True
+            yield finding
+            continue
         try:
             ids.append(_verify_part(part, header['dim']))
             yield Finding(str(part))

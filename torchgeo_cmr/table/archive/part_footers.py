@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from torchgeo_cmr.durable import checksum
 from torchgeo_cmr.errors import ArchiveError
-from torchgeo_cmr.regular_files import check_special
+from torchgeo_cmr.regular_files import check_special, name_fault
 from torchgeo_cmr.table.schema import RESERVED, STANDARD, Metric
 from torchgeo_cmr.typed_json import check_versioned, decode, unsigned
 
@@ -99,6 +99,10 @@ def reading(part: Path) -> Generator[None]:
     except ArchiveError:
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        if fault := name_fault(part):
+            raise ArchiveError(
+                f'{part} cannot be read, for {fault}; it may be whole: rename that file or folder'
+            ) from error
         if reason := refused(error):
             raise ArchiveError(f'{part} cannot be read ({reason}); {WHOLE}') from error
         # ValueError: a name in the file that is not Unicode
@@ -109,8 +113,6 @@ def reading(part: Path) -> Generator[None]:
 
 def refused(error: Exception) -> str:
     """Say why the system gave no bytes of a file, which may be whole; empty if it did."""
-    if isinstance(error, UnicodeEncodeError):  # of its path, which Arrow takes as text
-        return 'its name, or that of a folder above, is not UTF-8'
     return (
         os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ''
     )
