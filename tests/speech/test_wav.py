@@ -66,6 +66,31 @@ class TestConverted:
         path.write_bytes(whole[:40] + (0x7FFFFFFF).to_bytes(4, 'little') + whole[44:])
         assert len(read_wav(path)) == RATE / 2
 
+    @pytest.mark.parametrize('whole', [None, 0, 0xFFFFFFFF])
+    @pytest.mark.parametrize('size', [0, 0xFFFFFFFF])
+    @pytest.mark.parametrize('channels', [1, 2])
+    def test_a_header_that_leaves_lengths_open(
+        self, tmp_path: Path, size: int, whole: int | None, channels: int
+    ) -> None:
+        wanted = np.stack([sine(400, RATE)] * channels, axis=1)
+        path = FAKE['write_pcm'](tmp_path / 'a.wav', wanted)
+        content = bytearray(path.read_bytes())
+        if whole is not None:
+            content[4:8] = whole.to_bytes(4, 'little')
+        content[40:44] = size.to_bytes(4, 'little')
+        # A writer that was killed leaves a moment that is not whole.
+        path.write_bytes(content + b'\x05')
+        sound = read_wav(path)
+        assert sound.shape == (RATE // 2,)
+        assert np.abs(sound - sine(400, RATE)).max() < 1e-4
+
+    def test_the_length_of_the_whole_may_be_open_alone(self, tmp_path: Path) -> None:
+        path = FAKE['write_pcm'](tmp_path / 'a.wav', sine(400, RATE))
+        content = path.read_bytes()
+        note = b'LIST\x05\x00\x00\x00abcde'
+        path.write_bytes(content[:4] + bytes(4) + content[8:] + note)
+        assert read_wav(path).shape == (RATE // 2,)
+
     def test_written_and_read(self, tmp_path: Path) -> None:
         path = write_wav(tmp_path / 'deep' / 'a.wav', sine(400, RATE) * 3)
         sound = read_wav(path)
@@ -79,6 +104,12 @@ def empty(path: Path) -> None:
 
 def no_samples(path: Path) -> None:
     FAKE['write_pcm'](path, np.zeros(0))
+
+
+def no_samples_but_notes(path: Path) -> None:
+    no_samples(path)
+    note = b'LIST\x05\x00\x00\x00abcde'
+    path.write_bytes(path.read_bytes() + note)
 
 
 def text(path: Path) -> None:
@@ -127,6 +158,7 @@ def unscaled(path: Path) -> None:
         (unscaled, r'samples up to \d+.*from -1 to 1 in WAV: divide them by .* 32768'),
         (empty, r'is empty \(0 bytes\): record or copy it again'),
         (no_samples, 'holds no samples: record or copy it again'),
+        (no_samples_but_notes, 'holds no samples'),
         (text, 'is not a WAV file that can be read .*convert it to PCM WAV'),
         (mp3, 'is not a WAV file that can be read'),
         (silence, 'is silent from end to end'),

@@ -1,10 +1,11 @@
 """Sound files: any WAV in, 16 kHz mono out, with a clear error for those that cannot be used."""
 
+import io
 import math
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,12 +24,16 @@ _SLOWEST, _FASTEST = 4_000, 768_000
 #: Floating-point sound may exceed 1 where it is to be turned down, by this much at most.
 _LOUDEST = 32.0
 
+#: Bytes of sound from which a header leaves the number open.
+_OPEN = 0x7FFFF000
+
 
 def read_wav(path: str | os.PathLike[str], rate: int = RATE) -> NDArray[np.float32]:
     """Read a WAV file as mono sound at one rate.
 
     PCM of 8, 16, 24 and 32 bits and floating point are read; channels are averaged; other
-    rates are resampled with a polyphase filter.
+    rates are resampled with a polyphase filter. Where the header leaves the length of the sound
+    open, as writers do that stream or were interrupted, all of it is read.
 
     Args:
         path: The file.
@@ -60,7 +65,7 @@ def read_wav(path: str | os.PathLike[str], rate: int = RATE) -> NDArray[np.float
             # What scipy warns of is a file that ends early, or chunks it may skip.
             warnings.filterwarnings('error', message='Reached EOF prematurely')
             warnings.filterwarnings('ignore', category=wavfile.WavFileWarning)
-            found, data = wavfile.read(path)
+            found, data = wavfile.read(_with_lengths(path))
     except wavfile.WavFileWarning as error:
         raise _cut_short(path) from error
     except Exception as error:  # scipy lets struct, numpy and index errors through
@@ -161,19 +166,78 @@ def _is_wav(path: Path) -> bool:
     return head[:4] in (b'RIFF', b'RIFX', b'RF64') and head[8:] in (b'WAVE', b'')
 
 
+class _Samples(NamedTuple):
+    """Where the samples of a file begin, and how many bytes they have by its header."""
+
+    start: int
+    size: int
+    #: Bytes of one moment in all channels.
+    frame: int
+    #: Bytes of the whole by its header.
+    whole: int
+    order: Literal['little', 'big']
+
+
+def _samples(path: Path) -> _Samples | None:
+    """Read a header as far as the samples; None if they are not found."""
+    frame = 1
+    with path.open('rb') as file:
+        head = file.read(12)
+        if head[:4] not in (b'RIFF', b'RIFX'):
+            return None
+        order = 'little' if head[:4] == b'RIFF' else 'big'
+        while len(chunk := file.read(8)) == 8:
+            size, start = int.from_bytes(chunk[4:], order), file.tell()
+            if chunk[:4] == b'data':
+                whole = int.from_bytes(head[4:8], order)
+                return _Samples(start, size, frame, whole, order)
+            if chunk[:4] == b'fmt ':
+                frame = int.from_bytes(file.read(14)[12:], order) or 1
+            file.seek(start + size + size % 2)
+    return None
+
+
+def _with_lengths(path: Path) -> Path | io.BytesIO:
+    """Give a file whose header leaves lengths open with those that it has.
+
+    A writer that streams cannot go back to the header, and leaves 0 or the largest number; one
+    that was interrupted leaves what it began with.
+    """
+    found = _samples(path)
+    if found is None:
+        return path
+    size, rest = found.size, path.stat().st_size - found.start
+    if size >= _OPEN or (
+        size == 0 and rest >= found.frame and not _chunks(path, found)
+    ):
+        size = rest - rest % found.frame
+    if size == found.size and found.whole:
+        return path
+    content = bytearray(path.read_bytes())
+    content[4:8] = (len(content) - 8).to_bytes(4, found.order)
+    content[found.start - 4 : found.start] = size.to_bytes(4, found.order)
+    return io.BytesIO(content)
+
+
+def _chunks(path: Path, found: _Samples) -> bool:
+    """Say whether what follows an empty chunk of samples is other chunks up to the end."""
+    with path.open('rb') as file:
+        end, at = file.seek(0, os.SEEK_END), found.start
+        while at + 8 <= end:
+            file.seek(at)
+            head = file.read(8)
+            size = int.from_bytes(head[4:], found.order)
+            if not (head[:4].isascii() and head[:4].decode().isprintable()):
+                return False
+            at += 8 + size + size % 2
+    # The last byte, of an odd number, may be missing.
+    return at in (end, end + 1)
+
+
 def _declared(path: Path) -> int:
     """Bytes up to the end of the samples, by the file's own header; 0 if it does not say."""
-    with path.open('rb') as file:
-        if file.read(4) != b'RIFF':
-            return 0
-        file.seek(12)
-        while len(head := file.read(8)) == 8:
-            size = int.from_bytes(head[4:], 'little')
-            if head[:4] == b'data':
-                # A writer that streams cannot go back, and leaves the largest number.
-                return 0 if size >= 0x7FFFF000 else file.tell() + size
-            file.seek(size + size % 2, os.SEEK_CUR)
-    return 0
+    found = _samples(path)
+    return 0 if found is None or found.size >= _OPEN else found.start + found.size
 
 
 def _cut_short(path: Path) -> AudioError:
