@@ -209,3 +209,23 @@ def test_a_layer_is_called_by_its_file(
     names = [str(name) for name, _ in pyogrio.list_layers(path)]
     assert names[0] in ('hits', 'results')
     assert b'.tmp-' not in path.read_bytes()
+
+
+def test_no_format_moves_a_time_to_a_later_moment(
+    found: gpd.GeoDataFrame, tmp_path: Path
+) -> None:
+    last = ['2024-05-31T23:59:59.999999Z', '1969-12-31T23:59:59.999999Z']
+    times = pd.to_datetime(
+        [*last, '1965-06-30T23:59:59.5Z', None], utc=True, format='ISO8601'
+    )
+    found['time_start'], found['time_end'] = times, times
+    wanted = pd.to_datetime(
+        ['2024-05-31T23:59:59.999Z', '1969-12-31T23:59:59Z', '1965-06-30T23:59:59Z'],
+        utc=True,
+        format='ISO8601',
+    )
+    for suffix in ('.gpkg', '.geojson', '.fgb'):
+        path = write(found, tmp_path / f'{suffix[1:]}{suffix}')
+        back = read_search(path).results.sort_values('rank')
+        assert list(back['time_start'].dropna()) == list(wanted), suffix
+        assert list(back['time_end'].dropna()) == list(wanted), suffix

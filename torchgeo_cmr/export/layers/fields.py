@@ -17,6 +17,7 @@ from torchgeo_cmr.search.results import RESULT_COLUMNS
 #: How times are stored: milliseconds in UTC.
 UTC = pa.timestamp('ms', tz='UTC')
 
+_EPOCH = pd.Timestamp(0, tz='UTC')
 _TIMES = ('time_start', 'time_end')
 #: Columns of a result whose type does not depend on what they hold.
 _RESULT_TYPES = {
@@ -191,7 +192,7 @@ def _fits(values: pd.Series) -> bool:
 def _utc(values: pd.Series) -> pd.Series:
     """Read times as UTC; a date alone begins at 00:00:00 and ends at 23:59:59."""
     if pd.api.types.is_datetime64_any_dtype(values):
-        return pd.to_datetime(values, utc=True).dt.floor('ms')
+        return _floored(pd.to_datetime(values, utc=True))
     try:
         times = pd.to_datetime(values, utc=True, format='ISO8601')
     except (TypeError, ValueError, OverflowError) as error:
@@ -208,7 +209,17 @@ def _utc(values: pd.Series) -> pd.Series:
         times = times.where(
             ~np.asarray(days, dtype=bool), times + pd.Timedelta('23:59:59')
         )
-    return times.dt.floor('ms')
+    return _floored(times)
+
+
+def _floored(times: pd.Series) -> pd.Series:
+    """Cut times to what GDAL stores, which would round others to a later moment or day.
+
+    That is milliseconds, and seconds before 1970, where it counts fractions towards zero.
+    """
+    cut = times.dt.floor('ms')
+    early = times < _EPOCH
+    return cut.where(~early, cut.dt.floor('s')) if early.any() else cut
 
 
 def _iso(times: pd.Series) -> pa.Array:
