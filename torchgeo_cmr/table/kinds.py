@@ -5,7 +5,7 @@ it has in the others. Put below one another, searched as parts of an index or sa
 back, the same rows have the same columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,6 +141,20 @@ def check_same(new: Mapping[str, Kind], present: Mapping[str, Kind]) -> None:
                 f'column {name!r} holds {words[0]} in the new rows and {words[1]} in those that '
                 'are there; give it one type or rename it'
             ) from error
+
+
+def are_plain_together(types: Iterable[pa.DataType]) -> bool:
+    """Say whether columns of these types, put below one another, lose their categories.
+
+    Arrow joins categories neither with plain values nor with others that have an order.
+
+    Args:
+        types: Types of the columns; nulls go with everything.
+    """
+    known = [kind for kind in types if not pa.types.is_null(kind)]
+    orders = {kind.ordered for kind in known if pa.types.is_dictionary(kind)}
+    plain = any(not pa.types.is_dictionary(kind) for kind in known)
+    return bool(orders) and (plain or len(orders) > 1)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

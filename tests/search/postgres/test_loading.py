@@ -64,6 +64,44 @@ def test_columns_of_any_type_and_name_come_back(database: str, tmp_path: Path) -
     assert found.tolist() == [0]
 
 
+@pytest.mark.parametrize('first', ['category', 'text'])
+def test_categories_in_one_part_and_words_in_another(
+    database: str, tmp_path: Path, first: str
+) -> None:
+    address = f'{database}&archive=mixed_{first}'
+    sink = ParquetSink(tmp_path / 'a', {'space': 'w'})
+    parts = [pd.Categorical(['x', None]), ['y', 'x'], pd.Categorical(['z', 'x'])]
+    parts = parts if first == 'category' else parts[1:]
+    for i, kind in enumerate(parts):
+        table = rows('abcdef'[2 * i : 2 * i + 2], i, kind=kind)
+        sink.commit(f'{i}', table.select([0]))
+        sink.commit(f'{i} more', table.select([1]))
+    load_archive(sink.path, address)
+    back, truth = RetrievalIndex.open(address).table, EmbeddingTable.load(sink.path)
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(back.frame).sort_values('patch_id', ignore_index=True),
+        pd.DataFrame(truth.frame).sort_values('patch_id', ignore_index=True),
+    )
+    assert load_archive(sink.path, address)['parts'] == 0
+
+
+def test_categories_of_parts_need_more_numbers_than_one_part(
+    database: str, tmp_path: Path
+) -> None:
+    address = f'{database}&archive=categories'
+    sink = ParquetSink(tmp_path / 'a', {'space': 'w'})
+    ids = [chr(0x4E00 + i) for i in range(350)]
+    for part in (ids[:50], ids[50:]):
+        sink.commit(part[0], rows(''.join(part), kind=pd.Categorical(part)))
+    load_archive(sink.path, address)
+    frame = RetrievalIndex.open(address).table.frame
+    assert frame['kind'].astype(str).tolist() == frame['patch_id'].tolist()
+    # Numbers are not words.
+    sink.commit('other', rows('ab', kind=[1, 2]))
+    with pytest.raises(ArchiveError, match='columns of another kind'):
+        load_archive(sink.path, address)
+
+
 def test_load_again_keeps_replaces_and_prunes(database: str, tmp_path: Path) -> None:
     address = f'{database}&archive=again'
     sink = ParquetSink(tmp_path / 'a', {'space': 'w', 'record': {'by': 'test'}})

@@ -3,11 +3,13 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 
 from torchgeo_cmr.errors import ArchiveError
@@ -115,6 +117,30 @@ def test_broken_archives(frame: Frame, vectors: np.ndarray, tmp_path: Path) -> N
     (good / name).unlink()
     with pytest.raises(ArchiveError, match='0 of 12 rows'):
         EmbeddingTable.load(good)
+
+
+@pytest.mark.parametrize(
+    'kinds',
+    [
+        (pd.Categorical(['x', None]), ['y', 'x']),
+        (['y', 'x'], pd.Categorical(['x', None])),
+        (pd.Categorical(['x', 'z'], ordered=True), pd.Categorical(['y', 'x'])),
+        (pd.Categorical([1, 2]), [3, 4]),
+        (pd.Categorical(['x', 'z']), [None, None]),
+    ],
+)
+def test_categories_go_with_what_they_stand_for(
+    make: Callable[..., EmbeddingTable], tmp_path: Path, kinds: tuple[Any, Any]
+) -> None:
+    sink = ParquetSink(tmp_path / 'a', {'space': 'abc'})
+    for name, kind in zip('ab', kinds, strict=True):
+        table = make(name, 2)
+        frame = table.frame
+        frame['kind'] = kind
+        sink.commit(name, replace(table, frame=frame))
+    found = EmbeddingTable.load(sink.path).frame['kind'].astype(object)
+    wanted = [None if pd.isna(value) else value for kind in kinds for value in kind]
+    assert found.where(found.notna(), None).tolist() == wanted
 
 
 def test_own_columns_that_differ_between_parts(

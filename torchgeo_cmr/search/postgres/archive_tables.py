@@ -6,12 +6,14 @@ reads no wide rows. Both may be divided into slices, which :mod:`.slices` makes.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.table.kinds import are_plain_together
 
 from .connection import SCHEMA, Address, driver
 from .other_servers import slices_elsewhere
@@ -216,18 +218,38 @@ def remove_rows(
 
 
 def _united(entry: Entry, columns: pa.Table) -> pa.Table:
-    """Give the columns of an archive and of new rows, without rows."""
+    """Give the columns of an archive and of new rows, without rows.
+
+    Categories are kept, those of both, where both have them; with plain values they are plain.
+    """
+    tables = entry.columns, columns
     try:
-        kept = pa.concat_tables(
-            [entry.columns, columns.slice(0, 0)], promote_options='permissive'
-        ).unify_dictionaries()
+        kept = pa.unify_schemas(
+            [_plain(table.schema) for table in tables], promote_options='permissive'
+        )
     except pa.ArrowException as error:
         raise ArchiveError(
             f'the archive {entry.name!r} has columns of another kind ({error}); load this one under '
             'another name'
         ) from error
-    pairs = zip(kept.column_names, kept.columns, strict=True)
-    return pa.table({name: _categories(column) for name, column in pairs})
+    made: dict[str, pa.Array] = {}
+    for field in kept:
+        found = [t.column(field.name) for t in tables if field.name in t.column_names]
+        known = [column for column in found if pa.types.is_dictionary(column.type)]
+        plain = not known or are_plain_together(column.type for column in found)
+        empty = pa.array([], field.type)
+        made[field.name] = empty if plain else _categories(known, empty)
+    return pa.table(made)
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Give a schema with the types of values in place of categories."""
+    return pa.schema(
+        [
+            (f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type)
+            for f in schema
+        ]
+    )
 
 
 def alter(server: Any, entry: Entry, schema: pa.Schema) -> None:
@@ -261,15 +283,19 @@ CREATE INDEX ON {patch} ((coalesce(time_end, time_start)));
 _UNIQUE = 'CREATE UNIQUE INDEX ON {patch} (patch_id);'
 
 
-def _categories(column: pa.ChunkedArray) -> pa.Array:
-    """Give a column without rows that keeps its categories."""
-    if not pa.types.is_dictionary(column.type):
-        return pa.array([], column.type)
-    words = column.chunk(0).dictionary if column.num_chunks else None
-    if words is None:
-        return pa.array([], column.type)
-    codes = pa.array([], column.type.index_type)
-    return pa.DictionaryArray.from_arrays(codes, words)
+def _categories(columns: Sequence[pa.ChunkedArray], empty: pa.Array) -> pa.Array:
+    """Give a column without rows that has the categories of all columns, the first ones in front."""
+    words = [
+        part.dictionary.cast(empty.type) for column in columns for part in column.chunks
+    ]
+    distinct = pa.chunked_array([empty, *words]).unique()
+    width = max(column.type.index_type.bit_width for column in columns)
+    while len(distinct) > 2 ** (width - 1):
+        width *= 2
+    codes = pa.array(
+        [], {8: pa.int8(), 16: pa.int16(), 32: pa.int32()}.get(width, pa.int64())
+    )
+    return pa.DictionaryArray.from_arrays(codes, distinct)
 
 
 def _stream(table: pa.Table) -> bytes:

@@ -1,6 +1,6 @@
 """An archive read as a whole: its rows, or what headers and footers say of them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.table.kinds import are_plain_together
 from torchgeo_cmr.table.provenance import Content
 from torchgeo_cmr.table.schema import check_vectors, empty_frame
 
@@ -53,7 +54,7 @@ def read_archive(
     try:
         filled = [c for c, _ in parts if len(c)] or [parts[0][0]]
         together = pa.concat_tables(
-            filled, promote_options='permissive'
+            _without_mixed_categories(filled), promote_options='permissive'
         ).unify_dictionaries()
     except pa.ArrowException as error:
         raise ArchiveError(
@@ -77,6 +78,23 @@ def read_archive(
             f'patch_id {twice!r} is in two parts of {folder}; remove one of them'
         )
     return frame, vectors, metric, record, _content(facts for _, facts in parts)
+
+
+def _without_mixed_categories(parts: Sequence[pa.Table]) -> list[pa.Table]:
+    """Write categories as plain values in columns that other parts store otherwise."""
+    types: dict[str, set[pa.DataType]] = {}
+    for part in parts:
+        for field in part.schema:
+            types.setdefault(field.name, set()).add(field.type)
+    mixed = {name for name, found in types.items() if are_plain_together(found)}
+    made = []
+    for part in parts:
+        for i, field in enumerate(part.schema):
+            if field.name in mixed and pa.types.is_dictionary(field.type):
+                plain = part.column(i).cast(field.type.value_type)
+                part = part.set_column(i, field.with_type(plain.type), plain)
+        made.append(part)
+    return made
 
 
 class Parts[T]:
