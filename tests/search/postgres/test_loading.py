@@ -180,6 +180,39 @@ def test_role_may_search_and_change_nothing(database: str, tmp_path: Path) -> No
         load_archive(folder, guest)
 
 
+def test_a_role_that_cannot_be_made_is_refused_before_rows(
+    database: str, tmp_path: Path
+) -> None:
+    import psycopg
+    import psycopg.sql
+
+    address = f'{database}&archive=unmade'
+    folder = rows('abc').save(tmp_path / 'a')
+    load_archive(rows('z').save(tmp_path / 'z'), f'{database}&archive=other')
+    with psycopg.connect(database, autocommit=True) as server:
+        server.execute('DROP ROLE IF EXISTS p20_loader')
+        server.execute('CREATE ROLE p20_loader LOGIN')
+        base = psycopg.sql.Identifier(server.info.dbname)
+        create = psycopg.sql.SQL('GRANT CREATE ON DATABASE {} TO p20_loader')
+        server.execute(create.format(base))
+        server.execute('GRANT ALL ON SCHEMA torchgeo_cmr TO p20_loader')
+        server.execute('GRANT ALL ON ALL TABLES IN SCHEMA torchgeo_cmr TO p20_loader')
+    loader = address.replace('user=postgres', 'user=p20_loader')
+    with pytest.raises(
+        ArchiveError, match=r"no role 'p20_none'.* may not make it: have an"
+    ):
+        load_archive(folder, loader, role='p20_none')
+    with pytest.raises(ArchiveError, match='no archive'):
+        RetrievalIndex.open(address)
+    for name in ('', 'ä' * 32, 'a\0b'):
+        with pytest.raises(ArchiveError, match='cannot be the name of a role'):
+            load_archive(folder, address, role=name)
+    with psycopg.connect(database, autocommit=True) as server:
+        # What an earlier test loaded belongs to another user.
+        for kind in ('DROP OWNED BY p20_loader', 'DROP ROLE p20_loader'):
+            server.execute(kind)
+
+
 def test_half_precision_finds_the_same_rows(database: str, tmp_path: Path) -> None:
     rng, n = np.random.default_rng(5), 700
     x = rng.uniform(0, 5, n)

@@ -102,6 +102,11 @@ def load_archive(
             _check_divided(entry, divide, shards)
             _check_approximate(server, entry, shards, approximate)
             add_servers(server, place.name, list(shards))
+            if role is not None:
+                # Before rows are there: what is refused leaves nothing. Two that make a role at
+                # once would be refused.
+                lock_archive(server, place.name)
+                grant(server, entry, role)
         loaded, parts = _digests(server, entry.name), _with_digests(footers)
         missing = [part for part in parts if loaded.get(part[0]) != part[1]]
         for key, digest, part in steps(
@@ -119,11 +124,9 @@ def load_archive(
             _prune(server, entry, key)
             counts['removed'] += 1
         with server.transaction():
-            # Two that build an index or make a role at once would be refused.
+            # Two that build an index at once would be refused.
             lock_archive(server, entry.name)
             _finish(server, entry, approximate)
-            if role is not None:
-                grant(server, entry, role)
         total = server.execute(
             driver().sql.SQL('SELECT count(*) FROM {patch}').format(**entry.names)
         )
