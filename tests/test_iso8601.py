@@ -92,10 +92,12 @@ def test_every_year_and_every_fraction() -> None:
         ('', "write it like '2024-06-01'"),
         ('nan', "write it like '2024-06-01'"),
         ('NaT', "write it like '2024-06-01'"),
-        ('1717200000', "write it like '2024-06-01'"),
         ('٢٠٢٤', "write it like '2024-06-01'"),
         ('2024-06-01T10:30:00.' + '1' * 19, "write '2024-06-01T10:30:00.111111'"),
         ('x' * 10_000, "x' is not a date in ISO 8601"),
+        ('1717200000', "write '2024-06-01T00:00:00Z'"),
+        ('1717200000123', "write '2024-06-01T00:00:00Z'"),
+        ('2024060110', "'2034-02-20T14:55:10Z' or '2024-06-01T10:00:00Z', whichever"),
     ],
 )
 def test_refused_with_what_was_meant(text: str, advice: str) -> None:

@@ -7,6 +7,7 @@ reads it.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -83,7 +84,8 @@ def meant(text: str) -> str:
         Quoted dates to choose from; the usual forms where nothing can be made of it.
     """
     word = text.strip()[:_LONGEST]
-    found = [f"'{date}'" for date in dict.fromkeys([*_named(word), *_parsed(word)])]
+    found = [*_named(word), *_parsed(word)] or _counted(word)
+    found = [f"'{date}'" for date in dict.fromkeys(found)]
     if len(found) == 2:
         return f'{found[0]} or {found[1]}, whichever is meant'
     return found[0] if found else f'it like {_USUAL}'
@@ -149,6 +151,16 @@ def _named(word: str) -> list[str]:
     if month := re.fullmatch(r'((?:19|20)[0-9]{2})(0[1-9]|1[0-2])', word):
         return [f'{month[1]}-{month[2]}']
     return []
+
+
+def _counted(word: str) -> list[str]:
+    """Give the moment of a number of seconds or milliseconds since 1970, or of digits of an hour."""
+    if not re.fullmatch(r'[0-9]{10}(?:[0-9]{3})?', word):
+        return []
+    moments = [datetime(1970, 1, 1) + timedelta(seconds=int(word[:10]))]
+    with suppress(ValueError):
+        moments.append(datetime.strptime(word, '%Y%m%d%H'))
+    return [f'{moment.isoformat()}Z' for moment in moments]
 
 
 def _parsed(word: str) -> list[str]:

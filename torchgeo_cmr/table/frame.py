@@ -172,13 +172,16 @@ def _times(values: pd.Series, name: str) -> pd.Series:
     try:
         if values.dtype.kind in 'iufb':
             if values.notna().any():
-                raise ValueError('these are plain numbers')
+                raise ValueError(
+                    'these are plain numbers; of seconds since 1970 pandas.to_datetime(numbers, '
+                    "unit='s', utc=True) makes times"
+                )
             values = values.astype(object)
         kind = 'ISO8601' if values.dtype.kind in 'OTUS' else None
         return pd.to_datetime(values, utc=True, format=kind).astype(TIME)
     except (TypeError, ValueError, OverflowError) as error:
         raise ArchiveError(
-            f'column {name} holds something that is not a time ({error}); '
+            f'column {name} holds something that is not a time ({str(error).partition(". ")[0]}); '
             'give datetimes or ISO 8601 text'
         ) from error
 

@@ -585,9 +585,43 @@ class TestColumns:
             read(path)
         assert read(path, time='').frame['date'][0] == '01.06.2024'
         path = write(tmp_path / 'y.parquet', simple(t=np.arange(N) * 86400))
-        with pytest.raises(ArchiveError, match='0, a number that is not a year'):
+        with pytest.raises(ArchiveError, match='0, a number that is neither a year'):
             read(path, time='t')
         assert read(path).frame['t'][1] == 86400
+
+    @pytest.mark.parametrize('parts', [1, 10**3, 10**6, 10**9])
+    @pytest.mark.parametrize('missing', [False, True])
+    def test_whole_numbers_since_1970(
+        self, tmp_path: Path, parts: int, missing: bool
+    ) -> None:
+        first = pd.Timestamp('2024-06-01T10:30:17', tz='UTC')
+        counts = [(1_717_237_817 + i) * parts for i in range(N)]
+        column = pd.array([None if missing else counts[0], *counts[1:]], dtype='Int64')
+        path = write(tmp_path / 'x.parquet', simple(t=column))
+        found = read(path, time='t').frame['time_start']
+        assert found.isna().tolist() == [missing] + [False] * (N - 1)
+        assert found[N - 1] == first + pd.Timedelta(N - 1, 's')
+        # Numbers of two units are of neither, and found columns are never guessed at.
+        column[1] = counts[1] * 1000 if parts < 10**9 else counts[1] // 1000
+        path = write(tmp_path / 'y.parquet', simple(t=column))
+        with pytest.raises(ArchiveError, match='neither a year nor a moment since'):
+            read(path, time='t')
+        assert read(path).frame['time_start'].isna().all()
+
+    def test_floats_and_midnights_since_1970(self, tmp_path: Path) -> None:
+        day, noon = 1_717_200_000, 1_717_243_200
+        path = write(
+            tmp_path / 'x.parquet', simple(t=[np.nan] + [float(day)] * (N - 1))
+        )
+        found = read(path, time='t').frame
+        assert found['time_start'].isna().tolist() == [True] + [False] * (N - 1)
+        assert found['time_end'][1] == pd.Timestamp('2024-06-01T23:59:59.999999Z')
+        path = write(tmp_path / 'y.parquet', simple(t=[noon] + [day] * (N - 1)))
+        found = read(path, time='t').frame
+        assert (found['time_end'] == found['time_start']).all()
+        path = write(tmp_path / 'z.parquet', simple(t=[day + 0.5] * N))
+        with pytest.raises(ArchiveError, match='neither a year nor a moment since'):
+            read(path, time='t')
 
     def test_types_that_do_not_become_one_are_left_out(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture

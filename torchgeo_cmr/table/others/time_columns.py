@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.iso8601 import read_period
@@ -13,6 +14,9 @@ from torchgeo_cmr.table.schema import TIME
 
 #: Years that a plain number may be.
 _YEARS = (1900, 2100)
+#: Seconds since 1970 that whole numbers may be: those of the years 1980 to 2099.
+_MOMENTS = (315_532_800, 4_102_444_800)
+_UNITS = {'s': 1, 'ms': 10**3, 'us': 10**6, 'ns': 10**9}
 _INSTANT = pd.Timedelta(microseconds=1)
 
 
@@ -26,10 +30,11 @@ def all_midnight(blocks: Iterable[pa.ChunkedArray]) -> bool:
         kind = (
             block.type.value_type if pa.types.is_dictionary(block.type) else block.type
         )
-        if not pa.types.is_timestamp(kind):
-            return False
-        times = _instants(block)
-        if not ((times == times.dt.normalize()) | times.isna()).all():
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            times = _since_1970(block.cast(kind))
+        else:
+            times = _instants(block) if pa.types.is_timestamp(kind) else None
+        if times is None or not ((times == times.dt.normalize()) | times.isna()).all():
             return False
     return True
 
@@ -69,12 +74,15 @@ def _period(column: pa.ChunkedArray, name: str, days: bool) -> tuple[Any, Any]:
         times = _instants(column)
         return _whole_days(times) if days else (times, times)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        if (times := _since_1970(column)) is not None:
+            return _whole_days(times) if days else (times, times)
         numbers = pd.Series(column.to_pandas()).astype('float64')
         known = numbers.dropna()
         if not (known.between(*_YEARS) & (known % 1 == 0)).all():
             wrong = known[~(known.between(*_YEARS) & (known % 1 == 0))].iloc[0]
             raise ArchiveError(
-                f'the column {name} holds {wrong:g}, a number that is not a year: give times as '
+                f'the column {name} holds {wrong:g}, a number that is neither a year nor a '
+                'moment since 1970 in seconds, milli-, micro- or nanoseconds: give times as '
                 "timestamps or ISO 8601 text, name another column, or leave it out with time=''"
             )
         words = numbers.map(lambda n: f'{int(n):04d}', na_action='ignore')
@@ -84,6 +92,30 @@ def _period(column: pa.ChunkedArray, name: str, days: bool) -> tuple[Any, Any]:
     raise ArchiveError(
         f"the column {name} is stored as {kind}, not as times: name another, or give time=''"
     )
+
+
+def _since_1970(column: pa.ChunkedArray) -> pd.Series | None:
+    """Read whole numbers as moments since 1970; None if their unit could be another.
+
+    All moments of 1980 to 2100 in one unit are numbers that none has in the next unit.
+    """
+    if pa.types.is_floating(column.type):
+        # Whole numbers become floats where pandas had to store a null among them.
+        numbers = pd.Series(column.to_pandas())
+        if (numbers.dropna() % 1 != 0).any() or (numbers.abs() >= 2**53).any():
+            return None
+        column = pa.chunked_array([pa.array(numbers.astype('Int64'))])
+    if not pa.types.is_integer(column.type) or column.null_count == len(column):
+        return None
+    least, most = (
+        pc.call_function(which, [column]).as_py() for which in ('min', 'max')
+    )
+    for unit, parts in _UNITS.items():
+        first, last = (second * parts for second in _MOMENTS)
+        if first <= least and most < last:
+            stamps = column.cast(pa.int64()).cast(pa.timestamp(unit, tz='UTC'))
+            return _instants(stamps)
+    return None
 
 
 def _instants(column: pa.ChunkedArray) -> pd.Series:
