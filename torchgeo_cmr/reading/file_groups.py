@@ -78,7 +78,8 @@ def grouped(
         fits: Whether blocks of so many bytes can be kept.
         apart: Whether every file stays alone, as those do that are fetched side by side.
     """
-    groups: dict[Hashable, list[Source]] = {}
+    #: Files of a group, and bytes of a block of all of them.
+    groups: dict[Hashable, tuple[list[Source], int | None]] = {}
     for source in sources:
         path, _, indexes = source
         stored = storage(path)
@@ -86,31 +87,32 @@ def grouped(
         alone = apart or size is None or not fits(size * len(sources))
         kind = stored.types[indexes[0] - 1]
         key = (path, *indexes) if alone else (stored.shape, stored.unit, kind)
-        groups.setdefault(key, []).append(source)
-    return [_group(group, storage, fits) for group in groups.values()]
+        members, others = groups.get(key, ([], 0))
+        total = None if size is None else size + (others or 0)
+        groups[key] = [*members, source], total
+    return [
+        _group(members, storage, size if size is not None and fits(size) else None)
+        for members, size in groups.values()
+    ]
 
 
 def _group(
-    sources: list[Source],
-    storage: Callable[[str], Storage],
-    fits: Callable[[int], bool],
+    sources: list[Source], storage: Callable[[str], Storage], size: int | None
 ) -> FileGroup:
+    """Describe files whose blocks lie alike; *size* is None if they are read in strips."""
     places = {
         channel: (path, index)
         for path, channels, indexes in sources
         for channel, index in zip(channels, indexes, strict=True)
     }
     channels = sorted(places)
-    sizes = [storage(path).size(indexes) for path, _, indexes in sources]
-    known = [size for size in sizes if size is not None]
-    kept = len(known) == len(sizes) and fits(sum(known))
     stored = storage(sources[0][0])
     return FileGroup(
         sources,
         channels,
         tuple(places[channel] for channel in channels),
         (stored.shape, stored.unit),
-        sum(known) if kept else None,
+        size,
         tuple(
             storage(path).marks[index - 1]
             for path, index in (places[channel] for channel in channels)

@@ -72,8 +72,6 @@ class SceneReader:
         self._storages: dict[str, Storage] = {}
         self._changes = changes(scene.scales, scene.steps)
         self._remote = scene.remote
-        #: Bands -> what :meth:`_files` gives for them.
-        self._listed: dict[Any, list[Source]] = {}
         #: Bands -> what :meth:`_groups` gives for them.
         self._grouped: dict[Any, list[FileGroup]] = {}
         #: Files that were opened for reading.
@@ -338,17 +336,14 @@ class SceneReader:
 
     def _files(self, bands: Sequence[int] | None) -> Iterator[Source]:
         """Give each file: its path, channels of the result and bands of one type in it."""
-        key = None if bands is None else tuple(bands)
-        if key not in self._listed:
-            self._listed[key] = [*self._list_files(bands)]
-        return iter(self._listed[key])
+        return (source for group in self._groups(bands) for source in group.sources)
 
     def _groups(self, bands: Sequence[int] | None) -> list[FileGroup]:
         """Give the files in groups of those that are stored alike."""
         key = None if bands is None else tuple(bands)
         if key not in self._grouped:
             self._grouped[key] = grouped(
-                [*self._files(bands)],
+                [*self._list_files(bands)],
                 self._storage,
                 self.cache.blocks.fit,
                 apart=self._remote,
