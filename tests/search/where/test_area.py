@@ -106,3 +106,17 @@ def test_an_area_beyond_all_numbers_is_named(crs: str, size: float) -> None:
 def test_an_area_that_degrees_cannot_tell_from_nothing() -> None:
     with pytest.raises(QueryError, match='the box is empty; give an area that covers'):
         read_area((0, 0, 1e-9, 1e-9), 'EPSG:3031')
+
+
+@pytest.mark.parametrize('heights', ['EPSG:7415', 'EPSG:28992+5709'])
+def test_heights_along_with_a_crs_are_left_out(tmp_path: Path, heights: str) -> None:
+    flat = gpd.GeoSeries([shapely.box(120_000, 480_000, 121_000, 482_000)], crs=28992)
+    tall = gpd.GeoSeries(shapely.force_3d(flat.to_numpy(), 12.0), crs=heights)
+    wanted = read_area(flat)
+    assert shapely.equals(read_area(tall), wanted)
+    tall.to_frame('geometry').to_file(tmp_path / 'tall.gpkg')
+    assert shapely.equals(read_area(tmp_path / 'tall.gpkg'), wanted)
+    # The CRS of the place alone is no other one.
+    assert shapely.equals(read_area(tmp_path / 'tall.gpkg', 28992), wanted)
+    with pytest.raises(QueryError, match='which has no place on a map'):
+        read_area(flat.set_crs('EPSG:5709', allow_override=True))

@@ -67,7 +67,8 @@ def read_drawn(
 ) -> tuple[Geometry, Drawn]:
     """Give an area in EPSG:4326, as :func:`read_area` does, and as it was drawn."""
     features, system, name = read_features(given, layer)
-    stated = None if crs is None else _crs(crs)
+    stated = None if crs is None else _flat(_crs(crs))
+    system = None if system is None else _flat(system)
     if (
         system is not None
         and stated is not None
@@ -209,6 +210,11 @@ def _crs(crs: Any) -> CRS:
         return _named(crs) if isinstance(crs, str) else CRS.from_user_input(crs)
     except CRSError as error:
         raise QueryError(f"{crs!r} is not a CRS; write it like 'EPSG:32632'") from error
+
+
+def _flat(crs: CRS) -> CRS:
+    """Leave heights out of a CRS that has them along with a place, as they are of coordinates."""
+    return crs.to_2d() if crs.is_compound else crs
 
 
 @lru_cache(maxsize=256)
