@@ -482,6 +482,17 @@ class TestGroups:
         assert isinstance(coded, gpd.GeoDataFrame)
         assert list(dict(by_region(both, coded))) == ['7', 'elsewhere']
         assert sum(mask.sum() for _, mask in by_region(both, 2000)) == 12
+        # A region of several polygons, as layers of classes have, is one.
+        near, far = (
+            box(X0 + i, Y0 - 10, X0 + i + 1260, Y0 + 3000) for i in (-10, 1250)
+        )
+        pieces = gpd.GeoDataFrame(
+            {'name': ['elsewhere', 'elsewhere', 'none']},
+            geometry=[near, far, None],
+            crs=32632,
+        )
+        found = [(name, int(mask.sum())) for name, mask in by_region(both, pieces)]
+        assert found == [('elsewhere', 6), ('elsewhere (no region)', 6)]
         with pytest.raises(QueryError, match='regions have no CRS'):
             list(by_region(both, gpd.GeoDataFrame(geometry=[west])))
 

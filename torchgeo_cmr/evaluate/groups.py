@@ -110,7 +110,8 @@ def by_region(
     Args:
         table: Queries.
         regions: Polygons, named by the column ``name`` if there is one, else by the first
-            other column, else numbered; or the width in metres of square cells.
+            other column, else numbered; those of one name are one region. Or the width in metres of
+            square cells.
 
     Yields:
         Region and mask (queries,); what lies in no region last, as ``'elsewhere'``. Regions may
@@ -129,15 +130,15 @@ def by_region(
     points = centres(table.frame.geometry.to_numpy())
     points[:, 0] = (points[:, 0] + 180) % 360 - 180
     inside = shapely.points(points)
-    left = np.ones(len(table), bool)
+    masks: dict[str, NDArray[np.bool_]] = {}
     outlines = regions.geometry.to_crs('EPSG:4326').to_numpy()
     for name, outline in zip(_names(regions), outlines, strict=True):
         mask = shapely.intersects(outline, inside)
-        left &= ~mask
-        if mask.any():
-            yield name, mask
+        masks[name] = masks[name] | mask if name in masks else mask
+    yield from ((name, mask) for name, mask in masks.items() if mask.any())
+    left = ~np.logical_or.reduce([*masks.values(), np.zeros(len(table), bool)])
     if left.any():
-        yield 'elsewhere', left
+        yield 'elsewhere (no region)' if 'elsewhere' in masks else 'elsewhere', left
 
 
 def _names(regions: gpd.GeoDataFrame) -> list[str]:
