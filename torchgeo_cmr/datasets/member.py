@@ -25,6 +25,7 @@ from torchgeo_cmr.reading.cache import Cache
 from torchgeo_cmr.reading.converting import open_reader
 from torchgeo_cmr.reading.reader import SceneReader
 from torchgeo_cmr.reading.validity import Validity
+from torchgeo_cmr.reading.windows import sizes
 from torchgeo_cmr.scenes.outlines import project, project_near, same_crs
 from torchgeo_cmr.scenes.scene import Scene, apply
 from torchgeo_cmr.scenes.units import unit_of
@@ -204,15 +205,15 @@ class Member:
             requested[inside, 2:] = pixels_across(sides, self.res)
             places[inside] = _transforms(reader.scene, requested[inside])
             # Patches of one scene and one size share their blocks.
-            for size in np.unique(requested[inside, 2:], axis=0):
+            for size in sizes(requested[inside]):
                 members = inside[(requested[inside, 2:] == size).all(axis=1)]
                 read = reader.start(requested[members])
-                coming.append((members.tolist(), reader.scene.stated_nodata, read))
+                coming.append((members.tolist(), reader.scene, read))
 
         def finish() -> list[Sample]:
             images: dict[int, Tensor] = {}
-            for members, nodata, read in coming:
-                images |= zip(members, self._typed(read(), nodata), strict=True)
+            for members, scene, read in coming:
+                images |= zip(members, self._typed(read(), scene), strict=True)
             return [
                 self._sample(images[i], place, int(chosen[i]), bounds[i])
                 for i, place in enumerate(torch.from_numpy(places))
@@ -220,7 +221,7 @@ class Member:
 
         return finish
 
-    def _typed(self, images: NDArray[np.float32], nodata: float | None) -> Tensor:
+    def _typed(self, images: NDArray[np.float32], scene: Scene) -> Tensor:
         """Pixels of several patches in the type and shape that TorchGeo gives."""
         kind = self.dtype
         if kind.is_floating_point or kind.is_complex:
@@ -235,6 +236,7 @@ class Member:
                 )
             pixels = torch.from_numpy(images).to(kind)
             # What has no NaN keeps the value of missing pixels, or 0 as TorchGeo does.
+            nodata = scene.stated_nodata
             if nodata is not None and np.isfinite(nodata):
                 pixels[torch.from_numpy(missing)] = int(nodata)
         return pixels if getattr(self.dataset, 'is_image', True) else pixels.squeeze(-3)
@@ -323,9 +325,9 @@ def pixels_across(
         Rows and columns, int64 of shape ``(n, 2)``, at least 1.
     """
     xmin, ymin, xmax, ymax = np.asarray(bounds, np.float64).reshape(-1, 4).T
-    sizes = np.stack([(ymax - ymin) / res[1], (xmax - xmin) / res[0]], axis=1)
+    across = np.stack([(ymax - ymin) / res[1], (xmax - xmin) / res[0]], axis=1)
     # Halves are rounded up, whatever the last digits of the bounds are.
-    return np.maximum(1, np.floor(sizes + 0.5 + 1e-6)).astype(np.int64)
+    return np.maximum(1, np.floor(across + 0.5 + 1e-6)).astype(np.int64)
 
 
 def _across(bounds: Bounds, res: tuple[float, float]) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from torchgeo_cmr.reading.nodata import Marks, masked_copy, missing
 from torchgeo_cmr.reading.resampling import MARGIN, below, interpolate, nearest
 from torchgeo_cmr.reading.storage import Storage, alpha_taken
 from torchgeo_cmr.reading.threads import decoders, threads
-from torchgeo_cmr.reading.windows import Cut, cuts, strips
+from torchgeo_cmr.reading.windows import Cut, cuts, sizes, strips
 from torchgeo_cmr.scenes.header import Header, file_settings, read_header, reopen
 from torchgeo_cmr.scenes.remote_files import RemoteFile, fetched, fetchers
 from torchgeo_cmr.scenes.scales import changes
@@ -223,10 +223,10 @@ class SceneReader:
             RasterError: If a file cannot be opened.
             ValueError: If the windows differ in size.
         """
-        sizes = np.unique(windows[:, 2:], axis=0)
-        if len(sizes) > 1:
-            raise ValueError(f'windows of {len(sizes)} sizes: read one size at a time')
-        height, width = sizes[0] if len(sizes) else (0, 0)
+        found = sizes(windows)
+        if len(found) > 1:
+            raise ValueError(f'windows of {len(found)} sizes: read one size at a time')
+        height, width = found[0] if len(found) else (0, 0)
         count = len(self.scene.bands if bands is None else bands)
         out = np.empty((len(windows), count, height, width), np.float32)
         starts, ends = windows[:, :2], windows[:, :2] + windows[:, 2:]

@@ -51,6 +51,13 @@ def _window(hull: NDArray[np.int64]) -> tuple[int, int, int, int]:
     return top, left, bottom - top, right - left
 
 
+def sizes(windows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the heights and widths that windows have, each once, of shape ``(n, 2)``."""
+    found = windows[:, 2:]
+    # Most have one size, and to sort them takes longer than to compare them.
+    return found[:1] if (found == found[:1]).all() else np.unique(found, axis=0)
+
+
 #: Position of a window, rows and columns of it, and the same rows and columns of the piece.
 type Cut = tuple[int, tuple[slice, slice], tuple[slice, slice]]
 

@@ -34,12 +34,16 @@ def animate(
     from matplotlib.animation import FuncAnimation
     from matplotlib.collections import PolyCollection
 
-    common = Occupancy(lonlat=len({crs for _, crs in ground}) > 1).common
+    occupancy = Occupancy(lonlat=len({crs for _, crs in ground}) > 1)
     fig, ax = plt.subplots()
     ax.set(title=title, xlabel='x', ylabel='y')
     drawn: list[PolyCollection] = []
 
-    def add(rings: list[list[tuple[float, ...]]], colour: str) -> None:
+    def add(shapes: Sequence[tuple[Polygon, CRS]], colour: str) -> None:
+        rings = [
+            occupancy.common(shapely.get_coordinates(shape.exterior)[None], crs)[0]
+            for shape, crs in shapes
+        ]
         collection = PolyCollection(rings, alpha=0.3, facecolor=colour)
         ax.add_collection(collection)
         drawn.append(collection)
@@ -47,7 +51,7 @@ def animate(
     def clear() -> list[PolyCollection]:
         while drawn:
             drawn.pop().remove()
-        add([common(p.exterior.coords, crs) for p, crs in ground], 'tab:blue')
+        add(ground, 'tab:blue')
         ax.autoscale_view()
         ax.set_aspect('equal', adjustable='datalim')
         return drawn
@@ -62,7 +66,7 @@ def animate(
             (shapely.box(x.start, y.start, x.stop, y.stop), crs)
             for (x, y, _), crs in batch
         ]
-        add([common(box.exterior.coords, crs) for box, crs in boxes], 'tab:orange')
+        add(boxes, 'tab:orange')
         return drawn
 
     return FuncAnimation(fig, show, frames=batches, init_func=clear, save_count=count)

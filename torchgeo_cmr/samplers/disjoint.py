@@ -1,8 +1,9 @@
 """Batches in which no two patches share ground."""
 
 import warnings
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from torchgeo.samplers import Units
 from torchgeo_cmr.errors import PairingError
 from torchgeo_cmr.samplers.animation import animate
 from torchgeo_cmr.samplers.occupancy import Occupancy
-from torchgeo_cmr.samplers.patch_area import Area, Bounds, PatchKey, areas_of
+from torchgeo_cmr.samplers.patch_area import Area, Bounds, PatchKey, areas_of, inside
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -166,8 +167,8 @@ class DisjointBatchSampler(BatchSampler):
         self.length = (length or 0) if self._open else 0
         self._most_chips = None if self._open else length
         #: Share of the ground up to and with each open area.
-        self._shares = np.cumsum(sizes)
-        self._shares /= self._shares[-1:]
+        shares = np.cumsum(sizes)
+        self._shares = (shares / shares[-1:]).tolist()
         if not self._chips and not any(area.has_room for area in self._open):
             raise PairingError(
                 'no patch fits into the training ground: choose a smaller patch_size, '
@@ -237,9 +238,10 @@ class DisjointBatchSampler(BatchSampler):
         while len(chips) > remaining - self.length:
             chips.pop()
         rank, world = _rank_and_world()
+        occupancy = Occupancy(lonlat=len(self._crs) > 1)
         for _ in range(batches):
             size = min(remaining, self._global_batch())
-            batch = self._batch(size, chips, remaining, generator)
+            batch = self._batch(size, chips, remaining, generator, occupancy)
             remaining -= len(batch)
             if len(batch) < size:
                 self._warn(len(batch), size)
@@ -271,62 +273,85 @@ class DisjointBatchSampler(BatchSampler):
         chips: deque[int],
         remaining: int,
         generator: np.random.Generator,
+        occupancy: Occupancy,
     ) -> list[PatchKey]:
-        occupancy = Occupancy(lonlat=len(self._crs) > 1)
+        occupancy.clear()
         batch: list[PatchKey] = []
-        for _ in range(size):
+        while len(batch) < size:
             # Chips take the share of each batch that they have of what is left of the epoch,
             # so that all of them have come, once each, when it ends.
             from_chips = len(chips) > 0 and (
                 not self._open
                 or generator.random() < len(chips) / max(1, remaining - len(batch))
             )
-            pick = self._next_chip if from_chips else self._next_draw
-            key = pick(chips, generator, occupancy)
-            if key is None and chips and not from_chips:
+            # What comes next depends on what was placed, if both kinds or groups are drawn.
+            one_by_one = self.gather > 1 or (len(chips) > 0 and self._open)
+            most = 1 if one_by_one else size - len(batch)
+            if from_chips:
+                keys = self._next_chips(most, chips, occupancy)
+            else:
+                keys = self._next_draws(most, generator, occupancy)
+            if not keys and chips and not from_chips:
                 # Open ground is full; chips lie elsewhere.
-                key = self._next_chip(chips, generator, occupancy)
-            if key is None:
+                keys = self._next_chips(1, chips, occupancy)
+            batch += keys
+            if len(keys) < most:
                 break
-            batch.append(key)
         return batch
 
-    def _next_chip(
-        self, chips: deque[int], _: np.random.Generator, occupancy: Occupancy
-    ) -> PatchKey | None:
-        for _turn in range(min(len(chips), _DRAWS)):
-            i = chips.popleft()
-            area = self.areas[i]
-            bounds = area.chip()
-            assert bounds is not None
-            if occupancy.add(bounds, area):
-                return area.key(bounds)
-            # It overlaps this batch and waits for a later one, behind the others.
-            chips.append(i)
-        return None
+    def _next_chips(
+        self, most: int, chips: deque[int], occupancy: Occupancy
+    ) -> list[PatchKey]:
+        def attempt(turns: int, _: int) -> list[PatchKey | None]:
+            numbers = [chips.popleft() for _ in range(turns)]
+            areas = [self.areas[i] for i in numbers]
+            bounds = [bounds for area in areas if (bounds := area.chip())]
+            placed = set(occupancy.place(bounds, areas))
+            # What overlaps this batch waits for a later one, behind the others.
+            chips.extend(n for i, n in enumerate(numbers) if i not in placed)
+            return [
+                area.key(bounds[i]) if i in placed else None
+                for i, area in enumerate(areas)
+            ]
 
-    def _next_draw(
-        self, _: deque[int], generator: np.random.Generator, occupancy: Occupancy
-    ) -> PatchKey | None:
-        for turn in range(_DRAWS):
-            if occupancy.group_size % self.gather == 0 or turn > _DRAWS // 4:
-                # A new group, or no room left in the neighbourhood of the last. Areas are
-                # drawn by their size, and again for every draw: what an area rejects is not
-                # made up for by the same area, so patches stay uniform over the ground.
-                occupancy.group_size = 0
-                choice = self._shares.searchsorted(generator.random(), side='right')
-                occupancy.area, within = self._open[choice], None
-            else:
-                within = occupancy.neighbourhood
-            area = occupancy.area
-            assert area is not None
-            bounds = area.draw(generator, within)
-            if bounds is not None and occupancy.add(bounds, area):
+        return _in_turns(most, lambda: min(len(chips), _DRAWS), attempt)
+
+    def _next_draws(
+        self, most: int, generator: np.random.Generator, occupancy: Occupancy
+    ) -> list[PatchKey]:
+        def attempt(turns: int, failed: int) -> list[PatchKey | None]:
+            keys: list[PatchKey | None] = [None] * turns
+            spots = [self._spot(generator, occupancy, failed) for _ in range(turns)]
+            drawn = [(i, area, at) for i, (area, at) in enumerate(spots) if at]
+            fits = inside([area for _, area, _ in drawn], [at for *_, at in drawn])
+            drawn = [each for each, ok in zip(drawn, fits, strict=True) if ok]
+            for number in occupancy.place(
+                [at for *_, at in drawn],
+                [area for _, area, _ in drawn],
+                lambda n: drawn[n][1].is_valid(drawn[n][2]),
+            ):
+                i, area, at = drawn[number]
                 if occupancy.group_size == 0:
-                    occupancy.neighbourhood = _neighbourhood(bounds, self.gather)
+                    occupancy.neighbourhood = _neighbourhood(at, self.gather)
                 occupancy.group_size += 1
-                return area.key(bounds)
-        return None
+                keys[i] = area.key(at)
+            return keys
+
+        return _in_turns(most, lambda: _DRAWS, attempt)
+
+    def _spot(
+        self, generator: np.random.Generator, occupancy: Occupancy, failed: int
+    ) -> tuple[Area, Bounds | None]:
+        within = occupancy.neighbourhood
+        if occupancy.group_size % self.gather == 0 or failed > _DRAWS // 4:
+            # A new group, or no room left in the neighbourhood of the last. Areas are
+            # drawn by their size, and again for every draw: what an area rejects is not
+            # made up for by the same area, so patches stay uniform over the ground.
+            occupancy.group_size = 0
+            choice = bisect_right(self._shares, generator.random())
+            occupancy.area, within = self._open[choice], None
+        assert occupancy.area is not None
+        return occupancy.area, occupancy.area.spot(generator, within)
 
     def _warn(self, placed: int, size: int) -> None:
         if not self._warned:
@@ -358,6 +383,26 @@ class DisjointBatchSampler(BatchSampler):
             batches,
             len(self),
         )
+
+
+def _in_turns(
+    most: int,
+    patience: Callable[[], int],
+    attempt: Callable[[int, int], list[PatchKey | None]],
+) -> list[PatchKey]:
+    """Draw until enough patches are placed, or as many draws in a row as one may take fail.
+
+    Never more draws than patches are missing, so that they are the same however many are
+    compared at once.
+    """
+    keys: list[PatchKey] = []
+    failed = 0
+    while len(keys) < most and failed < patience():
+        turns = min(most - len(keys), patience() - failed)
+        for key in attempt(turns, failed):
+            failed = 0 if key else failed + 1
+            keys += [key] if key else []
+    return keys
 
 
 def _neighbourhood(bounds: Bounds, gather: int) -> Bounds:

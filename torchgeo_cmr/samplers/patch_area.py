@@ -1,7 +1,7 @@
 """Areas: the ground of one pair of scenes from which patches may be cut."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import shapely
+from numpy.typing import NDArray
 from pyproj import CRS
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
@@ -19,6 +20,9 @@ from torchgeo_cmr.datasets.paired import PairedDataset, PairSlice
 
 #: ``(xmin, ymin, xmax, ymax)`` in the CRS of an area.
 type Bounds = tuple[float, float, float, float]
+
+#: First and last column, and first and last row, of the pixel lattice.
+type Spans = tuple[tuple[int, int], tuple[int, int]]
 
 #: What a loader passes to the dataset: which zone, and the slice of it. Where the ground is
 #: that of pairs, the slice is a :class:`~torchgeo_cmr.datasets.paired.PairSlice`.
@@ -93,9 +97,7 @@ class Area:
     @property
     def has_room(self) -> bool:
         """Whether the box around the polygon holds a patch."""
-        xmin, ymin, xmax, ymax = self._edges
-        spans = self._steps(xmin, xmax, 0), self._steps(ymin, ymax, 1)
-        return all(first <= last for first, last in spans)
+        return all(first <= last for first, last in self._lattice())
 
     def key(self, bounds: Bounds) -> PatchKey:
         """Return what the loader passes to the dataset for some bounds."""
@@ -117,7 +119,7 @@ class Area:
         xmin, _, _, ymax = self._edges
         width, height = self.extent
         bounds = (xmin, ymax - height, xmin + width, ymax)
-        return bounds if self._is_valid(bounds) else None
+        return bounds if self.is_valid(bounds) else None
 
     def draw(
         self, generator: np.random.Generator, within: Bounds | None = None
@@ -131,28 +133,43 @@ class Area:
         Returns:
             Bounds of the patch.
         """
-        xmin, ymin, xmax, ymax = self._edges
-        if within is not None:
-            xmin, ymin = max(xmin, within[0]), max(ymin, within[1])
-            xmax, ymax = min(xmax, within[2]), min(ymax, within[3])
-        columns = self._steps(xmin, xmax, 0)
-        rows = self._steps(ymin, ymax, 1)
+        bounds = self.spot(generator, within)
+        if bounds is None or not inside([self], [bounds])[0]:
+            return None
+        return bounds if self.is_valid(bounds) else None
+
+    def spot(
+        self, generator: np.random.Generator, within: Bounds | None = None
+    ) -> Bounds | None:
+        """Draw a spot of the lattice in the box around the area, which it may leave.
+
+        Args:
+            generator: Source of randomness.
+            within: Bounds that the patch must not leave (default: those of the area).
+
+        Returns:
+            Bounds of the patch; None if there is no room for one.
+        """
+        columns, rows = self._lattice(within)
         if columns[1] < columns[0] or rows[1] < rows[0]:
             return None
         column = generator.integers(columns[0], columns[1] + 1)
         row = generator.integers(rows[0], rows[1] + 1)
-        bounds = self._bounds(int(column), int(row))
-        inside = shapely.covers(self._tolerant, shapely.box(*bounds))
-        return bounds if inside and self._is_valid(bounds) else None
+        return self._bounds(int(column), int(row))
+
+    def is_valid(self, bounds: Bounds) -> bool:
+        """Say whether enough of some bounds holds data."""
+        if self.valid is None:
+            return True
+        share = self.valid(bounds)
+        return share > 0 and share >= self.min_valid
 
     def grid(self) -> list[Bounds]:
         """Lay patches side by side over the area, row by row from the lower left."""
         if self.is_chip:
             chip = self.chip()
             return [] if chip is None else [chip]
-        xmin, ymin, xmax, ymax = self._edges
-        columns = self._steps(xmin, xmax, 0)
-        rows = self._steps(ymin, ymax, 1)
+        columns, rows = self._lattice()
         places = [
             self._bounds(column, row)
             for row in range(rows[0], rows[1] + 1, self.pixels[1])
@@ -160,10 +177,24 @@ class Area:
         ]
         if not places:
             return []
-        inside = shapely.covers(self._tolerant, shapely.box(*np.array(places).T))
+        fits = inside([self], places)
         return [
-            b for b, ok in zip(places, inside, strict=True) if ok and self._is_valid(b)
+            b for b, ok in zip(places, fits, strict=True) if ok and self.is_valid(b)
         ]
+
+    def _lattice(self, within: Bounds | None = None) -> Spans:
+        """First and last column and row of patches in some bounds of the area."""
+        if within is None:
+            return self._spans
+        xmin, ymin, xmax, ymax = self._edges
+        return (
+            self._steps(max(xmin, within[0]), min(xmax, within[2]), 0),
+            self._steps(max(ymin, within[1]), min(ymax, within[3]), 1),
+        )
+
+    @cached_property
+    def _spans(self) -> Spans:
+        return self._lattice(self._edges)
 
     def _steps(self, low: float, high: float, axis: int) -> tuple[int, int]:
         """First and last lattice step at which a patch lies between two coordinates."""
@@ -184,11 +215,20 @@ class Area:
         shapely.prepare(grown)
         return grown
 
-    def _is_valid(self, bounds: Bounds) -> bool:
-        if self.valid is None:
-            return True
-        share = self.valid(bounds)
-        return share > 0 and share >= self.min_valid
+
+def inside(areas: Sequence[Area], bounds: Sequence[Bounds]) -> NDArray[np.bool_]:
+    """Say which patches their areas cover, all in one call.
+
+    Args:
+        areas: That of each patch, or one for all.
+        bounds: Bounds of the patches.
+
+    Returns:
+        Boolean of shape ``(n,)``.
+    """
+    ground = np.array([area._tolerant for area in areas], object)
+    sides = np.array(bounds, np.float64).reshape(-1, 4)
+    return shapely.covers(ground, shapely.box(*sides.T))
 
 
 def sides(size: Any, name: str = 'size') -> tuple[Any, Any]:
