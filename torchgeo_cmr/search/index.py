@@ -48,7 +48,7 @@ from torchgeo_cmr.search.store.snapshot import (
     open_state,
     read_state,
 )
-from torchgeo_cmr.search.where.keywords import named
+from torchgeo_cmr.search.keywords import named
 from torchgeo_cmr.search.where.where import Step, Where
 from torchgeo_cmr.table import EmbeddingTable
 

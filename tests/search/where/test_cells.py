@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 
-from torchgeo_cmr.search.where.cells import Raster, rasters
+from torchgeo_cmr.search.where.cells import Raster, kept_away, rasters
 
 _ANGLE = np.linspace(0, 2 * np.pi, 60)
 
@@ -83,6 +83,32 @@ def test_few_boxes_that_the_edge_misses_are_not_seen_as_clear() -> None:
     missed = doubt & ~shapely.intersects(shapely.boundary(ring), shapes)
     assert missed.sum() > 100
     assert raster.clear(boxes)[missed].mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    'name', [n for n, a in AREAS.items() if a.geom_type.endswith('Polygon')]
+)
+def test_boxes_that_the_edge_misses_lie_inside_or_outside(name: str) -> None:
+    area, boxes = AREAS[name], boxes_of(20_000, 0.02)
+    clear, within = kept_away(boxes, area)
+    shapes = shapely.box(*boxes.T)
+    assert not (within & ~clear).any()
+    assert shapely.contains_properly(area, shapes[within]).all()
+    assert not shapely.intersects(area, shapes[clear & ~within]).any()
+    crossed = shapely.intersects(shapely.boundary(area), shapes).sum()
+    assert (~clear).sum() <= 1.5 * crossed + 10
+
+
+def test_boxes_on_either_side_of_180_are_told_apart() -> None:
+    area = shapely.MultiPolygon(
+        [shapely.box(179, -1, 180, 1), shapely.box(-180, -1, -179, 1)]
+    )
+    boxes = np.array(
+        [[179.4, 0, 179.5, 0.1], [-179.5, 0, -179.4, 0.1], [9, 0, 9.1, 0.1]]
+    )
+    clear, within = kept_away(boxes, area)
+    assert clear.all()
+    assert within.tolist() == [True, True, False]
 
 
 def test_little_is_left_in_doubt() -> None:

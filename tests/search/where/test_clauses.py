@@ -12,6 +12,7 @@ from pyproj import Geod
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search import RetrievalIndex, Where
+from torchgeo_cmr.search.where import clauses
 from torchgeo_cmr.search.where.columns import TableColumns
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -450,3 +451,25 @@ def test_an_index_of_several_parts_reads_columns_of_no_row(make: Make) -> None:
         Where(where='clouds < 5').rows(index.columns)
     never = Where(where='cloud > 1000') & Where(where='cloud < 5', undated=True)
     assert len(never.rows(index.columns)) == 0
+
+
+@pytest.mark.parametrize('predicate', ['intersects', 'within', 'centroid'])
+@pytest.mark.parametrize('share', [None, 0.4])
+def test_of_many_rows_footprints_are_looked_at_near_the_edge_only(
+    make: Make, predicate: str, share: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = TableColumns(make(4000))
+    looked: list[int] = []
+    real = TableColumns.footprints
+
+    def spy(self: TableColumns, rows: np.ndarray) -> np.ndarray:
+        looked.append(len(rows))
+        return real(self, rows)
+
+    monkeypatch.setattr(TableColumns, 'footprints', spy)
+    where = Where(AREA, 4326, predicate=predicate, min_overlap=share)
+    told_apart = where.rows(columns)
+    monkeypatch.setattr(clauses, '_FOOTPRINTS', 10**9)
+    assert told_apart.tolist() == where.rows(columns).tolist()
+    few, every = looked
+    assert 0 < few < every / 2

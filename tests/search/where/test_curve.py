@@ -73,29 +73,6 @@ def test_ways_to_the_same_cover(
     assert (usual.border == other.border).all()
 
 
-@pytest.mark.parametrize('name', AREAS)
-def test_boxes_that_the_edge_misses_need_no_footprint(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    area, boxes = AREAS[name], boxes_of(20_000, wide=0.02)
-    boxes = boxes[hilbert_order(boxes)]
-    monkeypatch.setattr(curve, '_FOOTPRINTS', 10**9)
-    all_tested = Curve(boxes).cover(area)
-    monkeypatch.setattr(curve, '_FOOTPRINTS', 1)
-    cover = Curve(boxes).cover(area)
-    shapes = shapely.box(*boxes.T)
-    assert np.isin(all_tested.inside, cover.inside).all()
-    assert np.isin(cover.border, all_tested.border).all()
-    assert shapely.contains_properly(area, shapes[cover.inside]).all()
-    found = np.union1d(cover.inside, cover.border)
-    assert np.isin(np.flatnonzero(shapely.intersects(area, shapes)), found).all()
-    if area.geom_type in ('Polygon', 'MultiPolygon'):
-        crossed = shapely.intersects(area, shapes) & ~shapely.contains_properly(
-            area, shapes
-        )
-        assert len(cover.border) <= 1.2 * crossed.sum() + 10
-
-
 def test_rows_of_the_border_are_put_between_the_runs() -> None:
     runs = np.array([3, 16, 32]), np.array([2, 16, 5])
     inside = [3, 4, *range(16, 37)]
@@ -132,7 +109,6 @@ def test_many_small_parts_do_not_leave_everything_to_be_looked_at(
     area = shapely.MultiPolygon(
         shapely.buffer(shapely.points(x.ravel(), y.ravel()), 0.002).tolist()
     )
-    monkeypatch.setattr(curve, '_FOOTPRINTS', 10**9)
     monkeypatch.setattr(curve, '_MANY', 10)
     closely = Curve(boxes).cover(area)
     monkeypatch.setattr(curve, '_MANY', 1_000_000)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.search.rank.exact import Looks, above, top_k
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows, Windows
 from torchgeo_cmr.search.store.segment import Segment, alphabetical, to_frame
+from torchgeo_cmr.search.where.border import Border
 from torchgeo_cmr.search.where.clauses import InArea
 from torchgeo_cmr.search.where.columns import Columns, check_placed
 from torchgeo_cmr.search.where.where import Step, Where
@@ -119,9 +120,16 @@ class ServerPart(Segment):
         return to_frame(columns.arrow(positions, names, shapes=True))
 
     def narrow(
-        self, where: Where, columns: Columns, query: EmbeddingTable | None
+        self,
+        where: Where,
+        columns: Columns,
+        query: EmbeddingTable | None,
+        borders: list[Border] | None = None,
     ) -> tuple[_Rows, tuple[Step, ...]]:
-        """Give the rows that match: the database leaves out what it can, the filter judges the rest."""
+        """Give the rows that match: the database leaves out what it can, the filter judges the rest.
+
+        Nothing is left untested in *borders*, for each test would be a question to the database.
+        """
         server, begin = self.server, time.perf_counter()
         sieve = sieve_of(where)
         if sieve is None:

@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ from torchgeo_cmr.search.memory import FEWER, check_fits
 from torchgeo_cmr.search.rank.exact import Looks
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
 from torchgeo_cmr.search.rank.plan import Plan, choose
+from torchgeo_cmr.search.where.border import Border
 from torchgeo_cmr.search.where.where import Step, Where
 from torchgeo_cmr.table import EmbeddingTable
 
+from .doubtful_rows import LATE, best_tested, without
 from .exclusion import Exclusion, read_exclusion
 from .segment import alphabetical
 from .snapshot import State
@@ -47,11 +50,13 @@ class Group:
         queries: Which queries (n,).
         selection: Positions in each part that they may find.
         steps: What each clause of the filter did.
+        borders: Of each part, what is left to be tested; nothing if there are none.
     """
 
     queries: _Rows
     selection: list[_Rows]
     steps: tuple[Step, ...]
+    borders: Sequence[list[Border]] = ()
 
 
 @dataclass(frozen=True)
@@ -72,30 +77,51 @@ class GroupReport:
 
 
 def select(
-    state: State, where: Where | None, query: EmbeddingTable | None
+    state: State,
+    where: Where | None,
+    query: EmbeddingTable | None,
+    borders: Sequence[list[Border]] = (),
 ) -> tuple[list[_Rows], list[Step]]:
-    """Give the living positions of each part that match, and what each clause did."""
+    """Give the living positions of each part that match, and what each clause did.
+
+    What may be tested later goes into *borders*, one list for each part; without them all is
+    tested.
+    """
     if where is not None and not isinstance(where, Where):
         raise QueryError(f'where is a {type(where).__name__}; give a Where(...)')
     selection: list[_Rows] = []
     steps: list[Step] = []
-    for part, columns in zip(state.parts, state.columns.members, strict=True):
+    for part, columns, untested in zip(
+        state.parts,
+        state.columns.members,
+        borders or [None] * len(state.parts),
+        strict=True,
+    ):
         if where is None:
             selection.append(part.living())
             continue
-        chosen, taken = part.narrow(where, columns, query)
+        chosen, taken = part.narrow(where, columns, query, untested)
         selection.append(chosen)
         steps += taken
     return selection, summed(steps, 1)
 
 
 def groups_of(
-    state: State, where: Where | None, table: EmbeddingTable | None, num_queries: int
+    state: State,
+    where: Where | None,
+    table: EmbeddingTable | None,
+    num_queries: int,
+    *,
+    late: bool = False,
 ) -> Iterator[Group]:
-    """Put queries that may find the same rows together, as far as memory allows."""
+    """Put queries that may find the same rows together, as far as memory allows.
+
+    With *late*, rows at borders of areas may be left to be tested.
+    """
     if not isinstance(where, Where) or not where.relative or table is None:
-        selection, steps = select(state, where, None)
-        yield Group(np.arange(num_queries), selection, tuple(steps))
+        borders: list[list[Border]] = [[] for _ in state.parts] if late else []
+        selection, steps = select(state, where, None, borders)
+        yield Group(np.arange(num_queries), selection, tuple(steps), borders)
         return
     equal: dict[bytes, tuple[list[int], list[_Rows], list[Step]]] = {}
     held = 0
@@ -150,16 +176,22 @@ def _rank(
     withheld: Sequence[HiddenRows | None],
     *,
     exact: bool,
+    borders: Sequence[list[Border]] = (),
 ) -> tuple[_Rows, _Scores, list[Plan]]:
     """Rank the selected rows of every part and merge."""
     answers: list[_Answer] = []
     plans: list[Plan] = []
+    untested = borders or [[]] * len(state.parts)
     for i, (part, chosen, held) in enumerate(
         zip(state.parts, selection, withheld, strict=True)
     ):
         if not len(chosen) and len(state.parts) > 1:
             continue
         most, others = 0, () if exact else state.approximate[i]
+        if others:
+            # How much is left decides which index answers.
+            for border in untested[i]:
+                chosen = border.tested(chosen)
         if held is not None and others:
             # Hidden rows are requested as well and then dropped; a scan is quicker if many are.
             most = held.most(chosen, len(vectors))
@@ -170,12 +202,19 @@ def _rank(
                 part.vectors, chosen, vectors, k + most, ties=part.ranks
             )
             if held is not None:
-                found, score = _without(held.holds(found), found, score, k)
+                found, score = without(held.holds(found), found, score, k)
             plans.append(plan)
         else:
             looks = Looks()
-            found, score = part.best(
-                chosen, vectors, k, spare=plan.spare, withheld=held, looks=looks
+            best = partial(
+                part.best, queries=vectors, spare=plan.spare, withheld=held, looks=looks
+            )
+            found, score = best_tested(
+                lambda rows, k, best=best: best(rows, k=k),
+                chosen,
+                untested[i],
+                k,
+                len(vectors),
             )
             plans.append(plan.after(looks))
         answers.append((part.to_numbers(found) + state.starts[i], score))
@@ -183,15 +222,6 @@ def _rank(
         empty = (len(vectors), 0)
         return np.empty(empty, np.int64), np.empty(empty, np.float32), plans
     return *_merged(state, answers, k), plans
-
-
-def _without(out: NDArray[np.bool_], found: _Rows, scores: _Scores, k: int) -> _Answer:
-    """Leave some hits out and keep k; where too few are left, the last score -inf."""
-    if not out.any():
-        return found[:, :k], scores[:, :k]
-    order = np.argsort(out, axis=1, kind='stable')[:, :k]
-    scores = np.where(out, np.float32(-np.inf), scores)
-    return np.take_along_axis(found, order, 1), np.take_along_axis(scores, order, 1)
 
 
 def _merged(state: State, answers: list[_Answer], k: int) -> _Answer:
@@ -271,7 +301,10 @@ def ranked(
     rows: list[_Rows] = [np.empty(0, np.int64)] * len(vectors)
     scores: list[_Scores] = [np.empty(0, np.float32)] * len(vectors)
     reports, shown = [], bar(len(vectors), 'query', 'search')
-    for group in groups_of(state, question.where, exclusion.table, len(vectors)):
+    # What is counted or compared by modality is tested first, and so is what many hits need.
+    late = not counted and not calibrated and len(vectors) * wide <= LATE
+    table, where = exclusion.table, question.where
+    for group in groups_of(state, where, table, len(vectors), late=late):
         plans: list[Plan] = []
         apart = mine = 0
         begin = time.perf_counter()
@@ -283,7 +316,7 @@ def ranked(
             spent += time.perf_counter() - begin
             batch = vectors[queries]
             found, score, group_plans = _answer(
-                state, batch, wide, group.selection, withheld, exact, calibrated
+                state, batch, wide, group, withheld, exact, calibrated
             )
             plans += group_plans
             out = ~np.isfinite(score)
@@ -304,10 +337,8 @@ def ranked(
         if counted and exclusion.words:
             steps.append(Step(exclusion.words, every, round(left), spent))
         if counted and mine:
-            step = Step(
-                'not the query itself', round(left), round(left - mine / number), 0.0
-            )
-            steps.append(step)
+            rest = round(left), round(left - mine / number)
+            steps.append(Step('not the query itself', *rest, 0.0))
         reports.append(
             GroupReport(len(group.queries), left, tuple(steps), tuple(plans))
         )
@@ -319,14 +350,17 @@ def _answer(
     state: State,
     vectors: NDArray[Any],
     k: int,
-    selection: list[_Rows],
+    group: Group,
     withheld: Sequence[HiddenRows | None],
     exact: bool,
     calibrated: bool,
 ) -> tuple[_Rows, _Scores, list[Plan]]:
     """Rank selected rows, each modality on its own if scores are calibrated."""
+    selection, borders = group.selection, group.borders
     if not calibrated:
-        return _rank(state, vectors, k, selection, withheld, exact=exact)
+        return _rank(
+            state, vectors, k, selection, withheld, exact=exact, borders=borders
+        )
     answers, plans = [], []
     for modality, chosen in state.calibration.split(selection):
         found, score, plan = _rank(state, vectors, k, chosen, withheld, exact=exact)

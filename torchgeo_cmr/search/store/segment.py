@@ -25,6 +25,7 @@ from torchgeo_cmr.search.rank import pruning
 from torchgeo_cmr.search.rank.exact import Looks, above, top_k
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
 from torchgeo_cmr.search.rank.vectors import Vectors, as_vectors, encode, with_codes
+from torchgeo_cmr.search.where.border import Border
 from torchgeo_cmr.search.where.columns import (
     Columns,
     StoredColumns,
@@ -198,7 +199,11 @@ class Segment:
         return to_frame(arrow_check.take(self.columns.arrow, positions))
 
     def narrow(
-        self, where: Where, columns: Columns, query: EmbeddingTable | None
+        self,
+        where: Where,
+        columns: Columns,
+        query: EmbeddingTable | None,
+        borders: list[Border] | None = None,
     ) -> tuple[NDArray[np.int64], tuple[Step, ...]]:
         """Give the living positions that match a filter, and what each clause did.
 
@@ -206,9 +211,10 @@ class Segment:
             where: The filter.
             columns: The rows as the filter of the whole index reads them.
             query: One row that clauses may refer to.
+            borders: Takes what was not tested, as :meth:`Where.narrow`.
         """
         living = self.living() if len(self.dead) else None
-        return where.narrow(columns, query, living)
+        return where.narrow(columns, query, living, borders)
 
     def best(
         self,

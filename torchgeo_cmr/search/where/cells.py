@@ -17,6 +17,8 @@ from shapely import Geometry
 
 from torchgeo_cmr.table.antimeridian import singles
 
+#: Cells along each axis to tell boxes apart with.
+_SIDES = (16, 512)
 #: Cells round the area, so that what lies next to it has cells of its own.
 _ROUND = 2
 #: Part of a cell by which rounding may move an edge, and then some.
@@ -198,6 +200,29 @@ def _lines(area: Geometry) -> tuple[NDArray[np.object_], int]:
         return rings, len(rings)
     others = parts[shapely.get_type_id(parts) < 3]
     return np.concatenate([rings, others]), len(rings)
+
+
+def kept_away(
+    boxes: NDArray[np.float64], area: Geometry
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say of which boxes the edge of polygons keeps away, and which of these lie inside.
+
+    Args:
+        boxes: Boxes (n, 4) without NaN, in degrees, at least one.
+        area: Polygon or several, in EPSG:4326, cut at the antimeridian.
+
+    Returns:
+        Masks (n,); what is not clear may be crossed by the edge.
+    """
+    _, south, _, north = area.bounds
+    high = max(float(np.median(boxes[:, 3] - boxes[:, 1])), _LEAST)
+    # Cells of two boxes: a box of many cells would not be compared with the edge.
+    drawn = rasters(area, int(np.clip((north - south) / high / 2, *_SIDES)))
+    clear = np.logical_and.reduce([raster.clear(boxes) for raster in drawn])
+    within = clear.copy()
+    shapely.prepare(area)
+    within[clear] = shapely.contains_xy(area, *boxes[clear, :2].T)
+    return clear, within
 
 
 def rasters(area: Geometry, side: int) -> list[Raster]:

@@ -8,6 +8,7 @@ plain values: they can be compared, hashed and sent to another process.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -19,6 +20,8 @@ from torchgeo_cmr.search.where.conditions.condition import Expression
 from torchgeo_cmr.table import EmbeddingTable
 
 from .area import Drawn
+from .border import Border
+from .cells import kept_away
 from .columns import Columns, as_columns, check_placed
 from .near import within
 from .predicates import enough, lies, near_boxes
@@ -27,6 +30,8 @@ from .times import Spans, in_months, in_window, spans, within_days
 type Rows = NDArray[np.int64]
 
 _MANY = 2_000
+#: Rows that the border may cross from which on most are told apart without their footprints.
+_FOOTPRINTS = 512
 
 
 class Clause(Protocol):
@@ -172,36 +177,45 @@ class InArea:
         self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
     ) -> tuple[Rows, None]:
         """Give the rows that pass."""
+        found, border = self.sift(columns, rows)
+        return border.tested(found), None
+
+    def sift(self, columns: Columns, rows: Rows | None) -> tuple[Rows, Border]:
+        """Give the rows that may pass, and of which of these footprints decide."""
         if len(columns):
             check_placed(columns)
+
+        test = partial(self._test, columns)
         # Testing a few rows is quicker than covering an area.
         many = rows is None or len(rows) > _MANY
         cover = columns.cover(self.area) if many else None
         if cover is None:
             boxes = columns.boxes if rows is None else columns.boxes[rows]
-            mask = near_boxes(boxes, self.area)
-            doubt = np.flatnonzero(mask)
-            doubtful = doubt if rows is None else rows[doubt]
-            mask[doubt] = self._test(columns.footprints(doubtful))
-            return _narrowed(rows, mask), None
-        if self.predicate == 'contains':
-            doubt = np.union1d(cover.inside, cover.border)
-            found = doubt[self._test(columns.footprints(doubt))]
-        else:
-            doubt = cover.border
-            passed = doubt[self._test(columns.footprints(doubt))]
-            found = cover.with_border(passed)
+            found = _narrowed(rows, near_boxes(boxes, self.area))
+            return found, Border(found, test)
+        found = cover.with_border(cover.border)
+        border = Border(found if self.predicate == 'contains' else cover.border, test)
         if rows is None:
-            return found, None
+            return found, border
         mask = np.zeros(len(columns), dtype=bool)
         mask[found] = True
-        return rows[mask[rows]], None
+        return rows[mask[rows]], border
 
-    def _test(self, shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
+    def _test(self, columns: Columns, rows: Rows) -> NDArray[np.bool_]:
+        """Say which rows pass: of many, footprints are looked at only where the edge is near."""
+        passed = np.zeros(len(rows), dtype=bool)
+        near = np.arange(len(rows))
+        areal = self.area.geom_type in ('Polygon', 'MultiPolygon')
+        if len(rows) >= _FOOTPRINTS and areal and self.predicate != 'contains':
+            boxes = columns.boxes.take(rows, axis=0)
+            clear, passed = kept_away(boxes, self.area)
+            near = np.flatnonzero(~clear)
+        shapes = columns.footprints(rows[near])
         hit = lies(shapes, self.area, self.predicate, self.drawn)
         if self.min_overlap is not None:
             hit[hit] = enough(shapes[hit], self.area, self.min_overlap, self.drawn)
-        return hit
+        passed[near] = hit
+        return passed
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,11 @@ from .cells import Raster, rasters
 from .predicates import near_boxes
 
 _FAN = 16
-#: Nodes that are all examined: with so few, one more level above them gains nothing.
-_TOP = 1_024
 #: Cells of a raster along each axis, from few to many rows: one for every four of them.
 _SIDES = (64, 512)
+#: Nodes that are all examined: with so few, one more level above them gains nothing.
+_TOP = 1_024
 _MANY = 2_000
-#: Boxes that the border may cross from which on most are told apart without their footprints.
-_FOOTPRINTS = 512
 #: Nodes that are opened unseen.
 _HANDFUL = 48
 _BITS = 16
@@ -124,13 +122,10 @@ class Curve:
                 nodes = nodes[near]
             nodes = _opened(nodes, _FAN)
         rows = nodes[nodes < n]
-        boxes = self._boxes_of(rows)
-        whole, border = _judged(rows, boxes, drawn)
+        # NumPy takes boxes quicker than it indexes them.
+        places = rows if self.order is None else self.order[rows]
+        whole, border = _judged(rows, self.boxes.take(places, axis=0), drawn)
         inside.append((whole, 1))
-        if len(border) >= _FOOTPRINTS and area.geom_type in ('Polygon', 'MultiPolygon'):
-            clear, within = self._clear(border, area, drawn)
-            inside.append((border[within], 1))
-            border = border[~clear]
         runs = _sorted_runs(inside, n)
         if self.order is None and not len(self._nowhere):
             return Cover(runs, border)
@@ -140,22 +135,6 @@ class Curve:
         if self.order is None:
             return Cover.of(certain, border)
         return Cover.of(np.sort(self.order[certain]), np.sort(self.order[border]))
-
-    def _boxes_of(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Give the boxes of places on the curve; NumPy takes them quicker than it indexes."""
-        rows = places if self.order is None else self.order[places]
-        return self.boxes.take(rows, axis=0)
-
-    def _clear(
-        self, rows: NDArray[np.int64], area: Geometry, drawn: list[Raster]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Say of which rows' boxes the edge of polygons keeps away, and which of these lie inside."""
-        boxes = self._boxes_of(rows)
-        clear = np.logical_and.reduce([raster.clear(boxes) for raster in drawn])
-        within = clear.copy()
-        shapely.prepare(area)
-        within[clear] = shapely.contains_xy(area, *boxes[clear, :2].T)
-        return clear, within
 
     def meeting(
         self, boxes: NDArray[np.float64], most: int

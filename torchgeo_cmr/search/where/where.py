@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search.keywords import named
 from torchgeo_cmr.search.where.conditions.condition import Expression
 from torchgeo_cmr.table import EmbeddingTable
 
 from .area import Drawn, read_area, read_drawn
+from .border import Border
 from .clauses import Beyond, Clause, Condition, Days, InArea, Months, Near, Window
 from .columns import Columns, as_columns, check_placed
 from .drawing import AreaLike, short
-from .keywords import named
 from .near import closest
 from .notation import notation
 from .predicates import PREDICATES, near_boxes
@@ -270,6 +271,7 @@ class Where:
         table: EmbeddingTable | Columns,
         query: EmbeddingTable | None = None,
         rows: _Rows | None = None,
+        borders: list[Border] | None = None,
     ) -> tuple[_Rows, tuple[Step, ...]]:
         """Give the rows that match, and what each clause did, in the order they were applied.
 
@@ -277,6 +279,8 @@ class Where:
             table: The archive, or its columns.
             query: One row that ``days`` and ``beyond`` refer to.
             rows: Sorted numbers of the rows to choose from; None for all.
+            borders: Takes what was not tested: of the rows at borders of areas, those that
+                fail are then among the rows given. Without it all are tested.
 
         Returns:
             Sorted row numbers (m,) and one :class:`Step` for each clause.
@@ -285,7 +289,8 @@ class Where:
             QueryError: As :meth:`rows`.
         """
         columns = as_columns(table)
-        rows, steps = self._narrow(columns, rows, query, columns.total > _MANY)
+        many = columns.total > _MANY
+        rows, steps = self._narrow(columns, rows, query, many, borders)
         if rows is None:
             rows = np.arange(len(columns), dtype=np.int64)
         for step in steps:
@@ -375,12 +380,14 @@ class Where:
         rows: _Rows | None,
         query: EmbeddingTable | None,
         many: bool,
+        borders: list[Border] | None = None,
     ) -> tuple[_Rows | None, list[Step]]:
         if self._join in ('or', 'not'):
             return self._combined(columns, rows, query, many)
         steps: list[Step] = []
         for part in self._parts:
-            rows, part_steps = part._narrow(columns, rows, query, many and not steps)
+            first = many and not steps
+            rows, part_steps = part._narrow(columns, rows, query, first, borders)
             steps += part_steps
         clauses = self._clauses
         if many and not steps:
@@ -388,7 +395,12 @@ class Where:
         for clause in clauses:
             begin = time.perf_counter()
             before = len(columns) if rows is None else len(rows)
-            rows, undated = clause.keep(columns, rows, query)
+            undated = None
+            if borders is not None and isinstance(clause, InArea):
+                rows, border = clause.sift(columns, rows)
+                borders.append(border)
+            else:
+                rows, undated = clause.keep(columns, rows, query)
             spent = time.perf_counter() - begin
             steps.append(Step(clause.words, before, len(rows), spent, undated))
         return rows, steps

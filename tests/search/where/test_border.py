@@ -1,0 +1,47 @@
+"""Rows at a border are tested when they matter, and once."""
+
+import numpy as np
+
+from torchgeo_cmr.search.where.border import Border
+
+
+class Asked:
+    """Even rows pass; remembers which were tested."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        self.rows += rows.tolist()
+        return rows % 2 == 0
+
+
+def test_of_given_rows_those_at_the_border_that_fail() -> None:
+    test = Asked()
+    border = Border(np.array([3, 4, 7, 9, 12]), test)
+    assert len(border) == 5
+    assert border.failed(np.array([0, 1, 4, 7, 20])).tolist() == [7]
+    assert test.rows == [4, 7]
+    assert border.tested(np.arange(20)).tolist() == [
+        i for i in range(20) if i not in (3, 7, 9)
+    ]
+    assert sorted(test.rows) == [3, 4, 7, 9, 12]
+
+
+def test_each_row_is_tested_once() -> None:
+    test = Asked()
+    border = Border(np.arange(5, 50), test)
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        rows = np.unique(rng.integers(0, 60, 10))
+        inside = rows[(rows >= 5) & (rows < 50)]
+        assert border.failed(rows).tolist() == inside[inside % 2 == 1].tolist()
+    assert len(test.rows) == len(set(test.rows)) > 40
+
+
+def test_nothing_at_the_border_or_nothing_given() -> None:
+    test = Asked()
+    nothing = np.empty(0, np.int64)
+    assert Border(nothing, test).tested(np.arange(4)).tolist() == [0, 1, 2, 3]
+    assert Border(np.arange(4), test).tested(nothing).tolist() == []
+    assert test.rows == []

@@ -1,0 +1,66 @@
+"""The best rows first, then the tests that an area left open: of those rows only."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchgeo_cmr.search.where.border import Border
+
+type _Rows = NDArray[np.int64]
+type Answer = tuple[_Rows, NDArray[np.float32]]
+
+#: Hits of all queries up to which fewer are tested among the best than at borders of areas.
+LATE = 256
+#: Rows requested beyond those that borders are expected to cost.
+_SPARE = 8
+
+
+def best_tested(
+    best: Callable[[_Rows, int], Answer],
+    chosen: _Rows,
+    borders: Sequence[Border],
+    k: int,
+    num_queries: int,
+) -> Answer:
+    """Give the best rows that pass at every border.
+
+    More than k are found and tested. Where too few of them pass, the rest of the borders is
+    tested too, and the search starts again.
+
+    Args:
+        best: Gives the best of some sorted rows, at most so many, for each query.
+        chosen: Sorted rows, those at borders untested (n,).
+        borders: Rows that are not known to pass.
+        k: Rows per query.
+        num_queries: How many queries there are.
+
+    Returns:
+        Rows and scores (num_queries, at most k), best first, as *best* gives them; the last
+        score -inf where fewer pass.
+    """
+    doubtful = sum(map(len, borders))
+    # Otherwise nearly as many would be tested among the best.
+    if doubtful > num_queries * k:
+        share = min(1.0, doubtful / len(chosen)) if len(chosen) else 0.0
+        found, scores = best(chosen, k + int(np.ceil(k * share)) + _SPARE)
+        every = np.unique(found)
+        failed = np.concatenate([border.failed(every) for border in borders])
+        out = np.isin(found, failed)
+        left = (~out & np.isfinite(scores)).sum(axis=1)
+        if found.shape[1] == len(chosen) or left.min(initial=k) >= k:
+            return without(out, found, scores, k)
+    for border in borders:
+        chosen = border.tested(chosen)
+    return best(chosen, k)
+
+
+def without(
+    out: NDArray[np.bool_], found: _Rows, scores: NDArray[np.float32], k: int
+) -> Answer:
+    """Leave some hits out and keep k; where too few are left, the last score -inf."""
+    if not out.any():
+        return found[:, :k], scores[:, :k]
+    order = np.argsort(out, axis=1, kind='stable')[:, :k]
+    scores = np.where(out, np.float32(-np.inf), scores)
+    return np.take_along_axis(found, order, 1), np.take_along_axis(scores, order, 1)
