@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from torchgeo_cmr import freed_memory
 from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.search.keywords import named
 from torchgeo_cmr.search.queries.forms import (
     Asking,
     Filtering,
@@ -48,7 +49,6 @@ from torchgeo_cmr.search.store.snapshot import (
     open_state,
     read_state,
 )
-from torchgeo_cmr.search.keywords import named
 from torchgeo_cmr.search.where.where import Step, Where
 from torchgeo_cmr.table import EmbeddingTable
 
