@@ -1,4 +1,4 @@
-"""Encoders on a CPU: torch as embed runs it, beside ONNX Runtime and OpenVINO.
+"""Encoders on a CPU: torch as embed runs it, compiled too, beside ONNX Runtime and OpenVINO.
 
 The same random weights and pixels go through every engine with as many threads, in rounds in
 which the engines take turns; medians are told, and the ratio to torch of the same round, so
@@ -6,10 +6,12 @@ that a busy machine slows all of them alike::
 
     python tests/benchmarks/engines.py --json engines.json
 
-An engine that is not installed is left out. The vectors of all engines are compared first.
+An engine that is not installed is left out. The vectors of all engines are compared first; what
+``torch.compile`` takes to start, for which it needs a C++ compiler, is told apart.
 """
 
 import argparse
+import copy
 import json
 import os
 import statistics
@@ -76,21 +78,33 @@ def compare(
     shape = batch, BANDS, patch, patch
     pixels = generator.uniform(0, 4000, shape).astype(np.float32)
 
-    def run_torch(x: np.ndarray) -> np.ndarray:
+    def run_torch(x: np.ndarray, task: SSCMRSIR = task) -> np.ndarray:
         rows = Encoding()(
             lambda y: task.embed({'image_s2': y}, 's2'), torch.from_numpy(x), CPU
         )
         return rows.numpy()
 
-    runs: dict[str, Callable[[np.ndarray], Any]] = {'torch': run_torch}
+    other = copy.deepcopy(task)
+    runs: dict[str, Callable[[np.ndarray], Any]] = {
+        'torch': run_torch,
+        'torch.compile': lambda x: run_torch(x, other),
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = export_onnx(task, 's2', Path(folder) / 'encoder.onnx', size=patch)
         for name, opened in ENGINES.items():
             if find_spec(name) is not None:
                 runs[name] = opened(path, threads)
         seconds: dict[str, list[float]] = {name: [] for name in runs}
-        with evaluating(task, CPU), prepared(task, CPU):
+        with (
+            evaluating(task, CPU),
+            prepared(task, CPU),
+            evaluating(other, CPU),
+            prepared(other, CPU, compiled=True),
+        ):
             expected = run_torch(pixels)
+            begin = time.perf_counter()
+            run_torch(pixels, other)
+            starts = time.perf_counter() - begin
             apart = {n: float(abs(r(pixels) - expected).max()) for n, r in runs.items()}
             for _ in range(rounds):
                 for name, run in runs.items():
@@ -107,6 +121,7 @@ def compare(
                 a / b for a, b in zip(seconds['torch'], took, strict=True)
             ),
             'largest_difference': apart[name],
+            'starts_in': starts if name == 'torch.compile' else None,
         }
         for name, took in seconds.items()
     ]
@@ -128,8 +143,13 @@ def main() -> None:
         ):
             rows.append(row)
             sys.stdout.write(
-                f'{model} {patch} px  {row["engine"]:<12} {row["patches_per_second"]:7.1f} '
-                f'patches/s  {row["ratio"]:.2f} of torch\n'
+                f'{model} {patch} px  {row["engine"]:<13} {row["patches_per_second"]:7.1f} '
+                f'patches/s  {row["ratio"]:.2f} of torch  {row["largest_difference"]:.1g} apart'
+                + (
+                    f'  starts in {row["starts_in"]:.0f} s\n'
+                    if row['starts_in']
+                    else '\n'
+                )
             )
     if options.json:
         report = {'threads': options.threads, 'rows': rows}
