@@ -535,6 +535,7 @@ some = settings(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore:.*are smaller than a patch')
 @some
 @given(case=cases())

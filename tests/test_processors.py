@@ -45,6 +45,7 @@ def test_ranks_of_a_machine_share_its_cores(
     assert cores() == mine
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not PAGES.exists() or '[never]' in PAGES.read_text(), reason='no huge pages here'
 )

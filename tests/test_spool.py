@@ -116,6 +116,7 @@ def test_rows_are_the_same(tmp_path: Path) -> None:
     assert reports[0].to_json() == reports[1].to_json()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='memory is read from /proc')
 def test_vectors_are_not_in_memory(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

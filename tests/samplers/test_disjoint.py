@@ -444,6 +444,7 @@ class TestGather:
         near = np.array(spans) <= 2 * 8**0.5 * 80
         assert near.mean() > 0.8
 
+    @pytest.mark.slow
     def test_ground_is_still_covered_evenly(self) -> None:
         sampler = DisjointBatchSampler(
             [area(WIDE)], 64, length=12_800, gather=8, generator=0
@@ -454,6 +455,7 @@ class TestGather:
         counts, _, _ = np.histogram2d(*inner.T, bins=4)
         assert counts.min() > 0.7 * counts.mean()
 
+    @pytest.mark.slow
     def test_a_batch_tells_less_than_its_size_says(self) -> None:
         # what is lost in randomness: variance of the mean of a smooth field over a batch
         def spread(gather: int) -> float:

@@ -156,6 +156,7 @@ class TestLosses:
         ):
             make_trainer(max_epochs=-1).fit(make_task(), make_loader(8))
 
+    @pytest.mark.slow
     def test_mixed_precision_at_a_small_temperature(
         self, make_task: Make, make_trainer: MakeTrainer, make_loader: Callable
     ) -> None:

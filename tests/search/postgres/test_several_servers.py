@@ -218,6 +218,7 @@ def test_what_one_server_kept_and_another_refused_is_replaced_or_pruned(
     assert torn
 
 
+@pytest.mark.slow
 def test_two_first_servers_do_not_share_the_tables_of_a_name(
     servers: list[own_postgres.Database], tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import shapely
 from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.search.store.row_numbers import Numbered
 from torchgeo_cmr.search.store.segment import build, from_table, to_arrow, to_frame
+from torchgeo_cmr.search.where import curve
 from torchgeo_cmr.search.where.columns import (
     Columns,
     StoredColumns,
@@ -48,7 +49,10 @@ def test_a_segment_says_what_the_table_says(make: Make) -> None:
     assert stored.attributes(names=['cloud']).columns.tolist() == ['cloud']
 
 
-def test_columns_of_several_parts_are_numbered_on(make: Make) -> None:
+def test_columns_of_several_parts_are_numbered_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curve, '_FEW', 0)
     archive = make(150)
     parts = [archive.select(np.arange(a, b)) for a, b in ((0, 60), (60, 61), (61, 150))]
     numbered = Numbered([build(parts[0], 'float32'), *map(from_table, parts[1:])])

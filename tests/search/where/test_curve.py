@@ -41,9 +41,11 @@ AREAS = {
 @pytest.mark.parametrize('name', AREAS)
 @pytest.mark.parametrize('n', [0, 1, 15, 16, 17, 300, 5000])
 @pytest.mark.parametrize('stored', [True, False])
+@pytest.mark.parametrize('few', [0, 4_096])
 def test_every_row_is_inside_or_on_the_border_or_away(
-    name: str, n: int, stored: bool
+    name: str, n: int, stored: bool, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(curve, '_FEW', few)
     area, boxes = AREAS[name], boxes_of(n)
     order = hilbert_order(boxes)
     if stored:
@@ -58,12 +60,27 @@ def test_every_row_is_inside_or_on_the_border_or_away(
     assert np.isin(touching, np.union1d(cover.inside, cover.border)).all()
 
 
+@pytest.mark.parametrize('stored', [True, False])
+def test_few_rows_are_those_whose_boxes_meet_that_of_the_area(stored: bool) -> None:
+    boxes = boxes_of(30_000, wide=0.02)
+    order = hilbert_order(boxes)
+    boxes = boxes[order] if stored else boxes
+    made = Curve(boxes, None if stored else order)
+    for area in (ring(0.8), shapely.box(2, 42, 3.5, 43.5), shapely.Point(5, 45)):
+        cover = made.cover(area)
+        near = shapely.intersects(shapely.box(*area.bounds), shapely.box(*boxes.T))
+        assert cover.inside.tolist() == []
+        assert cover.border.tolist() == np.flatnonzero(near).tolist()
+    assert len(made.cover(ring(3)).inside) > 0
+
+
 @pytest.mark.parametrize('name', AREAS)
 @pytest.mark.parametrize('handful', [0, 10**9])
 def test_ways_to_the_same_cover(
     name: str, handful: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nodes judged or opened unseen."""
+    monkeypatch.setattr(curve, '_FEW', 0)
     boxes = boxes_of(20_000, wide=0.02)
     boxes = boxes[hilbert_order(boxes)]
     usual = Curve(boxes).cover(AREAS[name])
@@ -109,6 +126,7 @@ def test_many_small_parts_do_not_leave_everything_to_be_looked_at(
     area = shapely.MultiPolygon(
         shapely.buffer(shapely.points(x.ravel(), y.ravel()), 0.002).tolist()
     )
+    monkeypatch.setattr(curve, '_FEW', 0)
     monkeypatch.setattr(curve, '_MANY', 10)
     closely = Curve(boxes).cover(area)
     monkeypatch.setattr(curve, '_MANY', 1_000_000)

@@ -49,6 +49,7 @@ def write(path: Path, rows: int, dim: int, **columns: float) -> np.ndarray:
     return np.concatenate(vectors)
 
 
+@pytest.mark.slow
 def test_vectors_are_in_memory_once(tmp_path: Path) -> None:
     write(tmp_path / 'archive', ROWS, DIM)
     told = subprocess.run(

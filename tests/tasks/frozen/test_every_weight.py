@@ -25,7 +25,7 @@ from torchgeo_cmr.tasks.frozen.named_models import read_model
 GUIDE = Path(__file__).parents[3] / 'docs/user/pretrained.md'
 REFUSED = 'aurora_swin_unet', 'satclip', 'tessera'
 #: Their classes take seconds to make even without memory, and share their code with smaller ones.
-LARGE = re.compile('large|huge|152|swin_[bs]|swin_v2|deo|scalemae|vit_base|b[57]$')
+LARGE = re.compile('unet|large|huge|152|swin_[bs]|swin_v2|deo|scalemae|vit_base|b[57]$')
 
 
 def weights_of(model: str) -> list[WeightsEnum]:

@@ -8,6 +8,7 @@ with the pieces of the edge in their cells, and only those that one meets are le
 at closely.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +19,7 @@ from shapely import Geometry
 from torchgeo_cmr.table.antimeridian import singles
 
 #: Cells along each axis to tell boxes apart with.
-_SIDES = (16, 512)
+_SIDES = (32, 512)
 #: Cells round the area, so that what lies next to it has cells of its own.
 _ROUND = 2
 #: Part of a cell by which rounding may move an edge, and then some.
@@ -216,13 +217,32 @@ def kept_away(
     """
     _, south, _, north = area.bounds
     high = max(float(np.median(boxes[:, 3] - boxes[:, 1])), _LEAST)
-    # Cells of two boxes: a box of many cells would not be compared with the edge.
-    drawn = rasters(area, int(np.clip((north - south) / high / 2, *_SIDES)))
-    clear = np.logical_and.reduce([raster.clear(boxes) for raster in drawn])
-    within = clear.copy()
+    # Cells like boxes: a box of many cells would not be compared with the edge.
+    drawn = rasters(area, int(np.clip((north - south) / high, *_SIDES)))
+    within, doubt = judged(boxes, drawn)
+    near = np.flatnonzero(doubt)
+    free = np.logical_and.reduce([raster.clear(boxes[near]) for raster in drawn])
+    clear, missed = ~doubt, near[free]
+    clear[missed] = True
     shapely.prepare(area)
-    within[clear] = shapely.contains_xy(area, *boxes[clear, :2].T)
+    within[missed] = shapely.contains_xy(area, *boxes[missed, :2].T)
     return clear, within
+
+
+def judged(
+    boxes: NDArray[np.float64], drawn: Sequence[Raster]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say which boxes lie inside an area of several rasters, and which must be tested.
+
+    Args:
+        boxes: As for :meth:`Raster.judge`.
+        drawn: Rasters of the parts of an area.
+    """
+    whole, doubt = drawn[0].judge(boxes)
+    for other in drawn[1:]:
+        told = other.judge(boxes)
+        whole, doubt = whole | told[0], doubt | told[1]
+    return whole, doubt & ~whole
 
 
 def rasters(area: Geometry, side: int) -> list[Raster]:

@@ -17,10 +17,12 @@ import shapely
 from numpy.typing import NDArray
 from shapely import Geometry
 
-from .cells import Raster, rasters
+from .cells import Raster, judged, rasters
 from .predicates import near_boxes
 
 _FAN = 16
+#: Rows in the box of an area up to which it is not drawn.
+_FEW = 4_096
 #: Cells of a raster along each axis, from few to many rows: one for every four of them.
 _SIDES = (64, 512)
 #: Nodes that are all examined: with so few, one more level above them gains nothing.
@@ -102,6 +104,8 @@ class Curve:
         Args:
             area: Geometry in EPSG:4326, cut at the antimeridian.
         """
+        if (few := self._few(area)) is not None:
+            return Cover.of(np.empty(0, np.int64), few)
         n = len(self.boxes)
         nodes = np.flatnonzero(near_boxes(self.levels[-1], area))
         most = len(nodes) * self._spans[-1]
@@ -135,6 +139,25 @@ class Curve:
         if self.order is None:
             return Cover.of(certain, border)
         return Cover.of(np.sort(self.order[certain]), np.sort(self.order[border]))
+
+    def _few(self, area: Geometry) -> NDArray[np.int64] | None:
+        """Give the sorted rows whose box meets that of a small area; None if they are many.
+
+        To draw the area would take longer than to look at all of them.
+        """
+        numbers = np.flatnonzero(near_boxes(self.levels[-1], area))
+        for span, below in zip(
+            self._spans[::-1], [*self.levels[::-1][1:], self.boxes], strict=True
+        ):
+            # Of what a coarse node holds, most may lie elsewhere.
+            if len(numbers) * span > _FEW * (1 if span == _FAN else _FAN):
+                return None
+            numbers = _opened(numbers, _FAN)
+            numbers = numbers[numbers < len(below)]
+            if span == _FAN and self.order is not None:
+                numbers = np.sort(self.order[numbers])
+            numbers = numbers[near_boxes(below.take(numbers, axis=0), area)]
+        return numbers
 
     def meeting(
         self, boxes: NDArray[np.float64], most: int
@@ -210,11 +233,8 @@ def _judged(
     numbers: NDArray[np.int64], boxes: NDArray[np.float64], drawn: list[Raster]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Give the numbers of boxes that lie inside, and of those to be tested."""
-    whole, doubt = drawn[0].judge(boxes)
-    for other in drawn[1:]:
-        judged = other.judge(boxes)
-        whole, doubt = whole | judged[0], doubt | judged[1]
-    return numbers[whole], numbers[doubt & ~whole]
+    whole, doubt = judged(boxes, drawn)
+    return numbers[whole], numbers[doubt]
 
 
 def hilbert_order(boxes: NDArray[np.float64]) -> NDArray[np.int64]:
