@@ -240,8 +240,8 @@ def judged(
     """
     whole, doubt = drawn[0].judge(boxes)
     for other in drawn[1:]:
-        told = other.judge(boxes)
-        whole, doubt = whole | told[0], doubt | told[1]
+        inside, crossed = other.judge(boxes)
+        whole, doubt = whole | inside, doubt | crossed
     return whole, doubt & ~whole
 
 
