@@ -8,7 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
-from shapely import box
+from shapely import GeometryCollection, LineString, box
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.evaluate import (
@@ -493,8 +493,32 @@ class TestGroups:
         )
         found = [(name, int(mask.sum())) for name, mask in by_region(both, pieces)]
         assert found == [('elsewhere', 6), ('elsewhere (no region)', 6)]
-        with pytest.raises(QueryError, match='regions have no CRS'):
+        with pytest.raises(QueryError, match='regions has no CRS; declare'):
             list(by_region(both, gpd.GeoDataFrame(geometry=[west])))
+
+    def test_regions_are_polygons_with_names(self) -> None:
+        both = table(12, modalities=('s1',))
+        boxes = [box(X0 + i, Y0 - 10, X0 + i + 1260, Y0 + 3000) for i in (-10, 1250)]
+        line = LineString([(X0 - 10, Y0), (X0 + 9000, Y0)])
+        whole = box(X0 - 10, Y0 - 10, X0 + 9000, Y0 + 9000)
+
+        def found(names: Any, shapes: list[Any], crs: Any = 32632) -> dict[str, int]:
+            regions = gpd.GeoDataFrame({'name': names}, geometry=shapes, crs=crs)
+            groups = by_region(both, regions)
+            return {name: int(mask.sum()) for name, mask in groups}
+
+        blank = found(['', ' ', None], [*boxes, boxes[0]])
+        assert blank == {'unnamed': 6, 'elsewhere': 6}
+        numbers = found([3.0, None], [boxes[0], whole])
+        assert numbers == {'3': 4, 'unnamed': 12}
+        mixed = GeometryCollection([line, boxes[0]])
+        assert found(['a', 'b'], [mixed, line]) == {'a': 4, 'elsewhere': 8}
+        with pytest.raises(QueryError, match='no polygon: it holds LineString, which'):
+            found(['a'], [line])
+        with pytest.raises(QueryError, match='NAVD88 height, which has no place on'):
+            found(['a'], [whole], 5703)
+        with pytest.raises(QueryError, match='from which nothing leads to EPSG:4326'):
+            found(['a'], [whole], '+proj=eqc +R=1737400 +no_defs')
 
     def test_distance_to_the_nearest_relevant(self) -> None:
         names = dict(by_distance(np.array([0, 5, 1000, 1001, 2e4, 3e5, np.nan])))

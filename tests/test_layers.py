@@ -29,7 +29,7 @@ PLACES = {
     'speech': (0, 'both'),
     'spool': (0, 'both'),
     'typed_json': (0, 'both'),
-    'vector_contents': (0, 'both'),
+    'vectors': (0, 'both'),
     'yaml_size': (0, 'both'),
     'scenes': (1, 'left'),
     'transforms': (1, 'left'),

@@ -149,6 +149,29 @@ def test_label_raster(run: Run, both: Path, tmp_path: Path) -> None:
     assert 'cover.tif' in data['relevance'] or '*.tif' in data['relevance']
 
 
+def test_layers_of_regions_and_training_ground(
+    run: Run, refused: Refused, both: Path, tmp_path: Path
+) -> None:
+    frame = EmbeddingTable.load(both).frame[['patch_id', 'geometry']]
+    file = tmp_path / 'places.gpkg'
+    frame.iloc[:3].to_file(file, layer='few')
+    frame.to_file(file, layer='all')
+    words = ['evaluate', both, both, '--relevance', 'place', '--by', 'region']
+    line = refused(*words, '--regions', file)
+    assert f'places.gpkg has 2 layers, few, all; name one: {file}|layername=all' in line
+    named = (
+        '--regions',
+        f'{file}|layername=few',
+        '--train-area',
+        f'{file}|layername=all',
+    )
+    ran = run(*words, *named)
+    assert ran.code == 0, ran.err
+    assert '| elsewhere |' in ran.out
+    frame.assign(geometry=frame.boundary).to_file(file, layer='few')
+    assert 'no polygon: it holds LineString, which cover' in refused(*words, *named)
+
+
 @pytest.mark.parametrize(
     ('words', 'message'),
     [

@@ -740,6 +740,7 @@ _OUT = 'out.geojson'
         ('{archive} --query {undated} --days 3', 'has no date, so days=3 cannot be counted'),
         ('{archive} --query {id} --exclude-own -1', 'beyond is -1.0'),
         ('{archive} --query {id} --min-overlap 0.5', 'min_overlap was given without an area'),
+        ('{archive} --query {id} --min-overlap 0.5 --within 9,45,9,46', 'an area of LineString, which has no extent'),
         # after the ranking
         ('{archive} --query {id} --spacing -5', 'spacing is -5.0; give a number of 0 or more'),
         ('{archive} --query {id} --diversity 2', 'diversity is 2.0; give a number from 0 to 1'),

@@ -2,12 +2,13 @@
 
 import multiprocessing as mp
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import shapely
@@ -313,6 +314,107 @@ class TestPolygons:
         assert found is not None
         assert found.tolist() == [1, 1]
         assert LabelFromMask(layer, ['wood'], column='kind').classes == ('wood',)
+
+    @pytest.fixture
+    def write(self, tmp_path: Path) -> Callable[..., Path]:
+        """Write a layer with a column of classes, in UTM unless another CRS is given."""
+
+        def written(
+            kinds: Any, shapes: Sequence[Any], crs: Any = UTM, layer: str = 'land'
+        ) -> Path:
+            path = tmp_path / 'made.gpkg'
+            frame = gpd.GeoDataFrame({'kind': kinds}, geometry=[*shapes], crs=crs)
+            frame.to_file(path, layer=layer)
+            return path
+
+        return written
+
+    def test_a_layer_of_several_is_named(self, write: Callable[..., Path]) -> None:
+        ground = [shapely.box(X, Y - 200, X + 200, Y)]
+        write(['road'], ground, layer='a_roads')
+        path = write(['wood'], ground)
+        refusal = rf'has 2 layers, a_roads, land; name one: {path}\|layername=land'
+        with pytest.raises(RasterError, match=refusal):
+            LabelFromMask(path, column='kind')
+        assert LabelFromMask(path, column='kind', layer='land').classes == ('wood',)
+        named = LabelFromMask(f'{path}|layername=a_roads', column='kind')
+        assert named.classes == ('road',)
+        with pytest.raises(RasterError, match="has no layer 'sea' but a_roads, land"):
+            LabelFromMask(path, column='kind', layer='sea')
+        with pytest.raises(RasterError, match="layer='land' is of a vector file"):
+            LabelFromMask(path, layer='land')
+
+    def test_only_polygons_are_ground(self, write: Callable[..., Path]) -> None:
+        half = shapely.box(X, Y - 200, X + 100, Y)
+        line = shapely.LineString([(X, Y - 100), (X + 200, Y - 100)])
+        east = shapely.box(X + 100, Y - 200, X + 150, Y)
+        mixed = shapely.GeometryCollection([line, east])
+        path = write(
+            ['wood', 'road', 'tree', 'lake'],
+            [half, line, shapely.Point(X + 50, Y - 50), mixed],
+        )
+        labels = LabelFromMask(path, column='kind')
+        assert labels.classes == ('lake', 'wood')
+        shares, known = labels.shares(patch(0, 0, 20), UTM)
+        assert known == 0.75
+        assert shares.tolist() == pytest.approx([1 / 3, 2 / 3])
+
+    def test_nothing_that_covers_ground(self, write: Callable[..., Path]) -> None:
+        line = shapely.LineString([(X, Y), (X + 200, Y)])
+        lines = write(['road', 'tree'], [line, shapely.Point(X, Y)])
+        with pytest.raises(RasterError, match='it holds LineString and Point, which'):
+            LabelFromMask(lines, column='kind')
+        empty = write(['wood', None], [shapely.Polygon(), None])
+        with pytest.raises(RasterError, match='no polygon: all its geometries are em'):
+            LabelFromMask(empty, column='kind')
+        bare = write(['wood'], [None])
+        with pytest.raises(RasterError, match='its features have no geometry; give'):
+            LabelFromMask(bare, column='kind')
+
+    def test_a_class_without_ground_is_not_listed(
+        self, write: Callable[..., Path]
+    ) -> None:
+        ground = shapely.box(X, Y - 200, X + 200, Y)
+        path = write(['wood', 'sea', 'sand'], [ground, shapely.Polygon(), None])
+        assert LabelFromMask(path, column='kind').classes == ('wood',)
+
+    def test_a_blank_is_no_class(self, write: Callable[..., Path]) -> None:
+        halves = [shapely.box(X + i, Y - 200, X + i + 50, Y) for i in (0, 50, 100, 150)]
+        labels = LabelFromMask(write(['', ' \t', None, 'wood'], halves), column='kind')
+        assert labels.classes == ('wood',)
+        assert labels.shares(patch(0, 0, 20), UTM) == ([1], 0.25)
+        with pytest.raises(RasterError, match="no polygon of any class in 'kind'"):
+            LabelFromMask(write(['', None], halves[:2]), column='kind')
+
+    @pytest.mark.parametrize('kind', ['Int64', 'float64'])
+    def test_whole_numbers_among_nulls(
+        self, write: Callable[..., Path], kind: Any
+    ) -> None:
+        ground = [shapely.box(X, Y - 200, X + 200, Y)] * 3
+        path = write(pd.array([1, 12, None], dtype=kind), ground)
+        assert LabelFromMask(path, column='kind').classes == ('1', '12')
+        assert LabelFromMask(path, ['12'], column='kind').classes == ('12',)
+
+    def test_a_crs_without_places(self, write: Callable[..., Path]) -> None:
+        ground = [shapely.box(X, Y - 200, X + 200, Y)]
+        for crs, name in ((5703, 'NAVD88 height'), (4978, 'WGS 84')):
+            path = write(['wood'], ground, crs)
+            with pytest.raises(RasterError, match=f'is in {name}, which has no place'):
+                LabelFromMask(path, column='kind')
+        with pytest.warns(UserWarning, match="'crs' was not provided"):
+            bare = write(['wood'], ground, None)
+        with pytest.raises(RasterError, match='has no CRS; declare the one it is in'):
+            LabelFromMask(bare, column='kind')
+        moon = CRS.from_user_input('+proj=eqc +R=1737400 +no_defs')
+        labels = LabelFromMask(write(['wood'], ground, moon), column='kind')
+        with pytest.raises(RasterError, match='nothing leads from'):
+            labels(patch(0, 0, 4), UTM)
+
+    def test_heights_are_left_out(self, write: Callable[..., Path]) -> None:
+        ground = shapely.force_3d(shapely.box(X, Y - 200, X + 200, Y), 3.0)
+        path = write(['wood'], [ground], 'EPSG:32632+5703')
+        labels = LabelFromMask(path, column='kind')
+        assert labels.shares(patch(0, 0, 10), UTM) == ([1], 1)
 
     def test_refused(self, layer: Path, tmp_path: Path) -> None:
         with pytest.raises(

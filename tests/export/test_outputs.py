@@ -11,8 +11,8 @@ import pytest
 from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.export import check_all, scenes_of, to_geopackage, write, write_all
 from torchgeo_cmr.export.write import WRITERS
-from torchgeo_cmr.search.where.vector_file import read_frame
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.vectors.vector_file import read_frame
 
 Make = Callable[..., EmbeddingTable]
 

@@ -21,8 +21,8 @@ from torchgeo_cmr.export import read_search
 from torchgeo_cmr.export.layer_info import describe_layer
 from torchgeo_cmr.export.record.search_check import verify_search
 from torchgeo_cmr.search.where.area import read_area
-from torchgeo_cmr.search.where.vector_file import read_frame
-from torchgeo_cmr.vector_contents import check_vector
+from torchgeo_cmr.vectors.vector_contents import check_vector
+from torchgeo_cmr.vectors.vector_file import read_frame
 
 Address = tuple[str, Callable[[], int]]
 

@@ -30,10 +30,10 @@ from torchgeo_cmr.scenes.sources.cubes import cube_scenes
 from torchgeo_cmr.scenes.sources.stac import find_items
 from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.search.hashing import Hash
-from torchgeo_cmr.search.where.vector_file import read_frame
 from torchgeo_cmr.speech import read_wav
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.tasks import describe_checkpoint, load_task
+from torchgeo_cmr.vectors.vector_file import read_frame
 
 PACKAGE = Path(torchgeo_cmr.__file__).parent
 

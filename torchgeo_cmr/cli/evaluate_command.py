@@ -140,19 +140,19 @@ def evaluate(
         plots: Folder for figures.
         overwrite: Replace files that are there.
     """
-    from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.evaluate import Rule, feature_report, make_report, with_distance
     from torchgeo_cmr.evaluate.plot_folder import write_plots
     from torchgeo_cmr.evaluate.recall_curve import CUTS
     from torchgeo_cmr.table import EmbeddingTable
+    from torchgeo_cmr.vectors.vector_file import locate
 
     _check_outputs(out or [], overwrite=overwrite)
     rule = Rule.parse(relevance)
     protocol = with_distance(scores.protocol, scores.distance)
     regions = _regions(breakdowns.regions)
     area = breakdowns.train_area
-    if area is not None and not Path(area).exists():
-        raise QueryError(f'--train-area {area} is not there; name a vector file')
+    if area is not None:
+        locate(area, 'file of --train-area')
     query_table = EmbeddingTable.load(queries, spool=True)
     found = query_table
     if archive != queries:
@@ -227,9 +227,13 @@ def _words(directions: list[str] | None) -> str | list[str] | None:
 
 
 def _regions(word: str) -> 'gpd.GeoDataFrame | float':
-    from .export_command import _read
+    from torchgeo_cmr.table import EmbeddingTable
+    from torchgeo_cmr.vectors.vector_file import read_frame
 
     try:
         return float(word)
     except ValueError:
-        return _read(Path(word))
+        pass
+    if Path(word).is_dir() and Path(word).suffix.lower() != '.gdb':
+        return EmbeddingTable.load(word).frame
+    return read_frame(word, 'file of regions', prefer='results', typed=True)

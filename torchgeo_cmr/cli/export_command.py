@@ -183,7 +183,7 @@ def _read(source: Path) -> 'gpd.GeoDataFrame':
     from torchgeo_cmr.export import read_search
     from torchgeo_cmr.regular_files import check_not_address
     from torchgeo_cmr.table import EmbeddingTable
-    from torchgeo_cmr.vector_contents import check_vector
+    from torchgeo_cmr.vectors.vector_contents import check_vector
 
     if source.is_dir():
         return EmbeddingTable.load(source).frame

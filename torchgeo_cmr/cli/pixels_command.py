@@ -149,7 +149,7 @@ def _examples(word: str) -> Any:
 
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.search import open_archives
-    from torchgeo_cmr.search.where.vector_file import read_frame
+    from torchgeo_cmr.vectors.vector_file import read_frame
 
     numbers = values.numbers(word)
     if numbers and not Path(word).exists():

@@ -24,7 +24,8 @@ from torchgeo_cmr.rasters.class_maps import read_classes
 from torchgeo_cmr.reading.cache import Cache
 from torchgeo_cmr.scenes.header import Header, open_raster, read_header
 from torchgeo_cmr.scenes.scene import apply
-from torchgeo_cmr.vector_contents import check_vector
+from torchgeo_cmr.vectors.class_polygons import class_names, only_polygons
+from torchgeo_cmr.vectors.vector_file import read_frame
 
 Rule = Literal['majority', 'share']
 
@@ -67,24 +68,27 @@ class LabelFromMask:
         rule: Rule = 'majority',
         share: float = 0.1,
         column: str | None = None,
+        layer: str | None = None,
         min_known: float = 0.5,
     ) -> None:
         """Initialize a new LabelFromMask instance.
 
         Args:
-            path: A raster of class codes, several, or a vector file of polygons.
+            path: A raster of class codes, several, or a vector file of polygons, of which
+                ``FILE|layername=NAME`` is a layer. Its lines and points are no ground.
             classes: Code -> name for rasters; names, for polygons (default: the tags
                 ``CLASS_<code>`` of the raster, or else its codes; the values of the column).
                 Their order numbers the labels.
             rule: 'majority': the class that covers most of what is known, int64; 'share':
                 every class that covers at least *share* of it, multi-hot float32.
             share: Share of the known ground that makes a label, for 'share'.
-            column: Column of the vector file that holds the class.
+            column: Column of the vector file that holds the class; null, empty and blank text is no class.
+            layer: Layer of a vector file that has several.
             min_known: Share of a patch that must be known, above 0, or it has no label.
 
         Raises:
-            RasterError: If the map cannot be read, has no CRS, no class or too many, or a number or
-                word is out of range.
+            RasterError: If the map cannot be read, has no CRS, no class or too many, several layers
+                of which none is named, or a number or word is out of range.
         """
         if rule not in get_args(Rule) or not 0 < share <= 1 or not 0 < min_known <= 1:
             raise RasterError(
@@ -93,10 +97,15 @@ class LabelFromMask:
             )
         single = isinstance(path, str | os.PathLike)
         self.paths = [Path(path)] if single else [Path(p) for p in path]
-        missing = [str(p) for p in self.paths if not p.is_file()]
+        # A vector file may name a layer, be a folder or lie in an archive.
+        missing = [str(p) for p in self.paths if column is None and not p.is_file()]
         if missing or not self.paths:
             raise RasterError(
                 f'there is no map of classes {", ".join(missing) or "given"}: check the path'
+            )
+        if layer is not None and column is None:
+            raise RasterError(
+                f'layer={layer!r} is of a vector file, whose classes are in a `column`: name it too'
             )
         self.rule: Rule = rule
         self.share = share
@@ -109,7 +118,9 @@ class LabelFromMask:
         if column is None:
             named = self._codes(classes)
         else:
-            named = self._features(column, classes)
+            # As it was written: of /vsizip//data/x.zip a Path drops a slash that counts.
+            file = path if single else self.paths[0]
+            named = self._features(file, column, classes, layer)
         #: Code in the map -> name.
         self.codes: dict[int, str] = named
         #: Names of the classes, in the order of the labels.
@@ -198,36 +209,38 @@ class LabelFromMask:
         return found
 
     def _features(
-        self, column: str, classes: Mapping[int, str] | Sequence[str] | None
+        self,
+        path: Any,
+        column: str,
+        classes: Mapping[int, str] | Sequence[str] | None,
+        layer: str | None,
     ) -> dict[int, str]:
         """Classes of polygons, and the polygons."""
-        path = self.paths[0]
-        try:
-            frame = gpd.read_file(check_vector(path, RasterError))
-        except Exception as error:  # pyogrio and GDAL raise kinds of their own
-            raise RasterError(
-                f'{path} cannot be read as a vector file ({error}): check it'
-            ) from error
         if len(self.paths) > 1 or isinstance(classes, Mapping):
             raise RasterError(
                 'polygons come from one file, and their classes are names'
             )
-        if column not in frame or frame.crs is None:
-            fault = f'no column {column!r}' if column not in frame else 'no CRS'
+        what = 'map of classes'
+        frame = read_frame(
+            path, what, layer=layer, placeless=True, typed=True, kind=RasterError
+        )
+        if column not in frame:
             raise RasterError(
-                f'{path} has {fault}; its columns are {", ".join(map(str, frame.columns))}: '
-                'name the column of the classes, and declare the CRS'
+                f'{path} has no column {column!r}; its columns are '
+                f'{", ".join(map(str, frame.columns))}: name the column of the classes'
             )
-        frame = frame[frame[column].notna() & frame.geometry.notna()]
-        values = frame[column].map(str)
-        names = list(classes) if classes is not None else sorted(values.unique())
-        frame = frame[values.isin(names)]
+        frame = frame.assign(code=class_names(frame[column]))
+        frame = only_polygons(frame, f'the {what} {path}', RasterError)
+        frame = frame[frame['code'].notna().to_numpy()]
+        found = sorted(frame['code'].unique())
+        names = list(classes) if classes is not None else found
+        frame = frame[frame['code'].isin(names)]
         if frame.empty:
             raise RasterError(
                 f'{path} has no polygon of {", ".join(names) or "any class"} in {column!r}: it '
-                f'has {", ".join(sorted(values.unique())) or "nothing"}'
+                f'has {", ".join(found) or "nothing"}'
             )
-        self.polygons = frame.assign(code=[names.index(v) for v in values[frame.index]])
+        self.polygons = frame.assign(code=[names.index(v) for v in frame['code']])
         return dict(enumerate(names))
 
     def _read(self, bounds: Bounds, crs: CRS) -> NDArray[np.int64]:
@@ -319,6 +332,7 @@ class LabelFromMask:
         key = crs.to_wkt()
         if key not in self._moved:
             assert self.polygons is not None
+            _between(self.polygons.crs, crs, self.paths[0])
             moved = self.polygons.to_crs(crs)
             shapes = moved.geometry.to_numpy()
             tree = shapely.STRtree(shapes)

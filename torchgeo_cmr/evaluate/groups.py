@@ -5,13 +5,14 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from pyproj.exceptions import ProjError
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.distance import centres
+from torchgeo_cmr.vectors.class_polygons import class_names, only_polygons
 
 from .blocks import cells
 from .label_rule import LabelSets
@@ -110,29 +111,37 @@ def by_region(
     Args:
         table: Queries.
         regions: Polygons, named by the column ``name`` if there is one, else by the first
-            other column, else numbered; those of one name are one region. Or the width in metres of
-            square cells.
+            other column, else numbered; those of one name are one region, those whose name is
+            null or blank are ``'unnamed'``. Lines and points are no region. Or the width in
+            metres of square cells.
 
     Yields:
         Region and mask (queries,); what lies in no region last, as ``'elsewhere'``. Regions may
         overlap.
 
     Raises:
-        QueryError: If the regions have no CRS.
+        QueryError: If the regions have no polygon, no CRS, or one without places.
     """
     if not isinstance(regions, gpd.GeoDataFrame):
         blocks = cells(table, regions).to_numpy()
         for name in sorted({*blocks}):
             yield str(name), blocks == name
         return
-    if regions.crs is None:
-        raise QueryError('the regions have no CRS; declare it with set_crs')
+    what = 'the layer of regions'
+    named = regions.assign(region=_names(regions))
+    named = only_polygons(named, what, QueryError)
+    try:
+        outlines = named.geometry.to_crs('EPSG:4326').to_numpy()
+    except ProjError as error:  # of a CRS that lies nowhere on Earth
+        raise QueryError(
+            f'{what} is in {named.crs.name[:60]}, from which nothing leads to EPSG:4326; check '
+            'its CRS'
+        ) from error
     points = centres(table.frame.geometry.to_numpy())
     points[:, 0] = (points[:, 0] + 180) % 360 - 180
     inside = shapely.points(points)
     masks: dict[str, NDArray[np.bool_]] = {}
-    outlines = regions.geometry.to_crs('EPSG:4326').to_numpy()
-    for name, outline in zip(_names(regions), outlines, strict=True):
+    for name, outline in zip(named['region'], outlines, strict=True):
         mask = shapely.intersects(outline, inside)
         masks[name] = masks[name] | mask if name in masks else mask
     yield from ((name, mask) for name, mask in masks.items() if mask.any())
@@ -142,8 +151,8 @@ def by_region(
 
 
 def _names(regions: gpd.GeoDataFrame) -> list[str]:
-    columns: list[Any] = [c for c in regions if c != regions.geometry.name]
+    columns: list[Any] = [c for c in regions if c != regions.active_geometry_name]
     chosen = 'name' if 'name' in columns else next(iter(columns), None)
     if chosen is None:
         return [str(i) for i in range(len(regions))]
-    return ['unnamed' if pd.isna(n) else str(n) for n in regions[chosen]]
+    return [name or 'unnamed' for name in class_names(regions[chosen])]

@@ -11,9 +11,9 @@ from pyproj import CRS
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.export.record.record_summary import saved_record
 from torchgeo_cmr.regular_files import check_regular
-from torchgeo_cmr.search.where.vector_file import locate
 from torchgeo_cmr.typed_json import decode
-from torchgeo_cmr.vector_contents import check_vector
+from torchgeo_cmr.vectors.vector_contents import check_vector
+from torchgeo_cmr.vectors.vector_file import locate
 
 
 class _Column(TypedDict):

@@ -19,7 +19,7 @@ from torchgeo_cmr.export.vector.parquet import to_parquet
 from torchgeo_cmr.export.vector.spreadsheet import to_csv
 from torchgeo_cmr.export.vector.stac_items import check_items, to_stac
 from torchgeo_cmr.table import EmbeddingTable
-from torchgeo_cmr.vector_contents import check_vector_name
+from torchgeo_cmr.vectors.vector_contents import check_vector_name
 
 
 def _to_geotiff(

@@ -342,6 +342,14 @@ class TestTogether:
             Where() & 5  # ty: ignore[unsupported-operator]
         with pytest.raises(QueryError, match='min_overlap was given without an area'):
             Where(min_overlap=0.5)
+        for drawn in ('LINESTRING (0 0, 1 1)', 'MULTIPOINT (0 0, 1 1)', 'POINT (0 0)'):
+            with pytest.raises(QueryError, match=r'no extent .* give an area of polyg'):
+                Where(drawn, 4326, min_overlap=0.5)
+        with pytest.raises(QueryError, match='an area of LineString, which has no ext'):
+            Where((0, 0, 0, 1), min_overlap=0.5)
+        assert Where('LINESTRING (0 0, 1 1)', 4326).min_overlap is None
+        mixed = 'GEOMETRYCOLLECTION (POINT (0 0), POLYGON ((0 0, 1 0, 1 1, 0 0)))'
+        assert Where(mixed, 4326, min_overlap=0.5).min_overlap == 0.5
         shares: list[Any] = [0, 1.1, np.nan, 'half', True]
         for share in shares:
             with pytest.raises(QueryError, match='give a share above 0'):

@@ -15,7 +15,7 @@ from shapely.geometry import mapping
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search import Where
 from torchgeo_cmr.search.where.area import read_area
-from torchgeo_cmr.search.where.vector_file import read_frame
+from torchgeo_cmr.vectors.vector_file import read_frame
 
 NORTH, SOUTH = box(10, 10, 14, 14), box(30, 10, 34, 14)
 BOTH = shapely.union_all([NORTH, SOUTH])

@@ -25,7 +25,7 @@ from torchgeo_cmr.table import to_wgs84
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84
 from torchgeo_cmr.table.schema import TEXT, TIME
 from torchgeo_cmr.typed_json import decode
-from torchgeo_cmr.vector_contents import check_vector
+from torchgeo_cmr.vectors.vector_contents import check_vector
 
 from .manifest import read_manifest
 from .record_types import read_record

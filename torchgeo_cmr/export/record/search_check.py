@@ -11,7 +11,7 @@ import pyogrio
 
 from torchgeo_cmr.errors import CMRError, Finding, QueryError
 from torchgeo_cmr.regular_files import name_finding
-from torchgeo_cmr.vector_contents import check_vector
+from torchgeo_cmr.vectors.vector_contents import check_vector
 
 from .manifest import read_manifest
 from .saved_search import read_search

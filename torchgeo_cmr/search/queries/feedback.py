@@ -6,8 +6,8 @@ import geopandas as gpd
 import pandas as pd
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.search.where.vector_file import read_frame
 from torchgeo_cmr.table import EmbeddingTable
+from torchgeo_cmr.vectors.vector_file import read_frame
 
 from .examples import from_examples, made_of, of_examples
 from .lookup import Archive, from_ids

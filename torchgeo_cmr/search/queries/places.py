@@ -20,10 +20,10 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search.where.area import read_area
 from torchgeo_cmr.search.where.drawing import AreaLike, is_written
 from torchgeo_cmr.search.where.near import closest
-from torchgeo_cmr.search.where.vector_file import read_frame
 from torchgeo_cmr.search.where.where import Where
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84
+from torchgeo_cmr.vectors.vector_file import read_frame
 
 from .contact import touching
 from .examples import check_length, shared_facts, unit_mean

@@ -22,8 +22,7 @@ from shapely.geometry import shape as from_mapping
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.outline import WGS84
-
-from .vector_file import DRAWN, read_frame
+from torchgeo_cmr.vectors.vector_file import DRAWN, read_frame
 
 
 @runtime_checkable

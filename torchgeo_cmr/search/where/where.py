@@ -88,7 +88,7 @@ class Where:
             centimetre. ``'centroid'``: its centre lies in the area. For ``'within'`` and
             ``'contains'`` an area of several types is its polygons alone.
         min_overlap: Least share of the footprint's ground that the area covers, above 0 and
-            at most 1; in addition to the predicate.
+            at most 1; in addition to the predicate. It needs an area with an extent.
         near: ``(place, metres)``: footprints at most so far from a place, which is
             ``(lon, lat)`` in EPSG:4326 or anything an area may be, ``crs`` its CRS where it
             brings none; or ``(lon, lat, metres)``.
@@ -168,6 +168,12 @@ class Where:
             area, drawn = read_drawn(self.geometry, self.crs, self.layer)
             object.__setattr__(self, 'area', area)
             object.__setattr__(self, '_drawn', drawn)
+            if self.min_overlap is not None and not area.area > 0:
+                raise QueryError(
+                    f'min_overlap was given with an area of {area.geom_type}, which has no extent '
+                    'and so covers no share of a footprint; give an area of polygons, or leave '
+                    'min_overlap out'
+                )
         object.__setattr__(self, '_clauses', tuple(self._read()))
 
     def _read(self) -> Iterator[Clause]:

@@ -9,21 +9,25 @@ routes of a GPX are one drawing, and are taken together.
 import os
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import pandas as pd
 import shapely
 
-from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.errors import CMRError, QueryError
 from torchgeo_cmr.regular_files import check_regular
-from torchgeo_cmr.vector_contents import check_vector
+from torchgeo_cmr.vectors.vector_contents import check_vector
 
 _PARQUET = ('.parquet', '.geoparquet')
 _KML = ('.kml', '.kmz')
 #: What an archive may hold that is an area.
 _DRAWN = ('.shp', '.gpkg', '.geojson', '.json', '.fgb', '.kml', '.gpx', '.gml')
+#: Whole numbers as columns of files hold them.
+_WHOLE = (pd.Int8Dtype(), pd.Int16Dtype(), pd.Int32Dtype(), pd.Int64Dtype())
 #: What files of areas end in.
 DRAWN = (*_DRAWN, *_PARQUET, '.kmz', '.zip', '.shz')
 
@@ -35,6 +39,8 @@ def read_frame(
     layer: str | None = None,
     prefer: str | None = None,
     placeless: bool = False,
+    typed: bool = False,
+    kind: type[CMRError] = QueryError,
 ) -> gpd.GeoDataFrame:
     """Read the features of a vector file: GeoParquet, or anything GDAL reads.
 
@@ -44,53 +50,64 @@ def read_frame(
         layer: Layer to read; needed where there are several.
         prefer: Layer to read if it is there and no other is named.
         placeless: Whether all rows may be without a geometry, as hits among sound are.
+        typed: Whether whole numbers and truth values among nulls stay what they are, which are
+            floating-point numbers without it.
+        kind: What to raise.
 
     Returns:
         The features; at least one geometry among them unless *placeless*.
 
     Raises:
-        QueryError: If it is not there, no vector file, has several layers and none is named,
-            or holds no geometry.
+        CMRError: Of the kind *kind*, if it is not there, no vector file, has several layers and
+            none is named, or holds no geometry.
     """
-    source, named = locate(path, what)
+    source, named = locate(path, what, kind)
     if layer is not None and named not in (None, layer):
-        raise QueryError(
+        raise kind(
             f'the {what} {path} names its layer, and layer={layer!r} names another; give one'
         )
     try:
         if Path(source).suffix.lower() in _PARQUET:
-            check_regular(source, QueryError)
+            check_regular(source, kind)
             frame = gpd.read_parquet(source)
         else:
-            checked = check_vector(source, QueryError)
-            frame = _read(_opened(checked), what, layer or named, prefer)
-    except QueryError:
+            checked = check_vector(source, kind)
+            source = _opened(checked, kind)
+            names = _chosen(source, what, layer or named, prefer, kind)
+            frame = _features(source, names, typed)
+    except kind:
         raise
     except Exception as error:  # pyogrio, pyarrow and GDAL raise kinds of their own
-        raise QueryError(
+        raise kind(
             f'the {what} {path} cannot be read as a vector file ({error})'
         ) from error
     named_geometry = frame.active_geometry_name is not None
     if not placeless and not (
         named_geometry and not shapely.is_missing(frame.geometry.to_numpy()).all()
     ):
-        raise QueryError(
+        raise kind(
             f'the {what} {path} has no features with a geometry; draw an area first'
         )
     return frame
 
 
 def locate(
-    path: str | PathLike[str], what: str = 'area file'
+    path: str | PathLike[str],
+    what: str = 'area file',
+    kind: type[CMRError] = QueryError,
 ) -> tuple[str, str | None]:
     """Give the file that a path means, and the layer that it names.
 
     Args:
         path: As :func:`read_frame` takes it.
         what: What it is called if something is wrong with it.
+        kind: What to raise.
+
+    Returns:
+        A path that exists or leads into an archive, and the name of the layer.
 
     Raises:
-        QueryError: If it is not there, is on the network, or is written in another way.
+        CMRError: Of the kind *kind*, if it is not there, is on the network, or is written in another way.
     """
     text = fspath(path)
     layer = None
@@ -99,24 +116,24 @@ def locate(
         for option in options:
             name, _, value = option.partition('=')
             if name.strip().lower() != 'layername' or not value:
-                raise QueryError(
+                raise kind(
                     f'{option!r} behind the {what} {text} is not understood; write '
                     f'{text}|layername=NAME'
                 )
             layer = value
     if text.lower().startswith(('http://', 'https://', 'ftp://', 's3://', 'gs://')):
-        raise QueryError(
+        raise kind(
             f'the {what} {text} is on the network; download it and give the path of the file'
         )
     if text.startswith(('/vsi', 'zip://')):
         return text, layer
     found = os.path.expanduser(text)
     if not os.path.exists(found):
-        raise QueryError(f'the {what} {text:.200} is not there; check its name')
+        raise kind(f'the {what} {text:.200} is not there; check its name')
     return found, layer
 
 
-def _opened(source: str) -> str:
+def _opened(source: str, kind: type[CMRError]) -> str:
     """Give what GDAL opens: of an archive without layers of its own, the one file in it."""
     if Path(source).suffix.lower() != '.zip' or source.startswith(('/vsi', 'zip://')):
         return source
@@ -124,7 +141,7 @@ def _opened(source: str) -> str:
     with zipfile.ZipFile(source) as archive:
         names = [n for n in archive.namelist() if Path(n).suffix.lower() in _DRAWN]
     if len(names) > 1 and not all(n.lower().endswith('.shp') for n in names):
-        raise QueryError(
+        raise kind(
             f'{source} holds {_listed(names)}; name one, as /vsizip/{source}/{names[0]}'
         )
     if len(names) == 1:
@@ -133,44 +150,56 @@ def _opened(source: str) -> str:
     return inside if folder <= {'.'} else f'{inside}/{min(folder)}'
 
 
-def _read(
-    source: str, what: str, layer: str | None, prefer: str | None
-) -> gpd.GeoDataFrame:
+def _chosen(
+    source: str, what: str, layer: str | None, prefer: str | None, kind: type[CMRError]
+) -> list[str]:
+    """Choose layers: those that are one drawing, or the one that is named."""
     import pyogrio  # late, because most searches read no file
 
-    listed = [(str(name), kind) for name, kind in pyogrio.list_layers(source)]
+    listed = [(str(name), shapes) for name, shapes in pyogrio.list_layers(source)]
     names = [name for name, _ in listed]
     if layer is not None and layer not in names:
-        raise QueryError(
+        raise kind(
             f'the {what} {source} has no layer {layer!r} but {_listed(names)}; name one of these'
         )
     # Tables without a geometry, such as the styles QGIS saves, are not areas.
-    drawn = [name for name, kind in listed if kind is not None] or names
+    drawn = [name for name, shapes in listed if shapes is not None] or names
     suffix = Path(source).suffix.lower()
     if layer is not None:
-        chosen = [layer]
-    elif prefer in names:
-        chosen = [prefer]
-    elif suffix in _KML or len(drawn) == 1:
-        chosen = drawn
-    elif suffix == '.gpx':
-        return _journey(source, drawn)
-    else:
-        raise QueryError(
-            f'the {what} {source} has {len(drawn)} layers, {_listed(drawn)}; name one: '
-            f'{source}|layername={drawn[-1]}'
-        )
-    return _together([pyogrio.read_dataframe(source, layer=name) for name in chosen])
+        return [layer]
+    if prefer in names:
+        return [prefer]
+    if suffix in (*_KML, '.gpx') or len(drawn) == 1:
+        return drawn
+    raise kind(
+        f'the {what} {source} has {len(drawn)} layers, {_listed(drawn)}; name one: '
+        f'{source}|layername={drawn[-1]}'
+    )
 
 
-def _journey(source: str, layers: Sequence[str]) -> gpd.GeoDataFrame:
-    """Read the tracks and routes of a GPX file; its waypoints if there are none."""
+def _features(source: str, layers: Sequence[str], typed: bool) -> gpd.GeoDataFrame:
+    """Read layers; of a GPX with several its tracks and routes, or its waypoints."""
     import pyogrio
 
-    ways = [pyogrio.read_dataframe(source, layer=name) for name in ('tracks', 'routes')]
-    if any(map(len, ways)):
+    options: dict[str, Any] = {}
+    if typed:
+        import pyarrow as pa
+
+        kinds = {
+            **{pa.from_numpy_dtype(t.numpy_dtype): t for t in _WHOLE},
+            pa.bool_(): pd.BooleanDtype(),
+        }
+        options = {
+            'use_arrow': True,
+            'arrow_to_pandas_kwargs': {'types_mapper': kinds.get},
+        }
+    read = partial(pyogrio.read_dataframe, source, **options)
+    if len(layers) > 1 and Path(source).suffix.lower() == '.gpx':
+        ways = [read(layer=name) for name in ('tracks', 'routes')]
+        if not any(map(len, ways)):
+            ways = [read(layer='waypoints')]
         return _together(ways)
-    return pyogrio.read_dataframe(source, layer='waypoints')
+    return _together([read(layer=name) for name in layers])
 
 
 def _together(frames: list[pd.DataFrame]) -> gpd.GeoDataFrame:

@@ -1,0 +1,105 @@
+"""Polygons that have a name each: classes and regions, as vector files hold them.
+
+Only polygons are ground: a line or a point covers none, whatever its column says. A name that is
+null, empty or blank is none, and whole numbers read the same whether or not a null stands among
+them.
+"""
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+from shapely import Geometry, GeometryType
+
+from torchgeo_cmr.errors import CMRError
+
+_POLYGONS = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
+
+
+def class_names(column: pd.Series) -> NDArray[np.object_]:
+    """Give the names in a column.
+
+    Args:
+        column: Text, numbers or truth values, of which some may be null. Floating-point numbers
+            that are all whole were whole numbers before a null came among them.
+
+    Returns:
+        Text (n,), None where there is no name.
+    """
+    known = column.notna().to_numpy()
+    values = column[known].tolist()
+    if all(isinstance(value, float) and value.is_integer() for value in values):
+        values = [int(value) for value in values]
+    names = np.full(len(column), None, dtype=object)
+    names[known] = [text if text.strip() else None for text in map(str, values)]
+    return names
+
+
+def only_polygons(
+    frame: gpd.GeoDataFrame, what: str, kind: type[CMRError]
+) -> gpd.GeoDataFrame:
+    """Keep the features that cover ground, each with its polygons alone, without heights.
+
+    Args:
+        frame: Features, of which some may be lines, points, empty or without geometry.
+        what: What the frame is called if something is wrong with it.
+        kind: What to raise.
+
+    Returns:
+        The features that have a polygon, in a CRS of places.
+
+    Raises:
+        CMRError: Of the kind *kind*, if there is no polygon, no CRS, or one without places.
+    """
+    drawn = frame.active_geometry_name is not None
+    shapes = frame.geometry.to_numpy() if drawn else np.full(len(frame), None)
+    grounds = _polygons(shapes)
+    covers = ~shapely.is_missing(grounds)
+    if not covers.any():
+        raise kind(
+            f'{what} has no polygon: {_held(shapes)}; give polygons, or name another layer'
+        )
+    if frame.crs is None:
+        raise kind(f'{what} has no CRS; declare the one it is in')
+    # Heights are of coordinates; the way to another CRS may not know them.
+    crs = frame.crs.to_2d() if frame.crs.is_compound else frame.crs
+    if crs.is_geocentric or crs.is_vertical or crs.is_engineering:
+        raise kind(
+            f'{what} is in {crs.name[:60]}, which has no place on a map; check its CRS'
+        )
+    series = gpd.GeoSeries(grounds[covers], index=frame.index[covers], crs=crs)
+    return frame[covers].set_geometry(series)
+
+
+def _polygons(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Polygons of each shape, two-dimensional; None where there is none."""
+    grounds = shapely.force_2d(shapes)
+    kinds = shapely.get_type_id(grounds)
+    for i in np.flatnonzero(kinds == GeometryType.GEOMETRYCOLLECTION):
+        grounds[i] = shapely.MultiPolygon(_parts(grounds[i]))
+    kinds = shapely.get_type_id(grounds)
+    grounds[~np.isin(kinds, _POLYGONS) | shapely.is_empty(grounds)] = None
+    return grounds
+
+
+def _parts(shape: Geometry) -> list[Geometry]:
+    """Polygons of a collection, in which others may lie."""
+    if shape.geom_type == 'Polygon':
+        return [shape]
+    return [part for each in getattr(shape, 'geoms', ()) for part in _parts(each)]
+
+
+def _held(shapes: NDArray[np.object_]) -> str:
+    """Say what is there in place of polygons."""
+    present = shapes[~shapely.is_missing(shapes)]
+    filled = present[~shapely.is_empty(present)]
+    if len(filled):
+        kinds = sorted({shape.geom_type for shape in filled})
+        return f'it holds {" and ".join(kinds)}, which cover no ground'
+    if len(present):
+        return 'all its geometries are empty'
+    return 'its features have no geometry' if len(shapes) else 'it has no features'
+
+
+__all__ = ('class_names', 'only_polygons')
