@@ -229,8 +229,8 @@ class LabelFromMask:
                 f'{path} has no column {column!r}; its columns are '
                 f'{", ".join(map(str, frame.columns))}: name the column of the classes'
             )
-        frame = frame.assign(code=class_names(frame[column]))
-        frame = only_polygons(frame, f'the {what} {path}', RasterError)
+        coded = gpd.GeoDataFrame(frame.assign(code=class_names(frame[column])))
+        frame = only_polygons(coded, f'the {what} {path}', RasterError)
         frame = frame[frame['code'].notna().to_numpy()]
         found = sorted(frame['code'].unique())
         names = list(classes) if classes is not None else found

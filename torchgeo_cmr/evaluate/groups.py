@@ -128,7 +128,7 @@ def by_region(
             yield str(name), blocks == name
         return
     what = 'the layer of regions'
-    named = regions.assign(region=_names(regions))
+    named = gpd.GeoDataFrame(regions.assign(region=_names(regions)))
     named = only_polygons(named, what, QueryError)
     try:
         outlines = named.geometry.to_crs('EPSG:4326').to_numpy()
