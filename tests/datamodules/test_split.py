@@ -86,3 +86,26 @@ def test_overlapping_zones_agree() -> None:
             if a != b:
                 assert zones[0][a].distance(moved[b]) > 99
     assert np.all([moved['train'].area > 0, moved['test'].area > 0])
+
+
+def test_zones_in_another_order_are_divided_alike() -> None:
+    # Both hold the ground round 12 degrees east, so that the first decides for the other.
+    grounds = [
+        (UTM33, box(230_000, 5_000_000, 270_000, 5_020_000)),
+        (UTM32, box(700_000, 5_000_000, 740_000, 5_020_000)),
+        (UTM32, box(400_000, 5_000_000, 420_000, 5_020_000)),
+    ]
+    made = {}
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        zones = split_ground(
+            [grounds[i] for i in order],
+            [(2000, 2000)] * 3,
+            margins=[100] * 3,
+            shares=SHARES,
+            seed=1,
+        )
+        made[tuple(order)] = [zones[order.index(i)] for i in range(3)]
+    first, *others = made.values()
+    for other in others:
+        for one, same in zip(first, other, strict=True):
+            assert all(one[split].equals(same[split]) for split in SPLITS)

@@ -44,7 +44,8 @@ def split_ground(
 
     Test cells stay whole; validation loses what lies within the margin of a test cell and
     training what lies within the margin of either. Zones that overlap on the ground are
-    divided one after the other, so a place belongs to the same split in all of them.
+    divided one after the other, so a place belongs to the same split in all of them: by CRS and
+    place, whatever order they are given in, so that files under other paths are split alike.
 
     Distances are planar in the CRS of each zone.
 
@@ -62,8 +63,9 @@ def split_ground(
         at all of it; none where the split has none.
     """
     generator = np.random.default_rng(seed)
-    zones: list[dict[str, Tiles]] = []
-    for number, (crs, ground) in enumerate(grounds):
+    zones: dict[int, dict[str, Tiles]] = {}
+    for number in sorted(range(len(grounds)), key=lambda i: _rank(*grounds[i])):
+        crs, ground = grounds[number]
         width, height = cells[number]
         smallest = 0.05 * width * height if least is None else least[number]
         tiles, owners, count = _cut(ground, width, height, smallest)
@@ -77,8 +79,8 @@ def split_ground(
         # Places of earlier zones belong to a split already.
         earlier = {
             split: [
-                near_ground(zone[split], source, crs, around)
-                for zone, (source, _) in zip(zones, grounds, strict=False)
+                near_ground(zone[split], grounds[i][0], crs, around)
+                for i, zone in zones.items()
             ]
             for split in SPLITS
         }
@@ -87,8 +89,13 @@ def split_ground(
             own_tiles = tiles[np.isin(owners, chosen[split])]
             blocks = [*decided, *regions.values()]
             regions[split] = _without(own_tiles, blocks, margins[number])
-        zones.append(regions)
-    return zones
+        zones[number] = regions
+    return [zones[number] for number in range(len(grounds))]
+
+
+def _rank(crs: CRS, ground: BaseGeometry) -> tuple[str, tuple[float, ...]]:
+    """Say what zones are ordered by."""
+    return crs.to_string(), ground.bounds
 
 
 def _cut(
