@@ -8,6 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 from shapely import GeometryCollection, LineString, box
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
@@ -495,6 +496,20 @@ class TestGroups:
         assert found == [('elsewhere', 6), ('elsewhere (no region)', 6)]
         with pytest.raises(QueryError, match='regions has no CRS; declare'):
             list(by_region(both, gpd.GeoDataFrame(geometry=[west])))
+
+    @pytest.mark.parametrize('crs', ['EPSG:3832', 'EPSG:32601', 'EPSG:4326'])
+    def test_regions_across_the_antimeridian(self, crs: str) -> None:
+        lon = np.array([-179.8, 179.7, 178.0, -178.0, 0.0])
+        frame = gpd.GeoDataFrame(
+            {'patch_id': [*'abcde']},
+            geometry=shapely.box(lon - 0.01, -16.01, lon + 0.01, -15.99),
+            crs=4326,
+        )
+        places = EmbeddingTable.from_frame(frame, np.ones((5, 2)))
+        degrees = box(179.5, -17, 180.5, -15)
+        region = gpd.GeoDataFrame({'name': ['fiji']}, geometry=[degrees], crs=4326)
+        groups = dict(by_region(places, region.to_crs(crs)))
+        assert groups['fiji'].tolist() == [True, True, False, False, False]
 
     def test_regions_are_polygons_with_names(self) -> None:
         both = table(12, modalities=('s1',))

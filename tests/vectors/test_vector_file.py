@@ -39,3 +39,11 @@ def test_a_mistake_has_the_kind_that_is_wanted(tmp_path: Path) -> None:
     ]:
         with pytest.raises(RasterError, match=message):
             read_frame(path, 'map', kind=RasterError)
+
+
+def test_geoparquet_has_no_layers(tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
+    frame.to_parquet(tmp_path / 'a.parquet')
+    for path, layer in (('a.parquet', 'east'), ('a.parquet|layername=east', None)):
+        with pytest.raises(RasterError, match="no layers, so there is no 'east'"):
+            read_frame(tmp_path / path, layer=layer, kind=RasterError)

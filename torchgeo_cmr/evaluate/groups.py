@@ -7,11 +7,14 @@ import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pyproj import CRS
 from pyproj.exceptions import ProjError
+from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.distance import centres
+from torchgeo_cmr.table.outline import outline
 from torchgeo_cmr.vectors.class_polygons import class_names, only_polygons
 
 from .blocks import cells
@@ -32,6 +35,8 @@ _LAPSES = (
     '30 to 365 days',
     'over 365 days',
 )
+#: Metres by which the edge of a region may leave its own line.
+_STRAY = 1.0
 _REACHES = ('touching', 'up to 1 km', '1 to 10 km', '10 to 100 km', 'over 100 km')
 
 type Group = tuple[str, NDArray[np.bool_]]
@@ -130,24 +135,34 @@ def by_region(
     what = 'the layer of regions'
     named = gpd.GeoDataFrame(regions.assign(region=_names(regions)))
     named = only_polygons(named, what, QueryError)
-    try:
-        outlines = named.geometry.to_crs('EPSG:4326').to_numpy()
-    except ProjError as error:  # of a CRS that lies nowhere on Earth
-        raise QueryError(
-            f'{what} is in {named.crs.name[:60]}, from which nothing leads to EPSG:4326; check '
-            'its CRS'
-        ) from error
+    outlines = _in_lonlat(named, what)
     points = centres(table.frame.geometry.to_numpy())
     points[:, 0] = (points[:, 0] + 180) % 360 - 180
     inside = shapely.points(points)
     masks: dict[str, NDArray[np.bool_]] = {}
-    for name, outline in zip(named['region'], outlines, strict=True):
-        mask = shapely.intersects(outline, inside)
+    for name, ground in zip(named['region'], outlines, strict=True):
+        mask = shapely.intersects(ground, inside)
         masks[name] = masks[name] | mask if name in masks else mask
     yield from ((name, mask) for name, mask in masks.items() if mask.any())
     left = ~np.logical_or.reduce([*masks.values(), np.zeros(len(table), bool)])
     if left.any():
         yield 'elsewhere (no region)' if 'elsewhere' in masks else 'elsewhere', left
+
+
+def _in_lonlat(regions: gpd.GeoDataFrame, what: str) -> list[Geometry]:
+    """Polygons in EPSG:4326, cut at the antimeridian as footprints are."""
+    crs = CRS(regions.crs)
+    error = None
+    try:
+        shapes = shapely.make_valid(regions.geometry.to_numpy())
+        outlines = [outline(shape, crs, _STRAY) for shape in shapes]
+        if np.isfinite(shapely.bounds(outlines)).all():
+            return outlines
+    except (ProjError, ValueError) as reason:  # of a CRS that lies nowhere on Earth
+        error = reason
+    raise QueryError(
+        f'{what} is in {crs.name[:60]}, from which nothing leads to EPSG:4326; check its CRS'
+    ) from error
 
 
 def _names(regions: gpd.GeoDataFrame) -> list[str]:

@@ -69,6 +69,11 @@ def read_frame(
     try:
         if Path(source).suffix.lower() in _PARQUET:
             check_regular(source, kind)
+            if wanted := layer or named:
+                raise kind(
+                    f'the {what} {path} is GeoParquet, which has no layers, so there is no '
+                    f'{wanted!r} in it; leave the layer out'
+                )
             frame = gpd.read_parquet(source)
         else:
             checked = check_vector(source, kind)
