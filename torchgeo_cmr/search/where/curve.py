@@ -64,6 +64,8 @@ class Cover:
             passed: Sorted numbers of rows of the border.
         """
         first, length = self.runs
+        if not len(first):
+            return passed
         place = np.searchsorted(first, passed)
         return _listed(np.insert(first, place, passed), np.insert(length, place, 1))
 
