@@ -17,7 +17,7 @@ _SPARE = 8
 
 
 def best_tested(
-    best: Callable[[_Rows, int], Answer],
+    best: Callable[..., Answer],
     chosen: _Rows,
     borders: Sequence[Border],
     k: int,
@@ -29,7 +29,7 @@ def best_tested(
     tested too, and the search starts again.
 
     Args:
-        best: Gives the best of some sorted rows, at most so many, for each query.
+        best: Gives the best of some sorted rows, at most *k*, for each query.
         chosen: Sorted rows, those at borders untested (n,).
         borders: Rows that are not known to pass.
         k: Rows per query.
@@ -43,7 +43,7 @@ def best_tested(
     # Otherwise nearly as many would be tested among the best.
     if doubtful > num_queries * k:
         share = min(1.0, doubtful / len(chosen)) if len(chosen) else 0.0
-        found, scores = best(chosen, k + int(np.ceil(k * share)) + _SPARE)
+        found, scores = best(chosen, k=k + int(np.ceil(k * share)) + _SPARE)
         every = np.unique(found)
         failed = np.concatenate([border.failed(every) for border in borders])
         out = np.isin(found, failed)
@@ -52,7 +52,7 @@ def best_tested(
             return without(out, found, scores, k)
     for border in borders:
         chosen = border.tested(chosen)
-    return best(chosen, k)
+    return best(chosen, k=k)
 
 
 def without(

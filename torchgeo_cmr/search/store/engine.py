@@ -209,13 +209,7 @@ def _rank(
             best = partial(
                 part.best, queries=vectors, spare=plan.spare, withheld=held, looks=looks
             )
-            found, score = best_tested(
-                lambda rows, k, best=best: best(rows, k=k),
-                chosen,
-                untested[i],
-                k,
-                len(vectors),
-            )
+            found, score = best_tested(best, chosen, untested[i], k, len(vectors))
             plans.append(plan.after(looks))
         answers.append((part.to_numbers(found) + state.starts[i], score))
     if not answers:

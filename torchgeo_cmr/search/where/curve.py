@@ -106,10 +106,10 @@ class Curve:
         Args:
             area: Geometry in EPSG:4326, cut at the antimeridian.
         """
-        if (few := self._few(area)) is not None:
-            return Cover.of(np.empty(0, np.int64), few)
         n = len(self.boxes)
         nodes = np.flatnonzero(near_boxes(self.levels[-1], area))
+        if (few := self._few(nodes, area)) is not None:
+            return Cover.of(np.empty(0, np.int64), few)
         most = len(nodes) * self._spans[-1]
         drawn = rasters(area, int(np.clip(np.sqrt(most) / 2, *_SIDES)))
         inside: list[tuple[NDArray[np.int64], int]] = []
@@ -142,12 +142,14 @@ class Curve:
             return Cover.of(certain, border)
         return Cover.of(np.sort(self.order[certain]), np.sort(self.order[border]))
 
-    def _few(self, area: Geometry) -> NDArray[np.int64] | None:
+    def _few(
+        self, numbers: NDArray[np.int64], area: Geometry
+    ) -> NDArray[np.int64] | None:
         """Give the sorted rows whose box meets that of a small area; None if they are many.
 
-        To draw the area would take longer than to look at all of them.
+        To draw the area would take longer than to look at all of them. The numbers are those of
+        the coarsest nodes near it.
         """
-        numbers = np.flatnonzero(near_boxes(self.levels[-1], area))
         for span, below in zip(
             self._spans[::-1], [*self.levels[::-1][1:], self.boxes], strict=True
         ):

@@ -100,12 +100,13 @@ class Expression:
             QueryError: If a column is not there or cannot be compared in this way.
         """
         self.check(frame.columns)
-        return self._truth(self.tree, frame).yes
+        return self.truth(self.tree, frame).yes
 
-    def _truth(self, node: Node, frame: pd.DataFrame) -> Truth:
+    def truth(self, node: Node, frame: pd.DataFrame) -> Truth:
+        """Say of which rows a part of the condition is true, and of which false."""
         match node:
             case Both(parts, either):
-                truths = [self._truth(part, frame) for part in parts]
+                truths = [self.truth(part, frame) for part in parts]
                 every, any_ = np.logical_and.reduce, np.logical_or.reduce
                 yes, no = [t.yes for t in truths], [t.no for t in truths]
                 return (
@@ -114,7 +115,7 @@ class Expression:
                     else Truth(every(yes), any_(no))
                 )
             case Not(part):
-                truth = self._truth(part, frame)
+                truth = self.truth(part, frame)
                 return Truth(truth.no, truth.yes)
             case Is(part, truth):
                 return self._is(part, truth, frame)
@@ -140,7 +141,7 @@ class Expression:
             # Also of lists and other columns that cannot be compared.
             null = frame[part.name].isna().to_numpy(dtype=bool)
             return Truth(null, ~null)
-        truth = self._truth(part, frame)
+        truth = self.truth(part, frame)
         found = {True: truth.yes, False: truth.no, None: ~(truth.yes | truth.no)}[
             wanted
         ]

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from .comparison import Truth, compared, one_of
 from .condition import Expression
 from .operands import Side, side
-from .pattern import like
 from .tokens import quoted
 from .tree import Both, Column, Compare, Constant, Is, Like, Node, Not, Within
 
@@ -58,7 +56,7 @@ def comparisons_without_rows(expression: Expression, frame: pd.DataFrame) -> lis
         if len(names) != 1 or not len(frame):
             continue
         column = side(Column(names[0]), frame)
-        if not column.null.all() and not _truth(leaf, frame).yes.any():
+        if not column.null.all() and not expression.truth(leaf, frame).yes.any():
             found[f'no row has {_words(leaf)}, for {_values(column)}'] = None
     return list(found)
 
@@ -94,16 +92,6 @@ def _nulls(node: Node) -> Iterator[str]:
 def _names(leaf: Compare | Within | Like) -> list[str]:
     sides = (leaf.left, leaf.right) if isinstance(leaf, Compare) else (leaf.column,)
     return [each.name for each in sides if isinstance(each, Column)]
-
-
-def _truth(leaf: Compare | Within | Like, frame: pd.DataFrame) -> Truth:
-    match leaf:
-        case Compare(left, sign, right):
-            return compared(left, sign, right, frame)
-        case Within(column, values):
-            return one_of(column, values, frame)
-        case Like(column, pattern, fold):
-            return like(side(column, frame), pattern, fold=fold)
 
 
 def _words(leaf: Compare | Within | Like) -> str:
