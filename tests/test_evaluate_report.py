@@ -524,6 +524,11 @@ class TestGroups:
 
         blank = found(['', ' ', None], [*boxes, boxes[0]])
         assert blank == {'unnamed': 6, 'elsewhere': 6}
+        spaced = found(['west ', 'west'], boxes)
+        assert spaced == {
+            'west': sum(blank.values()) - blank['elsewhere'],
+            'elsewhere': 6,
+        }
         numbers = found([3.0, None], [boxes[0], whole])
         assert numbers == {'3': 4, 'unnamed': 12}
         mixed = GeometryCollection([line, boxes[0]])

@@ -151,6 +151,21 @@ class TestLabels:
         assert found.tolist() == expected
         assert found.any()
 
+    def test_spaces_are_no_part_of_a_label(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level('INFO')
+        places = squares([(0, 0)] * 4)
+        cells = [['wood ', 'lake'], [' wood'], [' '], ['', None]]
+        one, other = table(places, name='s1', kinds=cells), table(places, kinds=cells)
+        sets = label_sets((one, other), 'kinds')
+        assert sets.classes == ('lake', 'wood')
+        assert sets.members[1].tolist() == [[1, 1], [0, 1], [0, 0], [0, 0]]
+        found = shares_label(one, other, 'kinds')
+        assert found.tolist() == [[True, True, False, False]] * 2 + [[False] * 4] * 2
+        (note, _) = caplog.messages
+        assert note.startswith("column 'kinds': ' wood' and 'wood ' are one name")
+
     def test_multi_hot_is_the_same_as_lists(
         self, pair: tuple[EmbeddingTable, EmbeddingTable]
     ) -> None:

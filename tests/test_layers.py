@@ -21,6 +21,7 @@ PLACES = {
     'errors': (0, 'both'),
     'freed_memory': (0, 'both'),
     'iso8601': (0, 'both'),
+    'class_names': (0, 'both'),
     'lazy': (0, 'both'),
     'processors': (0, 'both'),
     'progress': (0, 'both'),

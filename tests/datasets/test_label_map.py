@@ -71,6 +71,17 @@ class TestRaster:
         assert (int(found), found.dtype, found.shape) == (label, torch.int64, ())
         assert labels.classes == ('water', 'wood', 'town')
 
+    def test_codes_of_one_name_are_one_class(self, path: Path) -> None:
+        names = {2: 'green', 1: 'green ', 5: 'town'}
+        with rasterio.open(path, 'r+') as file:
+            file.update_tags(CLASS_1='green', CLASS_2=' green', CLASS_5='town')
+        for labels in (LabelFromMask(path, names), LabelFromMask(path)):
+            assert labels.classes == ('green', 'town')
+            shares, known = labels.shares(patch(0, 0, 20), UTM)
+            assert shares.tolist() == pytest.approx([344 / 360, 16 / 360])
+            assert known == 0.9
+            assert labels(patch(12, 0, 4), UTM) == 1
+
     def test_equal_to_a_loop(self, path: Path, codes: np.ndarray) -> None:
         labels = LabelFromMask(path, NAMES)
         for row in range(0, 16, 3):
@@ -385,6 +396,18 @@ class TestPolygons:
         assert labels.shares(patch(0, 0, 20), UTM) == ([1], 0.25)
         with pytest.raises(RasterError, match="no polygon of any class in 'kind'"):
             LabelFromMask(write(['', None], halves[:2]), column='kind')
+
+    def test_spaces_around_a_name_make_no_class(
+        self, write: Callable[..., Path]
+    ) -> None:
+        halves = [shapely.box(X + i, Y - 200, X + i + 50, Y) for i in (0, 50, 100, 150)]
+        path = write(['wood ', ' wood', 'lake', 'sand'], halves)
+        labels = LabelFromMask(path, column='kind')
+        assert labels.classes == ('lake', 'sand', 'wood')
+        shares, known = labels.shares(patch(0, 0, 20), UTM)
+        assert (shares.tolist(), known) == ([0.25, 0.25, 0.5], 1)
+        chosen = LabelFromMask(path, ['wood ', 'lake', 'wood'], column='kind')
+        assert chosen.classes == ('wood', 'lake')
 
     @pytest.mark.parametrize('kind', ['Int64', 'float64'])
     def test_whole_numbers_among_nulls(

@@ -1,36 +1,16 @@
-"""Names and polygons of classes: what is none, and what covers no ground."""
+"""Polygons of classes: what covers no ground."""
 
 from typing import Any
 
 import geopandas as gpd
-import pandas as pd
 import pytest
 import shapely
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.vectors.class_polygons import class_names, only_polygons
+from torchgeo_cmr.vectors.class_polygons import only_polygons
 
 SQUARE = shapely.box(0, 0, 1, 1)
 LINE = shapely.LineString([(0, 0), (1, 1)])
-
-
-@pytest.mark.parametrize(
-    ('values', 'dtype', 'names'),
-    [
-        (['a', '', ' \t', None, 'b c '], None, ['a', None, None, None, 'b c ']),
-        ([3, None, 12], 'float64', ['3', None, '12']),
-        ([3.5, None, 12], 'float64', ['3.5', None, '12.0']),
-        ([2**53 + 1, None], 'Int64', ['9007199254740993', None]),
-        ([True, None], 'boolean', ['True', None]),
-        ([float('inf'), 1], None, ['inf', '1.0']),
-        (['b', 'a', None], 'category', ['b', 'a', None]),
-        ([None], None, [None]),
-        ([], None, []),
-    ],
-)
-def test_names(values: Any, dtype: Any, names: list[str | None]) -> None:
-    column = pd.Series(values, dtype=dtype, index=[7] * len(values))
-    assert class_names(column).tolist() == names
 
 
 def test_only_polygons_stay() -> None:

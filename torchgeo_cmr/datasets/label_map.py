@@ -19,12 +19,13 @@ from rasterio.features import rasterize
 from rasterio.windows import Window
 from torch import Tensor
 
+from torchgeo_cmr.class_names import bare_names, class_names
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.rasters.class_maps import read_classes
 from torchgeo_cmr.reading.cache import Cache
 from torchgeo_cmr.scenes.header import Header, open_raster, read_header
 from torchgeo_cmr.scenes.scene import apply
-from torchgeo_cmr.vectors.class_polygons import class_names, only_polygons
+from torchgeo_cmr.vectors.class_polygons import only_polygons
 from torchgeo_cmr.vectors.vector_file import read_frame
 
 Rule = Literal['majority', 'share']
@@ -78,7 +79,8 @@ class LabelFromMask:
                 ``FILE|layername=NAME`` is a layer. Its lines and points are no ground.
             classes: Code -> name for rasters; names, for polygons (default: the tags
                 ``CLASS_<code>`` of the raster, or else its codes; the values of the column).
-                Their order numbers the labels.
+                Their order numbers the labels. Codes of one name are one class, and spaces
+                around a name are no part of it.
             rule: 'majority': the class that covers most of what is known, int64; 'share':
                 every class that covers at least *share* of it, multi-hot float32.
             share: Share of the known ground that makes a label, for 'share'.
@@ -124,7 +126,7 @@ class LabelFromMask:
         #: Code in the map -> name.
         self.codes: dict[int, str] = named
         #: Names of the classes, in the order of the labels.
-        self.classes = tuple(named.values())
+        self.classes = tuple(dict.fromkeys(named.values()))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave behind what a worker process finds out again for itself."""
@@ -169,7 +171,9 @@ class LabelFromMask:
             if self.polygons is None
             else self._burn(bounds, crs)
         )
-        counts = np.array([np.sum(cells == code) for code in self.codes], np.float64)
+        counts = np.zeros(len(self.classes))
+        for code, name in self.codes.items():
+            counts[self.classes.index(name)] += np.sum(cells == code)
         known = float(counts.sum())
         return counts / max(known, 1.0), known / max(cells.size, 1)
 
@@ -206,7 +210,8 @@ class LabelFromMask:
         found = dict(sorted(found.items())) if classes is None else found
         if not found:
             raise RasterError(f'{self.paths[0]} holds no class: it is all nodata')
-        return found
+        bare = bare_names(found.values(), f'the map of classes {self.paths[0]}')
+        return {code: bare[name] or str(code) for code, name in found.items()}
 
     def _features(
         self,
@@ -229,11 +234,12 @@ class LabelFromMask:
                 f'{path} has no column {column!r}; its columns are '
                 f'{", ".join(map(str, frame.columns))}: name the column of the classes'
             )
-        coded = gpd.GeoDataFrame(frame.assign(code=class_names(frame[column])))
-        frame = only_polygons(coded, f'the {what} {path}', RasterError)
+        whole = f'the {what} {path}'
+        coded = gpd.GeoDataFrame(frame.assign(code=class_names(frame[column], whole)))
+        frame = only_polygons(coded, whole, RasterError)
         frame = frame[frame['code'].notna().to_numpy()]
         found = sorted(frame['code'].unique())
-        names = list(classes) if classes is not None else found
+        names = found if classes is None else _in_order(classes, whole)
         frame = frame[frame['code'].isin(names)]
         if frame.empty:
             raise RasterError(
@@ -369,6 +375,13 @@ def _check_size(path: Path, rows: int, columns: int) -> None:
             f'one patch covers {rows} x {columns} pixels of {path}, too many to be read for one '
             'label: give a coarser map of classes, or smaller patches'
         )
+
+
+def _in_order(classes: Sequence[str], what: str) -> list[str]:
+    """Names of wanted classes, each once."""
+    names = [str(name) for name in classes]
+    bare = bare_names(names, f'classes of {what}')
+    return list(dict.fromkeys(bare[name] for name in names))
 
 
 def _occurring(path: Path) -> dict[int, str]:

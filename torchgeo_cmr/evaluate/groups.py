@@ -11,11 +11,12 @@ from pyproj import CRS
 from pyproj.exceptions import ProjError
 from shapely import Geometry
 
+from torchgeo_cmr.class_names import class_names
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.distance import centres
 from torchgeo_cmr.table.outline import outline
-from torchgeo_cmr.vectors.class_polygons import class_names, only_polygons
+from torchgeo_cmr.vectors.class_polygons import only_polygons
 
 from .blocks import cells
 from .label_rule import LabelSets
@@ -133,7 +134,7 @@ def by_region(
             yield str(name), blocks == name
         return
     what = 'the layer of regions'
-    named = gpd.GeoDataFrame(regions.assign(region=_names(regions)))
+    named = gpd.GeoDataFrame(regions.assign(region=_names(regions, what)))
     named = only_polygons(named, what, QueryError)
     outlines = _in_lonlat(named, what)
     points = centres(table.frame.geometry.to_numpy())
@@ -165,9 +166,9 @@ def _in_lonlat(regions: gpd.GeoDataFrame, what: str) -> list[Geometry]:
     ) from error
 
 
-def _names(regions: gpd.GeoDataFrame) -> list[str]:
+def _names(regions: gpd.GeoDataFrame, what: str) -> list[str]:
     columns: list[Any] = [c for c in regions if c != regions.active_geometry_name]
     chosen = 'name' if 'name' in columns else next(iter(columns), None)
     if chosen is None:
         return [str(i) for i in range(len(regions))]
-    return [name or 'unnamed' for name in class_names(regions[chosen])]
+    return [name or 'unnamed' for name in class_names(regions[chosen], what)]

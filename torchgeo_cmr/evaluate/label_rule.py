@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from torchgeo_cmr.class_names import bare_names
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.search.memory import check_fits
 from torchgeo_cmr.table import EmbeddingTable
@@ -30,7 +31,8 @@ def label_sets(tables: Sequence[EmbeddingTable], column: str) -> LabelSets:
     """Read the labels of tables into one vocabulary.
 
     A cell is one label, a list of labels, or a multi-hot vector: numbers 0 and 1, of the
-    same length, at least 2, in every row of all tables. Null or an empty list is not a label.
+    same length, at least 2, in every row of all tables. Null, blank text and an empty list are no
+    label, and spaces around a label are no part of it.
 
     Args:
         tables: Tables with the column.
@@ -79,7 +81,10 @@ def label_sets(tables: Sequence[EmbeddingTable], column: str) -> LabelSets:
             for part in cells
         )
         return LabelSets(classes, tuple(m.reshape(-1, len(classes)) for m in members))
-    names = sorted({str(label) for cell in known for label in cell})
+    bare = bare_names(
+        (str(label) for cell in known for label in cell), f'column {column!r}'
+    )
+    names = sorted({*bare.values()} - {''})
     rows = sum(map(len, cells))
     check_fits(
         4 * rows * len(names),
@@ -90,7 +95,8 @@ def label_sets(tables: Sequence[EmbeddingTable], column: str) -> LabelSets:
     members = tuple(np.zeros((len(part), len(names)), np.float32) for part in cells)
     for part, member in zip(cells, members, strict=True):
         for row, cell in enumerate(part):
-            member[row, [position[str(label)] for label in cell or ()]] = 1
+            held = [bare[str(label)] for label in cell or ()]
+            member[row, [position[name] for name in held if name]] = 1
     return LabelSets(tuple(names), members)
 
 

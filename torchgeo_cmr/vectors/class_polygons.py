@@ -1,13 +1,10 @@
-"""Polygons that have a name each: classes and regions, as vector files hold them.
+"""Polygons of classes and regions, as vector files hold them.
 
-Only polygons are ground: a line or a point covers none, whatever its column says. A name that is
-null, empty or blank is none, and whole numbers read the same whether or not a null stands among
-them.
+Only polygons are ground: a line or a point covers none, whatever its column says.
 """
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from shapely import Geometry, GeometryType
@@ -15,25 +12,6 @@ from shapely import Geometry, GeometryType
 from torchgeo_cmr.errors import CMRError
 
 _POLYGONS = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
-
-
-def class_names(column: pd.Series) -> NDArray[np.object_]:
-    """Give the names in a column.
-
-    Args:
-        column: Text, numbers or truth values, of which some may be null. Floating-point numbers
-            that are all whole were whole numbers before a null came among them.
-
-    Returns:
-        Text (n,), None where there is no name.
-    """
-    known = column.notna().to_numpy()
-    values = column[known].tolist()
-    if all(isinstance(value, float) and value.is_integer() for value in values):
-        values = [int(value) for value in values]
-    names = np.full(len(column), None, dtype=object)
-    names[known] = [text if text.strip() else None for text in map(str, values)]
-    return names
 
 
 def only_polygons(
@@ -102,4 +80,4 @@ def _held(shapes: NDArray[np.object_]) -> str:
     return 'its features have no geometry' if len(shapes) else 'it has no features'
 
 
-__all__ = ('class_names', 'only_polygons')
+__all__ = ('only_polygons',)
