@@ -608,6 +608,41 @@ class TestColumns:
             read(path, time='t')
         assert read(path).frame['time_start'].isna().all()
 
+    @pytest.mark.parametrize('names', [('Timestamp',), ('start_time', 'end_time')])
+    @pytest.mark.parametrize(
+        ('parts', 'unit'),
+        [(1, 'seconds'), (10**3, 'milli'), (10**6, 'mic'), (10**9, 'nano')],
+    )
+    def test_numbers_that_nobody_names(
+        self, tmp_path: Path, names: tuple[str, ...], parts: int, unit: str
+    ) -> None:
+        """Which are no dates before somebody says so."""
+        counts = (1_717_237_817 + np.arange(N)) * parts
+        path = tmp_path / 'x.parquet'
+        data = pd.DataFrame(simple(**dict.fromkeys(names, counts)))
+        data.to_parquet(path, row_group_size=2)
+        words = ','.join(names)
+        hint = rf"x.parquet have no date: {words} .* {unit}.*since 1970; name .*time='{words}'"
+        with pytest.warns(UserWarning, match=hint) as caught:
+            found = read(path).frame
+        assert len(caught) == 1
+        assert found['time_start'].isna().all()
+        assert read(path, time=words).frame['time_start'].notna().all()
+        assert read(path, time='').frame['time_start'].isna().all()
+
+    def test_numbers_that_are_no_times_are_not_spoken_of(self, tmp_path: Path) -> None:
+        """Warnings are errors in tests."""
+        second = 1_717_237_817
+        for number, values in enumerate(
+            [[20240601] * N, [second] * 2 + [second * 1000] * (N - 2), [0.5] * N]
+        ):
+            path = tmp_path / f'{number}.parquet'
+            pd.DataFrame(simple(date=values)).to_parquet(path, row_group_size=2)
+            assert read(path).frame['time_start'].isna().all()
+        years = simple(year=[2024] * N, timestamp=[second] * N)
+        found = read(write(tmp_path / 'years.parquet', years)).frame
+        assert found['time_start'].dt.year.eq(2024).all()
+
     def test_floats_and_midnights_since_1970(self, tmp_path: Path) -> None:
         day, noon = 1_717_200_000, 1_717_243_200
         path = write(

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -367,6 +367,23 @@ def _time(schema: pa.Schema, name: str, given: str | None) -> tuple[str, ...]:
         ):
             return columns
     return tuple(c for c in _among(schema, _TIMES) if _is_time(schema.field(c)))[:1]
+
+
+def counted_times(schema: pa.Schema) -> Iterator[tuple[str, ...]]:
+    """Give columns of numbers that are called as times are, and may count since 1970.
+
+    Args:
+        schema: Schema of a file in which no times were found.
+
+    Yields:
+        Names of a start and an end, or of one column.
+    """
+    for names in (*_SPANS, *((name,) for name in _TIMES)):
+        columns = _among(schema, names)
+        if len(columns) == len(names) and all(
+            _is_number(schema.field(column).type) for column in columns
+        ):
+            yield columns
 
 
 def _is_time(field: pa.Field) -> bool:

@@ -7,6 +7,7 @@ the file has statistics of them.
 import json
 import logging
 import os
+import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -30,9 +31,9 @@ from torchgeo_cmr.table.footprints import WGS84, is_wgs84, to_wgs84
 from torchgeo_cmr.table.schema import RESERVED, STANDARD
 from torchgeo_cmr.table.whole_numbers import short_as_floats, unrounded
 
-from .column_roles import Roles, columns_of, find_roles, without_views
+from .column_roles import Roles, columns_of, counted_times, find_roles, without_views
 from .place_columns import Area, footprints, read_places, touching
-from .time_columns import all_midnight, read_times
+from .time_columns import all_midnight, read_times, unit_since_1970
 from .vector_lists import decode, faults, read_vectors
 
 _LOG = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class _Counts:
     skipped: int = 0
     #: Column -> its types, each with the first file that has it.
     kinds: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: What is to be said of numbers that may be times and were not read as such.
+    undated: str = ''
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
                 kinds = counts.kinds.setdefault(column.name, {})
                 kinds.setdefault(str(column.type)[:80], label)
             stated += _stated(parquet.schema_arrow)
+            if reading.time is None and not roles.time:
+                counts.undated = counts.undated or _perhaps_times(parquet, label)
             for frame, vectors in _groups(parquet, file, label, roles, reading, counts):
                 if blocks and blocks[0].shape[1] != vectors.shape[1]:
                     raise ArchiveError(
@@ -143,6 +148,8 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
     notes = _notes(facts, len(frame), vectors)
     for note in notes:
         _LOG.info('%s', note)
+    if counts.undated:
+        warnings.warn(counts.undated, UserWarning, stacklevel=3)
     return ParquetRows(frame, vectors, facts)
 
 
@@ -286,6 +293,27 @@ def _days(parquet: pq.ParquetFile, label: str, roles: Roles) -> tuple[bool, ...]
             all_midnight(_read(parquet, group, [name]).column(name) for group in every)
             for name in roles.time
         )
+
+
+def _perhaps_times(parquet: pq.ParquetFile, label: str) -> str:
+    """Say which numbers of an undated file would be times if they were named; nothing without any."""
+    every = range(parquet.num_row_groups)
+    for names in counted_times(parquet.schema_arrow):
+        with _complete(label):
+            units = {
+                unit_since_1970(
+                    _read(parquet, group, [name]).column(name) for group in every
+                )
+                for name in names
+            }
+        if len(units) == 1 and None not in units:
+            words = ','.join(names)
+            return (
+                f'rows of {label} have no date: {words} holds whole numbers, which may be '
+                f'{units.pop()} since 1970; name it with time={words!r} '
+                f'(--time-column {words}) if they are, with an empty word if they are not'
+            )
+    return ''
 
 
 def _within(file: Path, label: str, roles: Roles, reading: Reading) -> set[int] | None:

@@ -17,6 +17,12 @@ _YEARS = (1900, 2100)
 #: Seconds since 1970 that whole numbers may be: those of the years 1980 to 2099.
 _MOMENTS = (315_532_800, 4_102_444_800)
 _UNITS = {'s': 1, 'ms': 10**3, 'us': 10**6, 'ns': 10**9}
+_UNIT_NAMES = {
+    's': 'seconds',
+    'ms': 'milliseconds',
+    'us': 'microseconds',
+    'ns': 'nanoseconds',
+}
 _INSTANT = pd.Timedelta(microseconds=1)
 
 
@@ -37,6 +43,27 @@ def all_midnight(blocks: Iterable[pa.ChunkedArray]) -> bool:
         if times is None or not ((times == times.dt.normalize()) | times.isna()).all():
             return False
     return True
+
+
+def unit_since_1970(blocks: Iterable[pa.ChunkedArray]) -> str | None:
+    """Say in which unit all numbers of a column are moments since 1970.
+
+    Args:
+        blocks: The column, some rows at a time; nothing is read beyond the first other number.
+
+    Returns:
+        ``'seconds'``, ``'milliseconds'``, ``'microseconds'`` or ``'nanoseconds'``; None if there is
+        no number, or no unit that puts all of them into the years that moments may be in.
+    """
+    units: set[str | None] = set()
+    for block in blocks:
+        if (whole := _whole(block)) is None:
+            return None
+        if whole.null_count < len(whole):
+            units.add(_unit(whole))
+        if None in units or len(units) > 1:
+            return None
+    return _UNIT_NAMES[str(units.pop())] if units else None
 
 
 def read_times(
@@ -95,17 +122,30 @@ def _period(column: pa.ChunkedArray, name: str, days: bool) -> tuple[Any, Any]:
 
 
 def _since_1970(column: pa.ChunkedArray) -> pd.Series | None:
-    """Read whole numbers as moments since 1970; None if their unit could be another.
+    """Read whole numbers as moments since 1970; None if their unit could be another."""
+    whole = _whole(column)
+    if whole is None or (unit := _unit(whole)) is None:
+        return None
+    return _instants(whole.cast(pa.int64()).cast(pa.timestamp(unit, tz='UTC')))
 
-    All moments of 1980 to 2100 in one unit are numbers that none has in the next unit.
-    """
+
+def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Give numbers as whole ones; None if they are not."""
     if pa.types.is_floating(column.type):
         # Whole numbers become floats where pandas had to store a null among them.
         numbers = pd.Series(column.to_pandas())
         if (numbers.dropna() % 1 != 0).any() or (numbers.abs() >= 2**53).any():
             return None
         column = pa.chunked_array([pa.array(numbers.astype('Int64'))])
-    if not pa.types.is_integer(column.type) or column.null_count == len(column):
+    return column if pa.types.is_integer(column.type) else None
+
+
+def _unit(column: pa.ChunkedArray) -> str | None:
+    """Say in which unit all whole numbers are moments since 1970.
+
+    All moments of 1980 to 2100 in one unit are numbers that none has in the next unit.
+    """
+    if column.null_count == len(column):
         return None
     least, most = (
         pc.call_function(which, [column]).as_py() for which in ('min', 'max')
@@ -113,8 +153,7 @@ def _since_1970(column: pa.ChunkedArray) -> pd.Series | None:
     for unit, parts in _UNITS.items():
         first, last = (second * parts for second in _MOMENTS)
         if first <= least and most < last:
-            stamps = column.cast(pa.int64()).cast(pa.timestamp(unit, tz='UTC'))
-            return _instants(stamps)
+            return unit
     return None
 
 
