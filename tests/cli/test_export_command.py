@@ -1,6 +1,7 @@
 """The verb export: archives and saved results become layers."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -188,6 +189,29 @@ def test_mistakes_of_catalogues(
     assert sorted(tmp_path.rglob('*')) == before
 
 
+def test_a_layer_of_several(
+    run: Run, refused: Refused, layer: gpd.GeoDataFrame, tmp_path: Path
+) -> None:
+    source, out = tmp_path / 'two.gpkg', tmp_path / 'a.geojson'
+    layer.to_file(source, layer='first')
+    layer.iloc[1:].to_file(source, layer='other', mode='a')
+    (advice,) = re.findall(r'name one: (\S+)', refused('export', source, '--out', out))
+    assert advice == f'{source}|layername=other'
+    assert run('export', advice, '--out', out).code == 0
+    assert gpd.read_file(out)['name'].tolist() == ['b']
+
+
+def test_a_layer_of_a_saved_search(run: Run, archive: Path, tmp_path: Path) -> None:
+    hits = tmp_path / 'hits.gpkg'
+    assert run('search', archive, '--query', archive, '-k', 2, '--out', hits).code == 0
+    for name, layer, columns in (('results', 'results', True), ('query', 0, False)):
+        out = tmp_path / f'{name}.gpkg'
+        ran = run('export', f'{hits}|layername={name}', '--out', out)
+        assert (ran.code, ran.err) == (0, '')
+        assert ('score' in gpd.read_file(out, layer=layer)) == columns
+    assert read_search(tmp_path / 'results.gpkg').record == read_search(hits).record
+
+
 def test_in_place_with_overwrite(
     run: Run, refused: Refused, layer: gpd.GeoDataFrame, tmp_path: Path
 ) -> None:
@@ -210,7 +234,9 @@ def test_in_place_with_overwrite(
             '{t}/bare.shp',
             'bare.shp has no CRS; declare it in the program that wrote it',
         ),
-        ('{t}/two.gpkg', 'has the layers one, other and none is called results'),
+        ('{t}/two.gpkg', 'two.gpkg has 2 layers, one, other; name one: '),
+        ('{t}/two.gpkg|layername=sea', "has no layer 'sea' but one, other; name one"),
+        ('{t}/gone.gpkg|layername=one', 'gone.gpkg is not there; name an archive fo'),
         ('{archive} --out {t}/text.xls', 'has the suffix .xls, which no writer knows'),
         ('{archive} --out {t}/b.json', 'name it b.geojson'),
         ('{archive} --out {t}/a.geojson', 'a.geojson is named twice as output'),

@@ -14,7 +14,7 @@ import geopandas as gpd
 import pytest
 import shapely
 
-from torchgeo_cmr.cli.export_command import _read as read_source
+from torchgeo_cmr.cli.export_command import _features as read_source
 from torchgeo_cmr.datasets import LabelFromMask
 from torchgeo_cmr.errors import CMRError, QueryError
 from torchgeo_cmr.export import read_search

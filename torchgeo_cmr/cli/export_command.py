@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,8 @@ def export(source: str, *, output: ResultOptions, catalogue: CatalogueOptions) -
 
     Args:
         source: Archive folder, a search saved as .gpkg, or a vector file with a CRS; for a model card,
-            a checkpoint. Of a file with several layers, the one called results is used.
+            a checkpoint. Of a file with several layers, the one called results is used, or
+            FILE|layername=NAME.
     """
     from torchgeo_cmr.errors import QueryError
 
@@ -88,7 +90,7 @@ def export(source: str, *, output: ResultOptions, catalogue: CatalogueOptions) -
         return
     from torchgeo_cmr.export import write_all
 
-    frame, layers = _together(Path(source))
+    frame, layers = _together(source)
     for path, summary in write_all(frame, output.files, **layers, **output.written()):
         sys.stdout.write(f'{path}: {summary}\n')
 
@@ -164,54 +166,48 @@ def _writer(
     return write
 
 
-def _together(source: Path) -> tuple['gpd.GeoDataFrame', dict[str, Any]]:
+def _together(source: str) -> tuple['gpd.GeoDataFrame', dict[str, Any]]:
     """Read what is to be written, and of a saved search the queries, area and record too."""
+    from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.export import read_search
+    from torchgeo_cmr.table import EmbeddingTable
+    from torchgeo_cmr.vectors.vector_file import locate
 
-    frame = _read(source)
-    if source.is_dir() or not {'query_id', 'rank', 'score', 'patch_id'} <= set(frame):
+    if Path(source).is_dir():
+        return EmbeddingTable.load(source).frame, {}
+    _check_there(source)
+    file, layer = locate(source, 'vector file', QueryError)
+    if layer is None and Path(file).suffix.lower() == '.parquet':
+        frame = read_search(file).results
+    else:
+        frame = _features(source)
+    saved = {'query_id', 'rank', 'score', 'patch_id'} <= set(frame)
+    if not saved or layer not in (None, 'results'):
         return frame, {}
-    results, queries, area, record = read_search(source)
+    results, queries, area, record = read_search(file)
     return results, {'queries': queries, 'area': area, 'record': record or None}
 
 
-def _read(source: Path) -> 'gpd.GeoDataFrame':
-    import geopandas as gpd
-    import pyogrio
-
+def _check_there(source: str) -> None:
+    """Refuse what is on the network or not there."""
     from torchgeo_cmr.errors import QueryError
-    from torchgeo_cmr.export import read_search
     from torchgeo_cmr.regular_files import check_not_address
-    from torchgeo_cmr.table import EmbeddingTable
-    from torchgeo_cmr.vectors.vector_contents import check_vector
 
-    if source.is_dir():
-        return EmbeddingTable.load(source).frame
-    if not source.exists():
-        check_not_address(source, QueryError)
+    file = source if Path(source).exists() else source.partition('|')[0]
+    if not Path(file).expanduser().exists() and not file.startswith('/vsi'):
+        check_not_address(file, QueryError)
         raise QueryError(
-            f'{source} is not there; name an archive folder or a vector file'
+            f'{file} is not there; name an archive folder or a vector file'
         )
-    if source.suffix.lower() == '.parquet':
-        return read_search(source).results
-    try:
-        checked = check_vector(source, QueryError)
-        layers = [str(name) for name, _ in pyogrio.list_layers(checked)]
-        if len(layers) > 1 and 'results' not in layers:
-            raise QueryError(
-                f'{source} has the layers {", ".join(layers)} and none is called results; '
-                'save the one you mean as a file of its own'
-            )
-        chosen = 'results' if 'results' in layers else None
-        frame = gpd.read_file(checked, layer=chosen)
-    except QueryError:
-        raise
-    except Exception as error:  # GDAL and GEOS raise kinds of their own
-        raise QueryError(
-            f'{source} cannot be read as a vector file ({error}); name an archive folder or '
-            'a vector file'
-        ) from error
-    if not isinstance(frame, gpd.GeoDataFrame):
+
+
+def _features(source: str | PathLike[str]) -> 'gpd.GeoDataFrame':
+    """Read a layer of a vector file: the one that is named, else the results."""
+    from torchgeo_cmr.errors import QueryError
+    from torchgeo_cmr.vectors.vector_file import read_frame
+
+    frame = read_frame(source, 'vector file', prefer='results', placeless=True)
+    if frame.active_geometry_name is None:
         raise QueryError(f'{source} has no geometry; name a file with footprints')
     if frame.crs is None:
         raise QueryError(
