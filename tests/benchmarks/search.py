@@ -246,18 +246,23 @@ def busy() -> tuple[float, float]:
 def rounds(
     candidates: Mapping[str, Candidate], count: int, patience: int = PATIENCE
 ) -> tuple[dict[str, list[float]], bool]:
-    """Ask every candidate once a round; keep the rounds that others left alone."""
+    """Ask every candidate once a round; keep the rounds that others left alone.
+
+    Each round has an order of its own, for who comes after a candidate finds the caches full of
+    what that one read.
+    """
+    rng = np.random.default_rng(0)
     for ask in candidates.values():
         ask()
     taken: list[tuple[float, dict[str, float]]] = []
     names = list(candidates)
     cores = os.cpu_count() or 1
-    for attempt in range(patience * count):
+    for _ in range(patience * count):
         spent = {}
         all_before, own_before = busy()
         begin = time.perf_counter()
-        turn = attempt % len(names)
-        for name in names[turn:] + names[:turn]:
+        for i in rng.permutation(len(names)):
+            name = names[i]
             start = time.perf_counter()
             candidates[name]()
             spent[name] = (time.perf_counter() - start) * 1000

@@ -28,8 +28,13 @@ def slow(
 
 
 @pytest.mark.parametrize('k', [1, 7, 100])
-@pytest.mark.parametrize('block', [4, 33, 8192])
-def test_against_a_sort(monkeypatch: pytest.MonkeyPatch, k: int, block: int) -> None:
+@pytest.mark.parametrize('block', [4, 33, 8192, None])
+def test_against_a_sort(
+    monkeypatch: pytest.MonkeyPatch, k: int, block: int | None
+) -> None:
+    """In blocks, and all at once."""
+    monkeypatch.setattr(exact, '_AT_ONCE', 10_000 if block is None else 0)
+    block = block or 1
     monkeypatch.setattr(scan, '_ROWS', block)
     monkeypatch.setattr(scan, '_LONG', 2 * block)
     monkeypatch.setattr(scan, '_SMALL', 160)
@@ -51,7 +56,11 @@ def test_against_a_sort(monkeypatch: pytest.MonkeyPatch, k: int, block: int) -> 
         assert (np.diff(scores, axis=1) <= 0).all()
 
 
-def test_ties_across_position_k_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize('at_once', [0, 1 << 20])
+def test_ties_across_position_k_and_blocks(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(exact, '_AT_ONCE', at_once)
     monkeypatch.setattr(scan, '_ROWS', 16)
     monkeypatch.setattr(scan, '_ALONE', 30)
     monkeypatch.setattr(scan, '_ALONE_OF_MANY', 30)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
 
-from .candidates import LOWEST, Pool, gathered, where
+from .candidates import LOWEST, Pool, gathered, kth, where
 from .hidden_rows import HiddenRows
 from .integer_products import round_queries
 from .margin import Margin
@@ -33,6 +33,9 @@ type Ties = NDArray[np.int64] | Callable[[NDArray[np.int64]], NDArray[np.int64]]
 type _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 _QUERIES = 512
+#: Multiplications in one product that takes less time than it takes a scan to begin, and for
+#: which OpenBLAS brings no threads.
+_AT_ONCE = 1 << 18
 #: Most hidden rows of a query that are found and dropped again.
 _MORE = 1_000
 _PAIRS = 65_536
@@ -213,8 +216,15 @@ def _propose(
     withheld: HiddenRows | None,
 ) -> _Pairs:
     """Give (query, row) pairs that hold the k best of every query, ties included."""
-    margin = Margin.even(len(queries), _slack(vectors))
-    make = partial(Pool, len(queries), k, margin, withheld)
+    count, slack = len(queries), _slack(vectors)
+    few = count * len(rows) * vectors.dim < _AT_ONCE
+    if few and withheld is None and vectors.kind == 'float32':
+        with np.errstate(invalid='ignore', over='ignore'):
+            scores = queries @ vectors.whole.take(rows, axis=0).T
+            owner, column = where(scores >= kth(scores, k)[:, None] - slack)
+        return owner, rows[column]
+    margin = Margin.even(count, slack)
+    make = partial(Pool, count, k, margin, withheld)
     return gathered(scan(vectors, rows, queries, make))
 
 

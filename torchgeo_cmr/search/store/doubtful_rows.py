@@ -44,9 +44,8 @@ def best_tested(
     if doubtful > num_queries * k:
         share = min(1.0, doubtful / len(chosen)) if len(chosen) else 0.0
         found, scores = best(chosen, k=k + int(np.ceil(k * share)) + _SPARE)
-        every = np.unique(found)
-        failed = np.concatenate([border.failed(every) for border in borders])
-        out = np.isin(found, failed)
+        every, place = np.unique(found, return_inverse=True)
+        out = np.logical_or.reduce([border.fail(every) for border in borders])[place]
         left = (~out & np.isfinite(scores)).sum(axis=1)
         if found.shape[1] == len(chosen) or left.min(initial=k) >= k:
             return without(out, found, scores, k)

@@ -34,18 +34,27 @@ class Border:
         """Give the number of rows."""
         return len(self.rows)
 
-    def failed(self, rows: _Rows) -> _Rows:
-        """Give those of some sorted rows that lie at the border and do not pass."""
-        if not len(rows):
-            return rows
-        place = np.minimum(np.searchsorted(rows, self.rows), len(rows) - 1)
-        at = np.flatnonzero(rows[place] == self.rows)
-        new = at[self._known[at] == _UNKNOWN]
-        if len(new):
-            self._known[new] = np.where(self._test(self.rows[new]), _IN, _OUT)
-        return self.rows[at[self._known[at] == _OUT]]
+    def fail(self, rows: _Rows) -> NDArray[np.bool_]:
+        """Say which of some sorted rows lie at the border and do not pass."""
+        out = np.zeros(len(rows), dtype=bool)
+        few, many = (
+            (rows, self.rows) if len(rows) < len(self.rows) else (self.rows, rows)
+        )
+        if not len(few):
+            return out
+        place = np.minimum(many.searchsorted(few), len(many) - 1)
+        met = np.flatnonzero(many[place] == few)
+        # Which of the rows, and where they are at the border.
+        which, at = (met, place[met]) if few is rows else (place[met], met)
+        known = self._known[at]
+        new = known == _UNKNOWN
+        if new.any():
+            fresh = at[new]
+            known[new] = self._known[fresh] = self._test(self.rows[fresh])
+        out[which] = known == _OUT
+        return out
 
     def tested(self, rows: _Rows) -> _Rows:
         """Give some sorted rows without those that do not pass."""
-        failed = self.failed(rows)
-        return np.delete(rows, np.searchsorted(rows, failed)) if len(failed) else rows
+        out = self.fail(rows)
+        return rows[~out] if out.any() else rows
