@@ -13,7 +13,9 @@ from pyproj import Geod
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.search.where import clauses
+from torchgeo_cmr.search.where.clauses import InArea
 from torchgeo_cmr.search.where.columns import TableColumns
+from torchgeo_cmr.search.where.predicates import near_boxes
 from torchgeo_cmr.table import EmbeddingTable
 
 type Make = Callable[..., Any]
@@ -481,3 +483,16 @@ def test_of_many_rows_footprints_are_looked_at_near_the_edge_only(
     assert told_apart.tolist() == where.rows(columns).tolist()
     few, every = looked
     assert 0 < few < every / 2
+
+
+def test_an_area_is_drawn_where_all_rows_are_wanted_and_not_for_the_best(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = TableColumns(make(4000), curve=True)
+    clause = InArea(AREA)
+    near = near_boxes(columns.boxes, AREA).sum()
+    assert 2 * clauses._FOOTPRINTS < near < clauses._FEW
+    found, border = clause.sift(columns, None)
+    assert len(found) == len(border) == near
+    found, border = clause.sift(columns, None, clauses._FOOTPRINTS)
+    assert 0 < len(border) < near / 2 < len(found) < near

@@ -11,7 +11,6 @@ import shapely
 from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.search.store.row_numbers import Numbered
 from torchgeo_cmr.search.store.segment import build, from_table, to_arrow, to_frame
-from torchgeo_cmr.search.where import curve
 from torchgeo_cmr.search.where.columns import (
     Columns,
     StoredColumns,
@@ -49,10 +48,7 @@ def test_a_segment_says_what_the_table_says(make: Make) -> None:
     assert stored.attributes(names=['cloud']).columns.tolist() == ['cloud']
 
 
-def test_columns_of_several_parts_are_numbered_on(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(curve, '_FEW', 0)
+def test_columns_of_several_parts_are_numbered_on(make: Make) -> None:
     archive = make(150)
     parts = [archive.select(np.arange(a, b)) for a, b in ((0, 60), (60, 61), (61, 150))]
     numbered = Numbered([build(parts[0], 'float32'), *map(from_table, parts[1:])])
@@ -74,7 +70,7 @@ def test_columns_of_several_parts_are_numbered_on(
         pd.DataFrame(archive.select(rows[:5]).frame),
     )
     area = shapely.box(9.3, 44.3, 10.4, 45.4)
-    cover = numbered.cover(area)
+    cover = numbered.cover(area, 0)
     assert cover is not None
     truth = np.flatnonzero(shapely.intersects(plain.footprints(np.arange(150)), area))
     assert len(cover.inside) > 0
@@ -100,8 +96,8 @@ def test_as_columns(make: Make) -> None:
     columns = as_columns(archive)
     assert isinstance(columns, TableColumns)
     assert as_columns(columns) is columns
-    assert columns.cover(shapely.box(9, 44, 10, 45)) is None
-    cover = RetrievalIndex(archive).columns.cover(shapely.box(9, 44, 11, 46))
+    assert columns.cover(shapely.box(9, 44, 10, 45), 0) is None
+    cover = RetrievalIndex(archive).columns.cover(shapely.box(9, 44, 11, 46), 0)
     assert cover is not None
 
 

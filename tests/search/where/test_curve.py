@@ -42,7 +42,7 @@ AREAS = {
 @pytest.mark.parametrize('n', [0, 1, 15, 16, 17, 300, 5000])
 @pytest.mark.parametrize('stored', [True, False])
 def test_every_row_is_inside_or_on_the_border_or_away(
-    name: str, n: int, stored: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, n: int, stored: bool
 ) -> None:
     area, boxes = AREAS[name], boxes_of(n)
     order = hilbert_order(boxes)
@@ -51,8 +51,7 @@ def test_every_row_is_inside_or_on_the_border_or_away(
     shapes = shapely.box(*boxes.T)
     touching = np.flatnonzero(shapely.intersects(area, shapes))
     for few in (0, 4_096):
-        monkeypatch.setattr(curve, '_FEW', few)
-        cover = Curve(boxes, None if stored else order).cover(area)
+        cover = Curve(boxes, None if stored else order).cover(area, few)
         assert (np.diff(cover.inside) > 0).all()
         assert (np.diff(cover.border) > 0).all()
         assert len(np.intersect1d(cover.inside, cover.border)) == 0
@@ -67,11 +66,11 @@ def test_few_rows_are_those_whose_boxes_meet_that_of_the_area(stored: bool) -> N
     boxes = boxes[order] if stored else boxes
     made = Curve(boxes, None if stored else order)
     for area in (ring(0.8), shapely.box(2, 42, 3.5, 43.5), shapely.Point(5, 45)):
-        cover = made.cover(area)
+        cover = made.cover(area, 4_096)
         near = shapely.intersects(shapely.box(*area.bounds), shapely.box(*boxes.T))
         assert cover.inside.tolist() == []
         assert cover.border.tolist() == np.flatnonzero(near).tolist()
-    assert len(made.cover(ring(3)).inside) > 0
+    assert len(made.cover(ring(3), 4_096).inside) > 0
 
 
 @pytest.mark.parametrize('name', AREAS)
@@ -80,12 +79,11 @@ def test_ways_to_the_same_cover(
     name: str, handful: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nodes judged or opened unseen."""
-    monkeypatch.setattr(curve, '_FEW', 0)
     boxes = boxes_of(20_000, wide=0.02)
     boxes = boxes[hilbert_order(boxes)]
-    usual = Curve(boxes).cover(AREAS[name])
+    usual = Curve(boxes).cover(AREAS[name], 0)
     monkeypatch.setattr(curve, '_HANDFUL', handful)
-    other = Curve(boxes).cover(AREAS[name])
+    other = Curve(boxes).cover(AREAS[name], 0)
     assert (usual.inside == other.inside).all()
     assert (usual.border == other.border).all()
 
@@ -109,7 +107,7 @@ def test_rows_of_the_border_are_put_between_the_runs() -> None:
 def test_runs_spare_most_tests() -> None:
     boxes = boxes_of(50_000, wide=0.02)
     boxes = boxes[hilbert_order(boxes)]
-    cover = Curve(boxes).cover(ring(3))
+    cover = Curve(boxes).cover(ring(3), 0)
     assert len(cover.inside) > 3 * len(cover.border) > 0
     # Neighbours on the curve are neighbours on the ground: long runs.
     assert (np.diff(cover.inside) > 1).sum() < len(cover.inside) / 20
@@ -126,11 +124,10 @@ def test_many_small_parts_do_not_leave_everything_to_be_looked_at(
     area = shapely.MultiPolygon(
         shapely.buffer(shapely.points(x.ravel(), y.ravel()), 0.002).tolist()
     )
-    monkeypatch.setattr(curve, '_FEW', 0)
     monkeypatch.setattr(curve, '_MANY', 10)
-    closely = Curve(boxes).cover(area)
+    closely = Curve(boxes).cover(area, 0)
     monkeypatch.setattr(curve, '_MANY', 1_000_000)
-    coarsely = Curve(boxes).cover(area)
+    coarsely = Curve(boxes).cover(area, 0)
     touching = shapely.intersects(area, shapely.box(*boxes.T))
     for cover in (closely, coarsely):
         told = np.union1d(cover.inside, cover.border)
@@ -162,6 +159,6 @@ def test_footprints_over_180_lie_at_the_edge() -> None:
     order = hilbert_order(both)
     where = np.flatnonzero((order >= 200) & (order < 220))
     assert (np.diff(where) == 1).all()  # by themselves, not among those at longitude 0
-    cover = Curve(both, order).cover(cut(shapely.box(179, 43, 181, 45)))
+    cover = Curve(both, order).cover(cut(shapely.box(179, 43, 181, 45)), 0)
     assert cover.border.tolist() == list(range(200, 220))
     assert not len(cover.inside)

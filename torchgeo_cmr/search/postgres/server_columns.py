@@ -158,7 +158,7 @@ class ServerColumns:
         """Make the footprints of some rows."""
         return footprints_of(self.arrow(rows, [], shapes=True).column('geometry'))
 
-    def cover(self, area: Geometry) -> Cover | None:
+    def cover(self, area: Geometry, few: int) -> Cover | None:
         """Leave it to boxes: the database has looked already."""
         return None
 

@@ -102,11 +102,11 @@ class Numbered:
             shapes[places_of_part] = part.columns.footprints(positions)
         return shapes
 
-    def cover(self, area: Geometry) -> Cover | None:
+    def cover(self, area: Geometry, few: int) -> Cover | None:
         """Cover an area in every part."""
         inside, border = [], []
         for part, start in zip(self._parts, self._starts, strict=False):
-            found = part.columns.cover(area)
+            found = part.columns.cover(area, few)
             if found is None:
                 return None
             inside.append(part.to_numbers(found.inside) + start)
@@ -214,9 +214,9 @@ class Member:
         """Make the footprints of some rows."""
         return self._part.columns.footprints(rows)
 
-    def cover(self, area: Geometry) -> Cover | None:
+    def cover(self, area: Geometry, few: int) -> Cover | None:
         """Cover an area in the part."""
-        return self._part.columns.cover(area)
+        return self._part.columns.cover(area, few)
 
     def meeting(
         self, boxes: NDArray[np.float64], most: int

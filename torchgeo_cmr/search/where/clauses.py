@@ -30,8 +30,9 @@ from .times import Spans, in_months, in_window, spans, within_days
 type Rows = NDArray[np.int64]
 
 _MANY = 2_000
-#: Rows that the border may cross from which on most are told apart without their footprints.
-_FOOTPRINTS = 512
+#: Rows up to which to look at their footprints is quicker than to draw an area, and where only
+#: the best of them are looked at.
+_FOOTPRINTS, _FEW = 512, 4_096
 
 
 class Clause(Protocol):
@@ -177,18 +178,26 @@ class InArea:
         self, columns: Columns, rows: Rows | None, query: EmbeddingTable | None
     ) -> tuple[Rows, None]:
         """Give the rows that pass."""
-        found, border = self.sift(columns, rows)
+        found, border = self.sift(columns, rows, _FOOTPRINTS)
         return border.tested(found), None
 
-    def sift(self, columns: Columns, rows: Rows | None) -> tuple[Rows, Border]:
-        """Give the rows that may pass, and of which of these footprints decide."""
+    def sift(
+        self, columns: Columns, rows: Rows | None, few: int = _FEW
+    ) -> tuple[Rows, Border]:
+        """Give the rows that may pass, and of which of these footprints decide.
+
+        Args:
+            columns: The archive.
+            rows: Rows that are still in.
+            few: Rows in the box of the area up to which footprints decide on all.
+        """
         if len(columns):
             check_placed(columns)
 
         test = partial(self._test, columns)
         # Testing a few rows is quicker than covering an area.
         many = rows is None or len(rows) > _MANY
-        cover = columns.cover(self.area) if many else None
+        cover = columns.cover(self.area, few) if many else None
         if cover is None:
             boxes = columns.boxes if rows is None else columns.boxes[rows]
             found = _narrowed(rows, near_boxes(boxes, self.area))
@@ -206,7 +215,7 @@ class InArea:
         passed = np.zeros(len(rows), dtype=bool)
         near = np.arange(len(rows))
         areal = self.area.geom_type in ('Polygon', 'MultiPolygon')
-        if len(rows) >= _FOOTPRINTS and areal and self.predicate != 'contains':
+        if len(rows) > _FOOTPRINTS and areal and self.predicate != 'contains':
             boxes = columns.boxes.take(rows, axis=0)
             clear, passed = kept_away(boxes, self.area)
             near = np.flatnonzero(~clear)

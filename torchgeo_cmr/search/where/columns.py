@@ -71,10 +71,11 @@ class Columns(Protocol):
         """Make the footprints of some rows: shapely geometries in EPSG:4326."""
         ...
 
-    def cover(self, area: Geometry) -> Cover | None:
+    def cover(self, area: Geometry, few: int) -> Cover | None:
         """Say which rows an area holds and which must be tested; None if boxes must do.
 
-        The area is in EPSG:4326, cut at the antimeridian.
+        The area is in EPSG:4326, cut at the antimeridian. All rows in its box may be left to be
+        tested if they are *few* or fewer.
         """
         ...
 
@@ -138,9 +139,9 @@ class TableColumns:
         """Give the footprints of some rows."""
         return self.table.frame.geometry.to_numpy()[rows]
 
-    def cover(self, area: Geometry) -> Cover | None:
+    def cover(self, area: Geometry, few: int) -> Cover | None:
         """Cover an area along the curve, if there is one."""
-        return self._curve.cover(area) if self._curved else None
+        return self._curve.cover(area, few) if self._curved else None
 
     def meeting(
         self, boxes: NDArray[np.float64], most: int
@@ -223,9 +224,9 @@ class StoredColumns:
         wkb = arrow_check.take(self.arrow.select(['geometry']), rows).column(0)
         return footprints_of(wkb)
 
-    def cover(self, area: Geometry) -> Cover:
+    def cover(self, area: Geometry, few: int) -> Cover:
         """Cover an area along the curve."""
-        return self._curve.cover(area)
+        return self._curve.cover(area, few)
 
     def meeting(
         self, boxes: NDArray[np.float64], most: int

@@ -21,8 +21,6 @@ from .cells import Raster, judged, rasters
 from .predicates import near_boxes
 
 _FAN = 16
-#: Rows in the box of an area up to which it is not drawn.
-_FEW = 4_096
 #: Cells of a raster along each axis, from few to many rows: one for every four of them.
 _SIDES = (64, 512)
 #: Nodes that are all examined: with so few, one more level above them gains nothing.
@@ -100,16 +98,17 @@ class Curve:
             self.levels.append(level)
         self._spans = [_FAN ** (i + 1) for i in range(len(self.levels))]
 
-    def cover(self, area: Geometry) -> Cover:
+    def cover(self, area: Geometry, few: int) -> Cover:
         """Say which rows lie inside an area, and which must be tested.
 
         Args:
             area: Geometry in EPSG:4326, cut at the antimeridian.
+            few: Rows in the box of the area up to which it is not drawn: all are to be tested.
         """
         n = len(self.boxes)
         nodes = np.flatnonzero(near_boxes(self.levels[-1], area))
-        if (few := self._few(nodes, area)) is not None:
-            return Cover.of(np.empty(0, np.int64), few)
+        if (rows := self._few(nodes, area, few)) is not None:
+            return Cover.of(np.empty(0, np.int64), rows)
         most = len(nodes) * self._spans[-1]
         drawn = rasters(area, int(np.clip(np.sqrt(most) / 2, *_SIDES)))
         inside: list[tuple[NDArray[np.int64], int]] = []
@@ -143,18 +142,17 @@ class Curve:
         return Cover.of(np.sort(self.order[certain]), np.sort(self.order[border]))
 
     def _few(
-        self, numbers: NDArray[np.int64], area: Geometry
+        self, numbers: NDArray[np.int64], area: Geometry, most: int
     ) -> NDArray[np.int64] | None:
-        """Give the sorted rows whose box meets that of a small area; None if they are many.
+        """Give the sorted rows whose box meets that of an area; None if they may be too many.
 
-        To draw the area would take longer than to look at all of them. The numbers are those of
-        the coarsest nodes near it.
+        The numbers are those of the coarsest nodes near it.
         """
         for span, below in zip(
             self._spans[::-1], [*self.levels[::-1][1:], self.boxes], strict=True
         ):
             # Of what a coarse node holds, most may lie elsewhere.
-            if len(numbers) * span > _FEW * (1 if span == _FAN else _FAN):
+            if len(numbers) * span > most * (1 if span == _FAN else _FAN):
                 return None
             numbers = _opened(numbers, _FAN)
             numbers = numbers[numbers < len(below)]

@@ -360,7 +360,7 @@ class Where:
         if not len(columns):
             raise QueryError('the archive is empty; embed some scenes first')
         check_placed(columns)
-        cover = columns.cover(self.area)
+        cover = columns.cover(self.area, few=0)
         if cover is not None and len(cover.runs[0]):
             return
         near = (
