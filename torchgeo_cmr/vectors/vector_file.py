@@ -20,6 +20,7 @@ import shapely
 
 from torchgeo_cmr.errors import CMRError, QueryError
 from torchgeo_cmr.regular_files import check_regular
+from torchgeo_cmr.vectors.arcs import CURE, has_arcs
 from torchgeo_cmr.vectors.vector_contents import check_vector
 
 _PARQUET = ('.parquet', '.geoparquet')
@@ -82,10 +83,14 @@ def read_frame(
             frame = _features(source, names, typed)
     except kind:
         raise
+    except NotImplementedError as error:
+        raise kind(f'the {what} {path} holds arcs; {CURE}') from error
     except Exception as error:  # pyogrio, pyarrow and GDAL raise kinds of their own
         raise kind(
             f'the {what} {path} cannot be read as a vector file ({error})'
         ) from error
+    if frame.active_geometry_name is not None and has_arcs(frame.geometry.to_numpy()):
+        raise kind(f'the {what} {path} holds arcs in a collection; {CURE}')
     named_geometry = frame.active_geometry_name is not None
     if not placeless and not (
         named_geometry and not shapely.is_missing(frame.geometry.to_numpy()).all()

@@ -15,6 +15,7 @@ from shapely.geometry import mapping
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search import Where
 from torchgeo_cmr.search.where.area import read_area
+from torchgeo_cmr.search.where.drawing import is_written
 from torchgeo_cmr.vectors.vector_file import read_frame
 
 NORTH, SOUTH = box(10, 10, 14, 14), box(30, 10, 34, 14)
@@ -80,6 +81,41 @@ def test_the_crs_of_old_geojson_is_heard() -> None:
 def test_what_is_not_one_is_told(given: Any, message: str) -> None:
     with pytest.raises(QueryError, match=message):
         Where(given)
+
+
+@pytest.mark.parametrize('kind', ['CURVEPOLYGON', 'curvepolygon Z', 'CurvePolygonZM'])
+@pytest.mark.parametrize('stated', ['', 'SRID=4326; '])
+def test_arcs_are_named(kind: str, stated: str) -> None:
+    """They were treated as names of files, and as conditions."""
+    written = f'{stated}{kind} (CIRCULARSTRING(9 45, 11 45, 9 45))'
+    assert is_written(written)
+    with pytest.raises(
+        QueryError, match=r'is a CURVEPOLYGON, which has arcs; .*CurveToLi'
+    ):
+        read_area(written, 4326)
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ('CIRCULARSTRING(9 45, 10 46, 11 45)', 'a CIRCULARSTRING, which has arcs'),
+        (
+            'COMPOUNDCURVE((9 45, 10 46), (10 46, 9 45))',
+            'COMPOUNDCURVE, which has arcs',
+        ),
+        ('MULTISURFACE EMPTY', 'a MULTISURFACE, which has arcs'),
+        ('MULTICURVE((9 45, 10 46))', 'a MULTICURVE, which has arcs'),
+        (
+            'GEOMETRYCOLLECTION(GEOMETRYCOLLECTION(CIRCULARSTRING(9 45, 10 46, 11 45)))',
+            'the area holds arcs in a collection; make its arcs lines',
+        ),
+        ('TIN (((9 45, 10 45, 9 46, 9 45)))', 'a TIN, a surface of faces; write these'),
+        ('TRIANGLE Z ((9 45 0, 10 45 0, 9 46 0, 9 45 0))', 'a TRIANGLE, a surface'),
+    ],
+)
+def test_what_has_no_straight_edges(given: str, message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        read_area(given, 4326)
 
 
 def test_near_a_point_says_what_is_missing() -> None:

@@ -34,6 +34,7 @@ from torchgeo_cmr.table.archive.folder import read_header
 from torchgeo_cmr.table.archive.part_footers import reading
 from torchgeo_cmr.table.archive.records import merge_records
 from torchgeo_cmr.table.footprints import unwrap
+from torchgeo_cmr.vectors.arcs import UNREADABLE
 
 _STAC = '1.0.0'
 _PARQUET = 'application/vnd.apache.parquet'
@@ -236,7 +237,7 @@ def _hull(table: Any, file: Path) -> shapely.Geometry | None:
     """Give the hull of all footprints, one on either side of the antimeridian if it is crossed."""
     try:
         shapes = shapely.from_wkb(table.column('geometry').to_numpy())
-    except shapely.errors.ShapelyError as error:
+    except UNREADABLE as error:
         raise ArchiveError(
             f'{file} has a footprint that is broken ({error}); write the archive again'
         ) from error

@@ -20,6 +20,7 @@ from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.search import arrow_check
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.whole_numbers import in_pandas
+from torchgeo_cmr.vectors.arcs import UNREADABLE
 
 from .curve import Cover, Curve, hilbert_order
 
@@ -243,7 +244,7 @@ def footprints_of(wkb: pa.ChunkedArray) -> NDArray[np.object_]:
     """
     try:
         return shapely.from_wkb(wkb.to_numpy())
-    except shapely.errors.GEOSException as error:
+    except UNREADABLE as error:
         raise ArchiveError(
             f'a footprint of the index is broken ({error}); build the index again'
         ) from error

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 from shapely import Geometry
-from shapely.errors import ShapelyError
 from shapely.geometry import shape as from_mapping
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.outline import WGS84
+from torchgeo_cmr.vectors.arcs import ARCS, CURE, UNREADABLE, has_arcs
 from torchgeo_cmr.vectors.vector_file import DRAWN, read_frame
 
 
@@ -49,9 +49,10 @@ type AreaLike = (
     | Sequence[float]
     | Sequence[Geometry]
 )
+_FACES = ('TRIANGLE', 'TIN', 'POLYHEDRALSURFACE')
 _WKT = re.compile(
     r'\s*(?:SRID\s*=\s*(\d+)\s*;)?\s*((?:MULTI)?(?:POINT|LINESTRING|POLYGON)|LINEARRING'
-    r'|GEOMETRYCOLLECTION)\s*(?:Z|M|ZM)?\s*(?:\(|EMPTY)',
+    rf'|GEOMETRYCOLLECTION|{"|".join((*ARCS, *_FACES))})\s*(?:Z|M|ZM)?\s*(?:\(|EMPTY)',
     re.IGNORECASE,
 )
 
@@ -85,7 +86,7 @@ def read_features(
         QueryError: If it is nothing that an area may be.
     """
     if isinstance(given, str) and (wkt := _WKT.match(given)):
-        return _many([_parsed(given)]), _srid(wkt[1]), 'the area'
+        return _many([_parsed(given, wkt[2].upper())]), _srid(wkt[1]), 'the area'
     if isinstance(given, str) and given.lstrip().startswith('{'):
         try:
             given = json.loads(given)
@@ -186,13 +187,24 @@ def _many(shapes: Sequence[Geometry]) -> NDArray[np.object_]:
     return array
 
 
-def _parsed(text: str) -> Geometry:
+def _parsed(text: str, kind: str) -> Geometry:
+    if kind in ARCS:
+        raise QueryError(
+            f'the area is a {kind}, which has arcs; {CURE}, or name the file that holds it'
+        )
+    if kind in _FACES:
+        raise QueryError(
+            f'the area is a {kind}, a surface of faces; write these as a MULTIPOLYGON'
+        )
     try:
-        return shapely.from_wkt(text.split(';', 1)[-1])
-    except ShapelyError as error:
+        shape = shapely.from_wkt(text.split(';', 1)[-1])
+    except UNREADABLE as error:
         raise QueryError(
             f'the area begins like WKT and cannot be read ({error})'
         ) from error
+    if has_arcs(_many([shape])):
+        raise QueryError(f'the area holds arcs in a collection; {CURE}')
+    return shape
 
 
 def _srid(number: str | None) -> CRS | None:

@@ -25,6 +25,7 @@ from torchgeo_cmr.table.footprints import WGS84, to_wkb
 from torchgeo_cmr.table.schema import RESERVED, STANDARD, set_types
 from torchgeo_cmr.table.whole_numbers import in_pandas
 from torchgeo_cmr.typed_json import signed_text
+from torchgeo_cmr.vectors.arcs import UNREADABLE
 
 #: Key of our JSON in the metadata of a part's Arrow schema.
 METADATA_KEY = b'torchgeo_cmr'
@@ -210,7 +211,7 @@ def frame_from_arrow(table: pa.Table) -> gpd.GeoDataFrame:
         for start in range(0, len(table), _BLOCK):
             words = column.slice(start, _BLOCK).to_numpy()
             shapes[start : start + _BLOCK] = shapely.from_wkb(words)
-    except shapely.errors.ShapelyError as error:
+    except UNREADABLE as error:
         raise ArchiveError(
             f'a footprint of the archive is broken ({error}); write the archive again'
         ) from error

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84, to_wgs84
+from torchgeo_cmr.vectors.arcs import CURE
 
 from .column_roles import Roles, storage
 from .squares import squares
@@ -103,6 +104,10 @@ def read_places(
         column = pa.chunked_array([c.storage for c in column.chunks], type=kind)
     try:
         shapes = _decoded(column, kind)
+    except NotImplementedError as error:
+        raise ArchiveError(
+            f'the column {name} holds a geometry with arcs: {CURE}'
+        ) from error
     except shapely.errors.ShapelyError as error:
         raise ArchiveError(
             f'the column {name} holds a geometry that is broken ({error}): write the file again'
