@@ -9,12 +9,15 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import shapely
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.main import main
 from torchgeo_cmr.search import RetrievalIndex, Where, load_archive
+from torchgeo_cmr.search.postgres.archive_tables import find_entry
+from torchgeo_cmr.search.postgres.connection import Address, connect
 from torchgeo_cmr.table import EmbeddingTable, ParquetSink
 
 pytestmark = pytest.mark.postgres
@@ -100,6 +103,61 @@ def test_categories_of_parts_need_more_numbers_than_one_part(
     sink.commit('other', rows('ab', kind=[1, 2]))
     with pytest.raises(ArchiveError, match='columns of another kind'):
         load_archive(sink.path, address)
+
+
+def test_categories_that_an_earlier_version_lost(database: str, tmp_path: Path) -> None:
+    """It kept the categories of some parts only; the words themselves are in the table."""
+    address = f'{database}&archive=lost'
+    sink = ParquetSink(tmp_path / 'a', {'space': 'w'})
+    for names, kinds in (('ab', ['x', 'y']), ('cde', ['z', None, 'x'])):
+        sink.commit(names, rows(names, kind=pd.Categorical(kinds)))
+    load_archive(sink.path, address)
+    with connect(Address.read(address)) as server:
+        entry = find_entry(server, 'lost')
+        assert entry is not None
+        i = entry.columns.schema.get_field_index('kind')
+        assert entry.columns.column(i).chunk(0).dictionary.to_pylist() == [
+            'x',
+            'y',
+            'z',
+        ]
+        codes = pa.array([], pa.int8())
+        fewer = pa.DictionaryArray.from_arrays(codes, pa.array(['x', 'y']))
+        columns = entry.columns.set_column(i, 'kind', fewer)
+        stream = pa.BufferOutputStream()
+        with pa.ipc.new_stream(stream, columns.schema) as writer:
+            batch = [
+                c.chunk(0) if c.num_chunks else pa.array([], c.type) for c in columns
+            ]
+            writer.write_batch(pa.RecordBatch.from_arrays(batch, schema=columns.schema))
+        server.execute(
+            'UPDATE torchgeo_cmr.archive SET columns = %s WHERE name = %s',
+            [stream.getvalue().to_pybytes(), 'lost'],
+        )
+        server.commit()
+
+    def check(truth: dict[str, str]) -> None:
+        index = RetrievalIndex.open(address)
+        frame = index.table.frame
+        found = dict(zip(frame['patch_id'], frame['kind'].astype(object), strict=True))
+        assert {k: v for k, v in found.items() if not pd.isna(v)} == truth
+        for word in {*truth.values()}:
+            hits = index.search([1, 0, 0, 0], 9, where=Where(where=f"kind = '{word}'"))
+            assert {*hits['patch_id']} == {k for k, v in truth.items() if v == word}
+            assert {*hits['kind']} == {word}
+        # Rows whose categories are all known, next to others.
+        every = index.search([1, 0, 0, 0], 9)
+        assert (
+            dict(zip(every['patch_id'], every['kind'], strict=True)).items()
+            >= truth.items()
+        )
+
+    truth = dict(zip('abce', 'xyzx', strict=True))
+    check(truth)
+    # Loading more parts into it loses nothing either.
+    sink.commit('f', rows('f', kind=pd.Categorical(['w'])))
+    assert load_archive(sink.path, address)['parts'] == 1
+    check(truth | {'f': 'w'})
 
 
 def test_load_again_keeps_replaces_and_prunes(database: str, tmp_path: Path) -> None:

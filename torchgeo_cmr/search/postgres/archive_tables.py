@@ -187,7 +187,7 @@ def widen(server: Any, name: str, columns: pa.Table, record: dict[str, Any]) -> 
     """
     entry = find_entry(server, name)
     assert entry is not None  # it was made before
-    if entry.record == record and _united(entry, columns).equals(entry.columns):
+    if entry.record == record and _alike(_united(entry, columns), entry.columns):
         return
     with server.transaction():
         lock = 'SELECT name FROM torchgeo_cmr.archive WHERE name = %s FOR UPDATE'
@@ -240,6 +240,18 @@ def _united(entry: Entry, columns: pa.Table) -> pa.Table:
         empty = pa.array([], field.type)
         made[field.name] = empty if plain else _categories(known, empty)
     return pa.table(made)
+
+
+def _alike(first: pa.Table, second: pa.Table) -> bool:
+    """Say whether two tables without rows have the same columns and categories.
+
+    Arrow compares rows, so categories that no row has do not count for it.
+    """
+    return first.schema.equals(second.schema) and all(
+        left.chunk(0).dictionary.equals(right.chunk(0).dictionary)
+        for left, right in zip(first.columns, second.columns, strict=True)
+        if pa.types.is_dictionary(left.type)
+    )
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:
