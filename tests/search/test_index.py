@@ -210,6 +210,39 @@ def test_where_must_be_a_filter(make: Make) -> None:
 
 
 @pytest.mark.parametrize('stored', [False, True])
+def test_the_first_rows_that_can_be_found(
+    make: Make, tmp_path: Path, stored: bool
+) -> None:
+    table = make(40)
+    index = RetrievalIndex(table)
+    if stored:
+        index = RetrievalIndex.build(table.select(range(25)), tmp_path / 'index')
+        index.append(table.select(range(25, 40)))
+    for gone in ((), (0, 3, 7), range(10, 30)):
+        if len(gone):
+            index.delete([table.frame['patch_id'][i] for i in gone])
+        for most in (1, 4, 16, 17, 18, 39, 100):
+            assert index.columns.leading(most).tolist() == index.rows()[:most].tolist()
+
+
+def test_explain_lists_no_rows_if_some_are_left(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = make(40)
+    table = replace(table, frame=table.frame.assign(label='port', cloud=np.nan))
+    index = RetrievalIndex(table)
+    listed: list[int] = []
+    rows = RetrievalIndex.rows
+    monkeypatch.setattr(
+        RetrievalIndex, 'rows', lambda *given: listed.append(1) or rows(*given)
+    )
+    assert index.explain(np.ones(16), 3, where=Where(where="label = 'port'")).rows
+    assert not listed
+    assert index.explain(np.ones(16), 3, where=Where(where="label = 'sea'")).unmet
+    assert listed
+
+
+@pytest.mark.parametrize('stored', [False, True])
 def test_explain_names_what_is_compared_in_vain(
     make: Make, tmp_path: Path, stored: bool
 ) -> None:

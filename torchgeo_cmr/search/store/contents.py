@@ -8,11 +8,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from torchgeo_cmr.errors import ArchiveError
-from torchgeo_cmr.search.where.columns import Columns, TableColumns
+from torchgeo_cmr.search.where.columns import TableColumns
 from torchgeo_cmr.search.where.where import Where
 from torchgeo_cmr.table import EmbeddingTable
 
 from .engine import select
+from .row_numbers import Numbered
 from .snapshot import State
 
 type _Rows = NDArray[np.int64]
@@ -62,7 +63,7 @@ class IndexContents:
         return dict(self._state.facts['record'])
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> Numbered:
         """What a filter reads, by row number; deleted rows are still in it."""
         return self._state.columns
 

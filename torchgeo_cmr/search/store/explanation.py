@@ -7,12 +7,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from torchgeo_cmr.search.where.columns import Columns
 from torchgeo_cmr.search.where.conditions.unmet import (
     columns_without_values,
     comparisons_without_rows,
 )
 from torchgeo_cmr.search.where.where import Step, Where
+
+from .row_numbers import Numbered
 
 __all__ = ('Explanation', 'unmet')
 
@@ -24,7 +25,7 @@ class Searched(Protocol):
     """An archive by row number."""
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> Numbered:
         """What a filter reads."""
         ...
 
@@ -131,13 +132,13 @@ def unmet(index: Searched, where: Where, *, left: int) -> tuple[str, ...]:
     found: dict[str, None] = {}
     if not where.conditions:
         return ()
-    columns, rows = index.columns, index.rows()
+    columns, first = index.columns, index.columns.leading(_FIRST)
     for expression in where.conditions:
         names = sorted(expression.names)
-        empty = columns.attributes(rows[:_FIRST], names).isna().all().any()
+        empty = columns.attributes(first, names).isna().all().any()
         if not names or not (empty or not left):
             continue
-        frame = columns.attributes(rows, names)
+        frame = columns.attributes(index.rows(), names)
         sentences = columns_without_values(expression, frame)
         if not left:
             sentences += comparisons_without_rows(expression, frame)

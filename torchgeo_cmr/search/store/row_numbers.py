@@ -163,6 +163,19 @@ class Numbered:
                 segment.to_positions(rows[places_of_part] - self._starts[i]),
             )
 
+    def leading(self, most: int) -> _Rows:
+        """Give the first rows that can be found, by number, without a look at all others."""
+        reach = most
+        while True:
+            numbers = np.arange(min(reach, len(self)), dtype=np.int64)
+            alive = np.ones(len(numbers), bool)
+            for part, places_of_part, positions in self.places(numbers):
+                living = part.living(np.sort(positions))
+                alive[places_of_part] = np.isin(positions, living)
+            if alive.sum() >= most or len(numbers) < reach:
+                return numbers[alive][:most]
+            reach *= 8
+
     def _ordered(self) -> Iterator[tuple[Segment, _Rows]]:
         for part in self._parts:
             yield part, part.to_positions(np.arange(len(part), dtype=np.int64))
