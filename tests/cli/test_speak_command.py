@@ -32,8 +32,12 @@ def test_a_corpus(run: Run, tmp_path: Path) -> None:
         'tanks/en_0.wav',
     ]
     assert all(0.3 < len(read_wav(f)) / 16_000 < 3 for f in files)
+    assert ran.err.endswith(f'{out}: 4 files written\n')
     again = run(*words)
-    assert (again.code, again.err) == (0, '')
+    assert (again.code, again.out) == (0, ran.out)
+    assert again.err == f'{out}: 0 files written, 4 were there already\n'
+    (out / 'river' / 'en_0.wav').unlink()
+    assert '1 file written, 3 were' in run(*words, '--quiet').err
 
 
 def test_it_needs_no_torch(program: Run, tmp_path: Path) -> None:
@@ -44,7 +48,7 @@ def test_it_needs_no_torch(program: Run, tmp_path: Path) -> None:
         'sys.exit(", ".join({"torch", "torchgeo", "geopandas"} & set(sys.modules)) or 0)'
     )
     done = program('-c', code)
-    assert (done.returncode, done.stderr) == (0, '')
+    assert (done.returncode, done.stderr) == (0, f'{tmp_path / "o"}: 1 file written\n')
 
 
 @pytest.mark.parametrize(

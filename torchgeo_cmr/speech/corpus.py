@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import re
 import zlib
@@ -21,6 +22,8 @@ from torchgeo_cmr.speech.room import add_noise, reverberate
 from torchgeo_cmr.speech.synthesizer import Engine, open_engine
 from torchgeo_cmr.speech.wav import resample, write_wav
 from torchgeo_cmr.typed_json import read_json
+
+_LOG = logging.getLogger(__name__)
 
 #: Voices that differ in accent and throat: language, then variant. None is a caricature.
 VOICES = (
@@ -171,7 +174,11 @@ def speak(
         _check_begun(folder, plan)
         if overwrite:
             _write_settings(folder / _SETTINGS, settings)
-        return _write_manifest(folder / _MANIFEST, plan)
+        manifest = _write_manifest(folder / _MANIFEST, plan)
+    kept = f', {begun} were there already' if begun else ''
+    files = 'file' if len(missing) == 1 else 'files'
+    _LOG.info('%s: %d %s written%s', folder, len(missing), files, kept)
+    return manifest
 
 
 def read_labels(words: Iterable[str]) -> dict[str, str]:
