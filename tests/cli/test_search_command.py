@@ -771,6 +771,21 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert sorted(areas.rglob('*')) == before
 
 
+def test_a_saved_search_asks_with_each_hit(
+    run: Run, archive: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / 'hits.geojson'
+    assert run('search', archive, '--query', name(3), '-k', 4, '--out', saved).code == 0
+    ran = run('search', archive, '--query', saved, '-k', 1)
+    assert len(lines(ran.out)) == 4
+    assert f'{saved} holds hits of a search: each is a place' in ran.err
+    assert 'which makes 4 queries' in ran.err
+    # Other places are asked with in silence.
+    gpd.read_file(saved)[['geometry']].to_file(tmp_path / 'drawn.geojson')
+    ran = run('search', archive, '--query', tmp_path / 'drawn.geojson', '-k', 1)
+    assert (len(lines(ran.out)), ran.err) == (4, '')
+
+
 class TestBrokenArchives:
     def test_header(self, refused: Refused, archive: Path) -> None:
         (archive / '_archive.json').write_text('{"format": ')

@@ -325,8 +325,16 @@ def _places(
 ) -> 'EmbeddingTable':
     """Query with the features of a vector file, by their names or by the file's and numbers."""
     from torchgeo_cmr.search import from_places
+    from torchgeo_cmr.vectors.vector_file import read_frame
 
-    table = _of_kind(from_places(archive, word), 'location')
+    frame = read_frame(word, 'file of places')
+    table = _of_kind(from_places(archive, frame), 'location')
+    if {'query_id', 'rank', 'score', 'patch_id'} <= {*frame}:
+        _LOG.info(
+            '%s holds hits of a search: each is a place to ask with, which makes %d queries',
+            word,
+            len(table),
+        )
     names = table.frame['patch_id'].tolist()
     if not set(names).isdisjoint(taken) or all(_NUMBERED.fullmatch(n) for n in names):
         names = [f'{Path(word).name}:{_NUMBERED.sub(r"\1", name)}' for name in names]
