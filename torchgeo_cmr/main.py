@@ -13,6 +13,7 @@ from torchgeo_cmr import __version__
 from torchgeo_cmr.cli.commands import GLOBAL, VERBS, load_command
 from torchgeo_cmr.cli.notes import talk_on_stderr
 from torchgeo_cmr.cli.option_names import as_options
+from torchgeo_cmr.cli.streams import whole_streams
 from torchgeo_cmr.cli.terminal import brief
 from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.progress.bars import Mode, drawing
@@ -49,7 +50,30 @@ def main(args: Sequence[str] | None = None) -> int:
     words = [word for word in words if word not in _READ]
     if words[:1] == ['help']:
         words = [*words[1:2], '--help']
-    command = words[0] if words else '--help'
+    words = words or ['--help']
+    with whole_streams():
+        try:
+            code = _answer(words, flags)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read us, such as head, has seen enough; nothing is left to flush at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        except KeyboardInterrupt:
+            sys.stderr.write('stopped; what was committed is kept\n')
+            return 130
+        except Exception as error:  # noqa: BLE001 - the last net
+            if '--debug' in flags:
+                import traceback
+
+                traceback.print_exception(error)
+            return _ended(error, words)
+        return code
+
+
+def _answer(words: list[str], flags: Collection[str]) -> int:
+    """Answer what needs no command, or run one."""
+    command = words[0]
     if command in ('-h', '--help'):
         lines = [f'  {name:<11} {summary}' for name, (_, summary) in VERBS.items()]
         others = '\n'.join(f'  {name:<11} {text}' for name, text in GLOBAL.items())
@@ -68,26 +92,13 @@ def main(args: Sequence[str] | None = None) -> int:
         )
     if any('\0' in word for word in words):
         return _mistake('a word holds the character NUL: no name and no value has it')
-    talk_on_stderr(command, verbose=not flags.isdisjoint(('-v', '--verbose')))
+    talk_on_stderr(command, verbose='-v' in flags or '--verbose' in flags)
     try:
         with drawing(_bars(flags)):
             return _run(command, words)
     except SystemExit as stop:
         # The way out of both parsers: 0 after --help, 2 after a mistake they reported.
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except BrokenPipeError:
-        # Whoever read us, such as head, has seen enough; nothing is left to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except KeyboardInterrupt:
-        sys.stderr.write('stopped; what was committed is kept\n')
-        return 130
-    except Exception as error:  # noqa: BLE001 - the last net
-        if '--debug' in flags:
-            import traceback
-
-            traceback.print_exception(error)
-        return _ended(error, words)
 
 
 def _run(command: str, words: list[str]) -> int:
@@ -107,7 +118,6 @@ def _run(command: str, words: list[str]) -> int:
         if 'quiet' not in signature(function).parameters:
             words = [word for word in words if word != '--quiet']
         code = call(function, words, prog=f'torchgeo-cmr {command}')
-    sys.stdout.flush()
     return code
 
 
