@@ -8,8 +8,9 @@ import shapely
 from pyproj import CRS, Transformer
 from shapely import affinity
 
-from torchgeo_cmr.table.antimeridian import fold, singles
+from torchgeo_cmr.table.antimeridian import fold
 from torchgeo_cmr.table.outline import outline
+from torchgeo_cmr.vectors.singles import singles
 
 #: CRS -> centre and reach of what is drawn in it: poles, the antimeridian, and neither.
 PLACES = {

@@ -18,6 +18,8 @@ import shapely
 from numpy.typing import NDArray
 from shapely import Geometry, GeometryCollection, LineString, Polygon
 
+from torchgeo_cmr.vectors.singles import singles
+
 type Points = NDArray[np.float64]
 
 _MULTI = (shapely.MultiPoint, shapely.MultiLineString, shapely.MultiPolygon)
@@ -58,21 +60,6 @@ def _folded(part: Geometry, kind: int) -> list[Geometry]:
             if shapely.get_dimensions(piece) == kind
         ]
     return pieces
-
-
-def singles(shape: Geometry) -> list[Geometry]:
-    """Give the points, lines and polygons of a geometry, however deep they lie.
-
-    Args:
-        shape: Any geometry.
-
-    Returns:
-        Simple geometries that are not empty.
-    """
-    parts = np.array([shape], dtype=object)
-    while (shapely.get_type_id(parts) > 3).any():
-        parts = shapely.get_parts(parts)
-    return [part for part in parts if not part.is_empty]
 
 
 def gathered(pieces: list[list[Geometry]]) -> Geometry:

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from shapely import Geometry, MultiPolygon, Polygon
 
-from .antimeridian import fold, follow_line, follow_ring, gathered, singles, steps
+from torchgeo_cmr.vectors.singles import singles
+
+from .antimeridian import fold, follow_line, follow_ring, gathered, steps
 from .outline import WGS84, outline, to_lonlat
 
 #: Metres times the tangent of latitude from which the middle of an edge leaves the straight

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from shapely import Geometry
 
+from torchgeo_cmr.vectors.singles import singles
+
 from .antimeridian import (
     at_pole,
     fold,
@@ -22,7 +24,6 @@ from .antimeridian import (
     follow_ring,
     gathered,
     pole_line,
-    singles,
     steps,
 )
 

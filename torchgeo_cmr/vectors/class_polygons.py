@@ -7,9 +7,12 @@ import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely import Geometry, GeometryType
+from shapely import GeometryType
 
 from torchgeo_cmr.errors import CMRError
+
+from .place_crs import check_places, without_heights
+from .singles import singles
 
 _POLYGONS = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
 
@@ -40,12 +43,8 @@ def only_polygons(
         )
     if frame.crs is None:
         raise kind(f'{what} has no CRS; declare the one it is in')
-    # Heights are of coordinates; the way to another CRS may not know them.
-    crs = frame.crs.to_2d() if frame.crs.is_compound else frame.crs
-    if crs.is_geocentric or crs.is_vertical or crs.is_engineering:
-        raise kind(
-            f'{what} is in {crs.name[:60]}, which has no place on a map; check its CRS'
-        )
+    crs = without_heights(frame.crs)
+    check_places(crs, what, kind)
     series = gpd.GeoSeries(grounds[covers], index=frame.index[covers], crs=crs)
     return frame[covers].set_geometry(series)
 
@@ -55,17 +54,13 @@ def _polygons(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     grounds = shapely.force_2d(shapes)
     kinds = shapely.get_type_id(grounds)
     for i in np.flatnonzero(kinds == GeometryType.GEOMETRYCOLLECTION):
-        grounds[i] = shapely.MultiPolygon(_parts(grounds[i]))
+        parts = singles(grounds[i])
+        grounds[i] = shapely.MultiPolygon(
+            [p for p in parts if p.geom_type == 'Polygon']
+        )
     kinds = shapely.get_type_id(grounds)
     grounds[~np.isin(kinds, _POLYGONS) | shapely.is_empty(grounds)] = None
     return grounds
-
-
-def _parts(shape: Geometry) -> list[Geometry]:
-    """Polygons of a collection, in which others may lie."""
-    if shape.geom_type == 'Polygon':
-        return [shape]
-    return [part for each in getattr(shape, 'geoms', ()) for part in _parts(each)]
 
 
 def _held(shapes: NDArray[np.object_]) -> str:

@@ -13,7 +13,7 @@ from shapely import Geometry
 from torchgeo_cmr.search.where.clauses import Clause, InArea, Near, Window
 from torchgeo_cmr.search.where.near import TOUCHING, around
 from torchgeo_cmr.search.where.where import Where
-from torchgeo_cmr.table.antimeridian import singles
+from torchgeo_cmr.vectors.singles import singles
 
 #: Parts of an area that boxes are compared with one by one.
 _FEW = 16

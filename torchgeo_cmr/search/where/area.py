@@ -20,9 +20,11 @@ from pyproj.exceptions import CRSError, ProjError
 from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.table.antimeridian import at_pole, fold, pole_line, singles
+from torchgeo_cmr.table.antimeridian import at_pole, fold, pole_line
 from torchgeo_cmr.table.footprints import is_wgs84
 from torchgeo_cmr.table.outline import WGS84, outline
+from torchgeo_cmr.vectors.place_crs import check_places, without_heights
+from torchgeo_cmr.vectors.singles import singles
 
 from .drawing import AreaLike, Box, read_features
 
@@ -67,8 +69,8 @@ def read_drawn(
 ) -> tuple[Geometry, Drawn]:
     """Give an area in EPSG:4326, as :func:`read_area` does, and as it was drawn."""
     features, system, name = read_features(given, layer)
-    stated = None if crs is None else _flat(_crs(crs))
-    system = None if system is None else _flat(system)
+    stated = None if crs is None else without_heights(_crs(crs))
+    system = None if system is None else without_heights(system)
     if (
         system is not None
         and stated is not None
@@ -88,10 +90,7 @@ def read_drawn(
             f"{name} has no CRS; say which one it is in, for example crs='EPSG:4326' (on the "
             'command line --crs EPSG:4326)'
         )
-    if known.is_geocentric or known.is_vertical or known.is_engineering:
-        raise QueryError(
-            f'{name} is in {known.name[:60]}, which has no place on a map; check its CRS'
-        )
+    check_places(known, name, QueryError)
     if known.is_geographic:
         shape = _rounded(shape)
         if not isinstance(features, Box):
@@ -210,11 +209,6 @@ def _crs(crs: Any) -> CRS:
         return _named(crs) if isinstance(crs, str) else CRS.from_user_input(crs)
     except CRSError as error:
         raise QueryError(f"{crs!r} is not a CRS; write it like 'EPSG:32632'") from error
-
-
-def _flat(crs: CRS) -> CRS:
-    """Leave heights out of a CRS that has them along with a place, as they are of coordinates."""
-    return crs.to_2d() if crs.is_compound else crs
 
 
 @lru_cache(maxsize=256)

@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely import Geometry
 
-from torchgeo_cmr.table.antimeridian import singles
+from torchgeo_cmr.vectors.singles import singles
 
 #: Cells along each axis to tell boxes apart with.
 _SIDES = (32, 512)

@@ -9,8 +9,8 @@ import shapely
 from numpy.typing import NDArray
 from shapely import Geometry
 
-from torchgeo_cmr.table.antimeridian import singles
 from torchgeo_cmr.table.distance import bounds, metres_between, span
+from torchgeo_cmr.vectors.singles import singles
 
 from .columns import Columns
 
