@@ -119,6 +119,25 @@ def test_a_mistake_is_one_line(
     assert not seen
 
 
+@pytest.mark.parametrize(
+    'name', [n for n, (m, _) in VERBS.items() if m != 'fit_command']
+)
+def test_an_empty_word_is_no_value(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    # What "$AREA" is in a script, if nobody has set it.
+    function = load_command(name)
+    for argument in read_arguments(function, explained=False):
+        if argument.kind is not str:
+            continue
+        for word in ('', ' '):
+            given = [word] if argument.positional else [argument.flag, word]
+            with pytest.raises(SystemExit, match='2'):
+                build(function, name, explained=False).parse_args(given)
+            empty = 'its value is empty: leave it out' in capsys.readouterr().err
+            assert empty == (argument.name not in {'time_column', 'id_column'})
+
+
 def test_help_is_the_docstring() -> None:
     told = ' '.join(build(verb, 'prog verb').format_help().split())
     assert 'Like this: prog verb --name x' in told
@@ -147,7 +166,7 @@ def test_every_verb_explains_every_argument(name: str) -> None:
         ['a', '--name', 'x'],
         ['a', 'b c', '--name', 'ä "quoted" \'word\'', '-k', '3', '--share', '0.25'],
         ['a', '--name=-x', '--box', '-98.6,29.3,-98.4,29.5', '--loud', '--no-tidy'],
-        ['a', '--name', '', '--more-than', 'x', '--more-than=--y', '-k', '-1'],
+        ['a', '--name', '=', '--more-than', 'x', '--more-than=--y', '-k', '-1'],
         ['--name', 'x', '--', '-a', '--b'],
     ],
 )

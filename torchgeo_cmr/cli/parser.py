@@ -49,6 +49,9 @@ _VALUES = {
     'reverb': 'LOW,HIGH',
 }
 
+#: What may be given as an empty word: a column that is not there.
+_MAY_BE_EMPTY = frozenset({'time_column', 'id_column'})
+
 #: Options of others -> one of ours, if the command has it, and the hint to print.
 _MEANT = {
     '--layer': ('--within', 'write FILE|layername=NAME'),
@@ -247,7 +250,7 @@ def _add(parser: Any, argument: Argument) -> None:
             options['nargs'] = '+' if argument.required else '*'
         elif not argument.required:
             options['nargs'] = '?'
-        options |= {'type': argument.kind, 'metavar': argument.name.upper()}
+        options |= {'type': _kind(argument), 'metavar': argument.name.upper()}
         parser.add_argument(argument.name, **options)
         return
     flags = [argument.flag]
@@ -259,9 +262,9 @@ def _add(parser: Any, argument: Argument) -> None:
     else:
         options['metavar'] = _value(argument)
         if not argument.many:
-            options['type'] = argument.kind
+            options['type'] = _kind(argument)
         elif argument.kind is str:
-            options['action'] = 'append'
+            options |= {'action': 'append', 'type': _kind(argument)}
         else:
             options |= {'action': 'extend', 'type': _listed(argument.kind)}
     if argument.required:
@@ -270,6 +273,22 @@ def _add(parser: Any, argument: Argument) -> None:
         options['help'] += f' (default: {argument.default})'
     flags += _ALIASES.get(argument.name, ())
     parser.add_argument(*flags, dest=argument.name, **options)
+
+
+def _kind(argument: Argument) -> Callable[[str], Any]:
+    """Give what reads one word: text is taken as it is, unless nothing is there."""
+    if argument.kind is not str or argument.name in _MAY_BE_EMPTY:
+        return argument.kind
+    return _filled
+
+
+def _filled(word: str) -> str:
+    """Refuse what an unset variable of a script leaves: no file, or the folder it runs in."""
+    if not word.strip():
+        raise argparse.ArgumentTypeError(
+            'its value is empty: leave it out, or set the variable that it is taken from'
+        )
+    return word
 
 
 def _listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
