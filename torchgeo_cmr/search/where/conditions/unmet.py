@@ -125,7 +125,7 @@ def _values(column: Side) -> str:
         if low == high:
             return f'{column.name} is {low} wherever it is known'
         return f'{column.name} goes from {low} to {high}'
-    distinct = np.unique(known.astype(str))
+    distinct = np.unique(pd.unique(known).astype(str))
     listed = [
         _short(word) if column.kind == 'word' else word.lower()
         for word in distinct[:_FEW].tolist()
