@@ -3,13 +3,11 @@
 Cells that the edge of the area runs through are marked; every other cell lies inside or
 outside as a whole. A box none of whose cells is marked lies where any of its cells does, and
 marked cells in a box are counted with four look-ups in a summed table, so thousands of boxes
-are judged in the time in which a geometry library tests a few. Boxes with a mark are compared
-with the pieces of the edge in their cells, and only those that one meets are left to be looked
-at closely.
+are judged in the time in which a geometry library tests a few. Only boxes with a mark are left
+to be looked at closely.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 import shapely
@@ -18,8 +16,8 @@ from shapely import Geometry
 
 from torchgeo_cmr.vectors.singles import singles
 
-#: Cells along each axis to tell boxes apart with.
-_SIDES = (32, 512)
+#: Cells along each axis, from few to many boxes: one for every four of them.
+_SIDES = (64, 512)
 #: Cells round the area, so that what lies next to it has cells of its own.
 _ROUND = 2
 #: Part of a cell by which rounding may move an edge, and then some.
@@ -28,8 +26,6 @@ _SLACK = 1e-3
 _LEAST = 1e-6
 #: Cells that a piece of the edge may be long.
 _PIECE = 0.9
-#: Cells that a box may be high to be compared with the pieces of the edge in them.
-_HIGH = 4
 
 
 class Raster:
@@ -47,7 +43,6 @@ class Raster:
         self._origin = low - _ROUND / self._scale
         self._last = side - 1
         start, end, closed = self._pieces(area)
-        self._edge = np.concatenate([start.T, end.T])
         # A piece is shorter than a cell, so the corners of its box lie in all cells that it
         # meets; no coordinate is negative, so whole numbers are what is below.
         corners = np.empty((2, *start.shape))
@@ -101,49 +96,12 @@ class Raster:
         doubt = marks[y1 + x1] - marks[y0 + x1] - marks[y1 + x0] + marks[first] > 0
         return self._inside[first] & ~doubt, doubt
 
-    def clear(self, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Say of which boxes the edge keeps away, as far as that is quickly seen.
-
-        Args:
-            boxes: Boxes (n, 4) without NaN: xmin, ymin, xmax, ymax.
-
-        Returns:
-            Mask (n,): these lie inside or outside as a whole.
-        """
-        corners = self._in_cells(boxes)
-        # A piece is kept in the cell of its middle, which is at most half its length away.
-        far = np.array([-1, -1, 1, 1])[:, None] * (_PIECE / 2 + _SLACK)
-        x0, y0, x1, y1 = np.clip(corners + far, 0, self._last).astype(np.intp)
-        first, edge = self._sorted
-        free = y1 - y0 < _HIGH
-        for up in range(_HIGH):
-            left = np.flatnonzero(free & (y0 + up <= y1))
-            row = (y0[left] + up) * self._width
-            # Pieces of neighbouring cells of a row follow one another.
-            begin = first[row + x0[left]]
-            count = first[row + x1[left] + 1] - begin
-            box = np.repeat(left, count)
-            skipped = begin - (np.cumsum(count) - count)
-            piece = np.arange(len(box)) + np.repeat(skipped, count)
-            free[box[_touch(edge[:, piece], corners[:, box])]] = False
-        return free
-
     def _in_cells(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give corners (4, n) in cells; in long rows NumPy is several times as fast."""
         corners = boxes.T.copy(order='C')
         corners -= np.tile(self._origin, 2)[:, None]
         corners *= np.tile(self._scale, 2)[:, None]
         return corners
-
-    @cached_property
-    def _sorted(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Give pieces (4, p) by the cell of their middle, and where those of each cell begin."""
-        x, y = ((self._edge[:2] + self._edge[2:]) / 2).astype(np.intp)
-        cell = y * self._width + x
-        first = np.zeros(self._width**2 + 1, dtype=np.int32)
-        np.add.at(first, cell + 1, 1)
-        np.cumsum(first, out=first)
-        return first, self._edge[:, np.argsort(cell)]
 
     def _pieces(
         self, area: Geometry
@@ -172,24 +130,6 @@ class Raster:
         return start, end, closed[number]
 
 
-def _touch(
-    pieces: NDArray[np.float64], corners: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Say which pieces (4, m) may meet the box of their column (4, m): no axis parts the two."""
-    x0, y0, x1, y1 = pieces
-    west, south, east, north = corners
-    right, up = x1 - x0, y1 - y0
-    wide, high = (east - west) / 2 + _SLACK, (north - south) / 2 + _SLACK
-    across = right * ((south + north) / 2 - y0) - up * ((west + east) / 2 - x0)
-    return (
-        (np.minimum(x0, x1) <= east + _SLACK)
-        & (np.maximum(x0, x1) >= west - _SLACK)
-        & (np.minimum(y0, y1) <= north + _SLACK)
-        & (np.maximum(y0, y1) >= south - _SLACK)
-        & (np.abs(across) <= np.abs(right) * high + np.abs(up) * wide)
-    )
-
-
 def _lines(area: Geometry) -> tuple[NDArray[np.object_], int]:
     """Give the rings of polygons, then lines and points, and how many are rings."""
     parts = np.array([area])
@@ -201,32 +141,6 @@ def _lines(area: Geometry) -> tuple[NDArray[np.object_], int]:
         return rings, len(rings)
     others = parts[shapely.get_type_id(parts) < 3]
     return np.concatenate([rings, others]), len(rings)
-
-
-def kept_away(
-    boxes: NDArray[np.float64], area: Geometry
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Say of which boxes the edge of polygons keeps away, and which of these lie inside.
-
-    Args:
-        boxes: Boxes (n, 4) without NaN, in degrees, at least one.
-        area: Polygon or several, in EPSG:4326, cut at the antimeridian.
-
-    Returns:
-        Masks (n,); what is not clear may be crossed by the edge.
-    """
-    _, south, _, north = area.bounds
-    high = max(float(np.median(boxes[:, 3] - boxes[:, 1])), _LEAST)
-    # Cells like boxes: a box of many cells would not be compared with the edge.
-    drawn = rasters(area, int(np.clip((north - south) / high, *_SIDES)))
-    within, doubt = judged(boxes, drawn)
-    near = np.flatnonzero(doubt)
-    free = np.logical_and.reduce([raster.clear(boxes[near]) for raster in drawn])
-    clear, missed = ~doubt, near[free]
-    clear[missed] = True
-    shapely.prepare(area)
-    within[missed] = shapely.contains_xy(area, *boxes[missed, :2].T)
-    return clear, within
 
 
 def judged(
@@ -245,13 +159,14 @@ def judged(
     return whole, doubt & ~whole
 
 
-def rasters(area: Geometry, side: int) -> list[Raster]:
+def rasters(area: Geometry, count: int) -> list[Raster]:
     """Draw an area; one that lies on both sides of 180 degrees in two rasters.
 
     Args:
         area: Valid geometry in EPSG:4326, cut at the antimeridian.
-        side: Cells along each axis.
+        count: Boxes to be judged.
     """
+    side = int(np.clip(np.sqrt(count) / 2, *_SIDES))
     west, _, east, _ = area.bounds
     parts = np.array(singles(area) if east - west > 180 else (), dtype=object)
     left = shapely.bounds(parts).reshape(-1, 4)[:, 0] < 0

@@ -21,8 +21,9 @@ from torchgeo_cmr.table import EmbeddingTable
 
 from .area import Drawn
 from .border import Border
-from .cells import kept_away
+from .cells import judged, rasters
 from .columns import Columns, as_columns, check_placed
+from .curve import Cover
 from .near import within
 from .predicates import enough, lies, near_boxes
 from .times import Spans, in_months, in_window, spans, within_days
@@ -199,9 +200,7 @@ class InArea:
         many = rows is None or len(rows) > _MANY
         cover = columns.cover(self.area, few) if many else None
         if cover is None:
-            boxes = columns.boxes if rows is None else columns.boxes[rows]
-            found = _narrowed(rows, near_boxes(boxes, self.area))
-            return found, Border(found, test)
+            cover, rows = self._flat_cover(columns, rows, few), None
         found = cover.with_border(cover.border)
         border = Border(found if self.predicate == 'contains' else cover.border, test)
         if rows is None:
@@ -210,21 +209,23 @@ class InArea:
         mask[found] = True
         return rows[mask[rows]], border
 
+    def _flat_cover(self, columns: Columns, rows: Rows | None, few: int) -> Cover:
+        """Say how the boxes of rows lie to the area, box by box."""
+        boxes = columns.boxes if rows is None else columns.boxes[rows]
+        near = _narrowed(rows, near_boxes(boxes, self.area))
+        if len(near) <= few:
+            return Cover.of(near[:0], near)
+        boxes = columns.boxes.take(near, axis=0)
+        inside, doubt = judged(boxes, rasters(self.area, len(near)))
+        return Cover.of(near[inside], near[doubt])
+
     def _test(self, columns: Columns, rows: Rows) -> NDArray[np.bool_]:
-        """Say which rows pass: of many, footprints are looked at only where the edge is near."""
-        passed = np.zeros(len(rows), dtype=bool)
-        near = np.arange(len(rows))
-        areal = self.area.geom_type in ('Polygon', 'MultiPolygon')
-        if len(rows) > _FOOTPRINTS and areal and self.predicate != 'contains':
-            boxes = columns.boxes.take(rows, axis=0)
-            clear, passed = kept_away(boxes, self.area)
-            near = np.flatnonzero(~clear)
-        shapes = columns.footprints(rows[near])
+        """Say which rows pass, by their footprints."""
+        shapes = columns.footprints(rows)
         hit = lies(shapes, self.area, self.predicate, self.drawn)
         if self.min_overlap is not None:
             hit[hit] = enough(shapes[hit], self.area, self.min_overlap, self.drawn)
-        passed[near] = hit
-        return passed
+        return hit
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,6 @@ from .cells import Raster, judged, rasters
 from .predicates import near_boxes
 
 _FAN = 16
-#: Cells of a raster along each axis, from few to many rows: one for every four of them.
-_SIDES = (64, 512)
 #: Nodes that are all examined: with so few, one more level above them gains nothing.
 _TOP = 1_024
 _MANY = 2_000
@@ -110,7 +108,7 @@ class Curve:
         if (rows := self._few(nodes, area, few)) is not None:
             return Cover.of(np.empty(0, np.int64), rows)
         most = len(nodes) * self._spans[-1]
-        drawn = rasters(area, int(np.clip(np.sqrt(most) / 2, *_SIDES)))
+        drawn = rasters(area, most)
         inside: list[tuple[NDArray[np.int64], int]] = []
         for level, span in zip(self.levels[::-1], self._spans[::-1], strict=True):
             nodes = nodes[nodes < len(level)]
