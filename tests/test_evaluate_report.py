@@ -540,6 +540,23 @@ class TestGroups:
         with pytest.raises(QueryError, match='from which nothing leads to EPSG:4326'):
             found(['a'], [whole], '+proj=eqc +R=1737400 +no_defs')
 
+    def test_regions_without_a_query_are_reported(self) -> None:
+        both = table(12, modalities=('s1',))
+        west = box(X0 - 10, Y0 - 10, X0 + 9000, Y0 + 9000)
+        metres = gpd.GeoDataFrame({'name': ['a']}, geometry=[west], crs=4326)
+        with pytest.raises(
+            QueryError, match='are not longitudes and latitudes; declare'
+        ):
+            list(by_region(both, metres))
+        swapped = gpd.GeoDataFrame(
+            {'name': ['a']}, geometry=[box(45, 9, 46, 9.1)], crs=4326
+        )
+        with pytest.warns(
+            UserWarning, match=r'no query lies in .* longitude 45\.0000 to'
+        ):
+            (name, mask), *_ = by_region(both, swapped)
+        assert (name, int(mask.sum())) == ('elsewhere', 12)
+
     def test_distance_to_the_nearest_relevant(self) -> None:
         names = dict(by_distance(np.array([0, 5, 1000, 1001, 2e4, 3e5, np.nan])))
         assert {name: int(mask.sum()) for name, mask in names.items()} == {

@@ -49,3 +49,27 @@ def test_a_table_without_geometry() -> None:
     frame = gpd.GeoDataFrame({'kind': ['a']})
     with pytest.raises(QueryError, match='its features have no geometry'):
         only_polygons(frame, 'the layer', QueryError)
+
+
+@pytest.mark.parametrize(
+    ('box', 'crs', 'right'),
+    [
+        ((600_000, 5e6, 600_900, 5_001_000), 4326, False),
+        ((600_000, 5e6, 600_900, 5_001_000), 4258, False),
+        ((600_000, 5e6, 600_900, 5_001_000), 32632, True),
+        ((9, 89, 10, 91), 4326, False),
+        ((175, -1, 185, 90), 4326, True),
+        ((0, 300, 10, 310), 'EPSG:4807', True),
+    ],
+)
+def test_numbers_that_are_no_degrees(
+    box: tuple[float, ...], crs: int | str, right: bool
+) -> None:
+    frame = gpd.GeoDataFrame(geometry=[shapely.box(*box)], crs=crs)
+    if right:
+        assert len(only_polygons(frame, 'the layer', QueryError)) == 1
+        return
+    with pytest.raises(
+        QueryError, match=r'the layer reaches from .* declare the CRS these'
+    ):
+        only_polygons(frame, 'the layer', QueryError)

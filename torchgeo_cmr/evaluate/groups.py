@@ -1,5 +1,6 @@
 """Groups of queries: by class, region, season, and distance to the relevant item."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -146,8 +147,19 @@ def by_region(
         masks[name] = masks[name] | mask if name in masks else mask
     yield from ((name, mask) for name, mask in masks.items() if mask.any())
     left = ~np.logical_or.reduce([*masks.values(), np.zeros(len(table), bool)])
+    if len(table) and left.all():
+        warnings.warn(
+            f'no query lies in {what}, which reaches from {_reach(shapely.total_bounds(outlines))}: '
+            f'the queries reach from {_reach(shapely.total_bounds(inside))}',
+            stacklevel=2,
+        )
     if left.any():
         yield 'elsewhere (no region)' if 'elsewhere' in masks else 'elsewhere', left
+
+
+def _reach(bounds: NDArray[np.float64]) -> str:
+    west, south, east, north = bounds
+    return f'longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}'
 
 
 def _in_lonlat(regions: gpd.GeoDataFrame, what: str) -> list[Geometry]:

@@ -11,7 +11,7 @@ from shapely import GeometryType
 
 from torchgeo_cmr.errors import CMRError
 
-from .place_crs import check_places, without_heights
+from .place_crs import check_degrees, check_places, without_heights
 from .singles import singles
 
 _POLYGONS = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
@@ -31,7 +31,8 @@ def only_polygons(
         The features that have a polygon, in a CRS of places.
 
     Raises:
-        CMRError: Of the kind *kind*, if there is no polygon, no CRS, or one without places.
+        CMRError: Of the kind *kind*, if there is no polygon, no CRS, one without places, or one
+            of degrees for other numbers.
     """
     drawn = frame.active_geometry_name is not None
     shapes = frame.geometry.to_numpy() if drawn else np.full(len(frame), None)
@@ -46,6 +47,8 @@ def only_polygons(
     crs = without_heights(frame.crs)
     check_places(crs, what, kind)
     series = gpd.GeoSeries(grounds[covers], index=frame.index[covers], crs=crs)
+    cure = 'declare the CRS these coordinates are in'
+    check_degrees(series.total_bounds.tolist(), crs, what, cure, kind)
     return frame[covers].set_geometry(series)
 
 

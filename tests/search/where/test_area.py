@@ -120,3 +120,38 @@ def test_heights_along_with_a_crs_are_left_out(tmp_path: Path, heights: str) -> 
     assert shapely.equals(read_area(tmp_path / 'tall.gpkg', 28992), wanted)
     with pytest.raises(QueryError, match='which has no place on a map'):
         read_area(flat.set_crs('EPSG:5709', allow_override=True))
+
+
+def metres_without_crs(folder: Path) -> tuple[Path, gpd.GeoDataFrame]:
+    """GeoJSON in metres that does not say so, as it was written before 2016 and still is."""
+    shapes = gpd.GeoDataFrame(
+        geometry=[shapely.box(600_000, 5e6, 600_900, 5_001_000)], crs=32632
+    )
+    file = folder / 'metres.geojson'
+    file.write_text(shapes.to_json(drop_id=True).replace(', "crs": ', ', "was": '))
+    return file, shapes
+
+
+def test_geojson_in_metres_is_in_the_crs_that_is_stated(tmp_path: Path) -> None:
+    file, shapes = metres_without_crs(tmp_path)
+    area = read_area(file, 'EPSG:32632')
+    assert area.equals(read_area(shapes))
+    assert read_area(shapes.to_crs(4326).geometry[0], 4326).within(area.buffer(1e-6))
+
+
+@pytest.mark.filterwarnings('error')
+def test_geojson_in_metres_without_a_crs_is_refused_alone(tmp_path: Path) -> None:
+    file, _ = metres_without_crs(tmp_path)
+    with pytest.raises(
+        QueryError, match=r'not longitudes and latitudes; .*--crs EPSG:'
+    ):
+        read_area(file)
+
+
+def test_degrees_are_not_in_another_crs(tmp_path: Path) -> None:
+    file = tmp_path / 'degrees.geojson'
+    gpd.GeoDataFrame(geometry=[shapely.box(9, 45, 10, 46)], crs=4326).to_file(file)
+    with pytest.raises(
+        QueryError, match=r'is in EPSG:4326 but crs=EPSG:32632 was given'
+    ):
+        read_area(file, 'EPSG:32632')

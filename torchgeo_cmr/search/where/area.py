@@ -23,13 +23,22 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.table.antimeridian import at_pole, fold, pole_line
 from torchgeo_cmr.table.footprints import is_wgs84
 from torchgeo_cmr.table.outline import WGS84, outline
-from torchgeo_cmr.vectors.place_crs import check_places, without_heights
+from torchgeo_cmr.vectors.place_crs import (
+    check_degrees,
+    check_places,
+    may_be_degrees,
+    without_heights,
+)
 from torchgeo_cmr.vectors.singles import singles
 
 from .drawing import AreaLike, Box, read_features
 
 #: Metres by which an edge may leave its own line; of a large area, times its extent squared.
 _STRAY, _LARGE = 0.008, 5.5e-14
+_CURE = (
+    "give the CRS these coordinates are in, such as crs='EPSG:32632' (on the command line "
+    '--crs EPSG:32632)'
+)
 #: Degrees beyond 180 or 90 that are rounding: a centimetre.
 _ROUNDING = 1e-7
 _RADIUS = 6_371_008.8
@@ -71,20 +80,12 @@ def read_drawn(
     features, system, name = read_features(given, layer)
     stated = None if crs is None else without_heights(_crs(crs))
     system = None if system is None else without_heights(system)
-    if (
-        system is not None
-        and stated is not None
-        and not system.equals(stated, ignore_axis_order=True)
-    ):
-        raise QueryError(
-            f'{name} is in {system.to_string()[:60]} but crs={stated.to_string()[:60]} was given; leave crs out'
-        )
-    known = system or stated
     if isinstance(features, Box):
-        known = known or WGS84
+        known = system or stated or WGS84
         shape = _box(features, known)
     else:
         shape = _united(features, name)
+        known = _decided(system, stated, shape, name)
     if known is None:
         raise QueryError(
             f"{name} has no CRS; say which one it is in, for example crs='EPSG:4326' (on the "
@@ -93,10 +94,11 @@ def read_drawn(
     check_places(known, name, QueryError)
     if known.is_geographic:
         shape = _rounded(shape)
+        check_degrees(shape.bounds, known, name, _CURE, QueryError)
         if not isinstance(features, Box):
             _warn_of_long_edges(shape, name)
     if is_wgs84(known):
-        area = _degrees(shape, name)
+        area = _degrees(shape)
     else:
         try:
             area = outline(shape, known, _tolerance(shape, known))
@@ -159,14 +161,28 @@ def _rounded(shape: Geometry) -> Geometry:
     return shapely.transform(shape, snap)
 
 
-def _degrees(shape: Geometry, name: str) -> Geometry:
+def _decided(
+    system: CRS | None, stated: CRS | None, shape: Geometry, name: str
+) -> CRS | None:
+    """Decide between the CRS of an area and that which the user states.
+
+    GeoJSON that names no CRS is in degrees by its standard, and much of it is not: where the
+    numbers cannot be degrees, what the user states is the only CRS that there is.
+    """
+    if system is None or stated is None:
+        return system or stated
+    if system.equals(stated, ignore_axis_order=True):
+        return system
+    if not may_be_degrees(shape.bounds, system):
+        return stated
+    raise QueryError(
+        f'{name} is in {system.to_string()[:60]} but crs={stated.to_string()[:60]} was given; leave crs out'
+    )
+
+
+def _degrees(shape: Geometry) -> Geometry:
     """Fold longitudes beyond 180; they are taken literally, however long an edge is."""
-    west, south, east, north = shape.bounds
-    if south < -90 or north > 90 or west < -540 or east > 540:
-        raise QueryError(
-            f'{name} reaches from {west:.6g}, {south:.6g} to {east:.6g}, {north:.6g}, which are not '
-            'longitudes and latitudes; give the CRS these coordinates are in'
-        )
+    west, south, east, _ = shape.bounds
     if shape.geom_type == 'Point' and at_pole(shapely.get_coordinates(shape))[0]:
         return pole_line(south)
     if west >= -180 and east <= 180:
