@@ -299,6 +299,26 @@ def test_no_pickle_runs_in_a_checkpoint_that_lightning_finds(
     assert (tmp_path / 'ran').exists()
 
 
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('command', ['validate', 'test'])
+def test_weights_that_nothing_has_trained(
+    run: Callable[..., Any], without_labels: Path, tmp_path: Path, command: str
+) -> None:
+    words = ['--config', without_labels, f'--trainer.default_root_dir={tmp_path}']
+    saving = '--trainer.enable_checkpointing=true'
+    assert run('fit', *words, saving, '--trainer.limit_train_batches=1').code == 0
+    (path,) = tmp_path.rglob('last.ckpt')
+    found = {}
+    for checkpoint in (None, path):
+        chosen = [] if checkpoint is None else ['--ckpt_path', checkpoint]
+        with warnings.catch_warnings():
+            warnings.simplefilter('always')
+            ran = run(command, *words, *chosen)
+        assert ran.code == 0, ran.err
+        found[checkpoint] = f'warning: {command} has no checkpoint, so its' in ran.err
+    assert found == {None: True, path: False}
+
+
 @pytest.mark.slow
 def test_an_interrupted_run(without_labels: Path, tmp_path: Path) -> None:
     """Control-C ends a training with the code of an interruption, and one line."""

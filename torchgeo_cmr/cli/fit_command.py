@@ -174,6 +174,8 @@ class _CLI(LightningCLI):
         Raises:
             OSError: With the folder of the run, or the file that could not be written.
         """
+        if subcommand != 'fit' and not self.config[subcommand].get('ckpt_path'):
+            self._warn_of_untrained(subcommand)
         try:
             with only_run(self.trainer) if subcommand == 'fit' else nullcontext():
                 super()._run_subcommand(subcommand)
@@ -187,6 +189,15 @@ class _CLI(LightningCLI):
                 f'{file} could not be written ({error.strerror}), and the run has ended; '
                 f'{disk_cure(file)}'
             ) from error
+
+    def _warn_of_untrained(self, subcommand: str) -> None:
+        """Say what is measured: scores look alike, whoever made the weights."""
+        if any(weight.requires_grad for weight in self.model.parameters()):
+            warnings.warn(
+                f'{subcommand} has no checkpoint, so its weights are those with which a training '
+                'begins: name a checkpoint with --ckpt_path',
+                stacklevel=2,
+            )
 
     def before_instantiate_classes(self) -> None:
         """Add a checkpoint callback if the user named none, and a writer of whole checkpoints."""
