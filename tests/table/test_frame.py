@@ -182,6 +182,10 @@ def test_times(frame: Frame, vectors: np.ndarray) -> None:
         (lambda f: f.assign(second=f.geometry), 'second geometry column'),
         (lambda f: f.rename(columns={'cloud': 7}), 'column name is not text'),
         (lambda f: f.rename(columns={'cloud': 'word'}), "'word' is there twice"),
+        (
+            lambda f: f.rename(columns={'cloud': 'patch_id'}),
+            "'patch_id' is there twice",
+        ),
     ],
 )
 def test_refuses_frames(

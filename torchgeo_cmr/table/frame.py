@@ -24,7 +24,7 @@ def read_ids(frame: gpd.GeoDataFrame) -> Sequence[str]:
         frame: Footprints with a CRS, in a column patch_id their ids.
 
     Raises:
-        ArchiveError: If it is another object, or one of these is missing.
+        ArchiveError: If it is another object, one of these is missing, or two columns have one name.
     """
     if (
         not isinstance(frame, gpd.GeoDataFrame)
@@ -33,6 +33,11 @@ def read_ids(frame: gpd.GeoDataFrame) -> Sequence[str]:
         raise ArchiveError(
             f'footprints come as a GeoDataFrame with a geometry column, not as '
             f'{type(frame).__name__}; build geopandas.GeoDataFrame(..., geometry=..., crs=...)'
+        )
+    # A name that two columns have gives a frame in place of a column, here and below.
+    if (twice := frame.columns.duplicated()).any():
+        raise ArchiveError(
+            f'column {frame.columns[twice][0]!r} is there twice; drop or rename one'
         )
     if frame.crs is None:
         raise ArchiveError(
@@ -115,8 +120,6 @@ def _check_names(frame: pd.DataFrame) -> None:
     """Refuse columns whose names an archive cannot keep."""
     if any(not isinstance(name, str) for name in frame.columns):
         raise ArchiveError('a column name is not text; rename the columns')
-    if (twice := frame.columns.duplicated()).any():
-        raise ArchiveError(f'column {frame.columns[twice][0]!r} is there twice')
     for name, dtype in frame.dtypes.items():
         if name in RESERVED or name == 'geometry':
             raise ArchiveError(
