@@ -638,6 +638,30 @@ class TestProtocol:
                 protocol='ben14k-csmae',
             )
 
+    def test_one_split_of_pairs(self) -> None:
+        both = table(split=['val', 'test', 'train'] * 4)
+        mixed = make_report(both, both, relevance='place', directions='cross')
+        assert mixed.counts['queries'] == {'s1': 12, 's2': 12}
+        assert mixed.notes == tuple(
+            f'among the {name} are rows of training (val 8, test 8, train 8), and all count: '
+            'split takes those of one'
+            for name in ('queries', 'archive')
+        )
+        report = make_report(
+            both, both, relevance='place', directions='cross', split='test'
+        )
+        alone = both.select(np.flatnonzero(both.frame['split'] == 'test'))
+        expected = make_report(alone, alone, relevance='place', directions='cross')
+        assert report.directions == expected.directions
+        assert (report.notes, expected.notes) == ((), ())
+        assert report.protocol['query_split'] == 'test'
+        with pytest.raises(ArchiveError, match='no column split in the archive, so no'):
+            make_report(both, table(), relevance='place', split='test')
+        with pytest.raises(
+            ArchiveError, match="no row of the queries has split 'tst': found val"
+        ):
+            make_report(both, both, relevance='place', split='tst')
+
     def test_says_what_is_not_checked_or_changed(self) -> None:
         both = table(vectors=np.random.default_rng(0).uniform(size=(24, 8)))
         report = make_report(

@@ -80,6 +80,22 @@ def test_every_option_reaches_the_report(run: Run, both: Path, tmp_path: Path) -
     assert '| f1@10 |' in out[1].read_text()
 
 
+def test_one_split(run: Run, both: Path, tmp_path: Path) -> None:
+    table = EmbeddingTable.load(both)
+    split = np.where(np.arange(len(table)) % 3, 'test', 'train')
+    frame = table.frame.copy()
+    frame.insert(0, 'split', split)
+    EmbeddingTable.from_frame(frame, table.vectors).save(tmp_path / 'pairs')
+    out, pairs = tmp_path / 'r.json', tmp_path / 'pairs'
+    words = ['evaluate', pairs, pairs, '--relevance', 'place', '--out', out]
+    ran = run(*words)
+    assert (ran.code, ran.out) == (0, f'{out}: 4 directions\n')
+    assert 'are rows of training (train 20, test 40), and all count' in ran.err
+    ran = run(*words, '--overwrite', '--split', 'test')
+    assert (ran.code, ran.err) == (0, '')
+    assert sum(json.loads(out.read_text())['counts']['queries'].values()) == 40
+
+
 def test_published_distance(run: Run, both: Path, tmp_path: Path) -> None:
     table = EmbeddingTable.load(both)
     raw = np.abs(np.random.default_rng(0).normal(size=(len(table), 5)))

@@ -40,6 +40,7 @@ class ScoreOptions:
         directions: all, cross, same, or one such as 's1->s2', which may be repeated.
         exclude_self: What a query cannot find: same_modality (its own patch), all (that and
             whatever shows its place) or none.
+        split: Only patches whose column split has this word, such as test, in both archives.
         labels: Column of labels for f1@k and --by class, if the rule has none.
     """
 
@@ -50,6 +51,7 @@ class ScoreOptions:
     metric: list[str] | None = None
     directions: list[str] | None = None
     exclude_self: str | None = None
+    split: str | None = None
     labels: str | None = None
 
 
@@ -168,6 +170,7 @@ def evaluate(
         protocol=protocol,
         directions=_words(scores.directions),
         exclude_self=scores.exclude_self,
+        split=scores.split,
         **vars(intervals),
     )
     report = compare(
@@ -199,6 +202,9 @@ def _write(report: 'Report', paths: list[str], *, overwrite: bool) -> None:
         with new_file(path, overwrite=overwrite) as temporary:
             temporary.write_text(text)
         sys.stdout.write(f'{path}: {len(report.directions)} directions\n')
+    if paths:  # of a report in the terminal they are a part
+        notes = ''.join(f'{note}\n' for note in report.notes)
+        sys.stderr.write(printable_lines(notes))
     if not paths:
         sys.stdout.write(printable_lines(report.to_markdown()))
 

@@ -39,6 +39,7 @@ def make_report(
     metrics: Iterable[str] | None = None,
     directions: str | Iterable[str] | None = None,
     exclude_self: ExcludeSelf | None = None,
+    split: str | None = None,
     labels: str | None = None,
     bootstrap: int = 0,
     seed: int = 0,
@@ -64,6 +65,8 @@ def make_report(
             ``f1@k`` where labels are known.
         directions: ``'all'``, ``'cross'``, ``'same'``, or words such as ``'s1->s2'``.
         exclude_self: See :class:`Protocol`.
+        split: Only rows whose column ``split`` has this word, such as ``'test'``; without it, and
+            without a protocol that names one, all rows.
         labels: Column whose label sets ``f1@k`` compares and ``by='class'`` groups by; that
             of the rule by default.
         bootstrap: Resamples of whole blocks of ground for 95 % intervals; 0 for none. The
@@ -109,12 +112,14 @@ def make_report(
     rule = Rule.parse(relevance) if isinstance(relevance, str) else relevance
     queries, archive = _classify(rule, (queries, archive))
     column = labels or (rule.column if isinstance(rule, Rule) else None)
-    chosen, notes = settle(protocol, k, metrics, directions, exclude_self, column)
+    chosen, notes = settle(
+        protocol, k, metrics, directions, exclude_self, split, column
+    )
     if isinstance(rule, Rule):
         check_rule(chosen, rule.match)
     check_settings(chosen, column, by := tuple(by), bootstrap)
     check_spaces(queries, archive)
-    rows, notes_split = split_rows(queries, archive, chosen)
+    rows, notes_split = split_rows(queries, archive, chosen, split is not None)
     sides = _Sides.of((queries, archive), rule, features).select(*rows)
     blocks = block if bootstrap else None
     sides = sides.annotate(column, blocks, train_area, train_metres)
@@ -127,22 +132,23 @@ def make_report(
     }
     if features is None and chosen.similarity == 'chi_square':
         notes.append('chi-square compared unit vectors; the published one raw features')
-    draws = {
-        'draws': bootstrap,
-        'resampled': 'blocks of ground',
-        'metres': float(block),
-    }
     return Report(
         _words(sides.rule),
         _plain(chosen),
         {'queries': _count(query_table), 'archive': _count(found)},
         results,
         seed,
-        draws if bootstrap else None,
+        _draws(bootstrap, block),
         {'queries': fingerprint(query_table), 'archive': fingerprint(found)},
         versions(),
         (*notes, *notes_split),
     )
+
+
+def _draws(bootstrap: int, block: float) -> dict[str, Any] | None:
+    if not bootstrap:
+        return None
+    return {'draws': bootstrap, 'resampled': 'blocks of ground', 'metres': float(block)}
 
 
 def _classify(

@@ -22,6 +22,7 @@ def settle(
     metrics: Iterable[str] | None,
     directions: str | Iterable[str] | None,
     exclude_self: ExcludeSelf | None,
+    split: str | None,
     column: str | None,
 ) -> tuple[Protocol, list[str]]:
     """Put the settings into a protocol.
@@ -33,6 +34,7 @@ def settle(
             labels are known.
         directions: Directions, or None.
         exclude_self: What a query may not find, or None.
+        split: Split of queries and archive, or None.
         column: Column of labels.
 
     Returns:
@@ -56,6 +58,8 @@ def settle(
         k=base.k if k is None else tuple(k),
         metrics=base.metrics if metrics is None else tuple(metrics),
         exclude_self=base.exclude_self if exclude_self is None else exclude_self,
+        query_split=base.query_split if split is None else split,
+        archive_split=base.archive_split if split is None else split,
     )
     if directions is not None:
         words = directions if isinstance(directions, str) else tuple(directions)
@@ -129,7 +133,7 @@ def check_settings(
 
 
 def split_rows(
-    queries: EmbeddingTable, archive: EmbeddingTable, protocol: Protocol
+    queries: EmbeddingTable, archive: EmbeddingTable, protocol: Protocol, required: bool
 ) -> tuple[list[NDArray[np.int64]], list[str]]:
     """Give the rows of the split and the tile that a protocol names.
 
@@ -137,9 +141,10 @@ def split_rows(
         queries: Patches used as queries.
         archive: Patches that may be retrieved.
         protocol: The protocol.
+        required: Whether both must have splits.
 
     Returns:
-        Rows of the queries and of the archive, and what could not be checked.
+        Rows of the queries and of the archive, and what could not be checked or is mixed.
 
     Raises:
         ArchiveError: If a table has splits, but no row of this one, or no such tile.
@@ -153,18 +158,39 @@ def split_rows(
         if split is not None and 'split' in table.frame:
             rows = np.flatnonzero((table.frame['split'] == split).fillna(False))
             if not len(rows):
+                found = ', '.join(map(str, table.frame['split'].unique()))
+                needs = '' if required else f', which {protocol.name} needs'
                 raise ArchiveError(
-                    f'no row of the {name} has split {split!r}, which {protocol.name} '
-                    f'needs: found {", ".join(map(str, table.frame["split"].unique()))}'
+                    f'no row of the {name} has split {split!r}{needs}: found {found}'
                 )
+        elif split is not None and required:
+            raise ArchiveError(
+                f'there is no column split in the {name}, so no row is known to be {split!r}: '
+                'leave split out, or embed pairs with their YAML, which fills it'
+            )
         elif split is not None:
             notes.append(
                 f'the {name} have no column split: that all are {split!r} is not checked'
+            )
+        elif mixed := _trained_among(table):
+            notes.append(
+                f'among the {name} are rows of training ({mixed}), and all count: split takes '
+                'those of one'
             )
         if protocol.tile is not None:
             rows = rows[_in_tile(table, protocol.tile, name)[rows]]
         kept.append(rows)
     return kept, notes
+
+
+def _trained_among(table: EmbeddingTable) -> str:
+    """Count the rows of each split where those of training are among others; else nothing."""
+    if 'split' not in table.frame:
+        return ''
+    counts = table.frame['split'].value_counts(sort=False)
+    if 'train' not in counts.index or len(counts) < 2:
+        return ''
+    return ', '.join(f'{name} {count}' for name, count in counts.items())
 
 
 def _in_tile(table: EmbeddingTable, tile: str, name: str) -> NDArray[np.bool_]:
