@@ -240,7 +240,7 @@ def test_in_place_with_overwrite(
         ('{archive} --out {t}/text.xls', 'has the suffix .xls, which no writer knows'),
         ('{archive} --out {t}/b.json', 'name it b.geojson'),
         ('{archive} --out {t}/a.geojson', 'a.geojson is named twice as output'),
-        ('{archive} --out {t}/a.fgb', 'two outputs would share the style'),
+        ('{archive} --out {t}/a.fgb', 'a.geojson would share the style'),
         ('{archive} --out {t}/text.geojson', 'text.geojson is there already'),
         ('{archive} {archive}', 'unrecognized arguments'),
     ],

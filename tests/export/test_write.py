@@ -125,7 +125,10 @@ class TestCheckOutputs:
         for name in ('a.geojson', 'a.tif'):
             with pytest.raises(OutputExistsError, match=r'a\.qml is there already'):
                 check_outputs([tmp_path / name])
-        with pytest.raises(QueryError, match=r'would share the style .*b\.qml'):
+        with pytest.raises(
+            QueryError,
+            match=r'b\.geojson and \S*b\.tif would share the style \S*b\.qml',
+        ):
             check_outputs([tmp_path / 'b.geojson', tmp_path / 'b.tif'])
 
     @pytest.mark.parametrize('overwrite', [True, False])

@@ -150,22 +150,25 @@ def check_places(paths: Iterable[Path], *, overwrite: bool = False) -> None:
     """Refuse files that could not be written, whatever their format.
 
     Args:
-        paths: Files to be written.
+        paths: Files to be written, each before its style.
         overwrite: Whether existing files may be replaced.
 
     Raises:
         QueryError: If a file is named twice, or its folder cannot be written to.
         OutputExistsError: If a file is there and is not to be replaced, or is a folder.
     """
-    seen: set[Path] = set()
+    seen: dict[Path, Path] = {}
+    layer = Path()
     for path in paths:
-        if path.absolute() in seen and path.suffix == '.qml':
+        if path.suffix != '.qml':
+            layer = path
+        elif first := seen.get(path.absolute()):
             raise QueryError(
-                f'two outputs would share the style {path}; give one of them another name'
+                f'{first} and {layer} would share the style {path}; give one of them another name'
             )
         if path.absolute() in seen:
             raise QueryError(f'{path} is named twice as output; name it once')
-        seen.add(path.absolute())
+        seen[path.absolute()] = layer
         check_on_disk(path)
         if path.suffix.lower() in _BY_PYOGRIO:
             check_vector_name(path, QueryError)
