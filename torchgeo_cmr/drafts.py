@@ -246,7 +246,7 @@ to a disk only: name a file or folder, and upload it afterwards
 
 
 def check_folder(path: str | PathLike[str]) -> None:
-    """Refuse a folder as :func:`check_on_disk`, and a link that leads to itself.
+    """Refuse a folder as :func:`check_on_disk`, a link that leads to itself, and a whole disk.
 
     Args:
         path: Folder to be written; a file may take the place of such a link, a folder goes behind it.
@@ -255,6 +255,9 @@ def check_folder(path: str | PathLike[str]) -> None:
         QueryError: If no folder can be written there.
     """
     check_on_disk(path)
+    whole = Path(path).absolute()
+    if whole == whole.parent:  # no draft and no lock has a place next to it
+        raise QueryError(f'{whole} is a whole disk: name a folder in it')
     if _fault(os.stat, path) == errno.ELOOP:
         raise QueryError(
             f'{os.fspath(path)} is a link that leads to itself: remove it, or choose another '

@@ -191,6 +191,8 @@ def test_what_needs_another_output(
 def test_clips_need_a_folder(tmp_path: Path) -> None:
     check_all([], clips=tmp_path / 'new')
     check_all([], clips=tmp_path)
+    with pytest.raises(QueryError, match='is a whole disk: name a folder in it'):
+        check_all([], clips=Path(tmp_path.anchor))
     (tmp_path / 'file').touch()
     with pytest.raises(OutputExistsError, match='file is a file; name a folder'):
         check_all([], clips=tmp_path / 'file')

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import geopandas as gpd
 
-from torchgeo_cmr.drafts import sweep
+from torchgeo_cmr.drafts import check_folder, sweep
 from torchgeo_cmr.errors import OutputExistsError, QueryError
 from torchgeo_cmr.export.layers.extent import check_drawable
 from torchgeo_cmr.export.new_file import at_once, only_writer, together
@@ -97,8 +97,12 @@ def check_all(
         files += [plan.heatmap, *sidecars(plan.heatmap)]
     files += [p for p in (plan.project, plan.html, plan.manifest) if p is not None]
     check_places(files, overwrite=overwrite)
-    if plan.clips is not None and plan.clips.exists() and not plan.clips.is_dir():
-        raise OutputExistsError(f'{plan.clips} is a file; name a folder for the clips')
+    if plan.clips is not None:
+        check_folder(plan.clips)
+        if plan.clips.exists() and not plan.clips.is_dir():
+            raise OutputExistsError(
+                f'{plan.clips} is a file; name a folder for the clips'
+            )
 
 
 def write_all(
