@@ -38,6 +38,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
     return run(tmp_path_factory.mktemp('demo') / 'out', settings=QUICK, progress=False)
 
 
+@pytest.mark.slow
 class TestSyntheticJourney:
     def test_writes_what_it_promises(self, journey: Journey) -> None:
         names = ['hits.geojson', 'area.geojson', 'queries.geojson', 'contact_sheet.png']
@@ -343,6 +344,7 @@ class TestOwnRasters:
         assert set(hits['src_crs']) == {'EPSG:3395'}
 
 
+@pytest.mark.slow
 def test_command_line_refuses_a_full_folder(
     journey: Journey, capsys: pytest.CaptureFixture[str]
 ) -> None:

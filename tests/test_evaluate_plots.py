@@ -43,6 +43,7 @@ def test_a_report_without_recall_has_no_curve() -> None:
         plot_recall(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('apart', [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_command_writes_a_folder_of_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], apart: bool
@@ -73,6 +74,7 @@ def test_the_command_writes_a_folder_of_figures(
     assert main(words) != 0  # nothing is replaced unasked
 
 
+@pytest.mark.slow
 def test_an_archive_of_one_modality_says_what_it_cannot_show(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

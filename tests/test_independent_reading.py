@@ -548,6 +548,7 @@ def test_embedding_and_clips(other: EmbeddingTable, case: Case) -> None:
             check_clips(case, path, table, other, home)
 
 
+@pytest.mark.slow
 @some
 @given(case=cases(), first=st.booleans())
 def test_training(plain: Path, case: Case, first: bool) -> None:

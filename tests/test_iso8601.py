@@ -118,6 +118,7 @@ def test_days_by_name_are_written_out(word: str) -> None:
         read_period(word)
 
 
+@pytest.mark.slow
 def test_what_is_advised_can_be_read() -> None:
     """Any way to write a day, of any day, is read right or advised right."""
     rng = np.random.default_rng(0)

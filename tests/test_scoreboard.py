@@ -85,6 +85,7 @@ def test_crops_of_a_batch_are_pairs_and_do_not_overlap(
     assert shifted > 15
 
 
+@pytest.mark.slow
 def test_the_table_of_a_run(
     scoreboard: dict[str, Any],
     places: tuple[list[str], list[str]],

@@ -76,6 +76,7 @@ def test_many_held_out_patches_are_asked_for_by_a_draw(
         assert float(chance) < 0.2
 
 
+@pytest.mark.slow
 def test_the_same_again_after_a_stop(
     run: Callable[..., Any],
     refused: Callable[..., str],

@@ -41,6 +41,7 @@ def test_json(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(ran.out) == [BAD._asdict()]
 
 
+@pytest.mark.slow
 def test_nothing_broken_ends_it(tmp_path: Path) -> None:
     """All packages that compute are broken at once; the command itself imports none of them."""
     broken = ('torch', 'torchgeo', 'lightning', 'rasterio', 'numpy', 'pandas')

@@ -246,6 +246,7 @@ def test_overwrite(run: Run, asking: Path, archive: Path, tmp_path: Path) -> Non
     assert out.read_text().startswith('# Evaluation')
 
 
+@pytest.mark.slow
 def test_never_loads_torch(program: Run, asking: Path, archive: Path) -> None:
     code = (
         'import sys\n'

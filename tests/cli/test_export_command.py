@@ -100,6 +100,7 @@ def saved(run: Run, archive: Path, asking: Path, tmp_path: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_saved_search_in_every_format(run: Run, saved: Path, tmp_path: Path) -> None:
     new = tmp_path / 'new'
     outs = [new / f'a{suffix}' for suffix in ('.gpkg', '.geojson', '.parquet')]
@@ -269,6 +270,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert sorted(tmp_path.rglob('*')) == before
 
 
+@pytest.mark.slow
 def test_never_loads_torch(program: Run, archive: Path, tmp_path: Path) -> None:
     code = (
         'import sys\n'

@@ -183,6 +183,7 @@ def test_a_checkpoint_to_go_on_from(
     assert str(path) in said
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')
 def test_a_checkpoint_of_another_network(
     run: Callable[..., Any],
@@ -267,6 +268,7 @@ def test_a_checkpoint_names_no_class_and_no_weights_to_fetch(
     assert run(*words, *more).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('given', ['url', 'word', 'found by itself'])
 def test_no_pickle_runs_in_a_checkpoint_that_lightning_finds(
@@ -358,6 +360,7 @@ def test_an_interrupted_run(without_labels: Path, tmp_path: Path) -> None:
     assert 'Traceback' not in told
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
 @pytest.mark.parametrize('watched', [False, True])
 def test_a_pipe_gets_a_line_per_epoch_and_no_bar(
@@ -396,6 +399,7 @@ def test_a_run_ends_without_noise(without_labels: Path, tmp_path: Path) -> None:
 
 
 # Lightning's command line calls jsonargparse by a name that is going away
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
 def test_data_without_labels_is_said_in_one_sentence(
     config: Path, capsys: pytest.CaptureFixture[str]

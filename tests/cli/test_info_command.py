@@ -158,6 +158,7 @@ def test_what_is_nothing_is_one_line(
     assert message in refused('info', tmp_path / name)
 
 
+@pytest.mark.slow
 def test_archives_need_no_torch(program: Callable[..., Any], archive: Path) -> None:
     code = (
         'import sys; from torchgeo_cmr.main import main; '

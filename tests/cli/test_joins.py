@@ -109,6 +109,7 @@ def test_a_changed_option_is_told(run: Run, archive: Path, tmp_path: Path) -> No
     assert "options: {'spacing': 1500.0} -> {'spacing': 9000.0}" in ran.out
 
 
+@pytest.mark.slow
 def test_several_archives_and_an_index(
     run: Run, archive: Path, asking: Path, tmp_path: Path
 ) -> None:
@@ -199,6 +200,7 @@ def test_named_places_and_one_outside(
     assert 'sea touches no patch' in refused('search', archive, '--query', file)
 
 
+@pytest.mark.slow
 def test_refined_by_the_file_that_search_wrote(
     run: Run, archive: Path, asking: Path, tmp_path: Path
 ) -> None:
@@ -228,6 +230,7 @@ def test_refined_by_the_file_that_search_wrote(
     assert '\nqueries: 3 rows, ' in ran.out
 
 
+@pytest.mark.slow
 def test_links(run: Run, refused: Refused, archive: Path, tmp_path: Path) -> None:
     out, again = tmp_path / 'hits.gpkg', tmp_path / 'again.gpkg'
     words = ['search', archive, '--query', name(8), '-k', 4, '--include-self']
@@ -250,6 +253,7 @@ def test_links(run: Run, refused: Refused, archive: Path, tmp_path: Path) -> Non
 
 
 class TestWithoutAPlace:
+    @pytest.mark.slow
     def test_files_that_need_none(
         self, run: Run, words_as_sound: Path, archive: Path, tmp_path: Path
     ) -> None:
@@ -352,6 +356,7 @@ def test_only_geoparquet_is_warned_of(run: Run, archive: Path, tmp_path: Path) -
     assert run('search', archive, '--query', name(3), *both).err == ''
 
 
+@pytest.mark.slow
 def test_an_archive_of_pairs(run: Run, archive: Path, tmp_path: Path) -> None:
     """Rows of two sensors on one place, columns of its own, no scenes."""
     table = EmbeddingTable.load(archive)

@@ -88,6 +88,7 @@ class TestProcess:
         assert (done.returncode, done.stderr) == (0, '')
         assert '--model' in done.stdout
 
+    @pytest.mark.slow
     def test_a_reader_that_leaves_is_no_mistake(self, archive: Path) -> None:
         read, write = os.pipe()
         os.close(read)

@@ -9,6 +9,7 @@ import pytest
 type Run = Callable[..., Any]
 
 
+@pytest.mark.slow
 def test_table_names_every_way(run: Run) -> None:
     words = '--patches', '1e8', '--rate', '100', '--memory', '16'
     lines = run('plan', *words).out.splitlines()

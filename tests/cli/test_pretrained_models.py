@@ -43,6 +43,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return made
 
 
+@pytest.mark.slow
 def test_from_rasters_to_hits(
     run: Callable[..., Any], files: dict[str, Path], tmp_path: Path
 ) -> None:

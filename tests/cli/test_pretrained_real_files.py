@@ -113,6 +113,7 @@ def few_months(pattern: Path, folder: Path) -> Path:
     return folder / 'months.nc'
 
 
+@pytest.mark.slow
 def test_archives_of_real_files_search_and_export(
     run: Callable[..., Any], model: str, tmp_path: Path
 ) -> None:

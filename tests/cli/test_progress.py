@@ -53,6 +53,7 @@ def on_terminal(*words: object) -> tuple[int, str, str]:
     return process.returncode, out, err.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('command', ['check', 'duplicates'])
 def test_a_pipe_holds_no_bar(archive: Path, command: str) -> None:
     code, _, err = on_pipe(command, archive)
@@ -60,6 +61,7 @@ def test_a_pipe_holds_no_bar(archive: Path, command: str) -> None:
     assert BAR not in err
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_one(archive: Path) -> None:
     code, out, err = on_terminal('check', archive)
     assert code == 0
@@ -67,6 +69,7 @@ def test_a_terminal_shows_one(archive: Path) -> None:
     assert BAR in err
 
 
+@pytest.mark.slow
 def test_quiet_shows_none_and_says_what_was_done(archive: Path) -> None:
     code, out, err = on_terminal('check', archive, '--quiet')
     assert (code, err) == (0, '')
@@ -83,6 +86,7 @@ def test_any_command_takes_quiet(
     assert BAR not in err
 
 
+@pytest.mark.slow
 def test_a_program_that_reads_bars_gets_them(archive: Path) -> None:
     code, _, err = on_pipe('duplicates', '--progress', archive)
     assert code == 0
@@ -90,6 +94,7 @@ def test_a_program_that_reads_bars_gets_them(archive: Path) -> None:
     assert 'compare' in err
 
 
+@pytest.mark.slow
 def test_verbose_says_what_is_done_and_when(
     run: Callable[..., Any], archive: Path
 ) -> None:
@@ -105,6 +110,7 @@ def test_verbose_says_what_is_done_and_when(
     assert run(*words).out == out
 
 
+@pytest.mark.slow
 def test_verbose_lets_gdal_speak(archive: Path, tmp_path: Path) -> None:
     words = ['export', archive, '--out', tmp_path / 'a.gpkg']
     assert 'GPKG' not in on_pipe(*words)[2]

@@ -630,6 +630,7 @@ class TestFiles:
         assert len(seen['results']) == 10
 
 
+@pytest.mark.slow
 def test_searching_never_loads_torch(
     program: Run, archive: Path, tmp_path: Path
 ) -> None:
@@ -914,6 +915,7 @@ class TestRasters:
         assert read['score'].tolist() == pytest.approx(hits['score'].tolist())
         assert read['query_id'].unique().tolist() == queries.frame['patch_id'].tolist()
 
+    @pytest.mark.slow
     def test_several_rasters_and_a_patch(
         self, run: Run, checkpoint: Path, scenes: Path, embedded: Path
     ) -> None:
@@ -1086,6 +1088,7 @@ class TestQuestionsOfSeveral:
         assert 'drop --unlike' in told
 
 
+@pytest.mark.slow
 def test_natural_command_lines(run: Run, archive: Path, tmp_path: Path) -> None:
     """What people type who know SQL, STAC clients or GDAL."""
     frame = EmbeddingTable.load(archive).frame

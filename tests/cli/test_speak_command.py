@@ -40,6 +40,7 @@ def test_a_corpus(run: Run, tmp_path: Path) -> None:
     assert '1 file written, 3 were' in run(*words, '--quiet').err
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch(program: Run, tmp_path: Path) -> None:
     code = (
         'import sys; from torchgeo_cmr.main import main; '

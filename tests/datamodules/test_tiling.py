@@ -152,6 +152,7 @@ class TestChips:
             test_split=0.3,
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize('step', [80, 100, 4800])
     def test_each_in_one_split(self, write_raster: Writer, step: int) -> None:
         data = self.chips(write_raster, 8, step)
@@ -265,6 +266,7 @@ class TestCommonGround:
     ) -> list[tuple[str, int, float, float]]:
         return [(crs, 20, x + 200 * i, y - 200 * j) for i, j in np.ndindex(6, 6)]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize('seed', range(2))
     @pytest.mark.parametrize('margin', [0, 1])
     @pytest.mark.parametrize('kind', ['chips of two zones', 'chips and a scene'])

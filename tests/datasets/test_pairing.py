@@ -153,6 +153,7 @@ class TestZones:
         assert members['a'].crs.to_epsg() == 32632
         assert len(members['a']) == 2
 
+    @pytest.mark.slow
     def test_a_stated_crs_is_one_zone(self, write_raster: Writer) -> None:
         write_raster('a/1.tif')
         path = write_raster('a/2.tif', crs='EPSG:32633')

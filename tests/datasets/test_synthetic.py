@@ -234,6 +234,7 @@ class TestFiles:
 
 
 class TestSeed:
+    @pytest.mark.slow
     def test_equal_seeds_give_equal_pixels(
         self, world: SyntheticLandscape, tmp_path: Path
     ) -> None:
@@ -245,6 +246,7 @@ class TestSeed:
                 read(world.root / name), read(twin.root / name)
             )
 
+    @pytest.mark.slow
     def test_other_seed_gives_another_world(
         self, world: SyntheticLandscape, tmp_path: Path
     ) -> None:
@@ -255,6 +257,7 @@ class TestSeed:
     def test_scenes_differ(self, truth: dict[str, NDArray[np.uint8]]) -> None:
         assert (truth[TILES[0]] != truth[TILES[1]]).mean() > 0.5
 
+    @pytest.mark.slow
     def test_sensors_can_be_added(
         self, world: SyntheticLandscape, tmp_path: Path
     ) -> None:

@@ -91,6 +91,7 @@ class TestProbe:
         )
         assert 'pip install --force-reinstall --no-deps pyogrio' in fact.cure
 
+    @pytest.mark.slow
     def test_proj_data_of_another_installation(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -103,6 +104,7 @@ class TestProbe:
         fact = found(geodata_facts(facts), 'PROJ_DATA')
         assert (fact.state, fact.cure[:15]) == ('fault', 'unset PROJ_DATA')
 
+    @pytest.mark.slow
     def test_what_works_has_versions(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in geodata._FOREIGN:
             monkeypatch.delenv(name, raising=False)

@@ -78,6 +78,7 @@ def test_a_rank_that_is_no_number_is_refused(
         )
 
 
+@pytest.mark.slow
 def test_one_process_reports_as_a_local_run(
     tmp_path: Path, fake: Any, write_raster: Any
 ) -> None:

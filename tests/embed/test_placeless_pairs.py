@@ -73,6 +73,7 @@ def nowhere(table: EmbeddingTable) -> None:
     assert table.frame['native_corners'].isna().all()
 
 
+@pytest.mark.slow
 def test_so2sat_by_the_command(
     task: Tiny,
     tmp_path: Path,

@@ -151,6 +151,7 @@ def checkpoint(tmp_path: Path) -> Callable[..., str]:
 QUICK = ('ms', 'terramesh_s2', 'bigearthnet_s1', 'worldcereal_s2')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'case',
     [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES],

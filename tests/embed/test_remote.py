@@ -365,6 +365,7 @@ def test_no_export_fetches(
     assert not server.log()
 
 
+@pytest.mark.slow
 def test_scenes_are_fetched_at_once(
     scenes: Path, socket_enabled: None, run: Callable[..., EmbeddingTable]
 ) -> None:

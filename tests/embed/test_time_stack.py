@@ -70,6 +70,7 @@ def test_the_command_writes_one_row_a_place(
     assert (told['rows'], told['record']['over_dates']) == (12, how)
 
 
+@pytest.mark.slow
 def test_the_stack_is_made_again(
     run: Callable[..., int], s2_folder: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +137,7 @@ def spread(folder: Path, parts: int) -> tuple[Path, EmbeddingTable]:
     return folder, EmbeddingTable.load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', ['mean', 'attention'])
 @pytest.mark.parametrize(
     ('most', 'min_dates'),
@@ -158,6 +160,7 @@ def test_batches_are_the_whole(
     )
 
 
+@pytest.mark.slow
 def test_a_batch_reads_the_parts_of_its_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +194,7 @@ def test_a_stack_of_what_memory_holds(
     assert over_dates(table).frame['dates'].tolist() == [2] * 12
 
 
+@pytest.mark.slow
 def test_a_part_that_is_replaced_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +232,7 @@ def commit(folder: Path, *parts: dict[str, Any]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_parts_that_store_equal_values_in_other_ways(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def history(run: Run, folder: Path, out: Path, **more: Any) -> list[EmbeddingTab
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('engine', ['local', 'lightning'])
 @pytest.mark.filterwarnings('ignore:1 of . scenes were refused')
 def test_archive_report_and_words_are_the_same(

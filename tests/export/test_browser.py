@@ -97,6 +97,7 @@ def near(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
     return int((np.abs(picture * 255 - colour) < 6).all(axis=-1).sum())
 
 
+@pytest.mark.slow
 def test_the_page_is_drawn_and_asks_for_nothing(
     make: Make,
     hits: gpd.GeoDataFrame,
@@ -122,6 +123,7 @@ def test_the_page_is_drawn_and_asks_for_nothing(
     assert near(seen.picture, (215, 25, 28)) > 200
 
 
+@pytest.mark.slow
 def test_the_test_would_see_a_fault(
     tmp_path: Path, look: Callable[[Path], Seen]
 ) -> None:

@@ -64,6 +64,7 @@ def test_names_and_values_come_back(
     assert back['relevant'].dtype == 'boolean'
 
 
+@pytest.mark.slow
 def test_geoparquet_keeps_every_type(
     make: Callable[..., EmbeddingTable], tmp_path: Path
 ) -> None:

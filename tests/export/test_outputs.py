@@ -37,6 +37,7 @@ def everything(make: Make, scenes: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_names(
     hits: gpd.GeoDataFrame, everything: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def styled(layer: dict[str, Any], classes: int = 5) -> None:
     assert layer['widgets']['relevant'] == 'ValueMap'
 
 
+@pytest.mark.slow
 def test_geopackage(
     qgis: Any, hits: gpd.GeoDataFrame, make: Any, tmp_path: Path
 ) -> None:
@@ -146,6 +147,7 @@ def test_few_equal_and_negative_scores(
     drawn(told)
 
 
+@pytest.mark.slow
 def test_zero_rows(qgis: Any, hits: gpd.GeoDataFrame, tmp_path: Path) -> None:
     layers = finished(
         qgis(to_geopackage(hits.iloc[:0], tmp_path / 'a.gpkg', area=AREA)),
@@ -156,6 +158,7 @@ def test_zero_rows(qgis: Any, hits: gpd.GeoDataFrame, tmp_path: Path) -> None:
     assert layers['results']['crs'] == 'EPSG:4326'
 
 
+@pytest.mark.slow
 def test_judged_in_qgis(
     qgis: Any, hits: gpd.GeoDataFrame, make: Any, tmp_path: Path
 ) -> None:

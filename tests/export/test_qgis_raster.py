@@ -12,6 +12,7 @@ from torchgeo_cmr.export import similarity, to_geotiff
 pytestmark = pytest.mark.qgis
 
 
+@pytest.mark.slow
 def test_raster_with_its_style(
     qgis: Any, hits: gpd.GeoDataFrame, tmp_path: Path
 ) -> None:
@@ -34,6 +35,7 @@ def test_raster_with_its_style(
     assert bare['layers'][0]['renderer'] == 'singlebandgray'
 
 
+@pytest.mark.slow
 def test_raster_in_degrees_and_below_zero(
     qgis: Any, result: Any, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def _every_order(
     return {name: value / count for name, value in sums.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', [1, 3])
 def test_mean_over_every_order(seed: int) -> None:
     rng = np.random.default_rng(seed)

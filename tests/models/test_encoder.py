@@ -71,6 +71,7 @@ def test_student_is_preferred_to_momentum_copy(tmp_path: Path) -> None:
     assert same(build_encoder('resnet10t', 2, str(tmp_path / 'w.pt')), state)
 
 
+@pytest.mark.slow
 def test_torchgeo_weights_by_enum_and_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     state = timm.create_model('resnet50', in_chans=2).state_dict()

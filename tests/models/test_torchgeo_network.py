@@ -63,6 +63,7 @@ def last_stage(network: Any, x: Tensor) -> Tensor:
 
 
 class TestUnet:
+    @pytest.mark.slow
     def test_vectors_are_those_of_the_encoder(self, publish: Publish) -> None:
         weights = Unet_Weights.NAIP_RGBN_RESNET18_CHESAPEAKERSC
         truth = unet(weights)
@@ -72,6 +73,7 @@ class TestUnet:
         expected = last_stage(truth, x[:, [1, 2, 3, 0]])
         torch.testing.assert_close(encode(encoder, x), expected)
 
+    @pytest.mark.slow
     def test_pictures_of_two_dates_are_made_of_one(self, publish: Publish) -> None:
         """Fields of the world see each band twice; a patch is given for both dates."""
         weights = Unet_Weights.SENTINEL2_2CLASS_FTW

@@ -33,6 +33,7 @@ def pairs(hits: gpd.GeoDataFrame) -> list[list[str]]:
     return hits[['query_id', 'patch_id']].to_numpy().tolist()
 
 
+@pytest.mark.slow
 def test_search_by_layer(run: Run, archive: Path, tmp_path: Path) -> None:
     """The selected feature alone, in an area and before a day, as the library finds it."""
     out = tmp_path / 'hits.gpkg'
@@ -441,6 +442,7 @@ def test_embeddings_of_others_become_an_index(
     assert (len(index), index.spaces) == (36, ('x',))
 
 
+@pytest.mark.slow
 def test_every_flag_is_one_of_the_command(run: Run) -> None:
     """Each algorithm writes only what the command line takes, and explains itself."""
     told = run('flags')
@@ -453,6 +455,7 @@ def test_every_flag_is_one_of_the_command(run: Run) -> None:
     assert len(told['search']['names']) > 40
 
 
+@pytest.mark.slow
 def test_the_page_of_the_options(run: Run, program: Path, tmp_path: Path) -> None:
     """Finds programs in folders of the user, and says whether a file is the program."""
     home = tmp_path / 'home'

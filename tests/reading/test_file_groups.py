@@ -73,6 +73,7 @@ def test_alike_are_those_of_one_grid_type_and_block(scene: Scene) -> None:
     assert groups[0].size == 4 * groups[0].stored[1][0] * groups[0].stored[1][1] * 2
 
 
+@pytest.mark.slow
 def test_every_choice_and_order_of_bands_is_read_as_if_file_by_file(
     scene: Scene,
 ) -> None:

@@ -290,6 +290,7 @@ def used(home: Path) -> int:
 _REMOUNT, _CLOSED = 32, 1
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(
     case: Case, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -319,6 +320,7 @@ def test_a_disk_that_is_full(
     in_mounts(home, trial)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number', [errno.ENOSPC, errno.EROFS])
 def test_a_disk_that_takes_nothing_from_some_moment(
     case: Case, tmp_path: Path, capfd: pytest.CaptureFixture[str], number: int

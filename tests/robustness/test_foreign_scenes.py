@@ -107,6 +107,7 @@ def opened_or_refused(path: Path) -> str:
     return ''
 
 
+@pytest.mark.slow
 def test_an_item_of_any_shape_is_refused_or_opened(
     write_raster: Writer, tmp_path: Path
 ) -> None:

@@ -189,6 +189,7 @@ def same_rows(found: EmbeddingTable, table: EmbeddingTable) -> None:
     assert np.array_equal(found.vectors, table.vectors)
 
 
+@pytest.mark.slow
 def test_header_of_an_archive(world: World, tmp_path: Path) -> None:
     folder = tmp_path / 'archive'
     shutil.copytree(world.archive, folder)
@@ -205,6 +206,7 @@ def test_header_of_an_archive(world: World, tmp_path: Path) -> None:
     assert refused > 60
 
 
+@pytest.mark.slow
 def test_facts_of_a_part(world: World, tmp_path: Path) -> None:
     folder = tmp_path / 'archive'
     shutil.copytree(world.archive, folder)
@@ -229,6 +231,7 @@ def test_facts_of_a_part(world: World, tmp_path: Path) -> None:
     assert refused > 60
 
 
+@pytest.mark.slow
 def test_header_of_an_index(world: World, tmp_path: Path) -> None:
     folder = tmp_path / 'index'
     shutil.copytree(world.index, folder)
@@ -266,6 +269,7 @@ def checkpoint() -> dict[str, Any]:
     return trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'part', ['torchgeo_cmr', 'torchgeo_cmr_details', 'hyper_parameters', '_extra_state']
 )
@@ -335,6 +339,7 @@ def test_manifest(
     assert refused > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'suffix', [pytest.param('gpkg', marks=pytest.mark.slow), 'parquet']
 )
@@ -419,6 +424,7 @@ def test_area_as_geojson() -> None:
     assert endure(content, use)[1] > 50
 
 
+@pytest.mark.slow
 def test_catalogue_of_headers(
     write_raster: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -458,6 +464,7 @@ def test_settings_of_a_corpus(tmp_path: Path) -> None:
     assert endure(settings, use)[1] > 20
 
 
+@pytest.mark.slow
 def test_manifest_of_an_invented_world(tmp_path: Path) -> None:
     make = partial(SyntheticLandscape, tmp_path / 'world', size=128, sensors=['s1'])
     make()

@@ -40,6 +40,7 @@ def test_every_target_has_cases() -> None:
 SLOW = {'search_geojson', 'search_fgb', 'index_float32', 'area_text'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'name', [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES]
 )

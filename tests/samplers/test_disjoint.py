@@ -358,6 +358,7 @@ class TestDataset:
         assert torch_too[0] == torch_too[1]
         assert draw(None) != draw(None)
 
+    @pytest.mark.slow
     def test_plot(self, member: Dated) -> None:
         sampler = DisjointBatchSampler(member, size=8, batch_size=4, length=12)
         animation = sampler.plot()

@@ -23,6 +23,7 @@ def random_boxes(count: int, side: int) -> list[Bounds]:
     return [(x, y, x + 320, y + 320) for x, y in corners.tolist()]
 
 
+@pytest.mark.slow
 def test_as_compared_one_with_another() -> None:
     ground = area('EPSG:32632', 0, 0, 20_000, 20_000)
     occupancy, taken = Occupancy(lonlat=False), shapely.Polygon()

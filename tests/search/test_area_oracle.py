@@ -145,6 +145,7 @@ def check(crs: str, seed: int, areas: int) -> None:
     assert judged > 5 * areas
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('crs', PLACES)
 def test_areas_against_the_plane(crs: str) -> None:
     for seed, first in enumerate(range(0, CASES, 170)):

@@ -450,6 +450,7 @@ class Writer:
         )
 
 
+@pytest.mark.slow
 def test_three_valued_logic_parts_all_rows(
     table: EmbeddingTable, archives: dict[str, Any]
 ) -> None:

@@ -16,6 +16,7 @@ def size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob('*') if file.is_file())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dim', [32, 256])
 def test_bytes_are_those_of_files(tmp_path: Path, dim: int) -> None:
     n = 20_000
@@ -39,6 +40,7 @@ def test_bytes_are_those_of_files(tmp_path: Path, dim: int) -> None:
     assert size(tmp_path / 'plain') == pytest.approx(expected, rel=0.2)
 
 
+@pytest.mark.slow
 def test_all_grows_with_patches_and_memory_decides_what_fits() -> None:
     small, large = (capacity(n, 256, memory=2e9, read=1e10) for n in (10**6, 10**8))
     for one, other in zip(small, large, strict=True):

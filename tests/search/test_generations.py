@@ -62,6 +62,7 @@ def search_while(path: Path, stop: Any, answers: Any) -> None:
     answers.put(found)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore:.*multi-threaded.*:DeprecationWarning')
 def test_a_process_goes_on_with_the_build_it_opened(make: Make, tmp_path: Path) -> None:
     first, second = named(make(3000), 'a'), named(make(4000, seed=7), 'b')
@@ -80,6 +81,7 @@ def test_a_process_goes_on_with_the_build_it_opened(make: Make, tmp_path: Path) 
     assert len(RetrievalIndex.open(path)) == 4000
 
 
+@pytest.mark.slow
 def test_a_build_over_an_index_that_others_open(make: Make, tmp_path: Path) -> None:
     builds = [named(make(300, seed=i), chr(ord('a') + i)) for i in range(4)]
     builds = [b.select(np.arange(200 + 20 * i)) for i, b in enumerate(builds)]
@@ -156,6 +158,7 @@ def die_while_writing(path: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_writer_that_was_killed_blocks_nobody(make: Make, tmp_path: Path) -> None:
     index = RetrievalIndex.build(named(make(20), 'a'), tmp_path / 'i')
     worker = CONTEXT.Process(target=die_while_writing, args=(tmp_path / 'i',))
@@ -166,6 +169,7 @@ def test_a_writer_that_was_killed_blocks_nobody(make: Make, tmp_path: Path) -> N
     assert len(RetrievalIndex.open(tmp_path / 'i')) == 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mapped', [True, False])
 def test_threads_that_change_an_index_lose_nothing(
     make: Make, tmp_path: Path, mapped: bool
@@ -196,6 +200,7 @@ def test_threads_that_change_an_index_lose_nothing(
         assert len(RetrievalIndex.open(tmp_path / 'i')) == len(index)
 
 
+@pytest.mark.slow
 def test_an_archive_a_folder_a_table_or_several(make: Make, tmp_path: Path) -> None:
     a, b = named(make(40), 'a'), named(make(30), 'b')
     folder, index = a.save(tmp_path / 'a'), tmp_path / 'i'

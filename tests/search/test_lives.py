@@ -237,6 +237,7 @@ class LivesOnDisk(Lives):
     mapped = True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('machine', [Lives, LivesOnDisk])
 def test_an_index_in_every_life(machine: type[Lives]) -> None:
     run_state_machine_as_test(

@@ -50,6 +50,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
     return tmp_path / 'index' if request.param == 'folder' else None
 
 
+@pytest.mark.slow
 def test_columns_of_all_parts(make: Make, place: Path | None) -> None:
     plain: Any = part(make, 'a')
     plain = EmbeddingTable.from_frame(

@@ -325,6 +325,7 @@ def test_a_short_answer_says_why(answers: dict[str, Any]) -> None:
     assert answer['query'] == PATCH
 
 
+@pytest.mark.slow
 def test_only_the_protocol_is_on_stdout_and_bad_lines_do_not_end_it(
     folder: Path,
 ) -> None:

@@ -78,6 +78,7 @@ def check(n: int) -> None:
     np.testing.assert_allclose(metres_between(other, one), found, rtol=1e-3, atol=0.01)
 
 
+@pytest.mark.slow
 def test_random_pairs() -> None:
     """A thousand with ``TORCHGEO_CMR_CASES=1000``."""
     check(int(os.environ.get('TORCHGEO_CMR_CASES', '60')))

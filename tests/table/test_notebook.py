@@ -63,6 +63,7 @@ def test_hits_are_drawn_without_a_background(table: EmbeddingTable) -> None:
     assert len(axes.collections) == 2
 
 
+@pytest.mark.slow
 def test_hits_in_folium_and_lonboard(table: EmbeddingTable, tmp_path: Path) -> None:
     """Unchanged, with times and corners."""
     hits = RetrievalIndex(table).search('p0', k=3)

@@ -133,6 +133,7 @@ class TestStatistics:
             },
         }  # fmt: skip
 
+    @pytest.mark.slow
     def test_given_ones_win(
         self, make_task: Make, make_trainer: MakeTrainer, data: Any
     ) -> None:
@@ -321,6 +322,7 @@ class TestSteps:
         ):
             make_trainer().fit(make_task(), make_loader(9, batch_size=8))
 
+    @pytest.mark.slow
     def test_csv_logger_and_checkpoint_choose_by_recall(
         self,
         make_task: Make,
@@ -423,6 +425,7 @@ class TestCollapse:
 
 
 class TestOptimizer:
+    @pytest.mark.slow
     def test_warm_up_and_cosine_per_step(
         self, make_task: Make, make_trainer: MakeTrainer, make_loader: Callable
     ) -> None:

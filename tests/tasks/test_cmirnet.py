@@ -269,6 +269,7 @@ def test_widths_of_the_paper_and_any_backbone(width: int, preset: Any) -> None:
         assert all(w.grad is not None and w.grad.isfinite().all() for w in weights)
 
 
+@pytest.mark.slow
 def test_one_fit_trains_both_stages(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     task = make(pretrain_epochs=3, preset='paper', lr=3e-3)
     stages: list[str] = []
@@ -311,6 +312,7 @@ def test_one_fit_trains_both_stages(make_trainer: MakeTrainer, tmp_path: Path) -
     torch.testing.assert_close(rows_.norm(dim=1), torch.ones(4))
 
 
+@pytest.mark.slow
 def test_stage_b_starts_from_a_checkpoint_of_stage_a(
     make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
@@ -334,6 +336,7 @@ def test_stage_b_starts_from_a_checkpoint_of_stage_a(
         make(pretrained=str(path))
 
 
+@pytest.mark.slow
 def test_speech_meets_images(make_trainer: MakeTrainer) -> None:
     task, trainer = make_speech(lr=3e-3), make_trainer(max_epochs=8)
     held_out = spoken(21, 2, same=False)
@@ -372,6 +375,7 @@ def test_items_that_come_twice_count_once(make_trainer: MakeTrainer) -> None:
     assert counts == [6, 0, 6, 0]
 
 
+@pytest.mark.slow
 def test_vectors_of_another_network(make_trainer: MakeTrainer) -> None:
     torch.manual_seed(0)
     y = torch.arange(64) % 4
@@ -501,6 +505,7 @@ def test_refuses_other_settings() -> None:
         make().compute_losses({})
 
 
+@pytest.mark.slow
 def test_schedule_starts_anew_with_stage_b(make_trainer: MakeTrainer) -> None:
     task, rates = make(pretrain_epochs=4, schedule='cosine', lr=0.1), []
     trainer = make_trainer(max_epochs=8)

@@ -247,6 +247,7 @@ def test_nothing_left_to_train_is_refused() -> None:
         )
 
 
+@pytest.mark.slow
 @EACH
 def test_arguments_of_numpy_are_kept_as_plain_values(
     name: str, make_trainer: MakeTrainer, tmp_path: Any
@@ -331,6 +332,7 @@ class Plotting(Data):
         return plt.figure()
 
 
+@pytest.mark.slow
 @EACH
 def test_first_validation_batches_are_drawn(
     name: str, make_trainer: MakeTrainer

@@ -35,6 +35,7 @@ def _random_weights() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_statistics_of_the_weights_in_the_order_of_the_data(tmp_path: Path) -> None:
     task = InfoNCE(CHANNELS, MODELS, WEIGHTS, bands=BANDS, normalize='weights')
     assert task.specs['s1']['mean'] == pytest.approx([-20.26, -12.59])
@@ -45,6 +46,7 @@ def test_statistics_of_the_weights_in_the_order_of_the_data(tmp_path: Path) -> N
     assert loaded.space == task.space
 
 
+@pytest.mark.slow
 def test_by_default_and_where_given_numbers_stay(tmp_path: Path) -> None:
     assert InfoNCE(CHANNELS, MODELS, WEIGHTS, bands=BANDS).specs['s1']['mean'] == []
     mean = {'s1': [1.0, 2.0]}

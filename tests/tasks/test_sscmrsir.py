@@ -45,6 +45,7 @@ def test_beats_chance_on_planted_pairs(
         assert after[f'val_recall@10_{direction}'] > 0.4
 
 
+@pytest.mark.slow
 def test_finds_nothing_where_nothing_is_to_be_found(
     make_task: Make, make_trainer: MakeTrainer, make_loader: Callable
 ) -> None:
@@ -455,6 +456,7 @@ trainer:
 
 
 # Lightning's command line calls jsonargparse by a name that is going away
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
 def test_yaml_by_class_path(
     tmp_path: Path, make_loader: Callable, monkeypatch: pytest.MonkeyPatch
@@ -484,6 +486,7 @@ def test_yaml_by_class_path(
     assert loaded.hparams['mde_on'] == 'h'
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
 def test_preset_in_yaml(
     tmp_path: Path, make_loader: Callable, monkeypatch: pytest.MonkeyPatch

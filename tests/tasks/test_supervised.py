@@ -76,6 +76,7 @@ def test_class_numbers_are_one_hot(batch: dict[str, Tensor]) -> None:
     assert torch.equal(*losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_learns_what_labels_tell(variant: Any, make_trainer: MakeTrainer) -> None:
     task, trainer = make(variant=variant), make_trainer(max_epochs=4)

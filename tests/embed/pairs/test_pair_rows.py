@@ -184,6 +184,7 @@ class TestChips:
         expected = [int(train[i]['label']) for i in range(5)]
         assert table.frame['label'].tolist() == expected
 
+    @pytest.mark.slow
     def test_missing_pixels(self, task: Tiny, root: Path) -> None:
         def spoil(sample: Sample) -> Sample:
             level = int(sample['image_s2'][0].min()) // 100  # the number of the patch
@@ -204,6 +205,7 @@ class TestChips:
 
 
 class TestFused:
+    @pytest.mark.slow
     @pytest.mark.parametrize('fusion', FUSIONS)
     def test_row_is_made_of_both_sensors_of_one_place(
         self, fusion: Any, task: Tiny, data: BigEarthNetPairsDataModule
@@ -226,6 +228,7 @@ class TestFused:
         one, other = apart.frame[apart.frame['pair'] == row['pair']]['source']
         assert row['source'] == f'{one}+{other}'
 
+    @pytest.mark.slow
     def test_order_does_not_matter(
         self, task: Tiny, data: BigEarthNetPairsDataModule
     ) -> None:
@@ -269,6 +272,7 @@ class TestFused:
         )
         assert not np.allclose(lengths, 1)
 
+    @pytest.mark.slow
     def test_a_raw_feature_of_zeros_is_left_out(
         self, task: Tiny, data: BigEarthNetPairsDataModule, caplog: Any
     ) -> None:
@@ -322,6 +326,7 @@ def test_protocol_of_the_precursor(
 
 
 class TestArchive:
+    @pytest.mark.slow
     def test_goes_on_where_it_stopped(
         self,
         task: Tiny,
@@ -583,6 +588,7 @@ class TestEncoder:
         with pytest.raises(error, match=message):
             embed_pairs(task, data, **options)
 
+    @pytest.mark.slow
     def test_an_update_embeds_blocks_whose_pairs_changed(
         self,
         task: Tiny,

@@ -217,6 +217,7 @@ def test_a_modality_that_does_not_cover_the_place(
     assert {p.stem[-2:] for p in folder.glob('*.tif')} == {'s2'}
 
 
+@pytest.mark.slow
 def test_a_hostile_modality_stays_in_the_folder(
     hits: gpd.GeoDataFrame, record: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -247,6 +248,7 @@ def test_a_link_in_the_folder_is_not_followed(
     assert not (folder / '001_001_s2.tif').is_symlink()
 
 
+@pytest.mark.slow
 def test_goes_on_where_it_stopped(
     hits: gpd.GeoDataFrame,
     record: dict[str, Any],
@@ -324,6 +326,7 @@ def test_refuses(
         clip_hits(hits, tmp_path / 'file', record=record)
 
 
+@pytest.mark.slow
 def test_contact_sheet(
     make: Make, hits: gpd.GeoDataFrame, record: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ def asked() -> tuple[list[tuple[str, str]], Callable[[pd.Series, str], np.ndarra
     return calls, read
 
 
+@pytest.mark.slow
 def test_panels_and_frames(
     make: Make,
     hits: gpd.GeoDataFrame,
@@ -79,6 +80,7 @@ def test_panels_and_frames(
         assert holds(picture, colour) > 500
 
 
+@pytest.mark.slow
 def test_frames_follow_relevance(
     make: Make, hits: gpd.GeoDataFrame, tmp_path: Path, asked: tuple
 ) -> None:
@@ -116,6 +118,7 @@ def test_limits_and_missing_pictures(
     assert len(calls) == 2 * 3
 
 
+@pytest.mark.slow
 def test_real_pixels(make: Make, hits: gpd.GeoDataFrame, scenes: Path) -> None:
     s1, s2 = make('s1', 2), make('s2')
     reader = PatchReader({'s1': s1.record, 's2': s2.record}, scenes)

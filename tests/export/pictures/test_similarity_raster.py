@@ -153,6 +153,7 @@ class TestSimilarity:
         assert float(drawn.mean()) == 0.5
         assert float(drawn.notnull().mean()) > 0.9
 
+    @pytest.mark.slow
     def test_far_apart_is_still_a_raster(self) -> None:
         frame = squares([(0, 0), (9_000_000, 8_000_000)], [0.5, 0.25])
         drawn = similarity(frame, crs=32632)

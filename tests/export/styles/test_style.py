@@ -164,6 +164,7 @@ def test_labels_are_drawn_where_they_can_be_read() -> None:
     assert always.find('labeling/settings/rendering') is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('count', 'spread', 'expected'),
     [

@@ -162,6 +162,7 @@ def test_password_is_left_out(words: str, bare: str) -> None:
     assert without_password(words) == bare
 
 
+@pytest.mark.slow
 @pytest.mark.qgis
 def test_qgis_opens_it_finished_and_sees_what_others_write(
     database: str, hits: gpd.GeoDataFrame, qgis: Callable[..., dict[str, Any]]

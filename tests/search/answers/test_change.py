@@ -155,6 +155,7 @@ def test_windows_that_overlap_hide_no_change(step: float, shift: float) -> None:
     assert found['score'].iloc[4] < 0.05
 
 
+@pytest.mark.slow
 def test_windows_of_time_and_sensors_that_overlap() -> None:
     rng = np.random.default_rng(1)
     base = rng.normal(size=(144, 32))

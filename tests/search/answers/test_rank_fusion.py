@@ -84,6 +84,7 @@ def test_queries_of_two_sensors_go_together_in_their_order(make: Make) -> None:
         fuse([s1, swapped[swapped['query_id'] == 'p0013']], 3, match='order')
 
 
+@pytest.mark.slow
 def test_answers_to_other_questions_are_not_mixed(make: Make) -> None:
     asked = [f'p{i:04d}' for i in range(9)]
     one, other = answers(make, asked)

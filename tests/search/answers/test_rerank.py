@@ -109,6 +109,7 @@ class TestApart:
         ):
             rerank(RetrievalIndex(table), table.vectors[3], 2, one_per='word')
 
+    @pytest.mark.slow
     def test_all_together_behind_a_filter(self, make: Make) -> None:
         table = make(160)
         vectors = table.vectors.copy()

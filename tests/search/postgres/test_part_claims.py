@@ -98,6 +98,7 @@ def check(address: str, archive: Path) -> None:
     np.testing.assert_array_equal(found.vectors[order], whole.vectors[wanted])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'divide',
     ['', *(pytest.param(d, marks=pytest.mark.slow) for d in ('source', 'month'))],
@@ -121,6 +122,7 @@ def test_two_loaders_share_the_work(
     assert load_archive(archive, address)['kept'] == PARTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('divide', [pytest.param('', marks=pytest.mark.slow), 'month'])
 def test_the_part_of_a_killed_loader_is_loaded_by_another(
     database: str, archive: Path, start: Start, divide: str

@@ -81,6 +81,7 @@ def servers() -> Iterator[list[own_postgres.Database]]:
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'divide', ['source', 'month', pytest.param('year', marks=pytest.mark.slow)]
 )

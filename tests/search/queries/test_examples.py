@@ -304,6 +304,7 @@ class TestPlaces:
         with pytest.raises(QueryError, match='a touches no patch'):
             from_places(table, places.iloc[[0, 2]])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize('kind', ['table', 'index', 'changed index', 'few pairs'])
     def test_many_places_equal_each_alone(
         self, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

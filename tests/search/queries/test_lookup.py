@@ -60,6 +60,7 @@ class TestFromIds:
         with pytest.raises(QueryError, match='the archive is empty'):
             from_ids(make(3).select([]), 'p0001')
 
+    @pytest.mark.slow
     def test_a_large_table_answers_a_typing_error_soon(self) -> None:
         n = 60_000
         frame = gpd.GeoDataFrame(

@@ -110,6 +110,7 @@ def test_the_table_comes_back(make: Make, tmp_path: Path) -> None:
     assert (index.ties == RetrievalIndex(archive).ties).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mapped', [True, False])
 @pytest.mark.parametrize('kind', ['float32', 'int8'])
 def test_append_and_delete(make: Make, tmp_path: Path, mapped: bool, kind: str) -> None:
@@ -279,6 +280,7 @@ def test_saving_an_opened_index_keeps_everything(make: Make, tmp_path: Path) -> 
     same(saved.search(archive, 4), table.search(archive, 4))
 
 
+@pytest.mark.slow
 def test_threads_share_an_index_that_changes(make: Make, tmp_path: Path) -> None:
     archive = make(200)
     index = RetrievalIndex.build(archive.select(np.arange(150)), tmp_path / 'i')

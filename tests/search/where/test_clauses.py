@@ -135,6 +135,7 @@ class TestNear:
 
 
 class TestBeyond:
+    @pytest.mark.slow
     def test_against_a_loop(self, make: Make) -> None:
         table = make(100)
         query = table.select([17])

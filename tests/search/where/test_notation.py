@@ -99,6 +99,7 @@ def test_pickled_and_copied_it_selects_the_same(name: str, make: Any) -> None:
         assert again.rows(table, query).tolist() == rows.tolist()
 
 
+@pytest.mark.slow
 def test_an_index_with_a_filter_in_a_process_pool(make: Any, tmp_path: Path) -> None:
     table = make(60)
     query = table.vectors[:2]

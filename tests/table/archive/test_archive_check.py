@@ -49,6 +49,7 @@ def test_a_whole_archive(archive: Path) -> None:
     assert not any(f.fault or f.cure for f in findings)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_found_or_changes_nothing(archive: Path) -> None:
     part = sorted(archive.glob('part-*'))[1]
     whole, table = part.read_bytes(), EmbeddingTable.load(archive)

@@ -125,6 +125,7 @@ HISTORIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('history', HISTORIES)
 def test_each_part_is_missed_when_it_is_removed(
     tmp_path: Path, history: Callable[[Path], str]
@@ -228,6 +229,7 @@ def test_a_part_that_never_got_its_name_is_not_missed(tmp_path: Path) -> None:
         EmbeddingTable.load(folder)
 
 
+@pytest.mark.slow
 def test_a_writer_at_work_raises_no_alarm(tmp_path: Path) -> None:
     """Parts come, are written anew, are dropped and listed, while others look."""
     folder = tmp_path / 'a'

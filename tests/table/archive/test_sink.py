@@ -223,6 +223,7 @@ for key in range(100000):
 """
 
 
+@pytest.mark.slow
 def test_kill_minus_nine(tmp_path: Path) -> None:
     folder = tmp_path / 'a'
     committed = 0

@@ -704,6 +704,7 @@ class TestFiles:
         with pytest.raises(ArchiveError, match='broken metadata of GeoParquet'):
             read(path)
 
+    @pytest.mark.slow
     def test_no_torch_is_loaded(self, tmp_path: Path) -> None:
         path = write(tmp_path / 'x.parquet', simple())
         code = (

@@ -85,6 +85,7 @@ def test_footprints_lie_on_the_grid(path: Path) -> None:
     assert last['time_end'].isoformat() == '2024-12-31T23:59:59.999999+00:00'
 
 
+@pytest.mark.slow
 def test_an_archive_in_parts(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

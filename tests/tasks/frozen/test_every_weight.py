@@ -137,6 +137,7 @@ def test_every_weight_is_embedded_or_refused() -> None:
                 read_model(f'{model}:{weights}', 's2', None)
 
 
+@pytest.mark.slow
 def test_the_guide_says_what_each_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, 'build_encoder', lambda *_, **__: nn.Flatten())
     rows = {name: row for row in table() for name in row.names}

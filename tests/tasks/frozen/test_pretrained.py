@@ -53,6 +53,7 @@ def test_pixels_are_normalised_as_the_model_expects(presto: Pretrained) -> None:
     assert given.space != presto.space
 
 
+@pytest.mark.slow
 def test_weights_of_timm_models_bring_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_classifier_of_an_earlier_version_is_dropped(
     assert torch.equal(old.embed(batch, 's1'), task.embed(batch, 's1'))
 
 
+@pytest.mark.slow
 def test_sizes_survive_where_the_weights_do_not_come_along(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

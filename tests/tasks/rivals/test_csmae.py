@@ -60,6 +60,7 @@ def batch(num: int = 6) -> Any:
     return next(iter(DataLoader(planted(num, 3), num)))  # ty: ignore[invalid-argument-type]
 
 
+@pytest.mark.slow
 def test_learns_and_a_checkpoint_is_enough(
     make_trainer: Callable[..., Trainer], tmp_path: Path
 ) -> None:

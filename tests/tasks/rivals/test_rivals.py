@@ -109,6 +109,7 @@ def mean_average_precision(scores: Tensor, label: Tensor) -> float:
     return ((precision * relevant).sum(dim=1) / relevant.sum(dim=1)).mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', METHODS)
 def test_learns_planted_pairs_and_a_checkpoint_is_enough(
     name: str, make_trainer: MakeTrainer, tmp_path: Path
@@ -190,6 +191,7 @@ class TestDUCH:
         expected = sum(w * losses[n] for n, w in weights.items())
         torch.testing.assert_close(losses['loss'], expected)
 
+    @pytest.mark.slow
     def test_codes_are_searched_across_sensors(self, make_trainer: MakeTrainer) -> None:
         task = make('duch', output_dim=64)
         make_trainer(max_epochs=15).fit(task, DataLoader(TRAIN, 64))  # ty: ignore
