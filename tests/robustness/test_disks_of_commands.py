@@ -6,10 +6,12 @@ permits none, injected faults are left.
 
 import ctypes
 import errno
+import gc
 import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -253,8 +255,16 @@ def in_mounts(folder: Path, trial: Callable[[Callable[..., None]], None]) -> Non
     libc = ctypes.CDLL(None, use_errno=True)
 
     def mount(options: str, flags: int = 0) -> None:
-        if libc.mount(b'tmpfs', os.fsencode(folder), b'tmpfs', flags, options.encode()):
-            raise OSError(ctypes.get_errno(), 'mount')
+        words = b'tmpfs', os.fsencode(folder), b'tmpfs', flags, options.encode()
+        for _ in range(_PATIENCE):
+            if not libc.mount(*words):
+                return
+            if ctypes.get_errno() != errno.EBUSY:
+                break
+            # A logger that was left open is closed when it is collected.
+            gc.collect()
+            time.sleep(0.1)
+        raise OSError(ctypes.get_errno(), 'mount')
 
     report = folder.with_name('report')
     process = os.fork()
@@ -288,6 +298,8 @@ def used(home: Path) -> int:
 
 
 _REMOUNT, _CLOSED = 32, 1
+#: Tries while a file is still open, a tenth of a second apart.
+_PATIENCE = 50
 
 
 @pytest.mark.slow
