@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import time
+import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -309,23 +310,57 @@ def test_an_update_reads_what_changed(
     assert not read_report(tmp_path / 'archive')['pruned']
 
 
-def test_s3_is_read_from_an_endpoint(
-    server: RangeServer,
-    scenes: Path,
-    run: Callable[..., EmbeddingTable],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def bucket(
+    server: RangeServer, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> RangeServer:
+    """Serve a scene as an endpoint of S3 does; no credentials are known."""
     (scenes / 'bucket').mkdir()
     os.link(scenes / '0.tif', scenes / 'bucket' / '0.tif')
     monkeypatch.setenv('AWS_S3_ENDPOINT', server.address.removeprefix('http://'))
     monkeypatch.setenv('AWS_HTTPS', 'NO')
     monkeypatch.setenv('AWS_VIRTUAL_HOSTING', 'FALSE')
-    monkeypatch.setenv('AWS_NO_SIGN_REQUEST', 'YES')
-    table = run('s3://bucket/0.tif')
+    for name in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_PROFILE'):
+        monkeypatch.delenv(name, raising=False)
+    for name in ('AWS_CONFIG_FILE', 'CPL_AWS_CREDENTIALS_FILE'):
+        monkeypatch.setenv(name, '/dev/null')
+    monkeypatch.setenv('AWS_EC2_METADATA_DISABLED', 'true')
+    monkeypatch.setenv('CPL_AWS_AUTODETECT_EC2', 'NO')
+    return server
+
+
+@pytest.mark.parametrize('signed', [True, False])
+def test_s3_is_read_from_an_endpoint(
+    bucket: RangeServer,
+    scenes: Path,
+    run: Callable[..., EmbeddingTable],
+    monkeypatch: pytest.MonkeyPatch,
+    signed: bool,
+) -> None:
+    monkeypatch.setenv('AWS_NO_SIGN_REQUEST', 'NO' if signed else 'YES')
+    if signed:
+        monkeypatch.setenv('AWS_ACCESS_KEY_ID', 'me')
+        monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', 'secret')
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        table = run('s3://bucket/0.tif')
+    assert not said
+    expected = 'AWS4-HMAC-SHA256' if signed else ''
+    assert {entry['signed'] for entry in bucket.log()} == {expected}
     np.testing.assert_array_equal(
         table.vectors, run(scenes / '0.tif', remote=False).vectors
     )
     assert set(table.frame['source']) == {'s3://bucket/0.tif'}
+
+
+def test_s3_without_credentials_is_said(
+    bucket: RangeServer, run: Callable[..., EmbeddingTable]
+) -> None:
+    with pytest.raises(
+        RasterError, match='no credentials for it; set AWS_ACCESS_KEY_ID'
+    ):
+        run('s3://bucket/0.tif')
+    assert not bucket.log()
 
 
 def test_a_scene_goes_to_other_processes_with_its_address(server: RangeServer) -> None:

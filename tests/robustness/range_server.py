@@ -85,6 +85,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self) -> None:
         asked = self.headers.get('Range')
         entry = {'method': self.command, 'path': self.path, 'range': asked, 'bytes': 0}
+        # How a request was signed, without the secret.
+        entry['signed'] = (self.headers.get('Authorization') or '').partition(' ')[0]
         with self.server.lock:
             self.server.log.append(entry)
         time.sleep(self.server.delay)
@@ -170,7 +172,7 @@ class RangeServer:
     address: str
 
     def log(self) -> list[dict[str, Any]]:
-        """Give the requests since the last call: ``method``, ``path``, ``range``, ``bytes``."""
+        """Give the requests since the last call: ``method``, ``path``, ``range``, ``bytes``, ``signed``."""
         with urllib.request.urlopen(f'{self.address}/-/log') as answer:
             return json.load(answer)
 

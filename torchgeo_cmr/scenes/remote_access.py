@@ -324,7 +324,9 @@ def _too_slow(file: RemoteFile) -> str:
 def _head(file: RemoteFile) -> bytes:
     """Read the first bytes of a file with GDAL, which finds credentials where the user keeps them."""
     description = (
-        f'<VRTDataset rasterXSize="{_HEAD}" rasterYSize="1"><VRTRasterBand dataType="Byte" '
+        # With a place of its own, for rasterio warns of what has none.
+        f'<VRTDataset rasterXSize="{_HEAD}" rasterYSize="1">'
+        '<GeoTransform>0, 1, 0, 1, 0, -1</GeoTransform><VRTRasterBand dataType="Byte" '
         'band="1" subClass="VRTRawRasterBand"><SourceFilename relativeToVRT="0">'
         f'{escape(file.gdal_name)}</SourceFilename></VRTRasterBand></VRTDataset>'
     )

@@ -241,6 +241,11 @@ def _reason(error: Exception) -> str:
     if status := _status(error):
         return answer(status)
     text = _words(error)
+    if 'InvalidCredentials' in text:
+        return (
+            'there are no credentials for it; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or '
+            'AWS_NO_SIGN_REQUEST=YES for a public bucket'
+        )
     if 'Range downloading not supported' in text:
         return 'the server does not give parts of files; download it'
     if 'supported file format' in text or 'not recognized' in text:
