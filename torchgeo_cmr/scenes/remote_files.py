@@ -241,7 +241,7 @@ def _reason(error: Exception) -> str:
     if status := _status(error):
         return answer(status)
     text = _words(error)
-    if 'InvalidCredentials' in text:
+    if 'AWS_NO_SIGN_REQUEST' in text:
         return (
             'there are no credentials for it; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or '
             'AWS_NO_SIGN_REQUEST=YES for a public bucket'
