@@ -301,6 +301,7 @@ def test_no_pickle_runs_in_a_checkpoint_that_lightning_finds(
     assert (tmp_path / 'ran').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('command', ['validate', 'test'])
 def test_weights_that_nothing_has_trained(

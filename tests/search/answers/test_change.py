@@ -134,7 +134,9 @@ def _planted(rng: np.random.Generator, base: np.ndarray) -> np.ndarray:
     return later
 
 
-@pytest.mark.parametrize('step', [0.2, 0.5, 0.75, 1, 1.5])
+@pytest.mark.parametrize(
+    'step', [pytest.param(0.2, marks=pytest.mark.slow), 0.5, 0.75, 1, 1.5]
+)
 @pytest.mark.parametrize('shift', [0, 0.02])
 def test_windows_that_overlap_hide_no_change(step: float, shift: float) -> None:
     rng = np.random.default_rng(0)

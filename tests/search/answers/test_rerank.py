@@ -56,7 +56,7 @@ def walk(
 
 
 class TestApart:
-    @pytest.mark.parametrize('k', [1, 5, 40])
+    @pytest.mark.parametrize('k', [1, 5, pytest.param(40, marks=pytest.mark.slow)])
     def test_spacing(self, make: Make, k: int) -> None:
         table = make(160)
         shapes = table.frame.geometry.tolist()

@@ -309,7 +309,9 @@ def rank_elsewhere(index: RetrievalIndex, query: np.ndarray, answers: Any) -> No
     answers.put(index.rank(query, 3)[0].tolist())
 
 
-@pytest.mark.parametrize('method', ['fork', 'spawn'])
+@pytest.mark.parametrize(
+    'method', ['fork', pytest.param('spawn', marks=pytest.mark.slow)]
+)
 @pytest.mark.filterwarnings('ignore:.*multi-threaded.*:DeprecationWarning')
 def test_processes_share_an_index(make: Make, tmp_path: Path, method: str) -> None:
     archive = make(80)
