@@ -86,7 +86,10 @@ class Raster:
             Masks (n,): which lie in its interior, and which must be tested. The others
             share no point with the area.
         """
-        corners = self._in_cells(boxes)
+        # In long rows NumPy is several times as fast.
+        corners = boxes.T.copy(order='C')
+        corners -= np.tile(self._origin, 2)[:, None]
+        corners *= np.tile(self._scale, 2)[:, None]
         # These take the number where the other is NaN, so no place is the first cell, outside.
         np.fmax(corners, 0, out=corners)
         np.fmin(corners, self._last, out=corners)
@@ -95,13 +98,6 @@ class Raster:
         first, marks = y0 + x0, self._marks
         doubt = marks[y1 + x1] - marks[y0 + x1] - marks[y1 + x0] + marks[first] > 0
         return self._inside[first] & ~doubt, doubt
-
-    def _in_cells(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give corners (4, n) in cells; in long rows NumPy is several times as fast."""
-        corners = boxes.T.copy(order='C')
-        corners -= np.tile(self._origin, 2)[:, None]
-        corners *= np.tile(self._scale, 2)[:, None]
-        return corners
 
     def _pieces(
         self, area: Geometry
