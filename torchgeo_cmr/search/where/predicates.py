@@ -103,6 +103,8 @@ def enough(
     native, known = _native(shapes[doubt], drawn.crs)
     native, doubt = native[known], doubt[known]
     both = shapely.area(shapely.intersection(native, drawn.shape))
+    # What is flush with the area may stand out of it along one side of a square.
+    both += _flush(drawn.crs) * shapely.length(native) / 4
     hit[doubt] = both >= (least - 1e-9) * shapely.area(native)
     return hit
 
@@ -198,10 +200,14 @@ def _native(
 
 def _shrunk(shapes: NDArray[np.object_], crs: str) -> NDArray[np.object_]:
     """Take the tolerance off geometries all round."""
+    return shapely.buffer(shapes, -_flush(crs), join_style='mitre')
+
+
+def _flush(crs: str) -> float:
+    """Give the tolerance in the units of a CRS."""
     system = _crs(crs)
     unit = system.axis_info[0].unit_conversion_factor if system.axis_info else 1.0
-    less = _FLUSH_DEGREES if system.is_geographic else _FLUSH / unit
-    return shapely.buffer(shapes, -less, join_style='mitre')
+    return _FLUSH_DEGREES if system.is_geographic else _FLUSH / unit
 
 
 def _chord(shapes: NDArray[np.object_]) -> NDArray[np.float64]:
