@@ -13,7 +13,17 @@ from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.regular_files import is_address, shown, under
 from torchgeo_cmr.scenes.files import find_files
-from torchgeo_cmr.scenes.remote_files import RemoteFile, fetched, remote_file, unallowed
+from torchgeo_cmr.scenes.remote_files import (
+    RemoteFile,
+    fetched,
+    gdal_version,
+    remote_file,
+    unallowed,
+)
+
+queries = pytest.mark.skipif(
+    gdal_version() < (3, 11), reason='this GDAL would write queries into messages'
+)
 
 
 @pytest.mark.parametrize(
@@ -25,11 +35,12 @@ from torchgeo_cmr.scenes.remote_files import RemoteFile, fetched, remote_file, u
             '/vsicurl/https://h.org/a/b.tif',
             ('', ''),
         ),
-        (
+        pytest.param(
             'HTTPS://me:p%40ss@H.org:8443/a b.tif?x=1&sig=%2F#part',
             'https://h.org:8443/a%20b.tif',
             '/vsicurl/https://h.org:8443/a%20b.tif',
             ('x=1&sig=%2F', 'me:p@ss'),
+            marks=queries,
         ),
         ('http://[::1]:80/a.tif', 'http://[::1]:80/a.tif', None, ('', '')),
         (
@@ -93,6 +104,7 @@ def test_secrets_are_not_shown() -> None:
     assert under('/root', 's3://b/k') == 's3://b/k'
 
 
+@queries
 def test_each_file_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('GDAL_HTTP_MAX_RETRY', '1')
     first = remote_file('https://me:K@h.org/a.tif?sig=1')

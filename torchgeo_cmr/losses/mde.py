@@ -81,4 +81,5 @@ class MDELoss(Loss):
                 return 1 - (a * b).sum(dim=1).mean()
             apart = torch.linalg.vector_norm(a - b, dim=1)
             along = torch.linalg.vector_norm(a + b, dim=1)
-            return (2 * torch.atan2(apart, along) / torch.pi).mean()
+            # Of two rows of zeros older versions of torch give no gradient.
+            return (2 * torch.atan2(apart, along + 1e-12) / torch.pi).mean()
