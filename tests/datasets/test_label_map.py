@@ -173,6 +173,10 @@ class TestRaster:
         _label_and_opens.labels = labels  # ty: ignore[missing-attribute]
         with mp.get_context('fork').Pool(1) as pool:
             assert pool.apply(_label_and_opens) == (before, 1)
+            # A pool that is left ends its processes by SIGTERM, which does nothing where some
+            # test has left a handler of it.
+            pool.close()
+            pool.join()
 
     @pytest.mark.parametrize('north', [4e6, 5.5e6, 6.66e6, 7.8e6])
     def test_maps_of_two_zones(self, write_raster: Writer, north: float) -> None:
