@@ -51,9 +51,8 @@ def recall(a: EmbeddingTable, b: EmbeddingTable, rows: slice) -> float:
         for distortion in ('turn', 'general', 'wider')
     ]
     + [
-        pytest.param('contrastive', 'turn', marks=pytest.mark.slow),
-        ('contrastive', 'general'),
-        pytest.param('contrastive', 'wider', marks=pytest.mark.slow),
+        pytest.param('contrastive', distortion, marks=pytest.mark.slow)
+        for distortion in ('turn', 'general', 'wider')
     ],
 )
 def test_planted_distortions(
