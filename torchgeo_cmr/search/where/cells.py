@@ -128,10 +128,7 @@ class Raster:
 
 def _lines(area: Geometry) -> tuple[NDArray[np.object_], int]:
     """Give the rings of polygons, then lines and points, and how many are rings."""
-    parts = np.array([area])
-    if area.geom_type != 'Polygon':
-        while (shapely.get_type_id(parts) > 3).any():
-            parts = shapely.get_parts(parts)
+    parts = np.array(singles(area), dtype=object)
     rings = shapely.get_rings(parts)
     if area.geom_type in ('Polygon', 'MultiPolygon'):
         return rings, len(rings)
