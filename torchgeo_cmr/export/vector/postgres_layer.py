@@ -17,7 +17,13 @@ from torchgeo_cmr.export.layers.fields import fields, with_both_times
 from torchgeo_cmr.export.layers.layer_outlines import kind_of
 from torchgeo_cmr.export.record.record import record_text
 from torchgeo_cmr.export.styles.style import results_style
-from torchgeo_cmr.search.postgres.connection import Address, connect, driver, faults
+from torchgeo_cmr.search.postgres.connection import (
+    Address,
+    connect,
+    driver,
+    faults,
+    lock,
+)
 from torchgeo_cmr.search.postgres.sql_types import SYSTEM_COLUMNS, sql_type, to_sql
 from torchgeo_cmr.search.results import check_result
 from torchgeo_cmr.table import EmbeddingTable
@@ -80,9 +86,8 @@ def to_postgres(
     ends = frame['score'].agg(['min', 'max']).tolist() if len(frame) else []
     style = results_style(ends, kind=kind, scale=label_scale(frame))
     with connect(place) as server, faults(), server.transaction():
+        lock(server)
         server.execute('CREATE EXTENSION IF NOT EXISTS postgis')
-        lock = 'SELECT pg_advisory_xact_lock(hashtext(%s), hashtext(%s))'
-        server.execute(lock, [_OURS, table])
         batches = stream(frame, columns, multi=kind)
         _make(server, table, batches.schema, f'Multi{kind}', overwrite)
         _fill(server, table, batches)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table.kinds import are_plain_together
 
-from .connection import SCHEMA, Address, driver
+from .connection import SCHEMA, Address, driver, lock
 from .other_servers import slices_elsewhere
 from .sql_types import sql_name, sql_type
 
@@ -147,14 +147,11 @@ def read_entry(server: Any, address: Address) -> Entry:
 def make_tables(
     server: Any, name: str, dim: int, *, half: bool, divided: str | None = None
 ) -> None:
-    """Make the tables of an archive that is new, and the extensions that they need."""
+    """Make the tables of an archive that is new, and the extensions that they need, under both locks."""
     sql = driver().sql
-    server.execute('SELECT pg_advisory_xact_lock(hashtext(%s))', [SCHEMA])
     server.execute('CREATE EXTENSION IF NOT EXISTS postgis')
     server.execute('CREATE EXTENSION IF NOT EXISTS vector')
     server.execute(_REGISTRY)
-    if find_entry(server, name) is not None:
-        return
     kind = sql.SQL('halfvec({})' if half else 'vector({})').format(sql.Literal(dim))
     server.execute(
         sql.SQL(_PATCHES).format(
@@ -190,8 +187,7 @@ def widen(server: Any, name: str, columns: pa.Table, record: dict[str, Any]) -> 
     if entry.record == record and _alike(_united(entry, columns), entry.columns):
         return
     with server.transaction():
-        lock = 'SELECT name FROM torchgeo_cmr.archive WHERE name = %s FOR UPDATE'
-        server.execute(lock, [name])
+        lock(server, name)
         entry = find_entry(server, name)
         assert entry is not None  # as above
         blank = _united(entry, columns)

@@ -122,6 +122,21 @@ def connect(address: Address) -> Any:
         return server
 
 
+def lock(server: Any, name: str = '') -> None:
+    """Let others wait who change tables of an archive, or roles and tables that all archives share.
+
+    PostgreSQL refuses most changes of one catalogue row by two at once. Who needs both locks takes that of
+    the archive first.
+
+    Args:
+        server: Connection, in a transaction, which they wait for.
+        name: Name of the archive; empty for what all share.
+    """
+    server.execute(
+        'SELECT pg_advisory_xact_lock(hashtext(%s), hashtext(%s))', [SCHEMA, name]
+    )
+
+
 @contextmanager
 def faults() -> Generator[None]:
     """Turn errors of the database into one sentence."""

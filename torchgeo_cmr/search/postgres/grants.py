@@ -1,5 +1,6 @@
 """The rights of those who search and do not change anything."""
 
+from contextlib import suppress
 from typing import Any
 
 from torchgeo_cmr.errors import ArchiveError
@@ -38,7 +39,9 @@ def grant(server: Any, entry: Entry, role: str) -> None:
                 f'administrator run CREATE ROLE {names["role"].as_string(server)} NOLOGIN, name a role '
                 'that is there, or leave role out'
             )
-        server.execute(sql.SQL('CREATE ROLE {role} NOLOGIN').format(**names))
+        # Roles are those of all databases of a server, so another one may have made it by now.
+        with suppress(driver().errors.UniqueViolation), server.transaction():
+            server.execute(sql.SQL('CREATE ROLE {role} NOLOGIN').format(**names))
     for statement in (
         'GRANT USAGE ON SCHEMA torchgeo_cmr TO {role}',
         'GRANT SELECT ON torchgeo_cmr.archive, torchgeo_cmr.part, torchgeo_cmr.slice TO {role}',

@@ -29,11 +29,11 @@ from torchgeo_cmr.table.archive.part_reader import read_part
 
 from .archive_tables import Entry, find_entry, make_tables, remove_rows, widen
 from .binary_rows import packed_vectors
-from .connection import MOST_NUMBERS, Address, connect, driver, faults
+from .connection import MOST_NUMBERS, Address, connect, driver, faults, lock
 from .grants import grant
 from .other_servers import add_servers, slices_elsewhere
 from .part_claims import in_turn
-from .slices import DIVISIONS, check_new, lock_archive, slices_of, tables_of_slices
+from .slices import DIVISIONS, check_new, slices_of, tables_of_slices
 from .sql_types import sql_name, sql_type, to_sql
 
 #: Numbers in a vector that an approximate index of pgvector takes.
@@ -91,6 +91,8 @@ def load_archive(
     counts = {'parts': 0, 'kept': 0, 'removed': 0}
     with connect(place) as server, faults():
         with server.transaction():
+            lock(server, place.name)
+            lock(server)
             entry = find_entry(server, place.name)
             if entry is None:
                 make_tables(
@@ -103,9 +105,7 @@ def load_archive(
             _check_approximate(server, entry, shards, approximate)
             add_servers(server, place.name, list(shards))
             if role is not None:
-                # Before rows are there: what is refused leaves nothing. Two that make a role at
-                # once would be refused.
-                lock_archive(server, place.name)
+                # Before rows are there: what is refused leaves nothing.
                 grant(server, entry, role)
         loaded, parts = _digests(server, entry.name), _with_digests(footers)
         missing = [part for part in parts if loaded.get(part[0]) != part[1]]
@@ -124,8 +124,7 @@ def load_archive(
             _prune(server, entry, key)
             counts['removed'] += 1
         with server.transaction():
-            # Two that build an index at once would be refused.
-            lock_archive(server, entry.name)
+            lock(server, entry.name)
             _finish(server, entry, approximate)
         total = server.execute(
             driver().sql.SQL('SELECT count(*) FROM {patch}').format(**entry.names)
@@ -230,7 +229,7 @@ def _load_part(
     try:
         with server.transaction():
             if entry.divided is not None:
-                lock_archive(server, name)
+                lock(server, name)
             _remove(server, entry, facts['key'])
             if entry.divided is not None:
                 found = check_new(server, entry, frame['patch_id'])
@@ -287,7 +286,7 @@ def _tables(
         return [(entry.names, np.arange(len(frame)))]
     values = slices_of(frame, entry.divided)
     with server.transaction():
-        lock_archive(server, entry.name)
+        lock(server, entry.name)
         tables = tables_of_slices(server, entry, values)
         server.execute(
             'INSERT INTO torchgeo_cmr.part VALUES (%s, %s, %s, 0, NULL, %s, %s) '

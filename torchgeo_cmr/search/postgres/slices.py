@@ -40,11 +40,13 @@ CREATE FOREIGN TABLE {patch} PARTITION OF {all_patch} (slice DEFAULT {value})
 CREATE FOREIGN TABLE {vector} PARTITION OF {all_vector} (slice DEFAULT {value})
     FOR VALUES IN ({value}) SERVER {server} OPTIONS (schema_name {schema}, table_name {far_vector});
 """
-_REMOTE = (
-    'CREATE EXTENSION IF NOT EXISTS postgis',
-    'CREATE EXTENSION IF NOT EXISTS vector',
-    'CREATE SCHEMA IF NOT EXISTS {schema}',
-)
+#: One transaction, for which loaders of other archives wait there.
+_REMOTE = """
+SELECT pg_advisory_xact_lock(hashtext({words}));
+CREATE EXTENSION IF NOT EXISTS postgis;
+CREATE EXTENSION IF NOT EXISTS vector;
+CREATE SCHEMA IF NOT EXISTS {schema};
+"""
 _REMOTE_TABLES = (
     """CREATE TABLE IF NOT EXISTS {patch} (row_number bigint PRIMARY KEY, part_key text NOT NULL,
     slice text NOT NULL, geometry public.geometry(Geometry, 4326))""",
@@ -127,13 +129,6 @@ def tables_of_slices(
     }
 
 
-def lock_archive(server: Any, name: str) -> None:
-    """Let other loaders of a divided archive wait until this transaction is done."""
-    server.execute(
-        'SELECT pg_advisory_xact_lock(hashtext(%s), hashtext(%s))', [SCHEMA, name]
-    )
-
-
 def check_new(server: Any, entry: Entry, ids: pd.Series) -> str | None:
     """Give an id of some that the archive has already; no index spans its slices."""
     sql = driver().sql
@@ -198,12 +193,13 @@ def _make_elsewhere(shard: SliceElsewhere, entry: Entry) -> None:
     kind = sql.SQL('halfvec({})' if entry.half else 'vector({})')
     words: dict[str, Any] = {
         'schema': sql.Identifier(REMOTE),
+        'words': sql.Literal(REMOTE),
         'patch': shard.patch,
         'vector': shard.vector,
         'kind': kind.format(sql.Literal(entry.dim)),
     }
     words |= {f'i{i}': sql.Identifier(f'{shard.tables[0]}_{i}') for i in range(5)}
-    for statement in (*_REMOTE, *_REMOTE_TABLES):
+    for statement in (_REMOTE, *_REMOTE_TABLES):
         shard.run(sql.SQL(statement).format(**words))
     owner = _owner(shard.server, entry)
     words['owner'] = sql.Literal(owner)
