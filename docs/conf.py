@@ -65,6 +65,11 @@ html_theme_options = {
 toc_object_entries_show_parents = 'hide'
 
 
+# Addresses in examples; and DOI servers, which send what is not a browser away.
+linkcheck_ignore = [r'https://example\.(com|org)', r'https://doi\.org/']
+linkcheck_timeout = 20
+
+
 #: A row of the table of an API page: its name, and what is said of it.
 ROW = re.compile(r'^\| `(\w+)` \| (.*) \|$', re.MULTILINE)
 

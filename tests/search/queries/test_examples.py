@@ -304,6 +304,32 @@ class TestPlaces:
         with pytest.raises(QueryError, match='a touches no patch'):
             from_places(table, places.iloc[[0, 2]])
 
+    @pytest.mark.parametrize('saved', ['.parquet', '.geojson', '.gpkg', 'utm'])
+    def test_the_footprint_of_a_patch_among_flush_ones_is_that_patch(
+        self, tmp_path: Path, saved: str
+    ) -> None:
+        corners = np.stack(np.meshgrid(np.arange(4), np.arange(4))).reshape(2, 16)
+        x, y = 500_000 + 133.3 * corners[0], 5e6 + 133.3 * corners[1]
+        shapes = gpd.GeoSeries(shapely.box(x, y, x + 133.3, y + 133.3), crs=32632)
+        frame = gpd.GeoDataFrame(
+            {'patch_id': [f'p{i}' for i in range(16)]}, geometry=shapes.to_crs(4326)
+        )
+        table = EmbeddingTable.from_frame(frame, np.eye(16, dtype='float32'), space='w')
+        places: Any = table.frame[['geometry']].iloc[[5, 10]]
+        if saved == 'utm':
+            places = gpd.GeoDataFrame(geometry=shapes.iloc[[5, 10]])
+        elif saved == '.parquet':
+            places.to_parquet(places := tmp_path / 'places.parquet')
+        else:
+            places.to_file(places := tmp_path / f'places{saved}')
+        made = from_places(table, places)
+        np.testing.assert_array_equal(made.vectors, table.vectors[[5, 10]])
+        assert made.frame['patch_id'].tolist() == ['place0', 'place1']
+        # What is too thin to have an inside is taken with its edge.
+        west, south, east, _ = table.frame.geometry.iloc[5].bounds
+        thin = shapely.box(west + 1e-5, south + 1e-4, east - 1e-5, south + 1e-4 + 1e-8)
+        assert len(from_places(table, thin, 4326)) == 1
+
     @pytest.mark.slow
     @pytest.mark.parametrize('kind', ['table', 'index', 'changed index', 'few pairs'])
     def test_many_places_equal_each_alone(
