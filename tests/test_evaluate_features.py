@@ -53,7 +53,7 @@ class TestRawFeatures:
             [[1.0], None],
             [1.0, np.nan],
             [[1.0, np.inf], [1.0, 2.0]],
-            [[[1.0]], [[1.0]]],
+            [[[1.0, 2.0]], [[1.0, 2.0]]],
         ],
     )
     def test_refuses_other_columns(self, values: list[Any]) -> None:

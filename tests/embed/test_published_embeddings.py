@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import geopandas as gpd
@@ -53,6 +54,31 @@ def test_clay_has_footprints_and_days(tmp_path: Path) -> None:
     assert row['patch_id'] == 'ClayEmbeddings:1'
     assert row['time_start'] == pd.Timestamp('2024-06-02', tz='UTC')
     assert row['time_end'] == pd.Timestamp('2024-06-02 23:59:59.999999', tz='UTC')
+
+
+@pytest.mark.parametrize(
+    ('dates', 'start', 'end'),
+    [
+        ([2024] * 3, '2024-01-01', '2024-12-31T23:59:59.999999'),
+        ([1_717_236_000] * 3, '2024-06-01T10:00', '2024-06-01T10:00'),
+        (
+            pd.to_datetime(['2024-06-01T00:00Z'] * 3),
+            '2024-06-01',
+            '2024-06-01T23:59:59.999999',
+        ),
+    ],
+)
+def test_dates_of_any_kind_are_those_of_other_files(
+    dates: Any, start: str, end: str
+) -> None:
+    data = gpd.GeoDataFrame(
+        {'embedding': VECTORS, 'datetime': dates}, geometry=SQUARES, crs=4326
+    )
+    frame = from_dataset(SimpleNamespace(data=data), 'x', space='x').frame
+    assert frame['time_start'].eq(pd.Timestamp(start, tz='UTC')).all()
+    assert frame['time_end'].eq(pd.Timestamp(end, tz='UTC')).all()
+    with pytest.raises(ArchiveError, match=r'the column date holds 12, .*; rename it'):
+        from_dataset(SimpleNamespace(data=data.assign(date=12)), 'x', space='x')
 
 
 def test_major_tom_has_moments_and_columns(tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ LONG = r'part-b-\w+\.parquet: the vector of patch_id .p08. \(row 2\) is .* long,
             column(
                 'vector', lambda v: pa.array([None, *v[1:]], pa.list_(pa.float32(), 4))
             ),
-            r'part-b-\w+\.parquet has rows without vector',
+            # pyarrow before 26 does not read such a column
+            r'part-b-\w+\.parquet (has rows without vector|cannot be read)',
         ),
         (
             column(

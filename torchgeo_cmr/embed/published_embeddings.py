@@ -7,6 +7,7 @@ from typing import Any, cast
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -17,10 +18,13 @@ from torchgeo_cmr.embed.scenes.inputs import list_scenes
 from torchgeo_cmr.errors import ArchiveError, RasterError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.others.squares import squares
+from torchgeo_cmr.table.others.time_columns import all_midnight, read_times
 from torchgeo_cmr.table.schema import RESERVED, STANDARD
 
 #: Width of a patch in metres, where the dataset's documentation states it.
 _METRES = {'EarthIndexEmbeddings': 320.0}
+#: Columns that may say when, the best first.
+_DATES = ('date', 'datetime', 'timestamp')
 
 
 def from_dataset(
@@ -172,13 +176,10 @@ def _rows(
         geometry=shapes.to_numpy(),
         crs=shapes.crs,
     )
-    start = _times(data)
-    if start is not None:
-        # Of a day alone, it is the whole day.
-        day = start == start.dt.normalize()
-        frame['time_start'] = start
-        frame['time_end'] = start.mask(
-            day, start + pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
+    if (dated := next((n for n in _DATES if n in data), None)) is not None:
+        times = pa.chunked_array([pa.array(data[dated], from_pandas=True)])
+        frame['time_start'], frame['time_end'] = read_times(
+            [times], dated, [all_midnight([times])], 'rename it, or drop it'
         )
     for name in data:
         plain = data[name].map(np.isscalar).all() or data[name].dtype.kind in 'iufbM'
@@ -210,10 +211,3 @@ def _outlines(
     if metres is None or not (shapes.geom_type == 'Point').all():
         return shapes
     return squares(shapes, metres)
-
-
-def _times(data: pd.DataFrame) -> pd.Series | None:
-    name = next((n for n in ('date', 'datetime', 'timestamp') if n in data), None)
-    if name is None:
-        return None
-    return pd.to_datetime(data[name], utc=True, format='ISO8601').reset_index(drop=True)

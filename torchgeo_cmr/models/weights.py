@@ -25,6 +25,7 @@ from torchvision.models._api import WeightsEnum
 from torchgeo_cmr.errors import RasterError, check_choice
 from torchgeo_cmr.typed_json import convert
 
+from .checked_load import checked_load
 from .plain_tensors import plain_tensors
 
 __all__ = (
@@ -242,7 +243,7 @@ def load_file(path: str | Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # torch warns of what it refuses next
-            return torch.load(path, map_location='cpu', weights_only=True)
+            return checked_load(path, map_location='cpu')
     except Exception as error:
         raise ValueError(
             f'{path} holds no weights that can be read safely (weights_only=True): '

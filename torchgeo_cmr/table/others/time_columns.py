@@ -67,7 +67,10 @@ def unit_since_1970(blocks: Iterable[pa.ChunkedArray]) -> str | None:
 
 
 def read_times(
-    columns: Sequence[pa.ChunkedArray], name: str, days: Sequence[bool]
+    columns: Sequence[pa.ChunkedArray],
+    name: str,
+    days: Sequence[bool],
+    cure: str = "name another column, or leave it out with time=''",
 ) -> tuple[Any, Any]:
     """Read when rows begin and end.
 
@@ -78,6 +81,7 @@ def read_times(
         name: Names of the columns, for messages.
         days: For each column, whether its timestamps stand for whole days (:func:`all_midnight`), which
             the rows of a whole file decide.
+        cure: What to do if a value is not a time.
 
     Returns:
         Two series of UTC times, null where the file has none.
@@ -85,12 +89,15 @@ def read_times(
     Raises:
         ArchiveError: If a value is not a time.
     """
-    first = _period(columns[0], name, days[0])
-    last = _period(columns[-1], name, days[-1])
+    try:
+        first = _period(columns[0], days[0])
+        last = _period(columns[-1], days[-1])
+    except (ValueError, OverflowError) as error:
+        raise ArchiveError(f'the column {name} {error}; {cure}') from error
     return first[0], last[1]
 
 
-def _period(column: pa.ChunkedArray, name: str, days: bool) -> tuple[Any, Any]:
+def _period(column: pa.ChunkedArray, days: bool) -> tuple[Any, Any]:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
@@ -107,18 +114,15 @@ def _period(column: pa.ChunkedArray, name: str, days: bool) -> tuple[Any, Any]:
         known = numbers.dropna()
         if not (known.between(*_YEARS) & (known % 1 == 0)).all():
             wrong = known[~(known.between(*_YEARS) & (known % 1 == 0))].iloc[0]
-            raise ArchiveError(
-                f'the column {name} holds {wrong:g}, a number that is neither a year nor a '
-                'moment since 1970 in seconds, milli-, micro- or nanoseconds: give times as '
-                "timestamps or ISO 8601 text, name another column, or leave it out with time=''"
+            raise ValueError(
+                f'holds {wrong:g}, a number that is neither a year nor a moment since 1970 in '
+                'seconds, milli-, micro- or nanoseconds: give times as timestamps or ISO 8601 text'
             )
         words = numbers.map(lambda n: f'{int(n):04d}', na_action='ignore')
-        return _words(words, name)
+        return _words(words)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _words(pd.Series(column.to_pandas(), dtype=object), name)
-    raise ArchiveError(
-        f"the column {name} is stored as {kind}, not as times: name another, or give time=''"
-    )
+        return _words(pd.Series(column.to_pandas(), dtype=object))
+    raise ValueError(f'is stored as {kind}, not as times')
 
 
 def _since_1970(column: pa.ChunkedArray) -> pd.Series | None:
@@ -167,7 +171,7 @@ def _whole_days(start: pd.Series) -> tuple[Any, Any]:
     return start, start + pd.Timedelta(days=1) - _INSTANT
 
 
-def _words(words: pd.Series, name: str) -> tuple[Any, Any]:
+def _words(words: pd.Series) -> tuple[Any, Any]:
     """Read text, each word of which is read once."""
     numbers, found = pd.factorize(words.to_numpy(dtype=object))
     ends = np.full((len(found) + 1, 2), np.datetime64('NaT', 'us'))
@@ -179,10 +183,7 @@ def _words(words: pd.Series, name: str) -> tuple[Any, Any]:
                 for side in (period.start, period.end)
             )
         except (ValueError, OverflowError) as error:
-            raise ArchiveError(
-                f'the column {name} holds what is not a time: {error}; name another column, or '
-                "leave it out with time=''"
-            ) from error
+            raise ValueError(f'holds what is not a time: {error}') from error
         ends[i] = start, end - np.timedelta64(1, 'us') if period.whole else start
     # What is missing has the number -1, the last row.
     start, end = (pd.Series(ends[numbers, side]) for side in (0, 1))

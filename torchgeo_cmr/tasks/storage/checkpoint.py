@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from torchgeo_cmr.errors import ArchiveError, CMRError, Finding
+from torchgeo_cmr.models.checked_load import checked_load
 from torchgeo_cmr.regular_files import check_checkpoint
 from torchgeo_cmr.tasks.arguments import check_section
 from torchgeo_cmr.tasks.base import CrossModalTask
@@ -306,7 +307,7 @@ def load_plain(path: str, **options: Any) -> Any:
         ArchiveError: If it is damaged, cut short or holds anything else.
     """
     try:
-        return torch.load(path, weights_only=True, **options)
+        return checked_load(path, **options)
     except OSError as error:
         raise ArchiveError(f'{path} cannot be read: {error.strerror}') from error
     except Exception as error:
