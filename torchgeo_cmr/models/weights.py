@@ -25,8 +25,7 @@ from torchvision.models._api import WeightsEnum
 from torchgeo_cmr.errors import RasterError, check_choice
 from torchgeo_cmr.typed_json import convert
 
-from .checked_load import checked_load
-from .plain_tensors import plain_tensors
+from .plain_tensors import checked_load, plain_tensors
 
 __all__ = (
     'Channels',

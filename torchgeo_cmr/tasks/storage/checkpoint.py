@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from torchgeo_cmr.errors import ArchiveError, CMRError, Finding
-from torchgeo_cmr.models.checked_load import checked_load
+from torchgeo_cmr.models.plain_tensors import checked_load
 from torchgeo_cmr.regular_files import check_checkpoint
 from torchgeo_cmr.tasks.arguments import check_section
 from torchgeo_cmr.tasks.base import CrossModalTask

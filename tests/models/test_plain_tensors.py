@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchgeo_cmr.models.checked_load import checked_load
+from torchgeo_cmr.models.plain_tensors import checked_load
 
 
 def cut(content: Any, length: int) -> bytes:
