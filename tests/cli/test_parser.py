@@ -1,5 +1,6 @@
 """From a signature to a command line."""
 
+import re
 from typing import Any
 
 import pytest
@@ -143,7 +144,8 @@ def test_help_is_the_docstring() -> None:
     assert 'Like this: prog verb --name x' in told
     assert 'Where, up to 100 %.' in told
     assert '--more-than MORE_THAN Again and again.' in told
-    assert '-k K, --k K How many. (default: 10)' in told
+    # Python 3.13 gives the value once.
+    assert re.search(r'-k( K)?, --k K How many\. \(default: 10\)', told)
     assert '--tidy, --no-tidy' in told
     assert 'None' not in told
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def test_marks_made_in_the_desktop_come_back(
     run: Run, saved: Path, tmp_path: Path
 ) -> None:
     """QGIS writes booleans as 1, 0 and NULL; any editor of GeoPackages does."""
-    with sqlite3.connect(saved) as db:
+    with closing(sqlite3.connect(saved)) as db, db:
         # QGIS has the functions that the spatial index calls; plain SQLite has not.
         triggers = db.execute(
             "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'results'"

@@ -4,6 +4,7 @@ import datetime
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def test_a_geopackage_says_what_its_columns_were_called(
     changed = {'fid_2', 'geom_2', 'Rank_2', 'eo:Cloud_Cover_2'}
     assert changed <= set(names)
     assert {*OWN} - {'fid', 'geom', 'Rank', 'eo:Cloud_Cover'} <= set(names)
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         told = dict(db.execute('SELECT column_name, name FROM gpkg_data_columns'))
         assert db.execute('PRAGMA integrity_check').fetchone() == ('ok',)
     assert told == {name: name.removesuffix('_2') for name in changed}

@@ -6,6 +6,7 @@ import re
 import sqlite3
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -146,9 +147,8 @@ def check_vector(path: Path, word: str) -> None:
     shown = [str(value) for value in frame['label']]
     assert all(folded(value) == folded(word) for value in shown)
     if path.suffix == '.gpkg':
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db:
             assert db.execute('PRAGMA integrity_check').fetchone() == ('ok',)
-        db.close()
         read_search(path)
 
 
@@ -198,11 +198,10 @@ def documents(folder: Path) -> Iterator[str]:
         with zipfile.ZipFile(path) as packed:
             yield from (packed.read(name).decode() for name in packed.namelist())
     for path in folder.rglob('*.gpkg'):
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db:
             yield from (
                 style for (style,) in db.execute('SELECT styleQML FROM layer_styles')
             )
-        db.close()
 
 
 @pytest.mark.parametrize('kind', WORDS)
