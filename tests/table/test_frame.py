@@ -173,12 +173,19 @@ def test_times(frame: Frame, vectors: np.ndarray) -> None:
             lambda f: f.assign(valid_fraction='much'),
             'valid_fraction holds other things than numbers',
         ),
+        (
+            lambda f: f.assign(valid_fraction=[*[0.5] * 11, 97]),
+            'valid_fraction of patch_id .* is 97; give a share from 0 to 1',
+        ),
         (lambda f: f.assign(vector=1), "needs the column name 'vector' itself"),
         (
             lambda f: f.assign(space='other'),
             "space='abc' was given but row 0 has 'other'",
         ),
-        (lambda f: f.assign(mixed=[1, 'a'] * 6), "column 'mixed' cannot be stored"),
+        (
+            lambda f: f.assign(mixed=[1, 'a'] * 6),
+            "column 'mixed' cannot be stored .*for column mixed",
+        ),
         (lambda f: f.assign(second=f.geometry), 'second geometry column'),
         (lambda f: f.rename(columns={'cloud': 7}), 'column name is not text'),
         (lambda f: f.rename(columns={'cloud': 'word'}), "'word' is there twice"),

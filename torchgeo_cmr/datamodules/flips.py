@@ -1,25 +1,24 @@
 """Flips of training batches: pictures and masks of one sample alike."""
 
+from typing import Any
+
 import kornia.augmentation as K
-from torch import Tensor, nn
+import torch
+from torch import nn
 from torchgeo.datasets.utils import Sample
 
 
 class Flips(nn.Module):
     """Flip the pictures and masks of a batch, those of one sample alike.
 
-    Each has its own pixel size. Kornia flips images of any size together, but masks only if
-    they have the size of an image, so masks are passed to it as images.
+    Kornia draws which; all pixels of a batch are moved once, of any size and type.
     """
 
     def __init__(self) -> None:
         """Initialize a new Flips instance."""
         super().__init__()
         self.flips = K.AugmentationSequential(
-            K.RandomHorizontalFlip(p=0.5),
-            K.RandomVerticalFlip(p=0.5),
-            data_keys=None,
-            keepdim=True,
+            K.RandomHorizontalFlip(p=0.5), K.RandomVerticalFlip(p=0.5), data_keys=None
         )
 
     def forward(self, batch: Sample) -> Sample:
@@ -31,15 +30,16 @@ class Flips(nn.Module):
                 (batch, height, width), each of any size and type.
 
         Returns:
-            The batch; what is neither picture nor mask as it was.
+            A new batch; what is neither picture nor mask as it was.
         """
-        masks: dict[str, Tensor] = {
-            key: batch[key] for key in batch if key.startswith('mask')
-        }
-        shown = {key: value for key, value in batch.items() if key not in masks}
-        # Double holds every class exactly.
-        shown |= {f'image_{k}': v.double().unsqueeze(1) for k, v in masks.items()}
-        flipped = self.flips(shown)
-        for key, mask in masks.items():
-            flipped[key] = flipped.pop(f'image_{key}').squeeze(1).to(mask.dtype)
+        names = [key for key in batch if key.startswith(('image', 'mask'))]
+        shape = torch.Size([len(batch[names[0]]), 1, 1, 1])
+        drawn: Any = self.flips.forward_parameters(shape)
+        across, down = (each.data['batch_prob'] > 0.5 for each in drawn)
+        flipped = {**batch, **{key: batch[key].clone() for key in names}}
+        for sides in ((-1,), (-2,), (-1, -2)):
+            rows = torch.nonzero((across == (-1 in sides)) & (down == (-2 in sides)))
+            for key in names:
+                chosen = rows[:, 0].to(batch[key].device)
+                flipped[key][chosen] = batch[key][chosen].flip(sides)
         return flipped

@@ -142,9 +142,16 @@ def _standard(values: pd.Series, name: str, ids: Sequence[str]) -> pd.Series:
     if pa.types.is_timestamp(STANDARD[name]):
         return _times(values, name)
     try:
-        return values.astype('float64')
+        shares = values.astype('float64')
     except (TypeError, ValueError) as error:
         raise ArchiveError(f'column {name} holds other things than numbers') from error
+    wrong = shares[shares.notna() & ~shares.between(0, 1 + 1e-9)]
+    if len(wrong):
+        raise ArchiveError(
+            f'{name} of patch_id {ids[int(wrong.index[0])]!r} is {wrong.iloc[0]:g}; give a share from 0 '
+            'to 1, so divide percentages by 100, or rename the column'
+        )
+    return shares
 
 
 def _agreed(values: pd.Series, name: str, word: str) -> pd.Series:
@@ -213,14 +220,12 @@ def _corners(values: pd.Series, ids: Sequence[str]) -> pd.Series:
 def _own(values: pd.Series) -> pd.Series:
     """Give a column of the user's own the type it has after a visit to Arrow."""
     try:
-        column = pa.Table.from_pandas(
-            pd.DataFrame({'own': values}), preserve_index=False
-        )
+        column = pa.Table.from_pandas(values.to_frame(), preserve_index=False)
     except (pa.ArrowException, TypeError) as error:
         raise ArchiveError(
             f'column {values.name!r} cannot be stored ({error}); give it values of one kind or drop it'
         ) from error
-    return in_pandas(column)['own'] if values.dtype == object else values.copy()
+    return in_pandas(column)[values.name] if values.dtype == object else values.copy()
 
 
 def _footprints(
