@@ -1,12 +1,16 @@
 """Figures of an evaluation: the curve has the numbers of the report, the folder all figures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.warp import transform_bounds
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.evaluate import make_report, plot_recall
+from torchgeo_cmr.evaluate.plot_folder import write_plots
 from torchgeo_cmr.evaluate.recall_curve import CUTS
 from torchgeo_cmr.main import main
 
@@ -72,6 +76,21 @@ def test_the_command_writes_a_folder_of_figures(
     for name in drawn:
         assert f'{tmp_path}/figures/{name}' in said.out
     assert main(words) != 0  # nothing is replaced unasked
+
+
+def test_figures_are_of_the_rows_of_the_report(tmp_path: Path) -> None:
+    made = table()
+    west = made.boxes[:, 0] < np.median(made.boxes[:, 0])
+    splits = np.where(west, 'test', 'train')
+    made = replace(made, frame=made.frame.assign(split=splits))
+    curves = make_report(
+        made, made, relevance='place', k=CUTS, metrics=['recall@k'], split='test'
+    )
+    write_plots(tmp_path, made, made, curves)
+    with rasterio.open(tmp_path / 'map_s1.tif') as found:
+        seen = transform_bounds(found.crs, 4326, *found.bounds)
+    assert seen[2] <= made.boxes[~west, 0].min() + 1e-3
+    assert seen[0] <= made.boxes[:, 0].min() + 1e-3
 
 
 @pytest.mark.slow

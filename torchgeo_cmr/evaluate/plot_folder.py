@@ -48,7 +48,7 @@ def write_plots(
         folder: Folder of the files; it is made.
         queries: Patches used as queries.
         archive: Patches that may be retrieved; may be the same table.
-        curves: Report with recall@k at the cut-offs of the curve.
+        curves: Report with recall@k at the cut-offs of the curve; of the rows of its splits the other figures are, too.
         relevance: Function of two tables that judges the hits on the sheet; None to leave that open.
         overwrite: Replace files that are there.
 
@@ -81,6 +81,7 @@ def write_plots(
 
         attempt(name, write)
 
+    queries, archive = _scored(queries, archive, curves.protocol)
     few = _few(queries, archive)
     draw('recall.png', lambda: plot_recall(curves))
     draw('gap.png', lambda: plot_gap(few))
@@ -98,6 +99,24 @@ def write_plots(
         lambda path: _sheet(path, queries, archive, relevance, overwrite),
     )
     return written, notes
+
+
+def _scored(
+    queries: EmbeddingTable, archive: EmbeddingTable, protocol: dict[str, Any]
+) -> tuple[EmbeddingTable, EmbeddingTable]:
+    """Give the rows that a report is of."""
+
+    def rows(table: EmbeddingTable, split: str | None) -> EmbeddingTable:
+        kept = np.ones(len(table), dtype=bool)
+        for column, word in (('split', split), ('tile', protocol['tile'])):
+            if word is not None and column in table.frame:
+                kept &= (table.frame[column] == word).fillna(False).to_numpy(dtype=bool)
+        return table if kept.all() else table.select(np.flatnonzero(kept))
+
+    first, second = protocol['query_split'], protocol['archive_split']
+    found = rows(archive, second)
+    same = queries is archive and first == second
+    return found if same else rows(queries, first), found
 
 
 def _few(queries: EmbeddingTable, archive: EmbeddingTable) -> EmbeddingTable:
