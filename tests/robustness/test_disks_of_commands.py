@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -364,7 +365,7 @@ def test_a_folder_that_is_removed(
     home.mkdir()
     made = Trial(case, home, lambda: capfd.readouterr().err)
     made.begin()
-    calls, real = [], getattr(*case.step)
+    calls, real, ending = [], getattr(*case.step), signal.getsignal(signal.SIGTERM)
 
     def step(*args: Any, **options: Any) -> Any:
         calls.append(1)
@@ -381,6 +382,9 @@ def test_a_folder_that_is_removed(
     made.begin()
     made.old = {}
     code, errors = made.run()
+    assert (
+        signal.getsignal(signal.SIGTERM) == ending
+    )  # so that it still ends the process
     if code:
         made.check_failed(code, errors)
     else:  # it could do without what was removed

@@ -3,7 +3,9 @@
 import errno
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -176,6 +178,7 @@ class _CLI(LightningCLI):
         """
         if subcommand != 'fit' and not self.config[subcommand].get('ckpt_path'):
             self._warn_of_untrained(subcommand)
+        ending: Any = signal.getsignal(signal.SIGTERM)
         try:
             with only_run(self.trainer) if subcommand == 'fit' else nullcontext():
                 super()._run_subcommand(subcommand)
@@ -189,6 +192,10 @@ class _CLI(LightningCLI):
                 f'{file} could not be written ({error.strerror}), and the run has ended; '
                 f'{disk_cure(file)}'
             ) from error
+        finally:
+            # Lightning leaves its own, which waits for a run, where a run fails while it ends.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, ending)
 
     def _warn_of_untrained(self, subcommand: str) -> None:
         """Say what is measured: scores look alike, whoever made the weights."""
