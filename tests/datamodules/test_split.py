@@ -88,6 +88,21 @@ def test_overlapping_zones_agree() -> None:
     assert np.all([moved['train'].area > 0, moved['test'].area > 0])
 
 
+@pytest.mark.parametrize('missing', ['val', 'test'])
+def test_zones_without_ground_of_a_split(missing: str) -> None:
+    shares = {'train': 0.8, 'val': 0.2, 'test': 0.2} | {missing: 0}
+    near = box(700_000, 5_000_000, 710_000, 5_010_000)
+    zones = split_ground(
+        [(UTM32, near), (UTM33, box(230_000, 5_000_000, 260_000, 5_020_000))],
+        [(1000, 1000)] * 2,
+        margins=[100, 100],
+        shares=shares,
+    )
+    for zone in zones:
+        assert zone[missing].is_empty
+        assert all(zone[split].area > 0 for split in SPLITS if split != missing)
+
+
 def test_zones_in_another_order_are_divided_alike() -> None:
     # Both hold the ground round 12 degrees east, so that the first decides for the other.
     grounds = [

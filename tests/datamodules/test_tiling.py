@@ -22,7 +22,7 @@ from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datamodules.split import split_ground
 from torchgeo_cmr.datamodules.tiling import grid, zone_areas
 from torchgeo_cmr.datasets.paired import PairSlice
-from torchgeo_cmr.samplers.patch_area import PatchKey
+from torchgeo_cmr.samplers.patch_area import Area, PatchKey
 from torchgeo_cmr.scenes import header
 
 type Writer = Callable[..., Path]
@@ -134,6 +134,20 @@ class TestOnePairPerPatch:
         dates = {f'{key[1][2].start:%Y%m%d}' for key in keys}
         assert dates == ({part, whole} if part < whole else {whole})
         assert min(shares(data.test_dataloader(), 'a')) >= 0.5
+
+
+def test_scenes_on_two_lattices_show_a_place_once() -> None:
+    # What the first leaves of the second is a fifth of a pixel lower than a patch.
+    days = pd.to_datetime(['2024-01-01', '2024-01-02'])
+    day = pd.IntervalIndex.from_breaks(days, closed='both')[0]
+    below, above = (
+        Area(0, polygon, CRS.from_epsg(32632), day, origin, (10.0, 10.0), 8)
+        for polygon, origin in (
+            (box(0, 0, 80, 80), (0.0, 0.0)),
+            (box(0, 2, 80, 158), (0.0, 2.0)),
+        )
+    )
+    assert [outline(key) for key in grid([below, above])] == [below.polygon]
 
 
 class TestChips:

@@ -83,6 +83,20 @@ class TestChip:
         assert bounds is not None
         assert bounds[2] - bounds[0] == 40
 
+    @pytest.mark.parametrize('cut', [(4, 0, 0, 0), (0, 4, 0, 0), (0, 0, 4, 4)])
+    def test_is_whole_pixels_whatever_another_sensor_cuts_off(
+        self, cut: tuple[int, ...]
+    ) -> None:
+        left, low, right, top = cut
+        seen = box(3 + left, 7 + low, 43 - right, 47 - top)
+        assert area(seen).chip() == pytest.approx((3, 7, 43, 47))
+
+    def test_what_others_left_is_none(self) -> None:
+        left = area(box(3, 9, 43, 47), rest=True)
+        assert not left.is_chip
+        assert left.grid() == []
+        assert area(box(3, 7, 43, 47), rest=True).grid() == [(3, 7, 43, 47)]
+
     @pytest.mark.parametrize(
         'other', [box(0, 0, 60, 40), Polygon([(0, 0), (40, 0), (0, 40)])]
     )

@@ -195,8 +195,10 @@ def _free(area: Area, used: Sequence[Bounds], elsewhere: STRtree) -> list[Bounds
         taken += shapely.box(xmin[near], ymin[near], xmax[near], ymax[near]).tolist()
     if not taken:
         return area.grid()
-    rest = polygons(area.polygon - shapely.union_all(taken))
-    return [b for part in rest for b in replace(area, polygon=part).grid()]
+    free = polygons(area.polygon - shapely.union_all(taken))
+    # What is left of a chip may lack a sliver; what is left of a scene is no chip.
+    parts = [replace(area, polygon=part, rest=not area.is_chip) for part in free]
+    return [b for part in parts for b in part.grid()]
 
 
 class ValidShare:

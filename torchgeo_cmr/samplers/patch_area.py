@@ -66,6 +66,9 @@ class Area:
     min_valid: float = 0.0
     #: Number of the pair of scenes, which the keys name too; None if there are no pairs.
     row: int | None = None
+    #: Whether the polygon is what others have left of its ground: then it is no chip, however
+    #: near its size is to that of one.
+    rest: bool = False
 
     @cached_property
     def pixels(self) -> tuple[int, int]:
@@ -86,6 +89,8 @@ class Area:
     @property
     def is_chip(self) -> bool:
         """Whether exactly one patch fits: the whole of a pre-cut file."""
+        if self.rest:
+            return False
         xmin, ymin, xmax, ymax = self._edges
         width, height = self.extent
         return (
@@ -117,8 +122,10 @@ class Area:
     def _chip(self) -> Bounds | None:
         # Once, however many epochs there are: it reads the file.
         xmin, _, _, ymax = self._edges
-        width, height = self.extent
-        bounds = (xmin, ymax - height, xmin + width, ymax)
+        # Another sensor may have cut up to half a pixel off: it is whole pixels all the same.
+        column = round((xmin - self.origin[0]) / self.res[0] - 1e-6)
+        top = round((ymax - self.origin[1]) / self.res[1] + 1e-6)
+        bounds = self._bounds(column, top - self.pixels[1])
         return bounds if self.is_valid(bounds) else None
 
     def draw(

@@ -127,7 +127,7 @@ def project_near(
     Returns:
         Polygons in *target*, empty where nothing is near.
     """
-    if same_crs(source, target):
+    if same_crs(source, target) or not len(geometries):
         return geometries
     if within is not None:
         (around,) = project(np.array([within.envelope], object), target, source)
