@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -123,6 +124,22 @@ class TestSplits:
             seen |= set(values[:, 0].tolist())
         assert seen == {1.0, 2.0}
         assert len(data.ground('train')) == 2
+
+    @pytest.mark.parametrize('stating', ['EPSG:32632', 'EPSG:32633'])
+    def test_the_zone_that_states_a_scale_describes_it(
+        self, write_raster: Writer, stating: str
+    ) -> None:
+        for name, crs in itertools.product('ab', ('EPSG:32632', 'EPSG:32633')):
+            path = write_raster(
+                f'{name}/{crs[-2:]}.tif', shape=(64, 64), crs=crs, dtype='uint16'
+            )
+            if crs == stating:
+                with rasterio.open(path, 'r+') as file:
+                    file.scales = [1e-4] * file.count
+        data = PairedDataModule(
+            {n: RasterDataset(path.parents[1] / n) for n in 'ab'}, patch_size=8, block=2
+        )
+        assert all(set(each['scale']) == {1e-4} for each in data.describe().values())
 
     def test_ready_made_splits(self, write_raster: Writer) -> None:
         def pair(east: float) -> dict[str, GeoDataset]:

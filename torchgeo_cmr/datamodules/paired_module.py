@@ -436,8 +436,10 @@ class PairedDataModule(BaseDataModule):
         return bands if len(bands) == count else [f'band_{i + 1}' for i in range(count)]
 
     def _scale(self, name: str) -> dict[str, list[float | None]]:
-        """Physical value of one step of each band, if any scene states one."""
-        scale = self.zones[0].members[name].scale
+        """Physical value of one step of each band, if any scene to train on states one."""
+        numbers = sorted({area.zone for area in self.areas['train']})
+        scales = (self.zones[number].members[name].scale for number in numbers)
+        scale = next((each for each in scales if each is not None), None)
         return {} if scale is None else {'scale': scale}
 
     def _units(self, name: str) -> str:

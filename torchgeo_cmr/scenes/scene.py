@@ -9,10 +9,11 @@ Products, STAC items and cubes become scenes in the modules of those names, thro
 next to it, with its own sentence.
 """
 
+import logging
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -42,7 +43,10 @@ from torchgeo_cmr.scenes.scales import (
     common_steps,
     find_scales,
 )
+from torchgeo_cmr.scenes.sources.product_names import Times
 from torchgeo_cmr.scenes.units import BACKSCATTER, find_units
+
+_LOG = logging.getLogger(__name__)
 
 #: A variable of a cube, and the position along each of its other dimensions.
 type Layer = tuple[str, tuple[tuple[str, int], ...]]
@@ -500,7 +504,7 @@ def assemble(
     *,
     path: str | None = None,
     nodata: float | None = None,
-    times: tuple[pd.Timestamp | None, pd.Timestamp | None] = (None, None),
+    times: Times = (None, None),
     regex: str = '(?!)',
     sensor: str | None = None,
     crs: CRS | None = None,
@@ -512,7 +516,7 @@ def assemble(
         bands: Names of the bands.
         path: File that names the scene (default: that of the first band).
         nodata: Value that marks missing pixels besides what each file states.
-        times: First and last moment; naive times are UTC.
+        times: First and last moment, naive times are UTC (default: what the files state).
         regex: Pattern whose group ``scale`` states the unit of backscatter.
         sensor: Name of the sensor.
         crs: CRS of files that state none.
@@ -534,8 +538,10 @@ def assemble(
     finest = min(grids, key=lambda file: abs(grids[file][1].determinant))
     turn, transform, shape = grids[finest]
     gsd = {file: _gsd(grid, size, crs) for file, (_, grid, size) in grids.items()}
-    start, end = (None if time is None else _utc(time) for time in times)
     headers = {file: read_header(file) for file in grids}
+    if times == (None, None):
+        times = _stated_moments(headers.values())
+    start, end = (None if time is None else _utc(time) for time in times)
     used = [(headers[file], index - 1) for file, index in sources]
     unmarked = nodata is None and all(h.masks[i] == ('all_valid',) for h, i in used)
     made = Scene(
@@ -683,6 +689,25 @@ def moments(
     if not isinstance(moment, pd.Timestamp):
         return None, None
     return _utc(moment), _utc(moment)
+
+
+def _stated_moments(headers: Iterable[Header]) -> Times:
+    """First and last moment of what files state in GDAL's domain for imagery."""
+    found: list[tuple[pd.Timestamp, pd.Timestamp]] = []
+    for header in headers:
+        try:
+            first, last = moments(header.imagery.get('ACQUISITIONDATETIME'))
+        except ValueError as error:
+            _LOG.warning(
+                '%s is taken as undated: its ACQUISITIONDATETIME %s', header.path, error
+            )
+            continue
+        if first is not None and last is not None:
+            found.append((first, last))
+    if not found:
+        return None, None
+    firsts, lasts = zip(*found, strict=True)
+    return min(firsts), max(lasts)
 
 
 def apply[T: (float, NDArray[np.float64])](

@@ -244,6 +244,20 @@ def test_a_file_may_state_when_it_was_acquired(
 
 
 @pytest.mark.parametrize(
+    'names', [('x_B02.tif', 'x_B03.tif'), ('iw-vv.rtc.tiff', 'iw-vh.rtc.tiff')]
+)
+def test_files_of_one_band_may_state_when_they_were_acquired(
+    write_raster: Writer, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    for name, stated in zip(names, ('2024-06-11T10:10:33Z', '2024-06-11'), strict=True):
+        with rasterio.open(write_raster(name), 'r+') as file:
+            file.update_tags(ns='IMAGERY', ACQUISITIONDATETIME=stated)
+    (scene,) = opened(tmp_path, ['B02', 'B03'])
+    assert scene.time_start == pd.Timestamp('2024-06-11', tz='UTC')
+    assert scene.time_end == pd.Timestamp('2024-06-11T23:59:59.999999Z')
+
+
+@pytest.mark.parametrize(
     ('stated', 'start', 'end'),
     [
         ('2024-06-11', '2024-06-11', '2024-06-11T23:59:59.999999'),

@@ -4,7 +4,6 @@ Files of known products form scenes, and so do files of other origin whose names
 in a band. Quality masks are not scenes: they are found by the scenes that they belong to.
 """
 
-import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -15,9 +14,8 @@ from torchgeo.datasets import NAIP, RasterDataset
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.scenes.bands import find_bands, mask_name, nameless
-from torchgeo_cmr.scenes.header import read_header
 from torchgeo_cmr.scenes.mask_files import mask_of_file
-from torchgeo_cmr.scenes.scene import Scene, assemble, bands_of, moments
+from torchgeo_cmr.scenes.scene import Scene, assemble, bands_of
 from torchgeo_cmr.scenes.sources.band_sets import BandSet, find_band_sets
 from torchgeo_cmr.scenes.sources.product_names import (
     PRODUCTS,
@@ -27,8 +25,6 @@ from torchgeo_cmr.scenes.sources.product_names import (
     parse_name,
     sensor_of_name,
 )
-
-_LOG = logging.getLogger(__name__)
 
 #: Folder of one resolution inside a Sentinel-2 product.
 _RESOLUTION = re.compile(r'R\d+m')
@@ -147,17 +143,7 @@ def _of_product(product: _Product, bands: Sequence[str]) -> Scene:
 
 def _plain(file: str) -> Scene:
     names, sources = bands_of(file)
-    times = date_of(file)
-    if times[0] is None:
-        # GDAL keeps the moment in its domain for imagery.
-        stated = read_header(file).imagery.get('ACQUISITIONDATETIME')
-        try:
-            times = moments(stated)
-        except ValueError as error:
-            _LOG.warning(
-                '%s is taken as undated: its ACQUISITIONDATETIME %s', file, error
-            )
-    return assemble(sources, names, times=times, sensor=sensor_of_name(file))
+    return assemble(sources, names, times=date_of(file), sensor=sensor_of_name(file))
 
 
 def _without_parts(
