@@ -75,6 +75,22 @@ def test_an_update_embeds_what_is_new_or_changed(
     assert read_header(out)['work_items'] == 4
 
 
+@pytest.mark.parametrize('prune', [False, True])
+def test_a_scene_that_became_smaller_than_a_patch_has_no_rows(
+    prune: bool, folder: Path, write_raster: Writer, fake: Fake, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    run(fake(channels=1), folder, out)
+    write_raster('in/b.tif', shape=(8, 8))
+    with pytest.warns(UserWarning, match='smaller than a patch') as caught:
+        table = run(fake(channels=1), folder, out, update=True, prune=prune)
+    assert len(caught) == 1
+    assert set(table.frame['source']) == {'a.tif', 'c.tif'}
+    report = read_report(out)
+    assert report['too_small'] == report['changed'] == ['b.tif']
+    assert report['vanished'] == report['pruned'] == []
+
+
 def test_vanished_scenes_stay_until_they_are_pruned(
     folder: Path, fake: Fake, tmp_path: Path
 ) -> None:

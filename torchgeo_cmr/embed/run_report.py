@@ -61,7 +61,7 @@ class Report:
     skipped: list[str] = field(default_factory=list)
     #: Smaller than a patch, so skipped.
     too_small: list[str] = field(default_factory=list)
-    #: Part of ``done`` that was embedded before, and whose files changed.
+    #: Embedded before, and whose files changed: part of ``done``, or of ``too_small``.
     changed: list[str] = field(default_factory=list)
     #: Part of ``done`` without a patch that is valid enough and clear enough.
     empty: list[str] = field(default_factory=list)
@@ -219,8 +219,8 @@ def read_report(archive: str | os.PathLike[str]) -> dict[str, Any]:
     Returns:
         ``counts``, ``patches``, ``patches_left_out``, ``seconds``, ``patches_per_second`` and
         the ids of the scenes that were ``done``, ``skipped`` (there already), ``changed`` (done
-        again), ``empty`` (done, but no patch is valid and clear enough), ``too_small``,
-        ``vanished`` and ``pruned``; ``refused`` maps an id, or the path
+        again, or too small now), ``empty`` (done, but no patch is valid and clear enough),
+        ``too_small``, ``vanished`` and ``pruned``; ``refused`` maps an id, or the path
         of a file that could not even be opened, to the sentence that explains why.
 
     Raises:

@@ -85,6 +85,8 @@ class Run:
     plan: Plan
     destination: Destination
     _vanished: Sequence[str] = ()
+    #: Parts whose scenes have become smaller than a patch.
+    _shrunk: Sequence[str] = ()
 
     def __init__(
         self,
@@ -212,7 +214,12 @@ class Run:
             )
         # Only an update gets so far with parts that are not planned.
         if self.writing.update:
-            self._vanished = sorted({*done} - {item.key for item in items})
+            small = {f'{items[0].modality}:{id}' for id in self.plan.too_small}
+            others = {*done} - {item.key for item in items}
+            # Those were read, and what they held when they were larger is gone.
+            self._shrunk = sorted(others & small)
+            self.report.changed += [key.partition(':')[2] for key in self._shrunk]
+            self._vanished = sorted(others - small)
             self.report.vanished += [key.partition(':')[2] for key in self._vanished]
         return missing
 
@@ -258,7 +265,8 @@ class Run:
         )
 
     def _prune(self) -> None:
-        """Drop the rows of scenes whose files are gone, if that was chosen."""
+        """Drop the rows of scenes without a patch, and of files that are gone if that was chosen."""
+        self.destination.remove(*self._shrunk)
         if self.writing.prune:
             gone = self._known_gone(self._vanished)
             self.destination.remove(*gone)
