@@ -11,7 +11,7 @@ from torchgeo.datasets.utils import Sample
 class Flips(nn.Module):
     """Flip the pictures and masks of a batch, those of one sample alike.
 
-    Kornia draws which; all pixels of a batch are moved once, of any size and type.
+    Kornia draws which; only theirs are moved, of any size and type.
     """
 
     def __init__(self) -> None:
@@ -35,11 +35,9 @@ class Flips(nn.Module):
         names = [key for key in batch if key.startswith(('image', 'mask'))]
         shape = torch.Size([len(batch[names[0]]), 1, 1, 1])
         drawn: Any = self.flips.forward_parameters(shape)
-        across, down = (each.data['batch_prob'] > 0.5 for each in drawn)
         flipped = {**batch, **{key: batch[key].clone() for key in names}}
-        for sides in ((-1,), (-2,), (-1, -2)):
-            rows = torch.nonzero((across == (-1 in sides)) & (down == (-2 in sides)))
+        for side, which in zip((-1, -2), drawn, strict=True):
             for key in names:
-                chosen = rows[:, 0].to(batch[key].device)
-                flipped[key][chosen] = batch[key][chosen].flip(sides)
+                rows = which.data['batch_prob'].to(batch[key].device) > 0.5
+                flipped[key][rows] = flipped[key][rows].flip(side)
         return flipped

@@ -17,6 +17,7 @@ from torchgeo_cmr.table import EmbeddingTable
 
 from .recall_curve import plot_recall
 from .report import Report
+from .settings import marked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +111,7 @@ def _scored(
         kept = np.ones(len(table), dtype=bool)
         for column, word in (('split', split), ('tile', protocol['tile'])):
             if word is not None and column in table.frame:
-                kept &= (table.frame[column] == word).fillna(False).to_numpy(dtype=bool)
+                kept &= marked(table, column, word)
         return table if kept.all() else table.select(np.flatnonzero(kept))
 
     first, second = protocol['query_split'], protocol['archive_split']

@@ -156,7 +156,7 @@ def split_rows(
     ):
         rows = np.arange(len(table))
         if split is not None and 'split' in table.frame:
-            rows = np.flatnonzero((table.frame['split'] == split).fillna(False))
+            rows = np.flatnonzero(marked(table, 'split', split))
             if not len(rows):
                 found = ', '.join(map(str, table.frame['split'].unique()))
                 needs = '' if required else f', which {protocol.name} needs'
@@ -183,6 +183,13 @@ def split_rows(
     return kept, notes
 
 
+def marked(table: EmbeddingTable, column: str, word: str) -> NDArray[np.bool_]:
+    """Mark the rows that have a word in a column; none where there is no such column."""
+    if column not in table.frame:
+        return np.zeros(len(table), bool)
+    return (table.frame[column] == word).fillna(False).to_numpy(bool)
+
+
 def _trained_among(table: EmbeddingTable) -> str:
     """Count the rows of each split where those of training are among others; else nothing."""
     if 'split' not in table.frame:
@@ -195,10 +202,7 @@ def _trained_among(table: EmbeddingTable) -> str:
 
 def _in_tile(table: EmbeddingTable, tile: str, name: str) -> NDArray[np.bool_]:
     """Mark the rows of a tile."""
-    found = table.frame.get('tile')
-    inside = np.zeros(len(table), bool)
-    if found is not None:
-        inside = (found == tile).fillna(False).to_numpy(bool)
+    inside = marked(table, 'tile', tile)
     if not inside.any():
         raise ArchiveError(
             f'no row of the {name} has {tile!r} in a column tile: embed the pairs of BEN14K, '

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -41,6 +42,15 @@ def archive(tmp_path: Path) -> Path:
     return table().save(tmp_path / 'archive')
 
 
+def until_it_waits(server: Any, other: Future[Any]) -> None:
+    """Come back when somebody waits for a lock of the server, or the other is done."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    until = time.monotonic() + 30
+    while server.execute(waits).fetchone() == (0,) and not other.done():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def begin(database: str) -> Iterator[Begin]:
     """Begin a call in a thread, and come back when it waits for a lock of the server, at the latest."""
@@ -50,13 +60,7 @@ def begin(database: str) -> Iterator[Begin]:
             call: Callable[..., object], *args: object, **words: object
         ) -> Future[object]:
             future = pool.submit(call, *args, **words)
-            waits = (
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            )
-            until = time.monotonic() + 30
-            while us.execute(waits).fetchone() == (0,) and not future.done():
-                assert time.monotonic() < until
-                time.sleep(0.02)
+            until_it_waits(us, future)
             return future
 
         yield begin
@@ -153,12 +157,8 @@ def test_the_schema_of_a_shard_is_made_by_one_of_two_loaders(archive: Path) -> N
                 divide='source',
                 shards=[shard.address_for_servers],
             )
-            waits = (
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            )
-            while watching.execute(waits).fetchone() == (0,):
-                assert not other.done()
-                time.sleep(0.02)
+            until_it_waits(watching, other)
+            assert not other.done()
             server.commit()
             assert other.result(60) == {'parts': 1, 'kept': 0, 'removed': 0, 'rows': 3}
     finally:

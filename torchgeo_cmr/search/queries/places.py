@@ -20,6 +20,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search.where.area import read_area
 from torchgeo_cmr.search.where.drawing import AreaLike, is_written
 from torchgeo_cmr.search.where.near import closest
+from torchgeo_cmr.search.where.predicates import shrunk
 from torchgeo_cmr.search.where.where import Where
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84
@@ -36,8 +37,8 @@ _NAMES = ('name', 'id', 'fid')
 _BLOCK = 16_384
 #: Places whose distance to the nearest patch is measured, which takes a look at all of them.
 _MEASURED = 16
-#: Polygons and multipolygons; and degrees at their edge, about a centimetre, that touch nothing.
-_POLYGONS, _EDGE = (3, 6), 1e-7
+#: Polygons and multipolygons.
+_AREAL = (3, 6)
 
 type _Rows = NDArray[np.int64]
 
@@ -122,8 +123,8 @@ def from_places(
 def _inner(areas: NDArray[np.object_]) -> NDArray[np.object_]:
     """Leave out a centimetre at the edge of polygons: whether flush patches touch is decided by rounding."""
     inner = areas.copy()
-    drawn = np.flatnonzero(np.isin(shapely.get_type_id(areas), _POLYGONS))
-    inner[drawn] = shapely.buffer(areas[drawn], -_EDGE, join_style='mitre')
+    drawn = np.flatnonzero(np.isin(shapely.get_type_id(areas), _AREAL))
+    inner[drawn] = shrunk(areas[drawn], WGS84.srs)
     thin = drawn[shapely.is_empty(inner[drawn])]
     inner[thin] = areas[thin]
     return inner

@@ -67,12 +67,12 @@ def lies(
     if len(short) and shapely.get_dimensions(area) == 2:
         native, known = _native(shapes[short], drawn.crs)
         if within:
-            small = _shrunk(native[known], drawn.crs)
+            small = shrunk(native[known], drawn.crs)
             full = ~shapely.is_empty(small)
             shapely.prepare(drawn.shape)
             hit[short[known][full]] = shapely.contains(drawn.shape, small[full])
         else:
-            small = _shrunk(np.array([drawn.shape]), drawn.crs)[0]
+            small = shrunk(np.array([drawn.shape]), drawn.crs)[0]
             if not small.is_empty:
                 hit[short[known]] = shapely.contains(native[known], small)
     return hit
@@ -198,8 +198,8 @@ def _native(
     return native, known
 
 
-def _shrunk(shapes: NDArray[np.object_], crs: str) -> NDArray[np.object_]:
-    """Take the tolerance off geometries all round."""
+def shrunk(shapes: NDArray[np.object_], crs: str) -> NDArray[np.object_]:
+    """Take the tolerance, about a centimetre, off geometries all round."""
     return shapely.buffer(shapes, -_flush(crs), join_style='mitre')
 
 

@@ -112,10 +112,10 @@ def _period(column: pa.ChunkedArray, days: bool) -> tuple[Any, Any]:
             return _whole_days(times) if days else (times, times)
         numbers = pd.Series(column.to_pandas()).astype('float64')
         known = numbers.dropna()
-        if not (known.between(*_YEARS) & (known % 1 == 0)).all():
-            wrong = known[~(known.between(*_YEARS) & (known % 1 == 0))].iloc[0]
+        wrong = known[~(known.between(*_YEARS) & (known % 1 == 0))]
+        if len(wrong):
             raise ValueError(
-                f'holds {wrong:g}, a number that is neither a year nor a moment since 1970 in '
+                f'holds {wrong.iloc[0]:g}, a number that is neither a year nor a moment since 1970 in '
                 'seconds, milli-, micro- or nanoseconds: give times as timestamps or ISO 8601 text'
             )
         words = numbers.map(lambda n: f'{int(n):04d}', na_action='ignore')
