@@ -85,7 +85,7 @@ def test_one_query_is_multiplied_by_the_kernel_that_is_quicker(
     )
     module._pairs_are_quicker.cache_clear()
     quicker = module._pairs_are_quicker()
-    assert used == [module._ROWS] * module._TIMES  # timed once
+    assert used == [module._ROWS * module._REPEATED] * module._TIMES  # timed once
     out = np.empty((90, 1), np.float32)
     for _ in range(2):
         Products(rounded, 90).scores(codes, slice(0, 90), out)
