@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import shapely
 
 from torchgeo_cmr.errors import ArchiveError, CMRError, OutputExistsError
-from torchgeo_cmr.search import RetrievalIndex, arrow_check
+from torchgeo_cmr.search import RetrievalIndex, Where, arrow_check
 
 type Make = Callable[..., Any]
 
@@ -23,8 +24,12 @@ CASES = int(os.environ.get('TORCHGEO_CMR_CASES', '60'))
 
 
 def answer(folder: Path) -> Any:
-    hits = RetrievalIndex.open(folder).search(np.ones(16), 5)
-    return hits[['patch_id', 'score', 'source']].to_numpy().tolist()
+    index = RetrievalIndex.open(folder)
+    hits = index.search(np.ones(16), 5)
+    # The area crosses footprints, which are read.
+    found, scores = index.rank(np.ones(16), 5, Where((-5, -5, 10.05, 45.02)))
+    rows = hits[['patch_id', 'score', 'source']].to_numpy().tolist()
+    return rows, found.tolist(), scores.tolist()
 
 
 def mutate(file: Path, draw: random.Random) -> None:
@@ -138,3 +143,31 @@ def test_offsets_are_checked_before_they_are_followed() -> None:
             arrow_check.take(broken, np.arange(4))
         with pytest.raises(ArchiveError, match='column words of the index is broken'):
             arrow_check.check(broken.column('words'), 'words')
+
+
+@pytest.mark.parametrize('start', [0, 3])
+def test_bytes_of_a_few_rows_are_those_that_arrow_gives(start: int) -> None:
+    values = [None, b'', b'abc', b'x' * 300, None, b'de', b'', None, b'f', b'gh', None]
+    array = pa.array(values, pa.large_binary())[start:]
+    few = arrow_check.Binary(array, 'geometry')
+    for rows in ([], [0], [7, 1, 1, 4, 0, 6], list(range(len(array)))):
+        place = np.array(rows, dtype=np.int64)
+        assert few.take(place).tolist() == array.take(pa.array(place)).to_pylist()
+    nothing = pa.array([None, None], pa.large_binary())
+    assert arrow_check.Binary(nothing, 'g').take(np.arange(2)).tolist() == [None, None]
+
+
+@pytest.mark.parametrize('offsets', [(0, 1 << 40, 3), (0, -5, 2), (0, 2, 1)])
+def test_bytes_of_a_few_rows_lie_where_the_values_are(offsets: tuple[int, ...]) -> None:
+    buffers = [None, pa.py_buffer(np.array(offsets, np.int64)), pa.py_buffer(b'abc')]
+    array = pa.Array.from_buffers(pa.large_binary(), 2, buffers)
+    with pytest.raises(ArchiveError, match='column geometry of the index is broken'):
+        arrow_check.Binary(array, 'geometry').take(np.arange(2))
+
+
+def test_footprints_of_few_rows_and_of_many_are_the_same(make: Make) -> None:
+    index = RetrievalIndex.build(make(600))
+    columns = index._state.parts[0].columns
+    many = columns.footprints(np.arange(600))
+    few = [columns.footprints(np.arange(i, i + 100)) for i in range(0, 600, 100)]
+    assert shapely.equals_exact(many, np.concatenate(few)).all()

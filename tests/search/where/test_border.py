@@ -39,6 +39,22 @@ def test_each_row_is_tested_once() -> None:
     assert len(test.rows) == len(set(test.rows)) > 40
 
 
+def test_rows_of_any_shape_and_order_each_as_often_as_it_comes() -> None:
+    test = Asked()
+    border = Border(np.array([3, 4, 7, 9]), test)
+    rows = np.array([[9, 4, 1], [7, 9, 20], [4, 4, 3]])
+    assert border.fail(rows).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    assert test.rows == [3, 4, 7, 9]
+    assert border.fail(rows[:0]).shape == (0, 3)
+
+
+def test_fewer_rows_than_lie_at_the_border() -> None:
+    test = Asked()
+    border = Border(np.arange(100), test)
+    assert border.tested(np.array([5, 6, 50, 51, 200])).tolist() == [6, 50, 200]
+    assert test.rows == [5, 6, 50, 51]
+
+
 def test_nothing_at_the_border_or_nothing_given() -> None:
     test = Asked()
     nothing = np.empty(0, np.int64)

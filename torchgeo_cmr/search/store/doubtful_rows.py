@@ -44,8 +44,7 @@ def best_tested(
     if doubtful > num_queries * k:
         share = min(1.0, doubtful / len(chosen)) if len(chosen) else 0.0
         found, scores = best(chosen, k=k + int(np.ceil(k * share)) + _SPARE)
-        every, place = np.unique(found, return_inverse=True)
-        out = np.logical_or.reduce([border.fail(every) for border in borders])[place]
+        out = np.logical_or.reduce([border.fail(found) for border in borders])
         left = (~out & np.isfinite(scores)).sum(axis=1)
         if found.shape[1] == len(chosen) or left.min(initial=k) >= k:
             return without(out, found, scores, k)
@@ -60,6 +59,7 @@ def without(
     """Leave some hits out and keep k; where too few are left, the last score -inf."""
     if not out.any():
         return found[:, :k], scores[:, :k]
-    order = np.argsort(out, axis=1, kind='stable')[:, :k]
-    scores = np.where(out, np.float32(-np.inf), scores)
-    return np.take_along_axis(found, order, 1), np.take_along_axis(scores, order, 1)
+    order = out.argsort(axis=1, kind='stable')[:, :k]
+    queries = np.arange(len(out))[:, None]
+    kept = np.where(out[queries, order], np.float32(-np.inf), scores[queries, order])
+    return found[queries, order], kept

@@ -35,26 +35,37 @@ class Border:
         return len(self.rows)
 
     def fail(self, rows: _Rows) -> NDArray[np.bool_]:
-        """Say which of some sorted rows lie at the border and do not pass."""
-        out = np.zeros(len(rows), dtype=bool)
-        few, many = (
-            (rows, self.rows) if len(rows) < len(self.rows) else (self.rows, rows)
-        )
-        if not len(few):
-            return out
-        place = np.minimum(many.searchsorted(few), len(many) - 1)
-        met = np.flatnonzero(many[place] == few)
-        # Which of the rows, and where they are at the border.
-        which, at = (met, place[met]) if few is rows else (place[met], met)
-        known = self._known[at]
-        new = known == _UNKNOWN
-        if new.any():
-            fresh = at[new]
-            known[new] = self._known[fresh] = self._test(self.rows[fresh])
-        out[which] = known == _OUT
-        return out
+        """Say which of a few rows lie at the border and do not pass.
+
+        Args:
+            rows: Row numbers of any shape and order, each as often as it comes.
+
+        Returns:
+            Mask of their shape.
+        """
+        if not len(self.rows):
+            return np.zeros(rows.shape, dtype=bool)
+        place = self.rows.searchsorted(rows).clip(max=len(self.rows) - 1)
+        met = self.rows[place] == rows
+        return met & (self._learned(place[met], place) == _OUT)
 
     def tested(self, rows: _Rows) -> _Rows:
-        """Give some sorted rows without those that do not pass."""
-        out = self.fail(rows)
-        return rows[~out] if out.any() else rows
+        """Give some sorted rows, each once, without those that do not pass."""
+        if len(rows) < len(self.rows):
+            out = self.fail(rows)
+            return rows[~out] if out.any() else rows
+        if not len(self.rows):
+            return rows
+        # The fewer are looked up among the many.
+        place = rows.searchsorted(self.rows).clip(max=len(rows) - 1)
+        met = np.flatnonzero(rows[place] == self.rows)
+        gone = place[met[self._learned(met, met) == _OUT]]
+        return np.delete(rows, gone) if len(gone) else rows
+
+    def _learned(self, needed: _Rows, places: _Rows) -> NDArray[np.int8]:
+        """Give what is known at some places, once those that are needed were tested."""
+        new = needed[self._known[needed] == _UNKNOWN]
+        if len(new):
+            new = np.unique(new)
+            self._known[new] = self._test(self.rows[new])
+        return self._known[places]

@@ -27,6 +27,8 @@ from .curve import Cover, Curve, hilbert_order
 type _Times = tuple[NDArray[np.datetime64], NDArray[np.datetime64]]
 type _Rows = NDArray[np.int64]
 
+#: Rows up to which Arrow takes longer to give them than they take one by one.
+_FEW = 256
 #: Columns of an index that no condition can compare; they are not read for one.
 APART = ('geometry', 'native_corners')
 
@@ -197,6 +199,12 @@ class StoredColumns:
     def _curve(self) -> Curve:
         return Curve(self.boxes)
 
+    @cached_property
+    def _wkb(self) -> arrow_check.Binary | None:
+        column = self.arrow.column('geometry')
+        alone = column.num_chunks == 1 and pa.types.is_large_binary(column.type)
+        return arrow_check.Binary(column.chunk(0), 'geometry') if alone else None
+
     def attributes(
         self, rows: _Rows | None = None, names: Sequence[str] | None = None
     ) -> pd.DataFrame:
@@ -222,6 +230,8 @@ class StoredColumns:
 
     def footprints(self, rows: _Rows) -> NDArray[np.object_]:
         """Make the footprints of some rows from their WKB."""
+        if self._wkb is not None and len(rows) <= _FEW:
+            return _from_wkb(self._wkb.take(rows))
         wkb = arrow_check.take(self.arrow.select(['geometry']), rows).column(0)
         return footprints_of(wkb)
 
@@ -242,8 +252,12 @@ def footprints_of(wkb: pa.ChunkedArray) -> NDArray[np.object_]:
     Raises:
         ArchiveError: If one cannot be read.
     """
+    return _from_wkb(wkb.to_numpy())
+
+
+def _from_wkb(wkb: NDArray[np.object_]) -> NDArray[np.object_]:
     try:
-        return shapely.from_wkb(wkb.to_numpy())
+        return shapely.from_wkb(wkb)
     except UNREADABLE as error:
         raise ArchiveError(
             f'a footprint of the index is broken ({error}); build the index again'
