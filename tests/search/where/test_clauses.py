@@ -213,6 +213,8 @@ class TestMonths:
     @pytest.mark.parametrize(
         ('months', 'message'),
         [
+            (6.5, 'months is 6.5; give numbers'),
+            ((np.timedelta64(6, 'D'),), 'is not a month'),
             ((), 'months is empty'),
             ((0,), '0 is not a month'),
             (13, '13 is not a month'),

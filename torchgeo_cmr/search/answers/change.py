@@ -11,6 +11,7 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.progress.bars import steps
 from torchgeo_cmr.search.archives import open_archives
 from torchgeo_cmr.search.index import RetrievalIndex
+from torchgeo_cmr.search.number_checks import is_real, is_whole
 from torchgeo_cmr.search.queries.blend import same_ground
 from torchgeo_cmr.search.queries.forms import Filtering, read_filter
 from torchgeo_cmr.search.results import make_result
@@ -83,14 +84,14 @@ def changes(
     """
     if across not in _ACROSS:
         raise QueryError(f'across {across!r} is not known; use {" or ".join(_ACROSS)}')
-    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+    if not is_whole(k):
         raise QueryError(
             f'k is {k!r:.80}; give a whole number of at least 1, and several tables as one, by '
             'EmbeddingTable.concat'
         )
     if k < 1:
         raise QueryError(f'k is {k}; give at least 1 place')
-    if not isinstance(min_overlap, int | float | np.number) or not 0 < min_overlap <= 1:
+    if not is_real(min_overlap) or not 0 < min_overlap <= 1:
         raise QueryError(
             f'min_overlap is {min_overlap!r}; give a share above 0, at most 1'
         )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search.number_checks import is_real, is_whole
 from torchgeo_cmr.search.where.where import Where
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -115,7 +116,7 @@ def rerank(
     _check('max_overlap', max_overlap, 0, 1)
     _check('distinct', distinct, -1, 1)
     _check('diversity', diversity, 0, 1)
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+    if not is_whole(k) or k < 1:
         raise QueryError(f'k is {k!r}; give at least 1 hit per query')
     pool = k if diversity is None else _POOL * k
     rows: list[NDArray[np.int64]] = []
@@ -188,8 +189,7 @@ def _close(
 def _check(name: str, value: float | None, low: float, high: float) -> None:
     if value is None:
         return
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not low <= value <= high:
+    if not is_real(value) or not low <= value <= high:
         limits = (
             'a number'
             if low == -np.inf

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search.number_checks import is_real, is_whole
 
 
 def bare(queries: ArrayLike, *, packed: bool = False) -> NDArray[Any]:
@@ -65,7 +66,7 @@ def checked(k: int) -> int:
     Raises:
         QueryError: If k is not a whole number of at least 1.
     """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+    if not is_whole(k):
         raise QueryError(f'k is {k!r}; give a whole number of at least 1')
     if k < 1:
         raise QueryError(f'k is {k}; give at least 1 row per query')
@@ -78,6 +79,5 @@ def check_least(score: float | None) -> None:
     Raises:
         QueryError: If it is neither a number nor None.
     """
-    number = isinstance(score, int | float | np.number) and not isinstance(score, bool)
-    if score is not None and (not number or np.isnan(score)):
+    if score is not None and (not is_real(score) or np.isnan(score)):
         raise QueryError(f'min_score is {score!r}; give a number, such as 0.8, or None')

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.search.number_checks import is_real
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows, Windows
 from torchgeo_cmr.search.where.clauses import Beyond
 from torchgeo_cmr.search.where.columns import as_columns
@@ -170,8 +171,7 @@ def read_exclusion(
     for name, value in (('exclude', metres), ('exclude_days', days)):
         if value is None:
             continue
-        number = isinstance(value, int | float | np.number)
-        if isinstance(value, bool) or not number or not 0 <= value < np.inf:
+        if not is_real(value) or not 0 <= value < np.inf:
             usual = "'self', None or metres, " if name == 'exclude' else ''
             raise QueryError(f'{name} is {value!r}; give {usual}a number of 0 or more')
         if table is None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.iso8601 import DAY, Period, read_period
+from torchgeo_cmr.search.number_checks import is_whole
 
 #: What a time may be given as, text in ISO 8601; naive times are UTC.
 type TimeLike = str | date | datetime | np.datetime64 | pd.Timestamp
@@ -181,19 +182,16 @@ def read_months(months: int | Iterable[int]) -> tuple[int, ...]:
     Raises:
         QueryError: If there is none, or one is not a month.
     """
-    if isinstance(months, str):
+    whole = isinstance(months, bool) or is_whole(months)
+    if not whole and (isinstance(months, str) or not isinstance(months, Iterable)):
         raise QueryError(
             f'months is {months!r}; give numbers from 1 to 12, such as (6, 7)'
         )
-    given = [months] if isinstance(months, int | np.integer) else list(months)
+    given = [months] if whole else list(months)
     if not given:
         raise QueryError('months is empty; give numbers from 1 to 12, such as (6, 7)')
     for month in given:
-        if (
-            isinstance(month, bool)
-            or not isinstance(month, int | np.integer)
-            or not 1 <= month <= _YEAR
-        ):
+        if not is_whole(month) or not 1 <= month <= _YEAR:
             raise QueryError(f'{month!r} is not a month; give numbers from 1 to 12')
     return tuple(sorted({int(month) for month in given}))
 

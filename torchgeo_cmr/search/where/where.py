@@ -21,6 +21,7 @@ from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search.keywords import named
+from torchgeo_cmr.search.number_checks import is_real
 from torchgeo_cmr.search.where.conditions.condition import Expression
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -480,10 +481,10 @@ def _region(where: Where) -> Region:
 def _near(near: Any, crs: Any) -> tuple[Geometry, float]:
     """Read ``(place, metres)``."""
     flat = isinstance(near, Sequence | np.ndarray) and len(near) == 3
-    if flat and all(isinstance(number, int | float | np.number) for number in near):
+    if flat and all(map(is_real, near)):
         near = near[:2], near[2]
     pair = isinstance(near, Sequence | np.ndarray) and not isinstance(near, str)
-    if not pair or len(near) != 2 or isinstance(near[0], int | float | np.number):
+    if not pair or len(near) != 2 or is_real(near[0]):
         raise QueryError(
             f'near is {short(near)}; give a pair (place, metres), such as ((9.2, 45.5), 5000)'
         )
@@ -509,21 +510,13 @@ def _near(near: Any, crs: Any) -> tuple[Geometry, float]:
 
 def _amount(name: str, value: Any) -> float:
     """Read a number of metres or days."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.number)
-        or not 0 <= value < np.inf
-    ):
+    if not is_real(value) or not 0 <= value < np.inf:
         raise QueryError(f'{name} is {value!r:.80}; give a number of 0 or more')
     return float(value)
 
 
 def _share(value: Any) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.number)
-        or not 0 < value <= 1
-    ):
+    if not is_real(value) or not 0 < value <= 1:
         raise QueryError(
             f'min_overlap is {value!r:.80}; give a share above 0 and at most 1'
         )
