@@ -182,12 +182,12 @@ def read_months(months: int | Iterable[int]) -> tuple[int, ...]:
     Raises:
         QueryError: If there is none, or one is not a month.
     """
-    whole = isinstance(months, bool) or is_whole(months)
-    if not whole and (isinstance(months, str) or not isinstance(months, Iterable)):
+    given = [months] if isinstance(months, int | np.integer) else months
+    if isinstance(given, str) or not isinstance(given, Iterable):
         raise QueryError(
             f'months is {months!r}; give numbers from 1 to 12, such as (6, 7)'
         )
-    given = [months] if whole else list(months)
+    given = list(given)
     if not given:
         raise QueryError('months is empty; give numbers from 1 to 12, such as (6, 7)')
     for month in given:
