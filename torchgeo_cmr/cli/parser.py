@@ -67,6 +67,20 @@ _MEANT = {
     '--limit': ('-k', 'perhaps -k'),
     '--top': ('-k', 'perhaps -k'),
     '--top-k': ('-k', 'perhaps -k'),
+    '--topk': ('-k', 'perhaps -k'),
+    '--threshold': ('--min-score', 'perhaps --min-score'),
+    '--queries': ('--query', 'perhaps --query'),
+    '--patch-size': ('--size', 'perhaps --size'),
+    '--chip-size': ('--size', 'perhaps --size'),
+    '--res': ('--gsd', 'perhaps --gsd, or --size-metres'),
+    '--resolution': ('--gsd', 'perhaps --gsd, or --size-metres'),
+    '--cloud-cover': ('--max-cloud', 'perhaps --max-cloud'),
+    '--checkpoint': ('--ckpt', 'perhaps --ckpt'),
+    '--weights': ('--model', 'write --model MODEL:WEIGHTS'),
+    '--backbone': ('--model', 'perhaps --model'),
+    '--encoder': ('--model', 'perhaps --model'),
+    '--gpu': ('--device', 'write --device cuda'),
+    '--cuda': ('--device', 'write --device cuda'),
     '-f': ('--overwrite', 'perhaps --overwrite'),
     '-y': ('--overwrite', 'perhaps --overwrite'),
     '--archive': ('--out', 'archives are named without an option'),
@@ -201,7 +215,8 @@ class _Parser(argparse.ArgumentParser):
         words = unknown.split()
         flags = [word.partition('=')[0] for word in words if word.startswith('--')]
         for word in words:
-            option, hint = _MEANT.get(word.partition('=')[0], ('', ''))
+            name = word.partition('=')[0].replace('_', '-')
+            option, hint = _MEANT.get(name, ('', ''))
             if option in known:
                 return f' ({hint})'
         if flags:

@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from torchgeo_cmr.embed.scenes.archive_plan import make_plan
 from torchgeo_cmr.embed.scenes.encoder_scene import EncoderInput
 from torchgeo_cmr.embed.scenes.inputs import list_scenes
 from torchgeo_cmr.embed.scenes.patch_layout import Layout
-from torchgeo_cmr.errors import CMRError
+from torchgeo_cmr.embed.scenes.work_item import WorkItem
+from torchgeo_cmr.errors import CMRError, RasterError
 from torchgeo_cmr.reading.converting import open_reader
 from torchgeo_cmr.scenes.files import Paths
 from torchgeo_cmr.scenes.units import BACKSCATTER
@@ -58,6 +60,9 @@ def measure_pixels(
     Returns:
         ``mean`` and ``std`` of each band, and ``units`` of radar that states them, for
         :meth:`~torchgeo_cmr.tasks.CrossModalTask.set_specs`; empty if no scene can be used.
+
+    Raises:
+        RasterError: If there are scenes, and none has a valid pixel of each band that can be read.
     """
     if out is not None and is_archive(out):
         begun = read_record(out).get('normalisation')
@@ -65,15 +70,22 @@ def measure_pixels(
             return dict(begun)
     wanted = EncoderInput.of(task, modality, False, units, scale)
 
-    def trying(_: str) -> suppress:
-        return suppress(CMRError, OSError)
+    errors: list[str] = []
 
+    @contextmanager
+    def trying(_: str) -> Iterator[None]:
+        try:
+            yield
+        except (CMRError, OSError) as error:
+            errors.append(str(error))
+
+    items: Sequence[WorkItem] = ()
+    moments = Moments()
     with warnings.catch_warnings(action='ignore'), trying(''):
         bands = wanted.spec.get('bands')
         scenes = list_scenes(dataset, bands, nodata, trying, remote=remote)
         layout = Layout(_SIDE, edges='pad', gsd='ignore')
         items = make_plan(scenes, wanted, layout, None, trying, []).items
-        moments = Moments()
         each = max(1, _WINDOWS // max(1, len(items)))
         for item in items[:: -(-len(items) // _WINDOWS) or 1]:
             windows = item.windows
@@ -82,10 +94,22 @@ def measure_pixels(
             with trying(item.id):
                 for window in windows[spread.round().astype(int)]:
                     moments.add(reader.start(window[None])()[0])
-        if len(moments.count) and moments.count.all():
-            found = {'mean': moments.mean(), 'std': moments.std()}
-            kinds = {item.scene.read_as or item.scene.units for item in items}
-            if len(kinds) == 1 and kinds <= BACKSCATTER:
-                found['units'] = kinds.pop()
-            return found
-    return {}
+    if not len(moments.count) or not moments.count.all():
+        if items:
+            raise RasterError(_unmeasured(items, errors))
+        return {}
+    found = {'mean': moments.mean(), 'std': moments.std()}
+    kinds = {item.scene.read_as or item.scene.units for item in items}
+    if len(kinds) == 1 and kinds <= BACKSCATTER:
+        found['units'] = kinds.pop()
+    return found
+
+
+def _unmeasured(items: Sequence[WorkItem], errors: Sequence[str]) -> str:
+    """Say why bands have no mean."""
+    why = (
+        f'for example {errors[-1]}'
+        if errors
+        else 'no pixel that was read is valid in each band: check the nodata value of the files'
+    )
+    return f'the bands of {len(items)} scenes cannot be measured: {why}'
