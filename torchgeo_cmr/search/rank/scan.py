@@ -47,7 +47,7 @@ _PASSED = 2
 #: Products of bytes in a block of codes, its rows, and scores of a thread below which it costs more than it
 #: brings.
 _SUMS = 1 << 18
-_LONG_OF_CODES = 32_768
+_LONG_OF_CODES = 131_072
 _ALONE_OF_CODES = 65_536
 
 
