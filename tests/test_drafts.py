@@ -251,6 +251,11 @@ def test_a_folder_that_went_is_one_sentence(tmp_path: Path) -> None:
         (tmp_path / 'input').read_text()  # of what is read, not written
 
 
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    with pytest.raises(QueryError, match='the name is empty'):
+        check_on_disk('')
+
+
 @pytest.mark.parametrize(
     'word',
     [

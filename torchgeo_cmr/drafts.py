@@ -209,6 +209,8 @@ def check_on_disk(path: str | PathLike[str]) -> None:
         torchgeo_cmr.errors.QueryError: s3://bucket/archive is an address, and results are written \
 to a disk only: name a file or folder, and upload it afterwards
     """
+    if not os.fspath(path):
+        raise QueryError('the name is empty: name a file or folder to write')
     text = Path(path).as_posix()
     address = named_address(path)
     if is_database(address):

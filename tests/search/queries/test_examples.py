@@ -425,6 +425,10 @@ class TestPlaces:
             from_places(table, places, name='names')
         with pytest.raises(QueryError, match=r'place0 touches no patch: .* km away'):
             from_places(table, (2, 48, 3, 49))
+        west = float(table.boxes[:, 0].min())
+        next_to = shapely.box(west - 1, 43, west, 47)
+        with pytest.raises(QueryError, match='place0 shares no more than an edge with'):
+            from_places(table, gpd.GeoSeries([next_to], crs=4326))
         with pytest.raises(QueryError, match='there is no place to search with'):
             from_places(table, places.iloc[:0])
         with pytest.raises(QueryError, match='the archive is empty'):

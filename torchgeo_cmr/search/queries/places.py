@@ -37,6 +37,8 @@ _NAMES = ('name', 'id', 'fid')
 _BLOCK = 16_384
 #: Places whose distance to the nearest patch is measured, which takes a look at all of them.
 _MEASURED = 16
+#: Metres within which a place and a patch share an edge.
+_FLUSH = 0.1
 #: Polygons and multipolygons.
 _AREAL = (3, 6)
 
@@ -103,6 +105,8 @@ def from_places(
             metres = closest(columns, living, areas[i])
             faults.append(
                 f'{names[i]} touches no patch: the nearest is {metres / 1000:,.1f} km away'
+                if metres > _FLUSH
+                else f'{names[i]} shares no more than an edge with a patch'
             )
         else:
             faults.append(f'{names[i]} touches no patch')
