@@ -1,6 +1,7 @@
 """A small archive, a search in it, and scenes to take pictures from."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -178,8 +179,10 @@ def result() -> Build:
 
 
 @pytest.fixture(scope='session')
-def qgis(qgis_python: str) -> Qgis:
+def qgis(qgis_python: str, tmp_path_factory: pytest.TempPathFactory) -> Qgis:
     """Run a job of ``qgis_render.py`` in the Python of QGIS; skip where there is none."""
+    # QGIS leaves temporary folders behind.
+    env = {**os.environ, 'TMPDIR': str(tmp_path_factory.mktemp('qgis'))}
 
     def run(path: Path, **job: object) -> dict[str, Any]:
         script = Path(__file__).with_name('qgis_render.py')
@@ -193,6 +196,7 @@ def qgis(qgis_python: str) -> Qgis:
             text=True,
             timeout=120,
             check=False,
+            env=env,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

@@ -1,6 +1,7 @@
 """The plugin as QGIS gets it, unzipped, and a way to run it in the real QGIS."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -73,6 +74,8 @@ def run(qgis_python: str, plugins: Path, program: Path, tmp_path: Path) -> Run:
             text=True,
             timeout=300,
             check=False,
+            # QGIS leaves temporary folders behind.
+            env={**os.environ, 'TMPDIR': str(tmp_path)},
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout.splitlines()[-1])
