@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,7 +73,7 @@ def measure_pixels(
     errors: list[str] = []
 
     @contextmanager
-    def trying(_: str) -> Iterator[None]:
+    def trying(_: str) -> Generator[None]:
         try:
             yield
         except (CMRError, OSError) as error:
