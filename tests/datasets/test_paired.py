@@ -1,4 +1,5 @@
 import pickle
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 import rioxarray  # noqa: F401  (gives xarray its CRS accessor)
 import shapely
 import torch
 import xarray as xr
 from pyproj import Transformer
+from rasterio.warp import transform_bounds
 from torchgeo.datasets import RasterDataset, XarrayDataset
 from torchgeo.samplers import GriddedPatchSampler
 
@@ -262,6 +265,25 @@ class TestBadInput:
         b = Dated(write_raster('b_20240111.tif', origin=(510_640, 5_000_000)))
         with pytest.raises(PairingError, match=r'10,000 metres apart .* dates 9 days'):
             PairedDataset({'a': a, 'b': b})
+
+    @pytest.mark.parametrize('crs', ['EPSG:32633', 'EPSG:32750'])
+    def test_what_lies_too_far_to_be_measured_is_named_by_its_place(
+        self, write_raster: Writer, crs: str
+    ) -> None:
+        a = RasterDataset(write_raster('a.tif'))
+        b = RasterDataset(write_raster('b.tif', crs=crs))
+        with pytest.raises(PairingError) as caught:
+            PairedDataset({'a': a, 'b': b})
+        ours, theirs = re.findall(
+            r'longitude (-?[\d.]+), latitude (-?[\d.]+)', str(caught.value)
+        )
+        assert [float(degrees) for degrees in ours] == [9.0, 45.15]
+        with rasterio.open(b.files[0]) as file:
+            west, south, east, north = transform_bounds(
+                file.crs, 'EPSG:4326', *file.bounds
+            )
+        assert float(theirs[0]) == pytest.approx((west + east) / 2, abs=0.01)
+        assert float(theirs[1]) == pytest.approx((south + north) / 2, abs=0.01)
 
     def test_touching_is_not_common_ground(self, write_raster: Writer) -> None:
         a = RasterDataset(write_raster('a.tif'))

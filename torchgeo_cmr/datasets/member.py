@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from rasterio.enums import Resampling
 from shapely.geometry.base import BaseGeometry
 from torch import Tensor
@@ -135,6 +135,21 @@ class Member:
             crs = scenes[rows[0]].crs
             found[rows] = project_near(found[rows], crs, self.crs, self.region)
         return found
+
+    @property
+    def place(self) -> str:
+        """Longitude and latitude of the middle of its first entry."""
+        scenes = self.listing.scenes
+        crs, ground = (
+            (scenes[0].crs, scenes[0].outline)
+            if scenes
+            else (self.listing.dataset.crs, self.dataset.index.geometry.iloc[0])
+        )
+        west, south, east, north = ground.bounds
+        lon, lat = Transformer.from_crs(crs, 'EPSG:4326', always_xy=True).transform(
+            (west + east) / 2, (south + north) / 2
+        )
+        return f'longitude {lon:.2f}, latitude {lat:.2f}'
 
     def reader(self, number: int) -> SceneReader:
         """Return what reads an entry on the lattice."""

@@ -243,11 +243,15 @@ class PairedDataset(GeoDataset):
         ground = shapely.union_all(first.outlines)
         gaps = {m: ground.distance(shapely.union_all(m.outlines)) for m in others}
         other, distance = max(gaps.items(), key=lambda item: item[1])
-        unit = first.crs.axis_info[0].unit_name
+        far = next((m for m, gap in gaps.items() if np.isnan(gap)), None)
+        if far is None:
+            unit = first.crs.axis_info[0].unit_name
+            apart = f'{distance:,.0f} {unit}s apart in {first.crs.name}'
+        else:
+            other, apart = far, f'at {first.place} and {far.place}'
         return (
             f'{first.name} and {other.name} have no common ground: their footprints are '
-            f'{distance:,.0f} {unit}s apart in {first.crs.name}'
-            f'{_days_apart(first, other)}; check that both cover one place'
+            f'{apart}{_days_apart(first, other)}; check that both cover one place'
         )
 
     @property
