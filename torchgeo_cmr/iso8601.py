@@ -49,6 +49,11 @@ class Period:
     whole: bool
 
 
+def capital_days(text: str) -> str:
+    """Write the days of a span of time as pandas wants them: ``5d`` as ``5D``."""
+    return re.sub(r'(?<=[0-9 ])d\b', 'D', text)
+
+
 def read_period(text: str) -> Period:
     """Read a date, or a date and a time of day.
 

@@ -199,9 +199,10 @@ class TestTime:
         self, dated: Callable[..., Dated]
     ) -> None:
         a, b = dated('a', '20240101'), dated('b', '20240110')
-        assert len(PairedDataset({'a': a, 'b': b}, tolerance='9D')) == 1
+        for tolerance in ('9D', '9d', '9 d', '8d 24h', 'P9D', '9 days'):
+            assert len(PairedDataset({'a': a, 'b': b}, tolerance=tolerance)) == 1
         with pytest.raises(
-            PairingError, match=r'no date: the nearest .* are 8 days apart .*1 day'
+            PairingError, match=r'no date: the nearest .* are 8 days apart .* is 1 day;'
         ):
             PairedDataset({'a': a, 'b': b}, tolerance='1D')
 

@@ -176,6 +176,21 @@ class TestDisjointBatchSampler:
             assert sorted(len(batch) for batch in batches) == [1, 2]
             assert sum(overlaps(batch) for batch in batches) == 0
 
+    def test_chips_and_places_without_room_for_a_patch(self) -> None:
+        """As where another sensor shows a part of some chips only."""
+        chips = [area(box(100 * i, 0, 100 * i + 80, 80)) for i in range(10)]
+        cut = [area(box(100 * i, 200, 100 * i + 80, 250)) for i in range(10)]
+        for length in (None, 64):
+            sampler = DisjointBatchSampler(
+                [*cut, *chips], 4, length=length, drop_last=False, generator=0
+            )
+            drawn = [outline(key).wkt for batch in sampler for key in batch]
+            assert len(drawn) == len(set(drawn)) == 10
+            ground = shapely.union_all([chip.polygon for chip in chips])
+            assert shapely.union_all(shapely.from_wkt(drawn)).equals(ground)
+        with pytest.raises(PairingError, match='no patch fits into the training'):
+            DisjointBatchSampler(cut, 4)
+
     def test_chips_and_scenes_together(self) -> None:
         chips = [area(box(80 * i, 0, 80 * i + 80, 80)) for i in range(10)]
         sampler = DisjointBatchSampler([*chips, area(WIDE)], 6, length=20, generator=0)

@@ -19,6 +19,7 @@ from torchgeo_cmr.datasets.member import Member, pixels_across
 from torchgeo_cmr.datasets.pairing import pair_scenes
 from torchgeo_cmr.datasets.plots import panels
 from torchgeo_cmr.errors import PairingError
+from torchgeo_cmr.iso8601 import capital_days
 from torchgeo_cmr.reading.cache import Cache
 from torchgeo_cmr.scenes.outlines import pixel_in, project
 from torchgeo_cmr.scenes.scene import Scene
@@ -222,6 +223,11 @@ class PairedDataset(GeoDataset):
             crs=first.crs,
         )
 
+    @property
+    def _within(self) -> str:
+        """The tolerance in words."""
+        return str(self.tolerance).removesuffix(', 0:00:00')
+
     def _why_nothing(self) -> str:
         first, *others = self.members.values()
         found = pair_scenes(first, others, None)
@@ -230,7 +236,7 @@ class PairedDataset(GeoDataset):
             return (
                 f'{" and ".join(self.modalities)} share ground, but '
                 f'{" and ".join(undated) or "what overlaps"} has no date and so fails every '
-                f'tolerance (here {self.tolerance}); give tolerance=None to pair by place '
+                f'tolerance (here {self._within}); give tolerance=None to pair by place '
                 'alone, or a dataset that takes dates from file names'
             )
         if len(found.pieces):
@@ -238,7 +244,7 @@ class PairedDataset(GeoDataset):
             return (
                 f'{" and ".join(self.modalities)} share ground but no date: the nearest '
                 f'acquisitions are {nearest.days} days apart and the tolerance is '
-                f'{self.tolerance}; widen it, or give tolerance=None to pair by place alone'
+                f'{self._within}; widen it, or give tolerance=None to pair by place alone'
             )
         ground = shapely.union_all(first.outlines)
         gaps = {m: ground.distance(shapely.union_all(m.outlines)) for m in others}
@@ -623,7 +629,8 @@ def _tolerance(text: str | timedelta | None) -> timedelta | None:
 def _span(text: str | timedelta) -> timedelta:
     try:
         # A bare number would be nanoseconds: nobody means them.
-        span = pd.NaT if _is_number(text) else pd.Timedelta(text)
+        known = capital_days(text) if isinstance(text, str) else text
+        span = pd.NaT if _is_number(text) else pd.Timedelta(known)
     except ValueError:
         span = pd.NaT
     if not isinstance(span, pd.Timedelta):

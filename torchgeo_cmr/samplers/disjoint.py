@@ -158,7 +158,9 @@ class DisjointBatchSampler(BatchSampler):
         self._seed = generator if isinstance(generator, int) else _drawn_seed(generator)
         is_chip = np.array([area.is_chip for area in self.areas], bool)
         self._chips = np.flatnonzero(is_chip).tolist()
-        self._open = [self.areas[i] for i in np.flatnonzero(~is_chip).tolist()]
+        # Where there is no room for a patch, none would be found however often one is drawn.
+        others = (self.areas[i] for i in np.flatnonzero(~is_chip).tolist())
+        self._open = [area for area in others if area.has_room]
         sizes = np.array([area.polygon.area for area in self._open])
         patches = [area.polygon.area / np.prod(area.extent) for area in self._open]
         if length is None and self._open:
@@ -169,7 +171,7 @@ class DisjointBatchSampler(BatchSampler):
         #: Share of the ground up to and with each open area.
         shares = np.cumsum(sizes)
         self._shares = (shares / shares[-1:]).tolist()
-        if not self._chips and not any(area.has_room for area in self._open):
+        if not self._chips and not self._open:
             raise PairingError(
                 'no patch fits into the training ground: choose a smaller patch_size, '
                 'block or margin'
