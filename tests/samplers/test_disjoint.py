@@ -191,6 +191,17 @@ class TestDisjointBatchSampler:
         with pytest.raises(PairingError, match='no patch fits into the training'):
             DisjointBatchSampler(cut, 4)
 
+    def test_chips_and_a_scene_without_a_valid_pixel(self) -> None:
+        chips = [area(box(100 * i, 0, 100 * i + 80, 80)) for i in range(10)]
+        scene = replace(area(WIDE), valid=lambda bounds: 0.0)
+        sampler = DisjointBatchSampler([scene, *chips], 4, length=64, drop_last=False)
+        with pytest.warns(UserWarning, match='epochs are of the chips alone'):
+            assert len(sampler) == 3
+        drawn = [outline(key).wkt for batch in sampler for key in batch]
+        assert len(drawn) == len(set(drawn)) == 10
+        with pytest.raises(PairingError, match='no patch could be placed'):
+            list(DisjointBatchSampler([scene], 4, length=64))
+
     def test_chips_and_scenes_together(self) -> None:
         chips = [area(box(80 * i, 0, 80 * i + 80, 80)) for i in range(10)]
         sampler = DisjointBatchSampler([*chips, area(WIDE)], 6, length=20, generator=0)

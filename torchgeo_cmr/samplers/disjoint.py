@@ -198,6 +198,21 @@ class DisjointBatchSampler(BatchSampler):
         """Numbers of the chips that hold enough valid pixels, each read once."""
         return [i for i in self._chips if self.areas[i].chip() is not None]
 
+    @cached_property
+    def _drawn(self) -> int:
+        """Random patches per epoch: none next to chips if all that is tried lacks valid pixels."""
+        if not self._open or not self._chips:
+            return self.length
+        occupancy = Occupancy(lonlat=len(self._crs) > 1)
+        if self._next_draws(1, np.random.default_rng(0), occupancy):
+            return self.length
+        warnings.warn(
+            f'no patch of the ground that is not chips was found in {_DRAWS} draws: epochs are of '
+            'the chips alone (lower min_valid, or check nodata)',
+            UserWarning,
+        )
+        return 0
+
     def __len__(self) -> int:
         """Return the number of batches of each process in an epoch.
 
@@ -210,7 +225,7 @@ class DisjointBatchSampler(BatchSampler):
         chips = len(self._valid_chips)
         if self._most_chips is not None:
             chips = min(chips, self._most_chips)
-        total, batch = self.length + chips, self._global_batch()
+        total, batch = self._drawn + chips, self._global_batch()
         if total == 0:
             raise PairingError(
                 f'none of {len(self._chips)} chips has enough valid pixels (and a label, '
@@ -237,7 +252,7 @@ class DisjointBatchSampler(BatchSampler):
         batches, remaining = self._count()
         chips = deque(generator.permutation(self._valid_chips).tolist())
         # An epoch of chips alone may be shorter than their number.
-        while len(chips) > remaining - self.length:
+        while len(chips) > remaining - self._drawn:
             chips.pop()
         rank, world = _rank_and_world()
         occupancy = Occupancy(lonlat=len(self._crs) > 1)
