@@ -199,8 +199,12 @@ class TestDisjointBatchSampler:
             assert len(sampler) == 3
         drawn = [outline(key).wkt for batch in sampler for key in batch]
         assert len(drawn) == len(set(drawn)) == 10
-        with pytest.raises(PairingError, match='no patch could be placed'):
-            list(DisjointBatchSampler([scene], 4, length=64))
+        alone = DisjointBatchSampler([scene], 4, length=64)
+        with (
+            pytest.warns(UserWarning, match='only 0 of 4 patches'),
+            pytest.raises(PairingError, match='no patch could be placed'),
+        ):
+            list(alone)
 
     def test_chips_and_scenes_together(self) -> None:
         chips = [area(box(80 * i, 0, 80 * i + 80, 80)) for i in range(10)]
