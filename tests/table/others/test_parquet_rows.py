@@ -390,7 +390,7 @@ class TestArea:
         self, tmp_path: Path, metres: float | None, area: Any
     ) -> None:
         """Longitudes from 0 to 360, and squares that are wider than their points."""
-        lon = np.r_[np.arange(0.0, 360, 2), 359.98, 180.005]
+        lon = np.r_[np.arange(0.0, 360, 5), 178.5, 180.005, 359.98]
         made = {
             'embedding': rows(np.random.default_rng(1).normal(size=(len(lon), 4))),
             'lon': lon,
@@ -769,6 +769,18 @@ class TestColumns:
         write(tmp_path / 'a.parquet', simple(id=np.arange(N)))
         write(tmp_path / 'b.parquet', simple(id=[str(i) for i in range(N)]))
         assert read(tmp_path).frame['patch_id'][N] == 'b.parquet:0'
+
+    def test_long_whole_numbers_in_one_file_and_floats_in_another(
+        self, tmp_path: Path
+    ) -> None:
+        """Left out, since floats would round them: two cells would be one."""
+        cell, short = 2**60 + np.arange(N), np.arange(N)
+        write(tmp_path / 'a.parquet', simple(cell=cell, short=short))
+        write(tmp_path / 'b.parquet', simple(cell=cell / 2, short=short / 2))
+        table = read(tmp_path)
+        left = {'cell': {'int64': 'a.parquet', 'double': 'b.parquet'}}
+        assert table.record['parquet']['columns_left_out'] == left
+        assert table.frame['short'].tolist() == [*short, *(short / 2)]
 
 
 class TestFiles:

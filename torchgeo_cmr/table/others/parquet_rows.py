@@ -29,7 +29,7 @@ from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.regular_files import check_regular, check_there
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84, to_wgs84
 from torchgeo_cmr.table.schema import RESERVED, STANDARD
-from torchgeo_cmr.table.whole_numbers import short_as_floats, unrounded
+from torchgeo_cmr.table.whole_numbers import is_long, short_as_floats, unrounded
 
 from .column_roles import Roles, columns_of, counted_times, find_roles, without_views
 from .place_columns import Area, footprints, read_places, touching
@@ -124,9 +124,8 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
             stated += _stated(parquet.schema_arrow)
             if reading.time is None and not roles.time:
                 counts.undated = counts.undated or _perhaps_times(parquet, label)
-            for frame, vectors, numbers in _groups(
-                parquet, file, label, roles, reading, counts
-            ):
+            for part in _groups(parquet, file, label, roles, reading, counts):
+                frame, vectors, numbers = part
                 if blocks and blocks[0].shape[1] != vectors.shape[1]:
                     raise ArchiveError(
                         f'{label} holds vectors of {vectors.shape[1]} numbers and '
@@ -145,7 +144,7 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
     short_as_floats(frame)
     vectors = _joined(blocks)
     ids, note = _ids(frame, found[0][1], found[0][0], rows)
-    mixed = _mixed(frame, counts.kinds)
+    mixed = _mixed(frame, frames, counts.kinds)
     frame = gpd.GeoDataFrame(_with_ids(frame, ids, note).drop(columns=mixed))
     facts = _facts(found, reading, counts, note, stated)
     if mixed:
@@ -158,14 +157,23 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
     return ParquetRows(frame, vectors, facts)
 
 
-def _mixed(frame: pd.DataFrame, kinds: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Name columns that files hold as types which do not become one."""
+def _mixed(
+    frame: pd.DataFrame,
+    parts: Sequence[pd.DataFrame],
+    kinds: Mapping[str, Mapping[str, str]],
+) -> list[str]:
+    """Name columns that files hold as types which do not become one, or round the other."""
     mixed = []
     for name, types in kinds.items():
         if len(types) > 1 and name in frame and name != 'geometry':
             try:
-                pa.Array.from_pandas(frame[name])
+                made = pa.array(frame[name], from_pandas=True)
             except (pa.ArrowException, TypeError):
+                mixed.append(name)
+                continue
+            if pa.types.is_floating(made.type) and any(
+                name in part and is_long(pa.array(part[name])) for part in parts
+            ):
                 mixed.append(name)
     return mixed
 
