@@ -48,6 +48,7 @@ def test_an_index(run: Callable[..., Any], archive: Path, tmp_path: Path) -> Non
     told = json.loads(run('info', tmp_path / 'index', '--json').out)
     assert told == describe_index(tmp_path / 'index')
     assert (told['kind'], told['rows'], told['vectors']) == ('index', 30, ['int8'])
+    assert told['deleted'] == 1
     assert told['approximate'] == []
     assert told['bytes'] > 30 * told['dim']
     assert run('info', tmp_path / 'index').out.startswith('kind')

@@ -393,6 +393,12 @@ class TestAfterTheRanking:
             '--spacing removed others\n'
         )
 
+    def test_nothing_is_said_to_be_removed_that_was_not(
+        self, run: Run, archive: Path
+    ) -> None:
+        ran = run('search', archive, '--query', name(2), '-k', 40, '--min-score', -1)
+        assert ran.err.endswith('not the query itself left 29 of 30\n')
+
     def test_min_score_and_diversity(self, run: Run, archive: Path) -> None:
         table = EmbeddingTable.load(archive)
         query = from_ids(table, name(2))

@@ -154,6 +154,10 @@ def test_explain_counts_the_rows_there_are(make: Make, place: Path | None) -> No
         ([True], [1], "column 'own' holds int64 in the new rows and bool in those"),
         ([pd.Timestamp('2024')], ['2024'], r"'own' holds str .* and datetime64\["),
         ([[1.0]], [1.0], r"'own' holds float64 .* and list<"),
+        # Together they would be floats, which round them.
+        ([2**53 + 1], [0.5], r"'own' holds float64 .* and int64"),
+        ([0.5], [2**53 + 1], r"'own' holds int64 .* and float64"),
+        ([2**63 + 1], [-5], r"'own' holds int64 .* and uint64"),
     ],
 )
 def test_a_column_of_another_type_is_refused(
@@ -183,6 +187,18 @@ def test_whole_numbers_are_not_rounded_where_a_part_has_none(
             assert found['own'].tolist() == [2**53 + 7]
             assert len(one.rows(Where(where='own is null'))) == 40
     # Numbers that float64 holds are floats, as pandas has them.
+    small = EmbeddingTable.concat([part(make, 'a', own=own - 2**53), tables[1]])
+    assert small.frame['own'].dtype == np.float64
+
+
+def test_long_whole_numbers_among_floats_are_not_rounded(make: Make) -> None:
+    own = np.arange(40) + 2**53
+    tables = [part(make, 'a', own=own), part(make, 'bb', own=0.5)]
+    whole = EmbeddingTable.concat(tables)
+    assert whole.frame['own'].tolist() == [*own.tolist(), *[0.5] * 40]
+    found = RetrievalIndex(tables).rows(Where(where=f'own = {2**53 + 7}'))
+    assert found.tolist() == [7]
+    # Short ones go with floats as before.
     small = EmbeddingTable.concat([part(make, 'a', own=own - 2**53), tables[1]])
     assert small.frame['own'].dtype == np.float64
 

@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import shapely
 from geopandas.testing import assert_geodataframe_equal
 
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.schema import STANDARD
 
@@ -186,6 +190,14 @@ def test_times(frame: Frame, vectors: np.ndarray) -> None:
             lambda f: f.assign(mixed=[1, 'a'] * 6),
             "column 'mixed' cannot be stored .*for column mixed",
         ),
+        (
+            lambda f: f.assign(huge=[2**70] * 12),
+            "column 'huge' cannot be stored .*too large",
+        ),
+        (
+            lambda f: f.assign(cut=pd.Series(['\ud83d'] * 12, f.index, dtype=object)),
+            "column 'cut' cannot be stored .*surrogates",
+        ),
         (lambda f: f.assign(second=f.geometry), 'second geometry column'),
         (lambda f: f.rename(columns={'cloud': 7}), 'column name is not text'),
         (lambda f: f.rename(columns={'cloud': 'word'}), "'word' is there twice"),
@@ -216,3 +228,36 @@ def test_long_whole_numbers_among_nulls_are_not_rounded(
     table = EmbeddingTable.from_frame(given, vectors)
     assert [None if pd.isna(n) else int(n) for n in table.frame['number']] == long
     assert table.frame['short'].dtype == np.dtype('float64')
+
+
+@pytest.mark.parametrize(
+    ('kind', 'value'),
+    [
+        (pa.list_(pa.int64()), [1, 2]),
+        (pa.list_(pa.float32(), 2), [1.5, 2.5]),
+        (pa.struct([('a', pa.string())]), {'a': 'x'}),
+        (pa.dictionary(pa.int32(), pa.string()), 'x'),
+        (pa.decimal128(5, 1), Decimal('1.5')),
+        (pa.binary(3), b'abc'),
+        (pa.string_view(), 'x'),
+        (pa.int64(), 2**53 + 1),
+        (pa.bool_(), True),
+        (pa.timestamp('us', 'UTC'), pd.Timestamp('2024-06-01', tz='UTC')),
+    ],
+    ids=str,
+)
+def test_types_of_arrow_in_pandas_are_read_back(
+    frame: Frame, vectors: np.ndarray, tmp_path: Path, kind: pa.DataType, value: object
+) -> None:
+    """Pandas writes their names into a file and does not understand most of them."""
+    own = pd.Series([value] * 11 + [None], index=frame.index, dtype=pd.ArrowDtype(kind))
+    table = EmbeddingTable.from_frame(frame.assign(own=own), vectors)
+    archive = table.save(tmp_path / 'archive')
+    index = RetrievalIndex.build(table, tmp_path / 'index')
+    for back in (EmbeddingTable.load(archive), index.table):
+        found = back.frame.set_index('patch_id')['own'].loc[table.frame['patch_id']]
+        assert found.dtype == table.frame['own'].dtype
+        given = found.iloc[0]
+        given = given.tolist() if isinstance(given, np.ndarray) else given
+        assert given == value
+        assert found.isna().tolist() == [False] * 11 + [True]

@@ -50,11 +50,11 @@ def shortfall(
             f'{explanation.undated} without a date were filtered out; --undated keeps them'
         )
     why += explanation.unmet
-    if after and explanation.rows:
+    same = explanation.found * len(queries) == found
+    if after and explanation.rows and not same:
         why.append(
             f'--{" and --".join(name.replace("_", "-") for name in after)} removed others'
         )
-    same = explanation.found * len(queries) == found
     if where.relative or after or not same:
         each = f' of {rule.k} each' if rule.k else ''
         lead = f'{found} hits for {len(queries)} queries{each}'

@@ -221,10 +221,14 @@ def _own(values: pd.Series) -> pd.Series:
     """Give a column of the user's own the type it has after a visit to Arrow."""
     try:
         column = pa.Table.from_pandas(values.to_frame(), preserve_index=False)
-    except (pa.ArrowException, TypeError) as error:
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise ArchiveError(
             f'column {values.name!r} cannot be stored ({error}); give it values of one kind or drop it'
         ) from error
+    if isinstance(values.dtype, pd.ArrowDtype):
+        # Most lists, categories and decimals of pandas' Arrow types are not read back by their names.
+        column = column.replace_schema_metadata()
+        return in_pandas(column)[values.name]
     return in_pandas(column)[values.name] if values.dtype == object else values.copy()
 
 

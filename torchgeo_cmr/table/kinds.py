@@ -81,9 +81,8 @@ def united(parts: Sequence[Mapping[str, Kind]]) -> dict[str, Any]:
         dtype = known[0].dtype
         if any(kind.dtype != dtype for kind in known):
             words = all(_wordy(kind.arrow) for kind in known)
-            blank = [pd.Series([], dtype=kind.dtype) for kind in known]
             # Words of two kinds, such as two sets of categories, are plain words together.
-            dtype = TEXT if words else pd.concat(blank).dtype
+            dtype = TEXT if words else _common(known)
         # Categories take a missing value where their values alone have no room for it.
         if len(known) < len(parts) or any(kind.null for kind in known):
             dtype = nullable(dtype, long=any(kind.long for kind in known))
@@ -117,7 +116,8 @@ def filled(frame: pd.DataFrame, dtypes: Mapping[str, Any]) -> pd.DataFrame:
 def check_same(new: Mapping[str, Kind], present: Mapping[str, Kind]) -> None:
     """Refuse columns whose values are incompatible with existing ones.
 
-    Numbers go with numbers, words with categories of words, and nulls with everything.
+    Numbers go with numbers that need not be rounded for it, words with categories of words, and
+    nulls with everything.
 
     Args:
         new: Kinds of the columns of new rows.
@@ -133,6 +133,8 @@ def check_same(new: Mapping[str, Kind], present: Mapping[str, Kind]) -> None:
         schemas = [pa.schema([(name, kind.arrow)]) for kind in pair]
         try:
             pa.unify_schemas(schemas, promote_options='permissive')
+            if _common(pair) == object and all(_is_number(kind.arrow) for kind in pair):
+                raise pa.ArrowInvalid('floats would round the whole numbers')
         except pa.ArrowException as error:
             words = [
                 str(kind.arrow if kind.dtype == object else kind.dtype) for kind in pair
@@ -155,6 +157,22 @@ def are_plain_together(types: Iterable[pa.DataType]) -> bool:
     orders = {kind.ordered for kind in known if pa.types.is_dictionary(kind)}
     plain = any(not pa.types.is_dictionary(kind) for kind in known)
     return bool(orders) and (plain or len(orders) > 1)
+
+
+def _common(kinds: Sequence[Kind]) -> Any:
+    """Give the dtype of columns put below one another; objects if floats would round their numbers."""
+    dtype = pd.concat([pd.Series([], dtype=kind.dtype) for kind in kinds]).dtype
+    if not pd.api.types.is_float_dtype(dtype) or not any(kind.long for kind in kinds):
+        return dtype
+    if all(pa.types.is_signed_integer(kind.arrow) for kind in kinds):
+        return pd.Int64Dtype()
+    if all(pa.types.is_unsigned_integer(kind.arrow) for kind in kinds):
+        return pd.UInt64Dtype()
+    return np.dtype(object)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -55,6 +55,12 @@ def test_names_and_types() -> None:
     assert table['kind'].to_pylist() == [3, 4]
 
 
+@pytest.mark.parametrize('words', [[3, None], [2**60 + 1, None], ['a', None]])
+def test_categories_with_one_missing(words: list[Any]) -> None:
+    given = frame(kind=pd.Categorical(words))
+    assert stream(given, fields(given)).read_all()['kind'].to_pylist() == words
+
+
 def test_result_types_do_not_depend_on_values(hits: Any) -> None:
     assert is_result(hits)
     assert not is_result(hits.drop(columns='rank'))

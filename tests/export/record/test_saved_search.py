@@ -16,6 +16,7 @@ from torchgeo_cmr.export import (
     to_geojson,
     to_geopackage,
     to_parquet,
+    write,
     write_manifest,
 )
 from torchgeo_cmr.search.results import RESULT_COLUMNS
@@ -54,6 +55,20 @@ def test_geopackage(saved: Path, hits: gpd.GeoDataFrame, make: Any) -> None:
     assert area is not None
     assert area.equals(AREA)
     assert record == RECORD
+
+
+@pytest.mark.parametrize('suffix', ['.gpkg', '.fgb', '.parquet'])
+def test_long_whole_numbers_among_nulls(
+    hits: gpd.GeoDataFrame, tmp_path: Path, suffix: str
+) -> None:
+    cells = [2**53 + 1 + i for i in range(len(hits) - 1)]
+    given: Any = hits.assign(
+        cell=pd.array([*cells, None], dtype='Int64'),
+        short=[1, *[None] * (len(hits) - 1)],
+    )
+    found = read_search(write(given, tmp_path / f'a{suffix}')).results
+    assert [None if pd.isna(n) else int(n) for n in found['cell']] == [*cells, None]
+    assert found['short'].dtype == float
 
 
 def test_written_again(saved: Path, tmp_path: Path) -> None:

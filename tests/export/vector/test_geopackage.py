@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -242,6 +243,14 @@ class TestQueries:
         layer = query_layer(make('s1', 2))
         assert layer['query_id'].tolist() == make('s1', 2).frame['patch_id'].tolist()
         assert set(layer['kind']) == {'patch'}
+
+    def test_a_query_id_of_their_own(self, make: Any) -> None:
+        """An archive may be made of a saved search."""
+        table = make('s1', 2)
+        frame = table.frame.assign(query_id=['other', 'names'])
+        for queries in (replace(table, frame=frame), frame):
+            found = query_layer(queries)['query_id'].tolist()
+            assert found == frame['patch_id'].tolist()
 
     def test_kind_and_no_place(self, hits: gpd.GeoDataFrame, tmp_path: Path) -> None:
         asked = gpd.GeoDataFrame(

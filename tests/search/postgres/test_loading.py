@@ -46,6 +46,9 @@ def test_columns_of_any_type_and_name_come_back(database: str, tmp_path: Path) -
             'fine': pd.to_datetime([1, 2, None], unit='ns'),
             'lasts': pd.to_timedelta([1, None, 3], unit='s'),
             'kind': pd.Categorical(['x', None, 'y'], categories=['z', 'y', 'x']),
+            'size': pd.Categorical(
+                ['low', None, 'high'], ['low', 'high'], ordered=True
+            ),
             'flag': [True, None, False],
             'sure': [True, True, False],
             'numbers': [[1.5, 2.0], [], None],

@@ -200,13 +200,27 @@ class TestPlaces:
             pa.array(shapely.to_wkb(SQUARES)),
             pa.array(shapely.to_wkt(SQUARES, rounding_precision=-1)),
             pa.array(shapely.to_wkb(SQUARES, hex=True)),
+            pa.array(shapely.to_wkb(SQUARES)).dictionary_encode(),
+            pa.array(
+                shapely.to_wkt(SQUARES, rounding_precision=-1)
+            ).dictionary_encode(),
+            pa.array(shapely.to_wkb(SQUARES), pa.binary(93)),
             pa.array([list(b) for b in shapely.bounds(SQUARES)]),
             pa.StructArray.from_arrays(
                 [pa.array(side) for side in shapely.bounds(SQUARES).T],
                 names=['xmin', 'ymin', 'xmax', 'ymax'],
             ),
         ],
-        ids=['wkb', 'wkt', 'hex', 'list', 'struct'],
+        ids=[
+            'wkb',
+            'wkt',
+            'hex',
+            'categories',
+            'words',
+            'same length',
+            'list',
+            'struct',
+        ],
     )
     def test_every_encoding_is_the_same_ground(
         self, tmp_path: Path, column: pa.Array
@@ -299,6 +313,12 @@ class TestPlaces:
         with pytest.raises(ArchiveError, match='no row that the area touches'):
             read(path, crs=4326, area=(-178, 0, 9, 1))
 
+    def test_an_empty_geometry_is_nowhere(self, tmp_path: Path) -> None:
+        shapes = [shapely.Polygon(), None, shapely.Point(), *SQUARES[3:]]
+        path = write(tmp_path / 'x.parquet', simple(geom=shapely.to_wkb(shapes)))
+        table = read(path, geometry='geom', crs='EPSG:4326', placeless=True)
+        assert table.frame.geometry.isna().tolist() == [True] * 3 + [False] * 3
+
 
 class TestArea:
     @pytest.fixture
@@ -356,6 +376,52 @@ class TestArea:
         assert len({group for group, _ in seen}) == (2 if statistics else 10)
         assert table.record['parquet']['row_groups_skipped'] == 8
 
+    @pytest.mark.parametrize('metres', [None, 3000, 400_000])
+    @pytest.mark.parametrize(
+        'area',
+        [
+            (-60, -20, -2, 20),
+            (170, 0, -170, 10),
+            (-1.01, 9.9, -0.01, 10.1),
+            (178, -90, 179.99, 10.01),
+        ],
+    )
+    def test_statistics_rule_out_no_row_of_it(
+        self, tmp_path: Path, metres: float | None, area: Any
+    ) -> None:
+        """Longitudes from 0 to 360, and squares that are wider than their points."""
+        lon = np.r_[np.arange(0.0, 360, 5), 178.5, 180.005, 359.98]
+        made = {
+            'embedding': rows(np.random.default_rng(1).normal(size=(len(lon), 4))),
+            'lon': lon,
+            'lat': np.full(len(lon), 10.0),
+        }
+        found = []
+        for size in (1, len(lon)):
+            path = tmp_path / f'{size}.parquet'
+            pq.write_table(pa.table(made), path, row_group_size=size)
+            numbers = {name: i for i, name in enumerate(read(path).frame['patch_id'])}
+            part = read(path, area=area, metres=metres).frame['patch_id']
+            found.append([numbers[name] for name in part])
+        assert found[0] == found[1]
+        assert 0 < len(found[0]) < len(lon)
+
+    def test_statistics_of_boxes_over_the_antimeridian(self, tmp_path: Path) -> None:
+        """A box of more than half a turn is read as the short way round."""
+        sides = {'xmin': [-170.0, 179, -181], 'ymin': [0.0] * 3}
+        sides |= {'xmax': [170.0, 181, -179], 'ymax': [1.0] * 3}
+        box = pa.array(
+            [
+                dict(zip(sides, b, strict=True))
+                for b in zip(*sides.values(), strict=True)
+            ]
+        )
+        table = pa.table({'vec': rows(VECTORS[:3]), 'bbox': box})
+        pq.write_table(table, tmp_path / 'x.parquet', row_group_size=1)
+        for area in ((179.2, 0, 179.4, 1), (-179.4, 0, -179.2, 1)):
+            table = read(tmp_path / 'x.parquet', area=area, crs='EPSG:4326')
+            assert len(table) == 3
+
     @pytest.mark.parametrize(
         'area', [(0, 50, 1, 40), (0, 0, 1), (0, 0, 200, 1), 'here', (0, -91, 1, 0)]
     )
@@ -365,6 +431,12 @@ class TestArea:
 
 
 class TestVectors:
+    def test_lists_without_numbers(self, tmp_path: Path) -> None:
+        nothing = pa.array([[]] * N, pa.list_(pa.float32()))
+        path = write(tmp_path / 'x.parquet', simple(nothing))
+        with pytest.raises(ArchiveError, match='the column embedding holds no numbers'):
+            read(path)
+
     def test_int8_with_a_scale_for_each_component_and_row(self, tmp_path: Path) -> None:
         """Planted: what is stored is undone to what was meant."""
         per_row, per_part = np.abs(VECTORS).max(axis=1), np.abs(VECTORS).max(axis=0)
@@ -675,6 +747,40 @@ class TestColumns:
         assert table.record['parquet']['columns_left_out'] == left
         note = 'cloud was left out: it is double in a.parquet and string in b.parquet'
         assert note in caplog.text
+
+    def test_columns_that_are_called_as_ours(self, tmp_path: Path) -> None:
+        """None is lost: not those of the reader, and no ``patch_id`` that is not the id."""
+        whole, words = np.arange(N) * 10, [f'p{i}' for i in range(N)]
+        columns = simple(_row=whole, _file=words, patch_id=['a'] * N, key=whole)
+        found = read(write(tmp_path / 'x.parquet', columns)).frame
+        assert found['patch_id'].tolist() == [f'x.parquet:{i}' for i in range(N)]
+        assert found['_row'].tolist() == whole.tolist()
+        assert found['_file'].tolist() == words
+        assert found['file_patch_id'].tolist() == ['a'] * N
+        found = read(tmp_path / 'x.parquet', id='key').frame
+        assert found['patch_id'].tolist() == whole.astype(str).tolist()
+        assert found['file_patch_id'].tolist() == ['a'] * N
+        again = simple(patch_id=words, file_patch_id=whole)
+        found = read(write(tmp_path / 'y.parquet', again), id='').frame
+        assert found['file_patch_id'].tolist() == whole.tolist()
+        assert found['file_file_patch_id'].tolist() == words
+
+    def test_ids_that_are_the_same_as_text(self, tmp_path: Path) -> None:
+        write(tmp_path / 'a.parquet', simple(id=np.arange(N)))
+        write(tmp_path / 'b.parquet', simple(id=[str(i) for i in range(N)]))
+        assert read(tmp_path).frame['patch_id'][N] == 'b.parquet:0'
+
+    def test_long_whole_numbers_in_one_file_and_floats_in_another(
+        self, tmp_path: Path
+    ) -> None:
+        """Left out, since floats would round them: two cells would be one."""
+        cell, short = 2**60 + np.arange(N), np.arange(N)
+        write(tmp_path / 'a.parquet', simple(cell=cell, short=short))
+        write(tmp_path / 'b.parquet', simple(cell=cell / 2, short=short / 2))
+        table = read(tmp_path)
+        left = {'cell': {'int64': 'a.parquet', 'double': 'b.parquet'}}
+        assert table.record['parquet']['columns_left_out'] == left
+        assert table.frame['short'].tolist() == [*short, *(short / 2)]
 
 
 class TestFiles:

@@ -121,7 +121,10 @@ def to_array(values: pd.Series, field: Field, *, text_times: bool = False) -> pa
         QueryError: If a value in a column of times is not a time.
     """
     if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.astype(values.dtype.categories.dtype)
+        held = values.dtype.categories.dtype
+        # Whole numbers have no room for a missing one.
+        room = not (pd.api.types.is_integer_dtype(held) and values.hasnans)
+        values = values.astype(held if room else object)
     kind = field.kind
     if kind == UTC:
         times = _utc(values)

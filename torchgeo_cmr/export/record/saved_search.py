@@ -24,6 +24,7 @@ from torchgeo_cmr.search.results import RESULT_COLUMNS, check_result
 from torchgeo_cmr.table import to_wgs84
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84
 from torchgeo_cmr.table.schema import TEXT, TIME
+from torchgeo_cmr.table.whole_numbers import in_pandas
 from torchgeo_cmr.typed_json import decode
 from torchgeo_cmr.vectors.vector_contents import check_vector
 
@@ -179,19 +180,34 @@ def read_record_of(source: Path) -> dict[str, Any]:
 
 
 def _layer(source: Path, name: str | None = None) -> gpd.GeoDataFrame:
-    """Read a layer: truth values with nulls as such, columns by the names they had."""
+    """Read a layer: numbers and truth values with nulls as such, columns by the names they had."""
     info = pyogrio.read_info(source.absolute(), layer=name)
     frame = pyogrio.read_dataframe(source.absolute(), layer=name)
     for field, kind in zip(info['fields'], info['dtypes'], strict=True):
         # Nulls among them make numbers of true and false.
         if kind == 'bool' and frame[field].dtype != bool:
             frame[field] = frame[field].astype('boolean')
+        # And floats of whole numbers, which rounds long ones.
+        if (
+            kind == 'int64'
+            and frame[field].dtype == float
+            and frame[field].abs().max() >= 2**53
+        ):
+            frame[field] = _whole(source, name, field)
     description = str((info['layer_metadata'] or {}).get('DESCRIPTION') or '')
     if description.startswith(NAMES):
         frame = gpd.GeoDataFrame(
             frame.rename(columns=_names(description.removeprefix(NAMES), source))
         )
     return frame
+
+
+def _whole(source: Path, layer: str | None, field: str) -> pd.Series:
+    """Read a column of whole numbers, and none of them as a float."""
+    _, table = pyogrio.read_arrow(
+        source.absolute(), layer=layer, columns=[field], read_geometry=False
+    )
+    return in_pandas(table.select([field]))[field]
 
 
 def _parquet(source: Path) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:

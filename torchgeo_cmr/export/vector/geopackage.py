@@ -234,7 +234,7 @@ def query_layer(queries: gpd.GeoDataFrame | EmbeddingTable) -> gpd.GeoDataFrame:
     """Give queries the columns of the layer ``query``.
 
     Args:
-        queries: A table, or a GeoDataFrame with a CRS and ``query_id`` or ``patch_id``.
+        queries: A table, or a GeoDataFrame with a CRS and ``patch_id`` or, of a saved search, ``query_id``.
 
     Returns:
         A copy with :data:`QUERY_FIELDS`, what native corners need, and the geometry.
@@ -244,7 +244,8 @@ def query_layer(queries: gpd.GeoDataFrame | EmbeddingTable) -> gpd.GeoDataFrame:
     """
     frame = queries.frame if isinstance(queries, EmbeddingTable) else queries
     check_layer(frame)
-    id_column = next((name for name in ('query_id', 'patch_id') if name in frame), None)
+    # A table may have a query_id of its own, which names no query of this search.
+    id_column = next((name for name in ('patch_id', 'query_id') if name in frame), None)
     if id_column is None:
         raise QueryError('the queries have no query_id or patch_id; give each a name')
     columns = {'query_id': frame[id_column]}

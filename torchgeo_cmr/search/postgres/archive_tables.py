@@ -303,7 +303,8 @@ def _categories(columns: Sequence[pa.ChunkedArray], empty: pa.Array) -> pa.Array
     codes = pa.array(
         [], {8: pa.int8(), 16: pa.int16(), 32: pa.int32()}.get(width, pa.int64())
     )
-    return pa.DictionaryArray.from_arrays(codes, distinct)
+    ordered = all(column.type.ordered for column in columns)
+    return pa.DictionaryArray.from_arrays(codes, distinct, ordered=ordered)
 
 
 def _stream(table: pa.Table) -> bytes:

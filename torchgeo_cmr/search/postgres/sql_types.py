@@ -108,7 +108,9 @@ def from_sql(values: list[Any], kind: pa.DataType, words: pa.Array | None) -> pa
         if codes.null_count > plain.null_count:
             # Archives of earlier versions may lack categories of which there are values.
             return plain.dictionary_encode()
-        return pa.DictionaryArray.from_arrays(codes.cast(kind.index_type), words)
+        return pa.DictionaryArray.from_arrays(
+            codes.cast(kind.index_type), words, ordered=kind.ordered
+        )
     if _is_number_of_units(kind):
         whole = pa.int32() if kind.bit_width == 32 else pa.int64()
         return pa.array(values, whole).cast(kind)

@@ -307,6 +307,20 @@ def _reading(folder: Path) -> Generator[None]:
         ) from error
 
 
+def count_deleted(folder: Path, facts: Mapping[str, Any]) -> int:
+    """Count the deleted rows of a part.
+
+    Args:
+        folder: Folder of the index.
+        facts: What its header says of the part.
+
+    Raises:
+        ArchiveError: If they cannot be read, or are damaged.
+    """
+    with _reading(folder):
+        return len(_read_dead(folder, facts))
+
+
 def _read_dead(folder: Path, facts: Mapping[str, Any]) -> NDArray[np.int64]:
     """Map the positions of deleted rows, all of which count.
 

@@ -4,7 +4,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from .index_files import HEADER, read_header
+from .index_files import HEADER, count_deleted, read_header
 
 
 def describe_index(path: str | PathLike[str]) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def describe_index(path: str | PathLike[str]) -> dict[str, Any]:
         path: Folder that :meth:`RetrievalIndex.build` or ``save`` wrote.
 
     Returns:
-        JSON-able: ``kind``, ``path``, ``version``, ``rows`` (deleted ones included),
+        JSON-able: ``kind``, ``path``, ``version``, ``rows`` (deleted ones included), ``deleted``,
         ``dim``, ``metric``, ``spaces``, ``vectors`` (what a scan reads), ``approximate``
         (kinds that were built), ``parts`` (rows that came together), ``archive``
         (fingerprint of what it was built from), ``bytes`` and ``record`` without its sources.
@@ -31,6 +31,7 @@ def describe_index(path: str | PathLike[str]) -> dict[str, Any]:
         'path': str(folder),
         'version': header['version'],
         'rows': sum(part['rows'] for part in parts),
+        'deleted': sum(count_deleted(folder, part) for part in parts),
         'dim': header['dim'],
         'metric': header['metric'],
         'spaces': header['spaces'],

@@ -29,7 +29,7 @@ from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.regular_files import check_regular, check_there
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84, to_wgs84
 from torchgeo_cmr.table.schema import RESERVED, STANDARD
-from torchgeo_cmr.table.whole_numbers import short_as_floats, unrounded
+from torchgeo_cmr.table.whole_numbers import is_long, short_as_floats, unrounded
 
 from .column_roles import Roles, columns_of, counted_times, find_roles, without_views
 from .place_columns import Area, footprints, read_places, touching
@@ -44,6 +44,8 @@ SUFFIXES = ('.parquet', '.geoparquet', '.gpq', '.pq')
 #: What is counted of rows that are left out for lack of a place, next to faults of vectors.
 _NO_PLACE = 'without a place'
 
+#: A file, and the numbers of rows of it.
+type _Rows = tuple[str, NDArray[np.int64]]
 type Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
@@ -108,6 +110,7 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
     base = Path(os.path.commonpath([file.parent.absolute() for file in files]))
     frames: list[gpd.GeoDataFrame] = []
     blocks: list[NDArray[Any]] = []
+    rows: list[_Rows] = []
     counts, found, stated = _Counts(), [], []
     for file in files:
         label = file.absolute().relative_to(base).as_posix()
@@ -121,7 +124,8 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
             stated += _stated(parquet.schema_arrow)
             if reading.time is None and not roles.time:
                 counts.undated = counts.undated or _perhaps_times(parquet, label)
-            for frame, vectors in _groups(parquet, file, label, roles, reading, counts):
+            for part in _groups(parquet, file, label, roles, reading, counts):
+                frame, vectors, numbers = part
                 if blocks and blocks[0].shape[1] != vectors.shape[1]:
                     raise ArchiveError(
                         f'{label} holds vectors of {vectors.shape[1]} numbers and '
@@ -129,6 +133,7 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
                     )
                 frames.append(frame)
                 blocks.append(vectors)
+                rows.append((label, numbers))
     if not blocks:
         where = 'that the area touches' if reading.area is not None else 'with a vector'
         raise ArchiveError(
@@ -138,10 +143,9 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
     assert isinstance(frame, gpd.GeoDataFrame)
     short_as_floats(frame)
     vectors = _joined(blocks)
-    ids, note = _ids(frame, found[0][1], found[0][0])
-    mixed = _mixed(frame, counts.kinds)
-    frame['patch_id'] = ids
-    frame = gpd.GeoDataFrame(frame.drop(columns=['_file', '_row', *mixed]))
+    ids, note = _ids(frame, found[0][1], found[0][0], rows)
+    mixed = _mixed(frame, frames, counts.kinds)
+    frame = gpd.GeoDataFrame(_with_ids(frame, ids, note).drop(columns=mixed))
     facts = _facts(found, reading, counts, note, stated)
     if mixed:
         facts['columns_left_out'] = {name: counts.kinds[name] for name in mixed}
@@ -153,14 +157,23 @@ def read_rows(paths: Paths, reading: Reading) -> ParquetRows:
     return ParquetRows(frame, vectors, facts)
 
 
-def _mixed(frame: pd.DataFrame, kinds: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Name columns that files hold as types which do not become one."""
+def _mixed(
+    frame: pd.DataFrame,
+    parts: Sequence[pd.DataFrame],
+    kinds: Mapping[str, Mapping[str, str]],
+) -> list[str]:
+    """Name columns that files hold as types which do not become one, or round the other."""
     mixed = []
     for name, types in kinds.items():
         if len(types) > 1 and name in frame and name != 'geometry':
             try:
-                pa.Array.from_pandas(frame[name])
+                made = pa.array(frame[name], from_pandas=True)
             except (pa.ArrowException, TypeError):
+                mixed.append(name)
+                continue
+            if pa.types.is_floating(made.type) and any(
+                name in part and is_long(pa.array(part[name])) for part in parts
+            ):
                 mixed.append(name)
     return mixed
 
@@ -257,8 +270,8 @@ def _groups(
     roles: Roles,
     reading: Reading,
     counts: _Counts,
-) -> Iterator[tuple[gpd.GeoDataFrame, NDArray[Any]]]:
-    """Read the rows of one file, a row group at a time."""
+) -> Iterator[tuple[gpd.GeoDataFrame, NDArray[Any], NDArray[np.int64]]]:
+    """Read the rows of one file with their numbers, a row group at a time."""
     start = 0
     groups = _within(file, label, roles, reading)
     roles = replace(roles, days=_days(parquet, label, roles))
@@ -320,7 +333,7 @@ def _within(file: Path, label: str, roles: Roles, reading: Reading) -> set[int] 
     """Give the row groups that can hold rows of the area by their statistics; None for all."""
     if reading.area is None or not roles.place:
         return None
-    expression = touching(roles, reading.area)
+    expression = touching(roles, reading.area, reading.metres)
     if expression is None:
         return None
     with _complete(label):
@@ -341,7 +354,7 @@ def _group(
     roles: Roles,
     reading: Reading,
     counts: _Counts,
-) -> tuple[gpd.GeoDataFrame, NDArray[Any]] | None:
+) -> tuple[gpd.GeoDataFrame, NDArray[Any], NDArray[np.int64]] | None:
     """Read one row group: where its rows are, then what is left of them."""
     size = parquet.metadata.row_group(group).num_rows
     shapes = gpd.GeoSeries([None] * size, crs=roles.crs)
@@ -351,6 +364,8 @@ def _group(
         places = read_places(
             [table.column(c) for c in roles.place], ', '.join(roles.place), roles
         )
+        if reading.placeless:
+            places[places.is_empty] = None  # an empty geometry is nowhere
         shapes, keep = footprints(places, reading.metres, reading.area)
         keep &= _placed(shapes, keep, label, first, roles, reading, counts)
     elif reading.area is not None:
@@ -364,14 +379,13 @@ def _group(
     numbers = first + np.flatnonzero(keep)
     vectors, good = _vectors(table, label, numbers, roles, reading, counts)
     frame = _frame(table.filter(pa.array(good)), roles)
-    frame['_file'], frame['_row'] = label, numbers[good]
     kept = shapes.to_numpy()[keep][good]
     if not is_wgs84(shapes.crs):
         # Files of several zones become one table.
         placed = ~shapely.is_missing(kept)
         kept[placed] = to_wgs84(kept[placed], shapes.crs)
     geometry = gpd.GeoSeries(kept, crs=WGS84)
-    return gpd.GeoDataFrame(frame, geometry=geometry), vectors
+    return gpd.GeoDataFrame(frame, geometry=geometry), vectors, numbers[good]
 
 
 def _placed(
@@ -491,13 +505,16 @@ def _is_like(kind: pa.DataType, wanted: pa.DataType) -> bool:
     return kind == wanted or (pa.types.is_nested(kind) and pa.types.is_nested(wanted))
 
 
-def _ids(frame: gpd.GeoDataFrame, roles: Roles, label: str) -> tuple[list[str], str]:
+def _ids(
+    frame: gpd.GeoDataFrame, roles: Roles, label: str, rows: Sequence[_Rows]
+) -> tuple[list[str], str]:
     """Name the rows: by the first column that tells them apart, else by file and row."""
     for name in roles.ids:
         if name not in frame:
             continue
-        known, twice = frame[name].notna(), frame[name].duplicated()
-        words = frame[name].astype(str)
+        # As text: one file may hold numbers and another one words.
+        known, words = frame[name].notna(), frame[name].astype(str)
+        twice = words.duplicated() & known
         if known.all() and not twice.any() and (words != '').all():
             return words.tolist(), name
         if roles.named:
@@ -510,8 +527,18 @@ def _ids(frame: gpd.GeoDataFrame, roles: Roles, label: str) -> tuple[list[str], 
                 f'the column {name} of {label} {fault}: name one that identifies rows, or give '
                 "id='' to number them"
             )
-    rows = zip(frame['_file'], frame['_row'], strict=True)
-    return [f'{file}:{row}' for file, row in rows], 'file and row'
+    ids = [f'{file}:{row}' for file, numbers in rows for row in numbers.tolist()]
+    return ids, 'file and row'
+
+
+def _with_ids(frame: pd.DataFrame, ids: Sequence[str], note: str) -> pd.DataFrame:
+    """Put ids into a frame; a ``patch_id`` of theirs that is not the id gets another name."""
+    if 'patch_id' in frame and note != 'patch_id':
+        kept = 'file_patch_id'
+        while kept in frame:
+            kept = f'file_{kept}'
+        frame = frame.rename(columns={'patch_id': kept})
+    return frame.assign(patch_id=list(ids))
 
 
 def _facts(

@@ -1,5 +1,6 @@
 """Places of somebody else's file as footprints, and which rows an area touches."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,11 @@ from .squares import squares
 
 #: West, south, east, north in degrees; west > east crosses the antimeridian.
 type Area = tuple[float, float, float, float]
+
+#: Metres of a degree of latitude, at the equator, where it is shortest.
+_DEGREE = 110_574
+#: Degrees of latitude, beyond which a square may reach round the pole.
+_STEEP = 89.0
 
 
 def read_area(area: Sequence[float] | None) -> Area | None:
@@ -59,24 +65,47 @@ def touches(boxes: NDArray[np.float64], area: Area) -> NDArray[np.bool_]:
         return tall & ((x1 >= west) | (x0 <= east))
 
 
-def touching(roles: Roles, area: Area) -> pc.Expression | None:
+def touching(
+    roles: Roles, area: Area, metres: float | None = None
+) -> pc.Expression | None:
     """Give what is true of rows that an area may touch, for statistics of row groups.
 
     Args:
         roles: Columns of the file; those of a projected CRS rule nothing out.
         area: The area.
+        metres: Width of the square round a point; None leaves points.
     """
     if not roles.cover or not is_wgs84(roles.crs):
         return None
     left, low, right, high = (pc.field(*path) for path in roles.cover)
-    west, south, east, north = area
-    # A box over the antimeridian may have its west side in the east.
+    west, south, east, north = area if metres is None else _reach(area, metres)
+    # A box over the antimeridian may have its west side in the east, or be wider than half a turn;
+    # and longitudes may run on beyond 180.
     around = (left > 0) & (right < 0)
+    around |= ((left < -90) & (right > 0)) | ((left < 0) & (right > 90))
+    around |= (left < -180) | (right > 180)
     if west <= east:
         across = (left <= east) & (right >= west)
     else:
         across = (left <= east) | (right >= west)
     return (low <= north) & (high >= south) & (across | around)
+
+
+def _reach(area: Area, metres: float) -> Area:
+    """Give the box of the points whose squares may touch an area."""
+    west, south, east, north = area
+    # Half a diagonal of the square, and a twentieth for the scale of its zone.
+    reach = metres * 0.75 / _DEGREE
+    south, north = south - reach, north + reach
+    highest = max(-south, north)
+    if highest >= _STEEP:
+        return -180.0, south, 180.0, north
+    aside = reach / math.cos(math.radians(highest))
+    width = (east - west) % 360 if west > east else east - west
+    if width + 2 * aside >= 360:
+        return -180.0, south, 180.0, north
+    west, east = ((side + 180) % 360 - 180 for side in (west - aside, east + aside))
+    return west, south, east, north
 
 
 def read_places(
@@ -102,6 +131,12 @@ def read_places(
     kind = storage(column.type)
     if kind != column.type:
         column = pa.chunked_array([c.storage for c in column.chunks], type=kind)
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+        column = column.cast(kind)
+    if pa.types.is_fixed_size_binary(kind):
+        kind = pa.binary()
+        column = column.cast(kind)
     try:
         shapes = _decoded(column, kind)
     except NotImplementedError as error:

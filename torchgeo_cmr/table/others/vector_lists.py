@@ -43,7 +43,7 @@ def read_vectors(
     missing = column.is_null().to_numpy()
     lists = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     lengths = pc.call_function('list_value_length', [lists]).drop_null().to_numpy()
-    if not len(lengths):
+    if not lengths.any():
         return np.empty((len(column), 0), np.float32), missing
     dim = int(lengths[0])
     if (lengths != dim).any():
