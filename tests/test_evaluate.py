@@ -120,7 +120,7 @@ class TestRules:
         vectors = np.random.default_rng(0).normal(size=(25, 8))
         queries, archive = (
             EmbeddingTable.from_frame(
-                frame.assign(patch_id=[f'cell {i}' for i in range(25)]),
+                GeoDataFrame(frame.assign(patch_id=[f'cell {i}' for i in range(25)])),
                 vectors,
                 space='one',
             )
@@ -132,7 +132,7 @@ class TestRules:
         assert found.directions['s1->s2']['queries'] == 25
         assert found.directions['s1->s2']['scores']['recall@1']['value'] == 1
         unknown = EmbeddingTable.from_frame(
-            archive.frame.assign(modality=None), vectors, space='one'
+            GeoDataFrame(archive.frame.assign(modality=None)), vectors, space='one'
         )
         assert same_patch(queries, unknown).diagonal().all()
 
