@@ -64,6 +64,28 @@ class TestRules:
         there = EmbeddingTable.from_frame(frame, here.vectors, space='one')
         assert same_place(here, there).tolist() == [[True]]
 
+    @pytest.mark.parametrize('share', [1.0, 1 / 3, 0.5])
+    def test_a_share_that_is_met_exactly_counts(self, share: float) -> None:
+        shift = (1 - share) / (1 + share)
+        many = [(i * 1.37, i * 0.61) for i in range(40)]
+        frame = table(many, modality='s1').frame
+        moved = table([(x + shift, y) for x, y in many]).frame
+        for made in (
+            frame,
+            moved,
+        ):  # brought to degrees and back to a zone of their place
+            made['src_crs'] = None
+        queries, archive = (
+            EmbeddingTable.from_frame(f, np.eye(40), space='one')
+            for f in (frame, moved)
+        )
+        assert same_place(queries, archive, iou=share).diagonal().all()
+        assert (
+            not same_place(queries, archive, iou=min(share + 1e-3, 1))
+            .diagonal()[: 40 * (share < 1)]
+            .any()
+        )
+
     def test_near_place_is_touching_or_one_width_away(self) -> None:
         archive = table(GRID)
         near = near_place(table([(0, 0)], modality='s1'), archive)[0].reshape(5, 5)
@@ -92,6 +114,27 @@ class TestRules:
     def test_same_patch_is_the_id(self) -> None:
         both = table([(0, 0), (0, 0)])
         assert same_patch(both, both).tolist() == [[True, False], [False, True]]
+
+    def test_a_patch_of_another_sensor_is_not_the_same_whatever_its_id(self) -> None:
+        frames = [table(GRID, modality=m).frame for m in ('s1', 's2')]
+        vectors = np.random.default_rng(0).normal(size=(25, 8))
+        queries, archive = (
+            EmbeddingTable.from_frame(
+                GeoDataFrame(frame.assign(patch_id=[f'cell {i}' for i in range(25)])),
+                vectors,
+                space='one',
+            )
+            for frame in frames
+        )
+        assert not same_patch(queries, archive).any()
+        assert same_patch(queries, queries).diagonal().all()
+        found = make_report(queries, archive, relevance='place', k=(1,))
+        assert found.directions['s1->s2']['queries'] == 25
+        assert found.directions['s1->s2']['scores']['recall@1']['value'] == 1
+        unknown = EmbeddingTable.from_frame(
+            GeoDataFrame(archive.frame.assign(modality=None)), vectors, space='one'
+        )
+        assert same_patch(queries, unknown).diagonal().all()
 
 
 class TestEvaluate:

@@ -9,7 +9,7 @@ import rasterio
 from rasterio.warp import transform_bounds
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.evaluate import make_report, plot_recall
+from torchgeo_cmr.evaluate import make_report, plot_folder, plot_recall
 from torchgeo_cmr.evaluate.plot_folder import write_plots
 from torchgeo_cmr.evaluate.recall_curve import CUTS
 from torchgeo_cmr.main import main
@@ -45,6 +45,20 @@ def test_a_report_without_recall_has_no_curve() -> None:
     report = make_report(made, made, relevance='place', metrics=['map'])
     with pytest.raises(QueryError, match=r'no recall@k; make it with metrics='):
         plot_recall(report)
+
+
+def test_the_space_has_both_sensors_if_they_name_places_alike() -> None:
+    made = table(noise=0.3)
+    half = np.arange(ALONG**2)
+    queries, archive = (made.select(rows) for rows in (half, half + len(half)))
+    same = queries.frame['patch_id'].to_numpy()
+    archive = replace(archive, frame=archive.frame.assign(patch_id=same))
+    found = plot_folder._few(queries, archive)
+    assert found.frame['modality'].value_counts().to_dict() == {
+        's1': len(half),
+        's2': len(half),
+    }
+    assert len(plot_folder._few(queries, replace(queries))) == len(half)
 
 
 @pytest.mark.slow

@@ -182,6 +182,38 @@ class TestLabels:
                 == shares_label(*pair, 'kinds', match=match)
             ).all()
 
+    def test_no_class_is_an_empty_vector_or_list(self) -> None:
+        places = squares([(0, 0)] * 3)
+        sets = label_sets([table(places, kinds=[[0, 1, 1], [], None])], 'kinds')
+        assert sets.classes == ('class 0', 'class 1', 'class 2')
+        assert sets.members[0].tolist() == [[0, 1, 1], [0] * 3, [0] * 3]
+
+    @pytest.mark.parametrize(
+        ('cells', 'others', 'message'),
+        [
+            ([[1, 0, 1]], [[1, 0, 1, 0]], 'but in rows of 3 and 4: give each row'),
+            ([[1, 0, 1], [1, 0]], None, 'but in rows of 2 and 3: give each row'),
+            ([[1, None, 1], [None, 0, 1]], None, 'but with nulls among them: give'),
+            ([[1, None, 1], [0, 0, 1]], None, 'but in rows of 2 and 3: give'),
+            ([[['a', 'b'], ['c']], [['a']]], None, 'lists of lists: give each row'),
+        ],
+    )
+    def test_what_is_no_vector_of_known_classes_is_refused(
+        self, cells: list[Any], others: list[Any] | None, message: str
+    ) -> None:
+        one = table(squares([(0, 0)] * len(cells)), name='s1', kinds=cells)
+        other = one
+        if others is not None:
+            other = table(squares([(0, 0)] * len(others)), kinds=others)
+        with pytest.raises(ArchiveError, match=f"column 'kinds' holds .*{message}"):
+            same_label(one, other, 'kinds')
+
+    def test_labels_that_are_called_0_and_1_are_labels(self) -> None:
+        cells = [[0, 1], [1], [0]]
+        sets = label_sets([table(squares([(0, 0)] * 3), kinds=cells)], 'kinds')
+        assert sets.classes == ('0', '1')
+        assert sets.members[0].tolist() == [[1, 1], [0, 1], [1, 0]]
+
     def test_a_number_is_the_same_label_in_any_type(self) -> None:
         places = squares([(0, 0), (0, 0)])
         one = table(places, name='s1', kind=[1.0, np.nan])

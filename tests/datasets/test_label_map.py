@@ -141,6 +141,35 @@ class TestRaster:
             file.update_tags(CLASS_2='wood', CLASS_1='water', OTHER='x')
         assert LabelFromMask(path).codes == {1: 'water', 2: 'wood'}
 
+    def test_maps_name_a_code_alike_or_are_refused(
+        self, path: Path, write_raster: Writer
+    ) -> None:
+        east = write_raster(
+            'east.tif',
+            data=np.full((1, 20, 20), 1),
+            dtype='uint8',
+            nodata=0,
+            origin=(X + 200, Y),
+        )
+        with rasterio.open(path, 'r+') as file:
+            file.update_tags(CLASS_1='water', CLASS_2='wood')
+        # A map without tags has the names of the others, whatever their order.
+        for maps in ([path, east], [east, path]):
+            labels = LabelFromMask(maps)
+            assert labels.classes == ('water', 'wood')
+            assert labels(patch(0, 22, 4), UTM) == 0
+        with rasterio.open(east, 'r+') as file:
+            file.update_tags(CLASS_1='wood', CLASS_2='water')
+        with pytest.raises(
+            RasterError,
+            match=r"code 1 is 'water' by the tags of .*map.tif and 'wood' by",
+        ):
+            LabelFromMask([path, east])
+        assert LabelFromMask([path, east], {1: 'a', 2: 'b'}).classes == ('a', 'b')
+        with rasterio.open(east, 'r+') as file:
+            file.update_tags(CLASS_1=' water', CLASS_2='wood', CLASS_5='town')
+        assert LabelFromMask([path, east]).classes == ('water', 'wood', 'town')
+
     def test_a_code_that_a_mask_hides_is_no_class(self, path: Path) -> None:
         with rasterio.open(path, 'r+') as file:
             hidden = file.read(1) == 2

@@ -193,14 +193,8 @@ class LabelFromMask:
                 raise RasterError(
                     f'{path} has {len(header.dtypes)} bands: a map of classes has one'
                 )
-            if classes is not None:
-                continue
-            tags = {
-                int(key.removeprefix('CLASS_')): name
-                for key, name in header.tags.items()
-                if key.removeprefix('CLASS_').isdigit() and key.startswith('CLASS_')
-            }
-            found |= tags or _occurring(path)
+        if classes is None:
+            found = _named_codes(self.paths)
         if isinstance(classes, Mapping):
             found = {int(code): str(name) for code, name in classes.items()}
         elif classes is not None:
@@ -382,6 +376,32 @@ def _in_order(classes: Sequence[str], what: str) -> list[str]:
     names = [str(name) for name in classes]
     bare = bare_names(names, f'classes of {what}')
     return list(dict.fromkeys(bare[name] for name in names))
+
+
+def _named_codes(paths: Sequence[Path]) -> dict[int, str]:
+    """Names by the tags of maps, of which all that have tags agree; else the codes that occur."""
+    found: dict[int, str] = {}
+    named: dict[int, Path] = {}
+    bare: list[Path] = []
+    for path in paths:
+        tags = {
+            int(key.removeprefix('CLASS_')): name
+            for key, name in _header(path).tags.items()
+            if key.removeprefix('CLASS_').isdigit() and key.startswith('CLASS_')
+        }
+        if not tags:
+            bare.append(path)
+        for code, name in tags.items():
+            if name.strip() != found.setdefault(code, name).strip():
+                raise RasterError(
+                    f'code {code} is {found[code]!r} by the tags of {named[code]} and {name!r} by '
+                    f'those of {path}: change the codes of one of them, or state `classes`, code -> '
+                    'name, that hold for all'
+                )
+            named.setdefault(code, path)
+    for path in bare:
+        found = _occurring(path) | found
+    return found
 
 
 def _occurring(path: Path) -> dict[int, str]:

@@ -42,7 +42,8 @@ def label_sets(tables: Sequence[EmbeddingTable], column: str) -> LabelSets:
         Classes and memberships.
 
     Raises:
-        ArchiveError: If a table has no such column.
+        ArchiveError: If a table has no such column, multi-hot vectors differ in length or lack
+            numbers, or there are lists in lists.
         QueryError: If there are more labels and rows than fit into memory.
 
     Examples:
@@ -73,6 +74,7 @@ def label_sets(tables: Sequence[EmbeddingTable], column: str) -> LabelSets:
             )
         cells.append([_cell(value) for value in table.frame[column]])
     known = [cell for part in cells for cell in part if cell is not None]
+    _check_vectors(known, any(_gap(v) for t in tables for v in t.frame[column]), column)
     if _multi_hot(known):
         classes = tuple(f'class {i}' for i in range(len(known[0])))
         blank = [0] * len(classes)
@@ -183,8 +185,8 @@ def compare(
 
 def _cell(value: Any) -> list[Any] | None:
     """One cell as a list of labels; None without any."""
-    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
-        return [_plain(item) for item in value if not pd.isna(item)]
+    if _many(value):
+        return [_plain(item) for item in value if not _null(item)] or None
     return None if pd.isna(value) else [_plain(value)]
 
 
@@ -197,6 +199,44 @@ def _plain(label: Any) -> Any:
 def _multi_hot(cells: list[list[Any]]) -> bool:
     if not cells or len({len(cell) for cell in cells}) != 1 or len(cells[0]) < 2:
         return False
+    return _zeros_and_ones(cells)
+
+
+def _zeros_and_ones(cells: list[list[Any]]) -> bool:
     return all(
         not isinstance(item, str) and item in (0, 1) for cell in cells for item in cell
     )
+
+
+def _check_vectors(cells: list[list[Any]], gaps: bool, column: str) -> None:
+    """Refuse lists of lists, and multi-hot vectors whose numbers are of no known class."""
+    if any(_many(item) for cell in cells for item in cell):
+        raise ArchiveError(
+            f'column {column!r} holds lists of lists: give each row one list of labels'
+        )
+    lengths = sorted({len(cell) for cell in cells})
+    broken = gaps or len(lengths) > 1
+    if not cells or not broken or not _zeros_and_ones(cells):
+        return
+    # One or two numbers may be the labels 0 and 1.
+    if lengths[-1] > 2 or (gaps and lengths[-1] > 1):
+        found = 'with nulls among them' if gaps else ''
+        if len(lengths) > 1:
+            found = f'in rows of {" and ".join(map(str, lengths[:3]))}'
+        raise ArchiveError(
+            f'column {column!r} holds only 0 and 1, as multi-hot vectors do, but {found}: give each '
+            'row of both tables a number for every class, or a list that names each label once'
+        )
+
+
+def _gap(value: Any) -> bool:
+    """Whether a list holds nulls among other things."""
+    return _many(value) and 0 < sum(map(_null, value)) < len(value)
+
+
+def _many(value: Any) -> bool:
+    return isinstance(value, list | tuple | set | frozenset | np.ndarray)
+
+
+def _null(item: Any) -> bool:
+    return not _many(item) and bool(pd.isna(item))

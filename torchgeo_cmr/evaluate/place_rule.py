@@ -41,7 +41,8 @@ def same_place(
         q, a = shapely.STRtree(item_shapes).query(query_shapes, predicate='intersects')
         both = shapely.area(shapely.intersection(query_shapes[q], item_shapes[a]))
         either = shapely.area(query_shapes[q]) + shapely.area(item_shapes[a]) - both
-        close = both >= iou * either
+        # A millionth less, since coordinates that went through degrees lose their last bits.
+        close = both >= (iou - 1e-6) * either
         relevant[rows[q[close]], items[a[close]]] = True
     return relevant
 
@@ -113,6 +114,9 @@ def within_distance(
 def same_patch(queries: EmbeddingTable, archive: EmbeddingTable) -> Relevance:
     """Mark the items that are the query itself, to be excluded from its ranking.
 
+    An item is the query if it has its ``patch_id`` and no other modality: archives of two sensors may
+    name the patches of a place alike.
+
     Args:
         queries: Patches used as queries.
         archive: Patches that may be retrieved.
@@ -121,8 +125,13 @@ def same_patch(queries: EmbeddingTable, archive: EmbeddingTable) -> Relevance:
         bool array of shape ``(queries, items)``.
     """
     found = pd.Index(queries.frame['patch_id']).get_indexer(archive.frame['patch_id'])
+    items = np.flatnonzero(found >= 0)
+    rows = found[items]
+    mine = queries.frame['modality'].to_numpy(dtype=object)[rows]
+    its = archive.frame['modality'].to_numpy(dtype=object)[items]
+    alike = pd.isna(mine) | pd.isna(its) | (mine == its)
     same = np.zeros((len(queries), len(archive)), bool)
-    same[found[found >= 0], np.flatnonzero(found >= 0)] = True
+    same[rows[alike], items[alike]] = True
     return same
 
 

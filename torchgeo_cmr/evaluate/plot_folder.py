@@ -1,6 +1,7 @@
 """Figures of an evaluation in a folder: curves, the space of the vectors, maps, and queries with their hits."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from torchgeo_cmr.search import RetrievalIndex, Where
 from torchgeo_cmr.search.where.conditions.tokens import quoted
 from torchgeo_cmr.table import EmbeddingTable
 
+from .place_rule import same_patch
 from .recall_curve import plot_recall
 from .report import Report
 from .settings import marked
@@ -126,9 +128,13 @@ def _few(queries: EmbeddingTable, archive: EmbeddingTable) -> EmbeddingTable:
     parts = [t.select(np.arange(0, len(t), -(-len(t) // _ROWS) or 1)) for t in tables]
     if len(parts) == 1:
         return parts[0]
-    known = set(parts[1].frame['patch_id'])
-    other = np.flatnonzero(~parts[0].frame['patch_id'].isin(known).to_numpy())
-    return EmbeddingTable.concat([parts[0].select(other), parts[1]], strict=False)
+    same = same_patch(*parts).any(axis=1)
+    first, second = parts[0].select(np.flatnonzero(~same)), parts[1]
+    if first.frame['patch_id'].isin(second.frame['patch_id']).any():
+        # Two sensors name the patches of a place alike; in one table names are unique.
+        frame = first.frame.assign(patch_id='query ' + first.frame['patch_id'])
+        first = replace(first, frame=frame)
+    return EmbeddingTable.concat([first, second], strict=False)
 
 
 def _sheet(

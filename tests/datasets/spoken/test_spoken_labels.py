@@ -153,11 +153,32 @@ class TestManifest:
             ('path,label\na.wav,sea\n', 'has no column file, it has path, label'),
             ('', 'has no column file or label, it has nothing'),
             ('file,label\n', 'lists no utterance'),
+            (
+                'file,label\na.wav,sea\n./a.wav,lake\n',
+                r'line 3 of .* lists ./a.wav again, .* \(lake, none\) than before \(sea, none\)',
+            ),
+            (
+                'file,label,voice\na.wav,sea,ann\na.wav,sea,bob\n',
+                r'line 3 of .* \(sea, bob\) than before \(sea, ann\): take one of',
+            ),
         ],
     )
     def test_refused(self, tmp_path: Path, text: str, message: str) -> None:
         with pytest.raises(AudioError, match=message):
             SpokenLabels(tmp_path, manifest=self.write(tmp_path, text))
+
+    @pytest.mark.parametrize('hold_out', ['voice', 'utterance'])
+    def test_a_file_that_is_listed_twice_is_in_one_split(
+        self, tmp_path: Path, hold_out: Any
+    ) -> None:
+        lines = [f'sea/v{i}_0.wav,sea\nsea/../sea/v{i}_0.wav, sea' for i in range(15)]
+        path = self.write(tmp_path, '\n'.join(['file,label', *lines]))
+        found = [
+            SpokenLabels(tmp_path, None, split, manifest=path, hold_out=hold_out)
+            for split in ('train', 'val', 'test')
+        ]
+        names = [u.path.name for part in found for u in part.utterances]
+        assert len(names) == len(set(names)) == 15
 
     def test_a_speaker_is_one_whatever_spaces_surround_the_name(
         self, tmp_path: Path

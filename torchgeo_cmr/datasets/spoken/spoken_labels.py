@@ -87,7 +87,7 @@ class SpokenLabels(NonGeoDataset):
 
         Raises:
             AudioError: If the corpus is not there or empty, a class is not spoken, in this
-                split or at all, or a row of the manifest has no label.
+                split or at all, or a row of the manifest has no label or contradicts another.
         """
         if split not in (None, *SPLITS) or hold_out not in get_args(HoldOut):
             raise AudioError(
@@ -157,7 +157,7 @@ class SpokenLabels(NonGeoDataset):
                 f'{", ".join(reader.fieldnames or ["nothing"])}: name the columns file, '
                 'label and voice'
             )
-        found = []
+        found: dict[str, Utterance] = {}
         for number, row in enumerate(reader, 2):
             name, label = (row['file'] or '').strip(), (row['label'] or '').strip()
             if not name or not label:
@@ -165,12 +165,19 @@ class SpokenLabels(NonGeoDataset):
                     f'line {number} of {manifest} has no {"label" if name else "file"}: '
                     'fill it in or take the line out'
                 )
-            path = self.root / name
             voice = (row.get('voice') or '').strip()
-            found.append(Utterance(path, label, voice))
+            utterance = Utterance(self.root / name, label, voice)
+            # A file that is listed twice would be in two splits.
+            first = found.setdefault(os.path.normpath(utterance.path), utterance)
+            if first[1:] != utterance[1:]:
+                raise AudioError(
+                    f'line {number} of {manifest} lists {name} again, with another label or voice '
+                    f'({label}, {voice or "none"}) than before ({first.label}, '
+                    f'{first.voice or "none"}): take one of the lines out'
+                )
         if not found:
             raise AudioError(f'{manifest} lists no utterance: add some lines')
-        return _with_voices(found)
+        return _with_voices([*found.values()])
 
     def _check(self, spoken: Sequence[str]) -> None:
         """Refuse classes without recordings."""
