@@ -419,6 +419,10 @@ class TestPlaces:
         places = gpd.GeoDataFrame(
             {'name': ['a', 'a']}, geometry=[shapely.box(9, 44, 11, 46)] * 2, crs=4326
         )
+        for word in (None, '', ' '):
+            blank = places.assign(name=['a', word])
+            with pytest.raises(QueryError, match="1 of 2 places have no 'name'"):
+                from_places(table, blank, name='name')
         with pytest.raises(QueryError, match="two places have the same 'name'"):
             from_places(table, places, name='name')
         with pytest.raises(QueryError, match="the places have no column 'names'"):

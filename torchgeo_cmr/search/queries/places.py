@@ -205,6 +205,15 @@ def _features(
     if not isinstance(places, gpd.GeoDataFrame) or name not in places:
         raise QueryError(f'the places have no column {name!r} to be named by')
     names = places[name].astype(str).tolist()
+    known = places[name].notna().tolist()
+    blank = sum(
+        not (filled and word.strip()) for filled, word in zip(known, names, strict=True)
+    )
+    if blank:
+        raise QueryError(
+            f'{blank} of {len(names)} places have no {name!r}; fill it, or name them by another '
+            'column or by none'
+        )
     if len(set(names)) < len(names):
         raise QueryError(
             f'two places have the same {name!r}; name them by another column or by none'
