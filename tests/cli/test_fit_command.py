@@ -183,6 +183,41 @@ def test_a_checkpoint_to_go_on_from(
     assert str(path) in said
 
 
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@pytest.mark.parametrize('command', ['fit', 'test'])
+def test_the_best_checkpoint_is_named_by_its_file(
+    refused: Callable[..., str], config: Path, command: str
+) -> None:
+    said = refused(command, '--config', config, '--ckpt_path', 'best')
+    assert 'known only to the process that trained: name the file' in said
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('validated', [1, 2])
+def test_the_last_checkpoint_is_of_the_last_epoch_whatever_its_score(
+    run: Callable[..., Any], without_labels: Path, tmp_path: Path, validated: int
+) -> None:
+    words = ('fit', '--config', without_labels, '--model.init_args.lr=0')
+    words += ('--trainer.limit_val_batches=1', '--trainer.limit_train_batches=1')
+    words += ('--trainer.enable_checkpointing=true',)
+    words += (f'--trainer.check_val_every_n_epoch={validated}',)
+    first = ('--trainer.max_epochs=3', f'--trainer.default_root_dir={tmp_path / "a"}')
+    assert run(*words, *first).code == 0
+
+    def epochs(folder: str) -> dict[str, int]:
+        paths = (tmp_path / folder).rglob('*.ckpt')
+        return {p.name: torch.load(p, weights_only=True)['epoch'] for p in paths}
+
+    assert epochs('a') == {'best.ckpt': validated - 1, 'last.ckpt': 2}
+    (path,) = (tmp_path / 'a').rglob('last.ckpt')
+    more = ('--trainer.max_epochs=4', f'--trainer.default_root_dir={tmp_path / "b"}')
+    assert run(*words, *more, '--ckpt_path', path).code == 0
+    assert epochs('b')['last.ckpt'] == 3
+    steps = torch.load(next((tmp_path / 'b').rglob('last.ckpt')), weights_only=True)
+    assert steps['global_step'] == 4
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')
 def test_a_checkpoint_of_another_network(

@@ -90,7 +90,7 @@ class _Parser(LightningArgumentParser):
 
 
 class _CLI(LightningCLI):
-    """LightningCLI that keeps the checkpoint with the best score of the task by default."""
+    """LightningCLI that keeps the checkpoints with the best score and of the last epoch by default."""
 
     #: The subcommand that was typed; the parsers of the others would take longer than the rest of the start.
     typed = ''
@@ -207,7 +207,7 @@ class _CLI(LightningCLI):
             )
 
     def before_instantiate_classes(self) -> None:
-        """Add a checkpoint callback if the user named none, and a writer of whole checkpoints."""
+        """Add checkpoint callbacks if the user named none, and a writer of whole checkpoints."""
         config = self.config[str(self.subcommand)]
         trainer = config['trainer']
         plugins = trainer.get('plugins') or []
@@ -221,16 +221,25 @@ class _CLI(LightningCLI):
         if wants and not any('Checkpoint' in c['class_path'] for c in given):
             module, _, name = config['model']['class_path'].rpartition('.')
             task: type[BaseTask] = getattr(import_module(module), name)
-            best = Namespace(
-                class_path='lightning.pytorch.callbacks.ModelCheckpoint',
-                init_args=Namespace(
-                    monitor=task.monitor,
-                    mode=task.mode,
-                    filename='best',
-                    save_last=True,
-                ),
+            # Lightning's `save_last` copies the best one and leaves epochs without a better score out.
+            kept = (
+                {'monitor': task.monitor, 'mode': task.mode, 'filename': 'best'},
+                {
+                    'filename': 'last',
+                    'save_on_train_epoch_end': True,
+                    'enable_version_counter': False,
+                },
             )
-            trainer['callbacks'] = [*given, best]
+            trainer['callbacks'] = [
+                *given,
+                *(
+                    Namespace(
+                        class_path='lightning.pytorch.callbacks.ModelCheckpoint',
+                        init_args=Namespace(**options),
+                    )
+                    for options in kept
+                ),
+            ]
 
 
 def _options_in(given: Any, config: Namespace) -> dict[str, Any]:
@@ -239,7 +248,12 @@ def _options_in(given: Any, config: Namespace) -> dict[str, Any]:
     That it was made of some weights is left out: they would be fetched, and then replaced by its own.
     """
     path = str(given)
-    if given is None or path in ('best', 'last', 'hpc') or '://' in path:
+    if path == 'best':
+        raise CMRError(
+            '--ckpt_path best is known only to the process that trained: name the file, such as '
+            'lightning_logs/version_0/checkpoints/best.ckpt'
+        )
+    if given is None or path in ('last', 'hpc') or '://' in path:
         return {}
     if not os.path.isfile(path):
         raise CMRError(f'there is no checkpoint {path}: check --ckpt_path')
