@@ -370,6 +370,18 @@ class TestDescribe:
         else:
             assert module.describe()['s1']['units'] == units
 
+    def test_no_modality_is_blamed_for_the_holes_of_another(
+        self, write_raster: Writer
+    ) -> None:
+        values = np.random.default_rng(0).normal(0, 1, (1, 256, 256))
+        a = write_raster('a.tif', data=values)
+        b = write_raster('b.tif', data=np.full_like(values, np.nan))
+        data = PairedDataModule(
+            {'a': RasterDataset(a), 'b': RasterDataset(b)}, patch_size=8
+        )
+        with pytest.raises(RasterError, match=r'less than 0\.5 of .* of a or of b are'):
+            data.describe()
+
     def test_masks_of_classes_have_none(
         self, members: dict[str, GeoDataset], write_raster: Writer
     ) -> None:

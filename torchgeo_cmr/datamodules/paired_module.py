@@ -414,6 +414,12 @@ class PairedDataModule(BaseDataModule):
                         masks.add(name)
             for name in masks:
                 del sums[name]
+            if not any(len(moments.count) for moments in sums.values()) and not masks:
+                raise RasterError(
+                    f'no training patch is valid: in each, less than {self.min_valid:g} of the pixels '
+                    f'of {" or of ".join(sums)} are, or its class is not known; check nodata and masks '
+                    'of all of them, or take a smaller min_valid or other splits'
+                )
             for name, moments in sums.items():
                 moments.check(name, units[name])
             self._described = {
