@@ -103,6 +103,11 @@ def config(
         ),
         ('block: 1', 'val_split: 5', 'val_split 5.0 and test_split 0.2 leave nothing'),
         ('num_classes: 2', 'num_classes: 0', 'num_classes must be at least 1, found 0'),
+        (
+            'model: cmir_small',
+            'model: resnet10t\n    weights: {a: none.pt, b: null}',
+            "weights 'none.pt' for a are neither a file nor the name of TorchGeo weights",
+        ),
         ('CMIRPretrain', 'CMIRPretrian', 'CMIRPretrian'),
         ('block: 1', 'gather: 0', 'gather is 0: it must be at least 1'),
         ('accelerator: cpu', 'accelerator: cpu\n  devices: 0', 'devices=0'),
@@ -216,6 +221,48 @@ def test_the_last_checkpoint_is_of_the_last_epoch_whatever_its_score(
     assert epochs('b')['last.ckpt'] == 3
     steps = torch.load(next((tmp_path / 'b').rglob('last.ckpt')), weights_only=True)
     assert steps['global_step'] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')
+def test_a_checkpoint_that_a_trainer_in_python_wrote(
+    run: Callable[..., Any], without_labels: Path, tmp_path: Path
+) -> None:
+    """It names no class as one that the command wrote does."""
+    words = ('--config', without_labels, f'--trainer.default_root_dir={tmp_path}')
+    trained = ('fit', *words, '--trainer.enable_checkpointing=true')
+    assert run(*trained, '--trainer.limit_train_batches=1').code == 0
+    (path,) = tmp_path.rglob('last.ckpt')
+    content = torch.load(path, weights_only=True)
+    options = content['hyper_parameters']
+    del options['_class_path'], options['_instantiator']
+    path = tmp_path / 'python.ckpt'
+    torch.save(content, path)
+    for command in ('test', 'validate'):
+        ran = run(command, *words, '--ckpt_path', path)
+        assert ran.code == 0, ran.err
+    more = ('--trainer.max_epochs=2', '--trainer.limit_train_batches=1')
+    ran = run(*trained, *more, '--ckpt_path', path)
+    assert ran.code == 0, ran.err
+    text = without_labels.read_text()
+    without_labels.write_text(text.replace('SSCMRSIR', 'InfoNCE'))
+    ran = run('test', *words, '--ckpt_path', path)
+    assert 'python.ckpt is a checkpoint of torchgeo_cmr.tasks.SSCMRSIR' in ran.err
+    assert ran.code == 2
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@pytest.mark.parametrize('section', [None, {}, {'task': 3}])
+def test_a_checkpoint_of_another_library(
+    refused: Callable[..., str], config: Path, tmp_path: Path, section: Any
+) -> None:
+    content = {'state_dict': {}, 'hyper_parameters': {'model': 'resnet18'}}
+    if section is not None:
+        content['torchgeo_cmr'] = section
+    path = saved(tmp_path / 'other.ckpt', content)
+    said = refused('fit', '--config', config, '--ckpt_path', path)
+    assert 'other.ckpt is a checkpoint of another library, which' in said
+    assert f'--model.init_args.weights {path}' in said
 
 
 @pytest.mark.slow

@@ -28,11 +28,12 @@ from torchgeo_cmr.drafts import disk_cure, is_full_or_closed
 from torchgeo_cmr.errors import CMRError
 from torchgeo_cmr.progress.bars import is_drawn, is_watched
 from torchgeo_cmr.tasks.storage.checkpoint import load_plain
+from torchgeo_cmr.tasks.storage.stored_task import SECTION
 from torchgeo_cmr.yaml_size import check_yaml
 
 from .checkpoint_files import CheckpointFiles, only_run
 from .epoch_notes import EpochNotes
-from .yaml_mistakes import causes, defaults, explain
+from .yaml_mistakes import defaults, explain, reason_of
 
 #: What the help of each command ends with.
 EXAMPLES = {
@@ -148,8 +149,7 @@ class _CLI(LightningCLI):
             try:
                 super().instantiate_classes()
             except Exception as error:
-                *_, first = causes(error)
-                if isinstance(first, _MISTAKES):
+                if isinstance(reason_of(error), _MISTAKES):
                     raise CMRError(explain(error)) from error
                 raise
         for warning in caught:
@@ -270,6 +270,8 @@ def _options_in(given: Any, config: Namespace) -> dict[str, Any]:
     for name in tasks.__all__:
         cls = getattr(tasks, name)
         known |= {f'{tasks.__name__}.{name}', f'{cls.__module__}.{cls.__qualname__}'}
+    if options and '_class_path' not in options:
+        options = {'_class_path': _task_of(found, config, path), **options}
     for name in _classes(options):
         if name not in known:
             raise CMRError(
@@ -278,6 +280,23 @@ def _options_in(given: Any, config: Namespace) -> dict[str, Any]:
             )
     left_out = ('_instantiator', 'weights')
     return {name: value for name, value in options.items() if name not in left_out}
+
+
+def _task_of(found: dict[Any, Any], config: Namespace, path: str) -> str:
+    """Name the class of a checkpoint that was not trained by this command, but in Python.
+
+    Raises:
+        CMRError: If it is not one of a task of ours.
+    """
+    section = found.get(SECTION)
+    name = section.get('task') if isinstance(section, dict) else None
+    if not isinstance(name, str):
+        raise CMRError(
+            f'{path} is a checkpoint of another library, which no task can go on from: begin a new run '
+            f'with its weights, --model.init_args.weights {path}'
+        )
+    named = (namespace_to_dict(config).get('model') or {}).get('class_path', '')
+    return named if named.rpartition('.')[2] == name else f'{tasks.__name__}.{name:.80}'
 
 
 def _compare(given: Any, kept: dict[str, Any], path: Any) -> None:

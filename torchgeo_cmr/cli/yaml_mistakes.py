@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib import import_module
+from traceback import walk_tb
 from typing import Any
 
 from jsonargparse import ArgumentParser, namespace_to_dict
@@ -27,7 +28,8 @@ def explain(error: BaseException) -> str:
         One sentence.
     """
     chain = [*causes(error)][::-1]
-    reason = str(chain[0]) or type(chain[0]).__name__
+    first = reason_of(error)
+    reason = str(first) or type(first).__name__
     for each in chain:
         if found := _UNKNOWN.search(str(each)):
             return _nearest(found['cls'], found['name'])
@@ -36,6 +38,32 @@ def explain(error: BaseException) -> str:
         value = wrong['value'][:80]
         return f'{key} is {value!r}, which is no {wrong["kind"]}: correct it'
     return reason
+
+
+def reason_of(error: BaseException) -> BaseException:
+    """Give the error that says what was wrong.
+
+    Args:
+        error: What the parser, or a constructor, raised; each is raised from a narrower one.
+
+    Returns:
+        The one that this package raised, whose sentence names what the library below it met;
+        else the narrowest.
+    """
+    chain = [*causes(error)]
+    return next(filter(_is_ours, chain), chain[-1])
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error was raised by this package, but for its command line."""
+    names = [
+        frame.f_globals.get('__name__', '') for frame, _ in walk_tb(error.__traceback__)
+    ]
+    package = __name__.partition('.')[0]
+    return names[-1:] != [] and (
+        f'{names[-1]}.'.startswith(f'{package}.')
+        and not names[-1].startswith(f'{package}.cli.')
+    )
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
