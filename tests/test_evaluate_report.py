@@ -753,9 +753,9 @@ class TestReport:
             ({'metrics': ['f1@k']}, 'f1@k needs labels: name their column'),
             ({'by': ['class']}, 'class needs labels: name their column'),
             ({'by': ['year']}, "'year' is not a breakdown: choose one of class"),
-            ({'k': [0]}, 'give cut-offs of at least 1'),
-            ({'k': []}, 'give cut-offs of at least 1'),
-            ({'bootstrap': -1}, 'must be 0 or more'),
+            ({'k': [0]}, 'give whole numbers of at least 1'),
+            ({'k': []}, 'give whole numbers of at least 1'),
+            ({'bootstrap': -1}, 'is a whole number of at least 0'),
             ({'exclude_self': 'me'}, "'me' is not one of same_modality, all, none"),
             ({'protocol': Protocol(similarity='l1')}, "'l1' is not one of cosine"),  # ty: ignore[invalid-argument-type]
         ],
@@ -791,3 +791,36 @@ def test_one_number_and_one_word() -> None:
         ArchiveError, match=r'a str cannot be evaluated; .*load\(FOLDER'
     ):
         score('queries', 'archive', relevance=same_place)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'k': 2.5}, r'k is \(2\.5,\): give whole numbers of at least 1'),
+        ({'k': True}, r'k is \(True,\): give whole'),
+        ({'k': '10'}, r"k is \('1', '0'\): give whole"),
+        ({'k': (5, 0)}, r'k is \(5, 0\): give whole'),
+        ({'bootstrap': 1.5}, r'number of resamples is a whole number .*found 1\.5'),
+        ({'bootstrap': 9, 'seed': -1}, r'the seed is a whole number .*found -1'),
+        ({'relevance': [['1'] * 2] * 2}, r'real numbers, found <U1: convert it'),
+        ({'relevance': np.eye(2).astype(object)}, 'real numbers, found object'),
+        ({'relevance': np.eye(2) + 0j}, 'real numbers, found complex128'),
+    ],
+)
+def test_what_is_no_number_gets_a_sentence(
+    options: dict[str, Any], message: str
+) -> None:
+    frame = gpd.GeoDataFrame(
+        {'patch_id': ['a', 'b'], 'modality': 's2'},
+        geometry=shapely.box([9, 10], 46, [9.1, 10.1], 46.1),
+        crs=4326,
+    )
+    table = EmbeddingTable.from_frame(frame, np.eye(2), space='one')
+    settings: dict[str, Any] = {'relevance': 'near', **options}
+    with pytest.raises(QueryError, match=message):
+        make_report(table, table, **settings)
+    found = make_report(table, table, relevance='near', k=np.array([1, 2]))
+    assert json.loads(found.to_json())['protocol']['k'] == [1, 2]
+    if 'k' in options and not isinstance(options['k'], tuple):
+        with pytest.raises(QueryError, match='give whole numbers of at least 1'):
+            evaluate(table, table, relevance=same_place, **options)

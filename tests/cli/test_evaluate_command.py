@@ -194,7 +194,7 @@ def test_layers_of_regions_and_training_ground(
         ('--relevance same', "'same' is not a rule of relevance: write place"),
         ('--relevance label:no', "have no column 'no': found patch_id"),
         ('--relevance raster:gone.tif', 'gone.tif names no raster'),
-        ('--relevance place --k 0', 'give cut-offs of at least 1'),
+        ('--relevance place --k 0', 'give whole numbers of at least 1'),
         ('--relevance place --metric f1@k', 'f1@k needs labels'),
         ('--relevance place --metric ndcg@k', 'ndcg@k needs graded relevance'),
         (

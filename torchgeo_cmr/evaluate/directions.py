@@ -117,7 +117,7 @@ def make_report(
     )
     if isinstance(rule, Rule):
         check_rule(chosen, rule.match)
-    check_settings(chosen, column, by := tuple(by), bootstrap)
+    check_settings(chosen, column, by := tuple(by), bootstrap, seed)
     check_spaces(queries, archive)
     rows, notes_split = split_rows(queries, archive, chosen, split is not None)
     sides = _Sides.of((queries, archive), rule, features).select(*rows)

@@ -187,6 +187,11 @@ def _grades(
         )
     else:
         grades = np.asarray(relevance(queries, archive))
+    if grades.dtype.kind not in 'biuf':
+        raise QueryError(
+            f'relevance is True and False, or real numbers, found {grades.dtype}: convert it, for example '
+            'with .astype(float)'
+        )
     if grades.dtype != bool and not (np.isfinite(grades) & (grades >= 0)).all():
         raise QueryError('relevance is finite and at least 0, found other numbers')
     return grades

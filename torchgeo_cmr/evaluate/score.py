@@ -10,6 +10,7 @@ from torchgeo_cmr.table import EmbeddingTable
 
 from .judge import Judge, Setting, judge
 from .measure import Column
+from .settings import check_cuts
 
 
 def evaluate(
@@ -36,7 +37,7 @@ def evaluate(
 
     Raises:
         ArchiveError: If the tables are of different spaces.
-        QueryError: If the rule is a word.
+        QueryError: If the rule is a word, or the cut-off is no rank.
 
     Examples:
         >>> import geopandas as gpd
@@ -60,6 +61,7 @@ def evaluate(
             f'relevance is {relevance!r}; give a rule, such as same_place, or use make_report, '
             'which reads words'
         )
+    check_cuts((k,))
     judged = judge(queries, archive, relevance, Setting(('recall@k', 'map'), (k,)))
     counted = judged.counted
     return {

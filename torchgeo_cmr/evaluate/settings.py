@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.search.number_checks import is_whole
 from torchgeo_cmr.table import EmbeddingTable
 
 from .groups import GROUPINGS
@@ -49,13 +50,15 @@ def settle(
     unnamed = base.name == Protocol().name
     if unnamed and base.metrics == DEFAULT and metrics is None and column is not None:
         base = replace(base, metrics=(*base.metrics, 'f1@k', 'f1@k_of_means'))
-    if isinstance(k, int | np.integer):
-        k = (int(k),)
+    if k is not None and not isinstance(k, Iterable):
+        k = (k,)
+    if k is not None:  # whole numbers of NumPy are not those of JSON
+        k = tuple(int(cut) if is_whole(cut) else cut for cut in k)
     if isinstance(metrics, str):
         metrics = (metrics,)
     made = replace(
         base,
-        k=base.k if k is None else tuple(k),
+        k=base.k if k is None else k,
         metrics=base.metrics if metrics is None else tuple(metrics),
         exclude_self=base.exclude_self if exclude_self is None else exclude_self,
         query_split=base.query_split if split is None else split,
@@ -93,8 +96,25 @@ def check_rule(protocol: Protocol, match: Match | None) -> None:
         )
 
 
+def check_cuts(cuts: Sequence[int]) -> None:
+    """Refuse cut-offs that are no ranks.
+
+    Args:
+        cuts: Values of k.
+
+    Raises:
+        QueryError: If there is none, or one is not a whole number of at least 1.
+    """
+    if not cuts or not all(is_whole(k) and k >= 1 for k in cuts):
+        raise QueryError(f'k is {cuts}: give whole numbers of at least 1')
+
+
 def check_settings(
-    protocol: Protocol, column: str | None, by: Sequence[str], bootstrap: int
+    protocol: Protocol,
+    column: str | None,
+    by: Sequence[str],
+    bootstrap: int,
+    seed: int = 0,
 ) -> None:
     """Refuse settings that mean nothing, before anything is ranked.
 
@@ -103,6 +123,7 @@ def check_settings(
         column: Column of labels.
         by: Breakdowns.
         bootstrap: Resamples.
+        seed: Of the resamples.
 
     Raises:
         QueryError: If a name is not known, a number out of range, or labels are missing.
@@ -114,12 +135,12 @@ def check_settings(
     ):
         if value not in get_args(kinds):
             raise QueryError(f'{value!r} is not one of {", ".join(get_args(kinds))}')
-    if not protocol.k or min(protocol.k) < 1:
-        raise QueryError(f'k is {protocol.k}: give cut-offs of at least 1')
-    if bootstrap < 0:
-        raise QueryError(
-            f'the number of resamples must be 0 or more (found {bootstrap})'
-        )
+    check_cuts(protocol.k)
+    for what, number in (('number of resamples', bootstrap), ('seed', seed)):
+        if not is_whole(number) or number < 0:
+            raise QueryError(
+                f'the {what} is a whole number of at least 0 (found {number!r})'
+            )
     for word in by:
         if word not in GROUPINGS:
             raise QueryError(
