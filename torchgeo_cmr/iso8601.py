@@ -49,9 +49,13 @@ class Period:
     whole: bool
 
 
-def capital_days(text: str) -> str:
-    """Write the days of a span of time as pandas wants them: ``5d`` as ``5D``."""
-    return re.sub(r'(?<=[0-9 ])d\b', 'D', text)
+def usual_units(text: str) -> str:
+    """Write the units of a span of time as pandas wants them: ``5d12H`` as ``5D12h``."""
+    if text.strip().lstrip('+-').startswith('P'):  # ISO 8601 has capitals only
+        return text
+    return re.sub(
+        r'(?<=[0-9. ])[dwHS](?![A-Za-z])', lambda unit: unit[0].swapcase(), text
+    )
 
 
 def read_period(text: str) -> Period:

@@ -199,7 +199,16 @@ class TestTime:
         self, dated: Callable[..., Dated]
     ) -> None:
         a, b = dated('a', '20240101'), dated('b', '20240110')
-        for tolerance in ('9D', '9d', '9 d', '8d 24h', 'P9D', '9 days'):
+        for tolerance in (
+            '9D',
+            '9d',
+            '9 d',
+            '8d 24h',
+            '8d24H',
+            '1w2d',
+            'P9D',
+            '9 days',
+        ):
             assert len(PairedDataset({'a': a, 'b': b}, tolerance=tolerance)) == 1
         with pytest.raises(
             PairingError, match=r'no date: the nearest .* are 8 days apart .* is 1 day;'

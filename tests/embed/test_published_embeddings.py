@@ -79,6 +79,14 @@ def test_dates_of_any_kind_are_those_of_other_files(
     assert frame['time_end'].eq(pd.Timestamp(end, tz='UTC')).all()
     with pytest.raises(ArchiveError, match=r'the column date holds 12, .*; rename it'):
         from_dataset(SimpleNamespace(data=data.assign(date=12)), 'x', space='x')
+    with pytest.raises(ArchiveError, match='the column date holds 20240601, a number'):
+        from_dataset(SimpleNamespace(data=data.assign(date=20_240_601)), 'x', space='x')
+    several = data.assign(date=[pd.Timestamp('2024-06-01'), '2024-06-02', None])
+    with pytest.raises(ArchiveError, match='the column date holds values of several'):
+        from_dataset(SimpleNamespace(data=several), 'x', space='x')
+    never = data.assign(date=pd.Series([None] * 3, dtype=object))
+    frame = from_dataset(SimpleNamespace(data=never), 'x', space='x').frame
+    assert frame[['time_start', 'time_end']].isna().all(axis=None)
 
 
 def test_major_tom_has_moments_and_columns(tmp_path: Path) -> None:

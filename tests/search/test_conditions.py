@@ -357,7 +357,7 @@ class Writer:
     def duration(self) -> Made:
         sign, written = self.sign('cql2')
         hours, test = self.draw.choice([0, 1, 5, 23]), SIGNS[sign]
-        forms = [f'{hours}h', f'PT{hours}H', f'{hours} hours', f'0d {hours}h']
+        forms = [f'{hours}h', f'PT{hours}H', f'{hours} hours', f'0d{hours}H']
         told = self.draw.choice(forms)
 
         def judge(row: Row) -> bool | None:

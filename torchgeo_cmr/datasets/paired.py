@@ -19,7 +19,7 @@ from torchgeo_cmr.datasets.member import Member, pixels_across
 from torchgeo_cmr.datasets.pairing import pair_scenes
 from torchgeo_cmr.datasets.plots import panels
 from torchgeo_cmr.errors import PairingError
-from torchgeo_cmr.iso8601 import capital_days
+from torchgeo_cmr.iso8601 import usual_units
 from torchgeo_cmr.reading.cache import Cache
 from torchgeo_cmr.scenes.outlines import pixel_in, project
 from torchgeo_cmr.scenes.scene import Scene
@@ -629,7 +629,7 @@ def _tolerance(text: str | timedelta | None) -> timedelta | None:
 def _span(text: str | timedelta) -> timedelta:
     try:
         # A bare number would be nanoseconds: nobody means them.
-        known = capital_days(text) if isinstance(text, str) else text
+        known = usual_units(text) if isinstance(text, str) else text
         span = pd.NaT if _is_number(text) else pd.Timedelta(known)
     except ValueError:
         span = pd.NaT

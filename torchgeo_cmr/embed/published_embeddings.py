@@ -177,7 +177,13 @@ def _rows(
         crs=shapes.crs,
     )
     if (dated := next((n for n in _DATES if n in data), None)) is not None:
-        times = pa.chunked_array([pa.array(data[dated], from_pandas=True)])
+        try:
+            times = pa.chunked_array([pa.array(data[dated], from_pandas=True)])
+        except pa.ArrowException as error:
+            raise ArchiveError(
+                f'the column {dated} holds values of several kinds ({error}); give times of one, '
+                'rename it, or drop it'
+            ) from error
         frame['time_start'], frame['time_end'] = read_times(
             [times], dated, [all_midnight([times])], 'rename it, or drop it'
         )

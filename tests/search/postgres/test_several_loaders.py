@@ -13,14 +13,13 @@ import psycopg
 import pyarrow as pa
 import pytest
 import shapely
-from psycopg import sql
 
 from torchgeo_cmr.export import to_postgres
 from torchgeo_cmr.export.vector.postgres_layer import _STYLES
 from torchgeo_cmr.search import RetrievalIndex, load_archive
+from torchgeo_cmr.search.postgres import grants
 from torchgeo_cmr.search.postgres.archive_tables import find_entry, widen
 from torchgeo_cmr.search.postgres.connection import Address, connect, lock
-from torchgeo_cmr.search.postgres.slices import _REMOTE
 from torchgeo_cmr.table import EmbeddingTable
 
 pytestmark = pytest.mark.postgres
@@ -124,6 +123,21 @@ def test_a_role_is_made_while_another_database_makes_it(
         assert server.execute(can).fetchone() == (True,)
 
 
+def test_a_role_is_made_before_it_is_made(
+    database: str, archive: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = 'SELECT current_user, TRUE FROM pg_advisory_xact_lock(42)'
+    monkeypatch.setattr(grants, '_MAKES_ROLES', wait)
+    with psycopg.connect(database, autocommit=True) as server:
+        server.execute('SELECT pg_advisory_lock(42)')
+        address = f'{database}&archive=of_late_role'
+        other = begin(load_archive, archive, address, role='made_before')
+        assert not other.done()
+        server.execute('CREATE ROLE made_before NOLOGIN')
+        server.execute('SELECT pg_advisory_unlock(42)')
+        assert other.result(60) == {'parts': 1, 'kept': 0, 'removed': 0, 'rows': 3}
+
+
 def test_the_first_results_of_a_database_wait_for_others(
     database: str, begin: Begin
 ) -> None:
@@ -139,7 +153,9 @@ def test_the_first_results_of_a_database_wait_for_others(
 
 
 @pytest.mark.slow
-def test_the_schema_of_a_shard_is_made_by_one_of_two_loaders(archive: Path) -> None:
+def test_the_extensions_of_a_shard_are_made_by_one_of_two_loaders(
+    archive: Path,
+) -> None:
     first, shard = own_postgres.start_or_skip(), own_postgres.start_or_skip()
     try:
         with (
@@ -147,9 +163,9 @@ def test_the_schema_of_a_shard_is_made_by_one_of_two_loaders(archive: Path) -> N
             psycopg.connect(shard.address, autocommit=True) as watching,
             ThreadPoolExecutor() as pool,
         ):
-            schema = 'torchgeo_cmr_slices'
-            words = {'schema': sql.Identifier(schema), 'words': sql.Literal(schema)}
-            server.execute(sql.SQL(_REMOTE).format(**words))
+            # As a loader does whose first server this is.
+            lock(server)
+            server.execute('CREATE EXTENSION postgis')
             other = pool.submit(
                 load_archive,
                 archive,

@@ -649,6 +649,12 @@ class TestColumns:
             '2024-03-31T23:59:59.999999+00:00'
         )
 
+    def test_a_named_column_that_is_empty_in_one_file(self, tmp_path: Path) -> None:
+        write(tmp_path / 'a.parquet', simple(when=pa.nulls(N)))
+        write(tmp_path / 'b.parquet', simple(when=['2024-06-01'] * N))
+        found = read(tmp_path, time='when').frame['time_start']
+        assert found.isna().tolist() == [True] * N + [False] * N
+
     def test_what_is_not_a_time(self, tmp_path: Path) -> None:
         path = write(tmp_path / 'x.parquet', simple(date=['01.06.2024'] * N))
         with pytest.raises(

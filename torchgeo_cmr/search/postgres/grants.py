@@ -39,8 +39,10 @@ def grant(server: Any, entry: Entry, role: str) -> None:
                 f'administrator run CREATE ROLE {names["role"].as_string(server)} NOLOGIN, name a role '
                 'that is there, or leave role out'
             )
-        # Roles are those of all databases of a server, so another one may have made it by now.
-        with suppress(driver().errors.UniqueViolation), server.transaction():
+        # Roles are those of all databases of a server, so another one may have made it by now, or
+        # be about to commit it.
+        made = driver().errors.DuplicateObject, driver().errors.UniqueViolation
+        with suppress(*made), server.transaction():
             server.execute(sql.SQL('CREATE ROLE {role} NOLOGIN').format(**names))
     for statement in (
         'GRANT USAGE ON SCHEMA torchgeo_cmr TO {role}',

@@ -40,9 +40,9 @@ CREATE FOREIGN TABLE {patch} PARTITION OF {all_patch} (slice DEFAULT {value})
 CREATE FOREIGN TABLE {vector} PARTITION OF {all_vector} (slice DEFAULT {value})
     FOR VALUES IN ({value}) SERVER {server} OPTIONS (schema_name {schema}, table_name {far_vector});
 """
-#: One transaction, for which loaders of other archives wait there.
+#: One transaction, for which all who change what is shared there wait (:func:`.connection.lock`).
 _REMOTE = """
-SELECT pg_advisory_xact_lock(hashtext({words}));
+SELECT pg_advisory_xact_lock(hashtext({ours}), hashtext(''));
 CREATE EXTENSION IF NOT EXISTS postgis;
 CREATE EXTENSION IF NOT EXISTS vector;
 CREATE SCHEMA IF NOT EXISTS {schema};
@@ -193,7 +193,7 @@ def _make_elsewhere(shard: SliceElsewhere, entry: Entry) -> None:
     kind = sql.SQL('halfvec({})' if entry.half else 'vector({})')
     words: dict[str, Any] = {
         'schema': sql.Identifier(REMOTE),
-        'words': sql.Literal(REMOTE),
+        'ours': sql.Literal(SCHEMA),
         'patch': shard.patch,
         'vector': shard.vector,
         'kind': kind.format(sql.Literal(entry.dim)),

@@ -102,6 +102,9 @@ def _period(column: pa.ChunkedArray, days: bool) -> tuple[Any, Any]:
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = kind.value_type
+    if pa.types.is_null(kind):
+        column = column.cast(pa.timestamp('us'))
+        kind = column.type
     if pa.types.is_date(kind):
         return _whole_days(_instants(column.cast(pa.timestamp('us'))))
     if pa.types.is_timestamp(kind):
@@ -115,7 +118,7 @@ def _period(column: pa.ChunkedArray, days: bool) -> tuple[Any, Any]:
         wrong = known[~(known.between(*_YEARS) & (known % 1 == 0))]
         if len(wrong):
             raise ValueError(
-                f'holds {wrong.iloc[0]:g}, a number that is neither a year nor a moment since 1970 in '
+                f'holds {wrong.iloc[0]:.15g}, a number that is neither a year nor a moment since 1970 in '
                 'seconds, milli-, micro- or nanoseconds: give times as timestamps or ISO 8601 text'
             )
         words = numbers.map(lambda n: f'{int(n):04d}', na_action='ignore')

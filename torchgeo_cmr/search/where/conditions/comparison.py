@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.iso8601 import capital_days
+from torchgeo_cmr.iso8601 import usual_units
 from torchgeo_cmr.search.where.times import read_time
 
 from .operands import Side, side
@@ -244,7 +244,7 @@ def _duration(name: str, text: str) -> int:
     try:
         if text.strip().lstrip('+-').isdecimal():
             raise ValueError('a number without a unit')
-        return int(pd.Timedelta(capital_days(text)).as_unit('ns').value)
+        return int(pd.Timedelta(usual_units(text)).as_unit('ns').value)
     except (ValueError, OverflowError) as error:
         raise QueryError(
             f"{text!r} is not a duration to compare {name!r} with; write it like '5h' or '1 day'"
