@@ -304,13 +304,14 @@ class TestPlaces:
         with pytest.raises(QueryError, match='a touches no patch'):
             from_places(table, places.iloc[[0, 2]])
 
+    @pytest.mark.parametrize('side', [133.3, 2560, 10_240])
     @pytest.mark.parametrize('saved', ['.parquet', '.geojson', '.gpkg', 'utm'])
     def test_the_footprint_of_a_patch_among_flush_ones_is_that_patch(
-        self, tmp_path: Path, saved: str
+        self, tmp_path: Path, saved: str, side: float
     ) -> None:
         corners = np.stack(np.meshgrid(np.arange(4), np.arange(4))).reshape(2, 16)
-        x, y = 500_000 + 133.3 * corners[0], 5e6 + 133.3 * corners[1]
-        shapes = gpd.GeoSeries(shapely.box(x, y, x + 133.3, y + 133.3), crs=32632)
+        x, y = 700_000 + side * corners[0], 5e6 + side * corners[1]
+        shapes = gpd.GeoSeries(shapely.box(x, y, x + side, y + side), crs=32632)
         frame = gpd.GeoDataFrame(
             {'patch_id': [f'p{i}' for i in range(16)]}, geometry=shapes.to_crs(4326)
         )
@@ -329,6 +330,10 @@ class TestPlaces:
         west, south, east, _ = table.frame.geometry.iloc[5].bounds
         thin = shapely.box(west + 1e-5, south + 1e-4, east - 1e-5, south + 1e-4 + 1e-8)
         assert len(from_places(table, thin, 4326)) == 1
+        # Of a collection each polygon.
+        both = [table.frame.geometry.iloc[5], table.frame.geometry.iloc[15].centroid]
+        made = from_places(table, shapely.GeometryCollection(both), 4326)
+        assert np.flatnonzero(made.vectors[0]).tolist() == [5, 15]
 
     @pytest.mark.slow
     @pytest.mark.parametrize('kind', ['table', 'index', 'changed index', 'few pairs'])

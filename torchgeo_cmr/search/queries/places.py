@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from shapely import Geometry
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.search.where.area import read_area
+from torchgeo_cmr.search.where.area import Drawn, read_drawn
+from torchgeo_cmr.search.where.columns import Columns
 from torchgeo_cmr.search.where.drawing import AreaLike, is_written
 from torchgeo_cmr.search.where.near import closest
-from torchgeo_cmr.search.where.predicates import shrunk
+from torchgeo_cmr.search.where.predicates import in_degrees, only_edges, shrunk
 from torchgeo_cmr.search.where.where import Where
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84
+from torchgeo_cmr.vectors.singles import singles
 from torchgeo_cmr.vectors.vector_file import read_frame
 
 from .contact import touching
@@ -39,10 +41,12 @@ _BLOCK = 16_384
 _MEASURED = 16
 #: Metres within which a place and a patch share an edge.
 _FLUSH = 0.1
-#: Polygons and multipolygons.
-_AREAL = (3, 6)
+#: Numbers of the types of polygons and multipolygons, and of collections.
+_AREAL, _COLLECTION = (3, 6), 7
 
 type _Rows = NDArray[np.int64]
+#: A place in EPSG:4326, and as it was drawn; None where it is empty.
+type _Place = tuple[Geometry, Drawn] | None
 
 
 def from_places(
@@ -89,13 +93,16 @@ def from_places(
         >>> from_places(table, places).frame['patch_id'].tolist()
         ['lake']
     """
-    shapes, names = _features(places, crs, layer, name)
+    features, names = _features(places, crs, layer, name)
     living = rows_of(table, Where())
     if not len(living):
         raise QueryError('the archive is empty; embed some scenes first')
     columns = columns_of(table)
+    shapes = [None if place is None else place[0] for place in features]
     areas = np.array([*shapes, None], dtype=object)[:-1]
     owner, rows = touching(columns, _inner(areas), living)
+    kept = _on_ground(columns, features, owner, rows)
+    owner, rows = owner[kept], rows[kept]
     found = np.unique(owner)
     faults = []
     for i in np.setdiff1d(np.arange(len(areas)), found):
@@ -131,7 +138,31 @@ def _inner(areas: NDArray[np.object_]) -> NDArray[np.object_]:
     inner[drawn] = shrunk(areas[drawn], WGS84.srs)
     thin = drawn[shapely.is_empty(inner[drawn])]
     inner[thin] = areas[thin]
+    for i in np.flatnonzero(shapely.get_type_id(areas) == _COLLECTION):
+        parts = np.array(singles(areas[i]), dtype=object)
+        inner[i] = shapely.geometrycollections(_inner(parts))
     return inner
+
+
+def _on_ground(
+    columns: Columns, places: Sequence[_Place], owner: _Rows, rows: _Rows
+) -> NDArray[np.bool_]:
+    """Mark the pairs, sorted by place, of more than an edge in the CRS in which polygons were drawn."""
+    kept = np.ones(len(rows), dtype=bool)
+    found, first = np.unique(owner, return_index=True)
+    ends = np.searchsorted(owner, found, side='right')
+    for i, start, end in zip(found, first, ends, strict=True):
+        place = places[int(i)]
+        assert place is not None  # it touches a row
+        area, drawn = place
+        if area.geom_type not in ('Polygon', 'MultiPolygon') or in_degrees(drawn):
+            continue
+        shapely.prepare(area)
+        boxes = shapely.box(*columns.boxes[rows[start:end]].T)
+        doubt = start + np.flatnonzero(~shapely.contains(area, boxes))
+        once, which = np.unique(rows[doubt], return_inverse=True)
+        kept[doubt] = ~only_edges(columns.footprints(once)[which], drawn)
+    return kept
 
 
 def _facts(
@@ -184,8 +215,8 @@ def _means(
 
 def _features(
     places: AreaLike, crs: Any, layer: str | None, name: str | None
-) -> tuple[list[Geometry | None], list[str]]:
-    """Give the places one by one in EPSG:4326, None where empty, and their names."""
+) -> tuple[list[_Place], list[str]]:
+    """Give the places one by one, None where empty, and their names."""
     if isinstance(places, PathLike) or (
         isinstance(places, str) and not is_written(places)
     ):
@@ -193,7 +224,7 @@ def _features(
     elif layer is not None:
         raise QueryError(f'layer={layer!r} was given without a file; drop it')
     if not isinstance(places, gpd.GeoDataFrame | gpd.GeoSeries):
-        shapes: list[Geometry | None] = [read_area(places, crs)]
+        shapes: list[_Place] = [read_drawn(places, crs)]
         names = ['place0']
     else:
         shapes = _areas(places.geometry, crs)
@@ -221,16 +252,16 @@ def _features(
     return shapes, names
 
 
-def _areas(places: gpd.GeoSeries, crs: Any) -> list[Geometry | None]:
-    """Bring features one by one to EPSG:4326; None where they are empty."""
+def _areas(places: gpd.GeoSeries, crs: Any) -> list[_Place]:
+    """Read features one by one; None where they are empty."""
     shapes = places.to_numpy()
     empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
     first = np.flatnonzero(~empty)[:1]
     # The first says whether the CRS will do; a series for each would take longer than the rest.
-    areas = {i: read_area(places.iloc[[i]], crs) for i in first.tolist()}
+    areas = {i: read_drawn(places.iloc[[i]], crs) for i in first.tolist()}
     known = crs if places.crs is None else places.crs
     for i in np.flatnonzero(~empty)[1:].tolist():
-        areas[i] = read_area(shapes[i], known)
+        areas[i] = read_drawn(shapes[i], known)
     return [areas.get(i) for i in range(len(shapes))]
 
 

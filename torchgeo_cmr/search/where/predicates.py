@@ -78,6 +78,34 @@ def lies(
     return hit
 
 
+def in_degrees(drawn: Drawn) -> bool:
+    """Say whether an area was drawn in degrees, where its edges are those that footprints have."""
+    return _crs(drawn.crs).is_geographic
+
+
+def only_edges(shapes: NDArray[np.object_], drawn: Drawn) -> NDArray[np.bool_]:
+    """Say which footprints share no more than an edge with an area.
+
+    Args:
+        shapes: Footprints (n,) in EPSG:4326 that touch the area there, where the chord of a long edge
+            leaves that of the area by metres.
+        drawn: The area in the projected CRS in which it was drawn.
+
+    Returns:
+        Mask (n,); all False of an area too thin to have an inside.
+    """
+    out = np.zeros(len(shapes), dtype=bool)
+    small = shrunk(np.array([drawn.shape]), drawn.crs)[0]
+    native, known = _native(shapes, drawn.crs)
+    native = native[known]
+    # What is far off lies there by other coordinates than the area, as beyond 180 degrees.
+    near = shapely.dwithin(native, drawn.shape, 0.01 * np.sqrt(shapely.area(native)))
+    if not small.is_empty:
+        shapely.prepare(small)
+        out[known] = near & ~shapely.intersects(small, native)
+    return out
+
+
 def enough(
     shapes: NDArray[np.object_],
     area: Geometry,
