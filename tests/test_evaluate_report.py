@@ -661,6 +661,11 @@ class TestProtocol:
             ArchiveError, match="no row of the queries has split 'tst': found val"
         ):
             make_report(both, both, relevance='place', split='tst')
+        numbered = table(split=[0, 1, 2] * 4)
+        again = make_report(
+            numbered, numbered, relevance='place', directions='cross', split='1'
+        )
+        assert again.directions == expected.directions
 
     def test_says_what_is_not_checked_or_changed(self) -> None:
         both = table(vectors=np.random.default_rng(0).uniform(size=(24, 8)))

@@ -205,10 +205,11 @@ def split_rows(
 
 
 def marked(table: EmbeddingTable, column: str, word: str) -> NDArray[np.bool_]:
-    """Mark the rows that have a word in a column; none where there is no such column."""
+    """Mark the rows that have a word, or a number that is written so; none where there is no such column."""
     if column not in table.frame:
         return np.zeros(len(table), bool)
-    return (table.frame[column] == word).fillna(False).to_numpy(bool)
+    values = table.frame[column]
+    return (values.notna() & (values.astype(str) == str(word))).to_numpy(bool)
 
 
 def _trained_among(table: EmbeddingTable) -> str:
