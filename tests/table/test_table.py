@@ -1,12 +1,14 @@
 """EmbeddingTable: selections, concatenations, and what is refused."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.search import RetrievalIndex
 from torchgeo_cmr.table import EmbeddingTable
 
 #: Any: pandas' stubs lose the type of assigned frames.
@@ -27,6 +29,35 @@ def test_refuses_metric_and_record(frame: Frame, vectors: np.ndarray) -> None:
         EmbeddingTable.from_frame(frame, vectors, record={'a': object()})
     with pytest.raises(ArchiveError, match='12 rows and 1 vectors'):
         EmbeddingTable(frame, np.ones((1, 2), dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ('first', 'second'),
+    [
+        (np.int64(2**60 + 1), np.uint64(2**63 + 1)),
+        (np.int64(2**60 + 1), 0.5),
+        ('word', 1),
+        (True, 2),
+    ],
+)
+def test_a_column_of_several_kinds_is_named_where_it_needs_one(
+    frame: Frame, vectors: np.ndarray, first: Any, second: Any, tmp_path: Path
+) -> None:
+    one, other, third = (
+        EmbeddingTable.from_frame(
+            frame.assign(patch_id=frame['patch_id'] + str(i), level=value), vectors
+        )
+        for i, value in enumerate((first, second, first))
+    )
+    both = EmbeddingTable.concat([one, other])
+    assert both.frame['level'].tolist() == [first] * 12 + [second] * 12
+    for call in (
+        lambda: both.save(tmp_path / 'archive'),
+        lambda: RetrievalIndex(both).save(tmp_path / 'index'),
+        lambda: EmbeddingTable.concat([both, third]),
+    ):
+        with pytest.raises(ArchiveError, match="column 'level' cannot be stored"):
+            call()
 
 
 def test_select(frame: Frame, vectors: np.ndarray) -> None:

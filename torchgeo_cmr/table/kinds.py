@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from torchgeo_cmr.errors import ArchiveError
 
-from .schema import TEXT
+from .schema import TEXT, types_in_arrow
 from .whole_numbers import as_described, is_long, nullable
 
 
@@ -40,6 +40,9 @@ def kinds_of(table: pa.Table | pd.DataFrame) -> dict[str, Kind]:
 
     Returns:
         Name -> kind. The dtype is that of all rows, so may hold nulls if one of them is null.
+
+    Raises:
+        ArchiveError: If a column holds values of several kinds.
     """
     made: dict[str, Kind] = {}
     if isinstance(table, pa.Table):
@@ -56,7 +59,7 @@ def kinds_of(table: pa.Table | pd.DataFrame) -> dict[str, Kind]:
             made[name] = Kind(fits, _plain(column.type), void, long, null)
         return made
     frame = pd.DataFrame(table.drop(columns='geometry'))
-    schema = pa.Schema.from_pandas(frame, preserve_index=False)
+    schema = types_in_arrow(table)
     for name, dtype in frame.dtypes.items():
         kind = _plain(schema.field(name).type)
         long = pa.types.is_integer(kind) and is_long(pa.array(frame[name]))

@@ -42,6 +42,57 @@ RESERVED = ('vector', 'part_row', 'bbox')
 _TOLERANCE = 1e-3
 #: Rows of vectors that are looked at together.
 _BLOCK = 65_536
+#: What Arrow and pandas raise of values that are not of one kind.
+_NO_TYPE = (pa.ArrowException, OverflowError, TypeError, ValueError)
+
+
+def in_arrow(frame: pd.DataFrame, text: pa.DataType | None = None) -> pa.Table:
+    """Give all columns of a frame but the geometry, the standard ones with their types.
+
+    Args:
+        frame: Frame of an embedding table.
+        text: Type of standard columns of text (default: that of :data:`STANDARD`).
+
+    Raises:
+        ArchiveError: If a column has no Arrow type.
+    """
+    columns = pd.DataFrame(frame.drop(columns='geometry'))
+    try:
+        table = pa.Table.from_pandas(columns, preserve_index=False)
+    except _NO_TYPE as error:
+        raise _unstorable(columns, error) from error
+    for name, kind in STANDARD.items():
+        kept = text if text is not None and pa.types.is_string(kind) else kind
+        i = table.schema.get_field_index(name)
+        table = table.set_column(i, pa.field(name, kept), table.column(i).cast(kept))
+    return table
+
+
+def types_in_arrow(frame: pd.DataFrame) -> pa.Schema:
+    """Give the types of all columns of a frame but the geometry.
+
+    Raises:
+        ArchiveError: If a column has no Arrow type.
+    """
+    columns = pd.DataFrame(frame.drop(columns='geometry'))
+    try:
+        return pa.Schema.from_pandas(columns, preserve_index=False)
+    except _NO_TYPE as error:
+        raise _unstorable(columns, error) from error
+
+
+def _unstorable(columns: pd.DataFrame, error: Exception) -> ArchiveError:
+    """Say which column holds values of several kinds."""
+    for name in columns:
+        try:
+            pa.array(columns[name], from_pandas=True)
+        except _NO_TYPE as fault:
+            return ArchiveError(
+                f'column {name!r} cannot be stored ({fault}); give it values of one kind or drop it'
+            )
+    return ArchiveError(
+        f'a column cannot be stored ({error}); give each column values of one kind'
+    )
 
 
 def empty_frame() -> gpd.GeoDataFrame:

@@ -38,7 +38,7 @@ from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.footprints import WGS84, to_wkb
 from torchgeo_cmr.table.kinds import Kind, kinds_of
 from torchgeo_cmr.table.provenance import Content, row_digests
-from torchgeo_cmr.table.schema import STANDARD, set_types
+from torchgeo_cmr.table.schema import in_arrow, set_types
 from torchgeo_cmr.table.whole_numbers import in_pandas
 
 #: Rows whose vectors are read together.
@@ -323,21 +323,8 @@ def to_arrow(frame: gpd.GeoDataFrame) -> pa.Table:
     Raises:
         ArchiveError: If a column has no Arrow type.
     """
-    try:
-        table = pa.Table.from_pandas(
-            frame.drop(columns='geometry'), preserve_index=False
-        )
-        for name, kind in STANDARD.items():
-            i = table.schema.get_field_index(name)
-            # Long offsets are what pandas reads without a copy.
-            kept = pa.large_string() if pa.types.is_string(kind) else kind
-            table = table.set_column(
-                i, pa.field(name, kept), table.column(i).cast(kept)
-            )
-    except (pa.ArrowException, TypeError) as error:
-        raise ArchiveError(
-            f'a column cannot be stored ({error}); give each column values of one kind'
-        ) from error
+    # Long offsets are what pandas reads without a copy.
+    table = in_arrow(frame, pa.large_string())
     wkb = to_wkb(frame.geometry.to_numpy())
     return table.append_column('geometry', wkb)
 

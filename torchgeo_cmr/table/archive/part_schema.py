@@ -13,7 +13,6 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.durable import checksum
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table.footprints import WGS84, to_wkb
-from torchgeo_cmr.table.schema import RESERVED, STANDARD, set_types
+from torchgeo_cmr.table.schema import RESERVED, in_arrow, set_types
 from torchgeo_cmr.table.whole_numbers import in_pandas
 from torchgeo_cmr.typed_json import signed_text
 from torchgeo_cmr.vectors.arcs import UNREADABLE
@@ -52,7 +51,7 @@ def to_arrow(
     Raises:
         ArchiveError: If a column of the user's own has no Arrow type.
     """
-    table = _plain(frame)
+    table = in_arrow(frame)
     geometry = frame.geometry
     shapes = geometry.to_numpy()
     nowhere = shapely.is_missing(shapes)
@@ -92,24 +91,6 @@ def to_arrow(
             METADATA_KEY: signed_text(metadata),
         }
     )
-
-
-def _plain(frame: gpd.GeoDataFrame) -> pa.Table:
-    """Give all columns but the geometry, the standard ones with their types."""
-    try:
-        table = pa.Table.from_pandas(
-            pd.DataFrame(frame.drop(columns='geometry')), preserve_index=False
-        )
-        for name, kind in STANDARD.items():
-            i = table.schema.get_field_index(name)
-            table = table.set_column(
-                i, pa.field(name, kind), table.column(i).cast(kind)
-            )
-    except (pa.ArrowException, TypeError) as error:
-        raise ArchiveError(
-            f'a column cannot be stored ({error}); give each column values of one kind'
-        ) from error
-    return table
 
 
 def _geo(kinds: list[str], boxes: NDArray[np.float64]) -> dict[str, Any]:
