@@ -36,7 +36,6 @@ def other_archives() -> QgsProcessingParameterString:
 def number(
     name: str,
     label: str,
-    help_text: str = '',
     *,
     least: float = 0.0,
     most: float | None = None,
@@ -48,7 +47,6 @@ def number(
     Args:
         name: Name of the parameter.
         label: What the dialog calls it.
-        help_text: Its tip.
         least: Smallest value.
         most: Largest value.
         whole: Whether it is a whole number.
@@ -64,7 +62,6 @@ def number(
     )
     if most is not None:
         made.setMaximum(most)
-    made.setHelp(help_text)
     return made
 
 
@@ -86,19 +83,14 @@ def choice(
     return made
 
 
-def switch(
-    name: str, label: str, help_text: str = ''
-) -> QgsProcessingParameterBoolean:
+def switch(name: str, label: str) -> QgsProcessingParameterBoolean:
     """Make a box to tick.
 
     Args:
         name: Name of the parameter.
         label: What the dialog calls it.
-        help_text: Its tip.
     """
-    made = QgsProcessingParameterBoolean(name, label, False, True)
-    made.setHelp(help_text)
-    return made
+    return QgsProcessingParameterBoolean(name, label, False, True)
 
 
 def folder(
