@@ -197,6 +197,19 @@ def test_the_best_checkpoint_is_named_by_its_file(
     assert 'known only to the process that trained: name the file' in said
 
 
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('command', ['fit', 'test'])
+def test_the_last_checkpoint_is_not_begun_anew(
+    refused: Callable[..., str], without_labels: Path, command: str
+) -> None:
+    """In a new folder Lightning would find none, warn and train from the start."""
+    words = ('--config', without_labels, '--trainer.enable_checkpointing=true')
+    said = refused(command, *words, '--ckpt_path', 'last')
+    assert (
+        'last is looked for where this run writes, and is not there: name the' in said
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('validated', [1, 2])

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import DefaultHelpFormatter, Namespace, namespace_to_dict
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torchgeo.datamodules import BaseDataModule
@@ -174,10 +175,14 @@ class _CLI(LightningCLI):
         """Run; what a disk refuses to a logger or callback of Lightning is one sentence, too.
 
         Raises:
+            CMRError: If there is no last checkpoint to go on from.
             OSError: With the folder of the run, or the file that could not be written.
         """
-        if subcommand != 'fit' and not self.config[subcommand].get('ckpt_path'):
+        given = self.config[subcommand].get('ckpt_path')
+        if subcommand != 'fit' and not given:
             self._warn_of_untrained(subcommand)
+        if str(given) == 'last':
+            self._check_last()
         ending: Any = signal.getsignal(signal.SIGTERM)
         try:
             with only_run(self.trainer) if subcommand == 'fit' else nullcontext():
@@ -196,6 +201,20 @@ class _CLI(LightningCLI):
             # Lightning leaves its own, which waits for a run, where a run fails while it ends.
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, ending)
+
+    def _check_last(self) -> None:
+        """Refuse to begin anew, as Lightning does where the folder of this run has no last checkpoint."""
+        writers = self.trainer.checkpoint_callbacks
+        found = [
+            writer._find_last_checkpoints(self.trainer)
+            for writer in writers
+            if isinstance(writer, ModelCheckpoint)
+        ]
+        if not any(found):
+            raise CMRError(
+                '--ckpt_path last is looked for where this run writes, and is not there: name the file '
+                'of the run, such as lightning_logs/version_0/checkpoints/last.ckpt'
+            )
 
     def _warn_of_untrained(self, subcommand: str) -> None:
         """Say what is measured: scores look alike, whoever made the weights."""

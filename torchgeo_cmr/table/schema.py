@@ -59,12 +59,14 @@ def in_arrow(frame: pd.DataFrame, text: pa.DataType | None = None) -> pa.Table:
     columns = pd.DataFrame(frame.drop(columns='geometry'))
     try:
         table = pa.Table.from_pandas(columns, preserve_index=False)
+        for name, kind in STANDARD.items():
+            kept = text if text is not None and pa.types.is_string(kind) else kind
+            i = table.schema.get_field_index(name)
+            table = table.set_column(
+                i, pa.field(name, kept), table.column(i).cast(kept)
+            )
     except _NO_TYPE as error:
         raise _unstorable(columns, error) from error
-    for name, kind in STANDARD.items():
-        kept = text if text is not None and pa.types.is_string(kind) else kind
-        i = table.schema.get_field_index(name)
-        table = table.set_column(i, pa.field(name, kept), table.column(i).cast(kept))
     return table
 
 
