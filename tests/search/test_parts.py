@@ -1,6 +1,7 @@
 """Parts of an index are one table: columns, places and types of all of them."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,9 @@ def test_explain_counts_the_rows_there_are(make: Make, place: Path | None) -> No
     index.delete(gone)
     whole = EmbeddingTable.concat(tables)
     left = whole.select(~whole.frame['patch_id'].isin(gone).to_numpy())
-    where = Where(during=('2024-02-01', None), where='cloud < 90')
+    # A clause that comes twice is two steps, which say the same words.
+    twice = Where(months=range(1, 12)) & Where(where='cloud < 80') & AREA & AREA
+    where = Where(during=('2024-02-01', None), where='cloud < 90') & twice
     told, truth = (
         i.explain(np.ones(16), 3, where=where) for i in (index, RetrievalIndex(left))
     )
@@ -140,6 +143,9 @@ def test_explain_counts_the_rows_there_are(make: Make, place: Path | None) -> No
             other.after,
         )
     assert told.undated == truth.undated
+    for one, other in pairwise(told.steps):
+        assert one.after == other.before
+    assert [step.clause for step in told.steps].count('area, intersects') == 2
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def is_drawn(wanted: bool | None = None) -> bool:
         return False
     if mode == 'always':
         return True
-    return is_watched() and (bool(wanted) or mode == 'command')
+    return (bool(wanted) or mode == 'command') and is_watched()
 
 
 @contextmanager

@@ -375,9 +375,7 @@ class RetrievalIndex(IndexContents):
             self._state, question, checked(k), exact, calibrated, counted=True
         )
         spent = time.perf_counter() - begin
-        steps = summed(
-            [step for report in reports for step in report.steps], len(reports)
-        )
+        steps = summed([report.steps for report in reports], len(reports))
         spent -= sum(step.seconds for step in steps)
         plans = [plan for report in reports for plan in report.plans]
         weights = [report.queries for report in reports]

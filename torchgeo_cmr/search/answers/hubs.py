@@ -16,11 +16,11 @@ from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search.index import RetrievalIndex
 from torchgeo_cmr.search.rank.candidates import Pool
 from torchgeo_cmr.search.rank.checks import checked
+from torchgeo_cmr.search.rank.exact import equal_neighbours
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
 from torchgeo_cmr.search.rank.margin import Margin
 from torchgeo_cmr.search.store.engine import (
     Question,
-    equal_neighbours,
     groups_of,
     names_ranked,
     question_of,

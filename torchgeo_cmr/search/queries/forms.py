@@ -89,6 +89,11 @@ def read_asking(archive: Archive, queries: Any) -> EmbeddingTable | ArrayLike:
 
 def _listed(queries: Any) -> Any:
     """Give ids in whatever holds them as a list; leave the rest as it is."""
+    if isinstance(queries, np.ndarray):
+        if queries.dtype.kind not in 'UTO':
+            return queries
+        words = queries.tolist() if queries.ndim else [queries.item()]
+        return words if all(isinstance(item, str) for item in words) else queries
     if isinstance(queries, Mapping) and 'patch_id' in queries:
         queries = queries['patch_id']
     if isinstance(queries, set | frozenset):
@@ -97,9 +102,6 @@ def _listed(queries: Any) -> Any:
         return list(queries)
     if isinstance(queries, pa.Array | pa.ChunkedArray):
         return queries.to_pylist()
-    if isinstance(queries, np.ndarray) and queries.dtype.kind in 'UTO':
-        words = queries.tolist() if queries.ndim else [queries.item()]
-        return words if all(isinstance(item, str) for item in words) else queries
     return queries
 
 

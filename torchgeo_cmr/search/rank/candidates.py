@@ -124,6 +124,9 @@ def gathered(pools: Sequence[Pool]) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 def where(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Give rows and columns of the few True; several times faster than a 2-d nonzero."""
+    if len(mask) == 1:
+        second = np.flatnonzero(mask)
+        return np.zeros(len(second), np.int64), second
     if mask.flags.c_contiguous:
         first, second = np.divmod(np.flatnonzero(mask), mask.shape[1])
         return first, second

@@ -48,16 +48,18 @@ def bare(queries: ArrayLike, *, packed: bool = False) -> NDArray[Any]:
         )
     given = given.astype(np.float64)
     largest = np.abs(given).max(axis=1, keepdims=True)
-    if not np.isfinite(largest).all():
+    if not ((largest > 0) & (largest < np.inf)).all():
+        finite = np.isfinite(largest)
+        if finite.all():
+            raise QueryError(
+                f'query {int(np.argmin(largest))} holds only zeros, which point nowhere'
+            )
         raise QueryError(
-            f'query {int(np.argmin(np.isfinite(largest)))} holds NaN or infinite numbers'
+            f'query {int(np.argmin(finite))} holds NaN or infinite numbers'
         )
-    if (largest == 0).any():
-        raise QueryError(
-            f'query {int(np.argmin(largest))} holds only zeros, which point nowhere'
-        )
-    given = given / largest
-    return (given / np.linalg.norm(given, axis=1, keepdims=True)).astype(np.float32)
+    given /= largest
+    length = np.sqrt((given * given).sum(axis=1, keepdims=True))
+    return (given / length).astype(np.float32)
 
 
 def checked(k: int) -> int:

@@ -38,7 +38,7 @@ _QUERIES = 512
 _AT_ONCE = 1 << 18
 #: Most hidden rows of a query that are found and dropped again.
 _MORE = 1_000
-_PAIRS = 65_536
+_PAIRS = 16_384
 _DAMAGED = (
     'a vector of the archive is not of length 1, or not a number: its files were damaged; '
     'torchgeo-cmr check names them'
@@ -111,7 +111,7 @@ def top_k(
         looks.again += len(pairs[0])
         found[chunk], scores[chunk] = decide(kept, batch, *pairs, k, ties=ties)
     # A row that no number compares with is never proposed.
-    if withheld is None and spare is None and np.isneginf(scores).any():
+    if withheld is None and spare is None and (scores == -np.inf).any():
         raise ArchiveError(_DAMAGED)
     return found, scores
 
@@ -329,6 +329,11 @@ class _Above:
         self.pairs.append((owner, rows[column]))
 
 
+def equal_neighbours(owner: NDArray[np.int64], score: NDArray[np.floating]) -> bool:
+    """Say whether two neighbours of a sorted list belong to one query and score alike."""
+    return bool(((score[1:] == score[:-1]) & (owner[1:] == owner[:-1])).any())
+
+
 def _order(
     owner: NDArray[np.int64],
     row: NDArray[np.int64],
@@ -337,8 +342,7 @@ def _order(
 ) -> NDArray[np.int64]:
     """Sort pairs by query, then score, then tie; ties are computed only where they matter."""
     order = np.lexsort((-score, owner))
-    same = (np.diff(score[order]) == 0) & (np.diff(owner[order]) == 0)
-    if not same.any():
+    if not equal_neighbours(owner[order], score[order]):
         return order
     rank = ties[row] if isinstance(ties, np.ndarray) else ties(row)
     return np.lexsort((rank, -score, owner))
@@ -365,4 +369,4 @@ def _scores(
             scores[part] = left.sum(axis=1)
     if not (np.abs(scores) <= _LARGEST).all():
         raise ArchiveError(_DAMAGED)
-    return np.clip(scores, -1, 1, out=scores)
+    return np.minimum(np.maximum(scores, -1, out=scores), 1, out=scores)

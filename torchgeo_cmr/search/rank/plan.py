@@ -11,7 +11,7 @@ many must be, they lose for 64 queries there, and at 1 % do not reach a recall o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .exact import Looks
@@ -33,37 +33,42 @@ class Plan:
     Args:
         name: ``'exact'``, ``'codes'`` or ``'approximate <kind>'``.
         left: How many rows are left, in words.
-        how: What that means for the search, in words.
+        planned: What that means for the search, in words.
         exact: Whether nothing closer can be missed.
         recall: Share of the exact answer that is expected, None if it was not measured.
         spare: Rows scored again for each row requested; None: all that may belong.
         approximate: The index to search.
-        again: Pairs of query and row that were scored with whole vectors after a scan had
-            proposed them; None before.
+        looks: What was done, once it is done.
     """
 
     name: str
     left: str
-    how: str
+    planned: str
     exact: bool = True
     recall: float | None = 1.0
     spare: int | None = None
     approximate: 'Approximate | None' = None
-    again: int | None = None
+    looks: Looks = field(default_factory=Looks)
+
+    @property
+    def how(self) -> str:
+        """What was done in words; what is planned as long as nothing is done."""
+        scanned = self.looks.scanned
+        if scanned == 'whole vectors':
+            return '; bounds rule out too few, each is scored'
+        if scanned:
+            return f'; {scanned} first, then whole vectors of the rest'
+        return self.planned
 
     @property
     def why(self) -> str:
         """The reason in words."""
         return self.left + self.how
 
-    def after(self, looks: Looks) -> 'Plan':
-        """Give the plan with what was done."""
-        how = self.how
-        if looks.scanned == 'whole vectors':
-            how = '; bounds rule out too few, each is scored'
-        elif looks.scanned:
-            how = f'; {looks.scanned} first, then whole vectors of the rest'
-        return replace(self, how=how, again=looks.again)
+    @property
+    def again(self) -> int | None:
+        """Pairs of query and row scored with whole vectors after a scan; None of an approximate index."""
+        return self.looks.again if self.approximate is None else None
 
 
 def choose(

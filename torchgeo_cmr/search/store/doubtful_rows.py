@@ -1,6 +1,7 @@
 """The best rows first, then the tests that an area left open: of those rows only."""
 
 from collections.abc import Callable, Sequence
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,18 +37,20 @@ def best_tested(
         num_queries: How many queries there are.
 
     Returns:
-        Rows and scores (num_queries, at most k), best first, as *best* gives them; the last
-        score -inf where fewer pass.
+        Rows and scores, as many of the best as hold k for each query, in the order in which *best*
+        gives them; the score of those that do not pass is -inf.
     """
     doubtful = sum(map(len, borders))
     # Otherwise nearly as many would be tested among the best.
     if doubtful > num_queries * k:
         share = min(1.0, doubtful / len(chosen)) if len(chosen) else 0.0
-        found, scores = best(chosen, k=k + int(np.ceil(k * share)) + _SPARE)
-        out = np.logical_or.reduce([border.fail(found) for border in borders])
-        left = (~out & np.isfinite(scores)).sum(axis=1)
-        if found.shape[1] == len(chosen) or left.min(initial=k) >= k:
-            return without(out, found, scores, k)
+        found, scores = best(chosen, k=k + ceil(k * share) + _SPARE)
+        for border in borders:
+            scores[border.fail(found)] = -np.inf
+        passed = np.isfinite(scores).cumsum(axis=1)
+        if found.shape[1] == len(chosen) or passed[:, -1:].min(initial=k) >= k:
+            wide = int((passed < k).sum(axis=1).max(initial=0)) + 1
+            return found[:, :wide], scores[:, :wide]
     for border in borders:
         chosen = border.tested(chosen)
     return best(chosen, k=k)

@@ -6,7 +6,8 @@ function of it.
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.progress.bars import bar
 from torchgeo_cmr.search.memory import FEWER, check_fits
-from torchgeo_cmr.search.rank.exact import Looks
+from torchgeo_cmr.search.rank.exact import equal_neighbours
 from torchgeo_cmr.search.rank.hidden_rows import HiddenRows
 from torchgeo_cmr.search.rank.plan import Plan, choose
 from torchgeo_cmr.search.where.border import Border
@@ -90,7 +91,7 @@ def select(
     if where is not None and not isinstance(where, Where):
         raise QueryError(f'where is a {type(where).__name__}; give a Where(...)')
     selection: list[_Rows] = []
-    steps: list[Step] = []
+    steps: list[Sequence[Step]] = []
     for part, columns, untested in zip(
         state.parts,
         state.columns.members,
@@ -102,7 +103,7 @@ def select(
             continue
         chosen, taken = part.narrow(where, columns, query, untested)
         selection.append(chosen)
-        steps += taken
+        steps.append(taken)
     return selection, summed(steps, 1)
 
 
@@ -123,7 +124,7 @@ def groups_of(
         selection, steps = select(state, where, None, borders)
         yield Group(np.arange(num_queries), selection, tuple(steps), borders)
         return
-    equal: dict[bytes, tuple[list[int], list[_Rows], list[Step]]] = {}
+    equal: dict[bytes, tuple[list[int], list[_Rows], list[list[Step]]]] = {}
     held = 0
     for i in range(num_queries):
         selection, steps = select(state, where, table.select([i]))
@@ -132,7 +133,7 @@ def groups_of(
             equal[key] = [], selection, []
             held += sum(map(len, selection))
         equal[key][0].append(i)
-        equal[key][2].extend(steps)
+        equal[key][2].append(steps)
         if held > _HELD or i == num_queries - 1:
             for queries, kept, report in equal.values():
                 yield Group(
@@ -149,11 +150,16 @@ def _digest(selection: Sequence[_Rows]) -> bytes:
     return made.digest()
 
 
-def summed(steps: Iterable[Step], times: int) -> list[Step]:
-    """Add up steps of one clause over parts; take the mean over ``times`` runs."""
-    by: dict[str, list[Step]] = {}
-    for step in steps:
-        by.setdefault(step.clause, []).append(step)
+def summed(runs: Sequence[Sequence[Step]], times: int) -> list[Step]:
+    """Add up what each clause did in every run, one that comes twice each time; divide by *times*."""
+    if len(runs) == times == 1:
+        return [*runs[0]]
+    by: dict[tuple[str, int], list[Step]] = {}
+    for steps in runs:
+        met = Counter[str]()
+        for step in steps:
+            by.setdefault((step.clause, met[step.clause]), []).append(step)
+            met[step.clause] += 1
     return [
         Step(
             clause,
@@ -164,7 +170,7 @@ def summed(steps: Iterable[Step], times: int) -> list[Step]:
             if all(s.undated is None for s in same)
             else round(sum(s.undated or 0 for s in same) / times),
         )
-        for clause, same in by.items()
+        for (clause, _), same in by.items()
     ]
 
 
@@ -203,14 +209,11 @@ def _rank(
             )
             if held is not None:
                 found, score = without(held.holds(found), found, score, k)
-            plans.append(plan)
         else:
-            looks = Looks()
-            best = partial(
-                part.best, queries=vectors, spare=plan.spare, withheld=held, looks=looks
-            )
+            how = {'spare': plan.spare, 'withheld': held, 'looks': plan.looks}
+            best = partial(part.best, queries=vectors, **how)
             found, score = best_tested(best, chosen, untested[i], k, len(vectors))
-            plans.append(plan.after(looks))
+        plans.append(plan)
         answers.append((part.to_numbers(found) + state.starts[i], score))
     if not answers:
         empty = (len(vectors), 0)
@@ -413,11 +416,6 @@ def reaching(
     return rows, scores
 
 
-def equal_neighbours(owner: _Rows, score: NDArray[np.floating]) -> bool:
-    """Say whether two neighbours of a sorted list belong to one query and score alike."""
-    return bool(((np.diff(owner) == 0) & (np.diff(score) == 0)).any())
-
-
 def stacked[S: np.floating](
     rows: list[_Rows], scores: list[NDArray[S]]
 ) -> tuple[_Rows, NDArray[S]]:
@@ -433,4 +431,4 @@ def stacked[S: np.floating](
             f'{max(width)} to another, which does not form an array; rank them '
             'one by one or use search'
         )
-    return np.stack(rows), np.stack(scores)
+    return np.array(rows), np.array(scores)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shapely import Geometry
 
 from .cells import Raster, judged, rasters
-from .predicates import near_boxes
+from .predicates import near_boxes, part_boxes
 
 _FAN = 16
 #: Nodes that are all examined: with so few, one more level above them gains nothing.
@@ -27,6 +27,7 @@ _MANY = 2_000
 #: Nodes that are opened unseen.
 _HANDFUL = 48
 _BITS = 16
+_NONE = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,10 @@ class Curve:
             few: Rows in the box of the area up to which it is not drawn: all are to be tested.
         """
         n = len(self.boxes)
-        nodes = np.flatnonzero(near_boxes(self.levels[-1], area))
-        if (rows := self._few(nodes, area, few)) is not None:
-            return Cover.of(np.empty(0, np.int64), rows)
+        boxes = part_boxes(area)
+        nodes = np.flatnonzero(near_boxes(self.levels[-1], boxes))
+        if (rows := self._few(nodes, boxes, few)) is not None:
+            return Cover((_NONE, _NONE), rows)
         most = len(nodes) * self._spans[-1]
         drawn = rasters(area, most)
         inside: list[tuple[NDArray[np.int64], int]] = []
@@ -140,9 +142,9 @@ class Curve:
         return Cover.of(np.sort(self.order[certain]), np.sort(self.order[border]))
 
     def _few(
-        self, numbers: NDArray[np.int64], area: Geometry, most: int
+        self, numbers: NDArray[np.int64], area: list[list[float]], most: int
     ) -> NDArray[np.int64] | None:
-        """Give the sorted rows whose box meets that of an area; None if they may be too many.
+        """Give the sorted rows whose box meets one of an area; None if they may be too many.
 
         The numbers are those of the coarsest nodes near it.
         """

@@ -167,23 +167,21 @@ def overlap(shapes: NDArray[np.object_], area: Geometry) -> NDArray[np.float64]:
     return shares
 
 
-def near_boxes(boxes: NDArray[np.float64], area: Geometry) -> NDArray[np.bool_]:
+def near_boxes(
+    boxes: NDArray[np.float64], area: Geometry | list[list[float]]
+) -> NDArray[np.bool_]:
     """Say which boxes meet the box of a part of the area: a cheap first sieve.
 
     Args:
         boxes: Boxes (n, 4) in degrees: xmin, ymin, xmax, ymax.
-        area: Area in EPSG:4326.
+        area: Area in EPSG:4326, or its :func:`part_boxes`.
 
     Returns:
         Mask (n,), True at least where the footprints touch.
     """
-    few = np.array([area])
-    if area.geom_type != 'Polygon':
-        # Two parts either side of 180 must not become one box round the world.
-        parts = shapely.get_parts(area)
-        few = parts if len(parts) <= _PARTS else few
     near = np.zeros(len(boxes), dtype=bool)
-    for west, south, east, north in shapely.bounds(few).reshape(-1, 4).tolist():
+    parts = area if isinstance(area, list) else part_boxes(area)
+    for west, south, east, north in parts:
         near |= (
             (boxes[:, 0] <= east)
             & (boxes[:, 2] >= west)
@@ -191,6 +189,15 @@ def near_boxes(boxes: NDArray[np.float64], area: Geometry) -> NDArray[np.bool_]:
             & (boxes[:, 3] >= south)
         )
     return near
+
+
+def part_boxes(area: Geometry) -> list[list[float]]:
+    """Give the boxes of the parts of an area in degrees; one box if they are many."""
+    if area.geom_type == 'Polygon':
+        return [shapely.bounds(area).tolist()]
+    # Two parts either side of 180 must not become one box round the world.
+    parts = shapely.get_parts(area)
+    return shapely.bounds(parts if len(parts) <= _PARTS else [area]).tolist()
 
 
 def _ground(shapes: NDArray[np.object_]) -> NDArray[np.float64]:

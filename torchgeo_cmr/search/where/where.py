@@ -300,8 +300,8 @@ class Where:
         rows, steps = self._narrow(columns, rows, query, many, borders)
         if rows is None:
             rows = np.arange(len(columns), dtype=np.int64)
-        untested = f', {sum(map(len, borders))} not tested yet' if borders else ''
-        for step in steps:
+        for step in steps if _LOG.isEnabledFor(logging.DEBUG) else ():
+            untested = f', {sum(map(len, borders))} not tested yet' if borders else ''
             left = step.after, step.before, step.seconds, untested
             _LOG.debug('%s left %d of %d rows in %.3f s%s', step.clause, *left)
         return rows, tuple(steps)
