@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,28 @@ def small(in_chans: int = 2) -> dict[str, Tensor]:
 def same(encoder: torch.nn.Module, state: dict[str, Tensor]) -> bool:
     mine = encoder.state_dict()
     return all(torch.equal(value, state[key]) for key, value in mine.items())
+
+
+@pytest.mark.parametrize('options', [{}, {'stage': 1}], ids=['whole', 'of a stage'])
+def test_a_network_of_one_size_says_so(options: dict[str, Any]) -> None:
+    encoder = build_encoder(
+        'swin_tiny_patch4_window7_224', 2, modality='s1', **options
+    ).eval()
+    for part in (encoder, pickle.loads(pickle.dumps(encoder))):
+        with pytest.raises(
+            RasterError,
+            match='the network for s1 takes pictures of 224 x 224 pixels alone, found 32 x 32',
+        ):
+            part(torch.zeros(1, 2, 32, 32))
+    with torch.inference_mode():
+        assert encoder(torch.zeros(1, 2, 224, 224)).isfinite().all()
+
+
+def test_what_is_meant_is_said_once() -> None:
+    with pytest.raises(ValueError, match=r'resnet18x.*, perhaps') as caught:
+        build_encoder('resnet18x', 2)
+    near = str(caught.value).split('perhaps ')[1].split(',')[0].split(' or ')
+    assert len(near) == len(set(near)) == 3
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 import copy
 import difflib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import timm
 import torchgeo.models
+from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
 from torchgeo_cmr.errors import RasterError
@@ -109,6 +111,7 @@ def build_encoder(
         encoder = _create(
             model, in_channels, pretrained=weights is True, who=who, **shape
         )
+        _guard_size(encoder, who)
         encoder.assumed_bands = None  # ty: ignore[invalid-assignment]
         return encoder
 
@@ -125,6 +128,7 @@ def build_encoder(
     state, names = read_weights(found, modality)
     inner = encoder.network if isinstance(encoder, PooledEncoder) else encoder
     _load(inner, state, names, options, modality)
+    _guard_size(encoder, who)
     _note_bands(encoder, names, bands, in_channels)
     return encoder
 
@@ -147,8 +151,29 @@ def _published(
     order = match_bands(names, found.channels or options['channels'], **options)
     network = load_network(model, found, state, order, who)
     encoder = PooledEncoder(network, options['channels'], who, grid=grid)
+    _guard_size(encoder, who)
     _note_bands(encoder, names, options['want'], options['channels'])
     return encoder
+
+
+def _guard_size(encoder: nn.Module, who: str) -> None:
+    """Have a network that takes pictures of one size alone refuse others in a sentence."""
+    for part in encoder.modules():
+        if isinstance(part, PatchEmbed):
+            part.register_forward_pre_hook(partial(_check_size, who=who))
+
+
+def _check_size(part: nn.Module, given: tuple[Tensor, ...], *, who: str) -> None:
+    """Refuse pictures of another size than a patch embedding takes."""
+    assert isinstance(part, PatchEmbed)
+    height, width = given[0].shape[-2:]
+    if not part.strict_img_size or part.img_size in (None, (height, width)):
+        return
+    raise RasterError(
+        f'the network{who} takes pictures of {part.img_size[0]} x {part.img_size[1]} pixels alone, '
+        f'found {height} x {width}: take a patch_size that gives these, or a network for any size, '
+        "such as a convolutional one or timm's vit_..."
+    )
 
 
 def _note_bands(
@@ -175,7 +200,8 @@ def _check_name(model: str, who: str) -> None:
     models = torchgeo.models.list_models()
     if timm.is_model(model) or model in models:
         return
-    near = difflib.get_close_matches(model, [*timm.list_models(), *models], n=3)
+    known = {*timm.list_models(), *models}
+    near = difflib.get_close_matches(model, sorted(known), n=3)
     hint = f', perhaps {" or ".join(near)}' if near else ''
     raise ValueError(
         f'timm has no model {model!r}{who}{hint}, and neither has TorchGeo: see '
