@@ -2,15 +2,43 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from torchgeo_cmr.iso8601 import meant, read_period
+from torchgeo_cmr.iso8601 import meant, read_period, shifted
 
 
 def utc(text: str) -> int:
     return int(np.datetime64(text, 'ns').astype(np.int64))
+
+
+@pytest.mark.parametrize(
+    'duration', ['P3D', 'P2W', 'P5M', 'P1Y7M', 'PT100H', 'P1Y1M1DT1H1M1S', 'PT0S']
+)
+@pytest.mark.parametrize('sign', [-1, 1])
+def test_durations_are_those_of_the_calendar(duration: str, sign: int) -> None:
+    words = re.fullmatch(
+        r'P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?',
+        duration,
+    )
+    assert words is not None
+    names = 'years', 'months', 'weeks', 'days', 'hours', 'minutes', 'seconds'
+    parts: dict[str, Any] = {
+        n: int(w) for n, w in zip(names, words.groups(), strict=True) if w
+    }
+    step = sign * pd.DateOffset(**parts)
+    for moment in pd.date_range('1967-12-29T13:07', '2031-03-01', freq='37D'):
+        expected = (moment + step).as_unit('ns').value
+        assert shifted(moment.as_unit('ns').value, duration, sign) == expected
+
+
+@pytest.mark.parametrize('text', ['P', 'PT', 'P1', '1D', 'P1H', 'PT1D', 'P1.5D', 'p1d'])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(ValueError, match='is not a duration in ISO 8601; write it'):
+        shifted(0, text, 1)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 ``2024``, ``2024-06`` and ``2024-06-01`` (or ``20240601``) stand for the whole year, month or
 day, as clients of STAC read them. A date with a time of day is one moment, in UTC unless it
 names its offset. Nothing else is read: ``01.06.2024`` is January or June, depending on who
-reads it.
+reads it. Durations are ISO 8601, too.
 """
 
+import calendar
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ _FORMS = tuple(
         r'(?P<hour>[0-9]{2})(?:(?P<minute>[0-9]{2})'
         r'(?:(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,18}))?)?)?' + _ZONE,
     )
+)
+_DURATION = re.compile(
+    r'P(?=.)(?:(?P<years>[0-9]{1,4})Y)?(?:(?P<months>[0-9]{1,5})M)?(?:(?P<weeks>[0-9]{1,6})W)?'
+    r'(?:(?P<days>[0-9]{1,7})D)?(?:T(?=.)(?:(?P<hours>[0-9]{1,8})H)?'
+    r'(?:(?P<minutes>[0-9]{1,10})M)?(?:(?P<seconds>[0-9]{1,12})S)?)?'
 )
 _USUAL = "'2024-06-01' or '2024-06-01T10:30Z'"
 _LONGEST = 60
@@ -81,6 +87,44 @@ def read_period(text: str) -> Period:
         except ValueError:
             fault = 'is not in the calendar'
     raise ValueError(f'{text[:_LONGEST]!r} {fault}; write {meant(text)}')
+
+
+def shifted(moment: int, duration: str, sign: int) -> int:
+    """Give the moment that lies a duration after another, or before it.
+
+    Args:
+        moment: Nanoseconds since 1970 in UTC.
+        duration: ISO 8601 in whole numbers: ``P7D``, ``P1M``, ``P1Y2M10DT2H30M``. Years and months
+            are those of the calendar, and a month that is shorter ends at its last day.
+        sign: 1 for after, -1 for before.
+
+    Returns:
+        Nanoseconds since 1970.
+
+    Raises:
+        ValueError: If it is no such duration, or leads out of the years 1 to 9999.
+    """
+    match = _DURATION.fullmatch(duration)
+    if match is None:
+        raise ValueError(
+            f"{duration[:_LONGEST]!r} is not a duration in ISO 8601; write it like 'P7D' or 'P1M'"
+        )
+    years, months, weeks, days, hours, minutes, seconds = (
+        sign * int(number or 0) for number in match.groups()
+    )
+    first, rest = divmod(moment, DAY)
+    try:
+        start = date.fromordinal(first + _EPOCH)
+        year, month = divmod(12 * (start.year + years) + start.month - 1 + months, 12)
+        last = calendar.monthrange(year, month + 1)[1] if year > 0 else 0
+        start = date(year, month + 1, min(start.day, last))
+        start += timedelta(weeks=weeks, days=days)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(
+            f'{duration[:_LONGEST]!r} leads out of the years 1 to 9999; give a shorter one'
+        ) from error
+    seconds += 60 * (minutes + 60 * hours)
+    return (start.toordinal() - _EPOCH) * DAY + rest + seconds * SECOND
 
 
 def meant(text: str) -> str:

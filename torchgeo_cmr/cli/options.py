@@ -23,8 +23,8 @@ class FilterOptions:
         predicate: How a footprint must relate to the area, one of intersects, within, contains
             (the footprint holds the area), centroid.
         during: Time window START/END, such as 2024-06-01/2024-07-01 for June; END itself is
-            outside, times are UTC, and either may be empty or two dots. Or one year, month or
-            day, such as 2024-06, for the whole of it. Dates are ISO 8601.
+            outside, times are UTC, and either may be empty or two dots, or a duration: 2024-06-01/P7D.
+            Or one year, month or day, such as 2024-06, for the whole of it. Dates are ISO 8601.
         months: Months of any year, such as 6,7,8 or 6-8, or 11-2 over the new year.
         where: Condition on columns of the archive, as SQL, QGIS and CQL2 write it, such as
             "cloud < 10 and source = 'x'", or 'cloud < 10 and source == "x"'.

@@ -66,6 +66,11 @@ def test_june_in_every_way(during: Any) -> None:
         (slice(None, '2024-06'), None, '2024-06-01'),
         ((None, datetime(9999, 12, 31)), None, '9999-12-31'),
         (('1600', '9999'), '1600-01-01', '9999-01-01'),
+        ('2024-06-01/P1M', '2024-06-01', '2024-07-01'),
+        ('2024-01-31 / P1M', '2024-01-31', '2024-02-29'),
+        ('P1Y2M/2024-03-31', '2023-01-31', '2024-03-31'),
+        (('2024-06-01', 'P1W2D'), '2024-06-01', '2024-06-10'),
+        (slice('PT36H', date(2024, 6, 2)), '2024-05-31T12', '2024-06-02'),
     ],
 )
 def test_other_windows(during: Any, start: str | None, end: str | None) -> None:
@@ -98,6 +103,11 @@ def test_other_windows(during: Any, start: str | None, end: str | None) -> None:
         (('2024', '2025', '2026'), r'give a pair \(start, end\)'),
         (slice('2024', '2025', 2), r'give a pair \(start, end\)'),
         (5, r'give a pair \(start, end\)'),
+        ('P1D/P2D', "'P2D' is a duration without a date on the other side"),
+        ('P7D/..', "'P7D' is a duration without a date"),
+        ('2024/P7', r"'P7' is not a duration in ISO 8601; write it like 'P7D'"),
+        ('2024/P8000Y', 'leads out of the years 1 to 9999'),
+        ('2024/P0D', 'is not after it'),
     ],
 )
 def test_refused(during: Any, message: str) -> None:

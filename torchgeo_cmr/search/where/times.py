@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from torchgeo_cmr.errors import QueryError
-from torchgeo_cmr.iso8601 import DAY, Period, read_period
+from torchgeo_cmr.iso8601 import DAY, Period, read_period, shifted
 from torchgeo_cmr.search.number_checks import is_whole
 
 #: What a time may be given as, text in ISO 8601; naive times are UTC.
@@ -72,8 +72,8 @@ def read_window(
 
     Args:
         during: A pair (start, end), a slice or text ``'START/END'``, either side None, empty or
-            two dots where it is open; a year, month or day in it stands for its first moment.
-            Or one year, month or day, which is the whole of it.
+            two dots where it is open; a year, month or day in it stands for its first moment, and
+            one of both may be a duration, as in ``'2024-06-01/P7D'``. Or one year, month or day, which is the whole of it.
 
     Returns:
         Both as ``datetime64[us]`` in UTC, None where open.
@@ -90,7 +90,7 @@ def read_window(
                 f'during={during!r:.80} is one moment; give a window, {_EXAMPLE}'
             )
         return _ceiled(period.start), _ceiled(period.end)
-    start, end = (None if bound is None else read_time(bound).start for bound in pair)
+    start, end = _bounds(*pair)
     if start is None and end is None:
         raise QueryError(
             f'during={during!r:.80} limits nothing; give a start or an end, or drop it'
@@ -272,6 +272,32 @@ def _pair(during: WindowLike) -> tuple[Any, Any] | None:
     raise QueryError(
         f'during is {during!r:.80}; give a pair (start, end), either may be None, {_EXAMPLE}'
     )
+
+
+def _bounds(start: Any, end: Any) -> tuple[int | None, int | None]:
+    """Give the nanoseconds of both sides, one of which may be a duration."""
+    after, before = _is_duration(end), _is_duration(start)
+    if (after or before) and (after == before or None in (start, end)):
+        raise QueryError(
+            f'{(end if after else start)!r:.80} is a duration without a date on the other side; '
+            "write '2024-06-01/P7D'"
+        )
+    first, last = (
+        None if side is None or length else read_time(side).start
+        for side, length in ((start, before), (end, after))
+    )
+    try:
+        if first is not None and after:
+            last = shifted(first, end.strip(), 1)
+        if last is not None and before:
+            first = shifted(last, start.strip(), -1)
+    except ValueError as error:
+        raise QueryError(str(error)) from error
+    return first, last
+
+
+def _is_duration(side: Any) -> bool:
+    return isinstance(side, str) and side.strip().startswith('P')
 
 
 def _numpy_period(value: np.datetime64) -> Period:
