@@ -29,6 +29,17 @@ def test_equal_those_of_all_pixels(scale: float, offset: float) -> None:
     np.testing.assert_allclose(moments.std(), np.nanstd(whole, axis=1), rtol=1e-9)
 
 
+def test_a_number_that_stands_for_missing_pixels_is_doubted() -> None:
+    moments = Moments()
+    patch = np.random.default_rng(0).normal(size=(2, 8, 8))
+    moments.add(patch)
+    moments.check('s2')
+    patch[0, :2] = -9999
+    moments.add(patch)
+    with pytest.warns(UserWarning, match='s2 has -9999 in 12% of the pixels of a band'):
+        moments.check('s2')
+
+
 @pytest.mark.parametrize('value', [0.0, 0.1, 1e-8, 123456.7, -9e9])
 def test_a_constant_band_has_deviation_1(value: float) -> None:
     moments = Moments()

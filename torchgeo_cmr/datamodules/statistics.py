@@ -1,10 +1,12 @@
 """Statistics of training pixels, collected patch by patch."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.rasters.fill_values import FillValues
 from torchgeo_cmr.samplers import Area
 from torchgeo_cmr.samplers.patch_area import PatchKey
 from torchgeo_cmr.scenes.units import BACKSCATTER, UNITS
@@ -36,6 +38,7 @@ class Moments:
     def __init__(self) -> None:
         """Initialize a new Moments instance."""
         self.count = self._mean = self._squares = self._largest = np.zeros(0)
+        self._fills = FillValues()
 
     def add(self, image: np.ndarray) -> None:
         """Add a patch of shape ``(bands, ...)``; pixels that are not finite are ignored."""
@@ -44,6 +47,7 @@ class Moments:
             self.count, self._mean, self._squares, self._largest = np.zeros(
                 (4, len(pixels))
             )
+        self._fills.add(pixels)
         valid = np.isfinite(pixels)
         pixels = np.where(valid, pixels, 0)
         count = valid.sum(1)
@@ -76,6 +80,9 @@ class Moments:
 
         Raises:
             RasterError: If no pixel was valid, or the mean is one that the unit cannot have.
+
+        Warns:
+            UserWarning: If a number that often stands for missing pixels is among the valid ones.
         """
         if not self.count.any():
             raise RasterError(
@@ -87,6 +94,14 @@ class Moments:
                 f'{modality} is stated to be {unit}, which is never below 0, and its training patches have '
                 f'a mean of {min(self.mean()):.3g}: state the units of {modality}, {modality}=db, if they are '
                 'decibels'
+            )
+        if found := self._fills.doubt():
+            warnings.warn(
+                f'{modality} has {found} of its training patches, which nothing calls missing: if these '
+                'are, set the nodata value of the files (gdal_edit.py -a_nodata) or of the dataset '
+                '(nodata = ... in its class)',
+                UserWarning,
+                stacklevel=3,
             )
 
 

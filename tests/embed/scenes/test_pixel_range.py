@@ -136,6 +136,21 @@ def test_fill_values_are_no_decibels(radar: Pretrained, nameless: Writer) -> Non
     assert len(vectors(radar, nameless('s1.tif', data=data), units='power')) == 2
 
 
+def test_fill_values_that_nothing_calls_missing(
+    radar: Pretrained, nameless: Writer
+) -> None:
+    data = 10 * np.log10(POWER)
+    data[:, :16] = -9999
+    path = nameless('s1.tif', data=data)
+    with pytest.warns(
+        UserWarning,
+        match=r's1 of .*s1\.tif has -9999 in 50% of the pixels of a band of its first patches, which '
+        r'nothing calls missing: .* `nodata`',
+    ):
+        assert len(vectors(radar, path, units='db')) == 4
+    assert len(vectors(radar, path, units='db', nodata=-9999)) == 2
+
+
 def test_decibels_as_an_encoder_of_power_sees_them(scene: Scene) -> None:
     spec = {'units': 'power', 'mean': [0.1, 0.02]}
     stored = torch.from_numpy(10 * np.log10(POWER[None])).float()

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.models.foundation.pixel_steps import EIGHT_BITS
+from torchgeo_cmr.rasters.fill_values import FillValues
 from torchgeo_cmr.scenes.bands import is_optical
 from torchgeo_cmr.scenes.scene import Scene
 from torchgeo_cmr.scenes.units import BACKSCATTER, are_decibels, convert
 
-__all__ = ('check_light', 'doubt_backscatter')
+__all__ = ('check_light', 'doubt_backscatter', 'doubt_missing')
 
 #: Of every so many rows and columns one is looked at.
 _EVERY = 4
@@ -114,6 +115,28 @@ def doubt_backscatter(
         f'the median of {modality} in {scene.path} is {found[0]:.0f} dB, far {side} what the encoder '
         'was trained on: if its pixels are stored in steps, state their value with `scale`, such as '
         '7.08e-5 for amplitude of Sentinel-1 in 16 bits; else check `units`'
+    )
+
+
+def doubt_missing(images: Tensor, scene: Scene, modality: str) -> str | None:
+    """Say which number of a scene stands for missing pixels in many files, and is read as a measured one.
+
+    Args:
+        images: Patches, shape (batch, bands, height, width), NaN where missing.
+        scene: Where they are from.
+        modality: For messages.
+
+    Returns:
+        A sentence; None if there is none.
+    """
+    fills = FillValues()
+    fills.add(images.transpose(0, 1).flatten(1).numpy())
+    found = fills.doubt()
+    if found is None:
+        return None
+    return (
+        f'{modality} of {scene.path} has {found} of its first patches, which nothing calls missing: if '
+        'these are, state it with `nodata`'
     )
 
 

@@ -16,7 +16,11 @@ from torchgeo_cmr.embed.run_report import Errors, Report
 from torchgeo_cmr.embed.scenes.content import fingerprint
 from torchgeo_cmr.embed.scenes.item import embed_item
 from torchgeo_cmr.embed.scenes.patch_batches import ROOM, Batch, read_item
-from torchgeo_cmr.embed.scenes.pixel_range import check_light, doubt_backscatter
+from torchgeo_cmr.embed.scenes.pixel_range import (
+    check_light,
+    doubt_backscatter,
+    doubt_missing,
+)
 from torchgeo_cmr.embed.scenes.work_item import WorkItem
 from torchgeo_cmr.reading.threads import ahead, one_early, some_early
 from torchgeo_cmr.scenes.remote_files import FETCHES
@@ -183,7 +187,8 @@ class Worker:
             if first:
                 first, given = False, (batch.images, item.scene, spec, item.modality)
                 check_light(*given)
-                doubt = doubt_backscatter(*given)
+                doubt = doubt_missing(batch.images, item.scene, item.modality)
+                doubt = doubt or doubt_backscatter(*given)
                 if doubt is not None:
                     doubts.append(doubt)
             yield batch
