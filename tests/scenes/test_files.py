@@ -57,11 +57,21 @@ def test_each_path_must_match(folder: Path) -> None:
     with pytest.raises(RasterError, match=r'no raster matches in/\*\.jp2: .*quotes'):
         find_files(['in', 'in/*.jp2'])
     with pytest.raises(
-        RasterError, match=r'matches empty: nothing in this folder ends'
+        RasterError, match=r'matches empty: nothing in this folder ends in .*\.zarr$'
     ):
         find_files(['in', 'empty'])
     with pytest.raises(RasterError, match='no raster is given'):
         find_files([])
+
+
+def test_rasters_that_must_be_named_are_mentioned(folder: Path) -> None:
+    make('in/a.vrt', 'in/b.PNG', 'in/c.png', 'in/d.txt', 'in/deep/e.img')
+    with pytest.raises(
+        RasterError, match=r'; name what it holds: in/\*\.PNG in/\*\.png in/\*\.vrt$'
+    ):
+        find_files(['in'])
+    with pytest.raises(RasterError, match=r'ends in \.wav$'):
+        find_files(['in'], ('.wav',), 'sound')
 
 
 def test_what_is_no_file_is_refused(folder: Path) -> None:

@@ -11,6 +11,8 @@ from torchgeo_cmr.regular_files import is_address, named_address, shown
 #: Suffixes of rasters looked for in a folder. A VRT there most often points at the files
 #: next to it, so it must be named.
 RASTERS = ('.tif', '.tiff', '.jp2')
+#: Suffixes of rasters that are not looked for, since they may be pictures of others or parts of products.
+_NAMED = frozenset('.vrt .png .jpg .jpeg .img .asc .bil .hdf .h5 .ntf'.split())
 #: Suffixes of cubes, which xarray reads.
 CUBES = ('.nc', '.nc4', '.zarr')
 #: Suffixes of lists of STAC items; a folder may hold other JSON, so they must be named.
@@ -102,10 +104,20 @@ def _cure(path: str, suffixes: Sequence[str]) -> str:
             'with --remote'
         )
     if os.path.isdir(path):
-        return f'nothing in this folder ends in {", ".join(suffixes)}'
+        return f'nothing in this folder ends in {", ".join(suffixes)}' + (
+            _others(path) if set(RASTERS) <= {*suffixes} else ''
+        )
     if glob.has_magic(path):
         return 'check the path, and put quotes round a pattern so that it arrives unchanged'
     return 'check the path, and that its disk is mounted'
+
+
+def _others(folder: str) -> str:
+    """Say how to name rasters of a folder that are not looked for there."""
+    endings = {os.path.splitext(name)[1] for name in os.listdir(folder)}
+    named = sorted(ending for ending in endings if ending.lower() in _NAMED)
+    patterns = [os.path.join(folder, f'*{ending}') for ending in named]
+    return f'; name what it holds: {" ".join(patterns)}' if patterns else ''
 
 
 def listed(paths: Paths) -> list[str]:
