@@ -12,7 +12,9 @@ from torchgeo_cmr.regular_files import is_address, named_address, shown
 #: next to it, so it must be named.
 RASTERS = ('.tif', '.tiff', '.jp2')
 #: Suffixes of rasters that are not looked for, since they may be pictures of others or parts of products.
-_NAMED = frozenset('.vrt .png .jpg .jpeg .img .asc .bil .hdf .h5 .ntf'.split())
+_NAMED = frozenset(
+    ['.vrt', '.png', '.jpg', '.jpeg', '.img', '.asc', '.bil', '.hdf', '.h5', '.ntf']
+)
 #: Suffixes of cubes, which xarray reads.
 CUBES = ('.nc', '.nc4', '.zarr')
 #: Suffixes of lists of STAC items; a folder may hold other JSON, so they must be named.
