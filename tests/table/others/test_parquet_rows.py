@@ -23,6 +23,10 @@ VECTORS = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
 UNIT = VECTORS / np.linalg.norm(VECTORS.astype(np.float64), axis=1, keepdims=True)
 LON, LAT = 9 + 0.1 * np.arange(N), np.full(N, 45.0)
 SQUARES = shapely.box(LON, 45, LON + 0.02, 45.02)
+#: As PostGIS writes them.
+EXTENDED = [
+    f'SRID=4326;{word}' for word in shapely.to_wkt(SQUARES, rounding_precision=-1)
+]
 
 
 def rows(vectors: np.ndarray) -> list[np.ndarray]:
@@ -200,6 +204,10 @@ class TestPlaces:
             pa.array(shapely.to_wkb(SQUARES)),
             pa.array(shapely.to_wkt(SQUARES, rounding_precision=-1)),
             pa.array(shapely.to_wkb(SQUARES, hex=True)),
+            pa.array(EXTENDED),
+            pa.array(
+                shapely.to_wkb(shapely.set_srid(SQUARES, 4326), include_srid=True)
+            ),
             pa.array(shapely.to_wkb(SQUARES)).dictionary_encode(),
             pa.array(
                 shapely.to_wkt(SQUARES, rounding_precision=-1)
@@ -215,6 +223,8 @@ class TestPlaces:
             'wkb',
             'wkt',
             'hex',
+            'extended wkt',
+            'extended wkb',
             'categories',
             'words',
             'same length',
@@ -231,6 +241,21 @@ class TestPlaces:
         table = read(path, crs='EPSG:4326')
         got = np.asarray(table.frame.geometry)
         assert shapely.equals(got, SQUARES).all()
+
+    @pytest.mark.parametrize('srid', [32632, 999_999])
+    def test_a_srid_is_not_overruled(self, tmp_path: Path, srid: int) -> None:
+        shapes = shapely.set_srid(SQUARES, [4326] * (len(SQUARES) - 1) + [srid])
+        for words in (
+            shapely.to_wkb(shapes, include_srid=True),
+            [f'srid={shapely.get_srid(s)}; {s.wkt}' for s in shapes],
+        ):
+            columns = {'vec': rows(VECTORS), 'footprint': pa.array(words)}
+            path = write(tmp_path / 'x.parquet', columns)
+            with pytest.raises(
+                ArchiveError,
+                match=rf"SRID {srid}, which are not in EPSG:4326: give crs='EPSG:{srid}'",
+            ):
+                read(path, crs='EPSG:4326')
 
     def test_a_crs_is_never_guessed(self, tmp_path: Path) -> None:
         columns = {'emb': rows(VECTORS), 'x': LON, 'y': LAT}

@@ -1,6 +1,7 @@
 """Places of somebody else's file as footprints, and which rows an area touches."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from torchgeo_cmr.errors import ArchiveError
 from torchgeo_cmr.table.footprints import WGS84, is_wgs84, to_wgs84
@@ -17,6 +20,9 @@ from torchgeo_cmr.vectors.arcs import CURE
 
 from .column_roles import Roles, storage
 from .squares import squares
+
+#: What PostGIS writes before WKT.
+_SRID = re.compile(r'\s*SRID\s*=\s*(\d+)\s*;', re.IGNORECASE)
 
 #: West, south, east, north in degrees; west > east crosses the antimeridian.
 type Area = tuple[float, float, float, float]
@@ -122,7 +128,7 @@ def read_places(
         Geometries in the file's CRS, None where there is none.
 
     Raises:
-        ArchiveError: If the encoding is not known, or a geometry is broken.
+        ArchiveError: If the encoding is not known, a geometry is broken, or states another CRS.
     """
     if len(columns) == 2:
         x, y = (np.asarray(c.to_numpy(), np.float64) for c in columns)
@@ -152,7 +158,24 @@ def read_places(
             f'the column {name} stores places as {str(kind)[:80]}, which is not read: give WKB, '
             'WKT, a box of xmin, ymin, xmax, ymax, a point of x, y, or two columns such as lon,lat'
         )
+    _check_srid(shapes, name, roles.crs)
     return gpd.GeoSeries(shapes, crs=roles.crs)
+
+
+def _check_srid(shapes: NDArray[np.object_], name: str, crs: CRS) -> None:
+    """Refuse geometries that state another CRS than that in which they are read."""
+    for srid in np.unique(shapely.get_srid(shapes[~shapely.is_missing(shapes)])):
+        if srid == 0:
+            continue
+        try:
+            same = CRS.from_epsg(srid).equals(crs, ignore_axis_order=True)
+        except CRSError:
+            same = False
+        if not same:
+            raise ArchiveError(
+                f'the column {name} holds geometries with SRID {srid}, which are not in '
+                f"{crs.to_string()[:80]}: give crs='EPSG:{srid}', or bring all to one CRS"
+            )
 
 
 def footprints(
@@ -205,9 +228,17 @@ def _decoded(column: pa.ChunkedArray, kind: pa.DataType) -> NDArray[np.object_] 
         words = column.to_numpy()
         first = next((word for word in words if word), '')
         # Hexadecimal WKB begins with its byte order.
-        return (shapely.from_wkb if first[:2] in ('00', '01') else shapely.from_wkt)(
-            words
-        )
+        if first[:2] in ('00', '01'):
+            return shapely.from_wkb(words)
+        found = [_SRID.match(word) if word else None for word in words]
+        if not any(found):
+            return shapely.from_wkt(words)
+        pairs = zip(words, found, strict=True)
+        plain = [
+            word if match is None else word[match.end() :] for word, match in pairs
+        ]
+        srids = [0 if match is None else int(match[1]) for match in found]
+        return shapely.set_srid(shapely.from_wkt(plain), srids)
     if pa.types.is_struct(kind):
         fields = [field.name for field in kind]
         for sides in (('xmin', 'ymin', 'xmax', 'ymax'), ('x', 'y')):
