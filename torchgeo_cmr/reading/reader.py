@@ -21,7 +21,13 @@ from torchgeo_cmr.reading.cache import Block, Cache, touched
 from torchgeo_cmr.reading.file_groups import FileGroup, Source, grouped
 from torchgeo_cmr.reading.longitudes import readable
 from torchgeo_cmr.reading.nodata import Marks, masked_copy, missing
-from torchgeo_cmr.reading.resampling import MARGIN, below, interpolate, nearest
+from torchgeo_cmr.reading.resampling import (
+    MARGIN,
+    below,
+    interpolate,
+    nearest,
+    resampled,
+)
 from torchgeo_cmr.reading.storage import Storage, alpha_taken
 from torchgeo_cmr.reading.threads import decoders, threads
 from torchgeo_cmr.reading.windows import Cut, cuts, sizes, strips
@@ -503,27 +509,61 @@ class SceneReader:
         """Pixels on a grid with other pixels than the file has."""
         how = Resampling[self.scene.resampling]
         if how is Resampling.nearest:
-            return self._unmoved(path, indexes, part, size)
+            return self._nearest(path, indexes, part, size)
         storage = self._storage(path)
-        lost, corner = np.zeros(0, np.bool_), (0, 0)
-        if any(storage.may_miss(i) for i in indexes):
+        known, corner = np.zeros(0, np.float32), (0, 0)
+        may_miss = any(storage.may_miss(i) for i in indexes)
+        from_reduced = self._has_reduced(path, indexes, part, size)
+        if may_miss or from_reduced:
             known, corner = self._around(path, indexes, part, size)
-            lost = np.isnan(known)
+        lost = np.isnan(known)
+        if may_miss:
             floats = any(storage.types[i - 1].startswith('float') for i in indexes)
             mixed = lost.any() and (floats or not storage.alike)
             if mixed and how is Resampling.bilinear:
                 window = part.row_off, part.col_off, part.height, part.width
                 return interpolate(known, corner, window, size), [()] * len(indexes)
-        with self._borrow(path) as source:
-            pixels = source.read(
-                indexes, window=part, out_shape=(len(indexes), *size), resampling=how
-            )
+        wide = lost.any() and how is not Resampling.bilinear
+        if wide or from_reduced:
+            kinds = [storage.types[i - 1] for i in indexes]
+            pixels = resampled(known, corner, part, size, how, kinds)
+        else:
+            with self._borrow(path) as source:
+                pixels = source.read(
+                    indexes,
+                    window=part,
+                    out_shape=(len(indexes), *size),
+                    resampling=how,
+                )
         if lost.any():
             rows = nearest(part.row_off, part.height, size[0]) - corner[0]
             columns = nearest(part.col_off, part.width, size[1]) - corner[1]
             pixels = pixels.astype(np.float32)
             pixels[lost[:, rows[:, None], columns[None]]] = np.nan
         return pixels, [()] * len(indexes)
+
+    def _nearest(
+        self, path: str, indexes: list[int], part: Window, size: tuple[int, int]
+    ) -> Piece:
+        """Pixels of the file in which those of a window have their centres."""
+        if not self._has_reduced(path, indexes, part, size):
+            return self._unmoved(path, indexes, part, size)
+        known, corner = self._around(path, indexes, part, size)
+        rows = nearest(part.row_off, part.height, size[0]) - corner[0]
+        columns = nearest(part.col_off, part.width, size[1]) - corner[1]
+        return known[:, rows[:, None], columns[None]], [()] * len(indexes)
+
+    def _has_reduced(
+        self, path: str, indexes: list[int], part: Window, size: tuple[int, int]
+    ) -> bool:
+        """Say whether GDAL would take pixels of an overview for a window.
+
+        How those were made is not known: of every second pixel, or of classes that no pixel has.
+        """
+        if size[0] >= part.height and size[1] >= part.width:
+            return False
+        with self._borrow(path) as source:
+            return any(source.overviews(i) for i in indexes)
 
     def _around(
         self, path: str, indexes: list[int], part: Window, size: tuple[int, int]

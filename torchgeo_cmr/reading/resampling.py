@@ -12,14 +12,21 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
+from rasterio.enums import Resampling
+from rasterio.io import MemoryFile
+from rasterio.windows import Window
 from shapely.affinity import affine_transform
 
 from torchgeo_cmr.reading.longitudes import as_named
 from torchgeo_cmr.scenes.header import Header
 from torchgeo_cmr.scenes.outlines import full_turn, project
 
-#: Pixels beyond a window on which its values depend, in pixels of the coarser grid.
-MARGIN = 2
+#: Pixels beyond a window on which its values depend, in pixels of the coarser grid: as many as
+#: the widest kernel, that of Lanczos, reaches.
+MARGIN = 3
+
+#: Stands for missing pixels in memory.
+_MISSING = np.finfo(np.float32).min
 
 
 def below(
@@ -116,3 +123,53 @@ def interpolate(
     kept = np.zeros(out.shape, np.bool_)
     kept[:, inside[0][:, None], inside[1]] = valid[:, places[0][:, None], places[1]]
     return np.divide(sums, shares, out=out, where=kept, casting='same_kind')
+
+
+def resampled(
+    stored: NDArray[np.float32],
+    corner: tuple[int, int],
+    window: Window,
+    shape: tuple[int, int],
+    how: Resampling,
+    types: Sequence[str],
+) -> NDArray[np.float32]:
+    """Resample pixels in memory as GDAL does those of a file, and never from its overviews.
+
+    Args:
+        stored: Pixels of shape ``(bands, height, width)``, NaN where missing.
+        corner: Row and column of the first of them.
+        window: Columns and rows to give, in stored pixels.
+        shape: Rows and columns to give them.
+        how: The kernel.
+        types: NumPy type of each band in its file; whole numbers stay whole.
+
+    Returns:
+        Pixels of shape ``(bands, *shape)``, made of those that are not missing; of any value
+        where the stored pixel is missing in which their centre lies.
+    """
+    bands, height, width = stored.shape
+    top, left = window.row_off - corner[0], window.col_off - corner[1]
+    area = Window(left, top, window.width, window.height)  # ty: ignore[too-many-positional-arguments]
+    with MemoryFile() as memory:
+        with memory.open(
+            driver='GTiff',
+            count=bands,
+            height=height,
+            width=width,
+            dtype='float32',
+            # A value, because NaN next to a pixel spoils it under wide kernels.
+            nodata=_MISSING,
+            # A file without any grid is warned of.
+            transform=Affine.scale(2, -2),
+        ) as file:
+            file.write(np.where(np.isfinite(stored), stored, _MISSING))
+        with memory.open() as file:
+            options = {'window': area, 'out_shape': (bands, *shape)}
+            out = file.read(resampling=how, **options)
+            # Kernels with negative weights may add up to nothing.
+            lost = out == _MISSING
+            if lost.any():
+                out[lost] = file.read(resampling=Resampling.nearest, **options)[lost]
+    whole = [np.issubdtype(np.dtype(kind), np.integer) for kind in types]
+    out[whole] = np.floor(out[whole] + np.float32(0.5))
+    return out
