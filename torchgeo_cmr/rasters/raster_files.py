@@ -40,6 +40,8 @@ _MAGIC = re.compile(
 #: Text before the first zero byte, in which GDAL looks for XML.
 _MARKUP = re.compile(rb'[^\0]*<[A-Za-z?!]')
 _NETWORK = re.compile(r'/vsi|^\s*[a-z][a-z0-9+.-]*://', re.IGNORECASE)
+#: Files next to a raster that GDAL lists with it.
+_NO_PIXELS = ('.aux.xml', '.ovr')
 #: Words of a VRT that name a file, in elements, attributes and keys of metadata.
 _NAMING = re.compile(r'filename|dataset$|dempath$|rpc_dem$|overview_file$')
 _CODE = ('pixelfunctioncode', 'pixelfunctionlanguage')
@@ -117,6 +119,33 @@ def holds_pixels(path: str) -> bool:
         path: The file.
     """
     return os.path.isfile(path) and _holds_pixels(head_of(path))
+
+
+def files_behind(path: str) -> list[str]:
+    """Name the files next to a raster, or that it names, from which its pixels and masks come.
+
+    Args:
+        path: A raster of this disk.
+
+    Returns:
+        A mask next to it and, of a VRT, its sources with what is behind those, sorted.
+
+    Raises:
+        RasterError: If it is a VRT that names anything but files of pixels.
+        RasterioIOError: If it is a VRT that cannot be opened.
+    """
+    found, waiting = {path}, [path]
+    while waiting:
+        file = waiting.pop()
+        named = [file + '.msk'] if os.path.isfile(file + '.msk') else []
+        if file.lower().endswith('.vrt'):
+            with open_pixels(file) as source:
+                # Statistics and overviews next to it change no pixel.
+                named += [f for f in source.files if not f.endswith(_NO_PIXELS)]
+        new = {*named} - found
+        found |= new
+        waiting += new
+    return sorted(found - {path})
 
 
 def _check_sidecars(name: str) -> None:

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 from torchgeo_cmr.embed.scenes.work_item import WorkItem, facts_of
 from torchgeo_cmr.errors import RasterError
+from torchgeo_cmr.rasters.raster_files import files_behind
+from torchgeo_cmr.scenes.header import read_header
 from torchgeo_cmr.scenes.remote_access import identify
 from torchgeo_cmr.scenes.remote_files import RemoteFile
 
@@ -22,7 +24,9 @@ def fingerprint(item: WorkItem) -> str:
 
     It covers grid, CRS, dates, bands and units of the scene, and of each file (the quality
     mask among them) its path from the root, its size, its first and last 64 KiB and 14 samples
-    of 4 KiB spread evenly between them; of a folder (a Zarr store), those of every file in it. Times of modification do not
+    of 4 KiB spread evenly between them; of a folder (a Zarr store), those of every file in it; of a
+    VRT those of its sources, and of a raster that of a ``.msk`` file next to it and what an
+    ``.aux.xml`` states to be missing. Times of modification do not
     count: copies are equal. A change that keeps the size of a file and misses all samples
     goes unseen. Of a file on a server it is what
     :func:`~torchgeo_cmr.scenes.remote_access.identify` finds.
@@ -43,6 +47,8 @@ def fingerprint(item: WorkItem) -> str:
         if isinstance(path, RemoteFile):
             digest.update(json.dumps(identify(path)).encode())
             continue
+        if scene.layers is None:
+            digest.update(_stated_next_to(path))
         for file in _files(path):
             digest.update(os.path.relpath(file, path).encode())
             try:
@@ -56,12 +62,21 @@ def fingerprint(item: WorkItem) -> str:
 
 
 def _files(path: str) -> Iterator[str]:
-    """Give a file itself, or all files of a folder in order; nothing of what is neither."""
+    """Give a file and those behind it, or all files of a folder in order; else nothing."""
     if os.path.isfile(path):
         yield path
+        yield from files_behind(path)
     for parent, folders, names in os.walk(path):
         folders.sort()
         yield from (os.path.join(parent, name) for name in sorted(names))
+
+
+def _stated_next_to(path: str) -> bytes:
+    """Give what a file next to a raster may state of missing pixels; nothing without one."""
+    if not os.path.isfile(path) or not os.path.isfile(path + '.aux.xml'):
+        return b''
+    header = read_header(path)
+    return json.dumps([header.nodata, header.masks]).encode()
 
 
 @lru_cache(maxsize=4096)
