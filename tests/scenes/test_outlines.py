@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS, Geod, Transformer
 from shapely import box
 
-from torchgeo_cmr.scenes.outlines import full_turn, project, project_near
+from torchgeo_cmr.scenes.outlines import full_turn, metres_of, project, project_near
 
 UTM_60 = CRS('EPSG:32760')
 DEGREES = CRS('EPSG:4326')
@@ -79,3 +79,23 @@ def test_what_winds_round_a_pole_stays_as_it_is() -> None:
     (moved,) = project(np.array([box(-1e5, -1e5, 1e5, 1e5)], object), polar, DEGREES)
     assert moved.bounds[0] >= -180
     assert moved.bounds[2] <= 180
+
+
+@pytest.mark.parametrize(
+    ('code', 'point', 'step'),
+    [
+        ('EPSG:4326', (2.0, 44.0), 1e-3),
+        # Angles in grads, counted from Paris.
+        ('EPSG:4807', (0.5, 49.0), 1e-3),
+        # A grid of the south of France over such angles.
+        ('EPSG:27572', (600_000.0, 1_900_000.0), 100.0),
+        ('EPSG:2225', (6_000_000.0, 2_000_000.0), 100.0),
+    ],
+)
+def test_metres_of_a_unit(code: str, point: tuple[float, float], step: float) -> None:
+    x, y = point
+    to_degrees = Transformer.from_crs(code, DEGREES, always_xy=True).transform
+    lon, lat = to_degrees([x, x + step, x], [y, y, y + step])
+    ellipsoid = Geod(ellps='WGS84')
+    expected = [ellipsoid.inv(lon[0], lat[0], lon[i], lat[i])[2] / step for i in (1, 2)]
+    assert metres_of(CRS(code), point) == pytest.approx(expected, rel=2e-3)

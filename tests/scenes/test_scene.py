@@ -100,6 +100,16 @@ class TestScenes:
         assert scene.to_crs(scene.crs).warped
 
 
+def test_pixels_in_grads_have_their_metres(write_raster: Writer) -> None:
+    """The hundredth part of a right angle, as in the old CRSs of France."""
+    grid = Affine(1e-4, 0, 0.5, 0, -1e-4, 49)
+    path = write_raster('a.tif', crs='EPSG:4807', transform=grid)
+    (scene,) = scenes(from_paths([path]))
+    # A ten-thousandth of a grad is 10 m of a meridian: so the metre was made.
+    assert scene.grid_gsd == pytest.approx(10, rel=2e-3)
+    assert scene.gsd[0] == pytest.approx(10 * np.cos(np.radians(44.1)) ** 0.5, rel=5e-3)
+
+
 class TestFromPaths:
     def test_nothing_matches(self, tmp_path: Path) -> None:
         with pytest.raises(RasterError, match=r'no raster matches .*check the path'):

@@ -267,7 +267,7 @@ def metres_of(crs: CRS, point: tuple[float, float]) -> tuple[float, float]:
     """
     x, y = point
     geod = crs.get_geod() or Geod(ellps='WGS84')
-    unit, step = 1.0, 1e-4
+    unit, step, degrees = 1.0, 1e-4, degrees_of(crs)
     points = np.array([(x, y), (x + step, y), (x, y + step)])
     if not crs.is_geographic:
         unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
@@ -277,9 +277,10 @@ def metres_of(crs: CRS, point: tuple[float, float]) -> tuple[float, float]:
         if base is None:
             return unit, unit
         points = np.stack(_transformer(crs, base).transform(*points.T), axis=1)
-        if not _within_use(crs, points[0]):
+        degrees = degrees_of(base)
+        if not _within_use(crs, points[0] * degrees):
             return unit, unit
-    (lon, lat), *moved = points.tolist()
+    (lon, lat), *moved = (points * degrees).tolist()
     found = [geod.inv(lon, lat, origin[0], origin[1])[2] / step for origin in moved]
     if not crs.is_geographic:
         stretched = [np.isfinite(m) and abs(m / unit - 1) > _STRETCH for m in found]
@@ -287,11 +288,31 @@ def metres_of(crs: CRS, point: tuple[float, float]) -> tuple[float, float]:
     return float(found[0]), float(found[1])
 
 
+def degrees_of(crs: CRS) -> float:
+    """Return how many degrees one unit of a geographic CRS is; 1 of other CRSs.
+
+    Args:
+        crs: The CRS.
+
+    Returns:
+        1 for nearly all; 0.9 where angles are counted in grads, as in the old CRSs of France.
+    """
+    if not crs.is_geographic or not crs.axis_info:
+        return 1.0
+    degrees = float(np.degrees(crs.axis_info[0].unit_conversion_factor))
+    return 1.0 if np.isclose(degrees, 1, rtol=1e-12, atol=0) else degrees
+
+
 def _within_use(crs: CRS, lonlat: NDArray[np.float64]) -> bool:
-    """Whether a point lies where a projection is meant to be used."""
-    area = crs.area_of_use
+    """Whether a point, in degrees, lies where a projection is meant to be used."""
+    area, meridian = crs.area_of_use, crs.prime_meridian
     if area is None or not np.isfinite(lonlat).all():
         return False
     lon, lat = lonlat.tolist()
+    if meridian is not None:
+        # Areas of use are counted from Greenwich.
+        lon += float(
+            np.degrees(meridian.longitude * float(meridian.unit_conversion_factor))
+        )
     width = (area.east - area.west) % 360 or 360.0
     return (lon - area.west) % 360 <= width and area.south <= lat <= area.north

@@ -34,7 +34,13 @@ from torchgeo_cmr.rasters.orientation import AS_STORED, Turn, north_up
 from torchgeo_cmr.scenes.bands import is_radar
 from torchgeo_cmr.scenes.files import RASTERS, Paths, find_files
 from torchgeo_cmr.scenes.header import Header, read_header
-from torchgeo_cmr.scenes.outlines import clips, project, project_near, same_crs
+from torchgeo_cmr.scenes.outlines import (
+    clips,
+    degrees_of,
+    project,
+    project_near,
+    same_crs,
+)
 from torchgeo_cmr.scenes.remote_files import RemoteFile
 from torchgeo_cmr.scenes.scales import (
     SENTINEL2,
@@ -643,15 +649,19 @@ def _corners(transform: Affine, shape: tuple[int, int]) -> NDArray[np.float64]:
 def _gsd(
     transform: Affine, shape: tuple[int, int], crs: CRS, down_only: bool = False
 ) -> float:
-    """Nominal pixel size in metres: in the CRS, or on the ellipsoid if in degrees."""
+    """Nominal pixel size in metres: in the CRS, or on the ellipsoid if in angles."""
     if not crs.is_geographic:
         metres = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
         return float(np.sqrt(abs(transform.determinant)) * metres)
     row, column = shape[0] // 2, shape[1] // 2
     geod = crs.get_geod() or Geod(ellps='WGS84')
-    corner = apply(transform, column, row)
-    across = geod.inv(*corner, *apply(transform, column + 1, row))[2]
-    down = geod.inv(*corner, *apply(transform, column, row + 1))[2]
+    corners = (
+        apply(transform, *place)
+        for place in ((column, row), (column + 1, row), (column, row + 1))
+    )
+    degrees = degrees_of(crs)
+    corner, right, below = ((x * degrees, y * degrees) for x, y in corners)
+    across, down = geod.inv(*corner, *right)[2], geod.inv(*corner, *below)[2]
     return float(down if down_only else np.sqrt(across * down))
 
 
