@@ -75,6 +75,44 @@ def test_every_date_is_a_scene_with_north_up(tmp_path: Path, south_up: bool) -> 
         np.testing.assert_array_equal(many[1], expected[:, :2, :2])
 
 
+@pytest.mark.parametrize('suffix', ['nc', 'zarr'])
+@pytest.mark.parametrize('moment', ['2024-06-01', '2024-06-11T10:20:30', 'NaT'])
+def test_a_date_cut_out_of_a_cube_keeps_its_date(
+    tmp_path: Path, suffix: str, moment: str
+) -> None:
+    path = str(tmp_path / f'a.{suffix}')
+    one_date = cube(dates=[moment]).isel(t=0)
+    made = one_date.assign_coords(made=np.datetime64('2025-01-01', 'ns'))
+    made['made'].attrs['standard_name'] = 'forecast_reference_time'
+    if suffix == 'nc':
+        made.to_netcdf(path)
+    else:
+        made.to_zarr(path, consolidated=False)
+    (scene,) = cube_scenes(path)
+    assert scene.part == ''
+    date = pd.Timestamp(moment, tz='UTC')
+    if date is pd.NaT:
+        assert scene.time_start is scene.time_end is None
+        return
+    rest = pd.Timedelta('86399.999999s' if date == date.normalize() else 0)
+    assert (scene.time_start, scene.time_end) == (date, date + rest)
+    found = CubeReader(scene).read(window(0, 0, 6, 8))
+    np.testing.assert_array_equal(found[1], one_date['S2-B03'].values)
+
+
+@pytest.mark.parametrize('dates', [{}, {'time': '2024-06-01'}])
+def test_of_several_moments_the_time_counts(
+    tmp_path: Path, dates: dict[str, str]
+) -> None:
+    path = str(tmp_path / 'a.nc')
+    others = {'made': '2025-01-01', 'sent': '2025-01-02', **dates}
+    moments = {name: np.datetime64(text, 'ns') for name, text in others.items()}
+    cube().isel(t=0, drop=True).assign_coords(moments).to_netcdf(path)
+    (scene,) = cube_scenes(path)
+    expected = pd.Timestamp(dates['time'], tz='UTC') if dates else None
+    assert scene.time_start == expected
+
+
 def test_values_are_decoded_and_missing_ones_are_nan(tmp_path: Path) -> None:
     path = str(tmp_path / 'a.nc')
     made = cube()

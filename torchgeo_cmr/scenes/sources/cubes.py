@@ -65,8 +65,8 @@ def cube_scenes(
         crs: CRS of a cube that states none.
 
     Returns:
-        Scenes in the order of time, or one without date if the cube has no time. Steps at
-        midnight stand for the whole day.
+        Scenes in the order of time; one if the cube has no dimension of time, with the date of a
+        coordinate that is a single moment, if there is one. Midnight stands for the whole day.
 
     Raises:
         RasterError: If it cannot be read, has no CRS or no regular grid, or no variable is
@@ -123,7 +123,7 @@ def cube_scenes(
             scene, units=_units(scene, images), scales=_scales(scene, images)
         )
         if time is None:
-            return [scene]
+            return [_dated(scene, _only_time(cube))]
         return [_at(scene, time, i, t) for i, t in enumerate(_times(cube[time], path))]
 
 
@@ -344,18 +344,44 @@ def _times(axis: xr.DataArray, path: str) -> pd.DatetimeIndex:
     return moments
 
 
+def _only_time(cube: xr.Dataset) -> pd.Timestamp | None:
+    """Moment of a cube that was cut out of a longer one; None if unknown or doubtful."""
+    single = {
+        str(name): variable
+        # Not all writers say which of them are coordinates.
+        for name, variable in cube.variables.items()
+        if variable.ndim == 0
+        and variable.dtype.kind == 'M'
+        # Others are such as the time at which a forecast was made.
+        and variable.attrs.get('standard_name', 'time') == 'time'
+    }
+    known = single.get('time') if len(single) > 1 else next(iter(single.values()), None)
+    moment = None if known is None else pd.Timestamp(known.values[()])
+    return moment if isinstance(moment, pd.Timestamp) else None
+
+
+def _dated(scene: Scene, moment: pd.Timestamp | None) -> Scene:
+    """Give a scene its date; midnight is the whole day."""
+    if moment is None:
+        return scene
+    last = pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
+    day = moment == moment.normalize()
+    return replace(
+        scene,
+        time_start=moment.tz_localize('UTC'),
+        time_end=(moment + last if day else moment).tz_localize('UTC'),
+    )
+
+
 def _at(scene: Scene, dim: str, step: int, moment: pd.Timestamp) -> Scene:
     """Give the scene of one date."""
     assert scene.layers is not None
     day = moment == moment.normalize()
-    last = pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
     return replace(
-        scene,
+        _dated(scene, moment),
         sources=tuple((path, step + 1) for path, _ in scene.sources),
         layers=tuple((name, ((dim, step), *at)) for name, at in scene.layers),
         part=moment.strftime('%Y-%m-%d' if day else '%Y-%m-%dT%H%M%S.%f'),
-        time_start=moment.tz_localize('UTC'),
-        time_end=(moment + last if day else moment).tz_localize('UTC'),
     )
 
 
