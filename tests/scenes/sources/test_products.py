@@ -210,6 +210,26 @@ def test_the_band_may_stand_anywhere_in_the_name(
     assert names_of(turned) == list(files[::-1])
 
 
+@pytest.mark.parametrize(
+    'twins', [('x_B2.tif', 'x_B02.tif'), ('x_blue_10m.tif', 'x_B02_10m.tif')]
+)
+def test_two_files_of_one_band_are_told_of(
+    write_raster: Writer, tmp_path: Path, twins: tuple[str, str]
+) -> None:
+    for file in ('x_B03.tif', *twins):
+        write_raster(file, bands=('',))
+    with pytest.raises(RasterError, match=r'x_B.* are both B02 of one .* keep one of'):
+        opened(tmp_path, ['B02', 'B03'])
+    (scene,) = opened(tmp_path, ['B03'])
+    assert names_of(scene) == ['x_B03.tif']
+    # Of two pixel sizes the finer is read.
+    write_raster(twins[0], bands=('',), res=20, data=np.ones((1, 8, 8)))
+    write_raster(twins[1], bands=('',), res=10, data=np.ones((1, 16, 16)))
+    write_raster('x_B03.tif', bands=('',), res=10, data=np.ones((1, 16, 16)))
+    (scene,) = opened(tmp_path, ['B02', 'B03'])
+    assert names_of(scene) == [twins[1], 'x_B03.tif']
+
+
 def test_a_set_says_its_unit_itself(write_raster: Writer, tmp_path: Path) -> None:
     for band in ('VV', 'VH'):
         write_raster(f'x_{band}.tif', bands=('',))

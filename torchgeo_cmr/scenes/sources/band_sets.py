@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+import numpy as np
+
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.scenes.bands import candidates, is_optical, is_radar
 from torchgeo_cmr.scenes.header import read_header
@@ -49,7 +51,7 @@ class BandSet:
             The scene.
 
         Raises:
-            RasterError: If a band has no file, or a file cannot be read.
+            RasterError: If a band has no file, or two of equal pixels, or a file cannot be read.
         """
         missing = [band for band in bands if band not in self.files]
         if missing:
@@ -58,7 +60,7 @@ class BandSet:
                 f'but there is no file for {", ".join(missing)} next to it: add it, or '
                 'remove the set'
             )
-        chosen = [_finest(self.files[band]) for band in bands]
+        chosen = [_finest(self.files[band], band) for band in bands]
         sources = [(file, 1) for file, _ in chosen]
         # Units are what the files say, not what the encoder calls its bands.
         names = [read_header(file).descriptions[0] or word for file, word in chosen]
@@ -127,10 +129,22 @@ def _ends(bands: tuple[str, ...]) -> frozenset[str]:
     return frozenset(word for n in names for word in (n, *_WORD.findall(n)[-1:]))
 
 
-def _finest(files: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    return min(
-        files, key=lambda entry: abs(read_header(entry[0]).transform.determinant)
-    )
+def _finest(files: Sequence[tuple[str, str]], band: str) -> tuple[str, str]:
+    """Give the file with the smallest pixels; of renditions whose names say so, any."""
+    if len(files) == 1:
+        return files[0]
+    areas = [abs(read_header(file).transform.determinant) for file, _ in files]
+    finest, second = sorted(zip(areas, files, strict=True))[:2]
+    words = [
+        _RESOLUTION.findall(os.path.splitext(each[1][0])[0])
+        for each in (finest, second)
+    ]
+    if words[0] == words[1] and np.isclose(finest[0], second[0], rtol=1e-6, atol=0):
+        raise RasterError(
+            f'{finest[1][0]} and {os.path.basename(second[1][0])} are both {band} of one scene, '
+            'with pixels of one size: keep one of them in the folder, or name the files to read'
+        )
+    return finest[1]
 
 
 def _has_one_band(file: str) -> bool:
