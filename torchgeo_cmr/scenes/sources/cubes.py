@@ -356,8 +356,10 @@ def _only_time(cube: xr.Dataset) -> pd.Timestamp | None:
         and variable.attrs.get('standard_name', 'time') == 'time'
     }
     known = single.get('time') if len(single) > 1 else next(iter(single.values()), None)
-    moment = None if known is None else pd.Timestamp(known.values[()])
-    return moment if isinstance(moment, pd.Timestamp) else None
+    if known is None:
+        return None
+    (moment,) = pd.DatetimeIndex(known.values.reshape(1))
+    return None if pd.isna(moment) else moment
 
 
 def _dated(scene: Scene, moment: pd.Timestamp | None) -> Scene:
