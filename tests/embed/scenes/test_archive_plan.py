@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from torchgeo.datasets import RasterDataset, Sentinel2
 
@@ -190,6 +191,20 @@ def test_bands_go_by_name_where_there_are_names(write_raster: Writer) -> None:
         order(('x-VV', 'y-VV'), ['VV'])
     with pytest.raises(RasterError, match='the number of bands must agree'):
         order(('', '', ''), ['B02', 'B04'])
+
+
+def test_a_file_has_one_date(write_raster: Writer) -> None:
+    (scene,) = catalogue(write_raster('a.tif'))
+    day, other = (pd.Timestamp(f'2024-06-{n}T00:00Z') for n in ('01', '02'))
+    end = day + pd.Timedelta('86399s')
+    dated = replace(scene, time_start=day, time_end=end)
+    moment = day + pd.Timedelta('10h')
+    # A product states the day, a catalogue the moment, and a file nothing.
+    for same in (replace(scene, time_start=moment, time_end=moment), scene):
+        assert len(plan_scenes([dated, same], 's2', 16).items) == 1
+    moved = replace(scene, time_start=other, time_end=other)
+    with pytest.raises(RasterError, match=r'a\.tif is listed at two dates, 2024-06-01'):
+        plan_scenes([dated, moved], 's2', 16)
 
 
 class Bands(RasterDataset):

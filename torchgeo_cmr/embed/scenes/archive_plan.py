@@ -111,7 +111,7 @@ def plan_scenes(
 
     Raises:
         RasterError: If bands or units are not the encoder's, two scenes begin with one band
-            of one file, a file lies outside *root*, no scene holds a patch, pixel sizes
+            of one file, a file is listed at two dates, lies outside *root*, no scene holds a patch, pixel sizes
             differ and *gsd* forbids it, or a setting is out of range.
 
     Warns:
@@ -232,9 +232,21 @@ def _unique(scenes: Sequence[Scene], trying: Trying) -> list[Scene]:
                     f'two scenes begin with {scene.path}, the other bands of one are in '
                     f'{scene.sources[-1][0]}: one file cannot name two scenes, drop one'
                 )
+            if _are_apart(first, scene):
+                raise RasterError(
+                    f'{scene.path} is listed at two dates, {first.time_start} and '
+                    f'{scene.time_start}: a file has one date, so correct the list'
+                )
             if first is not scene:
                 unique[scene.path, scene.part] = _joined(first, scene)
     return [*unique.values()]
+
+
+def _are_apart(left: Scene, right: Scene) -> bool:
+    """Say whether dates of one scene contradict; a day and a moment of it do not."""
+    starts, ends = (left.time_start, right.time_start), (left.time_end, right.time_end)
+    times = [time for time in (*starts, *ends) if time is not None]
+    return len(times) == 4 and max(times[:2]) > min(times[2:])
 
 
 def _warn_of_small(items: Sequence[WorkItem], scenes: int, others: bool) -> None:
