@@ -75,6 +75,24 @@ def test_bands_dates_and_masks_come_from_the_item(folder: Path) -> None:
     assert scene.bands == ('B03', 'B02')
 
 
+def test_values_of_nodata_that_only_the_item_tells_apart(
+    folder: Path, write_raster: Writer
+) -> None:
+    values = {'B02': 0, 'B03': 65_535}
+    assets = {
+        name: asset(f'b{name[-1]}.tif', name, **{'raster:bands': [{'nodata': value}]})
+        for name, value in values.items()
+    }
+    with pytest.raises(RasterError, match=r'several values of nodata, 0 of B02, and'):
+        opened(item(assets), folder, 'B02', 'B03')
+    for name, value in values.items():
+        file = f'b{name[-1]}.tif'
+        write_raster(file, dtype='uint16', bands=('',), nodata=value)
+    (scene,) = opened(item(assets), folder, 'B02', 'B03')
+    assert scene.nodata is None
+    assert not scene.unmarked
+
+
 def test_common_names_of_sentinel_2_are_bands(folder: Path) -> None:
     assets = {'blue': asset('b2.tif', 'blue'), 'green': asset('b3.tif', 'green')}
     (scene,) = opened(item(assets, constellation='sentinel-2'), folder, 'B03', 'B02')

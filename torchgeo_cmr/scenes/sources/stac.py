@@ -10,6 +10,7 @@ one scene per date.
 """
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from pyproj.exceptions import CRSError
 from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.regular_files import check_regular, is_address
 from torchgeo_cmr.scenes.bands import candidates, is_radar
+from torchgeo_cmr.scenes.header import read_header
 from torchgeo_cmr.scenes.quality import open_mask
 from torchgeo_cmr.scenes.remote_access import RemoteAccess
 from torchgeo_cmr.scenes.remote_files import RemoteFile, unallowed
@@ -196,13 +198,12 @@ def _scenes(
     if not found:
         names = [band.names for band in offered]
         _check_absent(name, bands, names, absent, sensor, finder)
-    values = {band.facts.get('nodata') for band, _ in chosen}
-    nodata = values.pop() if len(values) == 1 else None
+    nodata = _nodata(name, [band for band, _ in chosen])
     scene = assemble(
         [(band.file, band.index) for band, _ in chosen],
         # Units are those of the item, not what the encoder calls its bands.
         [next((n for n in b.names if is_radar(n)), b.names[0]) for b, _ in chosen],
-        nodata=float(nodata) if isinstance(nodata, int | float) else None,
+        nodata=nodata,
         times=_times(content),
         sensor=sensor,
         crs=crs,
@@ -221,6 +222,24 @@ def _scenes(
         scales=scales,
     )
     return [without_zeros(scene)]
+
+
+def _nodata(item: str, bands: Sequence[AssetBand]) -> float | None:
+    """Value that all bands of an item share; several are refused unless their files state them."""
+    values = {band.facts.get('nodata') for band in bands}
+    # NaN is missing in any case.
+    numbers = {v for v in values if isinstance(v, int | float) and not math.isnan(v)}
+    if len(values) == 1:
+        return float(numbers.pop()) if numbers else None
+    for band in bands if len(numbers) > 1 else ():
+        value = band.facts.get('nodata')
+        if value in numbers and value != read_header(band.file).nodata[band.index - 1]:
+            raise RasterError(
+                f'the item {item} states several values of nodata, {value:g} of {band.names[0]}, and '
+                f'{band.file} does not state it: set it in the file, for example with '
+                '`gdal_edit.py -a_nodata`'
+            )
+    return None
 
 
 def _why_none(item: Mapping[str, Any]) -> str:
