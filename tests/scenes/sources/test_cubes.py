@@ -75,6 +75,19 @@ def test_every_date_is_a_scene_with_north_up(tmp_path: Path, south_up: bool) -> 
         np.testing.assert_array_equal(many[1], expected[:, :2, :2])
 
 
+def test_bands_of_a_store_that_lists_its_folder_keep_their_places(
+    tmp_path: Path,
+) -> None:
+    names = [f'B{i}' for i in range(1, 13)]
+    one = cube()['S2-B02']
+    made = xr.Dataset(dict.fromkeys(reversed(names), one))
+    made.to_zarr(tmp_path / 'a.zarr', consolidated=False)
+    made.to_netcdf(tmp_path / 'a.nc')
+    for file, order in (('a.zarr', names), ('a.nc', names[::-1])):
+        scenes = cube_scenes(str(tmp_path / file))
+        assert {scene.bands for scene in scenes} == {tuple(order)}
+
+
 @pytest.mark.parametrize('suffix', ['nc', 'zarr'])
 @pytest.mark.parametrize('moment', ['2024-06-01', '2024-06-11T10:20:30', 'NaT'])
 def test_a_date_cut_out_of_a_cube_keeps_its_date(

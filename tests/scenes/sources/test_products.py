@@ -230,6 +230,22 @@ def test_two_files_of_one_band_are_told_of(
     assert names_of(scene) == [twins[1], 'x_B03.tif']
 
 
+def test_a_band_of_a_product_that_lies_there_twice(
+    write_raster: Writer, tmp_path: Path
+) -> None:
+    name = 'T32TQM_20240611T101031_{}'
+    for band in ('B02', 'B03'):
+        write_raster(f'{name.format(band)}.tif', bands=('',))
+    write_raster(f'{name.format("B02")}.tiff', bands=('',))
+    with pytest.raises(
+        RasterError,
+        match=r'B02\.tif and T32\w+_B02\.tiff are one band of one product: keep',
+    ):
+        opened(tmp_path, ['B02', 'B03'])
+    (scene,) = opened(tmp_path, ['B03'])
+    assert names_of(scene) == [f'{name.format("B03")}.tif']
+
+
 def test_a_set_says_its_unit_itself(write_raster: Writer, tmp_path: Path) -> None:
     for band in ('VV', 'VH'):
         write_raster(f'x_{band}.tif', bands=('',))

@@ -79,7 +79,7 @@ def cube_scenes(
         _check_coordinates(cube, (x, y), crs, path)
         images = {
             str(name): variable
-            for name, variable in cube.data_vars.items()
+            for name, variable in _in_order(cube, path)
             if {x, y} <= set(variable.dims) and np.issubdtype(variable.dtype, np.number)
         }
         dims = {dim for variable in images.values() for dim in variable.dims} - {x, y}
@@ -159,6 +159,20 @@ def open_cube(path: str) -> xr.Dataset:
     short = {'lon': 'x', 'lat': 'y'}
     free = not {'x', 'y', 'longitude', 'latitude'} & {*cube.variables, *cube.dims}
     return cube.rename(short) if free and {*short} <= {*cube.dims} else cube
+
+
+def _in_order(cube: xr.Dataset, path: str) -> list[tuple[Any, xr.DataArray]]:
+    """Give the variables as they were written; those of a store that lists its folder, by name.
+
+    A disk lists a folder in any order, and bands would change places from one run to the next.
+    """
+    found = [*cube.data_vars.items()]
+    if os.path.isdir(path) and not _is_consolidated(path):
+        # B2 before B10.
+        found.sort(
+            key=lambda each: re.sub(r'\d+', lambda n: f'{int(n[0]):09}', str(each[0]))
+        )
+    return found
 
 
 def _is_consolidated(path: str) -> bool:

@@ -40,6 +40,8 @@ class _Product:
     times: Times
     #: Band name -> resolution in the name ('' if none) -> file.
     files: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: Others of the same band and resolution, such as a .tif of a .jp2.
+    others: dict[str, str] = field(default_factory=dict)
 
     @property
     def first(self) -> str:
@@ -112,7 +114,9 @@ def _recognise(file: str, products: dict[tuple[str, str], _Product]) -> bool:
     product = products.setdefault(
         (folder, known.stem), _Product(known.pattern, folder, known.stem, known.times)
     )
-    product.files.setdefault(known.band, {})[known.resolution] = file
+    first = product.files.setdefault(known.band, {}).setdefault(known.resolution, file)
+    if first != file:
+        product.others[first] = file
     return True
 
 
@@ -122,6 +126,7 @@ def _of_product(product: _Product, bands: Sequence[str]) -> Scene:
     sensor, times = pattern.sensor, product.times
     if '' in files:
         (path,) = files[''].values()
+        _check_alone(path, product)
         names, sources = bands_of(path)
         if nameless(names):
             names = tuple(NAIP.all_bands[: len(names)])
@@ -136,9 +141,20 @@ def _of_product(product: _Product, bands: Sequence[str]) -> Scene:
         # A level-2A product repeats bands at coarser pixels than the sensor has.
         best = pattern.native.get(band)
         finest = min(choice, key=lambda text: int(text[:-1] or 0))
-        sources.append((choice[best] if best in choice else choice[finest], 1))
+        path = choice[best] if best in choice else choice[finest]
+        _check_alone(path, product)
+        sources.append((path, 1))
     scene = assemble(sources, chosen, times=times, regex=pattern.regex, sensor=sensor)
     return replace(scene, units=scene.units or pattern.units)
+
+
+def _check_alone(path: str, product: _Product) -> None:
+    """Refuse a file that is not the only one of its band and resolution."""
+    if path in product.others:
+        raise RasterError(
+            f'{path} and {os.path.basename(product.others[path])} are one band of one product: keep one '
+            'of them in the folder, or name the files to read'
+        )
 
 
 def _plain(file: str) -> Scene:
