@@ -104,6 +104,11 @@ def test_a_place_is_a_value_and_no_flag(value: str) -> None:
         ('a --name x --nothing', 'unrecognized arguments: --nothing'),
         ('a --name x --lou', 'unrecognized arguments: --lou'),
         ('a --name', 'expected one argument'),
+        (
+            'a --name x --name y',
+            "--name: it takes one value and has 'x' and 'y': leave",
+        ),
+        ('a --name x -k 3 --k 4', 'it takes one value and has 3 and 4: leave one out'),
         ('a --name x --loud=1', "ignored explicit argument '1'"),
     ],
 )
@@ -118,6 +123,19 @@ def test_a_mistake_is_one_line(
     assert line.startswith('prog verb: ')
     assert line.endswith('prog verb --help explains')
     assert not seen
+
+
+def test_a_value_may_be_said_again(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert read('a', '--name', 'x', '-k', '3', '--k=3', '--name=x')['k'] == 3
+    twice = ['archive', '--where', 'a < 1', '--filter', 'b < 2']
+    parser = build(load_command('search'), 'search', explained=False)
+    for _ in range(2):  # nothing is left of the call before
+        assert parser.parse_args(twice[:3]).where == 'a < 1'
+        with pytest.raises(SystemExit, match='2'):
+            parser.parse_args(twice)
+        said = "has 'a < 1' and 'b < 2': join conditions with and"
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

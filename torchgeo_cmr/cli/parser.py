@@ -52,6 +52,13 @@ _VALUES = {
 #: What may be given as an empty word: a column that is not there.
 _MAY_BE_EMPTY = frozenset({'time_column', 'id_column'})
 
+#: What to do in place of giving an option twice, where it is not plain.
+_JOINED = {
+    'where': ': join conditions with and',
+    'during': ': give one window, START/END',
+    'within': ': put both areas into one file',
+}
+
 #: Options of others -> one of ours, if the command has it, and the hint to print.
 _MEANT = {
     '--layer': ('--within', 'write FILE|layername=NAME'),
@@ -194,8 +201,12 @@ class _Help(argparse.HelpFormatter):
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line."""
 
+    #: Value of each option that takes one, as this call has given it.
+    given: dict[str, Any]
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse the value ``--``, which Python before 3.13 drops; then parse."""
+        self.given = {}
         for word in args or ():
             if match := re.fullmatch(r'(--[a-z][a-z-]*=|-[a-z]=?)--', word):
                 self.error(f'argument {match[1].rstrip("=")}: -- is not a value')
@@ -228,6 +239,21 @@ class _Parser(argparse.ArgumentParser):
             ': a value is one word, so join numbers with commas, quote what holds spaces, and '
             'repeat an option for several values'
         )
+
+
+class _Single(argparse.Action):
+    """Store the value of an option that takes one: a second would replace the first without a word."""
+
+    def __call__(
+        self, parser: Any, namespace: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        first = parser.given.setdefault(self.dest, values)
+        if repr(first) != repr(values):  # NaN is no other than NaN
+            cure = _JOINED.get(self.dest, ': leave one out')
+            raise argparse.ArgumentError(
+                self, f'it takes one value and has {first!r} and {values!r}{cure}'
+            )
+        setattr(namespace, self.dest, values)
 
 
 def _usage(arguments: Sequence[Argument]) -> str:
@@ -277,7 +303,7 @@ def _add(parser: Any, argument: Argument) -> None:
     else:
         options['metavar'] = _value(argument)
         if not argument.many:
-            options['type'] = _kind(argument)
+            options |= {'action': _Single, 'type': _kind(argument)}
         elif argument.kind is str:
             options |= {'action': 'append', 'type': _kind(argument)}
         else:
