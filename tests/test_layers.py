@@ -32,6 +32,7 @@ PLACES = {
     'typed_json': (0, 'both'),
     'vectors': (0, 'both'),
     'yaml_size': (0, 'both'),
+    'yaml_text': (0, 'both'),
     'scenes': (1, 'left'),
     'transforms': (1, 'left'),
     'reading': (2, 'left'),

@@ -16,6 +16,7 @@ not know this module can still catch what they expect. The command line turns an
 into one line on stderr and exit code 2.
 """
 
+from numbers import Integral
 from typing import Any, NamedTuple, get_args
 
 __all__ = (
@@ -75,6 +76,36 @@ class Finding(NamedTuple):
     file: str
     fault: str = ''
     cure: str = ''
+
+
+def check_seed(
+    seed: object,
+    error_class: type[CMRError] = OptionError,
+    *,
+    name: str = 'seed',
+    most: int | None = None,
+) -> None:
+    """Refuse a seed that no generator takes.
+
+    Args:
+        seed: The seed.
+        error_class: Raised.
+        name: What it is called, for the message.
+        most: The largest that is taken.
+
+    Raises:
+        CMRError: If it is not a whole number of at least 0, or too large.
+
+    Examples:
+        >>> check_seed(-1)
+        Traceback (most recent call last):
+        torchgeo_cmr.errors.OptionError: seed is -1: give a whole number of at least 0
+    """
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not whole or seed < 0:
+        raise error_class(f'{name} is {seed!r:.80}: give a whole number of at least 0')
+    if most is not None and int(seed) > most:
+        raise error_class(f'{name} is {seed}: give a whole number of at most {most}')
 
 
 #: Characters of a value that a message repeats; a file of others may hold any length.

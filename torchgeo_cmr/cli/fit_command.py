@@ -26,15 +26,17 @@ import torchgeo_cmr.datamodules
 import torchgeo_cmr.datasets  # noqa: F401
 from torchgeo_cmr import __version__, tasks
 from torchgeo_cmr.drafts import disk_cure, is_full_or_closed
-from torchgeo_cmr.errors import CMRError
+from torchgeo_cmr.errors import CMRError, check_seed
 from torchgeo_cmr.progress.bars import is_drawn, is_watched
 from torchgeo_cmr.tasks.storage.checkpoint import load_plain
 from torchgeo_cmr.tasks.storage.stored_task import SECTION
 from torchgeo_cmr.yaml_size import check_yaml
+from torchgeo_cmr.yaml_text import check_settings
 
 from .checkpoint_files import CheckpointFiles, only_run
 from .epoch_notes import EpochNotes
-from .yaml_mistakes import defaults, explain, reason_of
+from .run_files import given
+from .yaml_mistakes import defaults, explain, is_of_others, reason_of
 
 #: What the help of each command ends with.
 EXAMPLES = {
@@ -117,6 +119,9 @@ class _CLI(LightningCLI):
         if 'weights_only' in config:
             # Lightning's own default is to run what a file on this disk holds.
             config['weights_only'] = config['weights_only'] is not False
+        seed = config.get('seed_everything')
+        if isinstance(seed, int) and not isinstance(seed, bool):
+            check_seed(seed, name='seed_everything', most=2**32 - 1)
 
     def _parse_ckpt_path(self) -> None:
         """Take arguments of the task from a checkpoint, as Lightning does.
@@ -150,7 +155,7 @@ class _CLI(LightningCLI):
             try:
                 super().instantiate_classes()
             except Exception as error:
-                if isinstance(reason_of(error), _MISTAKES):
+                if isinstance(reason_of(error), _MISTAKES) or is_of_others(error):
                     raise CMRError(explain(error)) from error
                 raise
         for warning in caught:
@@ -374,6 +379,10 @@ def fit(args: Sequence[str]) -> Any:
     # "Seed set to 0" would stand before every mistake
     logging.getLogger('lightning.fabric.utilities.seed').setLevel(logging.WARNING)
     check_yaml(args)
+    for option, value in given(args):
+        path = Path(value).expanduser()
+        if option in ('--config', '-c') and path.is_file():
+            check_settings(path)
     try:
         chosen = type(_CLI.__name__, (_CLI,), {'typed': next(iter(args), '')})
         return chosen(

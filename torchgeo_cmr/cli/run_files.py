@@ -29,7 +29,7 @@ def check_run_files(words: Sequence[str]) -> None:
     """
     if words[1:] and words[1].endswith(_YAML) and not words[1].startswith('-'):
         raise QueryError(f'{words[1]} is no option: write --config {words[1]}')
-    for option, value in _given(words):
+    for option, value in given(words):
         # Lightning opens addresses of any kind, those of this disk (file://) too.
         if '://' in value:
             continue
@@ -40,8 +40,12 @@ def check_run_files(words: Sequence[str]) -> None:
             check_checkpoint(value)
 
 
-def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Give options with their values, which stand behind ``=`` or in the next word."""
+def given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Give options with their values, which stand behind ``=`` or in the next word.
+
+    Args:
+        words: The command and its words.
+    """
     for word, after in zip(words, [*words[1:], ''], strict=True):
         option, equals, value = word.partition('=')
         yield option, value if equals else after

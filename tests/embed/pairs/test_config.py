@@ -31,7 +31,8 @@ def test_only_the_data_of_an_example_is_read(tmp_path: Path) -> None:
     ('text', 'told'),
     [
         ('model: 1', 'has no section `data`'),
-        ('- data', 'has no section `data`'),
+        ('- data', 'has no sections: begin it with'),
+        ('data: 1\ndata: 2', 'has data twice, in lines 1 and 2'),
         ('data: [', 'is not YAML'),
         ('data: {class_path: nowhere.Data}', 'cannot be used: .*nowhere.Data'),
         (

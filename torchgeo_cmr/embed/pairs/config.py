@@ -12,6 +12,7 @@ import torchgeo_cmr.datamodules
 import torchgeo_cmr.datasets  # noqa: F401
 from torchgeo_cmr.errors import CMRError, RasterError
 from torchgeo_cmr.yaml_size import check_yaml_file
+from torchgeo_cmr.yaml_text import check_settings
 
 
 def open_data(path: str | os.PathLike[str]) -> BaseDataModule:
@@ -33,6 +34,7 @@ def open_data(path: str | os.PathLike[str]) -> BaseDataModule:
     try:
         if os.path.exists(path):
             check_yaml_file(Path(path), RasterError)
+            check_settings(Path(path), RasterError, example='data')
         settings = get_loader('yaml')(Path(path).read_text(encoding='utf-8'))
     except CMRError:
         raise
