@@ -34,7 +34,7 @@ from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datasets import SyntheticLandscape
 from torchgeo_cmr.drafts import check_folder, check_free, new_draft
 from torchgeo_cmr.embed import embed, measure_pixels
-from torchgeo_cmr.errors import PairingError
+from torchgeo_cmr.errors import PairingError, check_seed
 from torchgeo_cmr.evaluate import (
     evaluate,
     labels_from_raster,
@@ -56,6 +56,8 @@ from torchgeo_cmr.tasks.sscmrsir import Preset
 
 _LOG = logging.getLogger(__name__)
 
+#: Of generators of 32 bits, which Lightning seeds too.
+_LARGEST_SEED = 2**32 - 1
 #: Column that holds the land cover of a patch while the demo scores.
 _LABEL = 'land_cover'
 
@@ -147,8 +149,10 @@ def run(
         OutputExistsError: If the folder holds files and *overwrite* is off.
         PairingError: If there are not two modalities with common ground.
         RasterError: If a raster cannot be used.
+        OptionError: If the seed is negative or beyond 32 bits.
     """
     out = Path(out)
+    check_seed(seed, most=_LARGEST_SEED)
     _check(out, rasters, overwrite=overwrite)
     settings = settings or (_FROZEN if model else Settings())
     task, bands = None, bands or {}

@@ -141,3 +141,12 @@ def test_archives_that_cannot_be_joined_leave_no_maps(
     error = refused('align', *made, '--out', tmp_path / 'aligned', *words)
     assert 'embed both again with one root (--root), a folder above both' in error
     assert not (tmp_path / 'maps.npz').exists()
+
+
+def test_a_negative_seed(
+    refused: Callable[..., str], pair: list[Path], tmp_path: Path
+) -> None:
+    for method in ('center', 'contrastive'):
+        words = ['--out', tmp_path / 'out', '--using', tmp_path / 'maps.npz']
+        line = refused('align', *pair, *words, '--method', method, '--seed', -1)
+        assert 'seed is -1: give a whole number of at least 0' in line

@@ -32,6 +32,8 @@ type Refused = Callable[..., str]
         ('--bands s2=B04', '--bands and --normalize are for --model'),
         ('--model presto --bands B04', "--bands 'B04' is not NAME=VALUE"),
         ('--seed now', "invalid int value: 'now'"),
+        ('--seed -1', 'seed is -1: give a whole number of at least 0'),
+        ('--seed 4294967296', 'seed is 4294967296: give a whole number of at most'),
         ('somewhere', 'unrecognized arguments: somewhere'),
     ],
 )

@@ -46,6 +46,17 @@ def test_an_approximate_part(run: Run, make: Make, tmp_path: Path) -> None:
     assert run('search', tmp_path / 'index', *ask).code == 0
 
 
+@pytest.mark.parametrize('recall', ['95', '0', 'nan'])
+def test_a_recall_is_a_share_whether_it_is_used_or_not(
+    refused: Refused, archive: Path, tmp_path: Path, recall: str
+) -> None:
+    out = tmp_path / 'index'
+    for words in ((), ('--approximate', 'ivf')):
+        line = refused('index', archive, '--out', out, '--recall', recall, *words)
+        assert 'give a share above 0, at most 1' in line
+        assert not out.exists()
+
+
 def test_several_archives_become_one(
     run: Run, archive: Path, asking: Path, tmp_path: Path
 ) -> None:

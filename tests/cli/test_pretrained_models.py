@@ -69,7 +69,7 @@ def test_from_rasters_to_hits(
     ('words', 'message'),
     [
         ((), 'give an encoder: --ckpt CHECKPOINT'),
-        (('--ckpt', 'a.ckpt', '--model', 'presto'), 'give an encoder'),
+        (('--ckpt', 'a.ckpt', '--model', 'presto'), 'are two encoders: leave'),
         (('--ckpt', 'a.ckpt', '--bands', 'VV'), '--bands is for --model'),
         (('--model', 'presto'), '--model needs one modality'),
         (('--model', 'presto', '--modality', 's1', '--task', 'a.B'), '--task is for'),

@@ -542,3 +542,8 @@ def test_places_and_vectors_make_an_archive(serbia: Path, tmp_path: Path) -> Non
     assert 4 in Where(area).rows(table)
     assert len(back) == 15
     assert set(back.frame['patch_id']) == {data.patch_id(i) for i in range(15)}
+
+
+def test_a_negative_seed() -> None:
+    with pytest.raises(PairingError, match='seed is -1: give a whole number'):
+        BEN14KDataModule(root='here', seed=-1)

@@ -342,7 +342,7 @@ class TestReuse:
     @pytest.mark.parametrize(
         ('wrong', 'message'),
         [
-            ({'seed': -1}, 'from 0 upwards'),
+            ({'seed': -1}, 'seed is -1: give a whole number of at least 0'),
             ({'size': 64}, 'at least 128'),
             ({'scenes': ()}, 'at least one scene'),
             ({'scenes': (SCENES[0], SCENES[0])}, 'a tile of its own'),

@@ -144,6 +144,7 @@ def _codes() -> EmbeddingTable:
         (lambda t: Alignment.center([table(np.eye(3), None)]), 'has no modality'),
         (lambda t: Alignment.center([_codes()]), 'holds hamming codes'),
         (lambda t: Alignment.fit(t, t), 'both tables are of s1'),
+        (lambda t: Alignment.fit(t, t, seed=-1), 'seed is -1: give a whole number'),
         (
             lambda t: Alignment.fit(t, table(np.eye(3)[:1], 's2')),
             '1 patches share the ground',

@@ -159,6 +159,10 @@ def test_refuses(make: Make) -> None:
             build()
     with pytest.raises(QueryError, match='16 bits cannot be learned from 10 vectors'):
         Hash.itq(embedded(10), 16)
+    with pytest.raises(QueryError, match='seed is -1: give a whole number'):
+        Hash.lsh(8, 8, seed=-1)
+    with pytest.raises(QueryError, match='seed is -1: give a whole number'):
+        Hash.itq(np.eye(20), 8, seed=-1)
     with pytest.raises(QueryError, match='40 bits cannot be learned'):
         Hash.itq(embedded(100, 32), 40)
     with pytest.raises(QueryError, match='have 5 numbers and the hash takes 8'):

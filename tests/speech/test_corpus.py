@@ -188,6 +188,10 @@ class TestLabels:
             read_labels([str(tmp_path)])
         with pytest.raises(AudioError, match="'a' is to be spoken as 'x' and as 'y'"):
             read_labels(['a=x', 'a=y'])
+        for gone in ('labels.txt', 'a/labels.txt', 'LABELS.CSV'):
+            with pytest.raises(AudioError, match=f'there is no {gone} to take labels'):
+                read_labels(['river', gone])
+        assert read_labels(['b=either/or']) == {'b': 'either/or'}
         with pytest.raises(AudioError, match='there is no label to speak'):
             read_labels([])
         (tmp_path / 'tanks.wav').write_bytes(b'\xff\xfe\x91')

@@ -29,7 +29,11 @@ def check_encoder(
     from torchgeo_cmr.errors import QueryError
     from torchgeo_cmr.regular_files import check_checkpoint
 
-    if (ckpt is None) == (model is None):
+    if ckpt is not None and model is not None:
+        raise QueryError(
+            f'--ckpt {ckpt} and --model {model} are two encoders: leave one out'
+        )
+    if ckpt is None and model is None:
         raise QueryError(
             'give an encoder: --ckpt CHECKPOINT of a trained task, or --model MODEL:WEIGHTS'
         )

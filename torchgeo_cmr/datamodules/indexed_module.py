@@ -10,7 +10,7 @@ from torchgeo.datamodules import BaseDataModule
 from torchgeo.datasets.utils import Sample
 
 from torchgeo_cmr.datamodules.flips import Flips
-from torchgeo_cmr.errors import PairingError
+from torchgeo_cmr.errors import PairingError, check_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,6 +44,7 @@ class IndexedDataModule(BaseDataModule):
         """
         super().__init__(dataset_class, batch_size, num_workers)
         self.stat_samples = stat_samples
+        check_seed(seed, PairingError)
         self.seed = seed
         #: Training dataset before anything is held out or repeated; None before :meth:`setup`.
         self.source: Any = None

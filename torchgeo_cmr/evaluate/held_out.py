@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from torchgeo_cmr.errors import QueryError
+from torchgeo_cmr.errors import QueryError, check_seed
 from torchgeo_cmr.search import Alignment
 from torchgeo_cmr.search.alignment import Method, Statistic
 from torchgeo_cmr.table import EmbeddingTable
@@ -59,8 +59,10 @@ def fit_alignment(
         None if there is too little ground to hold some out.
 
     Raises:
-        QueryError: If maps are fitted on pairs and there are not two modalities.
+        QueryError: If maps are fitted on pairs and there are not two modalities, or the seed is
+            negative.
     """
+    check_seed(seed, QueryError)
     sensors = _by_sensor(tables)
     if method in get_args(Method) and len(sensors) != 2:
         raise QueryError(

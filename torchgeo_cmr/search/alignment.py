@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from torchgeo_cmr.errors import ArchiveError, QueryError, check_choice
+from torchgeo_cmr.errors import ArchiveError, QueryError, check_choice, check_seed
 from torchgeo_cmr.search.queries.blend import partner_rows
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -169,6 +169,7 @@ class Alignment:
                 ground of fewer than two patches.
         """
         check_choice('method', method, Method)
+        check_seed(seed, QueryError)
         names = [_only_modality(table) for table in (first, second)]
         if names[0] == names[1]:
             raise QueryError(f'both tables are of {names[0]}: give two modalities')

@@ -15,7 +15,7 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.errors import ArchiveError, QueryError, check_seed
 from torchgeo_cmr.progress.bars import steps as each
 from torchgeo_cmr.table import EmbeddingTable
 
@@ -85,9 +85,10 @@ class Hash:
             seed: Seed of the hyperplanes.
 
         Raises:
-            QueryError: If the bits do not fill bytes.
+            QueryError: If the bits do not fill bytes, or the seed is negative.
         """
         _check_bits(bits)
+        check_seed(seed, QueryError)
         planes = np.random.default_rng(seed).normal(size=(dim, bits))
         return cls('lsh', np.zeros(dim, np.float32), planes.astype(np.float32))
 
@@ -115,7 +116,8 @@ class Hash:
             steps: Turns.
 
         Raises:
-            QueryError: If the bits do not fill bytes or are more than can be learned.
+            QueryError: If the bits do not fill bytes or are more than can be learned, or the seed is
+                negative.
         """
         given = vectors.vectors if isinstance(vectors, EmbeddingTable) else vectors
         x = np.asarray(given, dtype=np.float64)
@@ -126,6 +128,7 @@ class Hash:
                 f'{bits} bits cannot be learned from {len(x)} vectors of {x.shape[1]} numbers; '
                 'give fewer bits or use Hash.lsh'
             )
+        check_seed(seed, QueryError)
         rng = np.random.default_rng(seed)
         if len(x) > _SAMPLE:
             x = x[rng.choice(len(x), _SAMPLE, replace=False)]

@@ -24,6 +24,8 @@ from torchgeo_cmr.speech.wav import resample, write_wav
 from torchgeo_cmr.typed_json import read_json
 
 _LOG = logging.getLogger(__name__)
+#: What ends like this is no label, but a list of them that is not there.
+_LISTS = ('.txt', '.csv', '.tsv', '.json')
 
 #: Voices that differ in accent and throat: language, then variant. None is a caricature.
 VOICES = (
@@ -193,8 +195,8 @@ def read_labels(words: Iterable[str]) -> dict[str, str]:
         Label -> words to say, in order, each label once.
 
     Raises:
-        AudioError: If there is no label, one has two different wordings, or a file is no
-            text in UTF-8.
+        AudioError: If there is no label, one has two different wordings, or a file is not there
+            or no text in UTF-8.
     """
     lines: list[str] = []
     for word in words:
@@ -210,6 +212,8 @@ def read_labels(words: Iterable[str]) -> dict[str, str]:
         elif path.exists():
             check_regular(path, AudioError)
             lines += _lines(path)
+        elif path.suffix.lower() in _LISTS:
+            raise AudioError(f'there is no {word} to take labels from: check the path')
         else:
             lines.append(word)
     labels: dict[str, str] = {}

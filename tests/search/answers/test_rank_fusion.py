@@ -171,6 +171,11 @@ def test_refuses(make: Make) -> None:
             fuse(*given)
     with pytest.raises(QueryError, match="method 'sum' is not known; use rrf or max"):
         fuse([result], method='sum')
+    for constant in (-1, float('nan')):  # the first rank would score 1 / 0
+        with pytest.raises(
+            QueryError, match=r'constant is .*: give a number of at least'
+        ):
+            fuse([result], 3, constant=constant)
     with pytest.raises(QueryError, match="no column 'place' to tell hits apart by"):
         fuse([result], by='place')
     with pytest.raises(QueryError, match='the result lacks score'):

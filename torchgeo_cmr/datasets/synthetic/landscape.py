@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from torchgeo_cmr.errors import OutputExistsError
+from torchgeo_cmr.errors import OutputExistsError, check_seed
 from torchgeo_cmr.rasters.raster_files import open_pixels
 from torchgeo_cmr.typed_json import convert, decode
 
@@ -125,10 +125,9 @@ class SyntheticLandscape:
 
         Raises:
             OutputExistsError: if `out` holds something else, or another world.
-            ValueError: if a parameter is out of range.
+            ValueError: if a parameter is out of range (OptionError for the seed).
         """
-        if seed < 0:
-            raise ValueError(f'seed is {seed}; give a number from 0 upwards.')
+        check_seed(seed)
         _check(size, scenes, dates, clouds, sensors)
         self.root = Path(out)
         self.seed = int(seed)

@@ -57,8 +57,8 @@ def fuse(
         results are, so it never is.
 
     Raises:
-        QueryError: If there is nothing to fuse, the queries do not fit, or no such method or
-            column is known.
+        QueryError: If there is nothing to fuse, the queries do not fit, the constant is
+            negative, or no such method or column is known.
 
     Examples:
         >>> import geopandas as gpd
@@ -80,6 +80,8 @@ def fuse(
         raise QueryError(f'method {method!r} is not known; use {" or ".join(_METHODS)}')
     if match not in _MATCHES:
         raise QueryError(f'match {match!r} is not known; use {", ".join(_MATCHES)}')
+    if not 0 <= constant < float('inf'):
+        raise QueryError(f'constant is {constant}: give a number of at least 0')
     if isinstance(k, pd.DataFrame):
         raise QueryError(
             'the second result stands for k; give one list: fuse([one, other])'

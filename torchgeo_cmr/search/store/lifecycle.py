@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from torchgeo_cmr.errors import ArchiveError, QueryError
+from torchgeo_cmr.errors import ArchiveError, QueryError, check_seed
 from torchgeo_cmr.search.where.where import Where
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.archive.records import merge_records
@@ -55,6 +55,9 @@ def built(
     codes: bool,
 ) -> State:
     """Sort a table along a curve, in memory; arguments as of :meth:`RetrievalIndex.build`."""
+    check_seed(seed, QueryError)
+    if not 0 < recall <= 1:
+        raise QueryError(f'recall is {recall}: give a share above 0, at most 1')
     parts = (segments.build(table, vectors, codes=codes),)
     facts = {**state.facts, 'fingerprint': fingerprint(table), 'codes': codes}
     state = replace(state, parts=parts, facts=facts)
