@@ -1126,3 +1126,16 @@ def test_natural_command_lines(run: Run, archive: Path, tmp_path: Path) -> None:
         assert ran.code == 0, (words, ran.err)
         ids = sorted(frame['patch_id'][expected.fillna(False)])
         assert sorted(pd.read_csv(out)['patch_id']) == ids, words
+
+
+def test_options_of_query_files_without_a_file(
+    run: Run, archive: Path, asking: Path
+) -> None:
+    plain = run('search', archive, '--query', asking, '-k', 2)
+    assert plain.err == ''
+    words = ['--query', asking, '-k', 2, '--query-modality', 's1', '--unlike', name(1)]
+    ran = run('search', archive, *words, '--size', 16)
+    assert '--query-modality and --size are without effect' in ran.err
+    ran = run('search', archive, *words[:4], '--units', 'db')
+    assert ran.out == plain.out
+    assert 'is a raster, an image or sound, so --units is without effect' in ran.err

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from pyproj import Geod
 
 from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.progress.bars import drawing
@@ -329,3 +330,36 @@ def test_many_queries_are_ranked_in_parts_that_a_bar_counts(
         assert mine['patch_id'].tolist() == alone['patch_id'].tolist()
         assert mine['score'].tolist() == alone['score'].tolist()
     assert index.explain(queries, 3).queries == 1_100
+
+
+@pytest.mark.parametrize('stored', [False, True])
+def test_explain_says_how_far_away_a_place_is(
+    make: Make, tmp_path: Path, stored: bool
+) -> None:
+    table = make(40)
+    index = RetrievalIndex(table)
+    if stored:
+        index = RetrievalIndex.build(table, tmp_path / 'index')
+    point = table.frame.geometry.iloc[0].representative_point()
+
+    def unmet(where: Where) -> tuple[str, ...]:
+        return index.explain(np.ones(16), 3, where=where).unmet
+
+    exchanged = Where(near=((point.y, point.x), 500))
+    (said,) = unmet(exchanged)
+    assert said.startswith('the nearest footprint is ')
+    assert said.endswith(' km from the place; longitude comes first, then latitude')
+    away = min(
+        Geod(ellps='WGS84').inv(point.y, point.x, *corner)[2]
+        for shape in table.frame.geometry
+        for corner in shapely.get_coordinates(shape)
+    )
+    found = float(said.split()[4].replace(',', ''))
+    assert found * 1000 == pytest.approx(away, rel=0.01)
+    (said,) = unmet(Where(near=((point.x, point.y + 20), 500)))
+    assert said.endswith(' km from the place')
+    # The place is not to blame, or not looked for.
+    here = Where(near=((point.x, point.y), 500))
+    assert unmet(here & Where(during='1999')) == ()
+    assert unmet(~exchanged & Where(during='1999')) == ()
+    assert unmet(exchanged | here) == ()

@@ -62,6 +62,13 @@ class ModelOptions:
         """What embeds query files, None if nothing does."""
         return self.ckpt or self.model
 
+    @property
+    def of_files(self) -> list[str]:
+        """The options that were given and say how query files are read."""
+        names = 'bands', 'normalize', 'query_modality', 'size', 'dataset', 'units'
+        given = [name for name in names if getattr(self, name) is not None]
+        return [f'--{name.replace("_", "-")}' for name in given]
+
     def read(self) -> 'CrossModalTask':
         """Load or build it."""
         named = [self.query_modality] if self.query_modality else None
@@ -214,6 +221,11 @@ def _queries(
     if rasters:
         check_encoder(model.ckpt, model.model, model.bands, model.normalize)
         tables.append(_embed(rasters, model, archive.spaces, progress))
+    elif model.of_files:
+        _LOG.warning(
+            'no word of --query is a raster, an image or sound, so %s without effect',
+            ' and '.join(model.of_files) + (' is', ' are')[len(model.of_files) > 1],
+        )
     if not tables:
         raise outside[0]
     for error in outside:

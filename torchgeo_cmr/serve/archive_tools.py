@@ -166,7 +166,8 @@ def _filter(request: SearchRequest, archive: ServedArchive) -> Where:
     except QueryError as error:
         message = re.sub(r'\bduring=', 'dates=', str(error))
         message = message.replace(_OTHER_CRS, '')
-        if request.area is not None and 'longitude' in message:
+        known = 'longitude comes first' in message
+        if request.area is not None and 'longitude' in message and not known:
             message += swapped(request.area, archive.index)
         raise QueryError(message) from error
     return where

@@ -462,6 +462,12 @@ class TestCheck:
         with pytest.raises(QueryError, match=r'footprint is 111\.3 km'):
             Where((-179.5, 0, -179, 1)).check(table)
 
+    @staticmethod
+    def _at(lon: float, lat: float) -> EmbeddingTable:
+        shape = shapely.box(lon, lat, lon + 1, lat + 1)
+        frame = gpd.GeoDataFrame({'patch_id': ['a']}, geometry=[shape], crs=4326)
+        return EmbeddingTable.from_frame(frame, [[1.0]])
+
     def test_gap_inside_the_bounds(self) -> None:
         frame = gpd.GeoDataFrame(
             {'patch_id': ['a', 'b']},
@@ -472,6 +478,10 @@ class TestCheck:
         with pytest.raises(QueryError, match='touches no footprint'):
             Where((4, 4, 5, 5)).check(table)
         Where((0.5, 0.5, 5, 5), predicate='within').check(table)
+        with pytest.raises(QueryError, match='from the area; longitude comes first'):
+            Where((40, 9, 41, 10)).check(self._at(9, 40))
+        with pytest.raises(QueryError, match='from the area; choose an area inside'):
+            Where((40, 19, 41, 20)).check(self._at(9, 40))
         Where().check(table)
         with pytest.raises(QueryError, match='archive is empty'):
             Where((4, 4, 5, 5)).check(table.select([]))

@@ -11,6 +11,7 @@ from torchgeo_cmr.search.where.conditions.unmet import (
     columns_without_values,
     comparisons_without_rows,
 )
+from torchgeo_cmr.search.where.near import out_of_reach
 from torchgeo_cmr.search.where.where import Step, Where
 
 from .row_numbers import Numbered
@@ -119,7 +120,7 @@ class Explanation:
 
 
 def unmet(index: Searched, where: Where, *, left: int) -> tuple[str, ...]:
-    """Say what the conditions of a filter compare in vain.
+    """Say what the conditions of a filter compare in vain, and how far away a place is.
 
     Args:
         index: The archive.
@@ -130,8 +131,13 @@ def unmet(index: Searched, where: Where, *, left: int) -> tuple[str, ...]:
         A sentence for each column or comparison.
     """
     found: dict[str, None] = {}
+    if not left:
+        rows = index.rows()
+        for place, metres in where.places:
+            if far := out_of_reach(index.columns, rows, place, metres):
+                found[far] = None
     if not where.conditions:
-        return ()
+        return tuple(found)
     columns, first = index.columns, index.columns.leading(_FIRST)
     for expression in where.conditions:
         names = sorted(expression.names)

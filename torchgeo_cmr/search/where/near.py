@@ -58,6 +58,43 @@ def within(
     return near
 
 
+def out_of_reach(
+    columns: Columns, rows: NDArray[np.int64], place: Geometry, metres: float
+) -> str:
+    """Say how far away the nearest footprint is, if none lies near a place.
+
+    Args:
+        columns: Rows of an archive.
+        rows: Those that can be found.
+        place: Geometry in EPSG:4326, cut at the antimeridian.
+        metres: How near a footprint should be.
+
+    Returns:
+        A sentence; empty if a footprint lies there, or none has a place.
+    """
+    boxes = columns.boxes[rows]
+    if not np.isfinite(boxes).any():
+        return ''
+    away = closest(columns, rows, place)
+    if away <= metres:
+        return ''
+    order = '; longitude comes first, then latitude' * turned(boxes, place)
+    return f'the nearest footprint is {away / 1000:,.1f} km from the place{order}'
+
+
+def turned(boxes: NDArray[np.float64], place: Geometry) -> bool:
+    """Say whether a geometry lies where the archive does with longitude and latitude exchanged.
+
+    Args:
+        boxes: Boxes of footprints, at least one of which is finite.
+        place: Geometry in EPSG:4326.
+    """
+    west, south = np.nanmin(boxes[:, :2], axis=0)
+    east, north = np.nanmax(boxes[:, 2:], axis=0)
+    low, left, high, right = shapely.bounds(place)
+    return bool(left <= east and right >= west and low <= north and high >= south)
+
+
 def closest(columns: Columns, rows: NDArray[np.int64] | None, place: Geometry) -> float:
     """Give metres between a place and the nearest of many footprints.
 

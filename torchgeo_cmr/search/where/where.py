@@ -30,7 +30,7 @@ from .border import Border
 from .clauses import Beyond, Clause, Condition, Days, InArea, Months, Near, Window
 from .columns import Columns, as_columns, check_placed
 from .drawing import AreaLike, short
-from .near import closest
+from .near import closest, turned
 from .notation import notation
 from .predicates import PREDICATES, near_boxes
 from .region import Region
@@ -255,6 +255,13 @@ class Where:
         alone = (c.expression for c in self._clauses if isinstance(c, Condition))
         return (*(each for part in self._parts for each in part.conditions), *alone)
 
+    @property
+    def places(self) -> tuple[tuple[Geometry, float], ...]:
+        """All places of ``near`` with their metres, but for those that a filter excludes."""
+        alone = ((c.place, c.metres) for c in self._clauses if isinstance(c, Near))
+        parts = self._parts if self._join != 'not' else ()
+        return (*(each for part in parts for each in part.places), *alone)
+
     def rows(
         self, table: EmbeddingTable | Columns, query: EmbeddingTable | None = None
     ) -> _Rows:
@@ -376,10 +383,15 @@ class Where:
                 return
         west, south = np.nanmin(columns.boxes[:, :2], axis=0)
         east, north = np.nanmax(columns.boxes[:, 2:], axis=0)
+        cure = (
+            'longitude comes first, then latitude: swap them'
+            if turned(columns.boxes, self.area)
+            else 'choose an area inside'
+        )
         raise QueryError(
             f'the area touches no footprint: the archive lies within longitude {west:.4f} to '
             f'{east:.4f}, latitude {south:.4f} to {north:.4f}, and its nearest footprint is '
-            f'{closest(columns, None, self.area) / 1000:,.1f} km from the area; choose an area inside'
+            f'{closest(columns, None, self.area) / 1000:,.1f} km from the area; {cure}'
         )
 
     def _narrow(
