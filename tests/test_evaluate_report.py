@@ -599,6 +599,10 @@ class TestLeak:
         )
         assert wide.directions['s1->s1']['leak']['hits'] == 1
         assert 'Within 1e+06 m of training ground: 1.0000' in wide.to_markdown()
+        with pytest.raises(
+            QueryError, match='train_metres=50 is counted from train_ar'
+        ):
+            make_report(both, both, relevance='place', k=[12], train_metres=50)
 
 
 class TestProtocol:

@@ -361,6 +361,9 @@ def test_numbers_that_are_none(table: EmbeddingTable) -> None:
     for wrong in (np.nan, '0.5', True):
         with pytest.raises(QueryError, match=r'min_score is .*give a number, such as'):
             index.search('p0000', 5, min_score=wrong)
+    with pytest.raises(QueryError, match='min_score is 90, which no cosine reaches'):
+        index.search('p0000', 5, min_score=90)
+    assert index.search('p0000', 5, min_score=90, calibrated=True).empty
     place = (9.5, 44.5)
     right = Where(near=(place, 9_000)).rows(table)
     make_filter: Any = Where

@@ -8,7 +8,7 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
-from torchgeo_cmr.errors import ArchiveError
+from torchgeo_cmr.errors import ArchiveError, QueryError
 from torchgeo_cmr.table import EmbeddingTable
 from torchgeo_cmr.table.provenance import fingerprint, versions
 
@@ -109,6 +109,11 @@ def make_report(
         >>> sorted(report.directions)
         ['s2->s2']
     """
+    if train_metres and train_area is None:
+        raise QueryError(
+            f'train_metres={train_metres:g} is counted from train_area, which is not given: give the '
+            'places seen in training, or leave train_metres out'
+        )
     rule = Rule.parse(relevance) if isinstance(relevance, str) else relevance
     queries, archive = _classify(rule, (queries, archive))
     column = labels or (rule.column if isinstance(rule, Rule) else None)

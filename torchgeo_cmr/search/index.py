@@ -269,7 +269,7 @@ class RetrievalIndex(IndexContents):
         Raises:
             QueryError: If k, the queries or the filter do not fit the archive.
         """
-        check_least(min_score)
+        check_least(min_score, calibrated=calibrated)
         queries, where = read_asking(self, queries), read_filter(where)
         vectors, ids = self._queries(queries)
         state = self._state  # that of one moment, whatever is changed meanwhile

@@ -75,11 +75,21 @@ def checked(k: int) -> int:
     return int(k)
 
 
-def check_least(score: float | None) -> None:
+def check_least(score: float | None, *, calibrated: bool = False) -> None:
     """Check the least score that is requested.
 
+    Args:
+        score: The score.
+        calibrated: Whether scores are standard deviations and not cosines.
+
     Raises:
-        QueryError: If it is neither a number nor None.
+        QueryError: If it is neither a number nor None, or one that no cosine reaches.
     """
-    if score is not None and (not is_real(score) or np.isnan(score)):
+    if score is None:
+        return
+    if not is_real(score) or np.isnan(score):
         raise QueryError(f'min_score is {score!r}; give a number, such as 0.8, or None')
+    if score > 1 and not calibrated:
+        raise QueryError(
+            f'min_score is {score:g}, which no cosine reaches; give at most 1, such as 0.8'
+        )
