@@ -111,7 +111,7 @@ def test_min_score(make: Make) -> None:
         few = index.search(archive.vectors[:4], 5, min_score=least)
         assert len(few) == 20
         assert few['patch_id'].tolist() == cut[cut['rank'] <= 5]['patch_id'].tolist()
-        none = index.search(archive.vectors[:4], None, min_score=1.0)
+        none = index.search(-archive.vectors[:4], None, min_score=1.0)
         assert len(none) == 0
         assert (none.dtypes == every.dtypes).all()
     with pytest.raises(
