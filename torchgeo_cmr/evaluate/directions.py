@@ -109,11 +109,6 @@ def make_report(
         >>> sorted(report.directions)
         ['s2->s2']
     """
-    if train_metres and train_area is None:
-        raise QueryError(
-            f'train_metres={train_metres:g} is counted from train_area, which is not given: give the '
-            'places seen in training, or leave train_metres out'
-        )
     rule = Rule.parse(relevance) if isinstance(relevance, str) else relevance
     queries, archive = _classify(rule, (queries, archive))
     column = labels or (rule.column if isinstance(rule, Rule) else None)
@@ -204,6 +199,11 @@ class _Sides:
     ) -> Self:
         """Add labels, blocks of ground and nearness to training ground, where wanted."""
         queries, items = self.tables
+        if metres and area is None:
+            raise QueryError(
+                f'train_metres={metres:g} is counted from train_area, which is not given: give the '
+                'places seen in training, or leave train_metres out'
+            )
         return replace(
             self,
             sets=None if column is None else label_sets(self.tables, column),

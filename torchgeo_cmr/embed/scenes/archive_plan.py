@@ -232,12 +232,12 @@ def _unique(scenes: Sequence[Scene], trying: Trying) -> list[Scene]:
                     f'two scenes begin with {scene.path}, the other bands of one are in '
                     f'{scene.sources[-1][0]}: one file cannot name two scenes, drop one'
                 )
-            if _are_apart(first, scene):
-                raise RasterError(
-                    f'{scene.path} is listed at two dates, {first.time_start} and '
-                    f'{scene.time_start}: a file has one date, so correct the list'
-                )
             if first is not scene:
+                if _are_apart(first, scene):
+                    raise RasterError(
+                        f'{scene.path} is listed at two dates, {first.time_start} and '
+                        f'{scene.time_start}: a file has one date, so correct the list'
+                    )
                 unique[scene.path, scene.part] = _joined(first, scene)
     return [*unique.values()]
 
