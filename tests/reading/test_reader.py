@@ -36,6 +36,21 @@ class TestSceneReader:
             reader.read(window(5, 7, 4, 4), bands=[1]), expected[1:, 5:9, 7:11]
         )
 
+    @pytest.mark.parametrize('tiled', [False, True])
+    def test_numbers_beyond_float32_are_infinite_without_a_word(
+        self, write_raster: Writer, tiled: bool
+    ) -> None:
+        """They count as missing; NumPy would warn of each cast."""
+        data = np.ones((1, 64, 64))
+        data[0, 1, 2], data[0, 40, 40] = 1e300, -1e39
+        blocks = {'tiled': True, 'blockxsize': 16, 'blockysize': 16} if tiled else {}
+        path = write_raster('a.tif', data=data, dtype='float64', **blocks)
+        reader = SceneReader(scenes(from_paths(path))[0])
+        many = reader.read_many(np.array([[0, 0, 64, 64]]))[0]
+        for pixels in (many, reader.read(window(0, 0, 64, 64))):
+            assert (pixels[0, 1, 2], pixels[0, 40, 40]) == (np.inf, -np.inf)
+            assert np.isfinite(pixels).sum() == 64 * 64 - 2
+
     def test_what_hangs_over_the_edge_is_missing(self, write_raster: Writer) -> None:
         reader = SceneReader(scenes(from_paths(write_raster('a.tif', shape=(8, 8))))[0])
         pixels = reader.read(window(-2, 5, 4, 6))[0]

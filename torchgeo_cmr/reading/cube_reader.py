@@ -141,7 +141,8 @@ class CubeReader(SceneReader):
                 f'{self.scene.path} is damaged or truncated in {variable}: fetch the file '
                 'again'
             ) from error
-        pixels = values.astype(np.float32)
+        with np.errstate(over='ignore'):  # what float32 cannot hold is missing
+            pixels = values.astype(np.float32)
         low, high = valid_range(cube[variable])
         if np.isfinite([low, high]).any():
             pixels[(values < low) | (values > high)] = np.nan

@@ -606,6 +606,8 @@ def _jobs(tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
     yield from batched(copies, max(1, -(-len(copies) // decoders())))
 
 
+# Beyond what float32 holds, a number is infinite and so missing.
+@np.errstate(over='ignore')
 def _assemble(out: NDArray[np.float32], task: Task, places: list[Cut]) -> None:
     """Copy what a task reads into the windows that need it."""
     pixels, marks = task.read()
@@ -639,6 +641,7 @@ def _complete[T](path: str, read: Callable[[], T]) -> T:
         ) from error
 
 
+@np.errstate(over='ignore')
 def _fill(
     out: NDArray[np.float32],
     channels: list[int],
