@@ -88,6 +88,15 @@ def test_bands_of_a_store_that_lists_its_folder_keep_their_places(
         assert {scene.bands for scene in scenes} == {tuple(order)}
 
 
+def test_numbers_beyond_float32_are_infinite_without_a_word(tmp_path: Path) -> None:
+    made = cube()[['S2-B02']].astype('float64')
+    made['S2-B02'].values[:, 1, 2] = 1e300
+    made.to_netcdf(tmp_path / 'a.nc')
+    pixels = CubeReader(cube_scenes(str(tmp_path / 'a.nc'))[0]).read(window(0, 0, 6, 8))
+    assert pixels[0, 1, 2] == np.inf
+    assert np.isfinite(pixels).sum() == 47
+
+
 @pytest.mark.parametrize('suffix', ['nc', 'zarr'])
 @pytest.mark.parametrize('moment', ['2024-06-01', '2024-06-11T10:20:30', 'NaT'])
 def test_a_date_cut_out_of_a_cube_keeps_its_date(
