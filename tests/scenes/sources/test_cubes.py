@@ -97,6 +97,12 @@ def test_numbers_beyond_float32_are_infinite_without_a_word(tmp_path: Path) -> N
     assert np.isfinite(pixels).sum() == 47
 
 
+def test_a_cube_without_a_date(tmp_path: Path) -> None:
+    cube().isel(t=slice(0)).to_netcdf(tmp_path / 'a.nc')
+    with pytest.raises(RasterError, match=r'a\.nc holds no date, its t is empty'):
+        cube_scenes(str(tmp_path / 'a.nc'))
+
+
 @pytest.mark.parametrize('suffix', ['nc', 'zarr'])
 @pytest.mark.parametrize('moment', ['2024-06-01', '2024-06-11T10:20:30', 'NaT'])
 def test_a_date_cut_out_of_a_cube_keeps_its_date(

@@ -124,6 +124,10 @@ def cube_scenes(
         )
         if time is None:
             return [_dated(scene, _only_time(cube))]
+        if not cube.sizes[time]:
+            raise RasterError(
+                f'{path} holds no date, its {time} is empty: write it again'
+            )
         return [_at(scene, time, i, t) for i, t in enumerate(_times(cube[time], path))]
 
 
