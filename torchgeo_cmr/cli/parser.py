@@ -52,11 +52,14 @@ _VALUES = {
 #: What may be given as an empty word: a column that is not there.
 _MAY_BE_EMPTY = frozenset({'time_column', 'id_column'})
 
-#: What to do in place of giving an option twice, where it is not plain.
-_JOINED = {
-    'where': ': join conditions with and',
-    'during': ': give one window, START/END',
-    'within': ': put both areas into one file',
+#: Filters of one value -> what to do in place of giving two, of which the first would be lost without
+#: a word. Of other options the last one counts, as scripts that add to a command expect.
+_SINGLE = {
+    'where': 'join conditions with and',
+    'during': 'give one window, START/END',
+    'months': 'give all in one list',
+    'near': 'give one place',
+    'within': 'put both areas into one file',
 }
 
 #: Options of others -> one of ours, if the command has it, and the hint to print.
@@ -201,7 +204,7 @@ class _Help(argparse.HelpFormatter):
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line."""
 
-    #: Value of each option that takes one, as this call has given it.
+    #: Value of each filter that takes one, as this call has given it.
     given: dict[str, Any]
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -242,16 +245,16 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Single(argparse.Action):
-    """Store the value of an option that takes one: a second would replace the first without a word."""
+    """Store the value of a filter that takes one, and refuse another."""
 
     def __call__(
         self, parser: Any, namespace: Any, values: Any, option_string: str | None = None
     ) -> None:
         first = parser.given.setdefault(self.dest, values)
         if repr(first) != repr(values):  # NaN is no other than NaN
-            cure = _JOINED.get(self.dest, ': leave one out')
             raise argparse.ArgumentError(
-                self, f'it takes one value and has {first!r} and {values!r}{cure}'
+                self,
+                f'it takes one value and has {first!r} and {values!r}: {_SINGLE[self.dest]}',
             )
         setattr(namespace, self.dest, values)
 
@@ -303,7 +306,9 @@ def _add(parser: Any, argument: Argument) -> None:
     else:
         options['metavar'] = _value(argument)
         if not argument.many:
-            options |= {'action': _Single, 'type': _kind(argument)}
+            options['type'] = _kind(argument)
+            if argument.name in _SINGLE:
+                options['action'] = _Single
         elif argument.kind is str:
             options |= {'action': 'append', 'type': _kind(argument)}
         else:
