@@ -48,6 +48,18 @@ def test_what_is_not_there(refused: Callable[..., str], tmp_path: Path) -> None:
     assert 'name an archive, an index' in refused('check', tmp_path / 'nothing')
 
 
+def test_a_folder_of_something_else(run: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / 'a.txt').write_text('hello')
+    ran = run('check', tmp_path)
+    assert ran.code == 1
+    assert (
+        'is not an archive: it has no readable _archive.json; name a folder' in ran.out
+    )
+    # What is left of an archive is one that was damaged.
+    (tmp_path / 'part-0.parquet').write_text('hello')
+    assert 'write the archive again' in run('check', tmp_path).out
+
+
 def test_what_is_something_else(run: Callable[..., Any], tmp_path: Path) -> None:
     for name in ('a.ckpt', 'a.gpkg', 'a.parquet', 'a.txt'):
         (tmp_path / name).write_text('hello')

@@ -1,5 +1,6 @@
 """Whether an archive is as it was written: every byte of every part is read."""
 
+import os
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -23,6 +24,7 @@ from .part_footers import WHOLE, check_metadata, check_part, refused
 from .part_schema import from_arrow
 from .records import CURE
 
+_NONE = 'name a folder that embed or index has written'
 _PART = 'remove it and run the command that embedded it again'
 
 
@@ -66,7 +68,8 @@ def verify_archive(path: str | PathLike[str]) -> Iterator[Finding]:
     try:
         header = read_header(folder)
     except ArchiveError as error:
-        yield Finding(file, _sentence(error), CURE)
+        was_one = os.path.lexists(file) or any(folder.glob(PARTS))
+        yield Finding(file, _sentence(error), CURE if was_one else _NONE)
         return
     yield Finding(file)
     ids: list[NDArray[np.uint64]] = []
