@@ -34,7 +34,7 @@ from torchgeo_cmr.datamodules import PairedDataModule
 from torchgeo_cmr.datasets import SyntheticLandscape
 from torchgeo_cmr.drafts import check_folder, check_free, new_draft
 from torchgeo_cmr.embed import embed, measure_pixels
-from torchgeo_cmr.errors import PairingError, check_seed
+from torchgeo_cmr.errors import LARGEST_SEED, PairingError, check_seed
 from torchgeo_cmr.evaluate import (
     evaluate,
     labels_from_raster,
@@ -56,8 +56,6 @@ from torchgeo_cmr.tasks.sscmrsir import Preset
 
 _LOG = logging.getLogger(__name__)
 
-#: Of generators of 32 bits, which Lightning seeds too.
-_LARGEST_SEED = 2**32 - 1
 #: Column that holds the land cover of a patch while the demo scores.
 _LABEL = 'land_cover'
 
@@ -152,7 +150,7 @@ def run(
         OptionError: If the seed is negative or beyond 32 bits.
     """
     out = Path(out)
-    check_seed(seed, most=_LARGEST_SEED)
+    check_seed(seed, most=LARGEST_SEED)
     _check(out, rasters, overwrite=overwrite)
     settings = settings or (_FROZEN if model else Settings())
     task, bands = None, bands or {}

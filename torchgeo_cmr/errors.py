@@ -78,6 +78,10 @@ class Finding(NamedTuple):
     cure: str = ''
 
 
+#: Largest seed of generators of 32 bits, which Lightning seeds, too.
+LARGEST_SEED = 2**32 - 1
+
+
 def check_seed(
     seed: object,
     error_class: type[CMRError] = OptionError,

@@ -56,7 +56,7 @@ def demo(
     import time
 
     from torchgeo_cmr.drafts import check_free
-    from torchgeo_cmr.errors import QueryError, check_seed
+    from torchgeo_cmr.errors import LARGEST_SEED, QueryError, check_seed
 
     begin = time.monotonic()
     if model is None and (bands or normalize):
@@ -64,7 +64,7 @@ def demo(
             '--bands and --normalize are for --model: give it, or drop them'
         )
     # Before torch is loaded, which takes seconds.
-    check_seed(seed, QueryError, most=2**32 - 1)
+    check_seed(seed, QueryError, most=LARGEST_SEED)
     if not overwrite:
         check_free(out)
     names = _pairs(bands or [], '--bands')

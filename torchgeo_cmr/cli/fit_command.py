@@ -26,7 +26,7 @@ import torchgeo_cmr.datamodules
 import torchgeo_cmr.datasets  # noqa: F401
 from torchgeo_cmr import __version__, tasks
 from torchgeo_cmr.drafts import disk_cure, is_full_or_closed
-from torchgeo_cmr.errors import CMRError, check_seed
+from torchgeo_cmr.errors import LARGEST_SEED, CMRError, check_seed
 from torchgeo_cmr.progress.bars import is_drawn, is_watched
 from torchgeo_cmr.tasks.storage.checkpoint import load_plain
 from torchgeo_cmr.tasks.storage.stored_task import SECTION
@@ -121,7 +121,7 @@ class _CLI(LightningCLI):
             config['weights_only'] = config['weights_only'] is not False
         seed = config.get('seed_everything')
         if isinstance(seed, int) and not isinstance(seed, bool):
-            check_seed(seed, name='seed_everything', most=2**32 - 1)
+            check_seed(seed, name='seed_everything', most=LARGEST_SEED)
 
     def _parse_ckpt_path(self) -> None:
         """Take arguments of the task from a checkpoint, as Lightning does.
@@ -183,10 +183,10 @@ class _CLI(LightningCLI):
             CMRError: If there is no last checkpoint to go on from.
             OSError: With the folder of the run, or the file that could not be written.
         """
-        given = self.config[subcommand].get('ckpt_path')
-        if subcommand != 'fit' and not given:
+        checkpoint = self.config[subcommand].get('ckpt_path')
+        if subcommand != 'fit' and not checkpoint:
             self._warn_of_untrained(subcommand)
-        if str(given) == 'last':
+        if str(checkpoint) == 'last':
             self._check_last()
         ending: Any = signal.getsignal(signal.SIGTERM)
         try:

@@ -26,8 +26,9 @@ class FillValues:
         if not len(self._count):
             self._met = np.zeros((len(_USUAL), len(pixels)))
             self._count = np.zeros(len(pixels))
-        self._count += np.isfinite(pixels).sum(axis=1)
-        odd = np.isfinite(pixels) & ((pixels <= _LOW) | (pixels >= _HIGH))
+        valid = np.isfinite(pixels)
+        self._count += valid.sum(axis=1)
+        odd = valid & ((pixels <= _LOW) | (pixels >= _HIGH))
         if odd.any():
             # Numbers of float32 are close to those that are written.
             self._met += [

@@ -10,7 +10,6 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.enums import Resampling
-from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
@@ -18,7 +17,7 @@ from torchgeo_cmr.errors import RasterError
 from torchgeo_cmr.reading.cache import Cache
 from torchgeo_cmr.reading.longitudes import as_named, readable
 from torchgeo_cmr.reading.reader import SceneReader
-from torchgeo_cmr.reading.resampling import interpolate, nearest
+from torchgeo_cmr.reading.resampling import in_memory, interpolate, nearest
 from torchgeo_cmr.scenes.outlines import project
 from torchgeo_cmr.scenes.scene import Layer, Scene, apply
 from torchgeo_cmr.scenes.sources.cubes import grid_of, open_cube, valid_range
@@ -210,32 +209,19 @@ def _resampled(
     shape: tuple[int, int],
 ) -> NDArray[np.float32]:
     """Warp pixels in memory onto a grid in the scene's CRS, NaN where none are."""
-    count, height, width = stored.shape
     # Not rasterio's `reproject`, which changes the filters of warnings.
-    with MemoryFile() as memory:
-        with memory.open(
-            driver='GTiff',
-            count=count,
-            height=height,
-            width=width,
-            dtype='float32',
-            crs=crs.to_wkt(),
-            transform=transform,
-            nodata=np.nan,
-        ) as file:
-            file.write(stored)
-        with (
-            memory.open() as file,
-            WarpedVRT(
-                file,
-                crs=scene.crs.to_wkt(),
-                transform=target,
-                height=shape[0],
-                width=shape[1],
-                resampling=Resampling[scene.resampling],
-                tolerance=_TOLERANCE,
-                UNIFIED_SRC_NODATA='NO',
-                **readable(crs, transform, (height, width)),
-            ) as moved,
-        ):
-            return moved.read()
+    with (
+        in_memory(stored, transform, np.nan, crs) as file,
+        WarpedVRT(
+            file,
+            crs=scene.crs.to_wkt(),
+            transform=target,
+            height=shape[0],
+            width=shape[1],
+            resampling=Resampling[scene.resampling],
+            tolerance=_TOLERANCE,
+            UNIFIED_SRC_NODATA='NO',
+            **readable(crs, transform, stored.shape[1:]),
+        ) as moved,
+    ):
+        return moved.read()

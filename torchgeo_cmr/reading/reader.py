@@ -536,10 +536,8 @@ class SceneReader:
                     resampling=how,
                 )
         if lost.any():
-            rows = nearest(part.row_off, part.height, size[0]) - corner[0]
-            columns = nearest(part.col_off, part.width, size[1]) - corner[1]
             pixels = pixels.astype(np.float32)
-            pixels[lost[:, rows[:, None], columns[None]]] = np.nan
+            pixels[_under_centres(lost, corner, part, size)] = np.nan
         return pixels, [()] * len(indexes)
 
     def _nearest(
@@ -549,9 +547,7 @@ class SceneReader:
         if not self._has_reduced(path, indexes, part, size):
             return self._unmoved(path, indexes, part, size)
         known, corner = self._around(path, indexes, part, size)
-        rows = nearest(part.row_off, part.height, size[0]) - corner[0]
-        columns = nearest(part.col_off, part.width, size[1]) - corner[1]
-        return known[:, rows[:, None], columns[None]], [()] * len(indexes)
+        return _under_centres(known, corner, part, size), [()] * len(indexes)
 
     def _has_reduced(
         self, path: str, indexes: list[int], part: Window, size: tuple[int, int]
@@ -590,6 +586,15 @@ class SceneReader:
             *self._unmoved(path, indexes, area, (height, width)),
         )
         return pixels, (top, left)
+
+
+def _under_centres[T: np.generic](
+    stored: NDArray[T], corner: tuple[int, int], part: Window, size: tuple[int, int]
+) -> NDArray[T]:
+    """Give the stored pixels, from a corner on, in which pixels of a window have their centres."""
+    rows = nearest(part.row_off, part.height, size[0]) - corner[0]
+    columns = nearest(part.col_off, part.width, size[1]) - corner[1]
+    return stored[:, rows[:, None], columns[None]]
 
 
 def _inside(task: Task) -> list[int]:

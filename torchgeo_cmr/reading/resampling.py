@@ -5,7 +5,8 @@ neighbours is, so that whole coarse pixels without data would be filled in; and 
 ``rasterio.warp.reproject`` changes the filters of warnings, which threads share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import shapely
@@ -13,7 +14,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.enums import Resampling
-from rasterio.io import MemoryFile
+from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
 from shapely.affinity import affine_transform
 
@@ -26,7 +27,7 @@ from torchgeo_cmr.scenes.outlines import full_turn, project
 MARGIN = 3
 
 #: Stands for missing pixels in memory.
-_MISSING = np.finfo(np.float32).min
+_MISSING = float(np.finfo(np.float32).min)
 
 
 def below(
@@ -125,6 +126,38 @@ def interpolate(
     return np.divide(sums, shares, out=out, where=kept, casting='same_kind')
 
 
+@contextmanager
+def in_memory(
+    pixels: NDArray[np.float32],
+    transform: Affine,
+    nodata: float,
+    crs: CRS | None = None,
+) -> Generator[DatasetReader]:
+    """Have pixels as a file, whose pixels GDAL can resample.
+
+    Args:
+        pixels: Pixels of shape ``(bands, height, width)``.
+        transform: Their grid.
+        nodata: Value of missing ones.
+        crs: CRS of the grid.
+    """
+    bands, height, width = pixels.shape
+    with MemoryFile() as memory:
+        with memory.open(
+            driver='GTiff',
+            count=bands,
+            height=height,
+            width=width,
+            dtype='float32',
+            crs=None if crs is None else crs.to_wkt(),
+            transform=transform,
+            nodata=nodata,
+        ) as file:
+            file.write(pixels)
+        with memory.open() as file:
+            yield file
+
+
 def resampled(
     stored: NDArray[np.float32],
     corner: tuple[int, int],
@@ -147,29 +180,19 @@ def resampled(
         Pixels of shape ``(bands, *shape)``, made of those that are not missing; of any value
         where the stored pixel is missing in which their centre lies.
     """
-    bands, height, width = stored.shape
+    bands = len(stored)
     top, left = window.row_off - corner[0], window.col_off - corner[1]
     area = Window(left, top, window.width, window.height)  # ty: ignore[too-many-positional-arguments]
-    with MemoryFile() as memory:
-        with memory.open(
-            driver='GTiff',
-            count=bands,
-            height=height,
-            width=width,
-            dtype='float32',
-            # A value, because NaN next to a pixel spoils it under wide kernels.
-            nodata=_MISSING,
-            # A file without any grid is warned of.
-            transform=Affine.scale(2, -2),
-        ) as file:
-            file.write(np.where(np.isfinite(stored), stored, _MISSING))
-        with memory.open() as file:
-            options = {'window': area, 'out_shape': (bands, *shape)}
-            out = file.read(resampling=how, **options)
-            # Kernels with negative weights may add up to nothing.
-            lost = out == _MISSING
-            if lost.any():
-                out[lost] = file.read(resampling=Resampling.nearest, **options)[lost]
+    # A value, because NaN next to a pixel spoils it under wide kernels.
+    filled = np.where(np.isfinite(stored), stored, _MISSING)
+    # A file without any grid is warned of.
+    with in_memory(filled, Affine.scale(2, -2), _MISSING) as file:
+        options = {'window': area, 'out_shape': (bands, *shape)}
+        out = file.read(resampling=how, **options)
+        # Kernels with negative weights may add up to nothing.
+        lost = out == _MISSING
+        if lost.any():
+            out[lost] = file.read(resampling=Resampling.nearest, **options)[lost]
     whole = [np.issubdtype(np.dtype(kind), np.integer) for kind in types]
     out[whole] = np.floor(out[whole] + np.float32(0.5))
     return out

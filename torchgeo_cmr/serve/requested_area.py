@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import shapely
 
 from torchgeo_cmr.errors import QueryError
 from torchgeo_cmr.search import RetrievalIndex
+from torchgeo_cmr.search.where.near import turned
 
 #: Positions that an area may have.
 MAX_VERTICES = 10_000
@@ -56,11 +58,8 @@ def swapped(area: Mapping[str, Any] | Sequence[float], index: RetrievalIndex) ->
     boxes = index.columns.boxes[index.rows()]
     if not len(corners) or not np.isfinite(boxes).any():
         return ''
-    low, high = np.nanmin(boxes[:, :2], axis=0), np.nanmax(boxes[:, 2:], axis=0)
-    turned = corners[:, ::-1]
-    if (turned.min(axis=0) <= high).all() and (turned.max(axis=0) >= low).all():
-        return '; longitude comes first, then latitude: swap them'
-    return ''
+    found = turned(boxes, shapely.MultiPoint(corners))
+    return '; longitude comes first, then latitude: swap them' * found
 
 
 def _positions(area: Mapping[str, Any]) -> list[Any]:

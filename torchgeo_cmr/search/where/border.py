@@ -57,13 +57,9 @@ class Border:
             return rows
         # The fewer are looked up among the many.
         if len(rows) < len(self.rows):
-            met = np.minimum(self.rows.searchsorted(rows), len(self.rows) - 1)
-            place = np.flatnonzero(self.rows[met] == rows)
-            met = met[place]
+            place, met = _common(rows, self.rows)
         else:
-            place = np.minimum(rows.searchsorted(self.rows), len(rows) - 1)
-            met = np.flatnonzero(rows[place] == self.rows)
-            place = place[met]
+            met, place = _common(self.rows, rows)
         gone = place[self._learned(met, met) == _OUT]
         return np.delete(rows, gone) if len(gone) else rows
 
@@ -73,3 +69,10 @@ class Border:
         if len(new):
             self._known[new] = self._test(self.rows[new])
         return self._known[places]
+
+
+def _common(few: _Rows, many: _Rows) -> tuple[_Rows, _Rows]:
+    """Give the places, in either list, of what two sorted lists have in common."""
+    place = np.minimum(many.searchsorted(few), len(many) - 1)
+    met = np.flatnonzero(many[place] == few)
+    return met, place[met]
